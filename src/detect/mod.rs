@@ -1,0 +1,1 @@
+//! Detectors: windows in, findings out. One file a detector.

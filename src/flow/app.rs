@@ -1,0 +1,83 @@
+//! Application hints from the first payload bytes.
+//!
+//! Each hint is read from one packet, without reassembly, by a kept parser.
+//! Malformed input gives no hint and never an error: a flow does not fail
+//! because of its payload. Start at [`inspect`].
+
+/// What the first payload bytes of a flow told. Every text is bounded by
+/// [`MAX_TEXT_BYTES`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppInfo {
+    pub dns: Option<DnsInfo>,
+    pub tls: Option<TlsInfo>,
+    pub quic: Option<QuicInfo>,
+    pub http: Option<HttpInfo>,
+    pub ssh: Option<SshInfo>,
+}
+
+/// Longest text kept of one field: names fit in 255, paths and user agents are
+/// cut here.
+pub const MAX_TEXT_BYTES: usize = 255;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DnsInfo {
+    /// First question's name, lower case, without the trailing dot.
+    pub query: String,
+    /// Question type number (RFC 1035 and IANA).
+    pub query_type: u16,
+    /// From the response; absent while none was seen.
+    pub response_code: Option<u8>,
+    pub answers: Option<u16>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsInfo {
+    pub sni: Option<String>,
+    /// Offered by the client, in order.
+    pub alpn: Vec<String>,
+    /// Highest version offered, or chosen once the server answered; as on the
+    /// wire (0x0303 is TLS 1.2).
+    pub version: u16,
+    pub ja4: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuicInfo {
+    pub version: u32,
+    pub sni: Option<String>,
+    pub alpn: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpInfo {
+    pub method: Option<String>,
+    pub host: Option<String>,
+    pub path: Option<String>,
+    pub user_agent: Option<String>,
+    pub status: Option<u16>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SshInfo {
+    pub client: Option<String>,
+    pub server: Option<String>,
+}
+
+/// The packet a hint is read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload<'a> {
+    /// IP protocol number.
+    pub proto: u8,
+    pub src_port: u16,
+    pub dst_port: u16,
+    /// Sent by the flow's originator.
+    pub from_originator: bool,
+    /// What was captured of the payload.
+    pub bytes: &'a [u8],
+}
+
+/// Reads the first payload packet of a direction and adds what it tells to
+/// `info`, making it on demand. Called at most a few times in a flow's life.
+pub fn inspect(payload: Payload<'_>, info: &mut Option<Box<AppInfo>>) {
+    let _ = (payload, info);
+}

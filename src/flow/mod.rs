@@ -1,0 +1,14 @@
+//! Packets to flows: the table, the record, payload sizes, expiry.
+//!
+//! A flow is cut by its own packets alone (gap over idle, age over active, SYN
+//! after close), so a record never depends on when expired flows are swept or
+//! on how many workers share the traffic. Nothing here knows a capture format,
+//! a window or a detector.
+
+pub mod app;
+pub mod community_id;
+pub mod record;
+pub mod sizes;
+
+pub use record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
+pub use sizes::Sizes;

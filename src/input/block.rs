@@ -1,0 +1,74 @@
+//! A run of frames on its way to a worker.
+
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use crate::packet::LinkType;
+
+/// Frames in stream order with the bytes that they point into.
+#[derive(Debug)]
+pub struct Block {
+    /// 0, 1, 2, ... in stream order.
+    pub sequence: u64,
+    /// Index in the whole stream of this block's first frame.
+    pub first_frame: u64,
+    pub bytes: BlockBytes,
+    pub frames: Vec<Frame>,
+    /// Windows of seconds before this one are closed once this block and all
+    /// before it have been processed: later frames of those seconds carry
+    /// [`frame_flag::LATE`].
+    pub closed_before_s: i64,
+    /// Latest time stamp of the stream up to the end of this block.
+    pub latest_ns: i64,
+}
+
+/// The captured bytes that [`Frame::offset`] counts in.
+#[derive(Debug, Clone)]
+pub enum BlockBytes {
+    Owned(Vec<u8>),
+    /// `base` is the offset in the file that frame offsets start from.
+    Mapped {
+        map: Arc<Mmap>,
+        base: usize,
+    },
+}
+
+impl BlockBytes {
+    /// Captured bytes of a frame of this block.
+    pub fn frame(&self, frame: &Frame) -> &[u8] {
+        let (bytes, base) = match self {
+            Self::Owned(bytes) => (bytes.as_slice(), 0),
+            Self::Mapped { map, base } => (&map[..], *base),
+        };
+        let start = base + frame.offset as usize;
+        bytes.get(start..start + frame.captured_bytes as usize).unwrap_or_default()
+    }
+}
+
+/// One frame: what the capture format says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// UTC, already set right (see [`frame_flag::TIME_ANOMALY`]).
+    pub time_ns: i64,
+    pub offset: u32,
+    pub captured_bytes: u32,
+    /// Length on the wire as claimed; over 16 MiB replaced by what was
+    /// captured and marked [`frame_flag::LENGTH_ANOMALY`].
+    pub wire_bytes: u32,
+    pub link: LinkType,
+    /// Index into [`crate::input::Input::interfaces`].
+    pub interface: u16,
+    pub flags: u32,
+}
+
+/// Bits of [`Frame::flags`].
+pub mod frame_flag {
+    /// Belongs to a window that is already closed: counted there as late.
+    pub const LATE: u32 = 1;
+    /// Time stamp was unusable; carries the previous frame's time.
+    pub const TIME_ANOMALY: u32 = 2;
+    pub const LENGTH_ANOMALY: u32 = 4;
+    /// The time stamp is before that of the frame before it.
+    pub const BACKWARD: u32 = 8;
+}

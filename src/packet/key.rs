@@ -1,0 +1,99 @@
+//! The identity of a flow: who talks to whom over what.
+//!
+//! A [`FlowKey`] is the same for both directions. It holds what CONTRACT says
+//! belongs to a flow's identity and nothing that may differ by direction.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An IP address of either version in 16 bytes; IPv4 in the IPv4-mapped form
+/// of RFC 4291 section 2.5.5.2, told apart from a real mapped address by
+/// [`FlowKey::version`].
+pub type Address = [u8; 16];
+
+/// An IEEE 802 MAC address.
+pub type Mac = [u8; 6];
+
+/// IP version of the addresses in a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum IpVersion {
+    V4 = 4,
+    V6 = 6,
+}
+
+/// Bidirectional key of a flow. `a` and `b` are ordered (address, then port)
+/// except for one-way ICMP types, where `a` is always the sender, as Community
+/// ID does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowKey {
+    pub version: IpVersion,
+    /// IP protocol number (IANA) of the innermost packet.
+    pub proto: u8,
+    /// TCP, UDP, UDP-Lite, SCTP ports; for ICMP and ICMPv6 Community ID's type
+    /// and counterpart type (or code); 0 for everything else and for later
+    /// fragments whose first one was not seen.
+    pub port_a: u16,
+    pub port_b: u16,
+    /// Identifier of an ICMP echo (or timestamp, mask) exchange, else 0. Part
+    /// of the key, not of the Community ID.
+    pub echo_id: u16,
+    /// VLAN identifier when `--key-vlan` asks for it, else 0.
+    pub vlan: u16,
+    /// VNI of the innermost VXLAN or GENEVE tunnel plus one, 0 without one.
+    pub vni: u32,
+    pub a: Address,
+    pub b: Address,
+}
+
+impl FlowKey {
+    pub const ZERO: Self = Self {
+        version: IpVersion::V4,
+        proto: 0,
+        port_a: 0,
+        port_b: 0,
+        echo_id: 0,
+        vlan: 0,
+        vni: 0,
+        a: [0; 16],
+        b: [0; 16],
+    };
+
+    /// Keyed hash of the flow's identity; equal for both directions. Table
+    /// bits and shard bits are taken from different ends of it.
+    pub fn hash(&self, state: &ahash::RandomState) -> u64 {
+        state.hash_one(self)
+    }
+
+    pub fn ip_a(&self) -> IpAddr {
+        to_ip(self.version, &self.a)
+    }
+
+    pub fn ip_b(&self) -> IpAddr {
+        to_ip(self.version, &self.b)
+    }
+}
+
+/// IPv4-mapped form of an IPv4 address.
+pub fn mapped(octets: [u8; 4]) -> Address {
+    let mut address = [0; 16];
+    address[10] = 0xff;
+    address[11] = 0xff;
+    address[12..].copy_from_slice(&octets);
+    address
+}
+
+pub fn to_ip(version: IpVersion, address: &Address) -> IpAddr {
+    match version {
+        IpVersion::V4 => {
+            IpAddr::V4(Ipv4Addr::new(address[12], address[13], address[14], address[15]))
+        }
+        IpVersion::V6 => IpAddr::V6(Ipv6Addr::from(*address)),
+    }
+}
+
+pub fn from_ip(ip: IpAddr) -> (IpVersion, Address) {
+    match ip {
+        IpAddr::V4(v4) => (IpVersion::V4, mapped(v4.octets())),
+        IpAddr::V6(v6) => (IpVersion::V6, v6.octets()),
+    }
+}

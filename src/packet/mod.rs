@@ -1,0 +1,23 @@
+//! Bytes of one frame to the facts a flow needs.
+//!
+//! A [`Decoder`] takes a link type and the captured bytes of a frame and says
+//! which flow the frame belongs to and what the headers claim about its
+//! lengths. It never keeps state between frames (fragments are joined by
+//! [`crate::engine`]), never allocates, and never trusts a length field
+//! further than the bytes at hand. A frame cut by the snap length is no error:
+//! lengths come from the headers.
+//!
+//! Start at [`Decoder::decode`]; [`Facts`] is all that leaves this module.
+
+mod decoder;
+pub mod facts;
+pub mod key;
+pub mod link;
+
+pub use decoder::{DecodeOptions, Decoder};
+pub use facts::{
+    Facts, Fragment, FragmentId, MAX_TUNNELS, MalformedReason, PacketClass, TunnelKind,
+    TunnelLayer, Tunnels, Verdict,
+};
+pub use key::{Address, FlowKey, IpVersion, Mac};
+pub use link::LinkType;
