@@ -1,9 +1,30 @@
 //! flowtap: packets to flows, windows, and alerts.
+//!
+//! ```text
+//! input ──▶ packet ──▶ flow ──▶ window ──▶ detect ──▶ alert ──▶ output, report
+//! pcap      direct     table    1 s, by    one file   one       NDJSON, CSV,
+//! pcapng    reader,    sizes    event      a detector attack,   Parquet, EVE,
+//! streams   etherparse expiry   time                  one alert Zeek, terminal
+//! ```
+//!
+//! Arrows point one way: a stage knows the stage before it by its output type
+//! only. Detectors never see a packet; the decoder never sees a flow. Where to
+//! start reading: [`engine::run::run`] is the whole way of the data,
+//! [`input::Input`] its beginning, [`flow::FlowRecord`] and [`alert::Alert`]
+//! its ends. `examples/` reads a file into flows in twenty lines.
+//!
+//! The library never prints, never reads the wall clock for a result, and
+//! never panics on what it is given to read.
 #![deny(unsafe_code)]
 
 pub mod alert;
+pub mod cli;
 pub mod detect;
 pub mod engine;
 pub mod flow;
 pub mod input;
+pub mod lab;
+pub mod output;
 pub mod packet;
+pub mod report;
+pub mod time;

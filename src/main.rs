@@ -1,1 +1,7 @@
-fn main() {}
+//! The `flowtap` program: parses the command line and dispatches.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flowtap::cli::main()
+}

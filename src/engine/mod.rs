@@ -1,4 +1,26 @@
 //! Workers, shards, windows, accounting: what turns blocks of frames into
 //! flow records and per-second windows.
+//!
+//! ```text
+//! input ─block─▶ worker: decode ─rows─▶ sequencer ─batches, in order─▶ shard: flows, windows
+//!   (lock a block)   (N threads)    (lock a block)                     (the same N threads)
+//!                                                                            │
+//!                     sink ◀─ records in order ─ correlation: merge, detect ◀┘
+//! ```
+//!
+//! A flow belongs to one shard, by its hash. Whatever depends on the order of
+//! packets is decided from their position in the stream, so results are the
+//! same for any number of workers. Start at [`run::run`].
 
+pub mod accounting;
+mod batch;
+pub mod dedup;
+pub mod feed;
+mod fragments;
+pub mod run;
+mod sequencer;
+mod shard;
 pub mod window;
+mod worker;
+
+pub use run::{RecordSink, RunOptions, RunReport, run};

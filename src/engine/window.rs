@@ -83,3 +83,30 @@ impl Tally {
 
 /// Placeholder of the table map until the real one is here.
 pub type Table<K, V> = HashMap<K, V>;
+
+/// Stand-in.
+#[derive(Debug, Clone, Default)]
+pub struct Slice {
+    pub second: i64,
+}
+impl Slice {
+    pub fn new(second: i64) -> Self {
+        Self { second }
+    }
+    pub fn add(&mut self, _delta: &Delta) {}
+    pub fn merge(&mut self, _other: Self) {}
+}
+
+/// Frames without IP of one EtherType between two MACs.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkDelta {
+    pub ether_type: u16,
+    pub src_mac: Mac,
+    pub dst_mac: Mac,
+    pub macs_known: bool,
+    pub packets: u32,
+    pub wire_bytes: u64,
+}
+impl Slice {
+    pub fn add_link(&mut self, _delta: &LinkDelta) {}
+}

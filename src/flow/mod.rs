@@ -7,8 +7,16 @@
 
 pub mod app;
 pub mod community_id;
+mod index;
+pub(crate) mod live;
 pub mod record;
+pub mod settings;
 pub mod sizes;
+mod slab;
+pub(crate) mod table;
+mod tcp;
+mod wheel;
 
 pub use record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
+pub use settings::{TableSettings, Timeouts};
 pub use sizes::Sizes;

@@ -35,6 +35,14 @@ pub enum BlockBytes {
 }
 
 impl BlockBytes {
+    /// Everything that frame offsets count in.
+    pub fn all(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Mapped { map, base } => map.get(*base..).unwrap_or_default(),
+        }
+    }
+
     /// Captured bytes of a frame of this block.
     pub fn frame(&self, frame: &Frame) -> &[u8] {
         let (bytes, base) = match self {

@@ -274,6 +274,8 @@ pub struct Facts {
     /// ICMP after 8 bytes, SCTP after 12, other protocols after the IP headers,
     /// later fragments whole).
     pub payload_bytes: u32,
+    /// Where the outermost IP header starts in the frame.
+    pub ip_offset: u32,
     /// Where the captured payload starts in the frame, and how much of it was
     /// captured.
     pub payload_offset: u32,
@@ -305,6 +307,7 @@ impl Default for Facts {
             class: PacketClass::OtherIp,
             ip_bytes: 0,
             payload_bytes: 0,
+            ip_offset: 0,
             payload_offset: 0,
             payload_captured: 0,
             tcp_seq: 0,

@@ -13,6 +13,8 @@ mod decoder;
 pub mod facts;
 pub mod key;
 pub mod link;
+pub mod protocol;
+pub mod row;
 
 pub use decoder::{DecodeOptions, Decoder};
 pub use facts::{
@@ -21,3 +23,5 @@ pub use facts::{
 };
 pub use key::{Address, FlowKey, IpVersion, Mac};
 pub use link::LinkType;
+pub use protocol::protocol_name;
+pub use row::{NO_TUNNELS, PacketRow, row_flag};

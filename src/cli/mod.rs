@@ -1,0 +1,64 @@
+//! The command line: one file a subcommand, thin.
+//!
+//! Exit status: 0 done; 1 an input could not be read; 2 usage, a bad filter or
+//! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
+
+mod read;
+mod rundir;
+mod show;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Packet capture and flow inspector: flows with payload-size distributions,
+/// floods, scans and reflection, from captures of any kind.
+#[derive(Debug, Parser)]
+#[command(name = "flowtap", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read captures: write flow records, alerts and a summary.
+    Read(Box<read::ReadArgs>),
+    /// Print everything that a run knows about one alert or flow.
+    Show(show::ShowArgs),
+    /// Make labelled traffic for tests and benchmarks.
+    #[command(subcommand)]
+    Lab(crate::lab::LabCommand),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Read(args) => read::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Lab(command) => crate::lab::run(&command).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        if is_broken_pipe(&error) {
+            // `flowtap ... | head`: the reader has what it wanted.
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("flowtap: {error:#}");
+        ExitCode::from(error.downcast_ref::<Usage>().map_or(1, |_| 2))
+    })
+}
+
+/// An error in how the program was called, not in what it was given to read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

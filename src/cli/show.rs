@@ -1,0 +1,77 @@
+//! `flowtap show`: everything that a run knows about one alert or flow.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::rundir;
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(subcommand)]
+    what: What,
+    /// Run directory; the newest run by default.
+    #[arg(long, global = true, value_name = "DIR")]
+    run: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// One alert, with its evidence.
+    Alert {
+        /// The alert's id, or the start of it.
+        id: String,
+    },
+    /// Every record of one flow.
+    Flow {
+        /// Community ID (1:...).
+        community_id: String,
+    },
+}
+
+pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
+    let dir = rundir::find(args.run.as_deref())?;
+    let (file, field, wanted) = match &args.what {
+        What::Alert { id } => ("alerts.ndjson", "id", id),
+        What::Flow { community_id } => ("flows.ndjson", "community_id", community_id),
+    };
+    let path = dir.join(file);
+    if !path.is_file() {
+        bail!("{} has no {file}: read the capture again with --out DIR", dir.display());
+    }
+    let prefix = matches!(args.what, What::Alert { .. });
+    let found = find(&path, field, wanted, prefix)?;
+    if found.is_empty() {
+        bail!("nothing with {field} {wanted} in {}", path.display());
+    }
+    let mut out = std::io::stdout().lock();
+    for record in found {
+        serde_json::to_writer_pretty(&mut out, &record)?;
+        writeln!(out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn find(path: &Path, field: &str, wanted: &str, prefix: bool) -> anyhow::Result<Vec<Value>> {
+    let file = File::open(path).with_context(|| format!("can't open {}", path.display()))?;
+    let mut found = Vec::new();
+    for (number, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.with_context(|| format!("can't read {}", path.display()))?;
+        // Most lines are of other flows: a look at the text spares parsing them.
+        if !line.contains(wanted) {
+            continue;
+        }
+        let record: Value = serde_json::from_str(&line)
+            .with_context(|| format!("{} line {}: no JSON", path.display(), number + 1))?;
+        let value = record.get(field).and_then(Value::as_str).unwrap_or_default();
+        if value == wanted || (prefix && value.starts_with(wanted)) {
+            found.push(record);
+        }
+    }
+    Ok(found)
+}

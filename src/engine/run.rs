@@ -1,0 +1,314 @@
+//! A run from input to alerts: starts the workers and is the correlation stage.
+//!
+//! The calling thread merges the shards' windows in event-time order, runs the
+//! detectors over them, and hands records to the sink in their final order.
+//! Everything it sees is independent of the number of workers.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use ahash::HashMap;
+use crossbeam_channel::{Receiver, bounded, unbounded};
+
+use super::accounting::Accounting;
+use super::dedup::DedupSettings;
+use super::feed::{ShardWindow, SidedCount, Vantage};
+use super::sequencer::{Sequencer, offline_hash_state};
+use super::shard::{Shard, ShardOutput};
+use super::worker::{Pool, Shared, Source};
+use crate::alert::Alert;
+use crate::detect::{Context, DetectSettings, Detection};
+use crate::flow::settings::TableSettings;
+use crate::flow::table::TableCounters;
+use crate::flow::{FlowRecord, Timeouts};
+use crate::input::filter::Filter;
+use crate::input::{Counters, FileReport, Input, Interface};
+use crate::packet::{DecodeOptions, Decoder};
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// Outputs a shard may be ahead of the correlation stage: bounds memory when
+/// writing is slower than reading.
+const OUTPUTS_IN_FLIGHT_PER_SHARD: usize = 4;
+
+/// Connections of an interface and VLAN that must be known before their share
+/// of one-way ones says anything.
+const MIN_SIDED_CONNECTIONS: i64 = 10;
+/// Share of TCP connections seen one way above which a capture counts as
+/// one-sided.
+const ONE_SIDED_SHARE: f64 = 0.2;
+
+/// Everything a run can be told.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Worker threads, each with a shard of the flows; at least 1.
+    pub workers: usize,
+    pub decode: DecodeOptions,
+    pub timeouts: Timeouts,
+    /// Flows held at once, over all workers.
+    pub max_flows: usize,
+    /// How far behind the stream's clock a packet still counts in its second.
+    pub lateness_s: i64,
+    pub dedup: Option<DedupSettings>,
+    pub filter: Option<Filter>,
+    pub detect: DetectSettings,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            workers: thread::available_parallelism().map_or(1, usize::from),
+            decode: DecodeOptions::default(),
+            timeouts: Timeouts::default(),
+            max_flows: 1 << 20,
+            lateness_s: 2,
+            dedup: None,
+            filter: None,
+            detect: DetectSettings::default(),
+        }
+    }
+}
+
+/// Takes finished records in their final order.
+pub trait RecordSink {
+    fn record(&mut self, record: &FlowRecord) -> io::Result<()>;
+}
+
+impl<F: FnMut(&FlowRecord)> RecordSink for F {
+    fn record(&mut self, record: &FlowRecord) -> io::Result<()> {
+        self(record);
+        Ok(())
+    }
+}
+
+/// What a run found out, besides the records.
+#[derive(Debug)]
+pub struct RunReport {
+    pub accounting: Accounting,
+    pub flows: TableCounters,
+    pub late_packets: u64,
+    pub input: Counters,
+    pub files: Vec<FileReport>,
+    pub interfaces: Vec<Interface>,
+    pub sided: Vec<(Vantage, SidedCount)>,
+    pub alerts: Vec<Alert>,
+    pub alerts_suppressed: u64,
+    pub workers: usize,
+    /// The sink refused a record; the run went on without it.
+    pub write_error: Option<io::Error>,
+}
+
+impl RunReport {
+    /// No record was lost or cut short by the table's cap.
+    pub fn flows_complete(&self) -> bool {
+        self.flows.evicted == 0 && self.flows.refused_packets == 0
+    }
+}
+
+/// Reads `input` to its end.
+///
+/// # Panics
+/// When a worker panicked, which is a bug: the panic is passed on.
+pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> RunReport {
+    let workers = options.workers.max(1);
+    let (senders, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded()).unzip();
+    let shared = Shared {
+        source: Mutex::new(Source { input, clock_ns: i64::MIN, blocks: 0, done: false }),
+        sequencer: Sequencer::new(senders),
+        pool: Arc::new(Pool::default()),
+        failed: AtomicBool::new(false),
+        workers,
+        decoder: Decoder::new(options.decode),
+        filter: options.filter.clone(),
+        dedup: options.dedup,
+        hash_state: offline_hash_state(),
+    };
+    let table = TableSettings {
+        timeouts: options.timeouts,
+        max_flows: options.max_flows.div_ceil(workers).max(1),
+        lateness_ns: options.lateness_s.saturating_mul(SECOND_NS),
+        records: true,
+    };
+    let mut correlation = Correlation::new(workers, options.detect.clone(), sink);
+    let (out, outputs) = bounded(workers * OUTPUTS_IN_FLIGHT_PER_SHARD);
+    let finished = thread::scope(|scope| {
+        let handles: Vec<_> = inboxes
+            .iter()
+            .enumerate()
+            .map(|(id, inbox)| {
+                let (shared, out) = (&shared, out.clone());
+                scope.spawn(move || {
+                    shared.work(id, Shard::new(table, shared.dedup), inbox, &out)
+                })
+            })
+            .collect();
+        drop(out);
+        correlation.follow(&outputs);
+        handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Vec<_>>()
+    });
+    let mut accounting = Accounting::default();
+    let mut flows = TableCounters::default();
+    let mut late_packets = 0;
+    for (shard, ledger) in &finished {
+        accounting.merge(ledger);
+        accounting.merge(&shard.accounting);
+        let (counters, late) = shard.counters();
+        flows.merge(counters);
+        late_packets += late;
+    }
+    let source = shared.source.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let input = source.input;
+    let (alerts, alerts_suppressed, sided, write_error) = correlation.finish(&accounting);
+    RunReport {
+        accounting,
+        flows,
+        late_packets,
+        input: input.counters(),
+        files: input.reports().to_vec(),
+        interfaces: input.interfaces().to_vec(),
+        sided,
+        alerts,
+        alerts_suppressed,
+        workers,
+        write_error,
+    }
+}
+
+/// Merges what the shards say, in event-time order.
+struct Correlation<'a> {
+    /// Each shard's latest word on which seconds are closed.
+    closed_before_s: Vec<i64>,
+    windows: BTreeMap<i64, ShardWindow>,
+    records: BTreeMap<i64, Vec<FlowRecord>>,
+    sided: HashMap<Vantage, SidedCount>,
+    detection: Detection,
+    sink: &'a mut dyn RecordSink,
+    write_error: Option<io::Error>,
+}
+
+impl<'a> Correlation<'a> {
+    fn new(workers: usize, settings: DetectSettings, sink: &'a mut dyn RecordSink) -> Self {
+        Self {
+            closed_before_s: vec![i64::MIN; workers],
+            windows: BTreeMap::new(),
+            records: BTreeMap::new(),
+            sided: HashMap::default(),
+            detection: Detection::new(settings),
+            sink,
+            write_error: None,
+        }
+    }
+
+    fn follow(&mut self, outputs: &Receiver<ShardOutput>) {
+        let mut closed_s = i64::MIN;
+        for output in outputs {
+            self.take(output);
+            let now_s = self.closed_before_s.iter().copied().min().unwrap_or(i64::MAX);
+            if now_s > closed_s {
+                closed_s = now_s;
+                self.close(closed_s);
+            }
+        }
+        self.close(i64::MAX);
+    }
+
+    fn take(&mut self, output: ShardOutput) {
+        self.closed_before_s[output.shard] = output.closed_before_s;
+        for window in output.windows {
+            match self.windows.entry(window.slice.second()) {
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(window);
+                }
+                std::collections::btree_map::Entry::Occupied(mut entry) => {
+                    entry.get_mut().merge(window);
+                }
+            }
+        }
+        for record in output.records {
+            let second = record.decided_ns.div_euclid(SECOND_NS);
+            self.records.entry(second).or_default().push(record);
+        }
+    }
+
+    /// All shards are past these seconds.
+    fn close(&mut self, before_s: i64) {
+        let later = self.windows.split_off(&before_s);
+        for window in std::mem::replace(&mut self.windows, later).into_values() {
+            for (vantage, count) in &window.sided {
+                let sum = self.sided.entry(*vantage).or_default();
+                sum.one_way += count.one_way;
+                sum.two_way += count.two_way;
+            }
+            let context = Context { one_sided: self.is_one_sided(), ..Context::default() };
+            self.detection.observe(&window.slice, &context);
+        }
+        let later = self.records.split_off(&before_s);
+        for mut records in std::mem::replace(&mut self.records, later).into_values() {
+            records.sort_unstable_by(|x, y| (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key)));
+            for record in &records {
+                if let Err(error) = self.sink.record(record)
+                    && self.write_error.is_none()
+                {
+                    self.write_error = Some(error);
+                }
+            }
+        }
+    }
+
+    /// On some interface and VLAN too many connections are seen one way.
+    fn is_one_sided(&self) -> bool {
+        self.sided.values().any(SidedCount::is_one_sided)
+    }
+
+    #[expect(clippy::type_complexity, reason = "taken apart at once by the only caller")]
+    fn finish(
+        self,
+        accounting: &Accounting,
+    ) -> (Vec<Alert>, u64, Vec<(Vantage, SidedCount)>, Option<io::Error>) {
+        let context = Context {
+            one_sided: self.is_one_sided(),
+            cut_packets: accounting.cut > 0,
+            ..Context::default()
+        };
+        let (alerts, suppressed) = self.detection.finish(&context);
+        let mut sided: Vec<_> = self.sided.into_iter().collect();
+        sided.sort_unstable_by_key(|&(vantage, _)| vantage);
+        (alerts, suppressed, sided, self.write_error)
+    }
+}
+
+impl SidedCount {
+    /// Too many connections are seen one way for answers to mean anything.
+    pub fn is_one_sided(&self) -> bool {
+        let known = self.one_way + self.two_way;
+        known >= MIN_SIDED_CONNECTIONS && self.one_way as f64 > known as f64 * ONE_SIDED_SHARE
+    }
+}
+
+impl ShardWindow {
+    fn merge(&mut self, other: Self) {
+        self.slice.merge(other.slice);
+        for (vantage, count) in other.sided {
+            let sum = self.sided.entry(vantage).or_default();
+            sum.one_way += count.one_way;
+            sum.two_way += count.two_way;
+        }
+    }
+}
+
+impl TableCounters {
+    fn merge(&mut self, other: &Self) {
+        self.flows += other.flows;
+        self.conversations += other.conversations;
+        self.conversations_inexact |= other.conversations_inexact;
+        self.evicted += other.evicted;
+        self.refused_packets += other.refused_packets;
+        self.peak_flows += other.peak_flows;
+    }
+}

@@ -1,0 +1,146 @@
+//! Puts decoded blocks back in stream order and hands each shard its part.
+//!
+//! Workers decode blocks in whatever order they get to it. Everything that
+//! depends on order happens after this point: fragments are joined here, flows
+//! are updated by their shards from queues that are in stream order. Locked
+//! once a block, never for a packet.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::Sender;
+
+use super::batch::{Batch, BlockData, Decoded, Rows};
+use super::fragments::Fragments;
+use crate::input::BlockBytes;
+use crate::packet::{PacketRow, Tunnels};
+
+pub(crate) struct Sequencer {
+    state: Mutex<State>,
+}
+
+struct State {
+    next: u64,
+    /// Blocks in the whole stream, once known.
+    total: Option<u64>,
+    latest_ns: i64,
+    ended: bool,
+    waiting: BTreeMap<u64, Decoded>,
+    fragments: Fragments,
+    shards: Vec<Sender<Batch>>,
+    end_index: u64,
+    joined: Vec<PacketRow>,
+}
+
+/// Shard that owns a flow. Takes the high bits of the hash; the table's index
+/// takes the low ones.
+pub(crate) fn shard_of(hash: u64, shards: usize) -> usize {
+    (((hash >> 32) * shards as u64) >> 32) as usize
+}
+
+impl Sequencer {
+    pub(crate) fn new(shards: Vec<Sender<Batch>>) -> Self {
+        let state = State {
+            next: 0,
+            total: None,
+            latest_ns: 0,
+            ended: false,
+            waiting: BTreeMap::new(),
+            fragments: Fragments::default(),
+            shards,
+            end_index: 0,
+            joined: Vec::new(),
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Takes a decoded block and sends on everything that is next in line.
+    pub(crate) fn submit(&self, decoded: Decoded) {
+        // A worker that panicked takes the whole run down: see `run`.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting.insert(decoded.sequence, decoded);
+        state.drain();
+    }
+
+    /// The stream has `total` blocks and its clock stands at `latest_ns`.
+    pub(crate) fn finish(&self, total: u64, latest_ns: i64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.total = Some(total);
+        state.latest_ns = latest_ns;
+        state.drain();
+    }
+}
+
+impl State {
+    fn drain(&mut self) {
+        while let Some(decoded) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            self.send(decoded);
+        }
+        if self.total == Some(self.next) && !self.ended {
+            self.ended = true;
+            self.send_end();
+        }
+    }
+
+    fn send(&mut self, mut decoded: Decoded) {
+        self.end_index = decoded.end_index;
+        let shards = self.shards.len();
+        let mut touched = vec![false; if decoded.fragments.is_empty() { 0 } else { shards }];
+        for (row, fragment, tunnels) in std::mem::take(&mut decoded.fragments) {
+            self.fragments.join(row, fragment, &mut self.joined);
+            for joined in self.joined.drain(..) {
+                let shard = shard_of(joined.hash, shards);
+                decoded.rows[shard].push(joined, &tunnels);
+                touched[shard] = true;
+            }
+        }
+        for (rows, touched) in decoded.rows.iter_mut().zip(touched) {
+            if touched {
+                // Stable: what a first fragment released stays behind it.
+                rows.packets.sort_by_key(|row| row.index);
+            }
+        }
+        for (rows, sender) in decoded.rows.into_iter().zip(&self.shards) {
+            let batch = Batch {
+                rows,
+                data: Arc::clone(&decoded.data),
+                closed_before_s: decoded.closed_before_s,
+                end: false,
+                latest_ns: 0,
+            };
+            // A shard that is gone has panicked, and `run` reports that.
+            let _ = sender.send(batch);
+        }
+    }
+
+    fn send_end(&mut self) {
+        let mut last: Vec<Rows> = self.shards.iter().map(|_| Rows::default()).collect();
+        self.fragments.finish(self.end_index, &mut self.joined);
+        for row in self.joined.drain(..) {
+            last[shard_of(row.hash, self.shards.len())].push(row, &Tunnels::default());
+        }
+        let data = Arc::new(BlockData::new(BlockBytes::Owned(Vec::new()), None));
+        for (rows, sender) in last.into_iter().zip(&self.shards) {
+            let batch = Batch {
+                rows,
+                data: Arc::clone(&data),
+                closed_before_s: i64::MIN,
+                end: true,
+                latest_ns: self.latest_ns,
+            };
+            let _ = sender.send(batch);
+        }
+    }
+}
+
+/// Fixed keys offline: results never depend on them, but a run can be repeated
+/// to the byte. (Live use draws random keys: there attackers choose tuples.)
+pub(crate) fn offline_hash_state() -> ahash::RandomState {
+    ahash::RandomState::with_seeds(
+        0x243f_6a88_85a3_08d3,
+        0x1319_8a2e_0370_7344,
+        0xa409_3822_299f_31d0,
+        0x082e_fa98_ec4e_6c89,
+    )
+}

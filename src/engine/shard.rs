@@ -1,0 +1,140 @@
+//! One shard: the flows whose hash falls to it, its open windows, its ledger.
+
+use super::accounting::Accounting;
+use super::batch::{Batch, LinkKind, LinkRow};
+use super::dedup::{Dedup, DedupSettings};
+use super::feed::{ShardWindow, WindowFeed};
+use super::window::LinkDelta;
+use crate::flow::FlowRecord;
+use crate::flow::settings::TableSettings;
+use crate::flow::table::{Admission, FlowTable, TableCounters};
+use crate::packet::row_flag;
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+pub(crate) struct Shard {
+    table: FlowTable,
+    feed: WindowFeed,
+    dedup: Option<Dedup>,
+    pub(crate) accounting: Accounting,
+    closed_before_s: i64,
+}
+
+/// What a shard hands on when seconds close. Covers all seconds before
+/// `closed_before_s` that no earlier output covered.
+#[derive(Debug)]
+pub(crate) struct ShardOutput {
+    pub(crate) shard: usize,
+    pub(crate) closed_before_s: i64,
+    pub(crate) windows: Vec<ShardWindow>,
+    /// Records decided before `closed_before_s`, in no order.
+    pub(crate) records: Vec<FlowRecord>,
+}
+
+impl Shard {
+    pub(crate) fn new(settings: TableSettings, dedup: Option<DedupSettings>) -> Self {
+        Self {
+            table: FlowTable::new(settings),
+            feed: WindowFeed::default(),
+            dedup: dedup.map(Dedup::new),
+            accounting: Accounting::default(),
+            closed_before_s: i64::MIN,
+        }
+    }
+
+    pub(crate) fn counters(&self) -> (&TableCounters, u64) {
+        (&self.table.counters, self.feed.late_packets)
+    }
+
+    /// Takes its part of a block.
+    pub(crate) fn take(&mut self, batch: &Batch) {
+        let bytes = batch.data.all();
+        for row in &batch.rows.packets {
+            if row.is(row_flag::WINDOW_ONLY) {
+                self.feed.packet(row);
+                continue;
+            }
+            if let Some(dedup) = &mut self.dedup
+                && !row.is(row_flag::FLOW_ONLY)
+                && dedup.is_copy(row.digest, row.index, row.time_ns)
+            {
+                self.feed.packet(row);
+                self.accounting.duplicate.add(row.wire_bytes);
+                continue;
+            }
+            let start = row.payload_at as usize;
+            let payload =
+                bytes.get(start..start + row.payload_captured as usize).unwrap_or_default();
+            let tunnels = batch.rows.tunnels_of(row);
+            match self.table.update(row, payload, tunnels, &mut self.feed) {
+                Admission::Counted => self.accounting.in_flows.add(row.wire_bytes),
+                Admission::Refused => self.accounting.untracked.add(row.wire_bytes),
+            }
+            self.accounting.protocols[usize::from(row.key.proto)].add(row.wire_bytes);
+            self.accounting.cut += u64::from(row.payload_captured < row.payload_bytes);
+        }
+        for row in &batch.rows.links {
+            self.take_link(row);
+        }
+    }
+
+    fn take_link(&mut self, row: &LinkRow) {
+        if row.late {
+            self.feed.late_packets += 1;
+        } else if let LinkKind::NonIp(ether_type) = row.kind {
+            let delta = LinkDelta {
+                ether_type,
+                src_mac: row.src_mac,
+                dst_mac: row.dst_mac,
+                macs_known: row.has_mac,
+                packets: 1,
+                wire_bytes: u64::from(row.wire_bytes),
+            };
+            self.feed.slice(row.time_ns.div_euclid(SECOND_NS)).add_link(&delta);
+        }
+        if let Some(dedup) = &mut self.dedup
+            && dedup.is_copy(row.digest, row.index, row.time_ns)
+        {
+            self.accounting.duplicate.add(row.wire_bytes);
+            return;
+        }
+        match row.kind {
+            LinkKind::NonIp(ether_type) => {
+                self.accounting.non_ip.add(row.wire_bytes);
+                *self.accounting.non_ip_types.entry(ether_type).or_default() += 1;
+            }
+            LinkKind::Malformed(reason) => {
+                self.accounting.malformed.add(row.wire_bytes);
+                *self.accounting.malformed_reasons.entry(reason).or_default() += 1;
+            }
+        }
+    }
+
+    /// Closes every second before `until_s`: complete windows and records that
+    /// are decided.
+    pub(crate) fn close(&mut self, shard: usize, until_s: i64) -> Option<ShardOutput> {
+        if until_s <= self.closed_before_s {
+            return None;
+        }
+        self.closed_before_s = until_s;
+        self.table.sweep(until_s, &mut self.feed);
+        Some(self.output(shard, until_s))
+    }
+
+    /// Ends all flows and closes all windows. `latest_ns` is the time of the
+    /// stream's end.
+    pub(crate) fn finish(&mut self, shard: usize, latest_ns: i64) -> ShardOutput {
+        self.table.finish(latest_ns, &mut self.feed);
+        self.output(shard, i64::MAX)
+    }
+
+    fn output(&mut self, shard: usize, until_s: i64) -> ShardOutput {
+        let mut windows = Vec::new();
+        while let Some(second) = self.feed.next_to_close(until_s) {
+            self.table.close_window(second, &mut self.feed);
+            windows.extend(self.feed.close(second));
+        }
+        let records = std::mem::take(&mut self.table.out);
+        ShardOutput { shard, closed_before_s: until_s, windows, records }
+    }
+}

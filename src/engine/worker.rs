@@ -1,0 +1,238 @@
+//! A capture worker: decodes blocks, and owns one shard of the flows.
+//!
+//! Workers share the input (one block at a time, behind a lock) and the
+//! sequencer (one lock a block). Nothing is shared or locked for a packet.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::accounting::Accounting;
+use super::batch::{Batch, BlockData, Decoded, LinkKind, LinkRow, Rows};
+use super::dedup::{DedupMode, DedupSettings, routed_digest};
+use super::sequencer::{Sequencer, shard_of};
+use super::shard::{Shard, ShardOutput};
+use crate::input::filter::{Filter, FilterCache};
+use crate::input::{Block, Frame, Input, frame_flag};
+use crate::packet::{Decoder, Facts, PacketRow, Verdict};
+
+/// Blocks between the input and the last shard for each worker: enough that
+/// nobody waits, few enough that they stay in the last-level cache.
+const BLOCKS_IN_FLIGHT_PER_WORKER: usize = 3;
+
+/// How long an idle worker sleeps before it looks for failed colleagues.
+const IDLE_WAIT: Duration = Duration::from_millis(2);
+
+/// What all workers of a run see.
+pub(crate) struct Shared {
+    pub(crate) source: Mutex<Source>,
+    pub(crate) sequencer: Sequencer,
+    pub(crate) pool: Arc<Pool>,
+    /// A worker panicked: everybody stops.
+    pub(crate) failed: AtomicBool,
+    pub(crate) workers: usize,
+    pub(crate) decoder: Decoder,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) dedup: Option<DedupSettings>,
+    pub(crate) hash_state: ahash::RandomState,
+}
+
+pub(crate) struct Source {
+    pub(crate) input: Input,
+    /// The stream's clock before the next block.
+    pub(crate) clock_ns: i64,
+    pub(crate) blocks: u64,
+    pub(crate) done: bool,
+}
+
+/// Buffers to use again, and the number of blocks under way.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    in_flight: AtomicUsize,
+    bytes: Mutex<Vec<Vec<u8>>>,
+    frames: Mutex<Vec<Vec<Frame>>>,
+    rows: Mutex<Vec<Rows>>,
+}
+
+fn take<T>(from: &Mutex<Vec<T>>) -> Option<T> {
+    from.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
+fn give<T>(to: &Mutex<Vec<T>>, value: T) {
+    to.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+}
+
+impl Pool {
+    /// A block has been through all shards.
+    pub(crate) fn block_done(&self, bytes: Vec<u8>) {
+        if bytes.capacity() > 0 {
+            give(&self.bytes, bytes);
+        }
+        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Shared {
+    /// Runs one worker to the end of the stream. Returns its shard and what it
+    /// filtered out.
+    pub(crate) fn work(
+        &self,
+        id: usize,
+        mut shard: Shard,
+        inbox: &Receiver<Batch>,
+        out: &Sender<ShardOutput>,
+    ) -> (Shard, Accounting) {
+        let guard = FailureGuard(&self.failed);
+        let mut ledger = Accounting::default();
+        let mut facts = Facts::default();
+        let mut filter = self.filter.as_ref().map(Filter::cache);
+        let cap = BLOCKS_IN_FLIGHT_PER_WORKER * self.workers;
+        loop {
+            let mut batch = inbox.try_recv().ok();
+            if batch.is_none() {
+                let room = self.pool.in_flight.load(Ordering::Acquire) < cap;
+                if room && let Some((block, clock_ns)) = self.next_block() {
+                    let decoded =
+                        self.decode(block, clock_ns, &mut facts, filter.as_mut(), &mut ledger);
+                    self.sequencer.submit(decoded);
+                    continue;
+                }
+                match inbox.recv_timeout(IDLE_WAIT) {
+                    Ok(received) => batch = Some(received),
+                    Err(RecvTimeoutError::Timeout) if !self.failed.load(Ordering::Acquire) => {}
+                    Err(_) => break,
+                }
+            }
+            let Some(batch) = batch else { continue };
+            shard.take(&batch);
+            let output = if batch.end {
+                Some(shard.finish(id, batch.latest_ns))
+            } else {
+                shard.close(id, batch.closed_before_s)
+            };
+            let Batch { mut rows, data, end, .. } = batch;
+            drop(data);
+            rows.clear();
+            give(&self.pool.rows, rows);
+            if let Some(output) = output {
+                // The correlation stage only leaves early when it has panicked.
+                let _ = out.send(output);
+            }
+            if end {
+                break;
+            }
+        }
+        guard.disarm();
+        (shard, ledger)
+    }
+
+    fn next_block(&self) -> Option<(Block, i64)> {
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        if source.done {
+            return None;
+        }
+        let (bytes, frames) = (take(&self.pool.bytes), take(&self.pool.frames));
+        source.input.recycle(bytes.unwrap_or_default(), frames.unwrap_or_default());
+        if let Some(block) = source.input.next_block() {
+            let clock_ns = source.clock_ns;
+            source.clock_ns = block.latest_ns;
+            source.blocks += 1;
+            self.pool.in_flight.fetch_add(1, Ordering::AcqRel);
+            return Some((block, clock_ns));
+        }
+        source.done = true;
+        let (blocks, latest_ns) = (source.blocks, source.clock_ns);
+        drop(source);
+        self.sequencer.finish(blocks, latest_ns);
+        None
+    }
+
+    fn decode(
+        &self,
+        block: Block,
+        mut clock_ns: i64,
+        facts: &mut Facts,
+        mut filter: Option<&mut FilterCache>,
+        ledger: &mut Accounting,
+    ) -> Decoded {
+        let mut rows: Vec<Rows> =
+            (0..self.workers).map(|_| take(&self.pool.rows).unwrap_or_default()).collect();
+        let mut fragments = Vec::new();
+        for (at, frame) in block.frames.iter().enumerate() {
+            let index = block.first_frame + at as u64;
+            let data = block.bytes.frame(frame);
+            clock_ns = clock_ns.max(frame.time_ns);
+            if let Some(filter) = &mut filter
+                && !filter.matches(frame.link, data, frame.wire_bytes)
+            {
+                ledger.filtered.add(frame.wire_bytes);
+                continue;
+            }
+            let kind = match self.decoder.decode(frame.link, data, frame.wire_bytes, facts) {
+                Verdict::Flow => {
+                    let hash = facts.key.hash(&self.hash_state);
+                    let mut row = PacketRow::new(facts, frame, hash, index, clock_ns);
+                    row.digest = self.digest(data, frame, facts);
+                    if let Some(fragment) = facts.fragment {
+                        fragments.push((row, fragment, facts.tunnels));
+                    } else {
+                        rows[shard_of(hash, self.workers)].push(row, &facts.tunnels);
+                    }
+                    continue;
+                }
+                Verdict::NonIp(ether_type) => LinkKind::NonIp(ether_type),
+                Verdict::Malformed(reason) => LinkKind::Malformed(reason),
+            };
+            let digest = self.digest(data, frame, facts);
+            let shard = shard_of(digest, self.workers);
+            rows[shard].links.push(LinkRow {
+                time_ns: frame.time_ns,
+                index,
+                digest,
+                wire_bytes: frame.wire_bytes,
+                kind,
+                src_mac: facts.src_mac,
+                dst_mac: facts.dst_mac,
+                has_mac: facts.has_mac,
+                late: frame.flags & frame_flag::LATE != 0,
+            });
+        }
+        let Block { sequence, first_frame, bytes, frames, closed_before_s, .. } = block;
+        let end_index = first_frame + frames.len() as u64;
+        give(&self.pool.frames, frames);
+        let data = Arc::new(BlockData::new(bytes, Some(Arc::clone(&self.pool))));
+        Decoded { sequence, rows, fragments, data, closed_before_s, end_index }
+    }
+
+    /// 0 without `--dedup`.
+    fn digest(&self, data: &[u8], frame: &Frame, facts: &Facts) -> u64 {
+        let Some(dedup) = self.dedup else { return 0 };
+        let routed = (dedup.mode == DedupMode::Routed)
+            .then(|| routed_digest(data, facts.ip_offset as usize, &self.hash_state))
+            .flatten();
+        routed.unwrap_or_else(|| {
+            let mut hasher = self.hash_state.build_hasher();
+            hasher.write(data);
+            hasher.write_u32(frame.wire_bytes);
+            hasher.finish()
+        })
+    }
+}
+
+/// Tells the other workers when this one unwinds.
+struct FailureGuard<'a>(&'a AtomicBool);
+
+impl FailureGuard<'_> {
+    fn disarm(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for FailureGuard<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,49 @@
+//! Time-outs and caps of the flow table.
+
+/// When a flow's record is cut. All in nanoseconds; `None` is never.
+///
+/// Defaults are CONTRACT's, in line with Zeek (TCP 300 s inactivity, UDP and
+/// ICMP shorter) and nfpcapd (active 300 s): METHODS.md section 10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub tcp_idle_ns: Option<i64>,
+    /// TCP with a SYN that nobody answered.
+    pub half_open_ns: Option<i64>,
+    /// TCP after both FINs or a RST: long enough for the last ACKs and for
+    /// retransmissions to stay in the record.
+    pub closed_ns: Option<i64>,
+    pub udp_idle_ns: Option<i64>,
+    pub icmp_idle_ns: Option<i64>,
+    pub other_idle_ns: Option<i64>,
+    /// Age at which the record of a flow that goes on is cut and a new one begun.
+    pub active_ns: Option<i64>,
+}
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            tcp_idle_ns: Some(300 * SECOND_NS),
+            half_open_ns: Some(15 * SECOND_NS),
+            closed_ns: Some(5 * SECOND_NS),
+            udp_idle_ns: Some(60 * SECOND_NS),
+            icmp_idle_ns: Some(30 * SECOND_NS),
+            other_idle_ns: Some(60 * SECOND_NS),
+            active_ns: Some(300 * SECOND_NS),
+        }
+    }
+}
+
+/// Settings of one shard's table.
+#[derive(Clone, Copy, Debug)]
+pub struct TableSettings {
+    pub timeouts: Timeouts,
+    /// Flows held at once; a flood beyond it pushes out only other flows of one packet.
+    pub max_flows: usize,
+    /// How far behind the stream's latest time stamp a packet may be and still
+    /// be taken as it is.
+    pub lateness_ns: i64,
+    /// Make records at all (`false`: only count them).
+    pub records: bool,
+}

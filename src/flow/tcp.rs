@@ -1,0 +1,184 @@
+//! TCP as a passive observer sees it: handshake, end, and whether bytes of a
+//! direction were sent before.
+//!
+//! No reassembly and no buffers: one highest sequence number and one gap for
+//! each direction, which tells retransmissions from reordered segments except
+//! when several gaps are open at once (then a late filler of an older gap
+//! counts as retransmitted).
+
+use crate::packet::facts::tcp_flag::{ACK, FIN, RST, SYN};
+
+/// What one direction has sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SendSide {
+    /// One past the highest sequence number sent.
+    next: u32,
+    /// Newest hole in what was seen, `[gap_start, gap_end)`; empty when equal.
+    gap_start: u32,
+    gap_end: u32,
+    started: bool,
+    pub(crate) retransmitted: u32,
+    pub(crate) out_of_order: u32,
+}
+
+/// `a` is before `b` in sequence space (RFC 9293 section 3.4).
+fn before(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
+}
+
+impl SendSide {
+    /// Takes in a segment; `payload` by the headers' lengths.
+    pub(crate) fn segment(&mut self, seq: u32, payload: u32, flags: u16) {
+        let length = payload
+            .wrapping_add(u32::from(flags & SYN != 0))
+            .wrapping_add(u32::from(flags & FIN != 0));
+        if flags & RST != 0 || length == 0 {
+            return;
+        }
+        let end = seq.wrapping_add(length);
+        if !self.started {
+            self.started = true;
+            self.next = end;
+            return;
+        }
+        if !before(seq, self.next) {
+            if seq != self.next {
+                self.gap_start = self.next;
+                self.gap_end = seq;
+            }
+            self.next = end;
+            return;
+        }
+        // A keep-alive repeats the last byte on purpose (RFC 9293 section 3.8.4).
+        if payload <= 1 && flags & (SYN | FIN) == 0 && seq == self.next.wrapping_sub(1) {
+            return;
+        }
+        let fills_gap = self.gap_start != self.gap_end
+            && !before(seq, self.gap_start)
+            && before(seq, self.gap_end);
+        if fills_gap || before(self.next, end) {
+            self.out_of_order = self.out_of_order.saturating_add(1);
+            if fills_gap {
+                if seq == self.gap_start {
+                    self.gap_start =
+                        if before(end, self.gap_end) { end } else { self.gap_end };
+                } else {
+                    self.gap_end = seq;
+                }
+            }
+            if before(self.next, end) {
+                self.next = end;
+            }
+        } else {
+            self.retransmitted = self.retransmitted.saturating_add(1);
+        }
+    }
+}
+
+/// What was seen of a connection's life, both directions (0: from `key.a`).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Life {
+    bits: u8,
+}
+
+const SYN_FROM_A: u8 = 1;
+const SYN_FROM_B: u8 = 2;
+const SYNACK_FROM_A: u8 = 4;
+const SYNACK_FROM_B: u8 = 8;
+const FIN_FROM_A: u8 = 16;
+const FIN_FROM_B: u8 = 32;
+const RESET: u8 = 64;
+
+impl Life {
+    pub(crate) fn packet(&mut self, direction: usize, flags: u16) {
+        let side = direction as u8;
+        match flags & (SYN | ACK) {
+            SYN => self.bits |= SYN_FROM_A << side,
+            both if both == SYN | ACK => self.bits |= SYNACK_FROM_A << side,
+            _ => {}
+        }
+        if flags & FIN != 0 && flags & SYN == 0 {
+            self.bits |= FIN_FROM_A << side;
+        }
+        if flags & RST != 0 {
+            self.bits |= RESET;
+        }
+    }
+
+    /// Direction of the originator, where a SYN or SYN-ACK tells.
+    pub(crate) fn originator(self) -> Option<usize> {
+        if self.bits & (SYN_FROM_A | SYNACK_FROM_B) != 0 {
+            Some(0)
+        } else if self.bits & (SYN_FROM_B | SYNACK_FROM_A) != 0 {
+            Some(1)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn is_over(self) -> bool {
+        self.is_reset() || self.both_finished()
+    }
+
+    pub(crate) fn is_reset(self) -> bool {
+        self.bits & RESET != 0
+    }
+
+    pub(crate) fn both_finished(self) -> bool {
+        self.bits & (FIN_FROM_A | FIN_FROM_B) == FIN_FROM_A | FIN_FROM_B
+    }
+
+    pub(crate) fn handshake_answered(self) -> bool {
+        self.bits & (SYNACK_FROM_A | SYNACK_FROM_B) != 0
+    }
+
+    pub(crate) fn syn_seen(self) -> bool {
+        self.bits & (SYN_FROM_A | SYN_FROM_B) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(segments: &[(u32, u32)]) -> (u32, u32) {
+        let mut side = SendSide::default();
+        for &(seq, payload) in segments {
+            side.segment(seq, payload, ACK);
+        }
+        (side.retransmitted, side.out_of_order)
+    }
+
+    #[test]
+    fn in_order_is_neither_also_across_the_wrap() {
+        assert_eq!(side(&[(u32::MAX - 50, 100), (49, 100), (149, 1)]), (0, 0));
+    }
+
+    #[test]
+    fn a_repeat_is_a_retransmission() {
+        assert_eq!(side(&[(0, 100), (100, 100), (0, 100), (100, 100)]), (2, 0));
+    }
+
+    #[test]
+    fn a_filled_gap_is_reordering_and_filling_it_again_is_not() {
+        assert_eq!(side(&[(0, 100), (200, 100), (100, 100), (100, 100)]), (1, 1));
+        assert_eq!(side(&[(0, 100), (300, 100), (100, 100), (200, 100)]), (0, 2));
+        assert_eq!(side(&[(0, 100), (300, 100), (200, 100), (100, 100)]), (0, 2));
+    }
+
+    #[test]
+    fn keep_alives_and_pure_acks_are_not_retransmissions() {
+        assert_eq!(side(&[(0, 100), (99, 1), (99, 0), (100, 0), (100, 10)]), (0, 0));
+    }
+
+    #[test]
+    fn originator_is_who_sent_syn_or_got_synack() {
+        let mut life = Life::default();
+        life.packet(0, SYN | ACK);
+        assert_eq!(life.originator(), Some(1));
+        life.packet(0, FIN | ACK);
+        assert!(!life.is_over());
+        life.packet(1, FIN | ACK);
+        assert!(life.is_over() && !life.is_reset());
+    }
+}

@@ -1,0 +1,389 @@
+//! The summary of a run: what `--json` prints and `summary.json` holds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ahash::HashMap;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::alert::Alert;
+use crate::engine::RunReport;
+use crate::engine::accounting::Accounting;
+use crate::flow::sizes::{self, Sizes};
+use crate::flow::{EndReason, FlowRecord};
+use crate::packet::key::to_ip;
+use crate::packet::link::non_ip_name;
+use crate::packet::{Address, IpVersion, protocol_name};
+use crate::time::rfc3339;
+
+/// Version of the summary's shape; see `schema/summary.schema.json`.
+pub const SUMMARY_SCHEMA: &str = "flowtap.summary.v1";
+
+/// Addresses that top talkers are chosen from: 64 bytes each. Above it, new
+/// addresses are only counted.
+const MAX_TALKERS: usize = 1 << 20;
+/// Top talkers and conversations shown.
+const TOP: usize = 10;
+
+/// Sums over finished records, kept while they pass by.
+#[derive(Debug)]
+pub struct Totals {
+    flows_by_protocol: [u64; 256],
+    ends: BTreeMap<&'static str, u64>,
+    sizes: Sizes,
+    size_bins: [u64; sizes::BINS],
+    talkers: HashMap<(IpVersion, Address), Talker>,
+    talkers_dropped: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Talker {
+    sent_packets: u64,
+    sent_bytes: u64,
+    received_packets: u64,
+    received_bytes: u64,
+    flows: u64,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            flows_by_protocol: [0; 256],
+            ends: BTreeMap::new(),
+            sizes: Sizes::default(),
+            size_bins: [0; sizes::BINS],
+            talkers: HashMap::default(),
+            talkers_dropped: 0,
+        }
+    }
+}
+
+impl Totals {
+    pub fn add(&mut self, record: &FlowRecord) {
+        self.flows_by_protocol[usize::from(record.key.proto)] += 1;
+        *self.ends.entry(EndReason::name(record.end_reason)).or_default() += 1;
+        for direction in [&record.fwd, &record.rev] {
+            self.sizes.merge(&direction.sizes);
+            for (sum, &count) in self.size_bins.iter_mut().zip(&direction.sizes.bins) {
+                *sum += u64::from(count);
+            }
+        }
+        let (src, dst) = if record.forward_is_a_to_b {
+            (record.key.a, record.key.b)
+        } else {
+            (record.key.b, record.key.a)
+        };
+        for (address, sent, received) in
+            [(src, &record.fwd, &record.rev), (dst, &record.rev, &record.fwd)]
+        {
+            let key = (record.key.version, address);
+            if self.talkers.len() >= MAX_TALKERS && !self.talkers.contains_key(&key) {
+                self.talkers_dropped += 1;
+                continue;
+            }
+            let talker = self.talkers.entry(key).or_default();
+            talker.sent_packets += sent.packets;
+            talker.sent_bytes += sent.wire_bytes;
+            talker.received_packets += received.packets;
+            talker.received_bytes += received.wire_bytes;
+            talker.flows += 1;
+        }
+    }
+
+    fn payload_sizes(&self) -> PayloadSizes {
+        let count: u64 = self.size_bins[1..].iter().sum();
+        // Two digits: the bins themselves are coarser (CONTRACT: error at most 25 %).
+        let mut histogram = Histogram::<u64>::new_with_bounds(1, 1 << 32, 2).ok();
+        if let Some(histogram) = &mut histogram {
+            for (bin, &packets) in self.size_bins.iter().enumerate().skip(1) {
+                if packets > 0 {
+                    let edge = sizes::bin_range(bin).1.clamp(self.sizes.min, self.sizes.max);
+                    histogram.saturating_record_n(u64::from(edge), packets);
+                }
+            }
+        }
+        let quantile = |q: f64| {
+            histogram
+                .as_ref()
+                .filter(|histogram| !histogram.is_empty())
+                .map(|histogram| histogram.value_at_quantile(q).min(u64::from(self.sizes.max)))
+        };
+        PayloadSizes {
+            count,
+            empty: self.size_bins[0],
+            min: (count > 0).then_some(self.sizes.min),
+            max: (count > 0).then_some(self.sizes.max),
+            mean: (count > 0).then(|| round3(self.sizes.sum as f64 / count as f64)),
+            stddev: sizes::stddev(count, self.sizes.sum, self.sizes.sum_squares).map(round3),
+            p50: quantile(0.5),
+            p90: quantile(0.9),
+            p99: quantile(0.99),
+            histogram: self
+                .size_bins
+                .iter()
+                .enumerate()
+                .filter(|&(_, &packets)| packets > 0)
+                .map(|(bin, &packets)| (sizes::bin_range(bin).0, packets))
+                .collect(),
+        }
+    }
+
+    fn top_talkers(&self) -> Vec<TopTalker> {
+        let mut all: Vec<_> = self.talkers.iter().collect();
+        all.sort_unstable_by_key(|&(key, talker)| {
+            (std::cmp::Reverse(talker.sent_bytes + talker.received_bytes), *key)
+        });
+        all.truncate(TOP);
+        all.into_iter()
+            .map(|(&(version, address), talker)| TopTalker {
+                ip: to_ip(version, &address).to_string(),
+                sent_packets: talker.sent_packets,
+                sent_bytes: talker.sent_bytes,
+                received_packets: talker.received_packets,
+                received_bytes: talker.received_bytes,
+                flows: talker.flows,
+            })
+            .collect()
+    }
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    pub schema: &'static str,
+    pub packets: u64,
+    pub wire_bytes: u64,
+    pub accounting: Ledger,
+    pub accounting_bytes: LedgerSums,
+    pub flows: u64,
+    pub conversations: u64,
+    pub conversations_exact: bool,
+    /// False when the table's cap cut or refused flows.
+    pub flows_complete: bool,
+    pub flows_evicted: u64,
+    pub flow_ends: BTreeMap<&'static str, u64>,
+    pub protocols: BTreeMap<String, Protocol>,
+    pub payload_sizes: PayloadSizes,
+    pub top_talkers: Vec<TopTalker>,
+    /// Addresses beyond the cap that top talkers were not chosen from.
+    pub talkers_dropped: u64,
+    pub first_packet: Option<String>,
+    pub last_packet: Option<String>,
+    pub cut_packets: u64,
+    pub late_packets: u64,
+    pub time_anomalies: u64,
+    pub length_anomalies: u64,
+    pub backward_timestamps: u64,
+    pub truncated_records: u64,
+    pub one_sided_capture: bool,
+    pub tcp_sides: Vec<TcpSides>,
+    pub files: Vec<InputFile>,
+    pub alerts: Vec<Alert>,
+    pub alerts_suppressed: u64,
+    pub write_error: Option<String>,
+    pub elapsed_s: f64,
+    pub workers: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub struct LedgerSums {
+    pub in_flows: u64,
+    pub non_ip: u64,
+    pub malformed: u64,
+    pub filtered: u64,
+    pub duplicate: u64,
+    pub untracked: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Ledger {
+    #[serde(flatten)]
+    pub sums: LedgerSums,
+    pub non_ip_types: BTreeMap<String, u64>,
+    pub malformed_reasons: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Protocol {
+    pub packets: u64,
+    pub wire_bytes: u64,
+    pub flows: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct PayloadSizes {
+    /// Packets with payload.
+    pub count: u64,
+    /// Packets without.
+    pub empty: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stddev: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p50: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p90: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99: Option<u64>,
+    /// Lower edge of each bin that is not empty, and its packets.
+    pub histogram: Vec<(u32, u64)>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct TopTalker {
+    pub ip: String,
+    pub sent_packets: u64,
+    pub sent_bytes: u64,
+    pub received_packets: u64,
+    pub received_bytes: u64,
+    pub flows: u64,
+}
+
+/// TCP connections by whether both their directions are in the capture.
+#[derive(Debug, Serialize)]
+pub struct TcpSides {
+    pub interface: u16,
+    pub vlan: u16,
+    pub one_way: i64,
+    pub two_way: i64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct InputFile {
+    pub path: String,
+    pub format: String,
+    pub packets: u64,
+    pub wire_bytes: u64,
+    pub truncated_records: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Summary {
+    pub fn new(report: &RunReport, totals: &Totals, elapsed: Duration) -> Self {
+        let total = report.accounting.total();
+        Self {
+            schema: SUMMARY_SCHEMA,
+            packets: report.input.frames,
+            wire_bytes: report.input.wire_bytes,
+            accounting: ledger(&report.accounting),
+            accounting_bytes: sums(&report.accounting, |count| count.wire_bytes),
+            flows: report.flows.flows,
+            conversations: report.flows.conversations,
+            conversations_exact: !report.flows.conversations_inexact,
+            flows_complete: report.flows_complete(),
+            flows_evicted: report.flows.evicted,
+            flow_ends: totals.ends.clone(),
+            protocols: protocols(&report.accounting, totals),
+            payload_sizes: totals.payload_sizes(),
+            top_talkers: totals.top_talkers(),
+            talkers_dropped: totals.talkers_dropped,
+            first_packet: report.input.first_ns.map(rfc3339),
+            last_packet: report.input.last_ns.map(rfc3339),
+            cut_packets: report.accounting.cut,
+            late_packets: report.late_packets,
+            time_anomalies: report.input.time_anomalies,
+            length_anomalies: report.input.length_anomalies,
+            backward_timestamps: report.input.backward,
+            truncated_records: report.input.truncated_records,
+            one_sided_capture: report.sided.iter().any(|(_, count)| count.is_one_sided()),
+            tcp_sides: report
+                .sided
+                .iter()
+                .map(|&((interface, vlan), count)| TcpSides {
+                    interface,
+                    vlan,
+                    one_way: count.one_way,
+                    two_way: count.two_way,
+                })
+                .collect(),
+            files: report
+                .files
+                .iter()
+                .map(|file| InputFile {
+                    path: file.path.display().to_string(),
+                    format: file.format.clone(),
+                    packets: file.frames,
+                    wire_bytes: file.wire_bytes,
+                    truncated_records: file.truncated_records,
+                    warnings: file.warnings.clone(),
+                    error: file.error.as_ref().map(ToString::to_string),
+                })
+                .collect(),
+            alerts: report.alerts.clone(),
+            alerts_suppressed: report.alerts_suppressed,
+            write_error: report.write_error.as_ref().map(ToString::to_string),
+            elapsed_s: round3(elapsed.as_secs_f64()),
+            workers: report.workers,
+        }
+        .check(total)
+    }
+
+    /// Conservation is an invariant: a run that breaks it is a bug, found here
+    /// at once instead of in somebody's numbers.
+    fn check(self, total: crate::engine::accounting::Count) -> Self {
+        debug_assert_eq!(self.packets, total.packets, "packets of the ledger");
+        debug_assert_eq!(self.wire_bytes, total.wire_bytes, "wire bytes of the ledger");
+        self
+    }
+}
+
+fn sums(
+    accounting: &Accounting,
+    of: impl Fn(&crate::engine::accounting::Count) -> u64,
+) -> LedgerSums {
+    LedgerSums {
+        in_flows: of(&accounting.in_flows),
+        non_ip: of(&accounting.non_ip),
+        malformed: of(&accounting.malformed),
+        filtered: of(&accounting.filtered),
+        duplicate: of(&accounting.duplicate),
+        untracked: of(&accounting.untracked),
+    }
+}
+
+fn ledger(accounting: &Accounting) -> Ledger {
+    let mut non_ip_types = BTreeMap::new();
+    for (&kind, &packets) in &accounting.non_ip_types {
+        *non_ip_types.entry(non_ip_name(kind)).or_default() += packets;
+    }
+    Ledger {
+        sums: sums(accounting, |count| count.packets),
+        non_ip_types,
+        malformed_reasons: accounting
+            .malformed_reasons
+            .iter()
+            .map(|(reason, &packets)| (reason.name().to_owned(), packets))
+            .collect(),
+    }
+}
+
+fn protocols(accounting: &Accounting, totals: &Totals) -> BTreeMap<String, Protocol> {
+    accounting
+        .protocols
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| count.packets > 0)
+        .map(|(proto, count)| {
+            let protocol = Protocol {
+                packets: count.packets,
+                wire_bytes: count.wire_bytes,
+                flows: totals.flows_by_protocol[proto],
+            };
+            (protocol_name(proto as u8).into_owned(), protocol)
+        })
+        .collect()
+}
+
+/// Three decimals are what people read and what stays the same everywhere.
+pub fn round3(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,4 @@
+//! What people read: the summary on a terminal, the progress bar.
+
+pub mod progress;
+pub mod terminal;
