@@ -15,6 +15,8 @@ pub mod sizes;
 mod slab;
 pub(crate) mod table;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod wheel;
 
 pub use record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};

@@ -197,7 +197,7 @@ fn sizes(page: &mut String, sizes: &PayloadSizes, style: Style) {
         ),
     );
     // Octaves: 1 to 7 together, then 8 to 15, 16 to 31, ...
-    let mut octaves = vec![0u64; 15];
+    let mut octaves = [0u64; 15];
     for &(low, packets) in sizes.histogram.iter().filter(|&&(low, _)| low > 0) {
         let octave = if low < 8 { 0 } else { (bin_of(low) - 8) / 4 + 1 };
         octaves[octave.min(14)] += packets;
@@ -258,7 +258,7 @@ fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -1,0 +1,188 @@
+//! Properties of the flow table over arbitrary packets.
+
+use proptest::prelude::*;
+
+use super::record::{EndReason, FlowRecord};
+use super::settings::{TableSettings, Timeouts};
+use super::table::{Admission, FlowTable};
+use crate::engine::feed::WindowFeed;
+use crate::packet::facts::tcp_flag::{ACK, FIN, RST, SYN};
+use crate::packet::key::mapped;
+use crate::packet::{FlowKey, IpVersion, NO_TUNNELS, PacketClass, PacketRow, row_flag};
+
+const SECOND_NS: i64 = 1_000_000_000;
+const LATENESS_S: i64 = 2;
+
+#[derive(Clone, Debug)]
+struct Step {
+    flow: u8,
+    forward: bool,
+    /// Since the packet before; may go back.
+    advance_ms: i64,
+    payload: u32,
+    flags: u16,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = (
+        0u8..6,
+        any::<bool>(),
+        prop_oneof![4 => 0i64..2_000, 1 => 2_000i64..70_000, 1 => 290_000i64..310_000, 1 => -5_000i64..0],
+        0u32..3000,
+        prop_oneof![4 => Just(ACK), 2 => Just(SYN), 1 => Just(SYN | ACK), 1 => Just(FIN | ACK), 1 => Just(RST)],
+    )
+        .prop_map(|(flow, forward, advance_ms, payload, flags)| Step {
+            flow,
+            forward,
+            advance_ms,
+            payload,
+            flags,
+        });
+    proptest::collection::vec(step, 0..300)
+}
+
+/// Flows 0 to 2 are TCP, 3 and 4 UDP, 5 is ICMP.
+fn rows(steps: &[Step]) -> Vec<PacketRow> {
+    let state = ahash::RandomState::with_seeds(1, 2, 3, 4);
+    let mut time_ns = 1_000 * SECOND_NS;
+    let mut clock_ns = time_ns;
+    steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| {
+            time_ns += step.advance_ms * 1_000_000;
+            clock_ns = clock_ns.max(time_ns);
+            let (proto, class) = match step.flow {
+                0..3 => (6, PacketClass::TcpData),
+                3..5 => (17, PacketClass::Udp),
+                _ => (1, PacketClass::Icmp),
+            };
+            let key = FlowKey {
+                version: IpVersion::V4,
+                proto,
+                port_a: 1000 + u16::from(step.flow),
+                port_b: 80,
+                a: mapped([10, 0, 0, step.flow]),
+                b: mapped([10, 0, 1, 1]),
+                ..FlowKey::ZERO
+            };
+            let late = time_ns.div_euclid(SECOND_NS) < clock_ns.div_euclid(SECOND_NS) - LATENESS_S;
+            PacketRow {
+                key,
+                hash: key.hash(&state),
+                time_ns,
+                clock_ns,
+                index: index as u64,
+                wire_bytes: step.payload + 54,
+                ip_bytes: step.payload + 40,
+                payload_bytes: step.payload,
+                payload_at: 0,
+                payload_captured: 0,
+                tcp_seq: index as u32 * 100,
+                tcp_ack: 0,
+                tunnels: NO_TUNNELS,
+                tcp_flags: if proto == 6 { step.flags } else { 0 },
+                vlans: [0; 2],
+                interface: 0,
+                src_mac: [0; 6],
+                dst_mac: [0; 6],
+                ttl: 64,
+                class,
+                vlan_count: 0,
+                flags: u8::from(step.forward) * row_flag::FORWARD
+                    | u8::from(late) * row_flag::LATE,
+                digest: 0,
+            }
+        })
+        .collect()
+}
+
+/// Runs the table; `sweeps` says after which packets closed seconds are swept.
+fn run(rows: &[PacketRow], max_flows: usize, sweeps: impl Fn(usize) -> bool) -> (Vec<FlowRecord>, u64) {
+    let settings = TableSettings {
+        timeouts: Timeouts::default(),
+        max_flows,
+        lateness_ns: LATENESS_S * SECOND_NS,
+        records: true,
+    };
+    let mut table = FlowTable::new(settings);
+    let mut feed = WindowFeed::default();
+    let mut refused = 0;
+    let mut clock_ns = i64::MIN;
+    let close = |table: &mut FlowTable, feed: &mut WindowFeed, clock_ns: i64| {
+        let until_s = clock_ns.div_euclid(SECOND_NS) - LATENESS_S;
+        table.sweep(until_s, feed);
+        while let Some(second) = feed.next_to_close(until_s) {
+            table.close_window(second, feed);
+            feed.close(second);
+        }
+    };
+    for (at, row) in rows.iter().enumerate() {
+        if table.update(row, &[], &[], &mut feed) == Admission::Refused {
+            refused += 1;
+        }
+        clock_ns = row.clock_ns;
+        if sweeps(at) {
+            close(&mut table, &mut feed, clock_ns);
+        }
+    }
+    if !rows.is_empty() {
+        close(&mut table, &mut feed, clock_ns);
+        table.finish(clock_ns, &mut feed);
+    }
+    let mut records = table.out;
+    records.sort_by(|x, y| {
+        (x.decided_ns, x.start_ns, &x.key).cmp(&(y.decided_ns, y.start_ns, &y.key))
+    });
+    (records, refused)
+}
+
+proptest! {
+    #[test]
+    fn records_do_not_depend_on_when_expired_flows_are_swept(
+        steps in steps(),
+        every in 1usize..50,
+    ) {
+        let rows = rows(&steps);
+        let (never, _) = run(&rows, 1000, |_| false);
+        let (always, _) = run(&rows, 1000, |_| true);
+        let (sometimes, _) = run(&rows, 1000, |at| at % every == 0);
+        prop_assert_eq!(&never, &always);
+        prop_assert_eq!(&never, &sometimes);
+    }
+
+    #[test]
+    fn every_packet_and_byte_is_in_exactly_one_record_or_refused(
+        steps in steps(),
+        max_flows in 1usize..8,
+    ) {
+        let rows = rows(&steps);
+        let (records, refused) = run(&rows, max_flows, |at| at % 7 == 0);
+        let packets: u64 = records.iter().map(|r| r.fwd.packets + r.rev.packets).sum();
+        prop_assert_eq!(packets + refused, rows.len() as u64);
+        for record in &records {
+            for direction in [&record.fwd, &record.rev] {
+                let binned: u64 = direction.sizes.bins.iter().map(|&n| u64::from(n)).sum();
+                prop_assert_eq!(binned, direction.packets);
+                prop_assert_eq!(direction.sizes.sum, direction.payload_bytes);
+                prop_assert!(direction.wire_bytes >= direction.payload_bytes);
+            }
+            prop_assert!(record.start_ns <= record.end_ns);
+        }
+        if max_flows >= 6 {
+            prop_assert_eq!(refused, 0);
+            prop_assert!(records.iter().all(|r| r.end_reason != EndReason::Evicted));
+        }
+    }
+
+    #[test]
+    fn a_gap_over_idle_or_an_age_over_active_always_cuts(steps in steps()) {
+        let rows = rows(&steps);
+        let (records, _) = run(&rows, 1000, |_| true);
+        for record in &records {
+            let age_ns = record.end_ns - record.start_ns;
+            // Packets up to the lateness behind the clock keep their own time.
+            prop_assert!(age_ns <= 300 * SECOND_NS + 6 * SECOND_NS, "{age_ns}");
+        }
+    }
+}
