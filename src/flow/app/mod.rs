@@ -2,7 +2,18 @@
 //!
 //! Each hint is read from one packet, without reassembly, by a kept parser.
 //! Malformed input gives no hint and never an error: a flow does not fail
-//! because of its payload. Start at [`inspect`].
+//! because of its payload. What the bytes at hand don't show for certain (the
+//! rest was cut by the snap length or is in the next segment) stays absent.
+//! Nothing here decodes a whole message for its own sake or keeps state.
+//! Start at [`inspect`].
+
+mod dns;
+mod http;
+mod ja4;
+mod quic;
+mod ssh;
+mod text;
+mod tls;
 
 /// What the first payload bytes of a flow told. Every text is bounded by
 /// [`MAX_TEXT_BYTES`].
@@ -21,7 +32,9 @@ pub const MAX_TEXT_BYTES: usize = 255;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DnsInfo {
-    /// First question's name, lower case, without the trailing dot.
+    /// First question's name, lower case, without the trailing dot; `.` is the
+    /// root and empty a response without a question (multicast DNS). Odd bytes
+    /// are escaped as in RFC 1035 section 5.1.
     pub query: String,
     /// Question type number (RFC 1035 and IANA).
     pub query_type: u16,
@@ -36,8 +49,9 @@ pub struct TlsInfo {
     /// Offered by the client, in order.
     pub alpn: Vec<String>,
     /// Highest version offered, or chosen once the server answered; as on the
-    /// wire (0x0303 is TLS 1.2).
+    /// wire (0x0303 is TLS 1.2). 0 while the bytes at hand don't tell.
     pub version: u16,
+    /// Only from a ClientHello that is there to its end.
     pub ja4: Option<String>,
 }
 
@@ -46,6 +60,7 @@ pub struct QuicInfo {
     pub version: u32,
     pub sni: Option<String>,
     pub alpn: Vec<String>,
+    pub ja4: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,8 +91,30 @@ pub struct Payload<'a> {
     pub bytes: &'a [u8],
 }
 
+/// IP protocol numbers (IANA) that carry what is read here.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
 /// Reads the first payload packet of a direction and adds what it tells to
 /// `info`, making it on demand. Called at most a few times in a flow's life.
+///
+/// Whatever is no known message is rejected by its ports and first bytes.
 pub fn inspect(payload: Payload<'_>, info: &mut Option<Box<AppInfo>>) {
-    let _ = (payload, info);
+    let Payload { proto, src_port, dst_port, from_originator, bytes } = payload;
+    let Some(&first) = bytes.first() else { return };
+    match proto {
+        UDP if dns::is_port(src_port) || dns::is_port(dst_port) => dns::inspect(bytes, info),
+        UDP if quic::may_be_initial(bytes) => quic::inspect(bytes, info),
+        TCP if src_port == 53 || dst_port == 53 => dns::inspect_tcp(bytes, info),
+        TCP => match first {
+            tls::HANDSHAKE => tls::inspect(bytes, info),
+            b'S' if bytes.starts_with(b"SSH-") => ssh::inspect(bytes, from_originator, info),
+            b'A'..=b'Z' => http::inspect(bytes, info),
+            _ => {}
+        },
+        _ => {}
+    }
 }
+
+#[cfg(test)]
+mod tests;
