@@ -3,6 +3,7 @@
 //! Exit status: 0 done; 1 an input could not be read; 2 usage, a bad filter or
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
+mod lab;
 mod read;
 mod rundir;
 mod show;
@@ -29,7 +30,7 @@ enum Command {
     Show(show::ShowArgs),
     /// Make labelled traffic for tests and benchmarks.
     #[command(subcommand)]
-    Lab(crate::lab::LabCommand),
+    Lab(lab::LabCommand),
 }
 
 /// Runs the program.
@@ -38,7 +39,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Read(args) => read::run(&args),
         Command::Show(args) => show::run(&args),
-        Command::Lab(command) => crate::lab::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Lab(command) => lab::run(&command),
     };
     result.unwrap_or_else(|error| {
         if is_broken_pipe(&error) {
