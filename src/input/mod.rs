@@ -4,7 +4,32 @@
 //! time stamps right, and hands out [`Block`]s of some thousand frames. It is
 //! the one serial stage: it touches record headers only, never the packet's
 //! own bytes. Start at [`Input::open`] and [`Input::next_block`].
+//!
+//! Inside, one way only: [`sniff`](self) names the format, `decompress` unpacks
+//! on its own thread, a `reader` lets the walker of the format (`pcap`,
+//! `pcapng`) index frames in place, `stream` with its `clock` sets times right,
+//! `merge` joins several files.
 
 pub mod block;
+mod clock;
+mod decompress;
+mod error;
+mod mapping;
+mod merge;
+mod pcap;
+mod pcapng;
+mod pcapng_options;
+mod pool;
+mod reader;
+mod report;
+mod sniff;
+mod source;
+mod stream;
+mod walk;
 
 pub use block::{Block, BlockBytes, Frame, frame_flag};
+pub use error::{InputError, InputErrorKind};
+pub use report::{Counters, FileReport, Interface, Progress};
+pub use source::{Input, InputOptions, Mapping};
+
+use source::Source;

@@ -1,0 +1,47 @@
+//! What can go wrong with one input, and what the user can do about it.
+
+use thiserror::Error;
+
+/// One input that could not be read, or not to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{path}: {kind}")]
+pub struct InputError {
+    /// As the user named it; `-` for standard input.
+    pub path: String,
+    pub kind: InputErrorKind,
+}
+
+/// What was wrong, where, and what helps.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InputErrorKind {
+    #[error("no input was named")]
+    NothingNamed,
+    #[error("cannot be opened: {0}")]
+    Open(String),
+    #[error("the folder holds no capture file")]
+    EmptyFolder,
+    #[error("standard input was already named once")]
+    StdinTwice,
+    /// `found` with its article: "a ZIP archive".
+    #[error("not a pcap or pcapng capture: this is {found}; {advice}")]
+    NotACapture { found: String, advice: String },
+    #[error("the capture's header makes no sense at offset {offset}: {what}")]
+    Header { offset: u64, what: String },
+    /// Everything before `offset` was read.
+    #[error("damaged at offset {offset}: {what}; everything before it was read")]
+    Damaged { offset: u64, what: String },
+    #[error("reading stopped at offset {offset}: {error}; everything before it was read")]
+    Read { offset: u64, error: String },
+    #[error(
+        "{open} compressed or streamed captures that overlap in time are open already; unpack \
+         them, or join some with mergecap first"
+    )]
+    TooManyOpen { open: usize },
+}
+
+impl InputError {
+    pub(super) fn new(path: &str, kind: InputErrorKind) -> Self {
+        Self { path: path.to_owned(), kind }
+    }
+}

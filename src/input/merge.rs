@@ -1,0 +1,318 @@
+//! Several files as one stream in time order.
+//!
+//! A file's place is the latest time stamp it has reached, so that a packet
+//! stamped backwards follows the one before it instead of waiting; ties go to
+//! the file that started first, then to the one named first. Files are opened
+//! when their first packet's turn comes: a ring of a thousand files that do not
+//! overlap holds one open.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::block::BlockBytes;
+use super::error::{InputError, InputErrorKind};
+use super::pool::Pool;
+use super::reader::{Batch, FileReader, Origin, ReadOptions, Shared, open_path};
+use super::report::{FileReport, InterfaceTable};
+use super::stream::FileStream;
+use super::walk::Limits;
+use super::{Mapping, Source};
+
+/// Streams (compressed, piped, or not to be mapped) open at once: each has a
+/// descriptor, buffers of some MiB, and often a thread. Mapped files need none
+/// of it and are not limited.
+const MAX_OPEN_STREAMS: usize = 64;
+
+/// Over this many files, plain ones are mapped whatever their records: a map
+/// holds no descriptor and no buffer.
+const READ_UP_TO_FILES: usize = 16;
+
+/// Of a file that is only looked at.
+const PEEK_LIMITS: Limits = Limits { frames: 128, bytes: 64 << 10 };
+
+/// The files of a merge that have frames left.
+pub(super) struct Merge {
+    files: Vec<MergeFile>,
+    /// Next frame of each file: its place in time, its rank.
+    heap: BinaryHeap<Reverse<(i64, usize)>>,
+    options: ReadOptions,
+    open_streams: usize,
+}
+
+struct MergeFile {
+    report: usize,
+    state: State,
+    /// Latest time so far: the file's place.
+    reached_ns: i64,
+}
+
+enum State {
+    Waiting(Source),
+    Open { stream: FileStream, batch: Batch, at: usize, counted: bool },
+    Done,
+}
+
+impl Merge {
+    /// Looks at the first frame of each source. What can't be read is in its
+    /// report, and left out.
+    pub(super) fn new(
+        sources: Vec<Source>,
+        mut options: ReadOptions,
+        pool: &mut Pool,
+        interfaces: &mut InterfaceTable,
+        reports: &mut [FileReport],
+    ) -> Self {
+        if sources.len() > READ_UP_TO_FILES && options.mapping == Mapping::Auto {
+            options.mapping = Mapping::Always;
+        }
+        let mut merge =
+            Self { files: Vec::new(), heap: BinaryHeap::new(), options, open_streams: 0 };
+        for (index, source) in sources.into_iter().enumerate() {
+            let Some(report) = reports.get_mut(index) else { continue };
+            let file = if source.reopens() {
+                merge.peek(index, source, pool, report)
+            } else {
+                merge.open(index, source, pool, interfaces, report)
+            };
+            merge.files.extend(file);
+        }
+        // Files are ranked by their start: the index into `files` is the rank.
+        merge.files.sort_by_key(|file| (file.reached_ns, file.report));
+        merge.heap =
+            merge.files.iter().enumerate().map(|(i, f)| Reverse((f.reached_ns, i))).collect();
+        merge
+    }
+
+    /// The next frames in order, at least one, in one buffer.
+    pub(super) fn next_batch(
+        &mut self,
+        pool: &mut Pool,
+        interfaces: &mut InterfaceTable,
+        reports: &mut [FileReport],
+    ) -> Option<Batch> {
+        let limits = self.options.limits;
+        let mut frames = pool.frames();
+        let mut bytes = pool.bytes();
+        bytes.clear();
+        while frames.len() < limits.frames && bytes.len() < limits.bytes {
+            let Some(Reverse((_, index))) = self.heap.pop() else { break };
+            if !self.make_ready(index, pool, interfaces, reports) {
+                continue;
+            }
+            // Up to where another file's turn comes.
+            let until = self.heap.peek().map(|Reverse(next)| *next);
+            let Some(file) = self.files.get_mut(index) else { continue };
+            let State::Open { batch, at, .. } = &mut file.state else { continue };
+            if *at == 0
+                && frames.is_empty()
+                && until.is_none_or(|until| {
+                    let last = batch.frames.iter().map(|f| f.time_ns).max();
+                    (last.map_or(file.reached_ns, |last| last.max(file.reached_ns)), index) < until
+                })
+            {
+                // No other file comes between: the batch goes on as it is.
+                let empty = Batch { bytes: BlockBytes::Owned(Vec::new()), frames: Vec::new() };
+                let whole = std::mem::replace(batch, empty);
+                for frame in &whole.frames {
+                    file.reached_ns = file.reached_ns.max(frame.time_ns);
+                }
+                self.queue(index, pool, interfaces, reports);
+                pool.give_bytes(bytes);
+                pool.give_frames(frames);
+                return Some(whole);
+            }
+            let mut taken = false;
+            while let Some(frame) = batch.frames.get(*at) {
+                let place = file.reached_ns.max(frame.time_ns);
+                let full = frames.len() >= limits.frames || bytes.len() >= limits.bytes;
+                if taken && (full || until.is_some_and(|until| (place, index) > until)) {
+                    break;
+                }
+                let offset = bytes.len() as u32;
+                bytes.extend_from_slice(batch.bytes.frame(frame));
+                frames.push(super::block::Frame { offset, ..*frame });
+                file.reached_ns = place;
+                *at += 1;
+                taken = true;
+            }
+            self.queue(index, pool, interfaces, reports);
+        }
+        if frames.is_empty() {
+            pool.give_bytes(bytes);
+            pool.give_frames(frames);
+            return None;
+        }
+        Some(Batch { bytes: BlockBytes::Owned(bytes), frames })
+    }
+
+    /// Puts the file's next frame on the heap; closes the file when it has none.
+    fn queue(
+        &mut self,
+        index: usize,
+        pool: &mut Pool,
+        interfaces: &mut InterfaceTable,
+        reports: &mut [FileReport],
+    ) {
+        let Some(file) = self.files.get_mut(index) else { return };
+        let Some(report) = reports.get_mut(file.report) else { return };
+        let State::Open { stream, batch, at, counted } = &mut file.state else { return };
+        if *at >= batch.frames.len() {
+            let mut shared = Shared { pool, interfaces };
+            match stream.next_batch(&mut shared, report) {
+                Some(next) => {
+                    std::mem::replace(batch, next).recycle(shared.pool);
+                    *at = 0;
+                }
+                None => {
+                    self.open_streams -= usize::from(*counted);
+                    file.state = State::Done;
+                    return;
+                }
+            }
+        }
+        if let Some(frame) = batch.frames.get(*at) {
+            let place = file.reached_ns.max(frame.time_ns);
+            self.heap.push(Reverse((place, index)));
+        }
+    }
+
+    /// Opens a file whose turn has come; false when that fails.
+    fn make_ready(
+        &mut self,
+        index: usize,
+        pool: &mut Pool,
+        interfaces: &mut InterfaceTable,
+        reports: &mut [FileReport],
+    ) -> bool {
+        let Some(file) = self.files.get_mut(index) else { return false };
+        let State::Waiting(source) = &mut file.state else { return true };
+        let source = std::mem::replace(source, Source::Used);
+        let position = file.report;
+        let Some(report) = reports.get_mut(position) else { return false };
+        let opened = self.open(position, source, pool, interfaces, report);
+        let Some(file) = self.files.get_mut(index) else { return false };
+        match opened {
+            Some(opened) => {
+                *file = opened;
+                true
+            }
+            None => {
+                file.state = State::Done;
+                false
+            }
+        }
+    }
+
+    /// Reads the first frames, and lets go of the file again.
+    fn peek(
+        &self,
+        index: usize,
+        source: Source,
+        pool: &mut Pool,
+        report: &mut FileReport,
+    ) -> Option<MergeFile> {
+        let options = ReadOptions {
+            limits: PEEK_LIMITS,
+            mapping: Mapping::Never,
+            threaded: false,
+            progress: None,
+        };
+        // What is found now will be found again: only a file that gives no
+        // frame keeps the report of this look.
+        let mut first_report = FileReport::new(&report.path);
+        let mut scratch = InterfaceTable::default();
+        let opened = source.origin().map_err(|e| InputErrorKind::Open(e.to_string()));
+        let reader = opened.and_then(|origin| {
+            FileReader::open(origin, &options, 0, &mut first_report, &mut scratch)
+        });
+        let first_ns = match reader {
+            Ok(reader) => {
+                let mut shared = Shared { pool, interfaces: &mut scratch };
+                let batch = FileStream::new(reader).next_batch(&mut shared, &mut first_report);
+                let first_ns =
+                    batch.as_ref().and_then(|b| b.frames.first()).map(|frame| frame.time_ns);
+                if let Some(batch) = batch {
+                    batch.recycle(pool);
+                }
+                first_ns
+            }
+            Err(kind) => {
+                first_report.error = Some(InputError::new(&report.path, kind));
+                None
+            }
+        };
+        match first_ns {
+            Some(reached_ns) => {
+                Some(MergeFile { report: index, state: State::Waiting(source), reached_ns })
+            }
+            None => {
+                *report = first_report;
+                None
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        index: usize,
+        source: Source,
+        pool: &mut Pool,
+        interfaces: &mut InterfaceTable,
+        report: &mut FileReport,
+    ) -> Option<MergeFile> {
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        let opened = source
+            .into_origin()
+            .map_err(|e| InputErrorKind::Open(e.to_string()))
+            .and_then(|origin| FileReader::open(origin, &self.options, number, report, interfaces))
+            .and_then(|reader| {
+                let full = self.open_streams >= MAX_OPEN_STREAMS;
+                if reader.is_stream() && full {
+                    return Err(InputErrorKind::TooManyOpen { open: self.open_streams });
+                }
+                Ok(FileStream::new(reader))
+            });
+        let mut stream = match opened {
+            Ok(stream) => stream,
+            Err(kind) => {
+                report.error = Some(InputError::new(&report.path, kind));
+                return None;
+            }
+        };
+        let mut shared = Shared { pool, interfaces };
+        let batch = stream.next_batch(&mut shared, report)?;
+        let reached_ns = batch.frames.first()?.time_ns;
+        let counted = stream.is_stream();
+        self.open_streams += usize::from(counted);
+        Some(MergeFile {
+            report: index,
+            state: State::Open { stream, batch, at: 0, counted },
+            reached_ns,
+        })
+    }
+}
+
+impl Source {
+    /// True when it can be opened, looked at, and opened again.
+    fn reopens(&self) -> bool {
+        match self {
+            Self::Path(path) => path.is_file(),
+            Self::Bytes(_) => true,
+            Self::Used => false,
+        }
+    }
+
+    fn origin(&self) -> std::io::Result<Origin> {
+        match self {
+            Self::Path(path) => open_path(path),
+            Self::Bytes(bytes) => {
+                Ok(Origin::Stream(Box::new(std::io::Cursor::new(std::sync::Arc::clone(bytes)))))
+            }
+            Self::Used => Err(std::io::Error::other("opened twice")),
+        }
+    }
+
+    pub(super) fn into_origin(self) -> std::io::Result<Origin> {
+        self.origin()
+    }
+}

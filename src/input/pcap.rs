@@ -1,0 +1,282 @@
+//! pcap files: micro- and nanoseconds, both byte orders, "modified" records.
+//!
+//! Start at [`parse_header`]; [`PcapWalker`] then indexes records in place. It
+//! is the tightest loop of the serial stage: one bounds check and one push a
+//! record. Packets longer than the header's snap length are taken as they are:
+//! real captures have them.
+
+use super::block::{Frame, frame_flag};
+use super::report::{FileReport, Interface};
+use super::walk::{Limits, MAX_CAPTURED_BYTES, MAX_WIRE_BYTES, Notes, Stop, Walked, frame};
+use crate::packet::LinkType;
+
+pub(super) const FILE_HEADER_BYTES: usize = 24;
+
+/// Seconds, fraction, captured length, length on the wire.
+const RECORD_BYTES: usize = 16;
+/// A. Kuznetsov's patch of libpcap adds interface, protocol, packet type.
+const MODIFIED_RECORD_BYTES: usize = 24;
+/// A later form of the same patch, as one distribution shipped it, adds CPUs.
+const LONG_RECORD_BYTES: usize = 28;
+
+const MAGIC_MICROS: u32 = 0xa1b2_c3d4;
+const MAGIC_NANOS: u32 = 0xa1b2_3c4d;
+const MAGIC_MODIFIED: u32 = 0xa1b2_cd34;
+
+/// Records looked at to choose between record layouts: one can fit by chance.
+const PROBE_RECORDS: usize = 4;
+
+/// True when these are the first bytes of a pcap file.
+pub(super) fn is_pcap(head: &[u8]) -> bool {
+    head.first_chunk::<4>().is_some_and(|magic| {
+        [u32::from_le_bytes(*magic), u32::from_be_bytes(*magic)]
+            .iter()
+            .any(|m| matches!(*m, MAGIC_MICROS | MAGIC_NANOS | MAGIC_MODIFIED))
+    })
+}
+
+/// Which of a record's two lengths comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lengths {
+    CapturedFirst,
+    /// Before version 2.3.
+    WireFirst,
+    /// Version 2.3 was written both ways: the captured one can't be longer.
+    Guess,
+}
+
+/// Walks the records after the file header.
+#[derive(Clone, Debug)]
+pub(super) struct PcapWalker {
+    big_endian: bool,
+    nanos: bool,
+    record_bytes: usize,
+    lengths: Lengths,
+    link: LinkType,
+    interface: u16,
+}
+
+/// Reads the file header at the start of `head`; the bytes after it decide
+/// between record layouts. The error says what makes no sense.
+pub(super) fn parse_header(head: &[u8], notes: &mut Notes<'_>) -> Result<PcapWalker, String> {
+    let Some(header) = head.first_chunk::<FILE_HEADER_BYTES>() else {
+        return Err(format!("the file ends inside its header ({} of 24 bytes)", head.len()));
+    };
+    let magic_bytes = [header[0], header[1], header[2], header[3]];
+    let big_endian =
+        matches!(u32::from_be_bytes(magic_bytes), MAGIC_MICROS | MAGIC_NANOS | MAGIC_MODIFIED);
+    let u16_at = |at: usize| {
+        let bytes = [header[at], header[at + 1]];
+        if big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    };
+    let u32_at = |at: usize| {
+        let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
+        if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    };
+    let magic = u32_at(0);
+    let (major, minor) = (u16_at(4), u16_at(6));
+    let snaplen_bytes = u32_at(16);
+    let link_field = u32_at(20);
+
+    if major != 2 {
+        notes.report.warn(format!("pcap version {major}.{minor} is unknown; read as 2.4"));
+    }
+    let (link, fcs_bytes) = split_link_field(link_field, notes.report);
+    let nanos = magic == MAGIC_NANOS;
+    let mut walker = PcapWalker {
+        big_endian,
+        nanos,
+        record_bytes: RECORD_BYTES,
+        lengths: match (major, minor) {
+            (2, 0..=2) => Lengths::WireFirst,
+            (2, 3) => Lengths::Guess,
+            _ => Lengths::CapturedFirst,
+        },
+        link,
+        interface: 0,
+    };
+    let candidates = if magic == MAGIC_MODIFIED {
+        [MODIFIED_RECORD_BYTES, LONG_RECORD_BYTES, RECORD_BYTES]
+    } else {
+        [RECORD_BYTES, MODIFIED_RECORD_BYTES, LONG_RECORD_BYTES]
+    };
+    let records = &head[FILE_HEADER_BYTES..];
+    walker.record_bytes = candidates
+        .into_iter()
+        .find(|&candidate| walker.fits(records, candidate, candidate == candidates[0]))
+        .unwrap_or(candidates[0]);
+    if walker.record_bytes != candidates[0] {
+        notes.report.warn(format!(
+            "record headers are {} bytes long, not the {} that the magic number says",
+            walker.record_bytes, candidates[0]
+        ));
+    }
+
+    let modified = magic == MAGIC_MODIFIED || walker.record_bytes != RECORD_BYTES;
+    notes.report.format = format!(
+        "pcap{}{}{}",
+        if modified { ", modified" } else { "" },
+        if nanos { ", nanoseconds" } else { "" },
+        if big_endian { ", big-endian" } else { "" },
+    );
+    walker.interface = notes
+        .interfaces
+        .enter(Interface {
+            file: notes.file,
+            section: 0,
+            position: 0,
+            name: String::new(),
+            description: String::new(),
+            link,
+            snaplen_bytes,
+            tsresol: if nanos { 9 } else { 6 },
+            fcs_bytes,
+        })
+        .ok_or("there are more than 65,536 interfaces in all inputs")?;
+    Ok(walker)
+}
+
+/// The header's last field holds the link type in its low 16 bits, the length
+/// of the frame check sequence in units of 16 bits in its top four, valid when
+/// bit 26 is set, and bits that ought to be zero between them.
+fn split_link_field(field: u32, report: &mut FileReport) -> (LinkType, Option<u8>) {
+    let link = LinkType((field & 0xffff) as u16);
+    let has_fcs = field & 0x0400_0000 != 0;
+    let fcs_bytes = has_fcs.then_some(((field >> 28) * 2) as u8);
+    if field & 0x03ff_0000 != 0 {
+        report.warn(format!(
+            "reserved bits of the link type are set (0x{field:08x}); read as link type {}",
+            link.0
+        ));
+    }
+    (link, fcs_bytes)
+}
+
+impl PcapWalker {
+    pub(super) fn walk(
+        &mut self,
+        bytes: &[u8],
+        limits: Limits,
+        frames: &mut Vec<Frame>,
+        _notes: &mut Notes<'_>,
+    ) -> Walked {
+        match (self.big_endian, self.nanos) {
+            (false, false) => self.walk_as::<false, false>(bytes, limits, frames),
+            (false, true) => self.walk_as::<false, true>(bytes, limits, frames),
+            (true, false) => self.walk_as::<true, false>(bytes, limits, frames),
+            (true, true) => self.walk_as::<true, true>(bytes, limits, frames),
+        }
+    }
+
+    fn walk_as<const BIG: bool, const NANOS: bool>(
+        &self,
+        bytes: &[u8],
+        limits: Limits,
+        frames: &mut Vec<Frame>,
+    ) -> Walked {
+        let header_bytes = self.record_bytes;
+        let mut at = 0;
+        let stop = loop {
+            if frames.len() >= limits.frames || at >= limits.bytes {
+                break Stop::Limit;
+            }
+            let Some(header) = bytes.get(at..).and_then(<[u8]>::first_chunk::<RECORD_BYTES>) else {
+                break Stop::Need(header_bytes);
+            };
+            let record = Record::read::<BIG>(header);
+            let (captured, claimed) = record.lengths(self.lengths);
+            if captured > MAX_CAPTURED_BYTES {
+                break Stop::Damage(format!(
+                    "a packet record claims {captured} captured bytes (at most \
+                     {MAX_CAPTURED_BYTES} are believed)"
+                ));
+            }
+            let data = at + header_bytes;
+            let end = data + captured as usize;
+            if end > bytes.len() {
+                break Stop::Need(end - at);
+            }
+            let (unit_ns, fraction_end) =
+                if NANOS { (1, 1_000_000_000) } else { (1_000, 1_000_000) };
+            let (fraction, flags) = if record.fraction < fraction_end {
+                (record.fraction, 0)
+            } else {
+                (0, frame_flag::TIME_ANOMALY)
+            };
+            let time_ns = i64::from(record.seconds) * 1_000_000_000 + i64::from(fraction) * unit_ns;
+            frames.push(frame(time_ns, data, captured, claimed, self.link, self.interface, flags));
+            at = end;
+        };
+        Walked { consumed: at, stop }
+    }
+
+    /// True when the first records make sense with headers of `record_bytes`.
+    /// The layout that the magic number names needs one, any other needs two:
+    /// chance must not overrule the writer.
+    fn fits(&self, records: &[u8], record_bytes: usize, named: bool) -> bool {
+        let fraction_end = if self.nanos { 1_000_000_000 } else { 1_000_000 };
+        let mut at = 0;
+        let mut seen = 0;
+        while seen < PROBE_RECORDS {
+            let Some(header) = records.get(at..).and_then(<[u8]>::first_chunk::<RECORD_BYTES>)
+            else {
+                break;
+            };
+            let record = if self.big_endian {
+                Record::read::<true>(header)
+            } else {
+                Record::read::<false>(header)
+            };
+            let (captured, claimed) = record.lengths(self.lengths);
+            let sensible = captured <= claimed
+                && captured <= MAX_CAPTURED_BYTES
+                && claimed <= MAX_WIRE_BYTES
+                && record.fraction < fraction_end;
+            if !sensible {
+                return false;
+            }
+            seen += 1;
+            at += record_bytes + captured as usize;
+        }
+        named || seen > 1
+    }
+}
+
+/// The four fields that every layout starts with.
+struct Record {
+    seconds: u32,
+    fraction: u32,
+    first_length: u32,
+    second_length: u32,
+}
+
+impl Record {
+    #[inline(always)]
+    fn read<const BIG: bool>(header: &[u8; RECORD_BYTES]) -> Self {
+        let field = |at: usize| {
+            let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
+            if BIG { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+        };
+        Self {
+            seconds: field(0),
+            fraction: field(4),
+            first_length: field(8),
+            second_length: field(12),
+        }
+    }
+
+    /// Captured and wire length.
+    #[inline(always)]
+    fn lengths(&self, order: Lengths) -> (u32, u32) {
+        let swap = match order {
+            Lengths::CapturedFirst => false,
+            Lengths::WireFirst => true,
+            Lengths::Guess => self.first_length > self.second_length,
+        };
+        if swap {
+            (self.second_length, self.first_length)
+        } else {
+            (self.first_length, self.second_length)
+        }
+    }
+}

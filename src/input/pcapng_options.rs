@@ -1,0 +1,199 @@
+//! Options of pcapng blocks, and the units of time they state.
+
+/// `if_tsresol` when it is absent: microseconds (draft, section 4.2).
+const DEFAULT_TSRESOL: u8 = 6;
+
+const OPT_END: u16 = 0;
+const IF_NAME: u16 = 2;
+const IF_DESCRIPTION: u16 = 3;
+const IF_TSRESOL: u16 = 9;
+const IF_FCSLEN: u16 = 13;
+const IF_TSOFFSET: u16 = 14;
+const ISB_IFDROP: u16 = 5;
+const ISB_OSDROP: u16 = 7;
+
+/// What is used of an interface description's options.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct InterfaceOptions {
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) tsresol: u8,
+    pub(super) tsoffset_s: i64,
+    pub(super) fcs_bytes: Option<u8>,
+}
+
+impl InterfaceOptions {
+    pub(super) fn read(bytes: &[u8], big_endian: bool) -> Self {
+        let mut found = Self {
+            name: String::new(),
+            description: String::new(),
+            tsresol: DEFAULT_TSRESOL,
+            tsoffset_s: 0,
+            fcs_bytes: None,
+        };
+        for (code, value) in (Options { rest: bytes, big_endian }) {
+            match (code, value) {
+                (IF_NAME, text) => found.name = to_text(text),
+                (IF_DESCRIPTION, text) => found.description = to_text(text),
+                (IF_TSRESOL, [tsresol]) => found.tsresol = *tsresol,
+                // In bits by the draft; writers that mean bytes are known.
+                (IF_FCSLEN, [fcs]) => {
+                    found.fcs_bytes = Some(if *fcs > 8 { fcs / 8 } else { *fcs });
+                }
+                (IF_TSOFFSET, value) => {
+                    if let Some(offset_s) = to_u64(value, big_endian) {
+                        found.tsoffset_s = offset_s.cast_signed();
+                    }
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// `isb_ifdrop` and `isb_osdrop` among the options of a statistics block.
+pub(super) fn statistics(bytes: &[u8], big_endian: bool) -> (Option<u64>, Option<u64>) {
+    let mut drops = (None, None);
+    for (code, value) in (Options { rest: bytes, big_endian }) {
+        match code {
+            ISB_IFDROP => drops.0 = to_u64(value, big_endian),
+            ISB_OSDROP => drops.1 = to_u64(value, big_endian),
+            _ => {}
+        }
+    }
+    drops
+}
+
+/// Turns the ticks of an interface into nanoseconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resolution {
+    unit: Unit,
+    offset_ns: i128,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    /// A tick is this many nanoseconds.
+    Multiply(u64),
+    /// This many ticks are a nanosecond.
+    Divide(u128),
+    /// 2 to this power ticks are a second.
+    Binary(u32),
+}
+
+impl Resolution {
+    /// From `if_tsresol` and `if_tsoffset`.
+    pub(super) fn new(tsresol: u8, tsoffset_s: i64) -> Self {
+        let exponent = u32::from(tsresol & 0x7f);
+        let unit = if tsresol & 0x80 != 0 {
+            Unit::Binary(exponent)
+        } else if exponent <= 9 {
+            Unit::Multiply(10_u64.pow(9 - exponent))
+        } else {
+            // Beyond 10^38 a u64 of ticks is 0 ns, as with the largest divisor.
+            Unit::Divide(10_u128.checked_pow(exponent - 9).unwrap_or(u128::MAX))
+        };
+        Self { unit, offset_ns: i128::from(tsoffset_s) * 1_000_000_000 }
+    }
+
+    /// `None` outside 1970 to 2262.
+    #[inline]
+    pub(super) fn to_ns(self, ticks: u64) -> Option<i64> {
+        if let (Unit::Multiply(unit_ns), 0) = (self.unit, self.offset_ns) {
+            return i64::try_from(ticks.checked_mul(unit_ns)?).ok();
+        }
+        let ticks = u128::from(ticks);
+        let ns = match self.unit {
+            Unit::Multiply(unit_ns) => ticks * u128::from(unit_ns),
+            Unit::Divide(ticks_a_ns) => ticks / ticks_a_ns,
+            // At most 2^64 * 10^9, far below 2^128; shifts over 127 give 0.
+            Unit::Binary(power) => (ticks * 1_000_000_000).checked_shr(power).unwrap_or(0),
+        };
+        let ns = i128::try_from(ns).ok()?.checked_add(self.offset_ns)?;
+        i64::try_from(ns).ok().filter(|&ns| ns >= 0)
+    }
+}
+
+/// Code and value of each option; stops at the first that makes no sense.
+struct Options<'a> {
+    rest: &'a [u8],
+    big_endian: bool,
+}
+
+impl<'a> Iterator for Options<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let field = |at: usize| {
+            let bytes = *self.rest.get(at..)?.first_chunk::<2>()?;
+            Some(if self.big_endian {
+                u16::from_be_bytes(bytes)
+            } else {
+                u16::from_le_bytes(bytes)
+            })
+        };
+        let (code, length) = (field(0)?, usize::from(field(2)?));
+        if code == OPT_END {
+            return None;
+        }
+        let value = self.rest.get(4..4 + length)?;
+        self.rest = self.rest.get(4 + length.next_multiple_of(4)..).unwrap_or_default();
+        Some((code, value))
+    }
+}
+
+fn to_text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+}
+
+fn to_u64(bytes: &[u8], big_endian: bool) -> Option<u64> {
+    let bytes = <[u8; 8]>::try_from(bytes).ok()?;
+    Some(if big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn decimal_and_binary_resolutions_agree_with_their_definition() {
+        for (tsresol, offset_s, ticks, expected) in [
+            (6, 0, 1_700_000_000_123_456, Some(1_700_000_000_123_456_000)),
+            (9, 0, 1_700_000_000_123_456_789, Some(1_700_000_000_123_456_789)),
+            (0, 0, 1_700_000_000, Some(1_700_000_000_000_000_000)),
+            (12, 0, 1_000_000_000_001, Some(1_000_000_000)),
+            (0x80 | 10, 0, 1_024 * 5 + 512, Some(5_500_000_000)),
+            (0x80 | 32, 0, (7 << 32) + (1 << 31), Some(7_500_000_000)),
+            (6, 1_700_000_000, 5_000_000, Some(1_700_000_005_000_000_000)),
+            (6, -10, 5_000_000, None),
+            (127, 0, u64::MAX, Some(0)),
+            (0xff, 0, u64::MAX, Some(0)),
+            (0, 0, u64::MAX, None),
+            (9, i64::MAX, 0, None),
+            (9, i64::MIN, 0, None),
+        ] {
+            let resolution = Resolution::new(tsresol, offset_s);
+            assert_eq!(resolution.to_ns(ticks), expected, "tsresol {tsresol}, offset {offset_s}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn options_of_arbitrary_bytes_end(bytes: Vec<u8>, big_endian: bool) {
+            let count = Options { rest: &bytes, big_endian }.count();
+            prop_assert!(count <= bytes.len() / 4);
+            let _ = InterfaceOptions::read(&bytes, big_endian);
+            let _ = statistics(&bytes, big_endian);
+        }
+
+        #[test]
+        fn any_resolution_gives_a_time_in_range_or_none(tsresol: u8, offset: i64, ticks: u64) {
+            if let Some(ns) = Resolution::new(tsresol, offset).to_ns(ticks) {
+                prop_assert!(ns >= 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! One file or stream to batches of frames, in its own order.
+//!
+//! A [`FileReader`] recognises the format, unpacks, and lets a walker index
+//! frames in place: in the map of the file, or in the buffer that was just
+//! read, which then leaves with them. Only a record cut by the end of a buffer
+//! is copied. Time stamps are as the file says; [`super::stream`] sets them right.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::block::{BlockBytes, Frame};
+use super::error::InputErrorKind;
+use super::pool::Pool;
+use super::report::{FileReport, InterfaceTable, Progress};
+use super::sniff::{self, Compression, HEAD_BYTES, Sniffed};
+use super::walk::{Limits, Notes, Stop, Walker};
+use super::{InputError, Mapping, decompress, mapping, pcap, pcapng::PcapngWalker};
+
+/// Below this many bytes a record a map is about twice as fast as reading into
+/// a small buffer, above it about half as fast: page faults for bytes that
+/// nobody touches (measured with records of 128 and of some 500 bytes).
+const MAP_BELOW_RECORD_BYTES: u64 = 256;
+
+/// Least worth mapping: below, two system calls are all there is.
+const MAP_FROM_BYTES: u64 = 1 << 20;
+
+/// Where bytes come from.
+pub(super) enum Origin {
+    File(File),
+    Stream(Box<dyn Read + Send>),
+}
+
+/// How a file is to be read.
+#[derive(Clone)]
+pub(super) struct ReadOptions {
+    pub(super) limits: Limits,
+    pub(super) mapping: Mapping,
+    /// Unpack on a thread of its own; not worth it for a look at the start.
+    pub(super) threaded: bool,
+    pub(super) progress: Option<Arc<Progress>>,
+}
+
+/// What readers share.
+pub(super) struct Shared<'a> {
+    pub(super) pool: &'a mut Pool,
+    pub(super) interfaces: &'a mut InterfaceTable,
+}
+
+/// Frames with the bytes that they point into.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) bytes: BlockBytes,
+    pub(super) frames: Vec<Frame>,
+}
+
+impl Batch {
+    pub(super) fn recycle(self, pool: &mut Pool) {
+        if let BlockBytes::Owned(bytes) = self.bytes {
+            pool.give_bytes(bytes);
+        }
+        pool.give_frames(self.frames);
+    }
+}
+
+pub(super) struct FileReader {
+    body: Body,
+    walker: Walker,
+    compression: Option<Compression>,
+    limits: Limits,
+    file: u32,
+    /// Offset in the (unpacked) file of the next byte to walk over.
+    offset: u64,
+    done: bool,
+    progress: Option<Arc<Progress>>,
+}
+
+enum Body {
+    Mapped { map: Arc<Mmap>, at: usize },
+    Stream(Stream),
+}
+
+struct Stream {
+    read: Box<dyn Read + Send>,
+    /// Read but not walked over yet: the start of a record, or what is beyond
+    /// a block's limit of frames.
+    carry: Vec<u8>,
+    ended: bool,
+    /// Bytes to read for one block: what its limit of frames will take.
+    target_bytes: usize,
+}
+
+/// Opens a path; `-` is standard input.
+pub(super) fn open_path(path: &Path) -> io::Result<Origin> {
+    if path == Path::new("-") {
+        return Ok(Origin::Stream(Box::new(io::stdin())));
+    }
+    let file = File::open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder"));
+    }
+    Ok(if kind.is_file() { Origin::File(file) } else { Origin::Stream(Box::new(file)) })
+}
+
+impl FileReader {
+    /// Recognises what is in `origin`. Fills in the report's format.
+    pub(super) fn open(
+        origin: Origin,
+        options: &ReadOptions,
+        file: u32,
+        report: &mut FileReport,
+        interfaces: &mut InterfaceTable,
+    ) -> Result<Self, InputErrorKind> {
+        let mapped = match &origin {
+            Origin::File(file) => Some(file.try_clone().map_err(|e| cannot_open(&e))?),
+            Origin::Stream(_) => None,
+        };
+        let mut read: Box<dyn Read + Send> = match origin {
+            Origin::File(file) => {
+                Box::new(Counting { inner: file, progress: options.progress.clone() })
+            }
+            Origin::Stream(stream) => {
+                Box::new(Counting { inner: stream, progress: options.progress.clone() })
+            }
+        };
+        let mut head = read_head(&mut read, Vec::new()).map_err(|e| cannot_open(&e))?;
+        let mut sniffed = sniff::sniff(&head);
+        let mut compression = None;
+        let mut ended = false;
+        if let Sniffed::Compressed(outer) = sniffed {
+            compression = Some(outer);
+            let packed = Cursor::new(head).chain(read);
+            read = decompress::decoder(outer, packed).map_err(|e| cannot_open(&e))?;
+            if options.threaded {
+                read = Box::new(decompress::spawn(read).map_err(|e| cannot_open(&e))?);
+            }
+            let mut unpacked = Vec::new();
+            if let Err(error) = read_into(&mut read, &mut unpacked, HEAD_BYTES) {
+                // What came out before may still be the start of a capture.
+                warn_damaged(report, outer, unpacked.len() as u64, &error);
+                ended = true;
+            }
+            head = unpacked;
+            sniffed = sniff::sniff(&head);
+        }
+        let inside = compression.map(|c| format!(" inside {}", c.name())).unwrap_or_default();
+        let mut notes = Notes { interfaces, report, file };
+        let mut offset = 0;
+        let walker = match sniffed {
+            Sniffed::Pcap => {
+                offset = pcap::FILE_HEADER_BYTES;
+                Walker::Pcap(
+                    pcap::parse_header(&head, &mut notes)
+                        .map_err(|what| InputErrorKind::Header { offset: 0, what })?,
+                )
+            }
+            Sniffed::Pcapng => {
+                notes.report.format = "pcapng".to_owned();
+                Walker::Pcapng(Box::default())
+            }
+            Sniffed::Compressed(inner) => {
+                return Err(InputErrorKind::NotACapture {
+                    found: format!("{} data{inside}", inner.name()),
+                    advice: "unpack the outer layer first".to_owned(),
+                });
+            }
+            Sniffed::Other { found, advice } => {
+                return Err(InputErrorKind::NotACapture {
+                    found: format!("{found}{inside}"),
+                    advice: advice.to_owned(),
+                });
+            }
+        };
+        if let Some(compression) = compression {
+            notes.report.format.push_str(", ");
+            notes.report.format.push_str(compression.name());
+        }
+        let map = match mapped {
+            Some(mapped) if compression.is_none() => {
+                map_if_better(&mapped, &head, offset, &walker, options, &mut notes)
+            }
+            _ => None,
+        };
+        let body = match map {
+            Some(map) => Body::Mapped { map, at: offset },
+            None => Body::Stream(Stream {
+                read,
+                carry: head.split_off(offset),
+                ended,
+                target_bytes: options.limits.bytes,
+            }),
+        };
+        Ok(Self {
+            body,
+            walker,
+            compression,
+            limits: options.limits,
+            file,
+            offset: offset as u64,
+            done: false,
+            progress: options.progress.clone(),
+        })
+    }
+
+    /// True when this reader holds a descriptor or a thread.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.body, Body::Stream(_))
+    }
+
+    /// The next frames, at least one; `None` at the end, whose reason is in the
+    /// report when it was not the file's own.
+    pub(super) fn next_batch(
+        &mut self,
+        shared: &mut Shared<'_>,
+        report: &mut FileReport,
+    ) -> Option<Batch> {
+        if self.done {
+            return None;
+        }
+        let batch = match self.body {
+            Body::Mapped { .. } => self.next_mapped(shared, report),
+            Body::Stream(_) => self.next_streamed(shared, report),
+        };
+        if self.done
+            && let Walker::Pcapng(walker) = &self.walker
+        {
+            (report.interface_drops, report.system_drops) = walker.total_drops();
+        }
+        batch
+    }
+
+    fn next_mapped(&mut self, shared: &mut Shared<'_>, report: &mut FileReport) -> Option<Batch> {
+        let Body::Mapped { map, at } = &mut self.body else { return None };
+        let mut frames = shared.pool.frames();
+        loop {
+            let base = *at;
+            let rest = map.get(base..).unwrap_or_default();
+            let mut notes = Notes { interfaces: shared.interfaces, report, file: self.file };
+            let walked = self.walker.walk(rest, self.limits, &mut frames, &mut notes);
+            *at += walked.consumed;
+            self.offset += walked.consumed as u64;
+            if let Some(progress) = &self.progress {
+                // The head was counted when it was read.
+                let new = (*at).saturating_sub(HEAD_BYTES.max(base));
+                progress.add(new as u64);
+            }
+            let left = rest.len() - walked.consumed;
+            match walked.stop {
+                Stop::Limit => {}
+                Stop::Need(_) => {
+                    self.done = true;
+                    note_cut(report, self.offset, left, &self.walker);
+                }
+                Stop::Damage(what) => {
+                    self.done = true;
+                    note_damage(report, self.offset, what);
+                }
+            }
+            if !frames.is_empty() {
+                let bytes = BlockBytes::Mapped { map: Arc::clone(map), base };
+                return Some(Batch { bytes, frames });
+            }
+            if self.done {
+                shared.pool.give_frames(frames);
+                return None;
+            }
+        }
+    }
+
+    fn next_streamed(&mut self, shared: &mut Shared<'_>, report: &mut FileReport) -> Option<Batch> {
+        let Body::Stream(stream) = &mut self.body else { return None };
+        let mut frames = shared.pool.frames();
+        let mut buffer = shared.pool.bytes();
+        let mut filled = stream.carry.len();
+        grow(&mut buffer, filled.max(stream.target_bytes));
+        buffer[..filled].copy_from_slice(&stream.carry);
+        stream.carry.clear();
+        let mut want = stream.target_bytes;
+        loop {
+            while !stream.ended && filled < want {
+                match stream.read.read(&mut buffer[filled..want]) {
+                    Ok(0) => stream.ended = true,
+                    Ok(n) => filled += n,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        stream.ended = true;
+                        let offset = self.offset + filled as u64;
+                        match self.compression {
+                            Some(compression) => warn_damaged(report, compression, offset, &error),
+                            None => {
+                                let kind =
+                                    InputErrorKind::Read { offset, error: error.to_string() };
+                                report.error = Some(InputError::new(&report.path, kind));
+                            }
+                        }
+                    }
+                }
+            }
+            let mut notes = Notes { interfaces: shared.interfaces, report, file: self.file };
+            let limits = Limits { bytes: usize::MAX, ..self.limits };
+            let walked = self.walker.walk(&buffer[..filled], limits, &mut frames, &mut notes);
+            let consumed = walked.consumed;
+            self.offset += consumed as u64;
+            let need = match walked.stop {
+                Stop::Limit => 0,
+                Stop::Need(_) if stream.ended => {
+                    self.done = true;
+                    note_cut(report, self.offset, filled - consumed, &self.walker);
+                    0
+                }
+                Stop::Need(need) => need,
+                Stop::Damage(what) => {
+                    self.done = true;
+                    note_damage(report, self.offset, what);
+                    0
+                }
+            };
+            if !frames.is_empty() {
+                stream.carry.extend_from_slice(&buffer[consumed..filled]);
+                stream.aim(consumed, frames.len(), self.limits);
+                return Some(Batch { bytes: BlockBytes::Owned(buffer), frames });
+            }
+            if self.done {
+                shared.pool.give_frames(frames);
+                shared.pool.give_bytes(buffer);
+                return None;
+            }
+            // No frame yet: a long record, or blocks without packets.
+            buffer.copy_within(consumed..filled, 0);
+            filled -= consumed;
+            want = stream.target_bytes.max(need);
+            grow(&mut buffer, want);
+        }
+    }
+}
+
+impl Stream {
+    /// Reads what the limit of frames will take, with a little over, so that
+    /// small records are not carried from block to block again and again.
+    fn aim(&mut self, consumed: usize, frames: usize, limits: Limits) {
+        const LEAST_BYTES: usize = 64 << 10;
+        let mean = consumed / frames.max(1) + 1;
+        let full = mean.saturating_mul(limits.frames);
+        self.target_bytes = full.saturating_add(full / 16).max(LEAST_BYTES).min(limits.bytes);
+    }
+}
+
+/// Walks over the start of the file to decide, as DESIGN's measurements say.
+fn map_if_better(
+    file: &File,
+    head: &[u8],
+    offset: usize,
+    walker: &Walker,
+    options: &ReadOptions,
+    notes: &mut Notes<'_>,
+) -> Option<Arc<Mmap>> {
+    let length = file.metadata().ok()?.len();
+    let wanted = match options.mapping {
+        Mapping::Never => false,
+        Mapping::Always => length > 0,
+        Mapping::Auto => {
+            length >= MAP_FROM_BYTES
+                && mean_record_bytes(head, offset, walker, notes.file) < MAP_BELOW_RECORD_BYTES
+        }
+    };
+    if !wanted {
+        return None;
+    }
+    match mapping::map(file) {
+        Ok(map) => Some(map),
+        Err(error) => {
+            notes.report.warn(format!("cannot be mapped ({error}); read instead"));
+            None
+        }
+    }
+}
+
+fn mean_record_bytes(head: &[u8], offset: usize, walker: &Walker, file: u32) -> u64 {
+    let mut scratch = match walker {
+        Walker::Pcap(walker) => Walker::Pcap(walker.clone()),
+        Walker::Pcapng(_) => Walker::Pcapng(Box::new(PcapngWalker::default())),
+    };
+    let mut notes = Notes {
+        interfaces: &mut InterfaceTable::default(),
+        report: &mut FileReport::default(),
+        file,
+    };
+    let limits = Limits { frames: usize::MAX, bytes: usize::MAX };
+    let mut frames = Vec::new();
+    let records = head.get(offset..).unwrap_or_default();
+    let walked = scratch.walk(records, limits, &mut frames, &mut notes);
+    if frames.is_empty() { u64::MAX } else { (walked.consumed / frames.len()) as u64 }
+}
+
+/// The file ended `left` bytes into a record.
+fn note_cut(report: &mut FileReport, offset: u64, left: usize, walker: &Walker) {
+    if left == 0 && !walker.is_inside_record() {
+        return;
+    }
+    report.truncated_records += 1;
+    report.warn(format!(
+        "ends in the middle of a record: {left} bytes at offset {offset} are left over; \
+         everything before them was read"
+    ));
+}
+
+fn note_damage(report: &mut FileReport, offset: u64, what: String) {
+    let kind = InputErrorKind::Damaged { offset, what };
+    report.error = Some(InputError::new(&report.path, kind));
+}
+
+fn warn_damaged(report: &mut FileReport, compression: Compression, offset: u64, error: &io::Error) {
+    report.warn(format!(
+        "{} stream damaged or cut short at unpacked offset {offset}: {error}; everything before \
+         it was read",
+        compression.name()
+    ));
+}
+
+fn cannot_open(error: &io::Error) -> InputErrorKind {
+    InputErrorKind::Open(error.to_string())
+}
+
+fn grow(buffer: &mut Vec<u8>, length: usize) {
+    if buffer.len() < length {
+        buffer.resize(length, 0);
+    }
+}
+
+fn read_head(read: &mut dyn Read, mut head: Vec<u8>) -> io::Result<Vec<u8>> {
+    read_into(read, &mut head, HEAD_BYTES)?;
+    Ok(head)
+}
+
+/// Reads up to `length` bytes; on an error those before it are in `head`.
+fn read_into(read: &mut dyn Read, head: &mut Vec<u8>, length: usize) -> io::Result<()> {
+    read.take(length as u64).read_to_end(head).map(|_| ())
+}
+
+/// Counts what is read into the progress.
+struct Counting<R> {
+    inner: R,
+    progress: Option<Arc<Progress>>,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        if let Some(progress) = &self.progress {
+            progress.add(n as u64);
+        }
+        Ok(n)
+    }
+}
+
+/// Says what a path that is not a capture is; looks at its first bytes.
+pub(super) fn recognise(path: &Path) -> Result<(), InputErrorKind> {
+    let options = ReadOptions {
+        limits: Limits { frames: 1, bytes: HEAD_BYTES },
+        mapping: Mapping::Never,
+        threaded: false,
+        progress: None,
+    };
+    let origin = open_path(path).map_err(|e| cannot_open(&e))?;
+    let mut report = FileReport::default();
+    FileReader::open(origin, &options, 0, &mut report, &mut InterfaceTable::default()).map(|_| ())
+}

@@ -1,0 +1,356 @@
+//! The front door: everything that was named, as one stream of blocks.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::block::{Block, Frame, frame_flag};
+use super::error::{InputError, InputErrorKind};
+use super::merge::Merge;
+use super::pool::Pool;
+use super::reader::{Batch, FileReader, ReadOptions, Shared};
+use super::report::{Counters, FileReport, Interface, InterfaceTable, Progress};
+use super::stream::FileStream;
+use super::walk::Limits;
+
+/// A second in the unit of time stamps.
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// Bounds of [`InputOptions::block_bytes`]: offsets in a block are 32 bits.
+const BLOCK_BYTES_RANGE: (usize, usize) = (4 << 10, 256 << 20);
+
+/// When to map a file instead of reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mapping {
+    /// Where it is faster: short records, many files.
+    #[default]
+    Auto,
+    Never,
+    /// Every regular file that is not compressed.
+    Always,
+}
+
+/// How to read.
+#[derive(Clone, Debug)]
+pub struct InputOptions {
+    /// About how many bytes a block has. From 4 KiB to 256 MiB.
+    pub block_bytes: usize,
+    /// At most how many frames a block has.
+    pub block_frames: usize,
+    /// How long a window stays open after its end, in packet time.
+    pub lateness_s: i64,
+    pub mapping: Mapping,
+    /// Told how far reading has come.
+    pub progress: Option<Arc<Progress>>,
+}
+
+impl Default for InputOptions {
+    fn default() -> Self {
+        Self {
+            block_bytes: 1 << 20,
+            block_frames: 8192,
+            lateness_s: 2,
+            mapping: Mapping::Auto,
+            progress: None,
+        }
+    }
+}
+
+/// One thing to read.
+#[derive(Debug)]
+pub(super) enum Source {
+    Path(PathBuf),
+    Bytes(Arc<[u8]>),
+    /// Given to a reader.
+    Used,
+}
+
+/// Capture files and streams as one stream of frames in time order.
+///
+/// Call [`Input::next_block`] until it gives `None`, and hand buffers back with
+/// [`Input::recycle`] so that the steady state allocates nothing. A file that
+/// fails never ends the stream: the failure is in [`Input::reports`], and the
+/// others go on. [`Input::interfaces`] grows while reading; an index in a block
+/// handed out is in it.
+pub struct Input {
+    feed: Feed,
+    pool: Pool,
+    interfaces: InterfaceTable,
+    reports: Vec<FileReport>,
+    counters: Counters,
+    sequence: u64,
+    marks: Marks,
+}
+
+enum Feed {
+    One(Box<FileStream>),
+    Many(Box<Merge>),
+    Nothing,
+}
+
+impl Input {
+    /// Opens files, folders (each capture in it, by name, not deeper), and `-`
+    /// for standard input. Fails only when there is nothing to try; everything
+    /// else is in the report of its file.
+    pub fn open(paths: &[PathBuf], options: InputOptions) -> Result<Self, InputError> {
+        let mut sources = Vec::new();
+        let mut reports = Vec::new();
+        let mut failed = Vec::new();
+        let mut stdin_named = false;
+        for path in paths {
+            let name = path.display().to_string();
+            if path == Path::new("-") {
+                if std::mem::replace(&mut stdin_named, true) {
+                    failed.push(failure(&name, InputErrorKind::StdinTwice));
+                    continue;
+                }
+            } else if path.is_dir() {
+                match captures_in(path) {
+                    Ok((files, skipped)) => {
+                        for file in files {
+                            reports.push(FileReport::new(&file.display().to_string()));
+                            sources.push(Source::Path(file));
+                        }
+                        failed.extend(skipped);
+                    }
+                    Err(kind) => failed.push(failure(&name, kind)),
+                }
+                continue;
+            }
+            reports.push(FileReport::new(&name));
+            sources.push(Source::Path(path.clone()));
+        }
+        if paths.is_empty() {
+            return Err(InputError::new("input", InputErrorKind::NothingNamed));
+        }
+        Ok(Self::start(sources, reports, failed, options))
+    }
+
+    /// Reads captures that are in memory, as if each were a file.
+    pub fn from_bytes(captures: Vec<Vec<u8>>, options: InputOptions) -> Self {
+        let reports =
+            (0..captures.len()).map(|i| FileReport::new(&format!("memory {i}"))).collect();
+        let sources = captures.into_iter().map(|bytes| Source::Bytes(bytes.into())).collect();
+        Self::start(sources, reports, Vec::new(), options)
+    }
+
+    /// The next frames; `None` at the end of all inputs.
+    pub fn next_block(&mut self) -> Option<Block> {
+        let mut shared = Shared { pool: &mut self.pool, interfaces: &mut self.interfaces };
+        let batch = match &mut self.feed {
+            Feed::One(stream) => stream.next_batch(&mut shared, self.reports.first_mut()?),
+            Feed::Many(merge) => {
+                merge.next_batch(&mut self.pool, &mut self.interfaces, &mut self.reports)
+            }
+            Feed::Nothing => None,
+        };
+        let Some(Batch { bytes, mut frames }) = batch else {
+            self.feed = Feed::Nothing;
+            return None;
+        };
+        let first_frame = self.counters.frames;
+        self.marks.mark(&mut frames, &mut self.counters);
+        let sequence = self.sequence;
+        self.sequence += 1;
+        Some(Block {
+            sequence,
+            first_frame,
+            bytes,
+            frames,
+            closed_before_s: self.marks.closed_before_s,
+            latest_ns: self.marks.latest_ns,
+        })
+    }
+
+    /// Takes back the buffers of a block that has been processed.
+    pub fn recycle(&mut self, bytes: Vec<u8>, frames: Vec<Frame>) {
+        self.pool.give_bytes(bytes);
+        self.pool.give_frames(frames);
+    }
+
+    /// The table that [`Frame::interface`] counts in, so far.
+    pub fn interfaces(&self) -> &[Interface] {
+        self.interfaces.list()
+    }
+
+    /// One report for each file, in the order named; complete at the end.
+    pub fn reports(&self) -> &[FileReport] {
+        &self.reports
+    }
+
+    /// Sums over the blocks handed out so far.
+    pub fn counters(&self) -> Counters {
+        let truncated_records = self.reports.iter().map(|r| r.truncated_records).sum();
+        Counters { truncated_records, ..self.counters }
+    }
+
+    fn start(
+        mut sources: Vec<Source>,
+        mut reports: Vec<FileReport>,
+        failed: Vec<FileReport>,
+        options: InputOptions,
+    ) -> Self {
+        let (least, most) = BLOCK_BYTES_RANGE;
+        let limits = Limits {
+            frames: options.block_frames.max(1),
+            bytes: options.block_bytes.clamp(least, most),
+        };
+        if let Some(progress) = &options.progress {
+            progress.set_total(total_bytes(&sources));
+        }
+        let mut pool = Pool::new(limits.bytes);
+        let mut interfaces = InterfaceTable::default();
+        let read = ReadOptions {
+            limits,
+            mapping: options.mapping,
+            threaded: true,
+            progress: options.progress,
+        };
+        let feed = match (sources.len(), sources.pop()) {
+            (1, Some(source)) => open_one(source, &read, &mut interfaces, &mut reports),
+            (_, Some(source)) => {
+                sources.push(source);
+                let merge = Merge::new(sources, read, &mut pool, &mut interfaces, &mut reports);
+                Feed::Many(Box::new(merge))
+            }
+            (_, None) => Feed::Nothing,
+        };
+        reports.extend(failed);
+        Self {
+            feed,
+            pool,
+            interfaces,
+            reports,
+            counters: Counters::default(),
+            sequence: 0,
+            marks: Marks::new(options.lateness_s),
+        }
+    }
+}
+
+fn open_one(
+    source: Source,
+    options: &ReadOptions,
+    interfaces: &mut InterfaceTable,
+    reports: &mut [FileReport],
+) -> Feed {
+    let Some(report) = reports.first_mut() else { return Feed::Nothing };
+    let reader = source
+        .into_origin()
+        .map_err(|e| InputErrorKind::Open(e.to_string()))
+        .and_then(|origin| FileReader::open(origin, options, 0, report, interfaces));
+    match reader {
+        Ok(reader) => Feed::One(Box::new(FileStream::new(reader))),
+        Err(kind) => {
+            report.error = Some(InputError::new(&report.path, kind));
+            Feed::Nothing
+        }
+    }
+}
+
+/// Size of all sources; `None` when one is a stream.
+fn total_bytes(sources: &[Source]) -> Option<u64> {
+    sources
+        .iter()
+        .map(|source| match source {
+            Source::Path(path) => {
+                let metadata = path.metadata().ok();
+                // What can't be opened adds nothing.
+                metadata.map_or(Some(0), |m| m.is_file().then(|| m.len()))
+            }
+            Source::Bytes(bytes) => Some(bytes.len() as u64),
+            Source::Used => Some(0),
+        })
+        .sum()
+}
+
+fn failure(path: &str, kind: InputErrorKind) -> FileReport {
+    FileReport { error: Some(InputError::new(path, kind)), ..FileReport::new(path) }
+}
+
+/// The captures of a folder by name, and reports of what is passed over.
+fn captures_in(folder: &Path) -> Result<(Vec<PathBuf>, Vec<FileReport>), InputErrorKind> {
+    let cannot_open = |e: std::io::Error| InputErrorKind::Open(e.to_string());
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(cannot_open)? {
+        names.push(entry.map_err(cannot_open)?.path());
+    }
+    names.sort();
+    let mut skipped = Vec::new();
+    names.retain(|path| {
+        if !path.is_file() {
+            return false;
+        }
+        let found = super::reader::recognise(path);
+        if let Err(why) = &found {
+            let mut report = FileReport::new(&path.display().to_string());
+            report.warn(format!("passed over: {why}"));
+            skipped.push(report);
+        }
+        found.is_ok()
+    });
+    if names.is_empty() { Err(InputErrorKind::EmptyFolder) } else { Ok((names, skipped)) }
+}
+
+/// What is decided on the merged stream, packet by packet, so that it does not
+/// depend on blocks.
+struct Marks {
+    lateness_s: i64,
+    latest_ns: i64,
+    previous_ns: i64,
+    closed_before_s: i64,
+    closed_before_ns: i64,
+    /// When `latest_ns` reaches this, another window closes.
+    next_close_ns: i64,
+}
+
+impl Marks {
+    fn new(lateness_s: i64) -> Self {
+        Self {
+            lateness_s: lateness_s.max(0),
+            latest_ns: i64::MIN,
+            previous_ns: i64::MIN,
+            closed_before_s: i64::MIN,
+            closed_before_ns: i64::MIN,
+            next_close_ns: i64::MIN,
+        }
+    }
+
+    fn mark(&mut self, frames: &mut [Frame], counters: &mut Counters) {
+        for frame in frames.iter_mut() {
+            let time_ns = frame.time_ns;
+            if time_ns < self.previous_ns {
+                frame.flags |= frame_flag::BACKWARD;
+                counters.backward += 1;
+            }
+            if time_ns < self.closed_before_ns {
+                frame.flags |= frame_flag::LATE;
+                counters.late += 1;
+            }
+            self.previous_ns = time_ns;
+            if time_ns > self.latest_ns {
+                self.latest_ns = time_ns;
+                if time_ns >= self.next_close_ns {
+                    self.close(time_ns);
+                }
+            }
+            counters.wire_bytes += u64::from(frame.wire_bytes);
+            counters.captured_bytes += u64::from(frame.captured_bytes);
+            counters.time_anomalies += u64::from(frame.flags & frame_flag::TIME_ANOMALY != 0);
+            counters.length_anomalies += u64::from(frame.flags & frame_flag::LENGTH_ANOMALY != 0);
+            let first_ns = counters.first_ns.get_or_insert(time_ns);
+            *first_ns = (*first_ns).min(time_ns);
+        }
+        counters.frames += frames.len() as u64;
+        if self.latest_ns != i64::MIN {
+            counters.latest_ns = Some(self.latest_ns);
+        }
+    }
+
+    /// Windows close `lateness_s` after their end, by packet time.
+    fn close(&mut self, latest_ns: i64) {
+        let second = latest_ns.div_euclid(SECOND_NS);
+        self.next_close_ns = (second + 1).saturating_mul(SECOND_NS);
+        self.closed_before_s = second.saturating_sub(self.lateness_s);
+        self.closed_before_ns = self.closed_before_s.saturating_mul(SECOND_NS);
+    }
+}

@@ -1,0 +1,73 @@
+//! One file's batches with their times set right.
+
+use std::collections::VecDeque;
+
+use super::block::Frame;
+use super::clock::{Ahead, Clock};
+use super::reader::{Batch, FileReader, Shared};
+use super::report::FileReport;
+
+/// A reader with its clock, and the batches that the clock looked ahead into.
+pub(super) struct FileStream {
+    reader: FileReader,
+    clock: Clock,
+    /// Read, not yet settled.
+    ahead: VecDeque<Batch>,
+}
+
+impl FileStream {
+    pub(super) fn new(reader: FileReader) -> Self {
+        Self { reader, clock: Clock::default(), ahead: VecDeque::new() }
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        self.reader.is_stream()
+    }
+
+    /// The next frames, at least one; `None` at the end.
+    pub(super) fn next_batch(
+        &mut self,
+        shared: &mut Shared<'_>,
+        report: &mut FileReport,
+    ) -> Option<Batch> {
+        let mut batch = match self.ahead.pop_front() {
+            Some(batch) => batch,
+            None => self.reader.next_batch(shared, report)?,
+        };
+        let mut later = Later { reader: &mut self.reader, ahead: &mut self.ahead, shared, report };
+        self.clock.settle(&mut batch.frames, &mut later);
+        for frame in &batch.frames {
+            report.wire_bytes += u64::from(frame.wire_bytes);
+            report.captured_bytes += u64::from(frame.captured_bytes);
+        }
+        report.frames += batch.frames.len() as u64;
+        Some(batch)
+    }
+}
+
+/// Frames of later batches, read when they are asked for.
+struct Later<'a, 'b> {
+    reader: &'a mut FileReader,
+    ahead: &'a mut VecDeque<Batch>,
+    shared: &'a mut Shared<'b>,
+    report: &'a mut FileReport,
+}
+
+impl Ahead for Later<'_, '_> {
+    fn ahead(&mut self, mut index: usize) -> Option<Frame> {
+        // At most 64 frames are looked at, so at most 64 batches are passed.
+        let mut at = 0;
+        loop {
+            if at == self.ahead.len() {
+                let batch = self.reader.next_batch(self.shared, self.report)?;
+                self.ahead.push_back(batch);
+            }
+            let frames = &self.ahead.get(at)?.frames;
+            if let Some(frame) = frames.get(index) {
+                return Some(*frame);
+            }
+            index -= frames.len();
+            at += 1;
+        }
+    }
+}

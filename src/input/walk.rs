@@ -1,0 +1,107 @@
+//! What the readers of all formats share: a walk over bytes at hand.
+//!
+//! A walker looks at record headers only and says where each frame's bytes
+//! lie. It never reads, waits, or copies: when the bytes end inside a record
+//! it says how many it needs.
+
+use super::block::{Frame, frame_flag};
+use super::pcap::PcapWalker;
+use super::pcapng::PcapngWalker;
+use super::report::{FileReport, InterfaceTable};
+use crate::packet::LinkType;
+
+/// Longest record read. No link has longer frames; libpcap itself stops at
+/// 256 KiB (128 MiB for USB and D-Bus). Also CONTRACT's bound on wire lengths.
+pub(super) const MAX_CAPTURED_BYTES: u32 = 16 << 20;
+
+/// Longest frame believed to have been on the wire (CONTRACT, "Flow").
+pub(super) const MAX_WIRE_BYTES: u32 = 16 << 20;
+
+/// Inside [`Frame::flags`] between reader and [`super::clock`] only: the format
+/// gave this frame no time stamp, which is no anomaly.
+pub(super) const UNTIMED: u32 = 1 << 31;
+
+/// Longest stretch of one walk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) frames: usize,
+    pub(super) bytes: usize,
+}
+
+/// Where a walk ended, counted from the start of the bytes it was given.
+#[derive(Debug)]
+pub(super) struct Walked {
+    pub(super) consumed: usize,
+    pub(super) stop: Stop,
+}
+
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// A limit was reached; there may be more.
+    Limit,
+    /// The next record takes this many bytes from `consumed` on.
+    Need(usize),
+    /// What lies at `consumed` makes no sense: nothing after it can be found.
+    Damage(String),
+}
+
+/// Where walkers leave what is no frame.
+pub(super) struct Notes<'a> {
+    pub(super) interfaces: &'a mut InterfaceTable,
+    pub(super) report: &'a mut FileReport,
+    pub(super) file: u32,
+}
+
+#[derive(Debug)]
+pub(super) enum Walker {
+    Pcap(PcapWalker),
+    Pcapng(Box<PcapngWalker>),
+}
+
+impl Walker {
+    /// Adds the frames of `bytes` to `frames`, with offsets into `bytes`.
+    pub(super) fn walk(
+        &mut self,
+        bytes: &[u8],
+        limits: Limits,
+        frames: &mut Vec<Frame>,
+        notes: &mut Notes<'_>,
+    ) -> Walked {
+        match self {
+            Self::Pcap(walker) => walker.walk(bytes, limits, frames, notes),
+            Self::Pcapng(walker) => walker.walk(bytes, limits, frames, notes),
+        }
+    }
+
+    /// True when the bytes so far end inside a block that is being skipped.
+    pub(super) fn is_inside_record(&self) -> bool {
+        match self {
+            Self::Pcap(_) => false,
+            Self::Pcapng(walker) => walker.is_inside_block(),
+        }
+    }
+}
+
+/// A frame with its lengths set right. `offset` is bounded by the limits of
+/// the walk, which fit in 32 bits.
+#[inline(always)]
+pub(super) fn frame(
+    time_ns: i64,
+    offset: usize,
+    captured_bytes: u32,
+    claimed_bytes: u32,
+    link: LinkType,
+    interface: u16,
+    flags: u32,
+) -> Frame {
+    let odd = claimed_bytes > MAX_WIRE_BYTES || claimed_bytes < captured_bytes;
+    Frame {
+        time_ns,
+        offset: offset as u32,
+        captured_bytes,
+        wire_bytes: if odd { captured_bytes } else { claimed_bytes },
+        link,
+        interface,
+        flags: if odd { flags | frame_flag::LENGTH_ANOMALY } else { flags },
+    }
+}
