@@ -11,6 +11,7 @@
 //! `merge` joins several files.
 
 pub mod block;
+pub mod filter;
 mod clock;
 mod decompress;
 mod error;

@@ -134,6 +134,7 @@ pub struct Counters {
 pub struct Progress {
     read_bytes: AtomicU64,
     total_bytes: AtomicU64,
+    packets: AtomicU64,
 }
 
 /// Total of a stream, which has no size.
@@ -141,7 +142,11 @@ const UNKNOWN_TOTAL: u64 = u64::MAX;
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { read_bytes: AtomicU64::new(0), total_bytes: AtomicU64::new(UNKNOWN_TOTAL) }
+        Self {
+            read_bytes: AtomicU64::new(0),
+            total_bytes: AtomicU64::new(UNKNOWN_TOTAL),
+            packets: AtomicU64::new(0),
+        }
     }
 }
 
@@ -149,6 +154,15 @@ impl Progress {
     /// Bytes taken from files and streams so far, as they lie there (compressed).
     pub fn read_bytes(&self) -> u64 {
         self.read_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Packets handed out so far.
+    pub fn packets(&self) -> u64 {
+        self.packets.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_packets(&self, packets: u64) {
+        self.packets.fetch_add(packets, Ordering::Relaxed);
     }
 
     /// Size of all inputs; `None` when one is a stream.

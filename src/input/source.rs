@@ -79,6 +79,7 @@ pub struct Input {
     counters: Counters,
     sequence: u64,
     marks: Marks,
+    progress: Option<Arc<Progress>>,
 }
 
 enum Feed {
@@ -151,6 +152,9 @@ impl Input {
         self.marks.mark(&mut frames, &mut self.counters);
         let sequence = self.sequence;
         self.sequence += 1;
+        if let Some(progress) = &self.progress {
+            progress.add_packets(frames.len() as u64);
+        }
         Some(Block {
             sequence,
             first_frame,
@@ -203,7 +207,7 @@ impl Input {
             limits,
             mapping: options.mapping,
             threaded: true,
-            progress: options.progress,
+            progress: options.progress.clone(),
         };
         let feed = match (sources.len(), sources.pop()) {
             (1, Some(source)) => open_one(source, &read, &mut interfaces, &mut reports),
@@ -223,6 +227,7 @@ impl Input {
             counters: Counters::default(),
             sequence: 0,
             marks: Marks::new(options.lateness_s),
+            progress: options.progress,
         }
     }
 }

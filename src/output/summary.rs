@@ -287,7 +287,7 @@ impl Summary {
             top_talkers: totals.top_talkers(),
             talkers_dropped: totals.talkers_dropped,
             first_packet: report.input.first_ns.map(rfc3339),
-            last_packet: report.input.last_ns.map(rfc3339),
+            last_packet: report.input.latest_ns.map(rfc3339),
             cut_packets: report.accounting.cut,
             late_packets: report.late_packets,
             time_anomalies: report.input.time_anomalies,
@@ -309,7 +309,7 @@ impl Summary {
                 .files
                 .iter()
                 .map(|file| InputFile {
-                    path: file.path.display().to_string(),
+                    path: file.path.clone(),
                     format: file.format.clone(),
                     packets: file.frames,
                     wire_bytes: file.wire_bytes,

@@ -35,7 +35,7 @@ impl Bar {
                     }
                     bar.set_style(style(measured));
                 }
-                bar.set_position(progress.bytes());
+                bar.set_position(progress.read_bytes());
                 let seconds = bar.elapsed().as_secs_f64().max(0.001);
                 let rate = progress.packets() as f64 / seconds;
                 bar.set_message(format!("{:.2} Mpkt/s", rate / 1e6));
