@@ -9,40 +9,40 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A fresh folder with its own state folder, so that runs never meet.
-pub struct Dir {
+pub(crate) struct Dir {
     dir: TempDir,
 }
 
 impl Dir {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: TempDir::new().expect("a temporary folder") }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, bytes).expect("a file in the temporary folder");
         path
     }
 
     /// The binary, not started yet.
-    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
         command.args(args).current_dir(self.dir.path());
         command.env("XDG_STATE_HOME", self.path("state")).env_remove("NO_COLOR");
         command
     }
 
-    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
         self.command(args).output().expect("the binary starts")
     }
 
     /// Runs `read --json` with these arguments and gives the summary; fails
     /// with the program's own words when it does.
-    pub fn summary<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
+    pub(crate) fn summary<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
         let mut command = self.command(["read", "--json"]);
         let output = command.args(args).output().expect("the binary starts");
         assert!(output.status.success(), "{}", text(&output.stderr));
@@ -50,24 +50,24 @@ impl Dir {
     }
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The repository's own captures.
-pub fn captures() -> PathBuf {
+pub(crate) fn captures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("captures")
 }
 
 /// Entries of `captures/manifest.json`.
-pub fn manifest() -> Vec<Value> {
+pub(crate) fn manifest() -> Vec<Value> {
     let path = captures().join("manifest.json");
     let bytes = std::fs::read(&path).expect("captures/manifest.json");
     serde_json::from_slice(&bytes).expect("the manifest is a JSON array")
 }
 
 /// The folder of captures that are not in this repository, or a loud skip.
-pub fn corpus(test: &str) -> Option<PathBuf> {
+pub(crate) fn corpus(test: &str) -> Option<PathBuf> {
     match std::env::var_os("FLOWTAP_CORPUS") {
         Some(dir) if !dir.is_empty() => Some(PathBuf::from(dir)),
         _ => {
@@ -79,7 +79,7 @@ pub fn corpus(test: &str) -> Option<PathBuf> {
 
 /// Captures to hold invariants against: the repository's own and, where it is
 /// to be had, the corpus.
-pub fn all_captures(test: &str) -> Vec<PathBuf> {
+pub(crate) fn all_captures(test: &str) -> Vec<PathBuf> {
     let mut folders = vec![captures()];
     folders.extend(corpus(test).map(|dir| dir.join("captures")));
     let mut files = Vec::new();
