@@ -83,9 +83,7 @@ impl Accounting {
     /// Sum over all kinds; equals what was read.
     pub fn total(&self) -> Count {
         let mut total = self.in_flows;
-        for count in
-            [self.non_ip, self.malformed, self.filtered, self.duplicate, self.untracked]
-        {
+        for count in [self.non_ip, self.malformed, self.filtered, self.duplicate, self.untracked] {
             total.merge(count);
         }
         total

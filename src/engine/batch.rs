@@ -40,7 +40,8 @@ impl Rows {
     pub(crate) fn push(&mut self, mut row: PacketRow, tunnels: &Tunnels) {
         if !tunnels.is_empty() {
             // Neighbours mostly share their tunnel.
-            let same = self.tunnels.last().is_some_and(|last| last.as_slice() == tunnels.as_slice());
+            let same =
+                self.tunnels.last().is_some_and(|last| last.as_slice() == tunnels.as_slice());
             if !same {
                 self.tunnels.push(*tunnels);
             }

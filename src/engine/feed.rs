@@ -67,7 +67,8 @@ impl WindowFeed {
         }
         let mut pending = Pending::default();
         pending.add(packet);
-        let macs = Macs { src: packet.src_mac, dst: packet.dst_mac, known: packet.is(row_flag::HAS_MAC) };
+        let macs =
+            Macs { src: packet.src_mac, dst: packet.dst_mac, known: packet.is(row_flag::HAS_MAC) };
         let delta = delta(&packet.key, packet.direction(), &pending, macs);
         self.window(packet.second()).slice.add(&delta);
     }
@@ -114,7 +115,8 @@ impl WindowFeed {
         if now == live.sided || now == Sided::Unknown {
             return;
         }
-        let count = self.window(clock_s).sided.entry((live.interface, live.first_vlan)).or_default();
+        let count =
+            self.window(clock_s).sided.entry((live.interface, live.first_vlan)).or_default();
         if live.sided == Sided::OneWay {
             count.one_way -= 1;
         }
@@ -133,7 +135,10 @@ impl WindowFeed {
 
     /// Live flows that were active in a second.
     pub(crate) fn take_active(&mut self, second: i64) -> Vec<u32> {
-        self.open.get_mut(&second).map(|window| std::mem::take(&mut window.active)).unwrap_or_default()
+        self.open
+            .get_mut(&second)
+            .map(|window| std::mem::take(&mut window.active))
+            .unwrap_or_default()
     }
 
     pub(crate) fn give_back(&mut self, mut active: Vec<u32>) {
@@ -158,8 +163,11 @@ pub(crate) struct Macs {
 fn delta(key: &FlowKey, direction: usize, pending: &Pending, macs: Macs) -> Delta {
     let a = Host { version: key.version, address: key.a };
     let b = Host { version: key.version, address: key.b };
-    let (src, dst, src_port, dst_port) =
-        if direction == 0 { (a, b, key.port_a, key.port_b) } else { (b, a, key.port_b, key.port_a) };
+    let (src, dst, src_port, dst_port) = if direction == 0 {
+        (a, b, key.port_a, key.port_b)
+    } else {
+        (b, a, key.port_b, key.port_a)
+    };
     let mut classes = [0; PACKET_CLASSES];
     for (wide, &narrow) in classes.iter_mut().zip(&pending.classes) {
         *wide = u32::from(narrow);

@@ -140,9 +140,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
             .enumerate()
             .map(|(id, inbox)| {
                 let (shared, out) = (&shared, out.clone());
-                scope.spawn(move || {
-                    shared.work(id, Shard::new(table, shared.dedup), inbox, &out)
-                })
+                scope.spawn(move || shared.work(id, Shard::new(table, shared.dedup), inbox, &out))
             })
             .collect();
         drop(out);

@@ -90,6 +90,9 @@ pub struct Slice {
     pub second: i64,
 }
 impl Slice {
+    pub fn second(&self) -> i64 {
+        self.second
+    }
     pub fn new(second: i64) -> Self {
         Self { second }
     }

@@ -175,7 +175,7 @@ impl Shared {
                 Verdict::Flow => {
                     let hash = facts.key.hash(&self.hash_state);
                     let mut row = PacketRow::new(facts, frame, hash, index, clock_ns);
-                    row.digest = self.digest(data, frame, facts);
+                    row.digest = self.digest(data, frame, Some(facts.ip_offset));
                     if let Some(fragment) = facts.fragment {
                         fragments.push((row, fragment, facts.tunnels));
                     } else {
@@ -186,7 +186,7 @@ impl Shared {
                 Verdict::NonIp(ether_type) => LinkKind::NonIp(ether_type),
                 Verdict::Malformed(reason) => LinkKind::Malformed(reason),
             };
-            let digest = self.digest(data, frame, facts);
+            let digest = self.digest(data, frame, None);
             let shard = shard_of(digest, self.workers);
             rows[shard].links.push(LinkRow {
                 time_ns: frame.time_ns,
@@ -208,11 +208,11 @@ impl Shared {
     }
 
     /// 0 without `--dedup`.
-    fn digest(&self, data: &[u8], frame: &Frame, facts: &Facts) -> u64 {
+    fn digest(&self, data: &[u8], frame: &Frame, ip_offset: Option<u32>) -> u64 {
         let Some(dedup) = self.dedup else { return 0 };
-        let routed = (dedup.mode == DedupMode::Routed)
-            .then(|| routed_digest(data, facts.ip_offset as usize, &self.hash_state))
-            .flatten();
+        let routed = ip_offset
+            .filter(|_| dedup.mode == DedupMode::Routed)
+            .and_then(|offset| routed_digest(data, offset as usize, &self.hash_state));
         routed.unwrap_or_else(|| {
             let mut hasher = self.hash_state.build_hasher();
             hasher.write(data);

@@ -1,7 +1,8 @@
 //! The decoder's front door.
 
-use super::facts::{Facts, MalformedReason, Verdict};
+use super::facts::{Facts, Verdict};
 use super::link::LinkType;
+use super::{direct, general};
 
 /// What the decoder leaves out or adds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +27,7 @@ impl Decoder {
     /// Reads one frame. `data` is what was captured, `wire_bytes` what the
     /// frame had on the wire. Overwrites `facts` (MACs and VLANs also for
     /// frames that are not IP).
+    #[inline]
     pub fn decode(
         &self,
         link: LinkType,
@@ -33,7 +35,11 @@ impl Decoder {
         wire_bytes: u32,
         facts: &mut Facts,
     ) -> Verdict {
-        let _ = (link, data, wire_bytes, facts, self.options);
-        Verdict::Malformed(MalformedReason::LinkTypeUnsupported)
+        if link == LinkType::ETHERNET
+            && direct::read(self.options, data, wire_bytes, facts).is_some()
+        {
+            return Verdict::Flow;
+        }
+        general::decode(self.options, link, data, wire_bytes, facts)
     }
 }

@@ -16,7 +16,7 @@ pub enum Verdict {
     /// see [`super::link::non_ip_name`]) says what it is.
     NonIp(u16),
     /// Headers contradict themselves. Never given for a frame that is only
-    /// cut by the snap length.
+    /// cut by the snap length, except [`MalformedReason::CutInHeaders`].
     Malformed(MalformedReason),
 }
 
@@ -42,12 +42,17 @@ pub enum MalformedReason {
     Ipv6Extension,
     /// More extension headers than any real packet has.
     Ipv6ExtensionCount,
-    /// The link type is one this build can't read; the name is in the summary.
+    /// The link type is one this build can't read. Never given by the decoder,
+    /// which counts such frames as non-IP under the link type's name.
     LinkTypeUnsupported,
+    /// Not the packet's fault: the snap length is too short to hold the
+    /// headers up to the IP addresses, so that no flow can be named. The one
+    /// reason that a cut frame is given, so that it stays accounted for.
+    CutInHeaders,
 }
 
 impl MalformedReason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::LinkTooShort,
         Self::VlanTooShort,
         Self::MplsTooShort,
@@ -60,6 +65,7 @@ impl MalformedReason {
         Self::Ipv6Extension,
         Self::Ipv6ExtensionCount,
         Self::LinkTypeUnsupported,
+        Self::CutInHeaders,
     ];
 
     /// Name in `accounting.malformed_reasons`.
@@ -77,6 +83,7 @@ impl MalformedReason {
             Self::Ipv6Extension => "ipv6_extension",
             Self::Ipv6ExtensionCount => "ipv6_extension_count",
             Self::LinkTypeUnsupported => "link_type_unsupported",
+            Self::CutInHeaders => "cut_in_headers",
         }
     }
 }
@@ -199,7 +206,8 @@ pub struct TunnelLayer {
     pub outer_dst: Address,
 }
 
-/// Tunnels opened on the way to the flow, outermost first.
+/// Tunnels opened on the way to the flow, outermost first. Equal when the
+/// opened layers are.
 #[derive(Clone, Copy, Debug)]
 pub struct Tunnels {
     len: u8,
@@ -218,6 +226,14 @@ impl Default for Tunnels {
         Self { len: 0, layers: [none; MAX_TUNNELS] }
     }
 }
+
+impl PartialEq for Tunnels {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Tunnels {}
 
 impl Tunnels {
     pub fn clear(&mut self) {
@@ -239,10 +255,15 @@ impl Tunnels {
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
+
+    pub fn is_full(&self) -> bool {
+        self.len as usize == MAX_TUNNELS
+    }
 }
 
 /// Identity of a fragmented datagram (RFC 791 and RFC 8200 section 4.5) at the
-/// IP layer that is fragmented; that may be outside a tunnel.
+/// IP layer that is fragmented; that may be outside a tunnel. `proto` is 0 for
+/// IPv6, whose fragments are told apart by addresses and identification alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FragmentId {
     pub version: IpVersion,
@@ -262,7 +283,7 @@ pub enum Fragment {
 
 /// Everything later stages know of an IP packet. Filled in place, so that the
 /// packet path neither allocates nor moves it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     pub key: FlowKey,
     /// The packet goes from `key.a` to `key.b`.
@@ -297,6 +318,17 @@ pub struct Facts {
     pub vlan_count: u8,
     pub fragment: Option<Fragment>,
     pub tunnels: Tunnels,
+}
+
+impl Facts {
+    /// Forgets the last frame. Leaves the tunnel layers' memory alone: only
+    /// their number counts.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        let mut tunnels = self.tunnels;
+        tunnels.clear();
+        *self = Self { tunnels, ..Self::default() };
+    }
 }
 
 impl Default for Facts {

@@ -9,12 +9,24 @@
 //!
 //! Start at [`Decoder::decode`]; [`Facts`] is all that leaves this module.
 
+mod cursor;
 mod decoder;
+mod direct;
+mod entry;
+mod ethernet;
 pub mod facts;
+#[doc(hidden)]
+pub mod fuzzing;
+mod general;
+mod icmp;
+mod ip;
 pub mod key;
 pub mod link;
 pub mod protocol;
 pub mod row;
+mod transport;
+mod tunnel;
+mod wlan;
 
 pub use decoder::{DecodeOptions, Decoder};
 pub use facts::{

@@ -1,0 +1,230 @@
+//! From a link type to the first layer: the headers that captures or operating
+//! systems put before the network's own.
+
+use super::cursor::{Cursor, be16};
+use super::ethernet::{self, Layer};
+use super::facts::{Facts, MalformedReason, Verdict};
+use super::link::{LinkType, pseudo};
+use super::wlan::{self, Padding};
+
+const SHORT: MalformedReason = MalformedReason::LinkTooShort;
+
+/// Goes over the capture's own header of `link`. Link types that are not read
+/// are non-IP under their own name, never malformed.
+pub(super) fn enter(
+    link: LinkType,
+    cursor: &mut Cursor<'_>,
+    facts: &mut Facts,
+) -> Result<Layer, Verdict> {
+    Ok(match link {
+        LinkType::ETHERNET => Layer::Ethernet,
+        LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD => Layer::Ip,
+        LinkType::IPV4 => Layer::Ipv4,
+        LinkType::IPV6 => Layer::Ipv6,
+        LinkType::NULL => loopback(cursor, u32::from_le_bytes)?,
+        LinkType::LOOP => loopback(cursor, u32::from_be_bytes)?,
+        LinkType::LINUX_SLL => cooked(cursor, facts)?,
+        LinkType::LINUX_SLL2 => cooked_v2(cursor, facts)?,
+        LinkType::PPP | LinkType::PPP_HDLC => Layer::Ppp,
+        LinkType::PPP_WITH_DIR | LinkType::PPP_PPPD => {
+            cursor.take::<1>(SHORT)?;
+            Layer::Ppp
+        }
+        LinkType::PPP_ETHER => ethernet::pppoe(cursor)?,
+        LinkType::C_HDLC => cisco_hdlc(cursor)?,
+        LinkType::C_HDLC_WITH_DIR => {
+            cursor.take::<1>(SHORT)?;
+            cisco_hdlc(cursor)?
+        }
+        LinkType::FRELAY => frame_relay(cursor)?,
+        LinkType::FRELAY_WITH_DIR => {
+            cursor.take::<1>(SHORT)?;
+            frame_relay(cursor)?
+        }
+        LinkType::IEEE802_11 => Layer::Wlan(Padding::None),
+        LinkType::IEEE802_11_RADIOTAP => wlan::radiotap(cursor)?,
+        LinkType::IEEE802_11_PRISM | LinkType::IEEE802_11_AVS => wlan::prism(cursor)?,
+        LinkType::PPI => match wlan::ppi(cursor)? {
+            LinkType::IEEE802_11 => Layer::Wlan(Padding::None),
+            LinkType::ETHERNET => Layer::Ethernet,
+            LinkType::RAW | LinkType::RAW_BSD => Layer::Ip,
+            other => return Err(Verdict::NonIp(pseudo::link_type(other))),
+        },
+        LinkType::FDDI => fddi(cursor, facts)?,
+        LinkType::ATM_RFC1483 | LinkType::ATM_RFC1483_OLD => Layer::Llc,
+        LinkType::SLIP => slip(cursor)?,
+        LinkType::NFLOG => nflog(cursor)?,
+        other => return Err(Verdict::NonIp(pseudo::link_type(other))),
+    })
+}
+
+/// The address family of the capturing host, in its byte order (NULL) or in
+/// network order (LOOP). Families are small numbers: a large one is swapped.
+fn loopback(cursor: &mut Cursor<'_>, read: fn([u8; 4]) -> u32) -> Result<Layer, Verdict> {
+    let family = read(*cursor.take::<4>(SHORT)?);
+    let family = if family > 0xffff { family.swap_bytes() } else { family };
+    match family {
+        2 => Ok(Layer::Ipv4),
+        // AF_INET6 of Linux, Windows, NetBSD and OpenBSD, FreeBSD, macOS.
+        10 | 23 | 24 | 28 | 30 => Ok(Layer::Ipv6),
+        _ => Err(Verdict::NonIp(pseudo::ADDRESS_FAMILY)),
+    }
+}
+
+/// Linux cooked capture, version 1: sixteen bytes, the protocol last.
+fn cooked(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Layer, Verdict> {
+    let bytes = cursor.take::<16>(SHORT)?;
+    let [_, _, h0, h1, l0, l1, m0, m1, m2, m3, m4, m5, _, _, p0, p1] = *bytes;
+    if be16([l0, l1]) == 6 {
+        facts.src_mac = [m0, m1, m2, m3, m4, m5];
+        facts.has_mac = true;
+    }
+    cooked_protocol(cursor, be16([h0, h1]), be16([p0, p1]))
+}
+
+/// Version 2: twenty bytes, the protocol first.
+fn cooked_v2(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Layer, Verdict> {
+    let bytes = cursor.take::<20>(SHORT)?;
+    let [p0, p1, _, _, _, _, _, _, h0, h1, _, length, m0, m1, m2, m3, m4, m5, _, _] = *bytes;
+    if length == 6 {
+        facts.src_mac = [m0, m1, m2, m3, m4, m5];
+        facts.has_mac = true;
+    }
+    cooked_protocol(cursor, be16([h0, h1]), be16([p0, p1]))
+}
+
+fn cooked_protocol(
+    cursor: &mut Cursor<'_>,
+    hardware: u16,
+    protocol: u16,
+) -> Result<Layer, Verdict> {
+    const ARPHRD_RADIOTAP: u16 = 803;
+    const ARPHRD_NETLINK: u16 = 824;
+    /// Not an EtherType but Linux's own numbers under 1,536.
+    const NOVELL_RAW: u16 = 0x0001;
+    const LLC: u16 = 0x0004;
+
+    Ok(match (hardware, protocol) {
+        (ARPHRD_RADIOTAP, _) => wlan::radiotap(cursor)?,
+        (ARPHRD_NETLINK, _) => {
+            return Err(Verdict::NonIp(pseudo::link_type(LinkType::NETLINK)));
+        }
+        (_, LLC) => Layer::Llc,
+        (_, NOVELL_RAW) => return Err(Verdict::NonIp(pseudo::NOVELL_RAW)),
+        (_, 0x0000..0x0600) => return Err(Verdict::NonIp(pseudo::COOKED_OTHER)),
+        (_, ether_type) => Layer::EtherType(ether_type),
+    })
+}
+
+/// Address, control, EtherType. A control byte other than 0 is seen where the
+/// link is bridged; the type stands in the same place.
+fn cisco_hdlc(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
+    /// ISO 9577 after a padding byte, instead of an EtherType.
+    const OSI: u16 = 0xfefe;
+
+    let [_, _, high, low] = *cursor.take::<4>(SHORT)?;
+    match be16([high, low]) {
+        0x2000 => Err(Verdict::NonIp(pseudo::CDP)),
+        OSI => Err(Verdict::NonIp(pseudo::LLC | 0xfe)),
+        ether_type => Ok(Layer::EtherType(ether_type)),
+    }
+}
+
+/// RFC 2427, or Cisco's form with an EtherType after the address.
+fn frame_relay(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
+    const EXTENDED_ADDRESS_END: u8 = 0x01;
+    const UNNUMBERED_INFORMATION: u8 = 0x03;
+
+    // Q.922 addresses have two to four bytes; the last has its low bit set.
+    let mut ended = false;
+    for _ in 0..4 {
+        let [byte] = *cursor.take::<1>(SHORT)?;
+        if byte & EXTENDED_ADDRESS_END != 0 {
+            ended = true;
+            break;
+        }
+    }
+    let other = Verdict::NonIp(pseudo::link_type(LinkType::FRELAY));
+    if !ended {
+        return Err(other);
+    }
+    let Some(&[control, second]) = cursor.peek::<2>() else {
+        return Err(cursor.missing(2, SHORT));
+    };
+    if control != UNNUMBERED_INFORMATION {
+        let ether_type = be16([control, second]);
+        if ether_type < 0x0600 {
+            return Err(other);
+        }
+        cursor.take::<2>(SHORT)?;
+        return Ok(Layer::EtherType(ether_type));
+    }
+    cursor.take::<1>(SHORT)?;
+    // A padding byte of zero aligns what follows.
+    if second == 0 {
+        cursor.take::<1>(SHORT)?;
+    }
+    let [network_layer] = *cursor.take::<1>(SHORT)?;
+    match network_layer {
+        0xcc => Ok(Layer::Ipv4),
+        0x8e => Ok(Layer::Ipv6),
+        0x80 => ethernet::snap(cursor),
+        0xcf => Ok(Layer::Ppp),
+        _ => Err(other),
+    }
+}
+
+/// Frame control, addresses, LLC. Only LLC frames carry anything.
+fn fddi(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Layer, Verdict> {
+    let [control, dst @ .., s0, s1, s2, s3, s4, s5] = *cursor.take::<13>(SHORT)?;
+    facts.dst_mac = dst;
+    facts.src_mac = [s0, s1, s2, s3, s4, s5];
+    facts.has_mac = true;
+    // 0b_CLFF: asynchronous (C = 0) or synchronous LLC has FF = 01.
+    if control & 0x30 == 0x10 {
+        return Ok(Layer::Llc);
+    }
+    Err(Verdict::NonIp(pseudo::link_type(LinkType::FDDI)))
+}
+
+/// Sixteen bytes of direction and compression, then IP unless compressed.
+fn slip(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
+    cursor.take::<16>(SHORT)?;
+    match cursor.peek::<1>() {
+        Some([first]) if matches!(first >> 4, 4 | 6) => Ok(Layer::Ip),
+        Some(_) => Err(Verdict::NonIp(pseudo::link_type(LinkType::SLIP))),
+        None => Err(cursor.missing(1, SHORT)),
+    }
+}
+
+/// Linux netfilter log: attributes of which one is the packet.
+fn nflog(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
+    const PAYLOAD: u16 = 9;
+    /// The kernel writes about fifteen.
+    const MAX_ATTRIBUTES: usize = 64;
+
+    let other = Verdict::NonIp(pseudo::link_type(LinkType::NFLOG));
+    let [family, version, _, _] = *cursor.take::<4>(SHORT)?;
+    if version != 0 {
+        return Err(other);
+    }
+    for _ in 0..MAX_ATTRIBUTES {
+        let [l0, l1, t0, t1] = *cursor.take::<4>(SHORT).map_err(|_| other)?;
+        // In the host's byte order; lengths are far below 256 or packets.
+        let (length, kind) = match u16::from_le_bytes([t0, t1]) {
+            small @ 0..0x100 => (u16::from_le_bytes([l0, l1]), small),
+            _ => (be16([l0, l1]), be16([t0, t1])),
+        };
+        let Some(content) = usize::from(length).checked_sub(4) else { return Err(other) };
+        if kind == PAYLOAD {
+            *cursor = cursor.limited(content);
+            return match family {
+                2 => Ok(Layer::Ipv4),
+                10 => Ok(Layer::Ipv6),
+                _ => Err(other),
+            };
+        }
+        cursor.skip(content.next_multiple_of(4), SHORT).map_err(|_| other)?;
+    }
+    Err(other)
+}

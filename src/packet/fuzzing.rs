@@ -1,0 +1,82 @@
+//! Properties of the decoder that hold for any bytes: one place for the fuzz
+//! targets and the property tests.
+//!
+//! Every function panics with what is wrong when its property does not hold.
+
+use super::facts::{Facts, Fragment, MAX_TUNNELS, Verdict};
+use super::link::LinkType;
+use super::{DecodeOptions, Decoder, direct, general};
+
+/// The direct reader says what the general path says, or nothing. True when it
+/// said something.
+pub fn paths_agree(options: DecodeOptions, data: &[u8], wire_bytes: u32) -> bool {
+    // What an earlier frame left behind must not show.
+    let mut quick = dirty();
+    if direct::read(options, data, wire_bytes, &mut quick).is_none() {
+        return false;
+    }
+    let mut full = dirty();
+    let verdict = general::decode(options, LinkType::ETHERNET, data, wire_bytes, &mut full);
+    assert_eq!(verdict, Verdict::Flow, "the direct reader took {data:02x?} of {wire_bytes}");
+    assert_eq!(quick, full, "the two paths differ on {data:02x?} of {wire_bytes}");
+    true
+}
+
+/// Whatever the frame, the facts keep what they promise.
+pub fn facts_are_sound(
+    options: DecodeOptions,
+    link: LinkType,
+    data: &[u8],
+    wire_bytes: u32,
+) -> Verdict {
+    let mut facts = dirty();
+    let verdict = Decoder::new(options).decode(link, data, wire_bytes, &mut facts);
+    assert!(usize::from(facts.vlan_count) <= facts.vlans.len());
+    let mut again = Facts::default();
+    assert_eq!(Decoder::new(options).decode(link, data, wire_bytes, &mut again), verdict);
+    assert_eq!(facts, again, "what an earlier frame left in the facts shows");
+    if verdict != Verdict::Flow {
+        return verdict;
+    }
+    let (offset, captured) = (facts.payload_offset as usize, facts.payload_captured as usize);
+    assert!(offset + captured <= data.len(), "the payload lies outside the frame");
+    assert!(captured <= facts.payload_bytes as usize, "more captured than there was");
+    assert!(facts.tunnels.as_slice().len() <= MAX_TUNNELS);
+    assert!(!options.no_decap || facts.tunnels.is_empty());
+    let key = &facts.key;
+    let ordered = (key.a, key.port_a) <= (key.b, key.port_b);
+    assert!(ordered || matches!(key.proto, 1 | 58), "the ends of the key are not in order");
+    assert!(facts.forward || ordered);
+    if matches!(facts.fragment, Some(Fragment::Later(_))) {
+        assert_eq!((key.port_a, key.port_b), (0, 0));
+    }
+    assert!(facts.vlan_count > 0 || key.vlan == 0);
+    verdict
+}
+
+/// Facts that no frame leaves as they are.
+fn dirty() -> Facts {
+    let mut facts = Facts {
+        forward: false,
+        ip_bytes: u32::MAX,
+        payload_bytes: u32::MAX,
+        payload_offset: u32::MAX,
+        payload_captured: u32::MAX,
+        tcp_seq: u32::MAX,
+        tcp_ack: u32::MAX,
+        tcp_flags: u16::MAX,
+        ttl: u8::MAX,
+        icmp_type: u8::MAX,
+        icmp_code: u8::MAX,
+        src_mac: [0xff; 6],
+        dst_mac: [0xff; 6],
+        has_mac: true,
+        vlans: [u16::MAX; 2],
+        vlan_count: 2,
+        ..Facts::default()
+    };
+    facts.key.echo_id = u16::MAX;
+    facts.key.vlan = u16::MAX;
+    facts.key.vni = u32::MAX;
+    facts
+}
