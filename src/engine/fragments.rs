@@ -21,6 +21,13 @@ const MAX_DATAGRAMS: usize = 16_384;
 /// new one does not wait.
 const MAX_WAITING: usize = 4_096;
 
+/// A place in the stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) clock_ns: i64,
+    pub(crate) index: u64,
+}
+
 #[derive(Debug, Default)]
 struct Datagram {
     first: Option<PacketRow>,
@@ -43,19 +50,20 @@ impl Fragments {
     /// Takes the next fragment of the stream and puts into `out` the rows that
     /// can go on now.
     pub(crate) fn join(&mut self, row: PacketRow, fragment: Fragment, out: &mut Vec<PacketRow>) {
-        self.expire(row.clock_ns, row.index, out);
+        let now = Now { clock_ns: row.clock_ns, index: row.index };
+        self.expire(now, out);
         match fragment {
             Fragment::First(id) => {
-                let datagram = self.datagram(id, row.clock_ns, row.index, out);
+                let datagram = self.datagram(id, now, out);
                 datagram.first = Some(row);
                 let waiting = std::mem::take(&mut datagram.waiting);
                 self.waiting -= waiting.len();
                 out.push(row);
-                out.extend(waiting.into_iter().map(|waited| released(waited, &row, row.index)));
+                out.extend(waiting.into_iter().map(|waited| released(waited, &row)));
             }
             Fragment::Later(id) => {
                 let may_wait = self.waiting < MAX_WAITING;
-                let datagram = self.datagram(id, row.clock_ns, row.index, out);
+                let datagram = self.datagram(id, now, out);
                 if let Some(first) = datagram.first {
                     out.push(joined(row, &first));
                 } else if may_wait {
@@ -70,22 +78,16 @@ impl Fragments {
     }
 
     /// Lets go of everything that still waits, at the end of the input.
-    pub(crate) fn finish(&mut self, index: u64, out: &mut Vec<PacketRow>) {
+    pub(crate) fn finish(&mut self, now: Now, out: &mut Vec<PacketRow>) {
         while let Some((id, born, _)) = self.queue.pop_front() {
-            self.forget(id, born, index, out);
+            self.forget(id, born, now, out);
         }
     }
 
-    fn datagram(
-        &mut self,
-        id: FragmentId,
-        clock_ns: i64,
-        index: u64,
-        out: &mut Vec<PacketRow>,
-    ) -> &mut Datagram {
+    fn datagram(&mut self, id: FragmentId, now: Now, out: &mut Vec<PacketRow>) -> &mut Datagram {
         if !self.datagrams.contains_key(&id) && self.datagrams.len() >= MAX_DATAGRAMS {
             while let Some((oldest, born, _)) = self.queue.pop_front() {
-                if self.forget(oldest, born, index, out) {
+                if self.forget(oldest, born, now, out) {
                     break;
                 }
             }
@@ -94,30 +96,30 @@ impl Fragments {
         let queue = &mut self.queue;
         self.datagrams.entry(id).or_insert_with(|| {
             *births += 1;
-            queue.push_back((id, *births, clock_ns));
+            queue.push_back((id, *births, now.clock_ns));
             Datagram { born: *births, ..Datagram::default() }
         })
     }
 
-    fn expire(&mut self, clock_ns: i64, index: u64, out: &mut Vec<PacketRow>) {
+    fn expire(&mut self, now: Now, out: &mut Vec<PacketRow>) {
         while let Some(&(id, born, since_ns)) = self.queue.front() {
-            if clock_ns.saturating_sub(since_ns) <= LIFETIME_NS {
+            if now.clock_ns.saturating_sub(since_ns) <= LIFETIME_NS {
                 break;
             }
             self.queue.pop_front();
-            self.forget(id, born, index, out);
+            self.forget(id, born, now, out);
         }
     }
 
     /// Drops a datagram; what waited for it goes on without ports.
-    fn forget(&mut self, id: FragmentId, born: u64, index: u64, out: &mut Vec<PacketRow>) -> bool {
+    fn forget(&mut self, id: FragmentId, born: u64, now: Now, out: &mut Vec<PacketRow>) -> bool {
         if self.datagrams.get(&id).is_none_or(|datagram| datagram.born != born) {
             return false;
         }
         if let Some(datagram) = self.datagrams.remove(&id) {
             self.waiting -= datagram.waiting.len();
             for row in datagram.waiting {
-                out.push(PacketRow { flags: row.flags | row_flag::FLOW_ONLY, index, ..row });
+                out.push(late(row, now));
             }
         }
         true
@@ -135,13 +137,17 @@ fn joined(row: PacketRow, first: &PacketRow) -> PacketRow {
     }
 }
 
-/// One that waited, as it goes on when the first fragment came as packet `index`.
-fn released(row: PacketRow, first: &PacketRow, index: u64) -> PacketRow {
-    let row = joined(row, first);
+/// One that waited, as it goes on behind its first fragment.
+fn released(row: PacketRow, first: &PacketRow) -> PacketRow {
+    late(joined(row, first), Now { clock_ns: first.clock_ns, index: first.index })
+}
+
+/// One that waited until now.
+fn late(row: PacketRow, now: Now) -> PacketRow {
     PacketRow {
         flags: row.flags | row_flag::FLOW_ONLY,
-        index,
-        clock_ns: first.clock_ns,
+        index: now.index,
+        clock_ns: now.clock_ns,
         // Its block is gone.
         payload_captured: 0,
         ..row

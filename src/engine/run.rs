@@ -248,7 +248,8 @@ impl<'a> Correlation<'a> {
         }
         let later = self.records.split_off(&before_s);
         for mut records in std::mem::replace(&mut self.records, later).into_values() {
-            records.sort_unstable_by(|x, y| (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key)));
+            // Stable: records of one key come from one shard, in their order.
+            records.sort_by(|x, y| (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key)));
             for record in &records {
                 if let Err(error) = self.sink.record(record)
                     && self.write_error.is_none()

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::Sender;
 
 use super::batch::{Batch, BlockData, Decoded, Rows};
-use super::fragments::Fragments;
+use super::fragments::{Fragments, Now};
 use crate::input::BlockBytes;
 use crate::packet::{PacketRow, Tunnels};
 
@@ -116,7 +116,8 @@ impl State {
 
     fn send_end(&mut self) {
         let mut last: Vec<Rows> = self.shards.iter().map(|_| Rows::default()).collect();
-        self.fragments.finish(self.end_index, &mut self.joined);
+        let now = Now { clock_ns: self.latest_ns, index: self.end_index };
+        self.fragments.finish(now, &mut self.joined);
         for row in self.joined.drain(..) {
             last[shard_of(row.hash, self.shards.len())].push(row, &Tunnels::default());
         }

@@ -293,11 +293,7 @@ impl Live {
 
     /// MAC addresses of packets in this direction.
     pub(crate) fn macs_from(&self, direction: usize) -> Macs {
-        Macs {
-            src: self.macs[direction],
-            dst: self.macs[1 - direction],
-            known: self.has_mac,
-        }
+        Macs { src: self.macs[direction], dst: self.macs[1 - direction], known: self.has_mac }
     }
 
     pub(crate) fn answered(&self) -> bool {

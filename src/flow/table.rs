@@ -14,9 +14,7 @@ use std::hash::BuildHasherDefault;
 
 use super::app::{AppInfo, Payload, inspect};
 use super::index::Index;
-use super::live::{
-    ENTROPY_BYTES, Extra, Live, MAX_FLOW_TUNNELS, Sided, Stub, TCP, stub_idle_ns,
-};
+use super::live::{ENTROPY_BYTES, Extra, Live, MAX_FLOW_TUNNELS, Sided, Stub, TCP, stub_idle_ns};
 use super::record::{EndReason, FlowRecord};
 use super::settings::TableSettings;
 use super::slab::Slab;
@@ -268,7 +266,7 @@ impl FlowTable {
 
     /// Enters the flow in the wheel where its deadline came closer.
     fn schedule(&mut self, id: u32) {
-        let Some(deadline_ns) = self.deadline_ns(id) else { return };
+        let Some((last_ns, deadline_ns)) = self.deadline_ns(id) else { return };
         let deadline_s = deadline_ns.div_euclid(SECOND_NS);
         let wheel_s = if id & LIVE != 0 {
             &mut self.lives[id & !LIVE].wheel_s
@@ -277,12 +275,16 @@ impl FlowTable {
         };
         if deadline_s < *wheel_s {
             *wheel_s = deadline_s;
-            self.wheel.insert(Entry { id, deadline_s });
+            // A flow's deadline is never before its last packet's time, and that
+            // never more than the lateness before the first packet's.
+            let now_s = (last_ns - self.settings.lateness_ns).div_euclid(SECOND_NS);
+            self.wheel.insert(Entry { id, deadline_s }, now_s);
         }
     }
 
-    /// When the flow is over if no further packet comes.
-    fn deadline_ns(&self, id: u32) -> Option<i64> {
+    /// Time of the flow's last packet, and when it is over if no further one
+    /// comes.
+    fn deadline_ns(&self, id: u32) -> Option<(i64, i64)> {
         let (last_ns, idle_ns) = if id & LIVE != 0 {
             let live = &self.lives[id & !LIVE];
             (live.cut_ns, live.idle_ns(&self.settings.timeouts))
@@ -290,7 +292,7 @@ impl FlowTable {
             let stub = &self.stubs[id];
             (stub.cut_ns, stub_idle_ns(&stub.packet, &self.settings.timeouts))
         };
-        idle_ns.map(|idle_ns| last_ns.saturating_add(idle_ns))
+        idle_ns.map(|idle_ns| (last_ns, last_ns.saturating_add(idle_ns)))
     }
 
     /// Hands out every flow that was over before second `until_s`.
@@ -310,7 +312,7 @@ impl FlowTable {
             if !alive || wheel_s != deadline_s {
                 continue;
             }
-            let Some(deadline_ns) = self.deadline_ns(id) else { continue };
+            let Some((_, deadline_ns)) = self.deadline_ns(id) else { continue };
             if deadline_ns.div_euclid(SECOND_NS) < until_s {
                 self.end(id, self.idle_reason(id), deadline_ns, feed);
             } else {
@@ -424,7 +426,8 @@ fn cut_reason(
         return Some((EndReason::Closed, cut_ns));
     }
     match active_ns {
-        Some(active_ns) if cut_ns.saturating_sub(flow.start_ns) > active_ns => {
+        // By the packets' own times: a late packet is not old because others are new.
+        Some(active_ns) if packet.time_ns.saturating_sub(flow.start_ns) > active_ns => {
             Some((EndReason::Active, cut_ns))
         }
         _ => None,

@@ -60,8 +60,7 @@ impl SendSide {
             self.out_of_order = self.out_of_order.saturating_add(1);
             if fills_gap {
                 if seq == self.gap_start {
-                    self.gap_start =
-                        if before(end, self.gap_end) { end } else { self.gap_end };
+                    self.gap_start = if before(end, self.gap_end) { end } else { self.gap_end };
                 } else {
                     self.gap_end = seq;
                 }

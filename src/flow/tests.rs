@@ -89,23 +89,29 @@ fn rows(steps: &[Step]) -> Vec<PacketRow> {
                 ttl: 64,
                 class,
                 vlan_count: 0,
-                flags: u8::from(step.forward) * row_flag::FORWARD
-                    | u8::from(late) * row_flag::LATE,
+                flags: u8::from(step.forward) * row_flag::FORWARD | u8::from(late) * row_flag::LATE,
                 digest: 0,
             }
         })
         .collect()
 }
 
-/// Runs the table; `sweeps` says after which packets closed seconds are swept.
-fn run(rows: &[PacketRow], max_flows: usize, sweeps: impl Fn(usize) -> bool) -> (Vec<FlowRecord>, u64) {
-    let settings = TableSettings {
+fn settings(max_flows: usize) -> TableSettings {
+    TableSettings {
         timeouts: Timeouts::default(),
         max_flows,
         lateness_ns: LATENESS_S * SECOND_NS,
         records: true,
-    };
-    let mut table = FlowTable::new(settings);
+    }
+}
+
+/// Runs the table; `sweeps` says after which packets closed seconds are swept.
+fn run(
+    rows: &[PacketRow],
+    max_flows: usize,
+    sweeps: impl Fn(usize) -> bool,
+) -> (Vec<FlowRecord>, u64) {
+    let mut table = FlowTable::new(settings(max_flows));
     let mut feed = WindowFeed::default();
     let mut refused = 0;
     let mut clock_ns = i64::MIN;
@@ -149,6 +155,28 @@ proptest! {
         let (sometimes, _) = run(&rows, 1000, |at| at % every == 0);
         prop_assert_eq!(&never, &always);
         prop_assert_eq!(&never, &sometimes);
+    }
+
+    #[test]
+    fn a_sweep_hands_out_everything_that_is_over(steps in steps()) {
+        let rows = rows(&steps);
+        let mut table = FlowTable::new(settings(1000));
+        let mut feed = WindowFeed::default();
+        for row in &rows {
+            table.update(row, &[], &[], &mut feed);
+            let until_s = row.clock_ns.div_euclid(SECOND_NS) - LATENESS_S;
+            table.sweep(until_s, &mut feed);
+        }
+        let last_s = rows.last().map_or(0, |row| row.clock_ns.div_euclid(SECOND_NS)) - LATENESS_S;
+        table.out.clear();
+        table.finish(i64::MAX, &mut feed);
+        for record in &table.out {
+            // What is left has its end still before it: idle for less than 300 s.
+            prop_assert!(record.end_ns.div_euclid(SECOND_NS) + 300 + LATENESS_S >= last_s);
+            if record.key.proto == 1 {
+                prop_assert!(record.end_ns.div_euclid(SECOND_NS) + 30 + LATENESS_S >= last_s);
+            }
+        }
     }
 
     #[test]
