@@ -6,4 +6,5 @@ pub mod detect;
 pub mod engine;
 pub mod flow;
 pub mod input;
+pub mod output;
 pub mod packet;
