@@ -63,9 +63,12 @@ pub(super) fn cells(record: &FlowRecord) -> impl Iterator<Item = Value<'_>> {
     whole.chain(directions).chain(APP.iter().map(move |column| app.map_or(Value::Null, column.2)))
 }
 
-type Column<F> = (&'static str, Kind, F);
+type OfRecord = (&'static str, Kind, fn(&FlowRecord) -> Value<'_>);
+/// The flag says that the flow is TCP.
+type OfDirection = (&'static str, Kind, fn(&Direction, bool) -> Value<'_>);
+type OfApp = (&'static str, Kind, fn(&AppInfo) -> Value<'_>);
 
-const RECORD: [Column<fn(&FlowRecord) -> Value<'_>>; 24] = [
+const RECORD: [OfRecord; 24] = [
     ("start", Kind::Time, |r| Value::Time(r.start_ns)),
     ("end", Kind::Time, |r| Value::Time(r.end_ns)),
     ("duration_ns", Kind::Int, |r| int(duration_ns(r))),
@@ -98,7 +101,7 @@ const RECORD: [Column<fn(&FlowRecord) -> Value<'_>>; 24] = [
     }),
 ];
 
-const DIRECTION: [Column<fn(&Direction, bool) -> Value<'_>>; 25] = [
+const DIRECTION: [OfDirection; 25] = [
     ("packets", Kind::Int, |d, _| int(d.packets)),
     ("wire_bytes", Kind::Int, |d, _| int(d.wire_bytes)),
     ("ip_bytes", Kind::Int, |d, _| int(d.ip_bytes)),
@@ -131,7 +134,7 @@ const DIRECTION: [Column<fn(&Direction, bool) -> Value<'_>>; 25] = [
     ("entropy_bytes", Kind::Int, |d, _| d.entropy.map_or(Value::Null, |(_, bytes)| int(bytes))),
 ];
 
-const APP: [Column<fn(&AppInfo) -> Value<'_>>; 19] = [
+const APP: [OfApp; 19] = [
     ("dns_query", Kind::Text, |a| {
         some(a.dns.as_ref().map(|dns| &*dns.query).filter(|query| !query.is_empty()))
     }),

@@ -208,7 +208,7 @@ pub(super) fn random(seed: u64) -> FlowRecord {
     let (fwd, rev) = (one_way(1 + seed % 7), one_way(seed / 7 % 5));
     let start_ns = START_NS + next(1 << 40) as i64;
     let end_ns = start_ns + next(1 << 36) as i64;
-    let mac = |on: bool, n: u64| on.then(|| [2, 0, 0, 0, (n >> 8) as u8, n as u8]);
+    let mac = |on: bool, n: u64| on.then_some([2, 0, 0, 0, (n >> 8) as u8, n as u8]);
     let with_mac = next(2) == 0;
     let kinds = [TunnelKind::Gre, TunnelKind::GtpU, TunnelKind::Teredo];
     let text = ["", "example.org", "a\"b\\\\x1b", "/path?q=1, 2;\t"][next(4) as usize].to_owned();
