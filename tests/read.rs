@@ -190,5 +190,7 @@ fn no_colour_and_no_bar_when_piped() {
     let output = dir.run(["read", file.to_str().expect("UTF-8")]);
     assert!(!output.stdout.contains(&0x1b), "{}", text(&output.stdout));
     assert_eq!(text(&output.stderr), "");
-    assert!(text(&output.stdout).contains("1 packets") || text(&output.stdout).contains("1 packet"));
+    assert!(
+        text(&output.stdout).contains("1 packets") || text(&output.stdout).contains("1 packet")
+    );
 }

@@ -22,7 +22,7 @@ use crate::engine::{RecordSink, RunOptions, run as run_engine};
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
 use crate::input::{Input, InputOptions, Progress};
-use crate::output::{Format, FlowWriter, Summary, Totals};
+use crate::output::{FlowWriter, Format, Summary, Totals};
 use crate::packet::DecodeOptions;
 use crate::report::terminal::{self, Style};
 
@@ -146,7 +146,9 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
         writeln!(out)?;
     } else if !args.quiet {
         let style = Style::for_stdout();
-        io::stdout().lock().write_all(terminal::render(&summary, dir.as_deref(), style).as_bytes())?;
+        io::stdout()
+            .lock()
+            .write_all(terminal::render(&summary, dir.as_deref(), style).as_bytes())?;
     }
     if let Some(error) = &report.write_error {
         anyhow::bail!("some records could not be written: {error}");

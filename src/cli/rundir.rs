@@ -21,7 +21,8 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
 
 /// Makes a new run folder under the state folder and drops the oldest ones.
 pub(crate) fn new_state_run() -> io::Result<PathBuf> {
-    let base = state_dir().ok_or_else(|| io::Error::other("neither XDG_STATE_HOME nor HOME is set"))?;
+    let base =
+        state_dir().ok_or_else(|| io::Error::other("neither XDG_STATE_HOME nor HOME is set"))?;
     fs::create_dir_all(&base)?;
     let now = jiff::Timestamp::now();
     let stamp = now.strftime("%Y%m%dT%H%M%S%.9fZ");
@@ -58,7 +59,8 @@ pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
         );
         return Ok(dir.to_owned());
     }
-    let base = state_dir().context("neither XDG_STATE_HOME nor HOME is set: name a run by --run")?;
+    let base =
+        state_dir().context("neither XDG_STATE_HOME nor HOME is set: name a run by --run")?;
     runs_in(&base)
         .ok()
         .and_then(|mut runs| runs.pop())

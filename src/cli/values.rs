@@ -19,8 +19,9 @@ impl std::str::FromStr for TimeoutNs {
             "h" => 3_600_000_000_000,
             other => return Err(format!("unknown unit '{other}': use ms, s, m, h or 'never'")),
         };
-        let count: i64 =
-            digits.parse().map_err(|_| format!("'{text}' is no time-out: try 300s, 5m or never"))?;
+        let count: i64 = digits
+            .parse()
+            .map_err(|_| format!("'{text}' is no time-out: try 300s, 5m or never"))?;
         match count.checked_mul(unit_ns) {
             Some(ns) if ns > 0 => Ok(Self(Some(ns))),
             _ => Err(format!("'{text}' is out of range: use 1ms to 2000000h, or never")),

@@ -14,7 +14,8 @@ use crate::flow::sizes::{self, Sizes};
 use crate::flow::{EndReason, FlowRecord};
 use crate::packet::key::to_ip;
 use crate::packet::link::non_ip_name;
-use crate::packet::{Address, IpVersion, protocol_name};
+use crate::output::names::proto_name;
+use crate::packet::{Address, IpVersion};
 use crate::time::rfc3339;
 
 /// Version of the summary's shape; see `schema/summary.schema.json`.
@@ -378,7 +379,7 @@ fn protocols(accounting: &Accounting, totals: &Totals) -> BTreeMap<String, Proto
                 wire_bytes: count.wire_bytes,
                 flows: totals.flows_by_protocol[proto],
             };
-            (protocol_name(proto as u8).into_owned(), protocol)
+            (proto_name(proto as u8).to_owned(), protocol)
         })
         .collect()
 }

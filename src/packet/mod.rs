@@ -22,7 +22,6 @@ mod icmp;
 mod ip;
 pub mod key;
 pub mod link;
-pub mod protocol;
 pub mod row;
 mod transport;
 mod tunnel;
@@ -35,5 +34,4 @@ pub use facts::{
 };
 pub use key::{Address, FlowKey, IpVersion, Mac};
 pub use link::LinkType;
-pub use protocol::protocol_name;
 pub use row::{NO_TUNNELS, PacketRow, row_flag};

@@ -92,25 +92,39 @@ fn accounting(page: &mut String, summary: &Summary, style: Style) {
     let details = |map: &std::collections::BTreeMap<String, u64>| {
         let mut all: Vec<_> = map.iter().collect();
         all.sort_by_key(|&(name, &count)| (std::cmp::Reverse(count), name));
-        let shown: Vec<_> =
-            all.iter().take(4).map(|(name, count)| format!("{name} {}", grouped(**count))).collect();
+        let shown: Vec<_> = all
+            .iter()
+            .take(4)
+            .map(|(name, count)| format!("{name} {}", grouped(**count)))
+            .collect();
         let more = if all.len() > 4 { ", ..." } else { "" };
         format!("{}{more}", shown.join(", "))
     };
     for (name, packets, wire_bytes, why) in [
         ("in flows", packets.in_flows, wire.in_flows, String::new()),
         ("not IP", packets.non_ip, wire.non_ip, details(&summary.accounting.non_ip_types)),
-        ("malformed", packets.malformed, wire.malformed, details(&summary.accounting.malformed_reasons)),
+        (
+            "malformed",
+            packets.malformed,
+            wire.malformed,
+            details(&summary.accounting.malformed_reasons),
+        ),
         ("filtered", packets.filtered, wire.filtered, String::new()),
         ("duplicate", packets.duplicate, wire.duplicate, String::new()),
         ("untracked", packets.untracked, wire.untracked, "flow table full".to_owned()),
     ] {
         if packets > 0 || name == "in flows" {
-            let row = format!("  {name:<10} {:>15} {:>11}  {why}", grouped(packets), bytes(wire_bytes));
+            let row =
+                format!("  {name:<10} {:>15} {:>11}  {why}", grouped(packets), bytes(wire_bytes));
             line(page, format_args!("{}", row.trim_end()));
         }
     }
-    let total = format!("  {:<10} {:>15} {:>11}", "total", grouped(summary.packets), bytes(summary.wire_bytes));
+    let total = format!(
+        "  {:<10} {:>15} {:>11}",
+        "total",
+        grouped(summary.packets),
+        bytes(summary.wire_bytes)
+    );
     line(page, format_args!("{total}"));
     for note in notes(summary) {
         line(page, format_args!("  {}", style.paint("33", &note)));
@@ -125,14 +139,19 @@ fn notes(summary: &Summary) -> Vec<String> {
             notes.push(format!("{} {text}", grouped(count)));
         }
     };
-    note(summary.cut_packets, "packets were cut by the snap length: counted in full, payload not all seen");
+    note(
+        summary.cut_packets,
+        "packets were cut by the snap length: counted in full, payload not all seen",
+    );
     note(summary.truncated_records, "records were cut off at the end of a file: not counted");
     note(summary.time_anomalies, "time stamps made no sense: the packet before gave the time");
     note(summary.length_anomalies, "claimed wire lengths made no sense: what was captured counts");
     note(summary.late_packets, "packets came too late for their second's window");
     note(summary.flows_evicted, "flows of one packet made room for others: the table was full");
     if summary.one_sided_capture {
-        notes.push("one-sided capture: many TCP connections are seen in one direction only".to_owned());
+        notes.push(
+            "one-sided capture: many TCP connections are seen in one direction only".to_owned(),
+        );
     }
     notes
 }

@@ -1,0 +1,123 @@
+//! Records a second of each writer on one core, into nothing.
+#![expect(clippy::expect_used, reason = "a bench stops at its first error")]
+
+use std::io;
+use std::net::IpAddr;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use flowtap::flow::app::{AppInfo, TlsInfo};
+use flowtap::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
+use flowtap::flow::sizes::Sizes;
+use flowtap::output::{FlowWriter, csv, eve, ndjson, zeek};
+use flowtap::packet::FlowKey;
+use flowtap::packet::key::from_ip;
+
+const RECORDS: u64 = 1000;
+
+/// What most records of a capture look like: a short answered flow, every
+/// third one with a TLS hint.
+fn records() -> Vec<FlowRecord> {
+    (0..RECORDS).map(record).collect()
+}
+
+fn record(n: u64) -> FlowRecord {
+    let ip = |text: &str| from_ip(text.parse::<IpAddr>().expect("address"));
+    let ((version, a), (_, b)) = (ip("192.0.2.10"), ip("198.51.100.7"));
+    let start_ns = 1_795_253_400_000_000_000 + n as i64 * 1_234_567;
+    FlowRecord {
+        key: FlowKey {
+            version,
+            proto: 6,
+            port_a: 1024 + n as u16,
+            port_b: 443,
+            a,
+            b,
+            ..FlowKey::ZERO
+        },
+        forward_is_a_to_b: true,
+        originator_guessed: false,
+        start_ns,
+        end_ns: start_ns + 250_000_001,
+        decided_ns: start_ns + 5_000_000_000,
+        end_reason: EndReason::Closed,
+        state: ConnState::Closed,
+        answered: true,
+        fwd: direction(&[0, 0, 517, 64, 31, 0, 0]),
+        rev: direction(&[0, 1400, 1400, 700, 0, 31, 0]),
+        src_mac: Some([2, 0, 0, 0, 0, 1]),
+        dst_mac: Some([2, 0, 0, 0, 0, 2]),
+        vlans: Vec::new(),
+        tunnels: Vec::new(),
+        sequence: [517, 1400, 1400, 700, 64, 31]
+            .map(|payload_bytes| SizeStep {
+                fwd: payload_bytes < 600,
+                payload_bytes,
+                gap_ns: 20_000_000,
+            })
+            .to_vec(),
+        app: n.is_multiple_of(3).then(|| {
+            Box::new(AppInfo {
+                tls: Some(TlsInfo {
+                    sni: Some("www.example.org".to_owned()),
+                    alpn: vec!["h2".to_owned()],
+                    version: 0x0304,
+                    ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".to_owned()),
+                }),
+                ..AppInfo::default()
+            })
+        }),
+    }
+}
+
+fn direction(payloads: &[u32]) -> Direction {
+    let mut sizes = Sizes::default();
+    payloads.iter().for_each(|&bytes| sizes.record(bytes, 1));
+    let packets = payloads.len() as u64;
+    Direction {
+        packets,
+        wire_bytes: sizes.sum + packets * 66,
+        ip_bytes: sizes.sum + packets * 52,
+        payload_bytes: sizes.sum,
+        sizes,
+        gaps: Gaps {
+            count: packets - 1,
+            min_ns: 900,
+            max_ns: 30_000_000,
+            sum_ns: 90_000_000,
+            sum_squares: 2_000_000_000_000_000,
+        },
+        tcp_flags: 0x1b,
+        ttl_min: 64,
+        ttl_max: 64,
+        entropy: Some((7.125, 256)),
+        ..Direction::default()
+    }
+}
+
+fn writers(criterion: &mut Criterion) {
+    let records = records();
+    let mut group = criterion.benchmark_group("output");
+    group.throughput(Throughput::Elements(RECORDS));
+    let mut bench = |name: &str, mut writer: Box<dyn FlowWriter>| {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                for record in &records {
+                    writer.write(record).expect("sink");
+                }
+            });
+        });
+        writer.finish().expect("sink");
+    };
+    bench("ndjson", Box::new(ndjson::NdjsonWriter::new(io::sink())));
+    bench("csv", Box::new(csv::CsvWriter::new(io::sink()).expect("sink")));
+    bench("eve", Box::new(eve::EveWriter::new(io::sink())));
+    bench("zeek", Box::new(zeek::ZeekWriter::new(io::sink())));
+    #[cfg(feature = "parquet")]
+    bench(
+        "parquet",
+        Box::new(flowtap::output::parquet::ParquetWriter::new(io::sink()).expect("sink")),
+    );
+}
+
+criterion_group!(benches, writers);
+criterion_main!(benches);

@@ -1,0 +1,275 @@
+//! Flow records as a flat table: the columns of CSV and Parquet, stated once.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::json::mac_text;
+use super::names::{
+    Icmp, TCP, dns_response_code, dns_type, proto_name, quic_version, tcp_flags, tls_version,
+};
+use super::ndjson::duration_ns;
+use crate::flow::app::AppInfo;
+use crate::flow::community_id::community_id;
+use crate::flow::sizes::{bin_range, stddev};
+use crate::flow::{Direction, FlowRecord, Gaps};
+use crate::packet::Mac;
+use crate::packet::key::to_ip;
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Int,
+    Float,
+    Bool,
+    Text,
+    /// Nanoseconds since the epoch.
+    Time,
+    /// List of pairs and the names of their two halves.
+    Pairs(&'static str, &'static str),
+}
+
+/// One cell. Counts are `i64` because not every reader of Parquet knows
+/// unsigned numbers; none of them gets near the limit.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value<'a> {
+    Null,
+    Int(i64),
+    /// Rounded to three decimals.
+    Float(f64),
+    Bool(bool),
+    Text(Cow<'a, str>),
+    Time(i64),
+    Pairs(Vec<(i64, i64)>),
+}
+
+/// Columns in order: a name, its kind, and how it is read.
+pub(super) fn columns() -> Vec<(String, Kind)> {
+    let whole = RECORD.iter().map(|column| (column.0.to_owned(), column.1));
+    let directions = ["fwd", "rev"].into_iter().flat_map(|side| {
+        DIRECTION.iter().map(move |column| (format!("{side}_{}", column.0), column.1))
+    });
+    let app = APP.iter().map(|column| (column.0.to_owned(), column.1));
+    whole.chain(directions).chain(app).collect()
+}
+
+/// Cells of one record, in the order of [`columns`].
+pub(super) fn cells(record: &FlowRecord) -> impl Iterator<Item = Value<'_>> {
+    let is_tcp = record.key.proto == TCP;
+    let whole = RECORD.iter().map(|column| (column.2)(record));
+    let directions = [&record.fwd, &record.rev].into_iter().flat_map(move |direction| {
+        DIRECTION.iter().map(move |column| (column.2)(direction, is_tcp))
+    });
+    let app = record.app.as_deref();
+    whole.chain(directions).chain(APP.iter().map(move |column| app.map_or(Value::Null, column.2)))
+}
+
+type OfRecord = (&'static str, Kind, fn(&FlowRecord) -> Value<'_>);
+/// The flag says that the flow is TCP.
+type OfDirection = (&'static str, Kind, fn(&Direction, bool) -> Value<'_>);
+type OfApp = (&'static str, Kind, fn(&AppInfo) -> Value<'_>);
+
+const RECORD: [OfRecord; 24] = [
+    ("start", Kind::Time, |r| Value::Time(r.start_ns)),
+    ("end", Kind::Time, |r| Value::Time(r.end_ns)),
+    ("duration_ns", Kind::Int, |r| int(duration_ns(r))),
+    ("src_ip", Kind::Text, |r| text(r.src_ip().to_string())),
+    ("src_port", Kind::Int, |r| int(r.src_port())),
+    ("dst_ip", Kind::Text, |r| text(r.dst_ip().to_string())),
+    ("dst_port", Kind::Int, |r| int(r.dst_port())),
+    ("proto", Kind::Int, |r| int(r.key.proto)),
+    ("proto_name", Kind::Text, |r| text(proto_name(r.key.proto))),
+    ("community_id", Kind::Text, |r| text(community_id(&r.key, 0))),
+    ("state", Kind::Text, |r| text(r.state.name())),
+    ("answered", Kind::Bool, |r| Value::Bool(r.answered)),
+    ("originator_guessed", Kind::Bool, |r| Value::Bool(r.originator_guessed)),
+    ("end_reason", Kind::Text, |r| text(r.end_reason.name())),
+    ("decided", Kind::Time, |r| Value::Time(r.decided_ns)),
+    ("icmp_type", Kind::Int, |r| icmp(r).map_or(Value::Null, |icmp| int(icmp.kind))),
+    ("icmp_code", Kind::Int, |r| icmp(r).and_then(|icmp| icmp.code).map_or(Value::Null, int)),
+    ("icmp_id", Kind::Int, |r| {
+        icmp(r).filter(|icmp| icmp.has_id).map_or(Value::Null, |_| int(r.key.echo_id))
+    }),
+    ("vlans", Kind::Text, |r| joined(r.vlans.iter().map(u16::to_string))),
+    ("vni", Kind::Int, |r| r.key.vni.checked_sub(1).map_or(Value::Null, int)),
+    ("tunnels", Kind::Text, tunnels),
+    ("src_mac", Kind::Text, |r| some(r.src_mac.as_ref().map(mac))),
+    ("dst_mac", Kind::Text, |r| some(r.dst_mac.as_ref().map(mac))),
+    ("sequence", Kind::Pairs("payload_bytes", "gap_ns"), |r| {
+        let size = |fwd: bool, bytes: u32| if fwd { i64::from(bytes) } else { -i64::from(bytes) };
+        let steps = r.sequence.iter();
+        Value::Pairs(steps.map(|s| (size(s.fwd, s.payload_bytes), clamp(s.gap_ns))).collect())
+    }),
+];
+
+const DIRECTION: [OfDirection; 25] = [
+    ("packets", Kind::Int, |d, _| int(d.packets)),
+    ("wire_bytes", Kind::Int, |d, _| int(d.wire_bytes)),
+    ("ip_bytes", Kind::Int, |d, _| int(d.ip_bytes)),
+    ("payload_bytes", Kind::Int, |d, _| int(d.payload_bytes)),
+    ("payload_min", Kind::Int, |d, _| d.sizes.mean().map_or(Value::Null, |_| int(d.sizes.min))),
+    ("payload_max", Kind::Int, |d, _| d.sizes.mean().map_or(Value::Null, |_| int(d.sizes.max))),
+    ("payload_mean", Kind::Float, |d, _| float(d.sizes.mean())),
+    ("payload_stddev", Kind::Float, |d, _| float(d.sizes.stddev())),
+    ("payload_p50", Kind::Int, |d, _| d.sizes.percentile(50).map_or(Value::Null, int)),
+    ("payload_p90", Kind::Int, |d, _| d.sizes.percentile(90).map_or(Value::Null, int)),
+    ("payload_p99", Kind::Int, |d, _| d.sizes.percentile(99).map_or(Value::Null, int)),
+    ("payload_empty", Kind::Int, |d, _| int(d.sizes.empty())),
+    ("payload_histogram", Kind::Pairs("low_bytes", "packets"), |d, _| {
+        let bins = d.sizes.bins.iter().enumerate().filter(|(_, count)| **count > 0);
+        Value::Pairs(bins.map(|(bin, &n)| (i64::from(bin_range(bin).0), i64::from(n))).collect())
+    }),
+    ("gap_min_ns", Kind::Int, |d, _| gaps(d).map_or(Value::Null, |g| int(g.min_ns))),
+    ("gap_mean_ns", Kind::Float, |d, _| float(gaps(d).map(|g| g.sum_ns as f64 / g.count as f64))),
+    ("gap_max_ns", Kind::Int, |d, _| gaps(d).map_or(Value::Null, |g| int(g.max_ns))),
+    ("gap_stddev_ns", Kind::Float, |d, _| {
+        float(gaps(d).and_then(|g| stddev(g.count, g.sum_ns, g.sum_squares)))
+    }),
+    ("tcp_flags", Kind::Text, |d, tcp| seen(d, tcp, |d| text(tcp_flags(d.tcp_flags)))),
+    ("retransmitted", Kind::Int, |d, tcp| seen(d, tcp, |d| int(d.retransmitted))),
+    ("out_of_order", Kind::Int, |d, tcp| seen(d, tcp, |d| int(d.out_of_order))),
+    ("ttl_min", Kind::Int, |d, _| seen(d, true, |d| int(d.ttl_min))),
+    ("ttl_max", Kind::Int, |d, _| seen(d, true, |d| int(d.ttl_max))),
+    ("fragments", Kind::Int, |d, _| seen(d, true, |d| int(d.fragments))),
+    ("entropy", Kind::Float, |d, _| float(d.entropy.map(|(bits, _)| f64::from(bits)))),
+    ("entropy_bytes", Kind::Int, |d, _| d.entropy.map_or(Value::Null, |(_, bytes)| int(bytes))),
+];
+
+const APP: [OfApp; 19] = [
+    ("dns_query", Kind::Text, |a| {
+        some(a.dns.as_ref().map(|dns| &*dns.query).filter(|query| !query.is_empty()))
+    }),
+    ("dns_query_type", Kind::Text, |a| {
+        let asked = a.dns.as_ref().filter(|dns| !dns.query.is_empty());
+        some(asked.map(|dns| dns_type(dns.query_type)))
+    }),
+    ("dns_response_code", Kind::Text, |a| {
+        some(a.dns.as_ref().and_then(|dns| dns.response_code).map(dns_response_code))
+    }),
+    ("dns_answers", Kind::Int, |a| {
+        a.dns.as_ref().and_then(|dns| dns.answers).map_or(Value::Null, int)
+    }),
+    ("tls_sni", Kind::Text, |a| some(a.tls.as_ref().and_then(|tls| tls.sni.as_deref()))),
+    ("tls_alpn", Kind::Text, |a| a.tls.as_ref().map_or(Value::Null, |tls| joined(&tls.alpn))),
+    ("tls_version", Kind::Text, |a| {
+        some(a.tls.as_ref().filter(|tls| tls.version != 0).map(|tls| tls_version(tls.version)))
+    }),
+    ("tls_ja4", Kind::Text, |a| some(a.tls.as_ref().and_then(|tls| tls.ja4.as_deref()))),
+    ("quic_version", Kind::Text, |a| some(a.quic.as_ref().map(|quic| quic_version(quic.version)))),
+    ("quic_sni", Kind::Text, |a| some(a.quic.as_ref().and_then(|quic| quic.sni.as_deref()))),
+    ("quic_alpn", Kind::Text, |a| a.quic.as_ref().map_or(Value::Null, |quic| joined(&quic.alpn))),
+    ("quic_ja4", Kind::Text, |a| some(a.quic.as_ref().and_then(|quic| quic.ja4.as_deref()))),
+    ("http_method", Kind::Text, |a| some(a.http.as_ref().and_then(|h| h.method.as_deref()))),
+    ("http_host", Kind::Text, |a| some(a.http.as_ref().and_then(|h| h.host.as_deref()))),
+    ("http_path", Kind::Text, |a| some(a.http.as_ref().and_then(|h| h.path.as_deref()))),
+    ("http_user_agent", Kind::Text, |a| {
+        some(a.http.as_ref().and_then(|h| h.user_agent.as_deref()))
+    }),
+    ("http_status", Kind::Int, |a| a.http.as_ref().and_then(|h| h.status).map_or(Value::Null, int)),
+    ("ssh_client", Kind::Text, |a| some(a.ssh.as_ref().and_then(|ssh| ssh.client.as_deref()))),
+    ("ssh_server", Kind::Text, |a| some(a.ssh.as_ref().and_then(|ssh| ssh.server.as_deref()))),
+];
+
+fn int(value: impl Into<u64>) -> Value<'static> {
+    Value::Int(clamp(value.into()))
+}
+
+fn clamp(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn float(value: Option<f64>) -> Value<'static> {
+    value.map_or(Value::Null, |value| Value::Float((value * 1000.0).round() / 1000.0))
+}
+
+fn text<'a>(value: impl Into<Cow<'a, str>>) -> Value<'a> {
+    Value::Text(value.into())
+}
+
+fn some<'a>(value: Option<impl Into<Cow<'a, str>>>) -> Value<'a> {
+    value.map_or(Value::Null, text)
+}
+
+/// Elements with spaces between; null without any.
+fn joined(elements: impl IntoIterator<Item = impl AsRef<str>>) -> Value<'static> {
+    let mut line = String::new();
+    for element in elements {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(element.as_ref());
+    }
+    if line.is_empty() { Value::Null } else { text(line) }
+}
+
+/// `kind/id/outer source>outer destination`, the id only where there is one.
+fn tunnels(record: &FlowRecord) -> Value<'_> {
+    joined(record.tunnels.iter().map(|layer| {
+        let mut line = layer.kind.name().to_owned();
+        let [src, dst] = [layer.outer_src, layer.outer_dst].map(|ip| to_ip(layer.version, &ip));
+        // Writing to a String cannot fail.
+        let _ = match layer.id {
+            Some(id) => write!(line, "/{id}/{src}>{dst}"),
+            None => write!(line, "/{src}>{dst}"),
+        };
+        line
+    }))
+}
+
+fn mac(mac: &Mac) -> String {
+    String::from_utf8_lossy(&mac_text(mac)).into_owned()
+}
+
+fn icmp(record: &FlowRecord) -> Option<Icmp> {
+    Icmp::of(record.key.proto, record.src_port(), record.dst_port())
+}
+
+fn gaps(direction: &Direction) -> Option<&Gaps> {
+    Some(&direction.gaps).filter(|gaps| gaps.count > 0)
+}
+
+/// Null for a direction that carried nothing or another protocol.
+fn seen<'a>(
+    direction: &'a Direction,
+    applies: bool,
+    value: impl FnOnce(&'a Direction) -> Value<'a>,
+) -> Value<'a> {
+    if applies && direction.packets > 0 { value(direction) } else { Value::Null }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::samples;
+
+    #[test]
+    fn every_cell_is_of_its_columns_kind_or_null() {
+        let columns = columns();
+        let names: std::collections::BTreeSet<_> = columns.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), columns.len(), "names are distinct");
+        let mut filled = vec![0; columns.len()];
+        for seed in 0..500 {
+            let record = samples::random(seed);
+            let cells: Vec<_> = cells(&record).collect();
+            assert_eq!(cells.len(), columns.len());
+            for (position, ((name, kind), cell)) in columns.iter().zip(&cells).enumerate() {
+                let fits = match cell {
+                    Value::Null => true,
+                    Value::Int(_) => *kind == Kind::Int,
+                    Value::Float(_) => *kind == Kind::Float,
+                    Value::Bool(_) => *kind == Kind::Bool,
+                    Value::Text(_) => *kind == Kind::Text,
+                    Value::Time(_) => *kind == Kind::Time,
+                    Value::Pairs(_) => matches!(kind, Kind::Pairs(..)),
+                };
+                assert!(fits, "{name}: {cell:?}");
+                filled[position] += usize::from(*cell != Value::Null);
+            }
+        }
+        // Hints that the generator does not draw.
+        let never =
+            ["tls_ja4", "quic_alpn", "quic_ja4", "http_host", "http_user_agent", "ssh_server"];
+        for ((name, _), filled) in columns.iter().zip(filled) {
+            assert_eq!(filled == 0, never.contains(&&**name), "{name}: {filled}");
+        }
+    }
+}

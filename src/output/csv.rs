@@ -1,0 +1,129 @@
+//! `flows.csv`: a flat table with a header line (RFC 4180).
+//!
+//! Absent values are empty cells. Lists of pairs are written `a:b` with spaces
+//! between.
+
+use std::io::{self, Write};
+
+use super::FlowWriter;
+use super::columns::{Value, cells, columns};
+use super::json::push_decimal;
+use crate::time::rfc3339_bytes;
+use crate::flow::FlowRecord;
+
+/// Writes `flows.csv`.
+pub struct CsvWriter<W: Write> {
+    table: csv::Writer<W>,
+    /// The cell being written; reused.
+    cell: Vec<u8>,
+}
+
+impl<W: Write> CsvWriter<W> {
+    /// Writes the header. Needs no buffered `out`.
+    pub fn new(out: W) -> io::Result<Self> {
+        let mut table = csv::WriterBuilder::new().buffer_capacity(256 * 1024).from_writer(out);
+        table.write_record(columns().iter().map(|(name, _)| name))?;
+        Ok(Self { table, cell: Vec::new() })
+    }
+}
+
+impl<W: Write> FlowWriter for CsvWriter<W> {
+    fn write(&mut self, record: &FlowRecord) -> io::Result<()> {
+        for value in cells(record) {
+            self.cell.clear();
+            push(&mut self.cell, value);
+            self.table.write_field(&self.cell)?;
+        }
+        // Ends the line.
+        self.table.write_record(None::<&[u8]>)?;
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.table.flush()
+    }
+}
+
+fn push(cell: &mut Vec<u8>, value: Value<'_>) {
+    // Writing to a Vec cannot fail.
+    let _ = match value {
+        Value::Null => Ok(()),
+        Value::Int(number) => write!(cell, "{number}"),
+        Value::Float(number) => {
+            push_decimal(cell, number);
+            Ok(())
+        }
+        Value::Bool(yes) => write!(cell, "{yes}"),
+        Value::Text(text) => cell.write_all(text.as_bytes()),
+        Value::Time(ns) => cell.write_all(&rfc3339_bytes(ns)),
+        Value::Pairs(pairs) => {
+            for (first, second) in pairs {
+                let space = if cell.is_empty() { "" } else { " " };
+                let _ = write!(cell, "{space}{first}:{second}");
+            }
+            Ok(())
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::output::samples;
+
+    /// Rows as maps from column to cell, read back with another reader's rules.
+    fn written(records: &[FlowRecord]) -> Vec<HashMap<String, String>> {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        let mut writer = Box::new(CsvWriter::new(file.reopen().expect("file")).expect("header"));
+        records.iter().for_each(|record| writer.write(record).expect("written"));
+        writer.finish().expect("finished");
+        let mut table = csv::Reader::from_path(file.path()).expect("table");
+        table.deserialize().map(|row| row.expect("row")).collect()
+    }
+
+    #[test]
+    fn a_full_record_fills_its_cells() {
+        let rows = written(&[samples::tcp(), samples::dns(), samples::icmp()]);
+        let tcp = &rows[0];
+        for (column, expected) in [
+            ("start", "2026-11-21T09:30:00.000000000Z"),
+            ("duration_ns", "1250000001"),
+            ("src_ip", "192.0.2.10"),
+            ("dst_port", "443"),
+            ("proto_name", "tcp"),
+            ("vlans", "10 20"),
+            ("vni", "4096"),
+            ("src_mac", "02:00:00:00:00:0a"),
+            ("tunnels", "vxlan/4096/10.0.0.1>10.0.0.2"),
+            ("sequence", "517:0 -1400:20000000"),
+            ("fwd_payload_mean", "308.5"),
+            ("fwd_payload_histogram", "0:3 96:1 512:1"),
+            ("rev_tcp_flags", "SAF"),
+            ("tls_alpn", "h2 http/1.1"),
+            ("tls_version", "TLS 1.3"),
+            ("icmp_type", ""),
+        ] {
+            assert_eq!(tcp[column], expected, "{column}");
+        }
+        let dns = &rows[1];
+        assert_eq!((&*dns["dns_query"], &*dns["rev_payload_min"]), ("a\\\"b.example", ""));
+        assert_eq!((&*dns["rev_packets"], &*dns["rev_ttl_min"]), ("0", ""));
+        assert_eq!((&*rows[2]["icmp_type"], &*rows[2]["icmp_id"]), ("8", "77"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_reads_back(seed: u64) {
+            let record = samples::random(seed);
+            let rows = written(std::slice::from_ref(&record));
+            prop_assert_eq!(rows.len(), 1);
+            let query = record.app.as_ref().and_then(|app| app.dns.as_ref());
+            prop_assert_eq!(&*rows[0]["dns_query"], query.map_or("", |dns| &*dns.query));
+            prop_assert_eq!(&rows[0]["fwd_wire_bytes"], &record.fwd.wire_bytes.to_string());
+        }
+    }
+}

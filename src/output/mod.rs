@@ -1,0 +1,143 @@
+//! Flow records to files, one format a room.
+//!
+//! Every writer takes finished [`FlowRecord`]s in the order in which they are
+//! to stand in the file and gives the same bytes for the same records: no wall
+//! clock, no random identifier. Writers never look at a packet, never sort and
+//! never drop a record. Texts that came off the wire were made safe to print
+//! where they were read (see [`crate::flow::app`]); here they are only quoted
+//! as the format wants.
+//!
+//! Start at [`Format::create`]; [`ndjson`] is the format that everything else
+//! of flowtap reads back, its schema is [`FLOW_SCHEMA`].
+
+mod columns;
+pub mod csv;
+pub mod eve;
+mod identity;
+mod json;
+pub mod names;
+pub mod ndjson;
+#[cfg(feature = "parquet")]
+pub mod parquet;
+pub mod summary;
+pub mod zeek;
+
+#[cfg(test)]
+mod samples;
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::flow::FlowRecord;
+
+pub use self::summary::{Summary, Totals};
+
+
+/// Version of the record layouts; raised when a field changes its meaning or
+/// goes away, not when one is added.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// JSON Schema (2020-12) of a line of `flows.ndjson`.
+pub const FLOW_SCHEMA: &str = include_str!("schema/flow.schema.json");
+/// JSON Schema of a line of `alerts.ndjson`.
+pub const ALERT_SCHEMA: &str = include_str!("schema/alert.schema.json");
+/// JSON Schema of `summary.json`.
+pub const SUMMARY_SCHEMA: &str = include_str!("schema/summary.schema.json");
+
+/// Writes flow records in one format.
+pub trait FlowWriter {
+    /// Adds a record. Records are buffered: an error may concern an earlier one.
+    fn write(&mut self, record: &FlowRecord) -> io::Result<()>;
+
+    /// Writes what is buffered and the format's end. A file without it may be
+    /// unreadable.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// Formats of the flow file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    Ndjson,
+    Csv,
+    #[cfg(feature = "parquet")]
+    Parquet,
+    Eve,
+    Zeek,
+}
+
+impl Format {
+    /// All formats of this build.
+    pub const ALL: &[Self] = &[
+        Self::Ndjson,
+        Self::Csv,
+        #[cfg(feature = "parquet")]
+        Self::Parquet,
+        Self::Eve,
+        Self::Zeek,
+    ];
+
+    /// Name as in `--format`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+            #[cfg(feature = "parquet")]
+            Self::Parquet => "parquet",
+            Self::Eve => "eve",
+            Self::Zeek => "zeek",
+        }
+    }
+
+    /// Name of the file in a run directory: the one that the format's own
+    /// consumers look for.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "flows.ndjson",
+            Self::Csv => "flows.csv",
+            #[cfg(feature = "parquet")]
+            Self::Parquet => "flows.parquet",
+            Self::Eve => "eve.json",
+            Self::Zeek => "conn.log",
+        }
+    }
+
+    /// Creates the format's file in a folder, replacing one that is there.
+    pub fn create(self, folder: &Path) -> io::Result<Box<dyn FlowWriter + Send>> {
+        let file = File::create(folder.join(self.file_name()))?;
+        Ok(match self {
+            Self::Ndjson => Box::new(ndjson::NdjsonWriter::new(file)),
+            Self::Csv => Box::new(csv::CsvWriter::new(file)?),
+            #[cfg(feature = "parquet")]
+            Self::Parquet => Box::new(parquet::ParquetWriter::new(file)?),
+            Self::Eve => Box::new(eve::EveWriter::new(file)),
+            Self::Zeek => Box::new(zeek::ZeekWriter::new(file)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples;
+    use super::*;
+
+    #[test]
+    fn every_format_gives_the_same_bytes_for_the_same_records() {
+        let records: Vec<_> = (0..200).map(samples::random).collect();
+        for &format in Format::ALL {
+            let files: Vec<_> = (0..2)
+                .map(|_| {
+                    let folder = tempfile::tempdir().expect("folder");
+                    let mut writer = format.create(folder.path()).expect("file");
+                    for record in &records {
+                        writer.write(record).expect("written");
+                    }
+                    writer.finish().expect("finished");
+                    std::fs::read(folder.path().join(format.file_name())).expect("read back")
+                })
+                .collect();
+            assert!(!files[0].is_empty(), "{}", format.name());
+            assert_eq!(files[0], files[1], "{}", format.name());
+        }
+    }
+}
