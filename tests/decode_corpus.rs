@@ -9,9 +9,16 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flowtap::packet::{
-    Address, DecodeOptions, Decoder, Facts, Fragment, FlowKey, LinkType, Verdict,
+    Address, DecodeOptions, Decoder, Facts, FlowKey, Fragment, LinkType, Verdict,
 };
 use serde_json::Value;
+
+/// Captures on which the oracle is known to be wrong, and why. A difference in
+/// any other capture fails the test, and so does a capture here that agrees.
+const ORACLE_ERRORS: [(&str, &str); 1] = [(
+    "4ad9f106b3ab",
+    "takes one flood packet to a random port, 3544, for Teredo: 32 bytes of text, no IPv6 header",
+)];
 
 #[test]
 fn counts_agree_with_the_oracle() {
@@ -28,7 +35,13 @@ fn counts_agree_with_the_oracle() {
         let id = oracle["id"].as_str().unwrap().to_owned();
         let frames = read_capture(&paths[&id]).unwrap();
         compared += 1;
-        for difference in compare(&frames, &oracle) {
+        let found = compare(&frames, &oracle);
+        if let Some((_, reason)) = ORACLE_ERRORS.iter().find(|(known, _)| *known == id) {
+            println!("{id}: the oracle {reason}");
+            assert!(!found.is_empty(), "{id} agrees: take it off the list");
+            continue;
+        }
+        for difference in found {
             differences.push(format!("{id} {}: {difference}", paths[&id].display()));
         }
     }
@@ -89,7 +102,11 @@ fn compare(frames: &[Frame], oracle: &Value) -> Vec<String> {
         check(format!("{level} ip_packets"), count.packets.values().sum(), &oracle["ip_packets"]);
         for proto in ["tcp", "udp", "icmp", "icmpv6", "other"] {
             let of = |map: &BTreeMap<&str, u64>| map.get(proto).copied().unwrap_or(0);
-            check(format!("{level} {proto} packets"), of(&count.packets), &theirs["packets"][proto]);
+            check(
+                format!("{level} {proto} packets"),
+                of(&count.packets),
+                &theirs["packets"][proto],
+            );
             check(
                 format!("{level} {proto} wire_bytes"),
                 of(&count.wire_bytes),

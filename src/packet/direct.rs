@@ -182,7 +182,8 @@ fn read_transport(
             let [s0, s1, d0, d1, l0, l1, ..] = *bytes.first_chunk::<8>()?;
             let (src_port, dst_port) = (be16([s0, s1]), be16([d0, d1]));
             let length = usize::from(be16([l0, l1]));
-            if UdpTunnel::by_port(src_port, dst_port).is_some() || !(8..=ip_payload).contains(&length)
+            if UdpTunnel::by_port(src_port, dst_port).is_some()
+                || !(8..=ip_payload).contains(&length)
             {
                 return None;
             }

@@ -5,7 +5,7 @@ use super::cursor::{Cursor, be16};
 use super::ethernet::{self, Layer};
 use super::facts::{Facts, MalformedReason, Verdict};
 use super::link::{LinkType, pseudo};
-use super::wlan::{self, Padding};
+use super::wlan::{self, Form};
 
 const SHORT: MalformedReason = MalformedReason::LinkTooShort;
 
@@ -41,11 +41,11 @@ pub(super) fn enter(
             cursor.take::<1>(SHORT)?;
             frame_relay(cursor)?
         }
-        LinkType::IEEE802_11 => Layer::Wlan(Padding::None),
+        LinkType::IEEE802_11 => Layer::Wlan(Form::Plain),
         LinkType::IEEE802_11_RADIOTAP => wlan::radiotap(cursor)?,
         LinkType::IEEE802_11_PRISM | LinkType::IEEE802_11_AVS => wlan::prism(cursor)?,
         LinkType::PPI => match wlan::ppi(cursor)? {
-            LinkType::IEEE802_11 => Layer::Wlan(Padding::None),
+            LinkType::IEEE802_11 => Layer::Wlan(Form::Plain),
             LinkType::ETHERNET => Layer::Ethernet,
             LinkType::RAW | LinkType::RAW_BSD => Layer::Ip,
             other => return Err(Verdict::NonIp(pseudo::link_type(other))),

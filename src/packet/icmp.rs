@@ -17,7 +17,8 @@ pub(super) struct IcmpPorts {
 
 /// `proto` is ICMP or ICMPv6.
 pub(super) fn ports(proto: u8, icmp_type: u8, code: u8) -> IcmpPorts {
-    let answer = if proto == proto::ICMPV6 { counterpart_v6(icmp_type) } else { counterpart_v4(icmp_type) };
+    let answer =
+        if proto == proto::ICMPV6 { counterpart_v6(icmp_type) } else { counterpart_v4(icmp_type) };
     let has_identifier = if proto == proto::ICMPV6 {
         matches!(icmp_type, 128 | 129)
     } else {

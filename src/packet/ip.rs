@@ -106,8 +106,7 @@ fn read_v4(cursor: Cursor<'_>) -> Result<IpPacket<'_>, Verdict> {
         src,
         dst,
     };
-    let fragment =
-        fragment(header.fragments_offset().value(), header.more_fragments(), id);
+    let fragment = fragment(header.fragments_offset().value(), header.more_fragments(), id);
     let mut packet = IpPacket {
         version: IpVersion::V4,
         src,
@@ -235,9 +234,7 @@ fn extension(packet: &mut IpPacket<'_>) -> Result<Step, Verdict> {
                 if matches!(fragment, Some(Fragment::Later(_))) {
                     packet.fragment = fragment;
                     packet.proto = header.next_header().0;
-                    packet
-                        .payload
-                        .skip(header.slice().len(), MalformedReason::Ipv6Extension)?;
+                    packet.payload.skip(header.slice().len(), MalformedReason::Ipv6Extension)?;
                     return Ok(Step::Blind);
                 }
                 (header.next_header().0, header.slice().len())

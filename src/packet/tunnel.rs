@@ -10,7 +10,7 @@ use super::facts::{Facts, Fragment, MalformedReason, TunnelKind, TunnelLayer};
 use super::ip::{self, IpPacket, is_6to4, proto};
 use super::key::IpVersion;
 use super::transport::Transport;
-use super::wlan::Padding;
+use super::wlan::Form;
 
 /// Never seen outside: a tunnel header that is too short is no tunnel.
 const SHORT: MalformedReason = MalformedReason::LinkTooShort;
@@ -479,7 +479,7 @@ fn capwap(mut at: Cursor<'_>) -> Option<Tunnel<'_>> {
     let radio = (lengths & 0x07) << 2 | ids >> 6;
     let layer = match (ids & NATIVE != 0, (ids >> 1) & 0x1f) {
         (false, _) => Layer::Ethernet,
-        (true, WIRELESS_802_11) => Layer::Wlan(Padding::None),
+        (true, WIRELESS_802_11) => Layer::Wlan(Form::EitherOrder),
         _ => return None,
     };
     Some(Tunnel { kind: TunnelKind::Capwap, id: Some(u32::from(radio)), layer, inside })
