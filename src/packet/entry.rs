@@ -5,7 +5,7 @@ use super::cursor::{Cursor, be16};
 use super::ethernet::{self, Layer};
 use super::facts::{Facts, MalformedReason, Verdict};
 use super::link::{LinkType, pseudo};
-use super::wlan::{self, Padding};
+use super::wlan::{self, Form};
 
 const SHORT: MalformedReason = MalformedReason::LinkTooShort;
 
@@ -41,11 +41,11 @@ pub(super) fn enter(
             cursor.take::<1>(SHORT)?;
             frame_relay(cursor)?
         }
-        LinkType::IEEE802_11 => Layer::Wlan(Padding::None),
+        LinkType::IEEE802_11 => Layer::Wlan(Form::Plain),
         LinkType::IEEE802_11_RADIOTAP => wlan::radiotap(cursor)?,
         LinkType::IEEE802_11_PRISM | LinkType::IEEE802_11_AVS => wlan::prism(cursor)?,
         LinkType::PPI => match wlan::ppi(cursor)? {
-            LinkType::IEEE802_11 => Layer::Wlan(Padding::None),
+            LinkType::IEEE802_11 => Layer::Wlan(Form::Plain),
             LinkType::ETHERNET => Layer::Ethernet,
             LinkType::RAW | LinkType::RAW_BSD => Layer::Ip,
             other => return Err(Verdict::NonIp(pseudo::link_type(other))),
@@ -54,6 +54,7 @@ pub(super) fn enter(
         LinkType::ATM_RFC1483 | LinkType::ATM_RFC1483_OLD => Layer::Llc,
         LinkType::SLIP => slip(cursor)?,
         LinkType::NFLOG => nflog(cursor)?,
+        LinkType::ARCNET_LINUX => arcnet(cursor)?,
         other => return Err(Verdict::NonIp(pseudo::link_type(other))),
     })
 }
@@ -199,7 +200,9 @@ fn slip(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
 
 /// Linux netfilter log: attributes of which one is the packet.
 fn nflog(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
+    const PACKET_HEADER: u16 = 1;
     const PAYLOAD: u16 = 9;
+    const AF_BRIDGE: u8 = 7;
     /// The kernel writes about fifteen.
     const MAX_ATTRIBUTES: usize = 64;
 
@@ -208,23 +211,58 @@ fn nflog(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
     if version != 0 {
         return Err(other);
     }
+    let mut layer = match family {
+        2 => Some(Layer::Ipv4),
+        10 => Some(Layer::Ipv6),
+        _ => None,
+    };
     for _ in 0..MAX_ATTRIBUTES {
         let [l0, l1, t0, t1] = *cursor.take::<4>(SHORT).map_err(|_| other)?;
-        // In the host's byte order; lengths are far below 256 or packets.
+        // In the host's byte order, which the type betrays: it is small.
         let (length, kind) = match u16::from_le_bytes([t0, t1]) {
             small @ 0..0x100 => (u16::from_le_bytes([l0, l1]), small),
             _ => (be16([l0, l1]), be16([t0, t1])),
         };
-        let Some(content) = usize::from(length).checked_sub(4) else { return Err(other) };
-        if kind == PAYLOAD {
-            *cursor = cursor.limited(content);
-            return match family {
-                2 => Ok(Layer::Ipv4),
-                10 => Ok(Layer::Ipv6),
-                _ => Err(other),
-            };
+        let Some(content_bytes) = usize::from(length).checked_sub(4) else { return Err(other) };
+        match kind {
+            // A bridge hands over any EtherType and says which.
+            PACKET_HEADER if family == AF_BRIDGE => {
+                layer = cursor.peek::<2>().map(|field| Layer::EtherType(be16(*field)));
+            }
+            PAYLOAD => {
+                *cursor = cursor.limited(content_bytes);
+                return layer.ok_or(other);
+            }
+            _ => {}
         }
-        cursor.skip(content.next_multiple_of(4), SHORT).map_err(|_| other)?;
+        cursor.skip(content_bytes.next_multiple_of(4), SHORT).map_err(|_| other)?;
     }
     Err(other)
+}
+
+/// Station addresses, Linux's offset, protocol; RFC 1201 splits packets and
+/// puts its own header in between, RFC 1051 does not.
+fn arcnet(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
+    const IP_RFC1201: u8 = 212;
+    const IP_RFC1051: u8 = 240;
+    const EXCEPTION: u8 = 0xff;
+
+    let other = Verdict::NonIp(pseudo::link_type(LinkType::ARCNET_LINUX));
+    let [_, _, _, _, protocol] = *cursor.take::<5>(SHORT)?;
+    match protocol {
+        IP_RFC1051 => return Ok(Layer::Ipv4),
+        IP_RFC1201 => {}
+        _ => return Err(other),
+    }
+    let [mut split, _, _] = *cursor.take::<3>(SHORT)?;
+    if split == EXCEPTION {
+        // Padding of short frames: the real header follows.
+        cursor.take::<1>(SHORT)?;
+        [split, _, _] = *cursor.take::<3>(SHORT)?;
+    }
+    // Odd: the first of several; even: a later one.
+    if split != 0 && split % 2 == 0 {
+        return Err(other);
+    }
+    Ok(Layer::Ipv4)
 }

@@ -29,7 +29,7 @@ pub(super) enum Layer {
     /// IEEE 802.2 in a layer whose end is known.
     Llc,
     Ppp,
-    Wlan(wlan::Padding),
+    Wlan(wlan::Form),
 }
 
 /// EtherTypes that lead on to further layers.
@@ -85,7 +85,7 @@ pub(super) fn walk(
             },
             Layer::Llc => llc(cursor)?,
             Layer::Ppp => ppp(cursor)?,
-            Layer::Wlan(padding) => wlan::data_frame(cursor, padding, outermost.as_deref_mut())?,
+            Layer::Wlan(form) => wlan::data_frame(cursor, form, outermost.as_deref_mut())?,
         };
     }
     Err(Verdict::NonIp(pseudo::TOO_DEEP))

@@ -173,6 +173,18 @@ pub enum TunnelKind {
     /// IPv6 in IPv6, RFC 2473.
     SixInSix,
     Teredo,
+    /// L2TP version 2 data, RFC 2661.
+    L2tp,
+    /// LISP data, RFC 9300.
+    Lisp,
+    /// Wireless frames to their controller, RFC 5415.
+    Capwap,
+    /// RFC 7510.
+    MplsInUdp,
+    /// RFC 4023.
+    MplsInIp,
+    /// RFC 3378.
+    EtherIp,
 }
 
 impl TunnelKind {
@@ -191,6 +203,12 @@ impl TunnelKind {
             Self::FourInSix => "4in6",
             Self::SixInSix => "6in6",
             Self::Teredo => "teredo",
+            Self::L2tp => "l2tp",
+            Self::Lisp => "lisp",
+            Self::Capwap => "capwap",
+            Self::MplsInUdp => "mplsudp",
+            Self::MplsInIp => "mplsip",
+            Self::EtherIp => "etherip",
         }
     }
 }
@@ -200,7 +218,8 @@ impl TunnelKind {
 pub struct TunnelLayer {
     pub kind: TunnelKind,
     pub version: IpVersion,
-    /// VNI (VXLAN, GENEVE), TEID (GTP-U), session (ERSPAN), key (GRE).
+    /// VNI (VXLAN, GENEVE), TEID (GTP-U), session (ERSPAN, L2TP), key (GRE),
+    /// call (PPTP), instance (LISP), radio (CAPWAP).
     pub id: Option<u32>,
     pub outer_src: Address,
     pub outer_dst: Address,

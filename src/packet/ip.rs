@@ -28,9 +28,11 @@ pub(super) mod proto {
     pub(in crate::packet) const ICMPV6: u8 = 58;
     pub(in crate::packet) const NO_NEXT_HEADER: u8 = 59;
     pub(in crate::packet) const DESTINATION_OPTIONS: u8 = 60;
+    pub(in crate::packet) const ETHER_IP: u8 = 97;
     pub(in crate::packet) const SCTP: u8 = 132;
     pub(in crate::packet) const MOBILITY: u8 = 135;
     pub(in crate::packet) const UDP_LITE: u8 = 136;
+    pub(in crate::packet) const MPLS_IN_IP: u8 = 137;
     pub(in crate::packet) const HIP: u8 = 139;
     pub(in crate::packet) const SHIM6: u8 = 140;
 }

@@ -10,9 +10,12 @@ use super::facts::{Facts, Fragment, MalformedReason, TunnelKind, TunnelLayer};
 use super::ip::{self, IpPacket, is_6to4, proto};
 use super::key::IpVersion;
 use super::transport::Transport;
+use super::wlan::Form;
 
 /// Never seen outside: a tunnel header that is too short is no tunnel.
 const SHORT: MalformedReason = MalformedReason::LinkTooShort;
+
+const MPLS: Layer = Layer::EtherType(0x8847);
 
 /// A tunnel header that was gone over.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +36,15 @@ pub(super) enum UdpTunnel {
     Geneve,
     GtpU,
     Teredo,
+    L2tp,
+    Lisp,
+    Capwap,
+    Mpls,
 }
 
 impl UdpTunnel {
-    /// VXLAN and GENEVE hash their source port and never answer to it; GTP-U
-    /// and Teredo use their port at either end.
+    /// VXLAN, GENEVE and MPLS hash their source port and never answer to it;
+    /// the others use their port at either end.
     #[inline]
     pub(super) fn by_port(src: u16, dst: u16) -> Option<Self> {
         match dst {
@@ -47,9 +54,16 @@ impl UdpTunnel {
             6081 => Some(Self::Geneve),
             2152 => Some(Self::GtpU),
             3544 => Some(Self::Teredo),
+            1701 => Some(Self::L2tp),
+            4341 => Some(Self::Lisp),
+            5247 => Some(Self::Capwap),
+            6635 => Some(Self::Mpls),
             _ => match src {
                 2152 => Some(Self::GtpU),
                 3544 => Some(Self::Teredo),
+                1701 => Some(Self::L2tp),
+                4341 => Some(Self::Lisp),
+                5247 => Some(Self::Capwap),
                 _ => None,
             },
         }
@@ -81,6 +95,13 @@ pub(super) fn find<'a>(packet: &IpPacket<'a>, transport: &Transport<'a>) -> Opti
             inside: packet.payload,
         }),
         proto::GRE => gre(packet.payload),
+        proto::MPLS_IN_IP => Some(Tunnel {
+            kind: TunnelKind::MplsInIp,
+            id: None,
+            layer: MPLS,
+            inside: packet.payload,
+        }),
+        proto::ETHER_IP => ether_ip(packet.payload),
         proto::UDP => {
             let payload = transport.payload;
             match UdpTunnel::by_port(transport.src_port, transport.dst_port)? {
@@ -89,6 +110,15 @@ pub(super) fn find<'a>(packet: &IpPacket<'a>, transport: &Transport<'a>) -> Opti
                 UdpTunnel::Geneve => geneve(payload),
                 UdpTunnel::GtpU => gtp_u(payload),
                 UdpTunnel::Teredo => teredo(payload),
+                UdpTunnel::L2tp => l2tp(payload),
+                UdpTunnel::Lisp => lisp(payload),
+                UdpTunnel::Capwap => capwap(payload),
+                UdpTunnel::Mpls => Some(Tunnel {
+                    kind: TunnelKind::MplsInUdp,
+                    id: None,
+                    layer: MPLS,
+                    inside: payload,
+                }),
             }
         }
         _ => None,
@@ -363,7 +393,8 @@ fn gtp_u(mut at: Cursor<'_>) -> Option<Tunnel<'_>> {
 }
 
 /// RFC 4380 section 5.1.1. The port is used by other programs, too: the inner
-/// header must fill the datagram and have addresses that Teredo gives.
+/// header must fit the datagram (RFC 6081 puts trailers behind it) and have
+/// addresses that Teredo gives.
 fn teredo(mut at: Cursor<'_>) -> Option<Tunnel<'_>> {
     if at.peek::<2>()? == &[0, 1] {
         let [_, _, client_bytes, value_bytes] = *at.take::<4>(SHORT).ok()?;
@@ -376,12 +407,90 @@ fn teredo(mut at: Cursor<'_>) -> Option<Tunnel<'_>> {
     let [version, _, _, _, l0, l1, _, _, addresses @ ..] = at.peek::<40>()?;
     let (src, dst) = addresses.split_at(16);
     if version >> 4 != 6
-        || 40 + usize::from(be16([*l0, *l1])) != at.wire_left()
+        || 40 + usize::from(be16([*l0, *l1])) > at.wire_left()
         || !(is_teredo_address(src) || is_teredo_address(dst))
     {
         return None;
     }
     Some(Tunnel { kind: TunnelKind::Teredo, id: None, layer: Layer::Ipv6, inside: at })
+}
+
+/// RFC 2661 section 3.1: data messages carry PPP. The identifier is the
+/// session's.
+fn l2tp(mut at: Cursor<'_>) -> Option<Tunnel<'_>> {
+    const CONTROL: u8 = 0x80;
+    const LENGTH: u8 = 0x40;
+    const SEQUENCE: u8 = 0x08;
+    const OFFSET: u8 = 0x02;
+    const VERSION: u8 = 0x0f;
+
+    let start = at;
+    let [flags, version] = *at.take::<2>(SHORT).ok()?;
+    if flags & CONTROL != 0 || version & VERSION != 2 {
+        return None;
+    }
+    if flags & LENGTH != 0 {
+        let bytes = usize::from(be16(*at.peek::<2>()?));
+        at = start.limited(bytes);
+        at.skip(4, SHORT).ok()?;
+    }
+    let [_, _, s0, s1] = *at.take::<4>(SHORT).ok()?;
+    if flags & SEQUENCE != 0 {
+        at.skip(4, SHORT).ok()?;
+    }
+    if flags & OFFSET != 0 {
+        let offset = be16(*at.take::<2>(SHORT).ok()?);
+        at.skip(usize::from(offset), SHORT).ok()?;
+    }
+    Some(Tunnel {
+        kind: TunnelKind::L2tp,
+        id: Some(u32::from(be16([s0, s1]))),
+        layer: Layer::Ppp,
+        inside: at,
+    })
+}
+
+/// RFC 9300 section 5.1: eight bytes, then a whole IP packet. The identifier is
+/// the instance where the I flag gives one.
+fn lisp(mut at: Cursor<'_>) -> Option<Tunnel<'_>> {
+    const INSTANCE: u8 = 0x08;
+
+    let [flags, _, _, _, i0, i1, i2, _] = *at.take::<8>(SHORT).ok()?;
+    let id = (flags & INSTANCE != 0).then(|| u32::from_be_bytes([0, i0, i1, i2]));
+    Some(Tunnel { kind: TunnelKind::Lisp, id, layer: Layer::Ip, inside: at })
+}
+
+/// RFC 5415 section 4.3 on the data port: IEEE 802.11 or 802.3 frames, unless
+/// they are under DTLS or in fragments. The identifier is the radio's.
+fn capwap(mut at: Cursor<'_>) -> Option<Tunnel<'_>> {
+    const NATIVE: u8 = 0x01;
+    const LATER_FRAGMENT: u8 = 0x80;
+    const WIRELESS_802_11: u8 = 1;
+
+    let start = at;
+    let [preamble, lengths, ids, flags, _, _, offset, _] = *at.take::<8>(SHORT).ok()?;
+    let header_bytes = usize::from(lengths >> 3) * 4;
+    let later = flags & LATER_FRAGMENT != 0 && offset != 0;
+    if preamble != 0 || header_bytes < 8 || later {
+        return None;
+    }
+    let mut inside = start;
+    inside.skip(header_bytes, SHORT).ok()?;
+    let radio = (lengths & 0x07) << 2 | ids >> 6;
+    let layer = match (ids & NATIVE != 0, (ids >> 1) & 0x1f) {
+        (false, _) => Layer::Ethernet,
+        (true, WIRELESS_802_11) => Layer::Wlan(Form::EitherOrder),
+        _ => return None,
+    };
+    Some(Tunnel { kind: TunnelKind::Capwap, id: Some(u32::from(radio)), layer, inside })
+}
+
+/// RFC 3378: version 3, the rest zero, then an Ethernet frame.
+fn ether_ip(mut at: Cursor<'_>) -> Option<Tunnel<'_>> {
+    if *at.take::<2>(SHORT).ok()? != [0x30, 0] {
+        return None;
+    }
+    Some(Tunnel { kind: TunnelKind::EtherIp, id: None, layer: Layer::Ethernet, inside: at })
 }
 
 /// 2001:0::/32, or link-local as router discovery uses it.

@@ -9,18 +9,20 @@ use super::link::{LinkType, pseudo};
 
 const SHORT: MalformedReason = MalformedReason::LinkTooShort;
 
-/// Whether the radio aligned the payload: some drivers pad the MAC header to
-/// four bytes and say so only in radiotap.
+/// How the frame differs from what is on the air.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Padding {
-    None,
-    To4,
+pub(super) enum Form {
+    Plain,
+    /// Some drivers pad the MAC header to four bytes and say so in radiotap.
+    PaddedTo4,
+    /// Cisco's access points swap the frame control field in CAPWAP.
+    EitherOrder,
 }
 
 /// Goes over an 802.11 data frame's header (IEEE 802.11-2020 section 9.3.2).
 pub(super) fn data_frame(
     cursor: &mut Cursor<'_>,
-    padding: Padding,
+    form: Form,
     outermost: Option<&mut Facts>,
 ) -> Result<Layer, Verdict> {
     const TO_DS: u8 = 0x01;
@@ -32,7 +34,10 @@ pub(super) fn data_frame(
     const AGGREGATED: u8 = 0x80;
 
     let start = cursor.at();
-    let [control, flags] = *cursor.take::<2>(SHORT)?;
+    let [mut control, mut flags] = *cursor.take::<2>(SHORT)?;
+    if form == Form::EitherOrder && !is_data(control) && is_data(flags) {
+        (control, flags) = (flags, control);
+    }
     match (control >> 2) & 3 {
         0 => return Err(Verdict::NonIp(pseudo::WLAN_MANAGEMENT)),
         1 => return Err(Verdict::NonIp(pseudo::WLAN_CONTROL)),
@@ -67,9 +72,6 @@ pub(super) fn data_frame(
     if flags & PROTECTED != 0 {
         return Err(Verdict::NonIp(pseudo::WLAN_ENCRYPTED));
     }
-    if fragment_and_sequence & 0x0f != 0 {
-        return Err(Verdict::NonIp(pseudo::WLAN_FRAGMENT));
-    }
     let mut aggregated = false;
     if subtype & QOS != 0 {
         let [qos, _] = *cursor.take::<2>(SHORT)?;
@@ -79,8 +81,13 @@ pub(super) fn data_frame(
             cursor.skip(4, SHORT)?;
         }
     }
-    if padding == Padding::To4 {
+    if form == Form::PaddedTo4 {
         cursor.skip((cursor.at() - start).wrapping_neg() % 4, SHORT)?;
+    }
+    // Controllers leave odd fragment numbers in whole frames: what starts with
+    // SNAP is read all the same.
+    if fragment_and_sequence & 0x0f != 0 && cursor.peek() != Some(&[0xaa, 0xaa, 0x03]) {
+        return Err(Verdict::NonIp(pseudo::WLAN_FRAGMENT));
     }
     if aggregated {
         // The first of several frames in one: two addresses and its length.
@@ -88,6 +95,11 @@ pub(super) fn data_frame(
         *cursor = cursor.limited(usize::from(be16([high, low])));
     }
     Ok(Layer::Llc)
+}
+
+/// Protocol version 0 and type 2.
+fn is_data(control: u8) -> bool {
+    control & 0x0f == 0x08
 }
 
 /// Radiotap (radiotap.org): little-endian, its length at 2.
@@ -104,7 +116,7 @@ pub(super) fn radiotap(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
     if flags & FLAG_FCS != 0 {
         *cursor = cursor.limited(cursor.wire_left().saturating_sub(FCS_BYTES));
     }
-    Ok(Layer::Wlan(if flags & FLAG_DATA_PAD != 0 { Padding::To4 } else { Padding::None }))
+    Ok(Layer::Wlan(if flags & FLAG_DATA_PAD != 0 { Form::PaddedTo4 } else { Form::Plain }))
 }
 
 /// The flags field if there is one: the first or, after the time, the second.
@@ -158,7 +170,7 @@ pub(super) fn prism(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
         big.min(u32::from_le_bytes([l0, l1, l2, l3]))
     };
     cursor.skip((length as usize).saturating_sub(8), SHORT)?;
-    Ok(Layer::Wlan(Padding::None))
+    Ok(Layer::Wlan(Form::Plain))
 }
 
 /// Version 1 or 2 in the low byte.
