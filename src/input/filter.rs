@@ -13,6 +13,8 @@ use thiserror::Error;
 use super::bpf::{self, Instruction};
 use crate::packet::LinkType;
 
+type Program = Box<[Instruction]>;
+
 /// Link types with a place for their program. The highest number assigned so
 /// far is 302; libpcap compiles for none beyond.
 const LINK_TYPES: usize = 512;
@@ -40,7 +42,7 @@ pub struct FilterError {
 pub struct Filter {
     expression: String,
     /// By link type; `None` inside where libpcap can't compile for it.
-    programs: Box<[OnceLock<Option<Box<[Instruction]>>>]>,
+    programs: Box<[OnceLock<Option<Program>>]>,
     unsupported: Mutex<Vec<(LinkType, String)>>,
 }
 
@@ -95,7 +97,7 @@ impl Filter {
     }
 
     #[cold]
-    fn compile_for(&self, link: LinkType) -> Option<Box<[Instruction]>> {
+    fn compile_for(&self, link: LinkType) -> Option<Program> {
         compile(&self.expression, link)
             .map_err(|reason| {
                 let mut list = self.unsupported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +107,7 @@ impl Filter {
     }
 }
 
-fn compile(expression: &str, link: LinkType) -> Result<Box<[Instruction]>, String> {
+fn compile(expression: &str, link: LinkType) -> Result<Program, String> {
     let _one_at_a_time = COMPILER.lock().unwrap_or_else(PoisonError::into_inner);
     let capture = Capture::dead(Linktype(dlt(link))).map_err(|e| e.to_string())?;
     let program = capture.compile(expression, true).map_err(|e| match e {

@@ -16,6 +16,8 @@ mod clock;
 mod decompress;
 mod error;
 pub mod filter;
+#[doc(hidden)]
+pub mod fuzzing;
 mod mapping;
 mod merge;
 mod pcap;

@@ -252,9 +252,9 @@ impl PcapngWalker {
         };
         // Minor version 2 exists in the wild and is the same format (draft, section 4.1).
         self.unknown_version = major != 1;
-        if self.unknown_version {
+        if self.unknown_version && notes.report.error.is_none() {
             let kind = InputErrorKind::SectionVersion { section: self.sections, major, minor };
-            notes.report.error.get_or_insert(InputError::new(&notes.report.path, kind));
+            notes.report.error = Some(InputError::new(&notes.report.path, kind));
         }
         self.earlier_drops = self.total_drops();
         self.interfaces.clear();

@@ -269,7 +269,7 @@ fn progress_ends_at_the_total() {
                 progress: Some(Arc::clone(&progress)),
                 ..InputOptions::default()
             };
-            read_all(Input::open(&[path.clone()], options).expect("named"));
+            read_all(Input::open(std::slice::from_ref(&path), options).expect("named"));
             assert_eq!(progress.total_bytes(), Some(bytes.len() as u64));
             assert_eq!(progress.read_bytes(), bytes.len() as u64);
         }
