@@ -31,6 +31,11 @@ pub enum InputErrorKind {
     /// Everything before `offset` was read.
     #[error("damaged at offset {offset}: {what}; everything before it was read")]
     Damaged { offset: u64, what: String },
+    #[error(
+        "section {section} is of pcapng version {major}.{minor}, which is unknown; that section \
+         was passed over"
+    )]
+    SectionVersion { section: u32, major: u16, minor: u16 },
     #[error("reading stopped at offset {offset}: {error}; everything before it was read")]
     Read { offset: u64, error: String },
     #[error(

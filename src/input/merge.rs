@@ -48,8 +48,17 @@ struct MergeFile {
 
 enum State {
     Waiting(Source),
-    Open { stream: FileStream, batch: Batch, at: usize, counted: bool },
+    Open(Box<OpenFile>),
     Done,
+}
+
+struct OpenFile {
+    stream: FileStream,
+    batch: Batch,
+    /// Next frame of the batch.
+    at: usize,
+    /// Among the open streams, which are limited.
+    counted: bool,
 }
 
 impl Merge {
@@ -102,7 +111,8 @@ impl Merge {
             // Up to where another file's turn comes.
             let until = self.heap.peek().map(|Reverse(next)| *next);
             let Some(file) = self.files.get_mut(index) else { continue };
-            let State::Open { batch, at, .. } = &mut file.state else { continue };
+            let State::Open(open) = &mut file.state else { continue };
+            let OpenFile { batch, at, .. } = open.as_mut();
             if *at == 0
                 && frames.is_empty()
                 && until.is_none_or(|until| {
@@ -155,7 +165,8 @@ impl Merge {
     ) {
         let Some(file) = self.files.get_mut(index) else { return };
         let Some(report) = reports.get_mut(file.report) else { return };
-        let State::Open { stream, batch, at, counted } = &mut file.state else { return };
+        let State::Open(open) = &mut file.state else { return };
+        let OpenFile { stream, batch, at, counted } = open.as_mut();
         if *at >= batch.frames.len() {
             let mut shared = Shared { pool, interfaces };
             match stream.next_batch(&mut shared, report) {
@@ -286,7 +297,7 @@ impl Merge {
         self.open_streams += usize::from(counted);
         Some(MergeFile {
             report: index,
-            state: State::Open { stream, batch, at: 0, counted },
+            state: State::Open(Box::new(OpenFile { stream, batch, at: 0, counted })),
             reached_ns,
         })
     }

@@ -5,16 +5,19 @@
 //! the one serial stage: it touches record headers only, never the packet's
 //! own bytes. Start at [`Input::open`] and [`Input::next_block`].
 //!
-//! Inside, one way only: [`sniff`](self) names the format, `decompress` unpacks
+//! Inside, one way only: `sniff` names the format, `decompress` unpacks
 //! on its own thread, a `reader` lets the walker of the format (`pcap`,
 //! `pcapng`) index frames in place, `stream` with its `clock` sets times right,
 //! `merge` joins several files.
 
 pub mod block;
-pub mod filter;
+mod bpf;
 mod clock;
 mod decompress;
 mod error;
+pub mod filter;
+#[doc(hidden)]
+pub mod fuzzing;
 mod mapping;
 mod merge;
 mod pcap;
@@ -28,8 +31,12 @@ mod source;
 mod stream;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub use block::{Block, BlockBytes, Frame, frame_flag};
 pub use error::{InputError, InputErrorKind};
+pub use filter::{Filter, FilterError};
 pub use report::{Counters, FileReport, Interface, Progress};
 pub use source::{Input, InputOptions, Mapping};
 

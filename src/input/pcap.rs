@@ -105,10 +105,10 @@ pub(super) fn parse_header(head: &[u8], notes: &mut Notes<'_>) -> Result<PcapWal
         .into_iter()
         .find(|&candidate| walker.fits(records, candidate, candidate == candidates[0]))
         .unwrap_or(candidates[0]);
-    if walker.record_bytes != candidates[0] {
+    if magic != MAGIC_MODIFIED && walker.record_bytes != RECORD_BYTES {
         notes.report.warn(format!(
-            "record headers are {} bytes long, not the {} that the magic number says",
-            walker.record_bytes, candidates[0]
+            "record headers are {} bytes long, not the 16 that the magic number says",
+            walker.record_bytes
         ));
     }
 

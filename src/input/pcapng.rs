@@ -7,6 +7,7 @@
 //! are not believed: block lengths say all.
 
 use super::block::{Frame, frame_flag};
+use super::error::{InputError, InputErrorKind};
 use super::pcapng_options::{InterfaceOptions, Resolution, statistics};
 use super::report::Interface;
 use super::walk::{Limits, MAX_CAPTURED_BYTES, Notes, Stop, UNTIMED, Walked, frame};
@@ -62,6 +63,8 @@ pub(super) struct PcapngWalker {
     sections: u32,
     interfaces: Vec<Local>,
     skip: Option<Skip>,
+    /// Of the current section: only its block lengths mean anything to us.
+    unknown_version: bool,
     /// Drops reported by earlier sections.
     earlier_drops: (Option<u64>, Option<u64>),
     /// Said once.
@@ -121,16 +124,15 @@ impl PcapngWalker {
                  multiples of 4 from 12 up"
             )));
         }
-        let read = matches!(
+        let understood = matches!(
             kind,
-            SECTION_HEADER
-                | INTERFACE_DESCRIPTION
+            INTERFACE_DESCRIPTION
                 | OBSOLETE_PACKET
                 | SIMPLE_PACKET
                 | INTERFACE_STATISTICS
                 | ENHANCED_PACKET
         );
-        if !read {
+        if kind != SECTION_HEADER && (self.unknown_version || !understood) {
             let skip = Skip { body_bytes: u64::from(total) - 12, total_bytes: total };
             self.skip = Some(skip);
             return self.skip_on(bytes, at + BLOCK_HEAD_BYTES, skip);
@@ -249,8 +251,10 @@ impl PcapngWalker {
             return Err(too_short("section header", body));
         };
         // Minor version 2 exists in the wild and is the same format (draft, section 4.1).
-        if major != 1 {
-            return Err(Pause::Damage(format!("pcapng version {major}.{minor} is unknown")));
+        self.unknown_version = major != 1;
+        if self.unknown_version && notes.report.error.is_none() {
+            let kind = InputErrorKind::SectionVersion { section: self.sections, major, minor };
+            notes.report.error = Some(InputError::new(&notes.report.path, kind));
         }
         self.earlier_drops = self.total_drops();
         self.interfaces.clear();

@@ -18,7 +18,7 @@ use super::pool::Pool;
 use super::report::{FileReport, InterfaceTable, Progress};
 use super::sniff::{self, Compression, HEAD_BYTES, Sniffed};
 use super::walk::{Limits, Notes, Stop, Walker};
-use super::{InputError, Mapping, decompress, mapping, pcap, pcapng::PcapngWalker};
+use super::{InputError, Mapping, decompress, mapping, pcap};
 
 /// Below this many bytes a record a map is about twice as fast as reading into
 /// a small buffer, above it about half as fast: page faults for bytes that
@@ -382,7 +382,7 @@ fn map_if_better(
 fn mean_record_bytes(head: &[u8], offset: usize, walker: &Walker, file: u32) -> u64 {
     let mut scratch = match walker {
         Walker::Pcap(walker) => Walker::Pcap(walker.clone()),
-        Walker::Pcapng(_) => Walker::Pcapng(Box::new(PcapngWalker::default())),
+        Walker::Pcapng(_) => Walker::Pcapng(Box::default()),
     };
     let mut notes = Notes {
         interfaces: &mut InterfaceTable::default(),

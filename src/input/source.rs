@@ -260,7 +260,7 @@ fn total_bytes(sources: &[Source]) -> Option<u64> {
             Source::Path(path) => {
                 let metadata = path.metadata().ok();
                 // What can't be opened adds nothing.
-                metadata.map_or(Some(0), |m| m.is_file().then(|| m.len()))
+                metadata.map_or(Some(0), |m| m.is_file().then_some(m.len()))
             }
             Source::Bytes(bytes) => Some(bytes.len() as u64),
             Source::Used => Some(0),
