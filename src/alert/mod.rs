@@ -1,1 +1,168 @@
 //! Alerts: the record, its identity, updates, evidence.
+//!
+//! An [`Alert`] is one attack, however long it lasts: [`AlertBook`] joins the
+//! findings of all windows and detectors that belong to it. What was measured,
+//! the threshold it was held against, and what was missing stand in the record
+//! itself. No baseline exists yet, so confidence is at most
+//! [`CONFIDENCE_WITHOUT_BASELINE`] and each alert says so.
+
+mod book;
+mod entity;
+mod grade;
+mod sentence;
+
+pub use book::AlertBook;
+pub use entity::{Entity, EntityKind};
+pub use grade::{CONFIDENCE_WITHOUT_BASELINE, Severity};
+pub use sentence::sentence;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::detect::{Direction, PeerRole, PortShare, Rule, Shape};
+
+/// One attack.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Alert {
+    /// 16 hex digits; see [`alert_id`].
+    pub id: String,
+    /// Rises with each change worth telling: sustained, twice the peak, over.
+    pub revision: u32,
+    pub detector: String,
+    pub state: State,
+    /// ATT&CK analytics that this alert answers.
+    pub analytics: Vec<String>,
+    /// Analytics that would apply if the process or workload were known.
+    pub possible_analytics: Vec<String>,
+    pub severity: Severity,
+    /// 0 to 1.
+    pub confidence: f64,
+    /// Start of the first and end of the last second of activity.
+    #[serde(rename = "start", serialize_with = "rfc3339")]
+    pub start_ns: i64,
+    #[serde(rename = "end", serialize_with = "rfc3339")]
+    pub end_ns: i64,
+    pub entity: Entity,
+    /// Most packets first.
+    pub peers: Vec<AlertPeer>,
+    pub evidence: Evidence,
+    pub missing_telemetry: Vec<String>,
+    /// The alert in a sentence.
+    pub summary: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Shorter than BurstTimeWindow so far.
+    Provisional,
+    Sustained,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AlertPeer {
+    pub address: IpAddr,
+    pub role: PeerRole,
+    /// Nothing for a member of a sample.
+    pub packets: Option<u64>,
+    pub wire_bytes: Option<u64>,
+}
+
+/// What was measured and what it was held against.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// Kind of packet.
+    pub class: String,
+    pub direction: Direction,
+    pub shape: Shape,
+    pub rule: Rule,
+    /// Which of the two decided; `absolute_threshold` until there is a
+    /// baseline.
+    pub decided_by: String,
+    pub baseline: String,
+    pub peak: Peak,
+    pub active_seconds: u64,
+    pub packets: u64,
+    pub wire_bytes: u64,
+    pub payload_sizes: Vec<SizeCount>,
+    /// Most in any second; an estimate when over a few dozen.
+    pub distinct_sources: u64,
+    pub distinct_destinations: u64,
+    /// Packets back by packets in, in the second of the peak; nothing where the
+    /// capture can't tell.
+    pub answer_ratio: Option<f64>,
+    /// Ports that most packets share.
+    pub top_source_port: Option<PortShare>,
+    pub top_destination_port: Option<PortShare>,
+    pub spoofed_sources: bool,
+    /// Sums come from a sketch.
+    pub estimated: bool,
+    /// Other detectors that saw the same attack.
+    pub also_seen: Vec<String>,
+    pub details: BTreeMap<String, Value>,
+}
+
+/// The second with the most packets.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Peak {
+    #[serde(rename = "time", serialize_with = "rfc3339")]
+    pub time_ns: i64,
+    pub packets_per_s: u64,
+    pub unanswered_packets_per_s: u64,
+    pub bits_per_s: u64,
+    pub payload_bytes_per_s: u64,
+}
+
+/// Packets with a payload from `min` to `max` bytes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SizeCount {
+    pub min: u32,
+    pub max: Option<u32>,
+    pub packets: u64,
+}
+
+/// What detection did and what it left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    pub windows: u64,
+    /// Windows of an attack that got no alert because the book was full.
+    pub alerts_suppressed: u64,
+    /// Windows with more pairs than could be kept.
+    pub pairs_overflowed_windows: u64,
+    /// Windows with more addresses than could be kept exactly.
+    pub estimated_windows: u64,
+    /// Entries that detectors refused or gave up because their memory was full.
+    pub detector_state_refused: u64,
+}
+
+/// 16 hex digits of SHA-256 over detector, entity and start second.
+pub fn alert_id(detector: &str, entity: &Entity, start_second: i64) -> String {
+    let mut hash = Sha256::new();
+    // A zero byte between the parts: no two triples share their bytes.
+    for part in [detector.as_bytes(), b"\0", entity.id.as_bytes(), b"\0"] {
+        hash.update(part);
+    }
+    hash.update(start_second.to_string().as_bytes());
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// RFC 3339 in UTC with nine digits, as CONTRACT has times in JSON.
+pub(crate) fn time_text(ns: i64) -> String {
+    // Every i64 of nanoseconds lies in jiff's range of years.
+    Timestamp::from_nanosecond(i128::from(ns))
+        .map_or_else(|_| ns.to_string(), |time| format!("{time:.9}"))
+}
+
+fn rfc3339<S: Serializer>(ns: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time_text(*ns))
+}
+
+/// Nanoseconds at the start of a second; clipped at the ends of time.
+pub(crate) fn second_ns(second: i64) -> i64 {
+    second.saturating_mul(1_000_000_000)
+}

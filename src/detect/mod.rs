@@ -1,1 +1,148 @@
-//! Detectors: windows in, findings out. One file a detector.
+//! Detectors: windows in, alerts out.
+//!
+//! [`Detection`] takes the merged [`Slice`]s of a run in the order of their
+//! seconds (seconds without traffic are left out) and owns the detectors and
+//! the [`AlertBook`]. A detector never sees a packet or a clock: what it says
+//! is a function of the slices alone. Its memory across seconds is bounded and
+//! its policy at the bound is stated in its file.
+//!
+//! Order matters: a detector sees the findings of those before it in the same
+//! window and leaves out packets that they explain. Victims come first, then
+//! prefixes, then senders, then scans.
+
+mod finding;
+mod flood;
+mod kind;
+mod rate_rule;
+mod settings;
+mod victims;
+
+#[cfg(test)]
+mod tests;
+
+use crate::alert::{Alert, AlertBook, Counters};
+use crate::engine::window::Slice;
+
+pub(crate) use finding::round3;
+pub use finding::{
+    Direction, Family, Finding, Peer, PeerRole, PortShare, Rule, Shape, Subject, Traffic,
+};
+pub use flood::{FragmentFlood, StatelessFlood, TcpFlood};
+pub use kind::Kind;
+pub use settings::{DetectSettings, HomeNets};
+
+/// What is known of the telemetry itself, beside the slice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Telemetry {
+    /// More than a fifth of the TCP connections were seen one way: the answer
+    /// ratio says nothing.
+    pub one_sided: bool,
+    /// Further gaps, as they stand in an alert (`sampled_packets`,
+    /// `cut_packets`, ...).
+    pub missing: Vec<String>,
+}
+
+/// What a detector may use.
+pub struct Context<'a> {
+    pub settings: &'a DetectSettings,
+    pub one_sided: bool,
+}
+
+/// A slice with what several detectors need of it.
+pub struct Window<'a> {
+    pub slice: &'a Slice,
+    pub(crate) victims: Vec<victims::Victim>,
+}
+
+/// A method that finds one sort of attack.
+pub trait Detector: Send {
+    fn name(&self) -> &'static str;
+
+    /// Looks at one second, later than all before; `out` holds what detectors
+    /// before this one found in it.
+    fn observe(&mut self, window: &Window<'_>, ctx: &Context<'_>, out: &mut Vec<Finding>);
+
+    /// How often its memory was full.
+    fn refused(&self) -> u64 {
+        0
+    }
+}
+
+/// All detectors of a run, and the book of its alerts.
+pub struct Detection {
+    settings: DetectSettings,
+    detectors: Vec<Box<dyn Detector>>,
+    book: AlertBook,
+    findings: Vec<Finding>,
+    windows: u64,
+    pairs_overflowed_windows: u64,
+    estimated_windows: u64,
+}
+
+impl Detection {
+    pub fn new(settings: DetectSettings) -> Self {
+        let detectors: Vec<Box<dyn Detector>> = vec![
+            Box::<FragmentFlood>::default(),
+            Box::<StatelessFlood>::default(),
+            Box::<TcpFlood>::default(),
+        ];
+        let book = AlertBook::new(&settings);
+        Self {
+            settings,
+            detectors,
+            book,
+            findings: Vec::new(),
+            windows: 0,
+            pairs_overflowed_windows: 0,
+            estimated_windows: 0,
+        }
+    }
+
+    /// Takes the next second. A slice that is not later than the one before is
+    /// an error of the caller; it is looked at as if it were.
+    pub fn observe(&mut self, slice: &Slice, telemetry: &Telemetry) {
+        let ctx = Context { settings: &self.settings, one_sided: telemetry.one_sided };
+        let window = Window { slice, victims: victims::find(slice, &ctx) };
+        self.findings.clear();
+        for detector in &mut self.detectors {
+            detector.observe(&window, &ctx, &mut self.findings);
+        }
+        self.windows += 1;
+        self.pairs_overflowed_windows += u64::from(slice.pairs_overflowed());
+        self.estimated_windows +=
+            u64::from(!slice.receivers().is_exact() || !slice.senders().is_exact());
+        self.book.record(slice.second(), &mut self.findings, telemetry, &self.settings);
+    }
+
+    /// Every alert so far, open ones as they stand, by start and id.
+    pub fn alerts_so_far(&self) -> Vec<Alert> {
+        self.book.alerts()
+    }
+
+    /// Alerts whose revision rose since the last call, for live output.
+    pub fn take_updates(&mut self) -> Vec<Alert> {
+        self.book.take_updates()
+    }
+
+    /// Ends the run: all alerts by start and id, and what was left out.
+    pub fn finish(mut self) -> (Vec<Alert>, Counters) {
+        self.book.close_all();
+        let counters = self.counters();
+        (self.book.alerts(), counters)
+    }
+
+    pub fn counters(&self) -> Counters {
+        Counters {
+            windows: self.windows,
+            alerts_suppressed: self.book.suppressed(),
+            pairs_overflowed_windows: self.pairs_overflowed_windows,
+            estimated_windows: self.estimated_windows,
+            detector_state_refused: self.detectors.iter().map(|d| d.refused()).sum(),
+        }
+    }
+
+    /// Names of the detectors, in their order.
+    pub fn detectors(&self) -> Vec<&'static str> {
+        self.detectors.iter().map(|detector| detector.name()).collect()
+    }
+}

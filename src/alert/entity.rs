@@ -1,0 +1,63 @@
+//! Whom an alert is about.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::engine::window::{Host, Prefix, Station};
+use crate::packet::key::to_ip;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Entity {
+    pub kind: EntityKind,
+    pub id: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntityKind {
+    Process,
+    Workload,
+    Instance,
+    Host,
+    Address,
+    Prefix,
+    Mac,
+}
+
+impl Entity {
+    pub fn address(host: &Host) -> Self {
+        Self::new(EntityKind::Address, host.ip().to_string())
+    }
+
+    pub fn prefix(prefix: &Prefix) -> Self {
+        let id = format!("{}/{}", to_ip(prefix.version, &prefix.address), prefix.bits);
+        Self::new(EntityKind::Prefix, id)
+    }
+
+    /// A MAC, told apart by VLAN and VNI where there are any.
+    pub fn station(station: &Station) -> Self {
+        let mut id = match station.mac {
+            Some([a, b, c, d, e, f]) => {
+                format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+            }
+            None => "unknown".to_owned(),
+        };
+        let mut labels = BTreeMap::new();
+        if station.vlan > 0 {
+            id.push_str(&format!("@vlan{}", station.vlan));
+            labels.insert("vlan".to_owned(), station.vlan.to_string());
+        }
+        if station.vni > 0 {
+            let vni = station.vni - 1;
+            id.push_str(&format!("@vni{vni}"));
+            labels.insert("vni".to_owned(), vni.to_string());
+        }
+        Self { kind: EntityKind::Mac, id, labels }
+    }
+
+    fn new(kind: EntityKind, id: String) -> Self {
+        Self { kind, id, labels: BTreeMap::new() }
+    }
+}

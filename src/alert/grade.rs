@@ -1,0 +1,62 @@
+//! Severity and confidence of an alert.
+//!
+//! Severity says how bad it would be if true, confidence how sure we are. Both
+//! are small sums of stated terms, so that a reader can redo them.
+
+use serde::Serialize;
+
+use super::State;
+use crate::detect::{Direction, Family, Finding};
+
+/// Until a baseline is mature nobody knows what is normal here.
+pub const CONFIDENCE_WITHOUT_BASELINE: f64 = 0.6;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Informational,
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+const STEPS: [Severity; 5] =
+    [Severity::Informational, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+
+/// Starts at low; one step up each for 10,000, 100,000 and a million packets/s
+/// at the peak, for being sustained, and for a stateless flood out of the home
+/// networks (ATT&CK ProtocolType). A scan is low, or medium from inside.
+pub(super) fn severity(finding: &Finding, peak_packets: u64, state: State) -> Severity {
+    if finding.family == Family::Scan {
+        return STEPS[1 + usize::from(finding.home_sender)];
+    }
+    let rate = [10_000, 100_000, 1_000_000].iter().filter(|&&step| peak_packets >= step).count();
+    let sustained = usize::from(state == State::Sustained);
+    let outward = finding.home_sender && finding.direction == Direction::Outbound;
+    let step = 1 + rate + sustained + usize::from(outward && finding.stateless);
+    STEPS[step.min(STEPS.len() - 1)]
+}
+
+/// 0.4, and 0.1 more each for a rate of twice the threshold, for hardly any
+/// answer, and for being sustained; 0.1 less for sums out of a sketch, 0.15
+/// less when answers can't be seen, 0.1 less for each further gap.
+pub(super) fn confidence(
+    finding: &Finding,
+    peak_packets: u64,
+    state: State,
+    one_sided: bool,
+    further_gaps: usize,
+) -> f64 {
+    let mut confidence = 0.4;
+    let clear = peak_packets >= 2 * finding.rule.threshold.max(1);
+    let silent = finding.unanswered * 10 >= finding.traffic.packets * 9;
+    for sign in [clear, silent && !one_sided, state == State::Sustained] {
+        confidence += if sign { 0.1 } else { 0.0 };
+    }
+    confidence -= if finding.estimated { 0.1 } else { 0.0 };
+    confidence -= if one_sided { 0.15 } else { 0.0 };
+    confidence -= 0.1 * further_gaps.min(3) as f64;
+    let clipped = confidence.clamp(0.05, CONFIDENCE_WITHOUT_BASELINE);
+    libm::round(clipped * 100.0) / 100.0
+}

@@ -1,0 +1,194 @@
+//! What a detector hands over: one window's measurement of one attack.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::alert::Entity;
+use crate::engine::window::{Host, PortBits, Prefix, SIZE_BINS, Station, Tally};
+
+/// One window of one attack. The alert book joins findings of the same attack.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    pub detector: &'static str,
+    /// Detectors of one family that see the same subject see the same attack.
+    pub family: Family,
+    /// Of several findings of a family in one window the lowest names it.
+    pub precedence: u8,
+    pub second: i64,
+    /// First second of what the finding rests on; a scan's evidence may be
+    /// minutes old.
+    pub start_second: i64,
+    /// Enough to open an alert; otherwise it only continues an open one.
+    pub opens: bool,
+    /// What is attacked, or who acts where there is no one victim.
+    pub subject: Subject,
+    /// Whom the alert is about.
+    pub entity: Entity,
+    /// The entity is inside the home networks and sends.
+    pub home_sender: bool,
+    /// Protocol that needs no connection (ATT&CK ProtocolType).
+    pub stateless: bool,
+    pub kind: &'static str,
+    pub direction: Direction,
+    pub shape: Shape,
+    pub rule: Rule,
+    pub traffic: Traffic,
+    /// Packets of it that nobody answered.
+    pub unanswered: u64,
+    pub answer_ratio: Option<f64>,
+    pub sources: u64,
+    pub destinations: u64,
+    pub spoofed_sources: bool,
+    /// Sums come from a sketch.
+    pub estimated: bool,
+    pub src_port: Option<PortShare>,
+    pub dst_port: Option<PortShare>,
+    pub peers: Vec<Peer>,
+    /// The detector's own measurements.
+    pub details: BTreeMap<&'static str, Value>,
+}
+
+/// Groups of detectors whose findings on one subject are one attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    Udp,
+    Icmp,
+    Gre,
+    OtherIp,
+    Tcp,
+    Link,
+    Scan,
+    Reflector,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    Host(Host),
+    Prefix(Prefix),
+    /// A station and the EtherType it sends.
+    Station(Station, u16),
+}
+
+/// Where the packets go, seen from the home networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    Inbound,
+    Outbound,
+    /// From one home address to another.
+    Internal,
+    /// Neither end is at home.
+    Crossing,
+}
+
+impl Direction {
+    pub fn new(from_home: bool, to_home: bool) -> Self {
+        match (from_home, to_home) {
+            (false, true) => Self::Inbound,
+            (true, false) => Self::Outbound,
+            (true, true) => Self::Internal,
+            (false, false) => Self::Crossing,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+            Self::Internal => "internal",
+            Self::Crossing => "crossing",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    OneToOne,
+    ManyToOne,
+    OneToMany,
+    /// Many addresses of one prefix, each below the threshold.
+    Carpet,
+}
+
+impl Shape {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::OneToOne => "one to one",
+            Self::ManyToOne => "many to one",
+            Self::OneToMany => "one to many",
+            Self::Carpet => "carpet bombing",
+        }
+    }
+}
+
+/// The rule that decided, in figures and as a formula.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rule {
+    pub name: &'static str,
+    pub threshold: u64,
+    pub unit: &'static str,
+    pub formula: &'static str,
+}
+
+/// What was measured in one window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Traffic {
+    pub packets: u64,
+    pub wire_bytes: u64,
+    pub payload_bytes: u64,
+    pub sizes: [u64; SIZE_BINS],
+}
+
+impl Traffic {
+    /// Adds the share of a tally that `packets` of its packets hold.
+    pub fn add_share(&mut self, tally: &Tally, packets: u64) {
+        let all = tally.packets().max(1);
+        let packets = packets.min(all);
+        let share = |sum: u64| (u128::from(sum) * u128::from(packets) / u128::from(all)) as u64;
+        self.packets += packets;
+        self.wire_bytes += share(tally.wire_bytes);
+        self.payload_bytes += share(tally.payload_bytes);
+        for (mine, &theirs) in self.sizes.iter_mut().zip(&tally.sizes) {
+            *mine += share(u64::from(theirs));
+        }
+    }
+}
+
+/// A port and the least share of packets that have it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PortShare {
+    pub port: u16,
+    pub share: f64,
+}
+
+impl PortShare {
+    pub fn of(bits: &PortBits) -> Option<Self> {
+        let (port, share) = bits.majority()?;
+        Some(Self { port, share: round3(share) })
+    }
+}
+
+/// Somebody at the other end of what the alert is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peer {
+    pub host: Host,
+    pub role: PeerRole,
+    /// Nothing for a member of a sample.
+    pub packets: Option<u64>,
+    pub wire_bytes: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerRole {
+    Source,
+    Destination,
+}
+
+/// Ratios are shown to three places.
+pub(crate) fn round3(value: f64) -> f64 {
+    libm::round(value * 1000.0) / 1000.0
+}

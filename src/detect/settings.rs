@@ -1,0 +1,153 @@
+//! Thresholds of the detectors, each with its reason. Where ATT&CK names a
+//! mutable element, the setting has its name in snake case.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::engine::window::Host;
+
+/// What detectors compare with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetectSettings {
+    pub home_nets: HomeNets,
+    /// ATT&CK PacketRateThreshold: one window at or over it opens a flood
+    /// alert. ATT&CK's own example for AN0969 is 10,000 packets/s.
+    pub packet_rate_threshold: u64,
+    /// Two windows in a row at or over it open one as well, if nobody answers.
+    /// No ordinary one-way sender (syslog, statsd, a sensor) reaches it for
+    /// long, and no tool that floods stays under it.
+    pub unanswered_rate_threshold: u64,
+    /// Packets back by packets in, under which a stream counts as unanswered.
+    /// QUIC acknowledges about every tenth packet, RTCP about every fiftieth.
+    pub answer_ratio: f64,
+    /// ATT&CK BurstTimeWindow: seconds of activity that make a provisional
+    /// flood sustained.
+    pub burst_time_window_s: u64,
+    /// A flood gets the name of a type that holds more than this share of its
+    /// packets (FastNetMon).
+    pub typing_share: f64,
+    /// Addresses of a prefix that must be hit together to speak of carpet
+    /// bombing.
+    pub carpet_addresses: u64,
+    /// New connections a second at one address: FastNetMon's default for flows
+    /// of one host.
+    pub connection_rate_threshold: u64,
+    /// New connections a second from one address to one other that are given up
+    /// before any data: ntopng's default for flows of a host.
+    pub empty_connection_rate_threshold: u64,
+    /// Distinct ports of one target in a minute that make a scan, and twice as
+    /// many in five minutes. UDP needs twice as many again: traceroute alone
+    /// touches up to 90.
+    pub scan_ports: u64,
+    /// Distinct targets in a minute that make a scan, and twice as many in five
+    /// minutes.
+    pub scan_hosts: u64,
+    /// Distinct targets of ICMP echo in a minute that make a sweep (Slips: 25),
+    /// and twice as many in five minutes.
+    pub sweep_hosts: u64,
+    /// Distinct IP protocols probed at one target.
+    pub scan_protocols: u64,
+    /// Distinct targets of ARP requests from one MAC in a minute: a quarter of
+    /// a /24 is more than a router asks for.
+    pub arp_sweep_hosts: u64,
+    /// Distinct reflectors whose unasked responses a second are a reflection
+    /// attack already at `unanswered_rate_threshold`.
+    pub reflectors: u64,
+    /// Response bytes by request bytes that make a server a reflector
+    /// (METHODS: 10).
+    pub amplification: f64,
+    /// Broadcast frames, and frames of control protocols, a second.
+    pub storm_rate_threshold: u64,
+    /// UDP multicast and other EtherTypes a second: video and market data over
+    /// multicast run at thousands.
+    pub bulk_storm_rate_threshold: u64,
+    /// Seconds without activity that end an alert.
+    pub quiet_time_s: u64,
+    /// Alerts open at the same time.
+    pub open_alerts: usize,
+    /// Alerts of a run.
+    pub total_alerts: usize,
+    /// Sources whose probes are remembered.
+    pub scan_sources: usize,
+}
+
+impl Default for DetectSettings {
+    fn default() -> Self {
+        Self {
+            home_nets: HomeNets::default(),
+            packet_rate_threshold: 10_000,
+            unanswered_rate_threshold: 1_000,
+            answer_ratio: 0.05,
+            burst_time_window_s: 15,
+            typing_share: 0.9,
+            carpet_addresses: 16,
+            connection_rate_threshold: 3_500,
+            empty_connection_rate_threshold: 256,
+            scan_ports: 50,
+            scan_hosts: 30,
+            sweep_hosts: 16,
+            scan_protocols: 20,
+            arp_sweep_hosts: 64,
+            reflectors: 50,
+            amplification: 10.0,
+            storm_rate_threshold: 1_000,
+            bulk_storm_rate_threshold: 10_000,
+            quiet_time_s: 60,
+            open_alerts: 1_024,
+            total_alerts: 10_000,
+            scan_sources: 4_096,
+        }
+    }
+}
+
+/// Networks that are ours; decide what is inbound and what is outbound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HomeNets {
+    nets: Vec<IpNet>,
+}
+
+impl HomeNets {
+    pub fn new(nets: Vec<IpNet>) -> Self {
+        Self { nets }
+    }
+
+    pub fn contains(&self, host: &Host) -> bool {
+        let ip = host.ip();
+        self.nets.iter().any(|net| net.contains(&ip))
+    }
+
+    pub fn nets(&self) -> &[IpNet] {
+        &self.nets
+    }
+}
+
+impl Default for HomeNets {
+    /// Private ranges: RFC 1918, RFC 6598 (carrier NAT), RFC 4193, link-local
+    /// and loopback.
+    fn default() -> Self {
+        let v4 = |octets: [u8; 4], bits| IpNet::from(Ipv4Net::new_assert(octets.into(), bits));
+        let v6 = |first: u16, last: u16, bits| {
+            IpNet::from(Ipv6Net::new_assert([first, 0, 0, 0, 0, 0, 0, last].into(), bits))
+        };
+        Self::new(vec![
+            v4([10, 0, 0, 0], 8),
+            v4([172, 16, 0, 0], 12),
+            v4([192, 168, 0, 0], 16),
+            v4([100, 64, 0, 0], 10),
+            v4([169, 254, 0, 0], 16),
+            v4([127, 0, 0, 0], 8),
+            v6(0xfc00, 0, 7),
+            v6(0xfe80, 0, 10),
+            v6(0, 1, 128),
+        ])
+    }
+}
+
+/// Multicast, or the limited broadcast address: no victim of its own.
+pub(crate) fn is_group(host: &Host) -> bool {
+    match host.ip() {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    }
+}

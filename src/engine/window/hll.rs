@@ -1,0 +1,90 @@
+//! HyperLogLog with 64 registers: how many distinct peers or ports.
+//!
+//! Flajolet et al. 2007 with linear counting below 2.5 m. 64 registers give a
+//! standard error of 13 %, which is enough to tell 1 from 10 from 1,000, and
+//! fit one cache line. Merging is the maximum of each register: idempotent, in
+//! any order.
+
+const REGISTERS: usize = 64;
+const INDEX_BITS: u32 = 6;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hll {
+    registers: [u8; REGISTERS],
+}
+
+impl Default for Hll {
+    fn default() -> Self {
+        Self { registers: [0; REGISTERS] }
+    }
+}
+
+impl Hll {
+    #[inline]
+    pub fn insert(&mut self, hash: u64) {
+        let index = (hash & (REGISTERS as u64 - 1)) as usize;
+        // The guard bit ends the run of zeros at the hash's width.
+        let rank = ((hash >> INDEX_BITS) | 1 << (64 - INDEX_BITS)).trailing_zeros() as u8 + 1;
+        let register = &mut self.registers[index];
+        *register = (*register).max(rank);
+    }
+
+    #[inline]
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.registers.iter_mut().zip(&other.registers) {
+            *mine = (*mine).max(*theirs);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.registers.iter().all(|&r| r == 0)
+    }
+
+    /// Estimated number of distinct hashes.
+    pub fn estimate(&self) -> u64 {
+        let m = REGISTERS as f64;
+        let mut zeros = 0u32;
+        let mut sum = 0.0;
+        for &register in &self.registers {
+            zeros += u32::from(register == 0);
+            sum += 1.0 / (1u64 << register.min(63)) as f64;
+        }
+        // 0.709 is alpha for 64 registers.
+        let raw = 0.709 * m * m / sum;
+        let estimate =
+            if raw <= 2.5 * m && zeros > 0 { m * libm::log(m / f64::from(zeros)) } else { raw };
+        libm::round(estimate) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hash::Seed;
+    use super::*;
+
+    #[test]
+    fn estimate_is_within_three_standard_errors() {
+        for count in [0u64, 1, 2, 10, 30, 100, 300, 1_000, 10_000, 1_000_000] {
+            let mut hll = Hll::default();
+            for item in 0..count {
+                hll.insert(Seed::default().mix(item, 7));
+            }
+            let estimate = hll.estimate() as f64;
+            let error = (estimate - count as f64).abs();
+            assert!(error <= (0.4 * count as f64).max(0.1), "{count}: {estimate}");
+        }
+    }
+
+    #[test]
+    fn merging_equals_inserting_everything_in_one() {
+        let (mut left, mut right, mut all) = (Hll::default(), Hll::default(), Hll::default());
+        for item in 0..5_000u64 {
+            let hash = Seed::default().mix(item, 1);
+            if item % 3 == 0 { &mut left } else { &mut right }.insert(hash);
+            all.insert(hash);
+        }
+        left.merge(&right);
+        left.merge(&right);
+        assert_eq!(left, all);
+    }
+}

@@ -1,0 +1,414 @@
+//! One second of event time: bounded summaries that merge exactly.
+//!
+//! Every worker fills a [`Slice`] for each second it sees; slices of one
+//! second merge in any order to the same [`Slice`], whatever the number of
+//! workers and however traffic was spread over them. That holds because every
+//! part is a function of the *set* of packets: sums, HyperLogLog registers,
+//! bottom-k samples, and tables whose step to a coarser form depends on the
+//! number of distinct keys alone.
+//!
+//! Detectors read a slice through its accessors; they never see a packet.
+//! Start at [`Slice::add`] and [`Slice::merge`].
+//!
+//! # What it may hold
+//!
+//! | table | key | at its cap | default cap | bytes an entry |
+//! |---|---|---|---|---|
+//! | `receivers`, `senders` | address | sketch of heavy hosts, prefixes | 16,384 | about 620 |
+//! | - prefixes | /24, /64 | /16 /48, then /8 /32, then one | 4,096 | about 490 |
+//! | - sketch | 3 x 2,048 buckets | | IPv4 3.3 MB, IPv6 5.7 MB | |
+//! | `pairs` | source, destination | dropped | 65,536 | about 310 |
+//! | `services` | address, amplifying port, side | dropped | 16,384 | about 140 |
+//! | `links` | station, EtherType | EtherType, then one | 4,096 | about 130 |
+//! | `stations` | MAC, VLAN, VNI | one | 1,024 | about 780 |
+//!
+//! At most 45 MB at the default caps, index included, when each table is
+//! full; an empty slice is under 1 KB and allocates nothing.
+//! [`Slice::memory_bytes`] measures it.
+
+mod hash;
+mod hll;
+mod hosts;
+mod links;
+mod sample;
+mod services;
+mod sketch;
+mod table;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+pub use hash::Seed;
+pub use hll::Hll;
+pub use hosts::{HostTable, Prefix, PrefixStats};
+pub use links::{Cast, LinkDelta, LinkKey, LinkStats, SOURCE_SAMPLE, Station, StationStats};
+pub use sample::BottomK;
+pub use services::{AMPLIFIERS, ServiceKey, ServiceSide, ServiceStats, amplifier_name};
+pub use table::{Capped, Coarse, Coarsen, Merge, Table};
+pub use tally::{HostEntry, HostStats, PEER_SAMPLE, PairStats, PortBits, Tally};
+
+use std::net::IpAddr;
+
+use crate::packet::facts::PACKET_CLASSES;
+use crate::packet::key::{from_ip, to_ip};
+use crate::packet::{Address, IpVersion, Mac, PacketClass};
+
+/// Address of either version as a window's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Host {
+    pub version: IpVersion,
+    pub address: Address,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self { version: IpVersion::V4, address: [0; 16] }
+    }
+}
+
+impl Host {
+    pub fn ip(&self) -> IpAddr {
+        to_ip(self.version, &self.address)
+    }
+}
+
+impl From<IpAddr> for Host {
+    fn from(ip: IpAddr) -> Self {
+        let (version, address) = from_ip(ip);
+        Self { version, address }
+    }
+}
+
+/// What one flow did in one second in one direction: the unit that windows are
+/// fed with. Splitting it in several never changes the result.
+#[derive(Clone, Copy, Debug)]
+pub struct Delta {
+    pub src: Host,
+    pub dst: Host,
+    pub proto: u8,
+    /// For ICMP the type of the packets.
+    pub src_port: u16,
+    pub dst_port: u16,
+    /// Packets by [`PacketClass`].
+    pub classes: [u32; PACKET_CLASSES],
+    pub wire_bytes: u64,
+    pub payload_bytes: u64,
+    /// IP fragments among them (first and later ones).
+    pub fragments: u32,
+    /// Packets by payload size, in [`SIZE_BINS`] coarse bins.
+    pub sizes: [u32; SIZE_BINS],
+    /// The frames' source MAC.
+    pub src_mac: Mac,
+    pub src_mac_known: bool,
+    pub dst_is_broadcast: bool,
+    pub dst_is_multicast: bool,
+    /// Innermost VLAN identifier, 0 without one.
+    pub vlan: u16,
+    /// VNI plus one, 0 without one; as in the flow key.
+    pub vni: u32,
+}
+
+impl Delta {
+    /// Nothing yet from `src` to `dst`; the caller fills in what it counted.
+    pub fn new(src: Host, dst: Host, proto: u8, src_port: u16, dst_port: u16) -> Self {
+        Self {
+            src,
+            dst,
+            proto,
+            src_port,
+            dst_port,
+            classes: [0; PACKET_CLASSES],
+            wire_bytes: 0,
+            payload_bytes: 0,
+            fragments: 0,
+            sizes: [0; SIZE_BINS],
+            src_mac: [0; 6],
+            src_mac_known: false,
+            dst_is_broadcast: false,
+            dst_is_multicast: false,
+            vlan: 0,
+            vni: 0,
+        }
+    }
+
+    #[inline]
+    pub fn packets(&self) -> u32 {
+        self.classes.iter().fold(0, |sum, &n| sum.saturating_add(n))
+    }
+
+    fn station(&self) -> Station {
+        let mac = self.src_mac_known.then_some(self.src_mac);
+        Station { mac, vlan: self.vlan, vni: self.vni }
+    }
+}
+
+/// Coarse payload-size bins of windows: 0, 1 to 63, then by octave to 32,767,
+/// over: enough to name a flood's size and cheap to carry for each host.
+pub const SIZE_BINS: usize = 12;
+
+/// Coarse bin of a payload size.
+#[inline]
+pub fn size_bin(bytes: u32) -> usize {
+    match bytes {
+        0 => 0,
+        1..64 => 1,
+        64..32_768 => (31 - bytes.leading_zeros()) as usize - 4,
+        _ => SIZE_BINS - 1,
+    }
+}
+
+/// Smallest and largest payload size of a coarse bin, both inclusive; the last
+/// one has no upper end.
+pub fn size_bin_range(bin: usize) -> (u32, Option<u32>) {
+    match bin {
+        0 => (0, Some(0)),
+        1 => (1, Some(63)),
+        2..11 => (16 << bin, Some((32 << bin) - 1)),
+        _ => (32_768, None),
+    }
+}
+
+/// How many distinct keys each table of a slice may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    pub hosts: usize,
+    pub prefixes: usize,
+    /// Buckets in each of a sketch's three rows. A host with more than one in so
+    /// many of all packets outweighs the average bucket.
+    pub sketch_buckets: usize,
+    pub pairs: usize,
+    pub services: usize,
+    pub links: usize,
+    pub stations: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        // A 10 Gbit/s access link shows some thousand to some ten thousand
+        // addresses a second; a backbone steps to the sketch, which still
+        // finds any host over a two-thousandth of all packets.
+        Self {
+            hosts: 16_384,
+            prefixes: 4_096,
+            sketch_buckets: 2_048,
+            pairs: 65_536,
+            services: 16_384,
+            links: 4_096,
+            stations: 1_024,
+        }
+    }
+}
+
+/// What all slices of a run share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowSettings {
+    pub caps: Caps,
+    pub seed: Seed,
+}
+
+/// One second of one shard, or of all of them once merged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slice {
+    /// Seconds since the epoch, of event time.
+    second: i64,
+    seed: Seed,
+    total: Tally,
+    non_ip_frames: u64,
+    non_ip_bytes: u64,
+    late_packets: u64,
+    receivers: HostTable,
+    senders: HostTable,
+    pairs: Capped<(Host, Host), PairStats>,
+    services: Capped<ServiceKey, ServiceStats>,
+    links: Coarse<LinkKey, LinkStats>,
+    stations: Coarse<Station, StationStats>,
+}
+
+impl Slice {
+    pub fn new(second: i64, settings: &WindowSettings) -> Self {
+        let caps = settings.caps;
+        Self {
+            second,
+            seed: settings.seed,
+            total: Tally::default(),
+            non_ip_frames: 0,
+            non_ip_bytes: 0,
+            late_packets: 0,
+            receivers: HostTable::new(caps),
+            senders: HostTable::new(caps),
+            pairs: Capped::new(caps.pairs),
+            services: Capped::new(caps.services),
+            links: Coarse::new(caps.links),
+            stations: Coarse::new(caps.stations),
+        }
+    }
+
+    /// Counts what a flow did in this second.
+    pub fn add(&mut self, delta: &Delta) {
+        if delta.packets() == 0 {
+            return; // no packet, no peer, no port
+        }
+        let seed = self.seed;
+        let src_hash = seed.host(&delta.src);
+        let dst_hash = seed.host(&delta.dst);
+        let port_hash = seed.mix(u64::from(delta.dst_port), 1);
+        self.total.add(delta);
+        self.receivers.add(seed, delta.dst, dst_hash, delta, (delta.src, src_hash), port_hash);
+        self.senders.add(seed, delta.src, src_hash, delta, (delta.dst, dst_hash), port_hash);
+        let pair_hash = seed.mix(src_hash, dst_hash);
+        if let Some(pair) = self.pairs.entry(pair_hash, (delta.src, delta.dst)) {
+            pair.add(delta, seed);
+        }
+        let udp = delta.classes[PacketClass::Udp as usize];
+        if udp > 0 {
+            if services::is_amplifier(delta.src_port) {
+                self.add_service(delta, udp, delta.src_port, true, src_hash, dst_hash);
+            }
+            if services::is_amplifier(delta.dst_port) {
+                self.add_service(delta, udp, delta.dst_port, false, src_hash, dst_hash);
+            }
+        }
+        let station = self.stations.entry(seed, delta.station());
+        station.packets = station.packets.saturating_add(u64::from(delta.packets()));
+        station.wire_bytes = station.wire_bytes.saturating_add(delta.wire_bytes);
+        station.sources.insert(src_hash);
+        station.sample.insert(src_hash, delta.src);
+        if delta.dst_is_broadcast || delta.dst_is_multicast {
+            self.add_group_packets(delta, udp > 0);
+        }
+    }
+
+    /// Counts frames that carry no IP packet.
+    pub fn add_link(&mut self, delta: &LinkDelta) {
+        self.non_ip_frames = self.non_ip_frames.saturating_add(u64::from(delta.frames));
+        self.non_ip_bytes = self.non_ip_bytes.saturating_add(delta.wire_bytes);
+        let mac = delta.src_mac_known.then_some(delta.src_mac);
+        let key = LinkKey {
+            station: Station { mac, vlan: delta.vlan, vni: delta.vni },
+            ether_type: delta.ether_type,
+            cast: delta.cast(),
+            udp: false,
+        };
+        let stats = self.links.entry(self.seed, key);
+        stats.frames = stats.frames.saturating_add(u64::from(delta.frames));
+        stats.wire_bytes = stats.wire_bytes.saturating_add(delta.wire_bytes);
+        if let Some(target) = delta.arp_target {
+            stats.targets.insert(self.seed.mix(u64::from(u32::from_be_bytes(target)), 4));
+        }
+    }
+
+    /// Counts packets whose second had been closed when they came.
+    pub fn add_late(&mut self, packets: u64) {
+        self.late_packets = self.late_packets.saturating_add(packets);
+    }
+
+    /// Adds another shard's slice of the same second.
+    pub fn merge(&mut self, other: Self) {
+        debug_assert_eq!((self.second, self.seed), (other.second, other.seed));
+        let seed = self.seed;
+        self.total.merge(&other.total);
+        self.non_ip_frames = self.non_ip_frames.saturating_add(other.non_ip_frames);
+        self.non_ip_bytes = self.non_ip_bytes.saturating_add(other.non_ip_bytes);
+        self.late_packets = self.late_packets.saturating_add(other.late_packets);
+        self.receivers.merge(seed, other.receivers);
+        self.senders.merge(seed, other.senders);
+        self.pairs.merge(other.pairs);
+        self.services.merge(other.services);
+        self.links.merge(seed, other.links);
+        self.stations.merge(seed, other.stations);
+    }
+
+    pub fn second(&self) -> i64 {
+        self.second
+    }
+
+    /// Everything with IP inside.
+    pub fn total(&self) -> &Tally {
+        &self.total
+    }
+
+    pub fn non_ip_frames(&self) -> u64 {
+        self.non_ip_frames
+    }
+
+    pub fn non_ip_bytes(&self) -> u64 {
+        self.non_ip_bytes
+    }
+
+    pub fn late_packets(&self) -> u64 {
+        self.late_packets
+    }
+
+    pub fn receivers(&self) -> &HostTable {
+        &self.receivers
+    }
+
+    pub fn senders(&self) -> &HostTable {
+        &self.senders
+    }
+
+    /// Who sent to whom; nothing once there were too many.
+    pub fn pairs(&self) -> Option<&Table<(Host, Host), PairStats>> {
+        self.pairs.table()
+    }
+
+    /// What `src` sent to `dst`, if pairs are known.
+    pub fn pair(&self, src: &Host, dst: &Host) -> Option<&PairStats> {
+        let hash = self.seed.mix(self.seed.host(src), self.seed.host(dst));
+        self.pairs.table()?.get(hash, &(*src, *dst))
+    }
+
+    pub fn pairs_overflowed(&self) -> bool {
+        self.pairs.overflowed()
+    }
+
+    pub fn services(&self) -> Option<&Table<ServiceKey, ServiceStats>> {
+        self.services.table()
+    }
+
+    /// Non-IP frames, and IP packets to broadcast and multicast addresses.
+    pub fn links(&self) -> &Coarse<LinkKey, LinkStats> {
+        &self.links
+    }
+
+    /// IP senders by MAC, VLAN and VNI.
+    pub fn stations(&self) -> &Coarse<Station, StationStats> {
+        &self.stations
+    }
+
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    fn add_service(
+        &mut self,
+        delta: &Delta,
+        packets: u32,
+        port: u16,
+        response: bool,
+        src_hash: u64,
+        dst_hash: u64,
+    ) {
+        let ends = [(delta.src, src_hash, dst_hash), (delta.dst, dst_hash, src_hash)];
+        for (index, (host, hash, peer_hash)) in ends.into_iter().enumerate() {
+            let side =
+                if (index == 0) == response { ServiceSide::Server } else { ServiceSide::Client };
+            let key = ServiceKey { host, port, side };
+            let Some(stats) = self.services.entry(key.hash(self.seed, hash), key) else { return };
+            if response {
+                stats.add_response(delta, packets, peer_hash);
+            } else {
+                stats.add_request(delta, packets);
+            }
+        }
+    }
+
+    fn add_group_packets(&mut self, delta: &Delta, udp: bool) {
+        let ether_type = if delta.src.version == IpVersion::V4 { 0x0800 } else { 0x86dd };
+        let cast = if delta.dst_is_broadcast { Cast::Broadcast } else { Cast::Multicast };
+        let key = LinkKey { station: delta.station(), ether_type, cast, udp };
+        let stats = self.links.entry(self.seed, key);
+        stats.frames = stats.frames.saturating_add(u64::from(delta.packets()));
+        stats.wire_bytes = stats.wire_bytes.saturating_add(delta.wire_bytes);
+    }
+}

@@ -1,0 +1,241 @@
+//! Hash tables of a window: one that knows its distinct keys, and two ways to
+//! stay under a cap.
+//!
+//! [`Table`] is plain open addressing over a hash that the caller already has.
+//! [`Capped`] is dropped as soon as its distinct keys exceed the cap.
+//! [`Coarse`] falls back to a coarser key instead. Both steps depend on the set
+//! of keys alone, never on their order, and happen at a merge as well; so any
+//! split of the traffic ends in the same state.
+
+/// Values that are summed.
+pub trait Merge {
+    fn merge(&mut self, other: &Self);
+}
+
+/// Key, value, and an index of slots; entries lie in one vector in the order of
+/// their arrival, which nothing outside may depend on.
+#[derive(Clone, Debug)]
+pub struct Table<K, V> {
+    /// Index of an entry plus one; 0 is free. Length is 0 or a power of two.
+    slots: Vec<u32>,
+    entries: Vec<Entry<K, V>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry<K, V> {
+    hash: u64,
+    key: K,
+    value: V,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), entries: Vec::new() }
+    }
+}
+
+impl<K: Copy + Eq + Ord, V> Table<K, V> {
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    #[inline]
+    pub fn get(&self, hash: u64, key: &K) -> Option<&V> {
+        self.find(hash, key).map(|index| &self.entries[index].value)
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {
+        let index = self.find(hash, key)?;
+        Some(&mut self.entries[index].value)
+    }
+
+    /// Adds an entry whose key is not in the table yet.
+    pub fn insert_new(&mut self, hash: u64, key: K, value: V) -> &mut V {
+        debug_assert!(self.find(hash, &key).is_none());
+        // Three quarters full at most keeps probes short.
+        if (self.entries.len() + 1) * 4 > self.slots.len() * 3 {
+            self.grow();
+        }
+        let index = self.entries.len();
+        self.entries.push(Entry { hash, key, value });
+        self.link(index);
+        &mut self.entries[index].value
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|entry| (&entry.key, &entry.value))
+    }
+
+    /// Entries by key: the order that detectors see.
+    pub fn sorted(&self) -> Vec<(&K, &V)> {
+        let mut all: Vec<_> = self.iter().collect();
+        all.sort_unstable_by_key(|&(key, _)| *key);
+        all
+    }
+
+    fn into_entries(self) -> impl Iterator<Item = (u64, K, V)> {
+        self.entries.into_iter().map(|entry| (entry.hash, entry.key, entry.value))
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, key: &K) -> Option<usize> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = slot_of(hash) & mask;
+        loop {
+            let index = (self.slots[at] as usize).checked_sub(1)?;
+            let entry = &self.entries[index];
+            if entry.hash == hash && entry.key == *key {
+                return Some(index);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn link(&mut self, index: usize) {
+        let mask = self.slots.len() - 1;
+        let mut at = slot_of(self.entries[index].hash) & mask;
+        while self.slots[at] != 0 {
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = index as u32 + 1;
+    }
+
+    fn grow(&mut self) {
+        let size = (self.slots.len() * 2).max(16);
+        self.slots.clear();
+        self.slots.resize(size, 0);
+        for index in 0..self.entries.len() {
+            self.link(index);
+        }
+    }
+}
+
+/// The low bits choose HyperLogLog registers; take others for the slot.
+#[inline]
+fn slot_of(hash: u64) -> usize {
+    (hash >> 20) as usize
+}
+
+impl<K: Copy + Eq + Ord, V: PartialEq> PartialEq for Table<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len()
+            && self.entries.iter().all(|e| other.get(e.hash, &e.key) == Some(&e.value))
+    }
+}
+
+/// A table that is dropped once it would need more than `cap` distinct keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Capped<K: Copy + Eq + Ord, V: PartialEq> {
+    cap: usize,
+    table: Option<Table<K, V>>,
+}
+
+impl<K: Copy + Eq + Ord, V: PartialEq + Default + Merge> Capped<K, V> {
+    pub fn new(cap: usize) -> Self {
+        Self { cap, table: Some(Table::default()) }
+    }
+
+    /// The key's value, or nothing once the table has overflowed.
+    #[inline]
+    pub fn entry(&mut self, hash: u64, key: K) -> Option<&mut V> {
+        let table = self.table.as_mut()?;
+        if let Some(index) = table.find(hash, &key) {
+            return self.table.as_mut().map(|table| &mut table.entries[index].value);
+        }
+        if table.len() >= self.cap {
+            self.table = None;
+            return None;
+        }
+        self.table.as_mut().map(|table| table.insert_new(hash, key, V::default()))
+    }
+
+    pub fn merge(&mut self, other: Self) {
+        let Some(theirs) = other.table else {
+            self.table = None;
+            return;
+        };
+        for (hash, key, value) in theirs.into_entries() {
+            let Some(mine) = self.entry(hash, key) else { return };
+            mine.merge(&value);
+        }
+    }
+
+    /// The exact table, unless it overflowed.
+    pub fn table(&self) -> Option<&Table<K, V>> {
+        self.table.as_ref()
+    }
+
+    pub fn overflowed(&self) -> bool {
+        self.table.is_none()
+    }
+}
+
+/// Keys with coarser forms. At the last level all keys are equal.
+pub trait Coarsen: Copy + Eq + Ord {
+    const LEVELS: u8;
+    /// The form of this key (itself at a finer or equal level) at `level`.
+    fn coarsen(self, level: u8) -> Self;
+    fn hash(&self, seed: super::Seed) -> u64;
+}
+
+/// A table that steps to coarser keys whenever the distinct keys of its level
+/// exceed `cap`: the level is the finest at which they fit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Coarse<K: Coarsen, V: PartialEq> {
+    cap: usize,
+    level: u8,
+    table: Table<K, V>,
+}
+
+impl<K: Coarsen, V: PartialEq + Default + Merge> Coarse<K, V> {
+    pub fn new(cap: usize) -> Self {
+        Self { cap: cap.max(1), level: 0, table: Table::default() }
+    }
+
+    pub fn level(&self) -> u8 {
+        self.level
+    }
+
+    pub fn table(&self) -> &Table<K, V> {
+        &self.table
+    }
+
+    pub fn entry(&mut self, seed: super::Seed, finest: K) -> &mut V {
+        loop {
+            let key = finest.coarsen(self.level);
+            let hash = key.hash(seed);
+            if let Some(index) = self.table.find(hash, &key) {
+                return &mut self.table.entries[index].value;
+            }
+            if self.table.len() < self.cap || self.level + 1 >= K::LEVELS {
+                return self.table.insert_new(hash, key, V::default());
+            }
+            self.coarsen_to(seed, self.level + 1);
+        }
+    }
+
+    pub fn merge(&mut self, seed: super::Seed, other: Self) {
+        if other.level > self.level {
+            self.coarsen_to(seed, other.level);
+        }
+        for (_, key, value) in other.table.into_entries() {
+            self.entry(seed, key).merge(&value);
+        }
+    }
+
+    fn coarsen_to(&mut self, seed: super::Seed, level: u8) {
+        self.level = level;
+        let fine = std::mem::take(&mut self.table);
+        for (_, key, value) in fine.into_entries() {
+            self.entry(seed, key).merge(&value);
+        }
+    }
+}

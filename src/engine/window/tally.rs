@@ -1,0 +1,262 @@
+//! Sums and small summaries that the tables keep for their keys.
+//!
+//! Packet counts are `u32` and saturate: a saturating sum is the same in any
+//! order, and no second holds four thousand million packets of one key.
+
+use super::hash::Seed;
+use super::hll::Hll;
+use super::sample::BottomK;
+use super::table::Merge;
+use super::{Delta, Host, SIZE_BINS};
+use crate::packet::PacketClass;
+use crate::packet::facts::PACKET_CLASSES;
+
+/// Sums that every table keeps for its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub classes: [u32; PACKET_CLASSES],
+    /// Packets by payload size, see [`super::size_bin`].
+    pub sizes: [u32; SIZE_BINS],
+    pub wire_bytes: u64,
+    pub payload_bytes: u64,
+    /// IP fragments among the packets.
+    pub fragments: u32,
+    /// ICMP and ICMPv6 echo replies among the packets.
+    pub icmp_replies: u32,
+    /// ICMP and ICMPv6 error messages among the packets.
+    pub icmp_errors: u32,
+}
+
+impl Tally {
+    pub fn packets(&self) -> u64 {
+        self.classes.iter().map(|&n| u64::from(n)).sum()
+    }
+
+    pub fn class(&self, class: PacketClass) -> u64 {
+        u64::from(self.classes[class as usize])
+    }
+
+    /// Packets of all TCP classes.
+    pub fn tcp(&self) -> u64 {
+        self.classes[PacketClass::TcpSyn as usize..].iter().map(|&n| u64::from(n)).sum()
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, delta: &Delta) {
+        add_each(&mut self.classes, &delta.classes);
+        add_each(&mut self.sizes, &delta.sizes);
+        self.wire_bytes = self.wire_bytes.saturating_add(delta.wire_bytes);
+        self.payload_bytes = self.payload_bytes.saturating_add(delta.payload_bytes);
+        self.fragments = self.fragments.saturating_add(delta.fragments);
+        let icmp = delta.classes[PacketClass::Icmp as usize];
+        if icmp > 0 {
+            match icmp_role(delta) {
+                IcmpRole::Reply => self.icmp_replies = self.icmp_replies.saturating_add(icmp),
+                IcmpRole::Error => self.icmp_errors = self.icmp_errors.saturating_add(icmp),
+                IcmpRole::Other => {}
+            }
+        }
+    }
+}
+
+impl Merge for Tally {
+    fn merge(&mut self, other: &Self) {
+        add_each(&mut self.classes, &other.classes);
+        add_each(&mut self.sizes, &other.sizes);
+        self.wire_bytes = self.wire_bytes.saturating_add(other.wire_bytes);
+        self.payload_bytes = self.payload_bytes.saturating_add(other.payload_bytes);
+        self.fragments = self.fragments.saturating_add(other.fragments);
+        self.icmp_replies = self.icmp_replies.saturating_add(other.icmp_replies);
+        self.icmp_errors = self.icmp_errors.saturating_add(other.icmp_errors);
+    }
+}
+
+#[inline]
+pub(super) fn add_each<const N: usize>(mine: &mut [u32; N], theirs: &[u32; N]) {
+    for (mine, theirs) in mine.iter_mut().zip(theirs) {
+        *mine = mine.saturating_add(*theirs);
+    }
+}
+
+enum IcmpRole {
+    Reply,
+    Error,
+    Other,
+}
+
+/// The sender's "port" of an ICMP delta is the type (Community ID's pairing).
+fn icmp_role(delta: &Delta) -> IcmpRole {
+    const ICMP: u8 = 1;
+    const ICMPV6: u8 = 58;
+    match (delta.proto, delta.src_port) {
+        // Echo, timestamp, information and mask replies: RFC 792, RFC 950.
+        (ICMP, 0 | 14 | 16 | 18) => IcmpRole::Reply,
+        // Unreachable, source quench, redirect, time exceeded, bad parameter.
+        (ICMP, 3 | 4 | 5 | 11 | 12) => IcmpRole::Error,
+        (ICMPV6, 129) => IcmpRole::Reply,
+        // RFC 4443: error messages are the types below 128.
+        (ICMPV6, 0..=127) => IcmpRole::Error,
+        _ => IcmpRole::Other,
+    }
+}
+
+/// One counter a bit of a port number: names the port that most packets share.
+///
+/// A sum in any order, 64 bytes, and no list of ports: the majority port is
+/// read off bit by bit, and what the bits disagree on bounds its share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortBits {
+    packets: u32,
+    ones: [u32; 16],
+}
+
+impl PortBits {
+    #[inline]
+    pub(super) fn add(&mut self, port: u16, packets: u32) {
+        self.packets = self.packets.saturating_add(packets);
+        for (bit, ones) in self.ones.iter_mut().enumerate() {
+            *ones = ones.saturating_add(packets * u32::from(port >> bit & 1));
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.packets = self.packets.saturating_add(other.packets);
+        add_each(&mut self.ones, &other.ones);
+    }
+
+    /// Packets that were counted.
+    pub fn packets(&self) -> u64 {
+        u64::from(self.packets)
+    }
+
+    /// The port that more than half of the packets share, with a lower bound of
+    /// its share; nothing when the bits don't prove one.
+    pub fn majority(&self) -> Option<(u16, f64)> {
+        let total = f64::from(self.packets);
+        let (mut port, mut strays) = (0u16, 0.0);
+        for (bit, &ones) in self.ones.iter().enumerate() {
+            let ones = f64::from(ones);
+            if ones * 2.0 > total {
+                port |= 1 << bit;
+                strays += total - ones;
+            } else {
+                strays += ones;
+            }
+        }
+        let share = 1.0 - strays / total.max(1.0);
+        (self.packets > 0 && share > 0.5).then_some((port, share))
+    }
+}
+
+/// What a host (or prefix) received or sent in one second.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostStats {
+    pub tally: Tally,
+    /// Distinct addresses at the other end.
+    pub peers: Hll,
+    /// Distinct destination ports of the packets.
+    pub ports: Hll,
+    /// Ports of UDP and of TCP packets that carry no data.
+    pub src_port: PortBits,
+    pub dst_port: PortBits,
+}
+
+impl HostStats {
+    #[inline]
+    pub(super) fn add(&mut self, delta: &Delta, peer_hash: u64, port_hash: u64) {
+        self.tally.add(delta);
+        self.peers.insert(peer_hash);
+        if let Some(packets) = signal_packets(delta) {
+            self.ports.insert(port_hash);
+            self.src_port.add(delta.src_port, packets);
+            self.dst_port.add(delta.dst_port, packets);
+        }
+    }
+}
+
+impl Merge for HostStats {
+    fn merge(&mut self, other: &Self) {
+        self.tally.merge(&other.tally);
+        self.peers.merge(&other.peers);
+        self.ports.merge(&other.ports);
+        self.src_port.merge(&other.src_port);
+        self.dst_port.merge(&other.dst_port);
+    }
+}
+
+/// Packets whose ports mean something to a detector: UDP, and TCP without
+/// data. Nothing for protocols without ports and for pure data deltas.
+fn signal_packets(delta: &Delta) -> Option<u32> {
+    let data = PacketClass::TcpData as usize;
+    let count = delta.classes[PacketClass::Udp as usize].saturating_add(
+        delta.classes[PacketClass::TcpSyn as usize..]
+            .iter()
+            .enumerate()
+            .filter(|&(index, _)| index + PacketClass::TcpSyn as usize != data)
+            .fold(0u32, |sum, (_, &n)| sum.saturating_add(n)),
+    );
+    (count > 0).then_some(count)
+}
+
+/// A host's statistics and a sample of its peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostEntry {
+    pub stats: HostStats,
+    pub sample: BottomK<Host, PEER_SAMPLE>,
+}
+
+/// Peers sampled for each host: enough to show, and to judge by majority.
+pub const PEER_SAMPLE: usize = 8;
+
+impl Merge for HostEntry {
+    fn merge(&mut self, other: &Self) {
+        self.stats.merge(&other.stats);
+        self.sample.merge(&other.sample);
+    }
+}
+
+/// What one address sent to another in one second.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PairStats {
+    pub tally: Tally,
+    /// Distinct destination ports of probing packets: UDP, and TCP without
+    /// data, SYN-ACK and RST; of other protocols the protocol number.
+    pub ports: Hll,
+    /// Distinct (source port, destination port): flows.
+    pub flows: Hll,
+}
+
+impl PairStats {
+    #[inline]
+    pub(super) fn add(&mut self, delta: &Delta, seed: Seed) {
+        self.tally.add(delta);
+        let ports = u64::from(delta.src_port) << 16 | u64::from(delta.dst_port);
+        self.flows.insert(seed.mix(ports, 2));
+        if let Some(target) = probed_target(delta) {
+            self.ports.insert(seed.mix(target, 3));
+        }
+    }
+}
+
+/// Port or protocol that the delta's packets probe, if any of them can be a
+/// probe.
+fn probed_target(delta: &Delta) -> Option<u64> {
+    const PROTOCOL: u64 = 1 << 32;
+    let any = |classes: &[PacketClass]| classes.iter().any(|&c| delta.classes[c as usize] > 0);
+    use PacketClass as C;
+    if any(&[C::Udp, C::TcpSyn, C::TcpFin, C::TcpAck, C::TcpOdd]) {
+        Some(u64::from(delta.dst_port))
+    } else if any(&[C::Gre, C::OtherIp]) {
+        Some(PROTOCOL | u64::from(delta.proto))
+    } else {
+        None
+    }
+}
+
+impl Merge for PairStats {
+    fn merge(&mut self, other: &Self) {
+        self.tally.merge(&other.tally);
+        self.ports.merge(&other.ports);
+        self.flows.merge(&other.flows);
+    }
+}
