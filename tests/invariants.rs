@@ -1,6 +1,8 @@
 //! The invariants of the design, on every capture there is: conservation,
 //! determinism over workers, and over how the input is split into files.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::path::Path;

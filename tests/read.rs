@@ -1,6 +1,8 @@
 //! `flowtap read` as scripts and people use it: exit status, standard output,
 //! warnings, the run folder.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Dir, captures, text};

@@ -11,7 +11,7 @@ use crate::detect::{Direction, Family, Finding};
 /// Until a baseline is mature nobody knows what is normal here.
 pub const CONFIDENCE_WITHOUT_BASELINE: f64 = 0.6;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     Informational,
@@ -19,6 +19,18 @@ pub enum Severity {
     Medium,
     High,
     Critical,
+}
+
+impl Severity {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 const STEPS: [Severity; 5] =

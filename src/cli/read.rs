@@ -17,6 +17,7 @@ use super::Usage;
 use super::rundir::{new_state_run, write_whole};
 use super::values::TimeoutNs;
 use crate::alert::{Alert, Severity};
+use crate::detect::HomeNets;
 use crate::engine::dedup::{DedupMode, DedupSettings};
 use crate::engine::{RecordSink, RunOptions, run as run_engine};
 use crate::flow::{FlowRecord, Timeouts};
@@ -129,6 +130,14 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     let report = run_engine(input, &options, &mut sink);
     drop(bar);
     let (totals, dir) = sink.finish()?;
+    if let Some(filter) = &options.filter {
+        for (link, reason) in filter.unsupported() {
+            eprintln!(
+                "flowtap: warning: the filter matches nothing on link type {}: {reason}",
+                link.name()
+            );
+        }
+    }
     let summary = Summary::new(&report, &totals, started.elapsed());
 
     write_run(args, &options, dir.as_deref(), &summary, hashes)?;
@@ -197,9 +206,10 @@ fn run_options(args: &ReadArgs) -> anyhow::Result<RunOptions> {
         .as_deref()
         .map(Filter::compile)
         .transpose()
-        .map_err(|error| Usage(error.to_string()))?;
+        .map_err(|error| Usage(error.to_string()))?
+        .map(Arc::new);
     if !args.home_net.is_empty() {
-        options.detect.home_nets.clone_from(&args.home_net);
+        options.detect.home_nets = HomeNets::new(args.home_net.clone());
     }
     if let Some(threshold) = args.packet_rate_threshold {
         options.detect.packet_rate_threshold = threshold;
@@ -220,7 +230,7 @@ fn default_max_flows() -> usize {
 /// Takes records while they pass by: sums for the summary, files in `--out`.
 struct Sink {
     totals: Totals,
-    writers: Vec<Box<dyn FlowWriter>>,
+    writers: Vec<Box<dyn FlowWriter + Send>>,
     dir: Option<PathBuf>,
 }
 
@@ -344,7 +354,7 @@ fn write_run(
             workers: options.workers,
             max_flows: options.max_flows,
             lateness_s: options.lateness_s,
-            home_nets: options.detect.home_nets.iter().map(ToString::to_string).collect(),
+            home_nets: options.detect.home_nets.nets().iter().map(ToString::to_string).collect(),
             filter: args.filter.as_deref(),
         };
         write_whole(&dir.join("run.json"), &serde_json::to_vec_pretty(&record)?)?;

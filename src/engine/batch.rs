@@ -17,6 +17,9 @@ pub(crate) struct LinkRow {
     pub(crate) src_mac: Mac,
     pub(crate) dst_mac: Mac,
     pub(crate) has_mac: bool,
+    pub(crate) vlan: u16,
+    /// Target address of an ARP request.
+    pub(crate) arp_target: Option<[u8; 4]>,
     pub(crate) late: bool,
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use ahash::HashMap;
 
-use super::window::{Delta, Host, SIZE_BINS, Slice};
+use super::window::{Delta, Host, SIZE_BINS, Slice, WindowSettings};
 use crate::flow::live::{Live, Pending, Sided};
 use crate::flow::table::sided_of;
 use crate::packet::facts::PACKET_CLASSES;
@@ -37,6 +37,7 @@ pub struct ShardWindow {
 /// The open seconds of a shard.
 #[derive(Debug, Default)]
 pub struct WindowFeed {
+    settings: WindowSettings,
     open: BTreeMap<i64, ShardWindow>,
     /// Flow id lists to use again.
     spare: Vec<Vec<u32>>,
@@ -46,9 +47,9 @@ pub struct WindowFeed {
 
 impl WindowFeed {
     fn window(&mut self, second: i64) -> &mut ShardWindow {
-        let spare = &mut self.spare;
+        let (spare, settings) = (&mut self.spare, &self.settings);
         self.open.entry(second).or_insert_with(|| ShardWindow {
-            slice: Slice::new(second),
+            slice: Slice::new(second, settings),
             sided: HashMap::default(),
             active: spare.pop().unwrap_or_default(),
         })
@@ -69,7 +70,8 @@ impl WindowFeed {
         pending.add(packet);
         let macs =
             Macs { src: packet.src_mac, dst: packet.dst_mac, known: packet.is(row_flag::HAS_MAC) };
-        let delta = delta(&packet.key, packet.direction(), &pending, macs);
+        let vlan = packet.innermost_vlan();
+        let delta = delta(&packet.key, packet.direction(), &pending, macs, vlan);
         self.window(packet.second()).slice.add(&delta);
     }
 
@@ -99,7 +101,7 @@ impl WindowFeed {
             let pending = live.pending[direction];
             if pending.packets > 0 {
                 let macs = live.macs_from(direction);
-                let delta = delta(&live.key, direction, &pending, macs);
+                let delta = delta(&live.key, direction, &pending, macs, live.first_vlan);
                 self.window(live.pending_s).slice.add(&delta);
                 live.pending[direction] = Pending::default();
             }
@@ -160,7 +162,7 @@ pub(crate) struct Macs {
     pub(crate) known: bool,
 }
 
-fn delta(key: &FlowKey, direction: usize, pending: &Pending, macs: Macs) -> Delta {
+fn delta(key: &FlowKey, direction: usize, pending: &Pending, macs: Macs, vlan: u16) -> Delta {
     let a = Host { version: key.version, address: key.a };
     let b = Host { version: key.version, address: key.b };
     let (src, dst, src_port, dst_port) = if direction == 0 {
@@ -191,6 +193,8 @@ fn delta(key: &FlowKey, direction: usize, pending: &Pending, macs: Macs) -> Delt
         src_mac_known: macs.known,
         dst_is_broadcast: is_broadcast(&dst, macs),
         dst_is_multicast: is_multicast(&dst),
+        vlan,
+        vni: key.vni,
     }
 }
 

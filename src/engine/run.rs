@@ -19,8 +19,9 @@ use super::feed::{ShardWindow, SidedCount, Vantage};
 use super::sequencer::{Sequencer, offline_hash_state};
 use super::shard::{Shard, ShardOutput};
 use super::worker::{Pool, Shared, Source};
+use crate::alert;
 use crate::alert::Alert;
-use crate::detect::{Context, DetectSettings, Detection};
+use crate::detect::{DetectSettings, Detection, Telemetry};
 use crate::flow::settings::TableSettings;
 use crate::flow::table::TableCounters;
 use crate::flow::{FlowRecord, Timeouts};
@@ -53,7 +54,7 @@ pub struct RunOptions {
     /// How far behind the stream's clock a packet still counts in its second.
     pub lateness_s: i64,
     pub dedup: Option<DedupSettings>,
-    pub filter: Option<Filter>,
+    pub filter: Option<Arc<Filter>>,
     pub detect: DetectSettings,
 }
 
@@ -95,7 +96,7 @@ pub struct RunReport {
     pub interfaces: Vec<Interface>,
     pub sided: Vec<(Vantage, SidedCount)>,
     pub alerts: Vec<Alert>,
-    pub alerts_suppressed: u64,
+    pub detection: alert::Counters,
     pub workers: usize,
     /// The sink refused a record; the run went on without it.
     pub write_error: Option<io::Error>,
@@ -162,7 +163,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     }
     let source = shared.source.into_inner().unwrap_or_else(PoisonError::into_inner);
     let input = source.input;
-    let (alerts, alerts_suppressed, sided, write_error) = correlation.finish(&accounting);
+    let (alerts, detection, sided, write_error) = correlation.finish();
     RunReport {
         accounting,
         flows,
@@ -172,7 +173,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         interfaces: input.interfaces().to_vec(),
         sided,
         alerts,
-        alerts_suppressed,
+        detection,
         workers,
         write_error,
     }
@@ -243,8 +244,8 @@ impl<'a> Correlation<'a> {
                 sum.one_way += count.one_way;
                 sum.two_way += count.two_way;
             }
-            let context = Context { one_sided: self.is_one_sided(), ..Context::default() };
-            self.detection.observe(&window.slice, &context);
+            let telemetry = Telemetry { one_sided: self.is_one_sided(), missing: Vec::new() };
+            self.detection.observe(&window.slice, &telemetry);
         }
         let later = self.records.split_off(&before_s);
         for mut records in std::mem::replace(&mut self.records, later).into_values() {
@@ -268,17 +269,11 @@ impl<'a> Correlation<'a> {
     #[expect(clippy::type_complexity, reason = "taken apart at once by the only caller")]
     fn finish(
         self,
-        accounting: &Accounting,
-    ) -> (Vec<Alert>, u64, Vec<(Vantage, SidedCount)>, Option<io::Error>) {
-        let context = Context {
-            one_sided: self.is_one_sided(),
-            cut_packets: accounting.cut > 0,
-            ..Context::default()
-        };
-        let (alerts, suppressed) = self.detection.finish(&context);
+    ) -> (Vec<Alert>, alert::Counters, Vec<(Vantage, SidedCount)>, Option<io::Error>) {
+        let (alerts, counters) = self.detection.finish();
         let mut sided: Vec<_> = self.sided.into_iter().collect();
         sided.sort_unstable_by_key(|&(vantage, _)| vantage);
-        (alerts, suppressed, sided, self.write_error)
+        (alerts, counters, sided, self.write_error)
     }
 }
 

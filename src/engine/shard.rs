@@ -85,10 +85,14 @@ impl Shard {
             let delta = LinkDelta {
                 ether_type,
                 src_mac: row.src_mac,
+                src_mac_known: row.has_mac,
                 dst_mac: row.dst_mac,
-                macs_known: row.has_mac,
-                packets: 1,
+                dst_mac_known: row.has_mac,
+                vlan: row.vlan,
+                vni: 0,
+                frames: 1,
                 wire_bytes: u64::from(row.wire_bytes),
+                arp_target: row.arp_target,
             };
             self.feed.slice(row.time_ns.div_euclid(SECOND_NS)).add_link(&delta);
         }

@@ -15,7 +15,7 @@ use super::batch::{Batch, BlockData, Decoded, LinkKind, LinkRow, Rows};
 use super::dedup::{DedupMode, DedupSettings, routed_digest};
 use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
-use crate::input::filter::{Filter, FilterCache};
+use crate::input::filter::Filter;
 use crate::input::{Block, Frame, Input, frame_flag};
 use crate::packet::{Decoder, Facts, PacketRow, Verdict};
 
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) failed: AtomicBool,
     pub(crate) workers: usize,
     pub(crate) decoder: Decoder,
-    pub(crate) filter: Option<Filter>,
+    pub(crate) filter: Option<Arc<Filter>>,
     pub(crate) dedup: Option<DedupSettings>,
     pub(crate) hash_state: ahash::RandomState,
 }
@@ -88,15 +88,13 @@ impl Shared {
         let guard = FailureGuard(&self.failed);
         let mut ledger = Accounting::default();
         let mut facts = Facts::default();
-        let mut filter = self.filter.as_ref().map(Filter::cache);
         let cap = BLOCKS_IN_FLIGHT_PER_WORKER * self.workers;
         loop {
             let mut batch = inbox.try_recv().ok();
             if batch.is_none() {
                 let room = self.pool.in_flight.load(Ordering::Acquire) < cap;
                 if room && let Some((block, clock_ns)) = self.next_block() {
-                    let decoded =
-                        self.decode(block, clock_ns, &mut facts, filter.as_mut(), &mut ledger);
+                    let decoded = self.decode(block, clock_ns, &mut facts, &mut ledger);
                     self.sequencer.submit(decoded);
                     continue;
                 }
@@ -155,7 +153,6 @@ impl Shared {
         block: Block,
         mut clock_ns: i64,
         facts: &mut Facts,
-        mut filter: Option<&mut FilterCache>,
         ledger: &mut Accounting,
     ) -> Decoded {
         let mut rows: Vec<Rows> =
@@ -165,7 +162,7 @@ impl Shared {
             let index = block.first_frame + at as u64;
             let data = block.bytes.frame(frame);
             clock_ns = clock_ns.max(frame.time_ns);
-            if let Some(filter) = &mut filter
+            if let Some(filter) = &self.filter
                 && !filter.matches(frame.link, data, frame.wire_bytes)
             {
                 ledger.filtered.add(frame.wire_bytes);
@@ -197,6 +194,8 @@ impl Shared {
                 src_mac: facts.src_mac,
                 dst_mac: facts.dst_mac,
                 has_mac: facts.has_mac,
+                vlan: facts.vlans[usize::from(facts.vlan_count.clamp(1, 2)) - 1],
+                arp_target: arp_target(kind, data, facts),
                 late: frame.flags & frame_flag::LATE != 0,
             });
         }
@@ -220,6 +219,18 @@ impl Shared {
             hasher.finish()
         })
     }
+}
+
+/// Target address of an ARP request over Ethernet (RFC 826).
+fn arp_target(kind: LinkKind, data: &[u8], facts: &Facts) -> Option<[u8; 4]> {
+    const ARP: u16 = 0x0806;
+    const REQUEST: [u8; 2] = [0, 1];
+    if !matches!(kind, LinkKind::NonIp(ARP)) || !facts.has_mac {
+        return None;
+    }
+    let arp = data.get(14 + 4 * usize::from(facts.vlan_count)..)?;
+    let packet = arp.first_chunk::<28>()?;
+    (packet[6..8] == REQUEST).then(|| [packet[24], packet[25], packet[26], packet[27]])
 }
 
 /// Tells the other workers when this one unwinds.

@@ -176,7 +176,7 @@ impl Live {
             vlan_count: 0,
             vlans: [0; MAX_VLANS],
             interface: packet.interface,
-            first_vlan: if packet.vlan_count > 0 { packet.vlans[0] } else { 0 },
+            first_vlan: packet.innermost_vlan(),
             macs: [[0; 6]; 2],
             last_payload_ns: packet.time_ns,
             extra,

@@ -89,7 +89,8 @@ fn rows(steps: &[Step]) -> Vec<PacketRow> {
                 ttl: 64,
                 class,
                 vlan_count: 0,
-                flags: u8::from(step.forward) * row_flag::FORWARD | u8::from(late) * row_flag::LATE,
+                flags: (u8::from(step.forward) * row_flag::FORWARD)
+                    | (u8::from(late) * row_flag::LATE),
                 digest: 0,
             }
         })

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use super::FlowWriter;
 use super::columns::{Value, cells, columns};
 use super::json::push_decimal;
-use crate::time::rfc3339_bytes;
 use crate::flow::FlowRecord;
+use crate::time::rfc3339_bytes;
 
 /// Writes `flows.csv`.
 pub struct CsvWriter<W: Write> {

@@ -4,23 +4,29 @@
 //! blocks that its events have (`dns`, `tls`, `http`, `ssh`, `quic`). Time
 //! stamps have microseconds and are packet times.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::FlowWriter;
 use super::identity::Identity;
 use super::json::Json;
 use super::names::{ICMP, ICMPV6, Icmp, SCTP, TCP, UDP, dns_response_code, dns_type, quic_version};
 use super::ndjson::duration_ns;
-use crate::time::suricata;
+use crate::alert::{Alert, Severity};
+use crate::detect::PeerRole;
 use crate::flow::app::{AppInfo, SshInfo};
 use crate::flow::community_id::CommunityId;
 use crate::flow::{ConnState, EndReason, FlowRecord};
 use crate::packet::facts::tcp_flag;
+use crate::time::suricata;
 
 /// Bytes kept before they are handed on.
 const FLUSH_BYTES: usize = 256 * 1024;
 const NS_PER_S: u64 = 1_000_000_000;
+/// IP protocol number of GRE (RFC 2784).
+const GRE: u8 = 47;
 
 /// Writes `eve.json`.
 #[derive(Debug)]
@@ -51,6 +57,63 @@ pub struct AlertEvent<'a> {
     pub dst_ip: Option<IpAddr>,
     /// IP protocol number, if the alert is about one.
     pub proto: Option<u8>,
+}
+
+/// Adds alerts to the `eve.json` of a finished run folder, behind its flows.
+pub fn append_alerts(folder: &Path, alerts: &[Alert]) -> io::Result<()> {
+    let path = folder.join(super::Format::Eve.file_name());
+    let mut writer = EveWriter::new(File::options().append(true).open(path)?);
+    for alert in alerts {
+        writer.write_alert(&AlertEvent::new(alert))?;
+    }
+    writer.flush()
+}
+
+impl<'a> AlertEvent<'a> {
+    pub fn new(alert: &'a Alert) -> Self {
+        let entity: Option<IpAddr> = alert.entity.id.parse().ok();
+        let peer = alert.peers.first();
+        let (src_ip, dst_ip) = match peer.map(|peer| peer.role) {
+            Some(PeerRole::Source) => (peer.map(|peer| peer.address), entity),
+            Some(PeerRole::Destination) => (entity, peer.map(|peer| peer.address)),
+            None => (None, entity),
+        };
+        let is_v6 = entity.or(dst_ip).is_some_and(|ip| ip.is_ipv6());
+        let proto = match alert.evidence.class.as_str() {
+            "udp" => Some(UDP),
+            "icmp" if is_v6 => Some(ICMPV6),
+            "icmp" => Some(ICMP),
+            "gre" => Some(GRE),
+            class if class.starts_with("tcp") => Some(TCP),
+            _ => None,
+        };
+        Self {
+            time_ns: alert.start_ns,
+            id: &alert.id,
+            detector: &alert.detector,
+            signature_id: signature_id(&alert.detector),
+            revision: alert.revision,
+            signature: &alert.summary,
+            category: "Network flood or scan",
+            severity: match alert.severity {
+                Severity::Critical | Severity::High => 1,
+                Severity::Medium => 2,
+                Severity::Low | Severity::Informational => 3,
+            },
+            src_ip,
+            dst_ip,
+            proto,
+        }
+    }
+}
+
+/// A number for a detector that never changes: its name's FNV-1a hash within
+/// the range that Suricata leaves to local rules (from 1,000,000).
+fn signature_id(detector: &str) -> u32 {
+    let hash = detector
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    1_000_000 + hash % 999_000
 }
 
 impl<W: Write> EveWriter<W> {

@@ -33,7 +33,6 @@ use crate::flow::FlowRecord;
 
 pub use self::summary::{Summary, Totals};
 
-
 /// Version of the record layouts; raised when a field changes its meaning or
 /// goes away, not when one is added.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -56,7 +55,7 @@ pub trait FlowWriter {
 }
 
 /// Formats of the flow file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Format {
     Ndjson,
     Csv,

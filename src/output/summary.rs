@@ -12,9 +12,9 @@ use crate::engine::RunReport;
 use crate::engine::accounting::Accounting;
 use crate::flow::sizes::{self, Sizes};
 use crate::flow::{EndReason, FlowRecord};
+use crate::output::names::proto_name;
 use crate::packet::key::to_ip;
 use crate::packet::link::non_ip_name;
-use crate::output::names::proto_name;
 use crate::packet::{Address, IpVersion};
 use crate::time::rfc3339;
 
@@ -320,7 +320,7 @@ impl Summary {
                 })
                 .collect(),
             alerts: report.alerts.clone(),
-            alerts_suppressed: report.alerts_suppressed,
+            alerts_suppressed: report.detection.alerts_suppressed,
             write_error: report.write_error.as_ref().map(ToString::to_string),
             elapsed_s: round3(elapsed.as_secs_f64()),
             workers: report.workers,

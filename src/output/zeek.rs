@@ -11,11 +11,11 @@ use super::FlowWriter;
 use super::identity::Identity;
 use super::json::{push_ip, push_uint};
 use super::names::{ICMP, ICMPV6, TCP, UDP};
-use crate::time::{push_epoch_s, rfc3339_bytes};
 use crate::flow::app::AppInfo;
 use crate::flow::community_id::CommunityId;
 use crate::flow::{ConnState, FlowRecord};
 use crate::packet::facts::tcp_flag::{FIN, RST, SYN};
+use crate::time::{push_epoch_s, rfc3339_bytes};
 
 /// Name and Zeek type of each column.
 const COLUMNS: [(&str, &str); 23] = [

@@ -111,6 +111,15 @@ impl PacketRow {
         usize::from(!self.is(row_flag::FORWARD))
     }
 
+    /// Identifier of the innermost VLAN tag, 0 without one.
+    pub fn innermost_vlan(&self) -> u16 {
+        match self.vlan_count {
+            0 => 0,
+            1 => self.vlans[0],
+            _ => self.vlans[1],
+        }
+    }
+
     /// Second of event time that its window covers.
     pub fn second(&self) -> i64 {
         self.time_ns.div_euclid(1_000_000_000)

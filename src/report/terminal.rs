@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::Path;
 
-use crate::alert::Severity;
-use crate::detect::sentence;
+use crate::alert::{Severity, sentence};
 use crate::flow::sizes::bin_of;
 use crate::output::Summary;
 use crate::output::summary::PayloadSizes;

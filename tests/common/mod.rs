@@ -1,5 +1,6 @@
 //! Runs the real binary in a fresh folder.
 #![allow(dead_code, reason = "each test program uses its own part of the harness")]
+#![allow(clippy::expect_used, reason = "a harness fails by panicking")]
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
