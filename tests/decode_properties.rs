@@ -144,12 +144,14 @@ proptest! {
         ether_type in select(vec![0x0800_u16, 0x86dd, 0x8100]),
         first in select(vec![0x45_u8, 0x60, 0x46, 0x00]),
         proto in select(vec![6_u8, 17]),
+        fragment in select(vec![[0x40_u8, 0], [0, 0], [0x20, 0], [0x60, 0], [0, 1], [0x1f, 0xff]]),
         mut data in vec(any::<u8>(), 40..120),
         options in options(),
     ) {
         data[0] = first;
         data[9] = proto;
-        data[6] = if first == 0x60 { proto } else { 0x40 };
+        data[6] = if first == 0x60 { proto } else { fragment[0] };
+        data[7] = fragment[1];
         let frame = eth(ether_type, &data);
         paths_agree(options, &frame, 70_000);
     }
