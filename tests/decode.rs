@@ -557,7 +557,7 @@ fn what_is_not_ip_has_a_name() {
         (LinkType::ETHERNET, eth(40, &[0xaa, 0xaa, 3, 0, 0, 0x0c, 0x20, 0x00]), "cdp"),
         (LinkType::ETHERNET, eth(0x7777, &[]), "0x7777"),
         (LinkType::IEEE802_11, vec![0x80; 40], "wlan_management"),
-        (LinkType::IEEE802_11, vec![0x08, 0x41, 0, 0].repeat(20), "wlan_encrypted"),
+        (LinkType::IEEE802_11, [0x08, 0x41, 0, 0].repeat(20), "wlan_encrypted"),
         (LinkType::PPP, vec![0xff, 0x03, 0xc0, 0x21], "ppp_lcp"),
         (LinkType::BLUETOOTH_HCI_H4, vec![1], "linktype_bluetooth_hci_h4"),
         (LinkType(298), vec![], "linktype_298"),
