@@ -12,10 +12,13 @@ use frames::*;
 /// So many frames that branch prediction does not learn one by heart.
 const FRAMES: u16 = 1024;
 
+/// A name and what makes the nth frame.
+type Shape = (&'static str, fn(u16) -> Vec<u8>);
+
 fn decode_by_shape(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");
     group.throughput(Throughput::Elements(u64::from(FRAMES)));
-    let shapes: [(&str, fn(u16) -> Vec<u8>); 6] = [
+    let shapes: [Shape; 6] = [
         ("v4_tcp", |n| eth(0x0800, &v4_tcp(n))),
         ("v6_udp", |n| eth(0x86dd, &ipv6(17, A6, B6, &udp(1024 + n, 53, &[0; 40])))),
         ("vlan_v4_tcp", |n| eth(0x8100, &tag(10, 0x0800, &v4_tcp(n)))),
@@ -48,7 +51,7 @@ fn hash_keys(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("key_hash");
     group.throughput(Throughput::Elements(u64::from(FRAMES)));
     let state = ahash::RandomState::with_seeds(1, 2, 3, 4);
-    let shapes: [(&str, fn(u16) -> Vec<u8>); 2] = [
+    let shapes: [Shape; 2] = [
         ("v4", |n| eth(0x0800, &v4_tcp(n))),
         ("v6", |n| eth(0x86dd, &ipv6(17, A6, B6, &udp(n, 53, b"")))),
     ];
