@@ -55,6 +55,18 @@ pub(super) fn enter(
         LinkType::SLIP => slip(cursor)?,
         LinkType::NFLOG => nflog(cursor)?,
         LinkType::ARCNET_LINUX => arcnet(cursor)?,
+        LinkType::IPOIB => {
+            // Forty bytes of routing header, the type, two reserved.
+            cursor.take::<40>(SHORT)?;
+            let [high, low, _, _] = *cursor.take::<4>(SHORT)?;
+            Layer::EtherType(be16([high, low]))
+        }
+        LinkType::DSA_TAG_DSA | LinkType::DSA_TAG_BRCM => switch_tag(cursor, 4, facts)?,
+        LinkType::DSA_TAG_EDSA => switch_tag(cursor, 8, facts)?,
+        LinkType::DSA_TAG_BRCM_PREPEND => {
+            cursor.take::<4>(SHORT)?;
+            Layer::Ethernet
+        }
         other => return Err(Verdict::NonIp(pseudo::link_type(other))),
     })
 }
@@ -173,6 +185,20 @@ fn frame_relay(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
         0xcf => Ok(Layer::Ppp),
         _ => Err(other),
     }
+}
+
+/// Ethernet with a switch chip's tag between addresses and type.
+fn switch_tag(
+    cursor: &mut Cursor<'_>,
+    tag_bytes: usize,
+    facts: &mut Facts,
+) -> Result<Layer, Verdict> {
+    facts.dst_mac = *cursor.take::<6>(SHORT)?;
+    facts.src_mac = *cursor.take::<6>(SHORT)?;
+    facts.has_mac = true;
+    cursor.skip(tag_bytes, SHORT)?;
+    let field = be16(*cursor.take::<2>(SHORT)?);
+    Ok(ethernet::type_or_length(cursor, field))
 }
 
 /// Frame control, addresses, LLC. Only LLC frames carry anything.

@@ -51,6 +51,7 @@ mod ether_type {
     pub(super) const CISCO_METADATA: u16 = 0x8909;
     pub(super) const VN_TAG: u16 = 0x8926;
     pub(super) const HSR: u16 = 0x892f;
+    pub(super) const NSH: u16 = 0x894f;
     /// Tags used before 802.1ad was settled.
     pub(super) const OLD_VLAN_1: u16 = 0x9100;
     pub(super) const OLD_VLAN_2: u16 = 0x9200;
@@ -105,7 +106,7 @@ fn ethernet(cursor: &mut Cursor<'_>, outermost: Option<&mut Facts>) -> Result<La
 }
 
 /// IEEE 802.3 section 3.2.6: up to 1,500 it is the length of an LLC frame.
-fn type_or_length(cursor: &mut Cursor<'_>, field: u16) -> Layer {
+pub(super) fn type_or_length(cursor: &mut Cursor<'_>, field: u16) -> Layer {
     if field > 1500 {
         return Layer::EtherType(field);
     }
@@ -153,6 +154,9 @@ fn after_tags(cursor: &mut Cursor<'_>, ether_type: u16) -> Result<Layer, Verdict
             type_or_length(cursor, be16([high, low]))
         }
         ether_type::MACSEC => macsec(cursor)?,
+        ether_type::NSH => {
+            nsh(cursor).map_err(|malformed| malformed.unwrap_or(Verdict::NonIp(ether_type)))?
+        }
         ether_type::TRILL => {
             // RFC 6325 section 3.1: options in units of four bytes.
             let [high, low, ..] = *cursor.take::<6>(reason)?;
@@ -185,6 +189,25 @@ fn macsec(cursor: &mut Cursor<'_>) -> Result<Layer, Verdict> {
     *cursor = cursor.limited(inside);
     let [high, low] = *cursor.take::<2>(MalformedReason::LinkTooShort).map_err(|_| short)?;
     Ok(type_or_length(cursor, be16([high, low])))
+}
+
+/// RFC 8300 section 2.2: the length in words of four bytes, the next protocol
+/// in the fourth byte. `None`: something that is not IP follows.
+pub(super) fn nsh(cursor: &mut Cursor<'_>) -> Result<Layer, Option<Verdict>> {
+    const LEN: usize = 8;
+
+    let [_, words, _, next, ..] = *cursor.take::<LEN>(MalformedReason::LinkTooShort)?;
+    let Some(context_bytes) = (usize::from(words & 0x3f) * 4).checked_sub(LEN) else {
+        return Err(None);
+    };
+    cursor.skip(context_bytes, MalformedReason::LinkTooShort)?;
+    match next {
+        1 => Ok(Layer::Ipv4),
+        2 => Ok(Layer::Ipv6),
+        3 => Ok(Layer::Ethernet),
+        5 => Ok(Layer::EtherType(ether_type::MPLS)),
+        _ => Err(None),
+    }
 }
 
 /// RFC 3032; what follows the stack is told by its first nibble (RFC 4928).

@@ -325,6 +325,7 @@ fn vxlan_gpe(mut at: Cursor<'_>) -> Option<Tunnel<'_>> {
         (false, _) | (true, 3) => Layer::Ethernet,
         (true, 1) => Layer::Ipv4,
         (true, 2) => Layer::Ipv6,
+        (true, 4) => ethernet::nsh(&mut at).ok()?,
         _ => return None,
     };
     Some(Tunnel {
