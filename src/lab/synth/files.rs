@@ -185,9 +185,11 @@ fn pcapng_sections(shape: &Shape, out: Box<dyn Write>) -> io::Result<()> {
             writer.interface(Interface::default())?;
             writer.interface(Interface { resolution: 0x80 | 20, ..Interface::default() })?;
             writer.interface(Interface { offset_s: 1_000_000_000, ..Interface::default() })?;
+            // Picoseconds since 1970 overflow 64 bits: they need an offset.
             writer.interface(Interface {
                 link_type: 101,
                 resolution: 12,
+                offset_s: EPOCH_NS / 1_000_000_000,
                 ..Interface::default()
             })?;
         }

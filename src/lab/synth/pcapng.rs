@@ -80,7 +80,7 @@ impl<W: Write> PcapngWriter<W> {
     ) -> io::Result<()> {
         let settings = self.settings(interface)?;
         let captured = frame.len().min(settings.snap_length as usize);
-        let ticks = ticks(time_ns, settings);
+        let ticks = ticks(time_ns, settings)?;
         self.body.clear();
         self.u32(interface);
         self.u32((ticks >> 32) as u32);
@@ -115,7 +115,7 @@ impl<W: Write> PcapngWriter<W> {
     ) -> io::Result<()> {
         let settings = self.settings(u32::from(interface))?;
         let captured = frame.len().min(settings.snap_length as usize);
-        let ticks = ticks(time_ns, settings);
+        let ticks = ticks(time_ns, settings)?;
         self.body.clear();
         self.u16(interface);
         self.u16(0xffff); // drops: unknown
@@ -186,12 +186,13 @@ impl<W: Write> PcapngWriter<W> {
 }
 
 /// Time stamp in the interface's ticks after its offset.
-fn ticks(time_ns: i64, interface: Interface) -> u64 {
+fn ticks(time_ns: i64, interface: Interface) -> io::Result<u64> {
     let time_ns = i128::from(time_ns) - i128::from(interface.offset_s) * 1_000_000_000;
     let per_second = if interface.resolution & 0x80 == 0 {
-        10i128.pow(u32::from(interface.resolution & 0x7f).min(18))
+        10i128.pow(u32::from(interface.resolution).min(18))
     } else {
         1i128 << (interface.resolution & 0x7f).min(62)
     };
-    (time_ns * per_second / 1_000_000_000) as u64
+    u64::try_from(time_ns * per_second / 1_000_000_000)
+        .map_err(|_| io::Error::other("time stamp does not fit the resolution and offset"))
 }
