@@ -1,16 +1,17 @@
 //! The book of alerts: many findings, one alert an attack.
 //!
 //! Which findings are one attack:
-//! 1. In one window, findings of one family on one subject: the one of lowest
-//!    precedence (then most packets) names it, the others are `also_seen`. So
+//! 1. In one window, findings of one family on one subject: of those that may
+//!    open an alert the one of lowest precedence (then most packets) names it, the others are `also_seen`. So
 //!    reflection comes before fragment flood before UDP flood, the largest TCP
 //!    flag set before the others, a SYN flood before a connection flood.
 //! 2. Across windows, a finding continues the open alert of its family that
 //!    has the same subject, else the one with the same detector and entity (a
 //!    sender that floods several victims), while pauses are at most
 //!    `quiet_time_s`.
-//! 3. A scan is dropped when its source is at that time the main source of a
-//!    flood at its target.
+//!
+//! Detectors themselves leave out what findings before theirs explain: carpet
+//! bombing the victims, sender floods both, scans the pairs of a flood.
 //!
 //! Bounds: `open_alerts` at a time and `total_alerts` a run. Each window
 //! that would have opened one more is counted in `alerts_suppressed`; it may
@@ -94,10 +95,10 @@ impl AlertBook {
         settings: &DetectSettings,
     ) {
         self.close_before(second - settings.quiet_time_s as i64);
-        drop_scans_of_floods(findings);
         // Seconds in order first: a window may bring the one before it along.
         findings.sort_by_key(|f| {
-            (f.second, f.family, f.subject, f.precedence, u64::MAX - f.traffic.packets)
+            let rank = (!f.opens, f.precedence, u64::MAX - f.traffic.packets);
+            (f.second, f.family, f.subject, rank)
         });
         let mut last: Option<(i64, Family, Subject, Option<u64>)> = None;
         for finding in findings.drain(..) {
@@ -329,13 +330,7 @@ impl Open {
             analytics,
             possible_analytics,
             severity: severity(finding, self.peak_packets, self.state),
-            confidence: confidence(
-                finding,
-                self.peak_packets,
-                self.state,
-                self.one_sided,
-                self.missing.len(),
-            ),
+            confidence: confidence(finding, self.state, self.one_sided, self.missing.len()),
             start_ns: second_ns(self.start_second),
             end_ns: second_ns(self.last_second.saturating_add(1)),
             entity: finding.entity.clone(),
@@ -365,6 +360,7 @@ impl Open {
             direction: finding.direction,
             shape: if several { Shape::OneToMany } else { finding.shape },
             rule: finding.rule.clone(),
+            measured: finding.measured,
             decided_by: "absolute_threshold".to_owned(),
             baseline: "none: confidence is capped until the entity's baseline is mature".to_owned(),
             peak: Peak {
@@ -422,27 +418,4 @@ fn size_counts(sizes: &[u64; SIZE_BINS]) -> Vec<SizeCount> {
             SizeCount { min, max, packets }
         })
         .collect()
-}
-
-/// A flood over many ports looks like a scan to the scan detector.
-fn drop_scans_of_floods(findings: &mut Vec<Finding>) {
-    let floods: Vec<(Host, Vec<Host>)> = findings
-        .iter()
-        .filter(|finding| finding.family != Family::Scan && finding.opens)
-        .filter_map(|finding| match finding.subject {
-            Subject::Host(victim) => {
-                Some((victim, finding.peers.iter().map(|peer| peer.host).collect()))
-            }
-            _ => None,
-        })
-        .collect();
-    findings.retain(|finding| {
-        let Subject::Host(source) = finding.subject else { return true };
-        finding.family != Family::Scan
-            || !finding.peers.iter().any(|target| {
-                floods
-                    .iter()
-                    .any(|(victim, sources)| *victim == target.host && sources.contains(&source))
-            })
-    });
 }

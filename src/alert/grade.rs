@@ -50,18 +50,17 @@ pub(super) fn severity(finding: &Finding, peak_packets: u64, state: State) -> Se
     STEPS[step.min(STEPS.len() - 1)]
 }
 
-/// 0.4, and 0.1 more each for a rate of twice the threshold, for hardly any
+/// 0.4, and 0.1 more each for twice the threshold, for hardly any
 /// answer, and for being sustained; 0.1 less for sums out of a sketch, 0.15
 /// less when answers can't be seen, 0.1 less for each further gap.
 pub(super) fn confidence(
     finding: &Finding,
-    peak_packets: u64,
     state: State,
     one_sided: bool,
     further_gaps: usize,
 ) -> f64 {
     let mut confidence = 0.4;
-    let clear = peak_packets >= 2 * finding.rule.threshold.max(1);
+    let clear = finding.measured >= 2 * finding.rule.threshold.max(1);
     let silent = finding.unanswered * 10 >= finding.traffic.packets * 9;
     for sign in [clear, silent && !one_sided, state == State::Sustained] {
         confidence += if sign { 0.1 } else { 0.0 };

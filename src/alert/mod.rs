@@ -81,6 +81,9 @@ pub struct Evidence {
     pub direction: Direction,
     pub shape: Shape,
     pub rule: Rule,
+    /// What was held against the rule's threshold, in its unit, in the second
+    /// of the peak.
+    pub measured: u64,
     /// Which of the two decided; `absolute_threshold` until there is a
     /// baseline.
     pub decided_by: String,

@@ -34,6 +34,8 @@ pub struct Finding {
     pub direction: Direction,
     pub shape: Shape,
     pub rule: Rule,
+    /// What was held against the rule's threshold.
+    pub measured: u64,
     pub traffic: Traffic,
     /// Packets of it that nobody answered.
     pub unanswered: u64,
@@ -48,6 +50,47 @@ pub struct Finding {
     pub peers: Vec<Peer>,
     /// The detector's own measurements.
     pub details: BTreeMap<&'static str, Value>,
+}
+
+impl Finding {
+    /// A finding of one second with nothing measured yet.
+    pub fn new(
+        detector: &'static str,
+        family: Family,
+        second: i64,
+        subject: Subject,
+        entity: Entity,
+        rule: Rule,
+    ) -> Self {
+        Self {
+            detector,
+            family,
+            precedence: 2,
+            second,
+            start_second: second,
+            opens: false,
+            subject,
+            entity,
+            home_sender: false,
+            stateless: false,
+            kind: "",
+            direction: Direction::Crossing,
+            shape: Shape::OneToOne,
+            rule,
+            measured: 0,
+            traffic: Traffic::default(),
+            unanswered: 0,
+            answer_ratio: None,
+            sources: 1,
+            destinations: 1,
+            spoofed_sources: false,
+            estimated: false,
+            src_port: None,
+            dst_port: None,
+            peers: Vec::new(),
+            details: BTreeMap::new(),
+        }
+    }
 }
 
 /// Groups of detectors whose findings on one subject are one attack.
@@ -65,8 +108,12 @@ pub enum Family {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
+    /// An address that is attacked.
     Host(Host),
+    /// A prefix that is attacked.
     Prefix(Prefix),
+    /// An address that acts on many others.
+    Sender(Host),
     /// A station and the EtherType it sends.
     Station(Station, u16),
 }
@@ -131,6 +178,11 @@ pub struct Rule {
     pub threshold: u64,
     pub unit: &'static str,
     pub formula: &'static str,
+}
+
+impl Rule {
+    /// Of a finding that no rule has judged yet.
+    pub(crate) const NONE: Self = Self { name: "", threshold: 0, unit: "", formula: "" };
 }
 
 /// What was measured in one window.

@@ -23,7 +23,7 @@ use super::{
     Context, Detector, Direction, Finding, Peer, PeerRole, PortShare, Rule, Shape, Subject, Window,
 };
 use crate::alert::Entity;
-use crate::engine::window::{Host, Slice};
+use crate::engine::window::{Host, HostStats, Slice, Station};
 
 /// Floods over protocols without connections: UDP, ICMP, GRE, other IP.
 #[derive(Debug, Default)]
@@ -136,66 +136,91 @@ const SPOOFED_SOURCES: u64 = 100;
 const SPOOFED_PACKETS_A_SOURCE: u64 = 10;
 
 fn finding(slice: &Slice, victim: &Victim, measure: &Measure, ctx: &Context<'_>) -> Finding {
-    let flood = measure.judged.flood;
-    let (peers, sources) = (&measure.peers, measure.peers.distinct.max(1));
+    let target = Target {
+        subject: Subject::Host(victim.host),
+        entity: Entity::address(&victim.host),
+        is_home: ctx.settings.home_nets.contains(&victim.host),
+        name: json!(victim.host.ip()),
+        stats: &victim.stats,
+        estimated: victim.estimated,
+    };
+    let mut finding = describe(slice, &target, measure, ctx);
+    finding.peers.insert(
+        0,
+        Peer {
+            host: victim.host,
+            role: PeerRole::Destination,
+            packets: Some(measure.judged.flood),
+            wire_bytes: Some(measure.traffic.wire_bytes),
+        },
+    );
+    finding
+}
+
+/// What a flood goes to.
+pub(crate) struct Target<'a> {
+    pub subject: Subject,
+    pub entity: Entity,
+    pub is_home: bool,
+    pub name: serde_json::Value,
+    pub stats: &'a HostStats,
+    pub estimated: bool,
+}
+
+/// The finding of a flood whose measured peers are its sources.
+pub(crate) fn describe(
+    slice: &Slice,
+    target: &Target<'_>,
+    measure: &Measure,
+    ctx: &Context<'_>,
+) -> Finding {
+    let (kind, peers) = (measure.kind, &measure.peers);
+    let (flood, sources) = (measure.judged.flood, peers.distinct.max(1));
     let spoofed = sources >= SPOOFED_SOURCES
         && flood / sources <= SPOOFED_PACKETS_A_SOURCE
         && measure.judged.unanswered * 10 >= flood * 9;
-    let to_home = ctx.settings.home_nets.contains(&victim.host);
-    let direction = Direction::new(peers.home_packets * 2 >= flood.max(1), to_home);
     let main = peers
         .top
         .first()
         .filter(|top| !spoofed && top.packets as f64 >= MAIN_SOURCE * flood as f64);
     let home_source = main.filter(|top| ctx.settings.home_nets.contains(&top.host));
-    let station = (spoofed && !to_home).then(|| spoofing_station(slice, flood, ctx)).flatten();
+    let station =
+        (spoofed && !target.is_home).then(|| spoofing_station(slice, flood, ctx)).flatten();
     let entity = match (home_source, station) {
         (Some(source), _) => Entity::address(&source.host),
         (None, Some(station)) => Entity::station(&station),
-        (None, None) => Entity::address(&victim.host),
+        (None, None) => target.entity.clone(),
     };
     let one =
         main.is_some_and(|top| top.packets as f64 >= ctx.settings.typing_share * flood as f64);
-    let mut listed = peer_list(peers, PeerRole::Source);
-    listed.insert(
-        0,
-        Peer {
-            host: victim.host,
-            role: PeerRole::Destination,
-            packets: Some(flood),
-            wire_bytes: Some(measure.traffic.wire_bytes),
-        },
-    );
     Finding {
-        detector: measure.kind.detector(),
-        family: measure.kind.family(),
-        precedence: 2,
-        second: slice.second(),
-        start_second: slice.second(),
-        opens: false,
-        subject: Subject::Host(victim.host),
         home_sender: home_source.is_some(),
-        entity,
-        stateless: measure.kind.stateless(),
-        kind: measure.kind.name(),
-        direction,
+        stateless: kind.stateless(),
+        kind: kind.name(),
+        direction: Direction::new(peers.home_packets * 2 >= flood.max(1), target.is_home),
         shape: if one { Shape::OneToOne } else { Shape::ManyToOne },
-        rule: Rule { name: "", threshold: 0, unit: "", formula: "" },
         traffic: measure.traffic.clone(),
         unanswered: measure.judged.unanswered,
         answer_ratio: (!ctx.one_sided).then(|| super::round3(measure.answer_ratio())),
         sources: peers.distinct,
-        destinations: 1,
         spoofed_sources: spoofed,
-        estimated: victim.estimated,
-        src_port: PortShare::of(&victim.stats.src_port),
-        dst_port: PortShare::of(&victim.stats.dst_port),
-        peers: listed,
+        estimated: target.estimated,
+        src_port: PortShare::of(&target.stats.src_port),
+        dst_port: PortShare::of(&target.stats.dst_port),
+        peers: peer_list(peers, PeerRole::Source),
         details: [
-            ("victim", json!(victim.host.ip())),
-            ("distinct_ports", json!(victim.stats.ports.estimate())),
+            ("victim", target.name.clone()),
+            ("distinct_ports", json!(target.stats.ports.estimate())),
         ]
         .into(),
+        ..Finding::new(
+            kind.detector(),
+            kind.family(),
+            slice.second(),
+            target.subject,
+            entity,
+            Rule::NONE,
+        )
     }
 }
 
@@ -214,11 +239,7 @@ pub(crate) fn peer_list(peers: &Peers, role: PeerRole) -> Vec<Peer> {
 /// The one station that can have sent a spoofed flood to an outside address:
 /// it carries at least as many packets, and most addresses behind it are not
 /// ours.
-fn spoofing_station(
-    slice: &Slice,
-    flood: u64,
-    ctx: &Context<'_>,
-) -> Option<crate::engine::window::Station> {
+fn spoofing_station(slice: &Slice, flood: u64, ctx: &Context<'_>) -> Option<Station> {
     let mut stations = slice.stations().table().iter().filter(|(station, stats)| {
         let outside =
             stats.sample.iter().filter(|host| !ctx.settings.home_nets.contains(host)).count();

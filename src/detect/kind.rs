@@ -191,10 +191,7 @@ impl Exchange<'_> {
     }
 
     fn judge_icmp(&self, count: u64, ctx: &Context<'_>) -> Judged {
-        let requests_back = self
-            .back
-            .class(C::Icmp)
-            .saturating_sub(u64::from(self.back.icmp_replies) + u64::from(self.back.icmp_errors));
+        let requests_back = u64::from(self.back.icmp_requests);
         let asked = u64::from(self.to.icmp_replies).min(requests_back);
         // Errors are the answer to what was sent, whatever it was.
         let provoked = u64::from(self.to.icmp_errors).min(self.back.packets());

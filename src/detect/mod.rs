@@ -10,11 +10,19 @@
 //! window and leaves out packets that they explain. Victims come first, then
 //! prefixes, then senders, then scans.
 
+mod arp_sweep;
+mod carpet;
+mod connection_flood;
 mod finding;
 mod flood;
+mod horizon;
 mod kind;
 mod rate_rule;
+mod reflection;
+mod scan;
+mod sender_flood;
 mod settings;
+mod storm;
 mod victims;
 
 #[cfg(test)]
@@ -23,13 +31,20 @@ mod tests;
 use crate::alert::{Alert, AlertBook, Counters};
 use crate::engine::window::Slice;
 
+pub use arp_sweep::ArpSweep;
+pub use carpet::CarpetBombing;
+pub use connection_flood::ConnectionFlood;
 pub(crate) use finding::round3;
 pub use finding::{
     Direction, Family, Finding, Peer, PeerRole, PortShare, Rule, Shape, Subject, Traffic,
 };
 pub use flood::{FragmentFlood, StatelessFlood, TcpFlood};
 pub use kind::Kind;
+pub use reflection::Reflection;
+pub use scan::Scan;
+pub use sender_flood::SenderFlood;
 pub use settings::{DetectSettings, HomeNets};
+pub use storm::Storm;
 
 /// What is known of the telemetry itself, beside the slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,9 +97,16 @@ pub struct Detection {
 impl Detection {
     pub fn new(settings: DetectSettings) -> Self {
         let detectors: Vec<Box<dyn Detector>> = vec![
+            Box::<Reflection>::default(),
             Box::<FragmentFlood>::default(),
             Box::<StatelessFlood>::default(),
             Box::<TcpFlood>::default(),
+            Box::<CarpetBombing>::default(),
+            Box::<SenderFlood>::default(),
+            Box::<ConnectionFlood>::default(),
+            Box::<Storm>::default(),
+            Box::<Scan>::default(),
+            Box::<ArpSweep>::default(),
         ];
         let book = AlertBook::new(&settings);
         Self {

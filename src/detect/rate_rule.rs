@@ -46,6 +46,7 @@ impl<K: Ord> RateRule<K> {
             self.previous.remove(&key).filter(|before| over && before.second + 1 == finding.second);
         if finding.traffic.packets >= ctx.settings.packet_rate_threshold {
             finding.opens = true;
+            finding.measured = finding.traffic.packets;
             finding.rule = Rule {
                 name: "absolute_rate",
                 threshold: ctx.settings.packet_rate_threshold,
@@ -54,6 +55,7 @@ impl<K: Ord> RateRule<K> {
             };
         } else if over {
             finding.opens = before.is_some();
+            finding.measured = finding.unanswered;
             finding.rule = Rule {
                 name: "unanswered_rate",
                 threshold: floor,

@@ -5,12 +5,12 @@
 //! server's answered traffic neither hides a flood nor is taken for one.
 //! Otherwise the address is judged as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::kind::{Exchange, Judged, Kind};
 use super::settings::is_group;
-use super::{Context, Traffic};
-use crate::engine::window::{Host, HostStats, PairStats, Slice, Tally};
+use super::{Context, Family, Finding, Subject, Traffic};
+use crate::engine::window::{Host, HostStats, PairStats, Prefix, Slice, Tally};
 
 /// Peers listed with a finding.
 pub(crate) const TOP_PEERS: usize = 10;
@@ -54,7 +54,7 @@ pub(crate) struct PeerSum {
 }
 
 impl Measure {
-    fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: Kind) -> Self {
         Self {
             kind,
             count: 0,
@@ -64,7 +64,8 @@ impl Measure {
         }
     }
 
-    fn add(&mut self, peer: Host, tally: &Tally, judged: Judged, ctx: &Context<'_>) {
+    /// Adds one conversation with `peer`.
+    pub(crate) fn add(&mut self, peer: Host, tally: &Tally, judged: Judged, ctx: &Context<'_>) {
         self.count += self.kind.count(tally);
         self.judged.answers += judged.answers;
         if judged.flood == 0 {
@@ -74,7 +75,6 @@ impl Measure {
         self.judged.unanswered += judged.unanswered;
         let before = self.traffic.wire_bytes;
         self.traffic.add_share(tally, judged.flood);
-        self.peers.distinct += 1;
         if ctx.settings.home_nets.contains(&peer) {
             self.peers.home_packets += judged.flood;
         }
@@ -82,7 +82,18 @@ impl Measure {
         self.peers.top.push(PeerSum { host: peer, packets: judged.flood, wire_bytes });
     }
 
-    fn finish(&mut self) {
+    /// Sums up the peers once all conversations are in.
+    pub(crate) fn finish(&mut self) {
+        self.peers.top.sort_unstable_by_key(|sum| sum.host);
+        self.peers.top.dedup_by(|next, kept| {
+            let same = next.host == kept.host;
+            if same {
+                kept.packets += next.packets;
+                kept.wire_bytes += next.wire_bytes;
+            }
+            same
+        });
+        self.peers.distinct = self.peers.top.len() as u64;
         self.peers.top.sort_unstable_by_key(|sum| (u64::MAX - sum.packets, sum.host));
         self.peers.top.truncate(TOP_PEERS);
     }
@@ -142,6 +153,42 @@ pub(crate) fn find(slice: &Slice, ctx: &Context<'_>) -> Vec<Victim> {
         }
     }
     victims
+}
+
+/// Victims, prefixes and senders that findings of this window explain already.
+pub(crate) struct Explained {
+    hosts: BTreeSet<(Family, Host)>,
+    senders: BTreeSet<(Family, Host)>,
+    prefixes: Vec<(Family, Prefix)>,
+}
+
+impl Explained {
+    pub(crate) fn by<'a>(found: impl IntoIterator<Item = &'a Finding>) -> Self {
+        let mut explained =
+            Self { hosts: BTreeSet::new(), senders: BTreeSet::new(), prefixes: Vec::new() };
+        for finding in found {
+            match finding.subject {
+                Subject::Host(victim) => {
+                    explained.hosts.insert((finding.family, victim));
+                }
+                Subject::Prefix(prefix) => explained.prefixes.push((finding.family, prefix)),
+                Subject::Sender(sender) => {
+                    explained.senders.insert((finding.family, sender));
+                }
+                Subject::Station(..) => {}
+            }
+        }
+        explained
+    }
+
+    pub(crate) fn sender(&self, family: Family, src: &Host) -> bool {
+        self.senders.contains(&(family, *src))
+    }
+
+    pub(crate) fn contains(&self, family: Family, dst: &Host) -> bool {
+        self.hosts.contains(&(family, *dst))
+            || self.prefixes.iter().any(|(of, prefix)| *of == family && prefix.contains(dst))
+    }
 }
 
 /// One conversation, with what came back in it.

@@ -1,4 +1,6 @@
 //! Scenarios with known truth, fed as deltas second by second.
 
 mod floods;
+mod scans;
+mod shapes;
 mod traffic;

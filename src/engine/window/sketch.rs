@@ -139,6 +139,7 @@ fn remove_average(tally: &mut Tally, row: &Tally, width: usize) {
     tally.wire_bytes = less_bytes(tally.wire_bytes, row.wire_bytes);
     tally.payload_bytes = less_bytes(tally.payload_bytes, row.payload_bytes);
     tally.fragments = less(tally.fragments, row.fragments);
+    tally.icmp_requests = less(tally.icmp_requests, row.icmp_requests);
     tally.icmp_replies = less(tally.icmp_replies, row.icmp_replies);
     tally.icmp_errors = less(tally.icmp_errors, row.icmp_errors);
 }

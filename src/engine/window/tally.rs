@@ -21,7 +21,9 @@ pub struct Tally {
     pub payload_bytes: u64,
     /// IP fragments among the packets.
     pub fragments: u32,
-    /// ICMP and ICMPv6 echo replies among the packets.
+    /// ICMP and ICMPv6 requests (echo, timestamp, mask) among the packets.
+    pub icmp_requests: u32,
+    /// Their replies.
     pub icmp_replies: u32,
     /// ICMP and ICMPv6 error messages among the packets.
     pub icmp_errors: u32,
@@ -51,6 +53,7 @@ impl Tally {
         let icmp = delta.classes[PacketClass::Icmp as usize];
         if icmp > 0 {
             match icmp_role(delta) {
+                IcmpRole::Request => self.icmp_requests = self.icmp_requests.saturating_add(icmp),
                 IcmpRole::Reply => self.icmp_replies = self.icmp_replies.saturating_add(icmp),
                 IcmpRole::Error => self.icmp_errors = self.icmp_errors.saturating_add(icmp),
                 IcmpRole::Other => {}
@@ -66,6 +69,7 @@ impl Merge for Tally {
         self.wire_bytes = self.wire_bytes.saturating_add(other.wire_bytes);
         self.payload_bytes = self.payload_bytes.saturating_add(other.payload_bytes);
         self.fragments = self.fragments.saturating_add(other.fragments);
+        self.icmp_requests = self.icmp_requests.saturating_add(other.icmp_requests);
         self.icmp_replies = self.icmp_replies.saturating_add(other.icmp_replies);
         self.icmp_errors = self.icmp_errors.saturating_add(other.icmp_errors);
     }
@@ -79,6 +83,7 @@ pub(super) fn add_each<const N: usize>(mine: &mut [u32; N], theirs: &[u32; N]) {
 }
 
 enum IcmpRole {
+    Request,
     Reply,
     Error,
     Other,
@@ -89,7 +94,8 @@ fn icmp_role(delta: &Delta) -> IcmpRole {
     const ICMP: u8 = 1;
     const ICMPV6: u8 = 58;
     match (delta.proto, delta.src_port) {
-        // Echo, timestamp, information and mask replies: RFC 792, RFC 950.
+        // Echo, timestamp, information and mask: RFC 792, RFC 950.
+        (ICMP, 8 | 13 | 15 | 17) | (ICMPV6, 128) => IcmpRole::Request,
         (ICMP, 0 | 14 | 16 | 18) => IcmpRole::Reply,
         // Unreachable, source quench, redirect, time exceeded, bad parameter.
         (ICMP, 3 | 4 | 5 | 11 | 12) => IcmpRole::Error,

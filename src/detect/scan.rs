@@ -1,0 +1,365 @@
+//! Scans: one source, many targets that don't want it.
+//!
+//! Method: a pair counts when what it sends can be a probe and is not taken up
+//! (SYN without SYN-ACK; lone ACK or FIN without a connection; FIN, NULL, XMAS;
+//! UDP without UDP back; echo requests). The distinct targets and ports of such
+//! pairs are kept for each source over five minutes. A SYN-ACK that comes in a
+//! later second takes its SYN back, so that a crawler with slow servers is no
+//! scanner. Then:
+//!
+//! - port scan: 50 ports in two minutes (or 100 in five) of few targets, or of
+//!   one target within a second; or the same ports at many hosts;
+//! - host scan: 30 hosts in two minutes (60 in five) on at most three ports;
+//! - ping sweep: 16 hosts (Slips: 25 flows), 30 % of the requests unanswered;
+//! - protocol scan: 20 IP protocols (nmap tries 256).
+//!
+//! UDP takes twice the ports, since a traceroute touches up to 90 of one
+//! target. Peer-to-peer clients that call many dead peers on as many ports are
+//! neither. Pairs of a flood that opened in the same second don't count.
+//!
+//! Memory: `scan_sources` sources; when full, the half with the fewest probes
+//! is given up and counted. In a second with too many pairs scans are not seen.
+//! In a one-sided capture only port scans and flag scans are.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::horizon::{Horizon, Probes};
+use super::settings::is_group;
+use super::victims::{Explained, TOP_PEERS};
+use super::{
+    Context, Detector, Direction, Family, Finding, Peer, PeerRole, Rule, Shape, Subject, Traffic,
+    Window,
+};
+use crate::alert::Entity;
+use crate::engine::window::{Host, PairStats, Slice, Tally};
+use crate::packet::PacketClass as C;
+
+#[derive(Debug, Default)]
+pub struct Scan {
+    sources: BTreeMap<(Host, Style), Horizon>,
+    given_up: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Style {
+    Syn,
+    Odd,
+    Ack,
+    Fin,
+    Udp,
+    Icmp,
+    Protocol,
+}
+
+impl Style {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Syn => "tcp_syn",
+            Self::Odd => "tcp_odd",
+            Self::Ack => "tcp_ack",
+            Self::Fin => "tcp_fin",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+            Self::Protocol => "other_ip",
+        }
+    }
+
+    /// Family of the flood that the same packets would be.
+    fn family(self) -> Family {
+        match self {
+            Self::Udp => Family::Udp,
+            Self::Icmp => Family::Icmp,
+            Self::Protocol => Family::OtherIp,
+            Self::Syn | Self::Odd | Self::Ack | Self::Fin => Family::Tcp,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Syn => "SYN",
+            Self::Odd => "FIN, NULL or XMAS",
+            Self::Ack => "ACK",
+            Self::Fin => "FIN with ACK",
+            Self::Udp => "UDP",
+            Self::Icmp => "ICMP echo",
+            Self::Protocol => "IP protocols",
+        }
+    }
+}
+
+/// What one source probed in one window.
+#[derive(Default)]
+struct Local {
+    probes: Probes,
+    traffic: Traffic,
+    /// Probes, target, its ports.
+    targets: Vec<(u64, Host, u64)>,
+}
+
+const FEW_PORTS: u64 = 3;
+
+/// Share of late answers from which failed SYNs were only slow.
+const LATE_SHARE: f64 = 0.3;
+
+/// Share of echo requests that a sweep leaves unanswered at least.
+const UNANSWERED_SHARE: f64 = 0.3;
+
+impl Detector for Scan {
+    fn name(&self) -> &'static str {
+        "scan"
+    }
+
+    fn observe(&mut self, window: &Window<'_>, ctx: &Context<'_>, out: &mut Vec<Finding>) {
+        let slice = window.slice;
+        let second = slice.second();
+        for ((source, style), mut local) in self.probes(slice, ctx, out) {
+            local.probes.since = Some(second);
+            self.make_room(second, &(source, style), ctx);
+            let horizon = self.sources.entry((source, style)).or_default();
+            horizon.add(second, &local.probes);
+            if local.probes.packets == 0 {
+                continue; // late answers alone
+            }
+            let one_second_ports =
+                local.targets.iter().map(|&(.., ports)| ports).max().unwrap_or(0);
+            let (recent, long) = (horizon.recent(second), horizon.long(second));
+            let decided = decide(style, &recent, one_second_ports, 1, ctx)
+                .map(|verdict| (verdict, recent))
+                .or_else(|| decide(style, &long, 0, 2, ctx).map(|verdict| (verdict, long)));
+            if let Some((verdict, probes)) = decided {
+                out.push(finding(slice, source, style, local, verdict, &probes, ctx));
+            }
+        }
+    }
+
+    fn refused(&self) -> u64 {
+        self.given_up
+    }
+}
+
+struct Verdict {
+    detector: &'static str,
+    measured: u64,
+    rule: Rule,
+    shape: Shape,
+}
+
+/// `factor` is 1 for the recent past and 2 for the long one.
+fn decide(
+    style: Style,
+    probes: &Probes,
+    one_second_ports: u64,
+    factor: u64,
+    ctx: &Context<'_>,
+) -> Option<Verdict> {
+    let settings = ctx.settings;
+    let (targets, ports) = (probes.targets.estimate(), probes.ports.estimate());
+    let answered = probes.answers as f64 / probes.packets.max(1) as f64;
+    let verdict = |detector, measured, name, threshold, unit, formula, shape| Verdict {
+        detector,
+        measured,
+        rule: Rule { name, threshold, unit, formula },
+        shape,
+    };
+    match style {
+        Style::Icmp => (!ctx.one_sided
+            && targets >= settings.sweep_hosts * factor
+            && 1.0 - answered >= UNANSWERED_SHARE)
+            .then(|| {
+                let formula = "distinct targets of echo requests >= sweep_hosts in two minutes (twice \
+                               in five), at least 30 % unanswered";
+                let threshold = settings.sweep_hosts * factor;
+                verdict("ping_sweep", targets, "sweep_hosts", threshold, "hosts", formula, Shape::OneToMany)
+            }),
+        Style::Protocol => (ports >= settings.scan_protocols).then(|| {
+            let formula = "distinct IP protocols without an answer >= scan_protocols";
+            let threshold = settings.scan_protocols;
+            verdict("protocol_scan", ports, "scan_protocols", threshold, "protocols", formula, Shape::OneToOne)
+        }),
+        _ => {
+            if style == Style::Syn && answered >= LATE_SHARE {
+                return None;
+            }
+            let wanted = settings.scan_ports * factor * if style == Style::Udp { 2 } else { 1 };
+            let few_targets = ports >= wanted && ports >= 5 * targets;
+            // The same ports again and again: a grid of hosts and ports, as no
+            // peer-to-peer client makes it.
+            let grid = style != Style::Udp
+                && targets >= settings.scan_hosts * factor
+                && ports >= 10
+                && probes.packets * 3 >= targets * ports;
+            if few_targets || grid || one_second_ports >= wanted {
+                let formula = "distinct ports of refused or unanswered probes >= scan_ports in two \
+                               minutes (twice in five; UDP twice again)";
+                let shape = if targets > 1 { Shape::OneToMany } else { Shape::OneToOne };
+                let measured = ports.max(one_second_ports);
+                return Some(verdict("port_scan", measured, "scan_ports", wanted, "ports", formula, shape));
+            }
+            let wanted = settings.scan_hosts * factor;
+            let same_port = ports <= FEW_PORTS;
+            (!ctx.one_sided && targets >= wanted && same_port).then(|| {
+                let formula = "distinct targets of refused or unanswered probes >= scan_hosts in two \
+                               minutes (twice in five), at most 3 ports";
+                verdict("host_scan", targets, "scan_hosts", wanted, "hosts", formula, Shape::OneToMany)
+            })
+        }
+    }
+}
+
+impl Scan {
+    /// Probes of this window by source and style, in order.
+    fn probes(
+        &self,
+        slice: &Slice,
+        ctx: &Context<'_>,
+        floods: &[Finding],
+    ) -> BTreeMap<(Host, Style), Local> {
+        let mut found = BTreeMap::<(Host, Style), Local>::new();
+        let explained = Explained::by(floods.iter().filter(|flood| flood.opens));
+        let seed = slice.seed();
+        for (&(src, dst), pair) in slice.pairs().into_iter().flat_map(|pairs| pairs.iter()) {
+            if src == dst || is_group(&dst) {
+                continue;
+            }
+            let nothing = Tally::default();
+            let back = slice.pair(&dst, &src).map_or(&nothing, |back| &back.tally);
+            // SYN-ACKs beyond the SYNs of this second answer earlier ones.
+            let late = pair.tally.class(C::TcpSynAck).saturating_sub(back.class(C::TcpSyn));
+            if late > 0 && self.sources.contains_key(&(dst, Style::Syn)) {
+                found.entry((dst, Style::Syn)).or_default().probes.answers += late;
+            }
+            let Some((style, packets, answers)) = probe_of(&pair.tally, back, ctx) else {
+                continue;
+            };
+            if explained.contains(style.family(), &dst) || explained.sender(style.family(), &src) {
+                continue;
+            }
+            let local = found.entry((src, style)).or_default();
+            local.probes.targets.insert(seed.host(&dst));
+            local.probes.ports.merge(&pair.ports);
+            local.probes.packets += packets;
+            local.probes.answers += answers;
+            local.traffic.add_share(&pair.tally, packets);
+            let ports = if packets >= ctx.settings.scan_ports { ports_of(pair, style) } else { 0 };
+            local.targets.push((packets, dst, ports));
+        }
+        found
+    }
+
+    fn make_room(&mut self, second: i64, key: &(Host, Style), ctx: &Context<'_>) {
+        let cap = ctx.settings.scan_sources.max(2);
+        if self.sources.len() < cap || self.sources.contains_key(key) {
+            return;
+        }
+        self.sources.retain(|_, horizon| horizon.packets(second) > 0);
+        if self.sources.len() < cap {
+            return;
+        }
+        let mut by_probes: Vec<_> =
+            self.sources.iter().map(|(key, horizon)| (horizon.packets(second), *key)).collect();
+        by_probes.sort_unstable();
+        for (_, key) in &by_probes[..cap / 2] {
+            self.sources.remove(key);
+        }
+        self.given_up += cap as u64 / 2;
+    }
+}
+
+fn ports_of(pair: &PairStats, style: Style) -> u64 {
+    if style == Style::Icmp { 0 } else { pair.ports.estimate() }
+}
+
+/// The style in which one end probes the other, the probes, and how many of
+/// them were answered; nothing when the pair talks.
+fn probe_of(to: &Tally, back: &Tally, ctx: &Context<'_>) -> Option<(Style, u64, u64)> {
+    let (syn, odd, udp) = (to.class(C::TcpSyn), to.class(C::TcpOdd), to.class(C::Udp));
+    let (ack, fin) = (to.class(C::TcpAck), to.class(C::TcpFin));
+    let other = to.class(C::OtherIp) + to.class(C::Gre);
+    let no_data = to.class(C::TcpData) == 0 && back.class(C::TcpData) == 0;
+    let no_connection = no_data && syn == 0 && back.class(C::TcpSynAck) == 0;
+    if odd > 0 {
+        return Some((Style::Odd, odd, 0));
+    }
+    if syn > 0 {
+        // One open port among many closed ones is still a scan.
+        let taken_up = back.class(C::TcpSynAck);
+        let failed = syn.saturating_sub(taken_up);
+        return (ctx.one_sided || failed * 2 > syn).then_some((Style::Syn, failed.max(1), 0));
+    }
+    if ctx.one_sided {
+        return None;
+    }
+    let silent_stack = back.class(C::TcpAck) == 0 && back.class(C::TcpFin) == 0;
+    if ack > 0 && no_connection && fin == 0 && silent_stack {
+        return Some((Style::Ack, ack, 0));
+    }
+    if fin > 0 && no_connection && ack == 0 && silent_stack {
+        return Some((Style::Fin, fin, 0));
+    }
+    if udp > 0 && back.class(C::Udp) * 20 < udp {
+        return Some((Style::Udp, udp, 0));
+    }
+    let requests = u64::from(to.icmp_requests);
+    if requests > 0 {
+        return Some((Style::Icmp, requests, u64::from(back.icmp_replies).min(requests)));
+    }
+    let answered = back.class(C::OtherIp) + back.class(C::Gre);
+    (other > 0 && answered * 20 < other).then_some((Style::Protocol, other, 0))
+}
+
+fn finding(
+    slice: &Slice,
+    source: Host,
+    style: Style,
+    mut local: Local,
+    verdict: Verdict,
+    probes: &Probes,
+    ctx: &Context<'_>,
+) -> Finding {
+    let nets = &ctx.settings.home_nets;
+    local.targets.sort_unstable_by_key(|&(packets, dst, _)| (u64::MAX - packets, dst));
+    let home_targets = local.targets.iter().filter(|(_, dst, _)| nets.contains(dst)).count();
+    let home = nets.contains(&source);
+    let direction = Direction::new(home, home_targets * 2 >= local.targets.len());
+    local.targets.truncate(TOP_PEERS);
+    Finding {
+        start_second: probes.since.unwrap_or(slice.second()),
+        opens: true,
+        home_sender: home,
+        stateless: style == Style::Udp || style == Style::Icmp,
+        kind: style.kind(),
+        direction,
+        shape: verdict.shape,
+        measured: verdict.measured,
+        unanswered: local.probes.packets,
+        destinations: probes.targets.estimate(),
+        peers: local
+            .targets
+            .into_iter()
+            .map(|(packets, host, _)| Peer {
+                host,
+                role: PeerRole::Destination,
+                packets: Some(packets),
+                wire_bytes: None,
+            })
+            .collect(),
+        traffic: local.traffic,
+        details: [
+            ("style", json!(style.words())),
+            ("distinct_targets", json!(probes.targets.estimate())),
+            ("distinct_ports", json!(probes.ports.estimate())),
+            ("probes", json!(probes.packets)),
+        ]
+        .into(),
+        ..Finding::new(
+            verdict.detector,
+            Family::Scan,
+            slice.second(),
+            Subject::Sender(source),
+            Entity::address(&source),
+            verdict.rule,
+        )
+    }
+}
