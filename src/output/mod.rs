@@ -143,6 +143,23 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_an_error_at_the_end_at_the_latest() {
+        let record = samples::tcp();
+        for &format in Format::ALL {
+            let folder = tempfile::tempdir().expect("folder");
+            let file = folder.path().join(format.file_name());
+            std::os::unix::fs::symlink("/dev/full", file).expect("link");
+            let result = format.create(folder.path()).and_then(|mut writer| {
+                writer.write(&record)?;
+                writer.finish()
+            });
+            let error = result.expect_err(format.name());
+            assert!(error.to_string().contains("No space left"), "{}: {error}", format.name());
+        }
+    }
+
     fn schema(text: &str) -> jsonschema::Validator {
         let schema: Value = serde_json::from_str(text).expect("JSON");
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
