@@ -53,19 +53,19 @@ pub(super) fn columns() -> Vec<(String, Kind)> {
     whole.chain(directions).chain(app).collect()
 }
 
-/// Cells of one record, in the order of [`columns`].
-pub(super) fn cells(record: &FlowRecord) -> impl Iterator<Item = Value<'_>> {
-    let whole = RECORD.iter().map(|column| (column.2)(record));
-    let directions = [&record.fwd, &record.rev].into_iter().flat_map(move |direction| {
+/// Hands on the cells of one record, in the order of [`columns`].
+pub(super) fn each_cell<'a>(record: &'a FlowRecord, mut take: impl FnMut(Value<'a>)) {
+    RECORD.iter().for_each(|column| take((column.2)(record)));
+    for direction in [&record.fwd, &record.rev] {
         let side = Side {
             of: direction,
             is_tcp: record.key.proto == TCP,
             spread: Spread::of(&direction.sizes),
         };
-        DIRECTION.iter().map(move |column| (column.2)(&side))
-    });
+        DIRECTION.iter().for_each(|column| take((column.2)(&side)));
+    }
     let app = record.app.as_deref();
-    whole.chain(directions).chain(APP.iter().map(move |column| app.map_or(Value::Null, column.2)))
+    APP.iter().for_each(|column| take(app.map_or(Value::Null, column.2)));
 }
 
 /// A direction and what several of its columns need.
@@ -264,7 +264,8 @@ mod tests {
         let mut filled = vec![0; columns.len()];
         for seed in 0..500 {
             let record = samples::random(seed);
-            let cells: Vec<_> = cells(&record).collect();
+            let mut cells = Vec::new();
+            each_cell(&record, |cell| cells.push(cell));
             assert_eq!(cells.len(), columns.len());
             for (position, ((name, kind), cell)) in columns.iter().zip(&cells).enumerate() {
                 let fits = match cell {

@@ -35,6 +35,9 @@ impl Spread {
             while let Some((_, slot)) = pending.next_if(|(rank, _)| seen >= *rank) {
                 *slot = bin_range(bin).1.clamp(sizes.min, sizes.max);
             }
+            if pending.peek().is_none() {
+                break;
+            }
         }
         Some(Self {
             mean: sizes.sum as f64 / count as f64,
