@@ -8,6 +8,7 @@ use super::names::{
     Icmp, TCP, dns_response_code, dns_type, proto_name, quic_version, tcp_flags, tls_version,
 };
 use super::ndjson::duration_ns;
+use super::spread::Spread;
 use crate::flow::app::AppInfo;
 use crate::flow::community_id::community_id;
 use crate::flow::sizes::{bin_range, stddev};
@@ -52,20 +53,30 @@ pub(super) fn columns() -> Vec<(String, Kind)> {
     whole.chain(directions).chain(app).collect()
 }
 
-/// Cells of one record, in the order of [`columns`].
-pub(super) fn cells(record: &FlowRecord) -> impl Iterator<Item = Value<'_>> {
-    let is_tcp = record.key.proto == TCP;
-    let whole = RECORD.iter().map(|column| (column.2)(record));
-    let directions = [&record.fwd, &record.rev].into_iter().flat_map(move |direction| {
-        DIRECTION.iter().map(move |column| (column.2)(direction, is_tcp))
-    });
+/// Hands on the cells of one record, in the order of [`columns`].
+pub(super) fn each_cell<'a>(record: &'a FlowRecord, mut take: impl FnMut(Value<'a>)) {
+    RECORD.iter().for_each(|column| take((column.2)(record)));
+    for direction in [&record.fwd, &record.rev] {
+        let side = Side {
+            of: direction,
+            is_tcp: record.key.proto == TCP,
+            spread: Spread::of(&direction.sizes),
+        };
+        DIRECTION.iter().for_each(|column| take((column.2)(&side)));
+    }
     let app = record.app.as_deref();
-    whole.chain(directions).chain(APP.iter().map(move |column| app.map_or(Value::Null, column.2)))
+    APP.iter().for_each(|column| take(app.map_or(Value::Null, column.2)));
+}
+
+/// A direction and what several of its columns need.
+struct Side<'a> {
+    of: &'a Direction,
+    is_tcp: bool,
+    spread: Option<Spread>,
 }
 
 type OfRecord = (&'static str, Kind, fn(&FlowRecord) -> Value<'_>);
-/// The flag says that the flow is TCP.
-type OfDirection = (&'static str, Kind, fn(&Direction, bool) -> Value<'_>);
+type OfDirection = (&'static str, Kind, for<'a> fn(&Side<'a>) -> Value<'a>);
 type OfApp = (&'static str, Kind, fn(&AppInfo) -> Value<'_>);
 
 const RECORD: [OfRecord; 24] = [
@@ -102,36 +113,36 @@ const RECORD: [OfRecord; 24] = [
 ];
 
 const DIRECTION: [OfDirection; 25] = [
-    ("packets", Kind::Int, |d, _| int(d.packets)),
-    ("wire_bytes", Kind::Int, |d, _| int(d.wire_bytes)),
-    ("ip_bytes", Kind::Int, |d, _| int(d.ip_bytes)),
-    ("payload_bytes", Kind::Int, |d, _| int(d.payload_bytes)),
-    ("payload_min", Kind::Int, |d, _| d.sizes.mean().map_or(Value::Null, |_| int(d.sizes.min))),
-    ("payload_max", Kind::Int, |d, _| d.sizes.mean().map_or(Value::Null, |_| int(d.sizes.max))),
-    ("payload_mean", Kind::Float, |d, _| float(d.sizes.mean())),
-    ("payload_stddev", Kind::Float, |d, _| float(d.sizes.stddev())),
-    ("payload_p50", Kind::Int, |d, _| d.sizes.percentile(50).map_or(Value::Null, int)),
-    ("payload_p90", Kind::Int, |d, _| d.sizes.percentile(90).map_or(Value::Null, int)),
-    ("payload_p99", Kind::Int, |d, _| d.sizes.percentile(99).map_or(Value::Null, int)),
-    ("payload_empty", Kind::Int, |d, _| int(d.sizes.empty())),
-    ("payload_histogram", Kind::Pairs("low_bytes", "packets"), |d, _| {
-        let bins = d.sizes.bins.iter().enumerate().filter(|(_, count)| **count > 0);
+    ("packets", Kind::Int, |d| int(d.of.packets)),
+    ("wire_bytes", Kind::Int, |d| int(d.of.wire_bytes)),
+    ("ip_bytes", Kind::Int, |d| int(d.of.ip_bytes)),
+    ("payload_bytes", Kind::Int, |d| int(d.of.payload_bytes)),
+    ("payload_min", Kind::Int, |d| d.spread.map_or(Value::Null, |_| int(d.of.sizes.min))),
+    ("payload_max", Kind::Int, |d| d.spread.map_or(Value::Null, |_| int(d.of.sizes.max))),
+    ("payload_mean", Kind::Float, |d| float(d.spread.map(|spread| spread.mean))),
+    ("payload_stddev", Kind::Float, |d| float(d.spread.map(|spread| spread.stddev))),
+    ("payload_p50", Kind::Int, |d| percentile(d, 0)),
+    ("payload_p90", Kind::Int, |d| percentile(d, 1)),
+    ("payload_p99", Kind::Int, |d| percentile(d, 2)),
+    ("payload_empty", Kind::Int, |d| int(d.of.sizes.empty())),
+    ("payload_histogram", Kind::Pairs("low_bytes", "packets"), |d| {
+        let bins = d.of.sizes.bins.iter().enumerate().filter(|(_, count)| **count > 0);
         Value::Pairs(bins.map(|(bin, &n)| (i64::from(bin_range(bin).0), i64::from(n))).collect())
     }),
-    ("gap_min_ns", Kind::Int, |d, _| gaps(d).map_or(Value::Null, |g| int(g.min_ns))),
-    ("gap_mean_ns", Kind::Float, |d, _| float(gaps(d).map(|g| g.sum_ns as f64 / g.count as f64))),
-    ("gap_max_ns", Kind::Int, |d, _| gaps(d).map_or(Value::Null, |g| int(g.max_ns))),
-    ("gap_stddev_ns", Kind::Float, |d, _| {
+    ("gap_min_ns", Kind::Int, |d| gaps(d).map_or(Value::Null, |g| int(g.min_ns))),
+    ("gap_mean_ns", Kind::Float, |d| float(gaps(d).map(|g| g.sum_ns as f64 / g.count as f64))),
+    ("gap_max_ns", Kind::Int, |d| gaps(d).map_or(Value::Null, |g| int(g.max_ns))),
+    ("gap_stddev_ns", Kind::Float, |d| {
         float(gaps(d).and_then(|g| stddev(g.count, g.sum_ns, g.sum_squares)))
     }),
-    ("tcp_flags", Kind::Text, |d, tcp| seen(d, tcp, |d| text(tcp_flags(d.tcp_flags)))),
-    ("retransmitted", Kind::Int, |d, tcp| seen(d, tcp, |d| int(d.retransmitted))),
-    ("out_of_order", Kind::Int, |d, tcp| seen(d, tcp, |d| int(d.out_of_order))),
-    ("ttl_min", Kind::Int, |d, _| seen(d, true, |d| int(d.ttl_min))),
-    ("ttl_max", Kind::Int, |d, _| seen(d, true, |d| int(d.ttl_max))),
-    ("fragments", Kind::Int, |d, _| seen(d, true, |d| int(d.fragments))),
-    ("entropy", Kind::Float, |d, _| float(d.entropy.map(|(bits, _)| f64::from(bits)))),
-    ("entropy_bytes", Kind::Int, |d, _| d.entropy.map_or(Value::Null, |(_, bytes)| int(bytes))),
+    ("tcp_flags", Kind::Text, |d| seen(d, d.is_tcp, |d| text(tcp_flags(d.of.tcp_flags)))),
+    ("retransmitted", Kind::Int, |d| seen(d, d.is_tcp, |d| int(d.of.retransmitted))),
+    ("out_of_order", Kind::Int, |d| seen(d, d.is_tcp, |d| int(d.of.out_of_order))),
+    ("ttl_min", Kind::Int, |d| seen(d, true, |d| int(d.of.ttl_min))),
+    ("ttl_max", Kind::Int, |d| seen(d, true, |d| int(d.of.ttl_max))),
+    ("fragments", Kind::Int, |d| seen(d, true, |d| int(d.of.fragments))),
+    ("entropy", Kind::Float, |d| float(d.of.entropy.map(|(bits, _)| f64::from(bits)))),
+    ("entropy_bytes", Kind::Int, |d| d.of.entropy.map_or(Value::Null, |(_, bytes)| int(bytes))),
 ];
 
 const APP: [OfApp; 19] = [
@@ -223,17 +234,21 @@ fn icmp(record: &FlowRecord) -> Option<Icmp> {
     Icmp::of(record.key.proto, record.src_port(), record.dst_port())
 }
 
-fn gaps(direction: &Direction) -> Option<&Gaps> {
-    Some(&direction.gaps).filter(|gaps| gaps.count > 0)
+fn gaps<'a>(side: &Side<'a>) -> Option<&'a Gaps> {
+    Some(&side.of.gaps).filter(|gaps| gaps.count > 0)
+}
+
+fn percentile(side: &Side<'_>, position: usize) -> Value<'static> {
+    side.spread.map_or(Value::Null, |spread| int(spread.percentiles[position]))
 }
 
 /// Null for a direction that carried nothing or another protocol.
 fn seen<'a>(
-    direction: &'a Direction,
+    side: &Side<'a>,
     applies: bool,
-    value: impl FnOnce(&'a Direction) -> Value<'a>,
+    value: impl FnOnce(&Side<'a>) -> Value<'a>,
 ) -> Value<'a> {
-    if applies && direction.packets > 0 { value(direction) } else { Value::Null }
+    if applies && side.of.packets > 0 { value(side) } else { Value::Null }
 }
 
 #[cfg(test)]
@@ -249,7 +264,8 @@ mod tests {
         let mut filled = vec![0; columns.len()];
         for seed in 0..500 {
             let record = samples::random(seed);
-            let cells: Vec<_> = cells(&record).collect();
+            let mut cells = Vec::new();
+            each_cell(&record, |cell| cells.push(cell));
             assert_eq!(cells.len(), columns.len());
             for (position, ((name, kind), cell)) in columns.iter().zip(&cells).enumerate() {
                 let fits = match cell {

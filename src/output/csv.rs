@@ -6,8 +6,8 @@
 use std::io::{self, Write};
 
 use super::FlowWriter;
-use super::columns::{Value, cells, columns};
-use super::json::push_decimal;
+use super::columns::{Value, columns, each_cell};
+use super::json::{push_decimal, push_uint};
 use crate::flow::FlowRecord;
 use crate::time::rfc3339_bytes;
 
@@ -29,11 +29,15 @@ impl<W: Write> CsvWriter<W> {
 
 impl<W: Write> FlowWriter for CsvWriter<W> {
     fn write(&mut self, record: &FlowRecord) -> io::Result<()> {
-        for value in cells(record) {
+        let mut result = Ok(());
+        each_cell(record, |value| {
             self.cell.clear();
             push(&mut self.cell, value);
-            self.table.write_field(&self.cell)?;
-        }
+            if result.is_ok() {
+                result = self.table.write_field(&self.cell);
+            }
+        });
+        result?;
         // Ends the line.
         self.table.write_record(None::<&[u8]>)?;
         Ok(())
@@ -45,25 +49,31 @@ impl<W: Write> FlowWriter for CsvWriter<W> {
 }
 
 fn push(cell: &mut Vec<u8>, value: Value<'_>) {
-    // Writing to a Vec cannot fail.
-    let _ = match value {
-        Value::Null => Ok(()),
-        Value::Int(number) => write!(cell, "{number}"),
-        Value::Float(number) => {
-            push_decimal(cell, number);
-            Ok(())
-        }
-        Value::Bool(yes) => write!(cell, "{yes}"),
-        Value::Text(text) => cell.write_all(text.as_bytes()),
-        Value::Time(ns) => cell.write_all(&rfc3339_bytes(ns)),
+    match value {
+        Value::Null => {}
+        Value::Int(number) => push_int(cell, number),
+        Value::Float(number) => push_decimal(cell, number),
+        Value::Bool(yes) => cell.extend_from_slice(if yes { b"true" } else { b"false" }),
+        Value::Text(text) => cell.extend_from_slice(text.as_bytes()),
+        Value::Time(ns) => cell.extend_from_slice(&rfc3339_bytes(ns)),
         Value::Pairs(pairs) => {
             for (first, second) in pairs {
-                let space = if cell.is_empty() { "" } else { " " };
-                let _ = write!(cell, "{space}{first}:{second}");
+                if !cell.is_empty() {
+                    cell.push(b' ');
+                }
+                push_int(cell, first);
+                cell.push(b':');
+                push_int(cell, second);
             }
-            Ok(())
         }
-    };
+    }
+}
+
+fn push_int(cell: &mut Vec<u8>, number: i64) {
+    if number < 0 {
+        cell.push(b'-');
+    }
+    push_uint(cell, number.unsigned_abs());
 }
 
 #[cfg(test)]

@@ -192,7 +192,6 @@ fn flow_event(json: &mut Json, record: &FlowRecord) {
         json.uint("age", duration_ns(record) / NS_PER_S);
         json.text("state", state(record.state));
         json.text("reason", reason(record.end_reason));
-        json.bool("alerted", false);
     });
     if key.proto == TCP {
         json.object("tcp", |json| tcp(json, record));
@@ -427,7 +426,7 @@ mod tests {
                     "bytes_toserver": 947, "bytes_toclient": 3064,
                     "start": "2026-11-21T09:30:00.000000+0000",
                     "end": "2026-11-21T09:30:01.250000+0000",
-                    "age": 1, "state": "closed", "reason": "timeout", "alerted": false,
+                    "age": 1, "state": "closed", "reason": "timeout",
                 },
                 "tcp": {
                     "tcp_flags": "1b", "tcp_flags_ts": "1b", "tcp_flags_tc": "13",

@@ -120,7 +120,10 @@ impl Json {
         self.plain(key, &mac_text(mac));
     }
 
+    #[inline]
     fn key(&mut self, key: &str) {
+        // Room for comma, quotes and colon, so that one check covers all.
+        self.bytes.reserve(key.len() + 4);
         self.comma();
         self.bytes.push(b'"');
         self.bytes.extend_from_slice(key.as_bytes());

@@ -19,6 +19,7 @@ pub mod names;
 pub mod ndjson;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+mod spread;
 pub mod summary;
 pub mod zeek;
 
@@ -117,6 +118,8 @@ impl Format {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::samples;
     use super::*;
 
@@ -137,6 +140,126 @@ mod tests {
                 .collect();
             assert!(!files[0].is_empty(), "{}", format.name());
             assert_eq!(files[0], files[1], "{}", format.name());
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_an_error_at_the_end_at_the_latest() {
+        let record = samples::tcp();
+        for &format in Format::ALL {
+            let folder = tempfile::tempdir().expect("folder");
+            let file = folder.path().join(format.file_name());
+            std::os::unix::fs::symlink("/dev/full", file).expect("link");
+            let result = format.create(folder.path()).and_then(|mut writer| {
+                writer.write(&record)?;
+                writer.finish()
+            });
+            let error = result.expect_err(format.name());
+            assert!(error.to_string().contains("No space left"), "{}: {error}", format.name());
+        }
+    }
+
+    fn schema(text: &str) -> jsonschema::Validator {
+        let schema: Value = serde_json::from_str(text).expect("JSON");
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        jsonschema::draft202012::new(&schema).expect("a valid schema")
+    }
+
+    /// Takes each of `names` away in turn.
+    fn refuses_each_missing(schema: &jsonschema::Validator, good: &Value, names: &[&str]) {
+        assert!(schema.is_valid(good));
+        for name in names {
+            let mut without = good.clone();
+            without.as_object_mut().and_then(|fields| fields.remove(*name)).expect(name);
+            assert!(!schema.is_valid(&without), "without {name}");
+        }
+    }
+
+    #[test]
+    fn the_alert_schema_wants_every_field_that_scripts_read() {
+        let alert = json!({
+            "id": "00112233445566ff", "revision": 1, "detector": "udp_flood",
+            "analytics": ["AN0972"], "possible_analytics": [], "severity": "high",
+            "confidence": 0.6,
+            "start": "2026-11-21T09:30:00.000000000Z", "end": "2026-11-21T09:30:20.000000000Z",
+            "entity": {"kind": "address", "id": "192.0.2.1", "labels": {}},
+            "peers": [{"address": "198.51.100.7", "packets": 10, "wire_bytes": null}],
+            "evidence": {"packets": 10}, "missing_telemetry": ["baseline"],
+        });
+        let schema = schema(ALERT_SCHEMA);
+        let wanted = [
+            "id",
+            "revision",
+            "detector",
+            "analytics",
+            "severity",
+            "confidence",
+            "start",
+            "end",
+            "entity",
+            "peers",
+            "evidence",
+            "missing_telemetry",
+        ];
+        refuses_each_missing(&schema, &alert, &wanted);
+        for (pointer, bad) in [
+            ("/id", json!("0011")),
+            ("/severity", json!("severe")),
+            ("/confidence", json!(1.1)),
+            ("/entity/kind", json!("planet")),
+            ("/analytics/0", json!("T1498")),
+        ] {
+            let mut alert = alert.clone();
+            *alert.pointer_mut(pointer).expect(pointer) = bad;
+            assert!(!schema.is_valid(&alert), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn the_summary_schema_wants_every_field_that_scripts_read() {
+        let accounting = json!({
+            "in_flows": 3, "non_ip": 1, "malformed": 0, "filtered": null, "duplicate": 0,
+            "untracked": 0, "non_ip_types": {"arp": 1}, "malformed_reasons": {},
+        });
+        let bytes = json!({
+            "in_flows": 340, "non_ip": 60, "malformed": 0, "filtered": null, "duplicate": 0,
+            "untracked": 0,
+        });
+        let summary = json!({
+            "packets": 4, "wire_bytes": 400, "accounting": accounting,
+            "accounting_bytes": bytes, "flows": 1, "conversations": 1,
+            "protocols": {"udp": {"packets": 3, "wire_bytes": 340, "flows": 1}},
+            "payload_sizes": {}, "first_packet": "2026-11-21T09:30:00.000000000Z",
+            "last_packet": null, "alerts": [], "elapsed_s": 0.01, "workers": 2,
+        });
+        let schema = schema(SUMMARY_SCHEMA);
+        let wanted = [
+            "packets",
+            "wire_bytes",
+            "accounting",
+            "accounting_bytes",
+            "flows",
+            "conversations",
+            "protocols",
+            "payload_sizes",
+            "first_packet",
+            "last_packet",
+            "alerts",
+            "elapsed_s",
+            "workers",
+        ];
+        refuses_each_missing(&schema, &summary, &wanted);
+        for (pointer, bad) in [
+            ("/accounting/non_ip", json!(null)),
+            ("/accounting", bytes),
+            ("/protocols/udp/flows", json!("1")),
+            ("/workers", json!(0)),
+            ("/first_packet", json!(1_795_253_400)),
+        ] {
+            let mut summary = summary.clone();
+            *summary.pointer_mut(pointer).expect(pointer) = bad;
+            assert!(!schema.is_valid(&summary), "{pointer}");
         }
     }
 }

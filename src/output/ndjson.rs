@@ -11,6 +11,7 @@ use super::json::Json;
 use super::names::{
     Icmp, TCP, TCP_FLAGS, dns_response_code, dns_type, proto_name, quic_version, tls_version,
 };
+use super::spread::Spread;
 use super::{FlowWriter, SCHEMA_VERSION};
 use crate::flow::app::AppInfo;
 use crate::flow::community_id::CommunityId;
@@ -169,14 +170,15 @@ fn direction(json: &mut Json, direction: &Direction, is_tcp: bool) {
 }
 
 fn payload_sizes(json: &mut Json, sizes: &Sizes) {
-    if let (Some(mean), Some(deviation)) = (sizes.mean(), sizes.stddev()) {
+    if let Some(spread) = Spread::of(sizes) {
+        let [p50, p90, p99] = spread.percentiles;
         json.uint("min", sizes.min);
         json.uint("max", sizes.max);
-        json.decimal("mean", mean);
-        json.decimal("stddev", deviation);
-        for (name, percent) in [("p50", 50), ("p90", 90), ("p99", 99)] {
-            json.uint(name, sizes.percentile(percent).unwrap_or(sizes.max));
-        }
+        json.decimal("mean", spread.mean);
+        json.decimal("stddev", spread.stddev);
+        json.uint("p50", p50);
+        json.uint("p90", p90);
+        json.uint("p99", p99);
     }
     json.uint("empty", sizes.empty());
     json.array("histogram", |json| {

@@ -17,7 +17,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::FlowWriter;
-use super::columns::{Kind, Value, cells, columns};
+use super::columns::{Kind, Value, columns, each_cell};
 use crate::flow::FlowRecord;
 
 /// Records kept as builders before they are encoded.
@@ -70,9 +70,12 @@ impl<W: Write + Send> ParquetWriter<W> {
 
 impl<W: Write + Send> FlowWriter for ParquetWriter<W> {
     fn write(&mut self, record: &FlowRecord) -> io::Result<()> {
-        for (builder, value) in self.builders.iter_mut().zip(cells(record)) {
-            builder.append(value);
-        }
+        let mut builders = self.builders.iter_mut();
+        each_cell(record, |value| {
+            if let Some(builder) = builders.next() {
+                builder.append(value);
+            }
+        });
         self.records += 1;
         if self.records == BATCH_RECORDS { self.flush_batch() } else { Ok(()) }
     }

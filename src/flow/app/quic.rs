@@ -18,6 +18,10 @@ use super::{AppInfo, QuicInfo, ja4};
 
 /// Longest connection identifier (RFC 9000 section 17.2).
 const MAX_CID_BYTES: usize = 20;
+/// Smallest datagram with a client's Initial (RFC 9000 section 14.1): servers
+/// discard smaller ones. Here it keeps floods of small packets from costing a
+/// decryption each.
+const MIN_DATAGRAM_BYTES: usize = 1200;
 const TAG_BYTES: usize = 16;
 const SAMPLE_BYTES: usize = 16;
 /// Header protection always samples as if the packet number had four bytes
@@ -81,6 +85,9 @@ pub(super) fn inspect(bytes: &[u8], info: &mut Option<Box<AppInfo>>) {
         .get_or_insert_default()
         .quic
         .insert(QuicInfo { version: first.version.number, ..QuicInfo::default() });
+    if bytes.len() < MIN_DATAGRAM_BYTES {
+        return;
+    }
     let stream = crypto_stream(bytes);
     if stream.first() != Some(&1) {
         return; // no ClientHello
