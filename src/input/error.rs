@@ -26,6 +26,9 @@ pub enum InputErrorKind {
     /// `found` with its article: "a ZIP archive".
     #[error("not a pcap or pcapng capture: this is {found}; {advice}")]
     NotACapture { found: String, advice: String },
+    /// Not one byte came out.
+    #[error("{compression} data that cannot be unpacked: {error}{advice}")]
+    Unpack { compression: String, error: String, advice: String },
     #[error("the capture's header makes no sense at offset {offset}: {what}")]
     Header { offset: u64, what: String },
     /// Everything before `offset` was read.

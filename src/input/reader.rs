@@ -140,6 +140,9 @@ impl FileReader {
             }
             let mut unpacked = Vec::new();
             if let Err(error) = read_into(&mut read, &mut unpacked, HEAD_BYTES) {
+                if unpacked.is_empty() {
+                    return Err(cannot_unpack(outer, &error));
+                }
                 // What came out before may still be the start of a capture.
                 warn_damaged(report, outer, unpacked.len() as u64, &error);
                 ended = true;
@@ -419,6 +422,18 @@ fn warn_damaged(report: &mut FileReport, compression: Compression, offset: u64, 
          it was read",
         compression.name()
     ));
+}
+
+fn cannot_unpack(compression: Compression, error: &io::Error) -> InputErrorKind {
+    let advice = match compression {
+        Compression::Zstd => "; windows over 128 MiB are not unpacked here, `zstd -d --long=31` is",
+        _ => "",
+    };
+    InputErrorKind::Unpack {
+        compression: compression.name().to_owned(),
+        error: error.to_string(),
+        advice: advice.to_owned(),
+    }
 }
 
 fn cannot_open(error: &io::Error) -> InputErrorKind {

@@ -7,7 +7,7 @@ use super::block::{Block, Frame, frame_flag};
 use super::error::{InputError, InputErrorKind};
 use super::merge::Merge;
 use super::pool::Pool;
-use super::reader::{Batch, FileReader, ReadOptions, Shared};
+use super::reader::{Batch, FileReader, ReadOptions, Shared, recognise};
 use super::report::{Counters, FileReport, Interface, InterfaceTable, Progress};
 use super::stream::FileStream;
 use super::walk::Limits;
@@ -285,13 +285,13 @@ fn captures_in(folder: &Path) -> Result<(Vec<PathBuf>, Vec<FileReport>), InputEr
         if !path.is_file() {
             return false;
         }
-        let found = super::reader::recognise(path);
-        if let Err(why) = &found {
-            let mut report = FileReport::new(&path.display().to_string());
-            report.warn(format!("passed over: {why}"));
-            skipped.push(report);
-        }
-        found.is_ok()
+        // A capture that is damaged or can't be opened is no stranger: it stays,
+        // and fails.
+        let Err(why @ InputErrorKind::NotACapture { .. }) = recognise(path) else { return true };
+        let mut report = FileReport::new(&path.display().to_string());
+        report.warn(format!("passed over: {why}"));
+        skipped.push(report);
+        false
     });
     if names.is_empty() { Err(InputErrorKind::EmptyFolder) } else { Ok((names, skipped)) }
 }

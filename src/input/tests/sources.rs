@@ -157,9 +157,8 @@ fn a_zstd_window_over_the_limit_is_refused() {
     encoder.write_all(&capture(10)).expect("to memory");
     let found = read_bytes(&encoder.finish().expect("to memory"));
     assert_eq!(found.frames.len(), 0);
-    let report = &found.reports[0];
-    assert!(report.error.is_some());
-    assert!(report.warnings[0].contains("zstd"), "{:?}", report.warnings);
+    let error = found.reports[0].error.as_ref().expect("an error").to_string();
+    assert!(error.contains("--long=31"), "{error}");
 }
 
 #[test]
@@ -204,13 +203,18 @@ fn a_folder_is_its_captures() {
         fs::write(folder.path().join(name), bytes).expect("written");
     }
     fs::write(folder.path().join("notes.txt"), "not a capture").expect("written");
+    fs::write(folder.path().join("z.pcap"), &capture(0)[..20]).expect("written");
     fs::create_dir(folder.path().join("deeper")).expect("made");
     fs::write(folder.path().join("deeper/d.pcap"), capture(9)).expect("written");
     let found = open(&[folder.path()], Mapping::Auto);
     assert_eq!(found.frames.len(), 3);
-    assert_eq!(found.reports.len(), 4);
-    assert!(found.reports.iter().all(|report| report.error.is_none()));
-    assert!(found.reports[3].warnings[0].contains("text"), "{:?}", found.reports[3]);
+    assert_eq!(found.reports.len(), 5);
+    assert!(found.reports[..3].iter().all(|report| report.error.is_none()));
+    // A capture cut off in its header is one all the same, a text is none.
+    let header = found.reports[3].error.as_ref().map(|e| &e.kind);
+    assert!(matches!(header, Some(InputErrorKind::Header { .. })), "{header:?}");
+    assert!(found.reports[4].warnings[0].contains("text"), "{:?}", found.reports[4]);
+    assert_eq!(found.reports[4].error, None);
 
     let empty = tempfile::tempdir().expect("a folder");
     let found = open(&[empty.path()], Mapping::Auto);
@@ -274,4 +278,11 @@ fn progress_ends_at_the_total() {
             assert_eq!(progress.read_bytes(), bytes.len() as u64);
         }
     }
+}
+
+#[test]
+fn an_input_can_move_to_another_thread() {
+    let mut input = Input::from_bytes(vec![gzip(&capture(10))], InputOptions::default());
+    let frames = std::thread::spawn(move || input.next_block().map(|block| block.frames.len()));
+    assert_eq!(frames.join().expect("joined"), Some(10));
 }
