@@ -192,6 +192,11 @@ fn run_options(args: &ReadArgs) -> anyhow::Result<RunOptions> {
         other_idle_ns: args.other_idle.0,
         active_ns: args.active.0,
     };
+    if args.key_vlan && matches!(args.dedup, Some(Dedup::Routed)) {
+        // Copies in other VLANs would be other flows, with other workers.
+        let text = "--dedup routed ignores VLANs and --key-vlan separates flows by them: choose one";
+        return Err(Usage(text.to_owned()).into());
+    }
     options.max_flows = args.max_flows.unwrap_or_else(default_max_flows);
     options.dedup = args.dedup.map(|mode| DedupSettings {
         mode: match mode {
