@@ -82,12 +82,12 @@ pub(super) fn exchange(client: &str, server: &str) -> Exchange {
 pub(super) fn other_protocols() -> Exchange {
     let template = exchange("198.51.100.10", "203.0.113.20");
     let of = |proto, payload_bytes, ports: bool| {
-        template.packets.iter().skip(8).take(2).cloned().map(move |packet| Packet {
+        template.packets.iter().skip(8).take(2).map(move |packet| Packet {
             proto,
             payload_bytes,
             client_port: if ports { 40_003 } else { 0 },
             server_port: if ports { 9_003 } else { 0 },
-            ..packet
+            ..packet.clone()
         })
     };
     let mut packets: Vec<Packet> = of(ip_proto::SCTP, 20, true).collect();

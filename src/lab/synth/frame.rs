@@ -5,7 +5,7 @@
 //! next IP header is put on. One buffer is used again for each frame, so that
 //! building allocates nothing in the steady state.
 //!
-//! Tunnels and link headers are in [`super::encapsulation`].
+//! Tunnels and link headers are in `encapsulation.rs`.
 
 use std::net::IpAddr;
 
