@@ -1,6 +1,6 @@
 //! HTTP/1 (RFC 9112): request line and status line, host and user agent.
 
-use httparse::{EMPTY_HEADER, Error, Header, Request, Response};
+use httparse::{EMPTY_HEADER, Header, Request, Response};
 
 use super::text::escape;
 use super::{AppInfo, HttpInfo};
@@ -34,9 +34,8 @@ fn starts_with_method(bytes: &[u8]) -> bool {
 fn request(bytes: &[u8], info: &mut Option<Box<AppInfo>>) {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut request = Request::new(&mut headers);
-    if !matches!(request.parse(bytes), Ok(_) | Err(Error::TooManyHeaders)) {
-        return;
-    }
+    // Lines before a cut or malformed one were read whole: the outcome doesn't matter.
+    let _ = request.parse(bytes);
     // The version comes last on the line: without it this may be another
     // protocol (SIP and RTSP requests look alike up to there).
     let (Some(method), Some(path), Some(_)) = (request.method, request.path, request.version)
@@ -55,9 +54,7 @@ fn request(bytes: &[u8], info: &mut Option<Box<AppInfo>>) {
 fn response(bytes: &[u8], info: &mut Option<Box<AppInfo>>) {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut response = Response::new(&mut headers);
-    if !matches!(response.parse(bytes), Ok(_) | Err(Error::TooManyHeaders)) {
-        return;
-    }
+    let _ = response.parse(bytes);
     if let Some(code) = response.code {
         let http = info.get_or_insert_default().http.get_or_insert_with(HttpInfo::default);
         http.status.get_or_insert(code);
@@ -124,6 +121,17 @@ mod tests {
             many.extend_from_slice(format!("X-{number}: y\r\n").as_bytes());
         }
         assert_eq!(read(&[&many]).expect("hint").host.as_deref(), Some("h"));
+    }
+
+    #[test]
+    fn what_stands_before_a_malformed_line_counts() {
+        let http = read(&[
+            b"GET / HTTP/1.1\r\nHost: h\r\n: no name\r\nUser-Agent: u\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\n no colon\r\n\r\n",
+        ]);
+        let http = http.expect("hint");
+        assert_eq!((http.host.as_deref(), http.user_agent), (Some("h"), None));
+        assert_eq!(http.status, Some(200));
     }
 
     #[test]

@@ -11,8 +11,9 @@ const MAX_LINE_BYTES: usize = 255;
 pub(super) fn inspect(bytes: &[u8], from_originator: bool, info: &mut Option<Box<AppInfo>>) {
     let bound = bytes.len().min(MAX_LINE_BYTES);
     let Some(end) = bytes[..bound].iter().position(|&byte| byte == b'\n') else { return };
+    // NUL must not be sent; some pad the line with it.
+    let end = bytes[..end].iter().position(|byte| matches!(byte, 0 | b'\r')).unwrap_or(end);
     let line = &bytes[..end];
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
     // "SSH-protoversion-softwareversion", the first either 2.0 or 1.x.
     if !(line.starts_with(b"SSH-2.") || line.starts_with(b"SSH-1.")) {
         return;
@@ -36,7 +37,7 @@ mod tests {
     fn each_side_keeps_its_own_line() {
         let mut info = None;
         inspect(b"SSH-2.0-OpenSSH_9.6 Debian-1\r\n", true, &mut info);
-        inspect(b"SSH-1.99-dropbear\n", false, &mut info);
+        inspect(b"SSH-1.99-dropbear\0\0\n", false, &mut info);
         inspect(b"SSH-2.0-later\r\n", false, &mut info);
         let ssh = info.expect("hint").ssh.expect("ssh");
         assert_eq!(ssh.client.as_deref(), Some("SSH-2.0-OpenSSH_9.6 Debian-1"));
