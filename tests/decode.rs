@@ -485,6 +485,7 @@ fn provider_networks_lead_to_ip() {
         eth(0x8847, &labels(&eth(0x0800, &v4))),
         eth(0x8864, &[&[0x11, 0, 0, 1, 0, 35, 0, 0x21][..], &v4].concat()),
         eth(0x88e7, &[&[0, 0, 0, 9][..], &eth(0x0800, &v4)].concat()),
+        eth(0x894f, &[&[0, 2, 1, 1, 0, 0, 0, 9][..], &v4].concat()),
         eth(0x8926, &[&[0, 0, 0, 0, 0x08, 0][..], &v4].concat()),
         eth((8 + v4.len()) as u16, &[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0][..], &v4].concat()),
     ] {
@@ -528,6 +529,12 @@ fn every_link_type_leads_to_ip() {
         (LinkType::PPP_ETHER, before(&[0x11, 0, 0, 1, 0, 35, 0, 0x21])),
         (LinkType::C_HDLC, before(&[0x0f, 0, 0x08, 0x00])),
         (LinkType::FRELAY, before(&[0x18, 0x41, 0x03, 0xcc])),
+        (LinkType::IPOIB, before(&[&[0; 40][..], &[0x08, 0x00, 0, 0]].concat())),
+        (LinkType::DSA_TAG_DSA, before(&[&[2; 16][..], &[0x08, 0x00]].concat())),
+        (LinkType::DSA_TAG_EDSA, before(&[&[2; 20][..], &[0x08, 0x00]].concat())),
+        (LinkType::ARCNET_LINUX, before(&[1, 2, 0, 0, 212, 0, 0, 1])),
+        (LinkType::SLIP, before(&[0; 16])),
+        (LinkType::NFLOG, before(&[2, 0, 0, 1, 37, 0, 9, 0])),
         (LinkType::IEEE802_11, before(&wlan(0x08, 0x01, 0))),
         (LinkType::IEEE802_11, before(&wlan(0x88, 0x03, 8))),
         (
