@@ -95,7 +95,8 @@ impl AlertBook {
         telemetry: &Telemetry,
         settings: &DetectSettings,
     ) {
-        self.close_before(second - settings.quiet_time_s as i64);
+        let quiet_s = i64::try_from(settings.quiet_time_s).unwrap_or(i64::MAX);
+        self.close_before(second.saturating_sub(quiet_s));
         // Seconds in order first: a window may bring the one before it along.
         findings.sort_by_key(|f| {
             let rank = (!f.opens, f.precedence, u64::MAX - f.traffic.packets);
