@@ -199,7 +199,7 @@ pub(crate) fn describe(
         main.is_some_and(|top| top.packets as f64 >= ctx.settings.typing_share * flood as f64);
     Finding {
         home_sender: home_source.is_some(),
-        stateless: kind.stateless(),
+        stateless: ctx.is_stateless(kind),
         kind: kind.name(),
         direction: Direction::new(peers.home_packets * 2 >= flood.max(1), target.is_home),
         shape: if one { Shape::OneToOne } else { Shape::ManyToOne },

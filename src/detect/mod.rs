@@ -67,6 +67,13 @@ pub struct Context<'a> {
     pub one_sided: bool,
 }
 
+impl Context<'_> {
+    /// Whether packets of this kind need no connection.
+    fn is_stateless(&self, kind: Kind) -> bool {
+        self.settings.protocol_type.contains(&kind)
+    }
+}
+
 /// A slice with what several detectors need of it.
 pub struct Window<'a> {
     pub slice: &'a Slice,

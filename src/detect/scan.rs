@@ -328,7 +328,6 @@ fn finding(
         start_second: probes.since.unwrap_or_else(|| slice.second()),
         opens: true,
         home_sender: home,
-        stateless: style == Style::Udp || style == Style::Icmp,
         kind: style.kind(),
         direction,
         shape: verdict.shape,
