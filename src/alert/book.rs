@@ -69,7 +69,8 @@ struct Open {
     also_seen: Vec<&'static str>,
     one_sided: bool,
     missing: Vec<String>,
-    subjects: Vec<Subject>,
+    /// What it is seen at, and when last.
+    subjects: BTreeMap<Subject, i64>,
 }
 
 impl AlertBook {
@@ -94,7 +95,8 @@ impl AlertBook {
         telemetry: &Telemetry,
         settings: &DetectSettings,
     ) {
-        self.close_before(second - settings.quiet_time_s as i64);
+        let quiet_s = i64::try_from(settings.quiet_time_s).unwrap_or(i64::MAX);
+        self.close_before(second.saturating_sub(quiet_s));
         // Seconds in order first: a window may bring the one before it along.
         findings.sort_by_key(|f| {
             let rank = (!f.opens, f.precedence, u64::MAX - f.traffic.packets);
@@ -152,10 +154,11 @@ impl AlertBook {
         if let Some(number) = known {
             self.by_subject.insert(subject, number);
             let open = self.open.get_mut(&number)?;
-            if !open.subjects.contains(&finding.subject) {
-                open.subjects.push(finding.subject);
+            // A rule may bring along the window before, which was told already.
+            let told = open.subjects.get(&finding.subject).is_some_and(|&at| at >= finding.second);
+            if !told {
+                open.extend(finding, telemetry);
             }
-            open.extend(finding, telemetry);
             return Some(number);
         }
         if !finding.opens {
@@ -242,7 +245,7 @@ impl Open {
             also_seen: Vec::new(),
             one_sided: false,
             missing: Vec::new(),
-            subjects: vec![finding.subject],
+            subjects: BTreeMap::new(),
             peak: finding.clone(),
         };
         open.extend(finding, telemetry);
@@ -256,6 +259,7 @@ impl Open {
             self.second_packets = 0;
         }
         self.last_second = self.last_second.max(finding.second);
+        self.subjects.insert(finding.subject, finding.second);
         self.one_sided |= telemetry.one_sided;
         for gap in &telemetry.missing {
             if !self.missing.contains(gap) {

@@ -71,3 +71,47 @@ pub(super) fn confidence(
     let clipped = confidence.clamp(0.05, CONFIDENCE_WITHOUT_BASELINE);
     libm::round(clipped * 100.0) / 100.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::Entity;
+    use crate::detect::{Rule, Subject};
+    use crate::engine::window::Host;
+
+    fn finding(family: Family, measured: u64) -> Finding {
+        let rule = Rule { name: "r", threshold: 1_000, unit: "packets/s", formula: "f" };
+        let host = Host::default();
+        let mut finding =
+            Finding::new("d", family, 0, Subject::Host(host), Entity::address(&host), rule);
+        finding.measured = measured;
+        finding.traffic.packets = measured;
+        finding.unanswered = measured;
+        finding
+    }
+
+    #[test]
+    fn severity_steps_with_rate_duration_and_direction() {
+        let mut flood = finding(Family::Udp, 5_000);
+        assert_eq!(severity(&flood, 9_999, State::Provisional), Severity::Low);
+        assert_eq!(severity(&flood, 10_000, State::Provisional), Severity::Medium);
+        assert_eq!(severity(&flood, 10_000, State::Sustained), Severity::High);
+        assert_eq!(severity(&flood, 1_000_000, State::Sustained), Severity::Critical);
+        (flood.home_sender, flood.stateless) = (true, true);
+        flood.direction = Direction::Outbound;
+        assert_eq!(severity(&flood, 9_999, State::Provisional), Severity::Medium);
+        assert_eq!(severity(&finding(Family::Scan, 9), 1_000_000, State::Sustained), Severity::Low);
+    }
+
+    #[test]
+    fn confidence_rises_with_signs_and_falls_with_gaps() {
+        let (weak, clear) = (finding(Family::Udp, 1_999), finding(Family::Udp, 2_000));
+        assert_eq!(confidence(&weak, State::Provisional, false, 0), 0.5);
+        assert_eq!(confidence(&clear, State::Provisional, false, 0), 0.6);
+        assert_eq!(confidence(&clear, State::Sustained, false, 0), CONFIDENCE_WITHOUT_BASELINE);
+        assert_eq!(confidence(&clear, State::Provisional, true, 0), 0.35);
+        assert_eq!(confidence(&clear, State::Provisional, false, 2), 0.4);
+        let estimated = Finding { estimated: true, ..clear };
+        assert_eq!(confidence(&estimated, State::Provisional, true, 9), 0.05);
+    }
+}

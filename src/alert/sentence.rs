@@ -1,6 +1,6 @@
 //! An alert in one sentence for people.
 
-use super::{Alert, State, time_text};
+use super::{Alert, EntityKind, State, time_text};
 use crate::detect::PeerRole;
 
 /// What happened, to whom, how much, and how sure that is.
@@ -20,14 +20,11 @@ pub fn sentence(alert: &Alert) -> String {
         bits(peak.bits_per_s),
         time_text(peak.time_ns),
     );
-    match (evidence.distinct_sources, evidence.spoofed_sources) {
-        (sources, true) => {
-            text.push_str(&format!(", about {} sources, likely spoofed", thousands(sources)))
-        }
-        (sources, false) if sources > 1 => {
-            text.push_str(&format!(", {} sources", thousands(sources)))
-        }
-        _ => {}
+    let sources = thousands(evidence.distinct_sources);
+    if evidence.spoofed_sources {
+        text.push_str(&format!(", about {sources} sources, likely spoofed"));
+    } else if evidence.distinct_sources > 1 {
+        text.push_str(&format!(", {sources} sources"));
     }
     if let Some(ratio) = evidence.answer_ratio {
         text.push_str(&format!(", answer ratio {ratio}"));
@@ -49,7 +46,7 @@ fn entity_words(alert: &Alert) -> String {
     let mut words = alert.entity.id.clone();
     if let Some(target) = alert.peers.iter().find(|peer| peer.role == PeerRole::Destination) {
         words = format!("{words} to {}", target.address);
-    } else if alert.peers.len() == 1 {
+    } else if alert.peers.len() == 1 && alert.entity.kind != EntityKind::Mac {
         words = format!("{} to {words}", alert.peers[0].address);
     }
     words

@@ -70,7 +70,7 @@ impl Detector for CarpetBombing {
 /// Prefixes that got enough of some kind of packet on enough addresses.
 fn candidates(slice: &Slice, ctx: &Context<'_>) -> Vec<Candidate> {
     let floor = ctx.settings.unanswered_rate_threshold;
-    if slice.total().packets() < floor
+    if Kind::ALL.into_iter().all(|kind| kind.count(slice.total()) < floor)
         || slice.receivers().distinct() < ctx.settings.carpet_addresses
     {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Floods of new connections: answered, so no SYN flood.
+//! Floods of new connections that are answered.
 //!
 //! Method, per address and second:
 //! - 3,500 SYNs or more (FastNetMon's default for flows of one host), at least
@@ -6,6 +6,9 @@
 //! - or, from one source, 256 or more (ntopng's default) to at most three ports
 //!   that are answered and carry hardly any data, two seconds in a row:
 //!   connections made to be dropped.
+//!
+//! When the clients go on with less than half of the handshakes, it is called
+//! the SYN flood that it is.
 //!
 //! Pairs that look like a scan don't count. A SYN flood at the same address
 //! takes precedence. Popular servers reach the first figure: without a baseline
@@ -83,6 +86,8 @@ struct Server {
     syn: u64,
     answered: u64,
     home_syn: u64,
+    /// Handshakes that the client went on with.
+    completed: u64,
     traffic: Traffic,
     sources: u64,
     top: Vec<(u64, Host, u64)>,
@@ -92,6 +97,9 @@ impl Server {
     fn add(&mut self, src: Host, pair: &PairStats, syn: u64, back: &Tally, ctx: &Context<'_>) {
         self.syn += syn;
         self.answered += syn.min(back.class(C::TcpSynAck));
+        let tally = &pair.tally;
+        let going_on = tally.class(C::TcpAck) + tally.class(C::TcpData) + tally.class(C::TcpFin);
+        self.completed += syn.min(going_on);
         self.home_syn += if ctx.settings.home_nets.contains(&src) { syn } else { 0 };
         self.sources += 1;
         let before = self.traffic.wire_bytes;
@@ -110,6 +118,7 @@ impl Server {
             formula: RATE,
         };
         let entity = Entity::address(&host);
+        let half_open = self.completed * 2 < self.syn;
         let server = slice.receivers().get(slice.seed(), &host).unwrap_or_default();
         let main = self.top.first().is_some_and(|&(syn, ..)| syn * 10 >= self.syn * 9);
         Finding {
@@ -136,7 +145,7 @@ impl Server {
             traffic: self.traffic,
             details: [("victim", json!(host.ip())), ("connections_per_s", json!(self.syn))].into(),
             ..Finding::new(
-                "connection_flood",
+                if half_open { "tcp_syn_flood" } else { "connection_flood" },
                 Family::Tcp,
                 slice.second(),
                 Subject::Host(host),

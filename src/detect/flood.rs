@@ -8,7 +8,11 @@
 //! FastNetMon. Feeds AN0972 when a home address sends; AN0971 and AN0083 then
 //! stay possible, since no process or container was seen.
 //!
-//! Limits: where a second has more pairs than the window may hold, a victim is
+//! Limits: a burst of less than 10,000 packets that is over within one second
+//! opens nothing, however short it was, since a rate is what one window counts;
+//! nor does anything under 1,000 packets/s, whatever it is called. A one-way
+//! stream over 1,000 packets/s that nobody answers (media without RTCP, a
+//! one-way iperf, a busy flow exporter) does: to be documented, not muted. Where a second has more pairs than the window may hold, a victim is
 //! judged as a whole; a SYN flood under 10,000 packets/s can then hide behind
 //! other traffic of the same victim.
 
@@ -195,7 +199,7 @@ pub(crate) fn describe(
         main.is_some_and(|top| top.packets as f64 >= ctx.settings.typing_share * flood as f64);
     Finding {
         home_sender: home_source.is_some(),
-        stateless: kind.stateless(),
+        stateless: ctx.is_stateless(kind),
         kind: kind.name(),
         direction: Direction::new(peers.home_packets * 2 >= flood.max(1), target.is_home),
         shape: if one { Shape::OneToOne } else { Shape::ManyToOne },

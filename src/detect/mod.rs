@@ -6,6 +6,10 @@
 //! is a function of the slices alone. Its memory across seconds is bounded and
 //! its policy at the bound is stated in its file.
 //!
+//! Memory beside the slice: what one second can hold over the thresholds,
+//! 3.5 MB of scan sources, 0.4 MB of ARP stations, and the book's alerts (1,024
+//! open with 64 peers each, 10,000 in all) at the default settings.
+//!
 //! Order matters: a detector sees the findings of those before it in the same
 //! window and leaves out packets that they explain. Victims come first, then
 //! prefixes, then senders, then scans.
@@ -61,6 +65,13 @@ pub struct Telemetry {
 pub struct Context<'a> {
     pub settings: &'a DetectSettings,
     pub one_sided: bool,
+}
+
+impl Context<'_> {
+    /// Whether packets of this kind need no connection.
+    fn is_stateless(&self, kind: Kind) -> bool {
+        self.settings.protocol_type.contains(&kind)
+    }
 }
 
 /// A slice with what several detectors need of it.

@@ -237,7 +237,7 @@ fn finding(slice: &Slice, victim: &Victim, measure: &Measure, ctx: &Context<'_>)
     let from_home = measure.peers.home_packets * 2 >= measure.judged.flood.max(1);
     Finding {
         precedence: 0,
-        stateless: measure.kind.stateless(),
+        stateless: ctx.is_stateless(measure.kind),
         kind: measure.kind.name(),
         direction: Direction::new(from_home, home),
         shape: Shape::ManyToOne,
@@ -323,7 +323,7 @@ fn reflector(
     let clients = stats.peers.estimate();
     Finding {
         home_sender: home,
-        stateless: true,
+        stateless: ctx.is_stateless(Kind::Udp),
         kind: Kind::Udp.name(),
         direction: Direction::new(home, to_home),
         shape: if clients > 1 { Shape::OneToMany } else { Shape::OneToOne },

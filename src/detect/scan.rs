@@ -9,7 +9,8 @@
 //!
 //! - port scan: 50 ports in two minutes (or 100 in five) of few targets, or of
 //!   one target within a second; or the same ports at many hosts;
-//! - host scan: 30 hosts in two minutes (60 in five) on at most three ports;
+//! - host scan: 30 hosts in two minutes (60 in five) on at most three ports, or
+//!   on an eighth as many ports as hosts;
 //! - ping sweep: 16 hosts (Slips: 25 flows), 30 % of the requests unanswered;
 //! - protocol scan: 20 IP protocols (nmap tries 256).
 //!
@@ -99,6 +100,9 @@ struct Local {
 }
 
 const FEW_PORTS: u64 = 3;
+
+/// Targets to each port from which further ports don't matter.
+const TARGETS_A_PORT: u64 = 8;
 
 /// Share of late answers from which failed SYNs were only slow.
 const LATE_SHARE: f64 = 0.3;
@@ -198,7 +202,8 @@ fn decide(
                 return Some(verdict("port_scan", measured, "scan_ports", wanted, "ports", formula, shape));
             }
             let wanted = settings.scan_hosts * factor;
-            let same_port = ports <= FEW_PORTS;
+            // A bot that tries four ports everywhere, with some calls home.
+            let same_port = ports <= FEW_PORTS || ports * TARGETS_A_PORT <= targets;
             (!ctx.one_sided && targets >= wanted && same_port).then(|| {
                 let formula = "distinct targets of refused or unanswered probes >= scan_hosts in two \
                                minutes (twice in five), at most 3 ports";
@@ -279,34 +284,29 @@ fn probe_of(to: &Tally, back: &Tally, ctx: &Context<'_>) -> Option<(Style, u64, 
     let other = to.class(C::OtherIp) + to.class(C::Gre);
     let no_data = to.class(C::TcpData) == 0 && back.class(C::TcpData) == 0;
     let no_connection = no_data && syn == 0 && back.class(C::TcpSynAck) == 0;
-    if odd > 0 {
-        return Some((Style::Odd, odd, 0));
-    }
-    if syn > 0 {
-        // One open port among many closed ones is still a scan.
-        let taken_up = back.class(C::TcpSynAck);
-        let failed = syn.saturating_sub(taken_up);
-        return (ctx.one_sided || failed * 2 > syn).then_some((Style::Syn, failed.max(1), 0));
-    }
-    if ctx.one_sided {
-        return None;
-    }
     let silent_stack = back.class(C::TcpAck) == 0 && back.class(C::TcpFin) == 0;
-    if ack > 0 && no_connection && fin == 0 && silent_stack {
-        return Some((Style::Ack, ack, 0));
-    }
-    if fin > 0 && no_connection && ack == 0 && silent_stack {
-        return Some((Style::Fin, fin, 0));
-    }
-    if udp > 0 && back.class(C::Udp) * 20 < udp {
-        return Some((Style::Udp, udp, 0));
-    }
-    let requests = u64::from(to.icmp_requests);
-    if requests > 0 {
-        return Some((Style::Icmp, requests, u64::from(back.icmp_replies).min(requests)));
-    }
+    let lone = no_connection && silent_stack && !ctx.one_sided;
+    // One open port among many closed ones is still a scan.
+    let failed_syn = syn.saturating_sub(back.class(C::TcpSynAck));
+    let syn_failed = syn > 0 && (ctx.one_sided || failed_syn * 2 > syn);
     let answered = back.class(C::OtherIp) + back.class(C::Gre);
-    (other > 0 && answered * 20 < other).then_some((Style::Protocol, other, 0))
+    let requests = u64::from(to.icmp_requests);
+    let echoed = u64::from(back.icmp_replies).min(requests);
+    let ours = !ctx.one_sided;
+    // Of several styles at once the main one, in this order when equal.
+    [
+        (Style::Odd, odd, 0),
+        (Style::Syn, if syn_failed { failed_syn.max(1) } else { 0 }, 0),
+        (Style::Ack, if lone && fin == 0 { ack } else { 0 }, 0),
+        (Style::Fin, if lone && ack == 0 { fin } else { 0 }, 0),
+        (Style::Udp, if ours && back.class(C::Udp) * 20 < udp { udp } else { 0 }, 0),
+        (Style::Icmp, if ours { requests } else { 0 }, echoed),
+        (Style::Protocol, if ours && answered * 20 < other { other } else { 0 }, 0),
+    ]
+    .into_iter()
+    .rev()
+    .max_by_key(|&(_, packets, _)| packets)
+    .filter(|&(_, packets, _)| packets > 0)
 }
 
 fn finding(
@@ -325,10 +325,9 @@ fn finding(
     let direction = Direction::new(home, home_targets * 2 >= local.targets.len());
     local.targets.truncate(TOP_PEERS);
     Finding {
-        start_second: probes.since.unwrap_or(slice.second()),
+        start_second: probes.since.unwrap_or_else(|| slice.second()),
         opens: true,
         home_sender: home,
-        stateless: style == Style::Udp || style == Style::Icmp,
         kind: style.kind(),
         direction,
         shape: verdict.shape,

@@ -121,7 +121,7 @@ fn finding(slice: &Slice, sender: &Sender, measure: &Measure, ctx: &Context<'_>)
     Finding {
         precedence: 5,
         home_sender: home,
-        stateless: kind.stateless(),
+        stateless: ctx.is_stateless(kind),
         kind: kind.name(),
         direction: Direction::new(home, to_home),
         shape: Shape::OneToMany,

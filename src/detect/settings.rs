@@ -1,10 +1,13 @@
 //! Thresholds of the detectors, each with its reason. Where ATT&CK names a
 //! mutable element, the setting has its name in snake case.
+//! InstanceTrafficThreshold (egress above an instance's normal) is missing on
+//! purpose: without a baseline there is no normal to be above.
 
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::kind::Kind;
 use crate::engine::window::Host;
 
 /// What detectors compare with.
@@ -24,6 +27,9 @@ pub struct DetectSettings {
     /// ATT&CK BurstTimeWindow: seconds of activity that make a provisional
     /// flood sustained.
     pub burst_time_window_s: u64,
+    /// ATT&CK ProtocolType: kinds of packet that need no connection and raise
+    /// the severity of an outbound flood.
+    pub protocol_type: Vec<Kind>,
     /// A flood gets the name of a type that holds more than this share of its
     /// packets (FastNetMon).
     pub typing_share: f64,
@@ -80,6 +86,7 @@ impl Default for DetectSettings {
             unanswered_rate_threshold: 1_000,
             answer_ratio: 0.05,
             burst_time_window_s: 15,
+            protocol_type: vec![Kind::Udp, Kind::Icmp, Kind::Gre, Kind::OtherIp, Kind::Fragment],
             typing_share: 0.9,
             carpet_addresses: 16,
             connection_rate_threshold: 3_500,

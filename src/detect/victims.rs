@@ -114,7 +114,11 @@ pub(crate) fn find(slice: &Slice, ctx: &Context<'_>) -> Vec<Victim> {
         .receivers()
         .heavy(slice.seed(), floor)
         .into_iter()
-        .filter(|(host, _)| !is_group(host))
+        .filter(|(host, stats)| {
+            // Multicast has a few sources. An address of that range that many
+            // send to was put there by an anonymiser, or is attacked.
+            !is_group(host) || stats.peers.estimate() >= ctx.settings.reflectors
+        })
         .filter_map(|(host, stats)| {
             let kinds: Vec<_> = Kind::ALL
                 .into_iter()

@@ -390,3 +390,16 @@ fn a_packet_to_oneself_answers_nothing() {
     let alerts = alerts_of_seconds(&[(T, vec![land]), (T + 1, vec![land])]);
     assert_eq!(detectors(&alerts), ["udp_flood"]);
 }
+
+#[test]
+fn a_window_is_told_once_even_if_the_next_one_confirms_it() {
+    // Open, pause, one window over the floor, and the next one too.
+    let rates = [(0, 20_000), (1, 500), (2, 1_500), (3, 1_600)];
+    let seconds: Vec<_> = rates.iter().map(|&(s, rate)| (T + s, vec![udp(rate)])).collect();
+    let alerts = alerts_of_seconds(&seconds);
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].evidence.packets, 20_000 + 1_500 + 1_600);
+    assert_eq!(alerts[0].evidence.active_seconds, 3);
+    let weak: Vec<_> = (0..4).map(|s| (T + s, vec![udp(1_500 + s as u32)])).collect();
+    assert_eq!(alerts_of_seconds(&weak)[0].evidence.peak.packets_per_s, 1_503);
+}

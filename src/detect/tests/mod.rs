@@ -3,4 +3,5 @@
 mod floods;
 mod scans;
 mod shapes;
+mod shards;
 mod traffic;

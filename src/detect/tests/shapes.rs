@@ -269,3 +269,16 @@ fn connections_made_to_be_dropped_flood_at_a_lower_rate() {
     let used: Vec<_> = (0..5).map(|s| (T + s, second(10))).collect();
     assert!(alerts_of_seconds(&used).is_empty());
 }
+
+#[test]
+fn answered_handshakes_that_nobody_completes_are_a_syn_flood() {
+    let (client, server) = (host("192.168.1.52"), host("192.168.1.34"));
+    let second: Vec<_> = (0..5_000)
+        .flat_map(|n| {
+            let [mut out, answer] = handshake(client, server, n, 1, 0);
+            out.classes[C::TcpAck as usize] = 0;
+            [out, answer]
+        })
+        .collect();
+    assert_eq!(detectors(&alerts_of_seconds(&[(T, second)])), ["tcp_syn_flood"]);
+}

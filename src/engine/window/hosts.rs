@@ -235,6 +235,15 @@ impl HostTable {
             .unwrap_or_default()
     }
 
+    /// Bytes allocated.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let exact = self.table.as_ref().map_or(0, Table::memory_bytes);
+        let coarse = self.sketched.as_ref().map_or(0, |sketched| {
+            sketched.sketch.memory_bytes() + sketched.prefixes.table().memory_bytes()
+        });
+        exact + coarse
+    }
+
     /// Sums by prefix, in order: by /24 and /64 from the exact table, by the
     /// finest level that fits once it overflowed.
     pub fn prefixes(&self, seed: Seed) -> Vec<(Prefix, PrefixStats)> {

@@ -194,6 +194,12 @@ impl HostSketch {
         }
     }
 
+    pub(super) fn memory_bytes(&self) -> usize {
+        let v4 = self.v4.as_ref().map_or(0, |rows| size_of_val(rows.buckets.as_slice()));
+        let v6 = self.v6.as_ref().map_or(0, |rows| size_of_val(rows.buckets.as_slice()));
+        v4 + v6
+    }
+
     pub(super) fn heavy(&self, seed: Seed, floor: u64) -> Vec<(Host, HostStats)> {
         let mut found = Vec::new();
         if let Some(rows) = &self.v4 {

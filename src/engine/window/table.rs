@@ -78,6 +78,12 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         all
     }
 
+    /// Bytes allocated.
+    pub fn memory_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<u32>()
+            + self.entries.capacity() * size_of::<Entry<K, V>>()
+    }
+
     fn into_entries(self) -> impl Iterator<Item = (u64, K, V)> {
         self.entries.into_iter().map(|entry| (entry.hash, entry.key, entry.value))
     }

@@ -324,3 +324,27 @@ fn sums_saturate_instead_of_overflowing() {
 fn an_empty_slice_is_small() {
     assert!(size_of::<Slice>() < 1_500, "{}", size_of::<Slice>());
 }
+
+#[test]
+fn a_slice_stays_under_its_stated_size_whatever_comes() {
+    let mut slice = Slice::new(0, &WindowSettings::default());
+    let mut most = 0;
+    for n in 0..140_000u64 {
+        let bits = slice.seed().mix(n, 5);
+        let host =
+            |n: u64| if n.is_multiple_of(2) { v4(n as u32) } else { v6(u128::from(n) << 48) };
+        // First as many pairs as possible among few hosts, then all new.
+        let (src, dst) = if n < 70_000 { (n % 16_000, n / 16_000) } else { (bits, bits >> 20) };
+        let mut one = delta(host(src), host(dst), PacketClass::Udp, 1);
+        one.src_mac = bits.to_be_bytes()[..6].try_into().expect("six bytes");
+        one.src_mac_known = true;
+        one.src_port = AMPLIFIERS[n as usize % AMPLIFIERS.len()].0;
+        one.dst_is_multicast = n.is_multiple_of(3);
+        slice.add(&one);
+        if n.is_multiple_of(5_000) {
+            most = most.max(slice.memory_bytes());
+        }
+    }
+    assert!(slice.pairs_overflowed() && !slice.senders().is_exact());
+    assert!((20 << 20..48_000_000).contains(&most), "{most}");
+}
