@@ -15,6 +15,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{src}:{} > {dst}:{} {packets} packets", flow.src_port(), flow.dst_port());
     };
     let report = run(input, &RunOptions::default(), &mut print);
-    println!("{} flows, {} alerts", report.flows.flows, report.alerts.len());
+    println!("{} flows, {} alerts", report.flows, report.alerts.len());
     Ok(())
 }

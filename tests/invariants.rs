@@ -29,7 +29,7 @@ fn outcome(input: Input, workers: usize) -> (Outcome, RunReport) {
         flows,
         alerts,
         accounting: report.accounting.clone(),
-        conversations: report.flows.conversations,
+        conversations: report.table.conversations,
     };
     (outcome, report)
 }

@@ -23,7 +23,7 @@ use crate::engine::{RecordSink, RunOptions, run as run_engine};
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
 use crate::input::{Input, InputOptions, Progress};
-use crate::output::{FlowWriter, Format, Summary, Totals};
+use crate::output::{FlowWriter, Format, Summary};
 use crate::packet::DecodeOptions;
 use crate::report::terminal::{self, Style};
 
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
         .then(|| crate::report::progress::Bar::start(Arc::clone(&progress)));
     let report = run_engine(input, &options, &mut sink);
     drop(bar);
-    let (totals, dir) = sink.finish()?;
+    let dir = sink.finish()?;
     if let Some(filter) = &options.filter {
         for (link, reason) in filter.unsupported() {
             eprintln!(
@@ -138,7 +138,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
             );
         }
     }
-    let summary = Summary::new(&report, &totals, started.elapsed());
+    let summary = Summary::new(&report, started.elapsed());
 
     write_run(args, &options, dir.as_deref(), &summary, hashes)?;
     for file in &summary.files {
@@ -194,7 +194,8 @@ fn run_options(args: &ReadArgs) -> anyhow::Result<RunOptions> {
     };
     if args.key_vlan && matches!(args.dedup, Some(Dedup::Routed)) {
         // Copies in other VLANs would be other flows, with other workers.
-        let text = "--dedup routed ignores VLANs and --key-vlan separates flows by them: choose one";
+        let text =
+            "--dedup routed ignores VLANs and --key-vlan separates flows by them: choose one";
         return Err(Usage(text.to_owned()).into());
     }
     options.max_flows = args.max_flows.unwrap_or_else(default_max_flows);
@@ -232,9 +233,8 @@ fn default_max_flows() -> usize {
     flows.clamp(1 << 16, 1 << 26) as usize
 }
 
-/// Takes records while they pass by: sums for the summary, files in `--out`.
+/// Writes records into the files of `--out`.
 struct Sink {
-    totals: Totals,
     writers: Vec<Box<dyn FlowWriter + Send>>,
     dir: Option<PathBuf>,
 }
@@ -250,21 +250,24 @@ impl Sink {
                 })?);
             }
         }
-        Ok(Self { totals: Totals::default(), writers, dir: args.out.clone() })
+        Ok(Self { writers, dir: args.out.clone() })
     }
 
-    fn finish(self) -> anyhow::Result<(Totals, Option<PathBuf>)> {
+    fn finish(self) -> anyhow::Result<Option<PathBuf>> {
         for writer in self.writers {
             writer.finish().context("can't finish writing the flow records")?;
         }
-        Ok((self.totals, self.dir))
+        Ok(self.dir)
     }
 }
 
 impl RecordSink for Sink {
     fn record(&mut self, record: &FlowRecord) -> io::Result<()> {
-        self.totals.add(record);
         self.writers.iter_mut().try_for_each(|writer| writer.write(record))
+    }
+
+    fn wants_records(&self) -> bool {
+        !self.writers.is_empty()
     }
 }
 

@@ -24,6 +24,7 @@ use crate::alert::Alert;
 use crate::detect::{DetectSettings, Detection, Telemetry};
 use crate::flow::settings::TableSettings;
 use crate::flow::table::TableCounters;
+use crate::flow::totals::FlowTotals;
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
 use crate::input::{Counters, FileReport, Input, Interface};
@@ -34,6 +35,9 @@ const SECOND_NS: i64 = 1_000_000_000;
 /// Outputs a shard may be ahead of the correlation stage: bounds memory when
 /// writing is slower than reading.
 const OUTPUTS_IN_FLIGHT_PER_SHARD: usize = 4;
+
+/// Pieces of its tail that a shard may be ahead of the merge at the end.
+const TAILS_IN_FLIGHT: usize = 2;
 
 /// Connections of an interface and VLAN that must be known before their share
 /// of one-way ones says anything.
@@ -76,6 +80,11 @@ impl Default for RunOptions {
 /// Takes finished records in their final order.
 pub trait RecordSink {
     fn record(&mut self, record: &FlowRecord) -> io::Result<()>;
+
+    /// False spares the run the making of records: flows are only counted.
+    fn wants_records(&self) -> bool {
+        true
+    }
 }
 
 impl<F: FnMut(&FlowRecord)> RecordSink for F {
@@ -89,7 +98,11 @@ impl<F: FnMut(&FlowRecord)> RecordSink for F {
 #[derive(Debug)]
 pub struct RunReport {
     pub accounting: Accounting,
-    pub flows: TableCounters,
+    /// Records.
+    pub flows: u64,
+    pub table: TableCounters,
+    /// Sums over all flows.
+    pub totals: FlowTotals,
     pub late_packets: u64,
     pub input: Counters,
     pub files: Vec<FileReport>,
@@ -105,7 +118,7 @@ pub struct RunReport {
 impl RunReport {
     /// No record was lost or cut short by the table's cap.
     pub fn flows_complete(&self) -> bool {
-        self.flows.evicted == 0 && self.flows.refused_packets == 0
+        self.table.evicted == 0 && self.table.refused_packets == 0
     }
 }
 
@@ -131,35 +144,46 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         timeouts: options.timeouts,
         max_flows: options.max_flows.div_ceil(workers).max(1),
         lateness_ns: options.lateness_s.saturating_mul(SECOND_NS),
-        records: true,
+        records: sink.wants_records(),
     };
     let mut correlation = Correlation::new(workers, options.detect.clone(), sink);
+    let tails: Vec<_> = (0..workers).map(|_| bounded(TAILS_IN_FLIGHT)).collect();
     let (out, outputs) = bounded(workers * OUTPUTS_IN_FLIGHT_PER_SHARD);
     let finished = thread::scope(|scope| {
         let handles: Vec<_> = inboxes
             .iter()
             .enumerate()
             .map(|(id, inbox)| {
-                let (shared, out) = (&shared, out.clone());
-                scope.spawn(move || shared.work(id, Shard::new(table, shared.dedup), inbox, &out))
+                let (shared, out, tail) = (&shared, out.clone(), &tails[id].0);
+                scope.spawn(move || {
+                    let shard = Shard::new(table, shared.dedup);
+                    let worked = shared.work(id, shard, inbox, out, tail);
+                    // No more records: the correlation stage need not wait.
+                    let _ = tail.send(Vec::new());
+                    worked
+                })
             })
             .collect();
         drop(out);
         correlation.follow(&outputs);
+        correlation.write_tails(tails.iter().map(|(_, records)| records));
         handles
             .into_iter()
             .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect::<Vec<_>>()
     });
     let mut accounting = Accounting::default();
-    let mut flows = TableCounters::default();
-    let mut late_packets = 0;
-    for (shard, ledger) in &finished {
-        accounting.merge(ledger);
-        accounting.merge(&shard.accounting);
-        let (counters, late) = shard.counters();
-        flows.merge(counters);
-        late_packets += late;
+    let mut counters = TableCounters::default();
+    let mut totals = FlowTotals::default();
+    let (mut flows, mut late_packets) = (0, 0);
+    for (shard, ledger) in finished {
+        let sums = shard.into_sums();
+        accounting.merge(&ledger);
+        accounting.merge(&sums.accounting);
+        counters.merge(&sums.counters);
+        totals.merge(sums.totals);
+        flows += sums.flows;
+        late_packets += sums.late_packets;
     }
     let source = shared.source.into_inner().unwrap_or_else(PoisonError::into_inner);
     let input = source.input;
@@ -167,6 +191,8 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     RunReport {
         accounting,
         flows,
+        table: counters,
+        totals,
         late_packets,
         input: input.counters(),
         files: input.reports().to_vec(),
@@ -189,6 +215,32 @@ struct Correlation<'a> {
     detection: Detection,
     sink: &'a mut dyn RecordSink,
     write_error: Option<io::Error>,
+    /// Records of the stream's last second.
+    last_records: Vec<FlowRecord>,
+}
+
+fn by_start_and_key(x: &FlowRecord, y: &FlowRecord) -> std::cmp::Ordering {
+    (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key))
+}
+
+/// A shard's tail on its way through the merge.
+struct Stream<'a> {
+    ready: std::vec::IntoIter<FlowRecord>,
+    /// `None` once the shard has said that there is no more.
+    more: Option<&'a Receiver<Vec<FlowRecord>>>,
+}
+
+impl Stream<'_> {
+    fn refill(&mut self) {
+        while self.ready.as_slice().is_empty()
+            && let Some(more) = self.more
+        {
+            match more.recv() {
+                Ok(records) if !records.is_empty() => self.ready = records.into_iter(),
+                _ => self.more = None,
+            }
+        }
+    }
 }
 
 impl<'a> Correlation<'a> {
@@ -201,6 +253,7 @@ impl<'a> Correlation<'a> {
             detection: Detection::new(settings),
             sink,
             write_error: None,
+            last_records: Vec::new(),
         }
     }
 
@@ -214,7 +267,46 @@ impl<'a> Correlation<'a> {
                 self.close(closed_s);
             }
         }
+        // The last second goes on: flows that the end cut off are decided in it.
+        let last_s = self.records.keys().next_back().copied();
+        let last = last_s.and_then(|second| self.records.remove(&second)).unwrap_or_default();
         self.close(i64::MAX);
+        self.last_records = last;
+    }
+
+    /// Merges what the shards still held at the end of the input with what
+    /// else was decided in the stream's last second.
+    fn write_tails<'b>(&mut self, tails: impl Iterator<Item = &'b Receiver<Vec<FlowRecord>>>) {
+        let mut last = std::mem::take(&mut self.last_records);
+        last.sort_by(by_start_and_key);
+        let mut streams = vec![Stream { ready: last.into_iter(), more: None }];
+        streams
+            .extend(tails.map(|tail| Stream { ready: Vec::new().into_iter(), more: Some(tail) }));
+        loop {
+            for stream in &mut streams {
+                stream.refill();
+            }
+            // The first of equals: of one key, the earlier record is in front.
+            let second = |record: &FlowRecord| record.decided_ns.div_euclid(SECOND_NS);
+            let next = streams
+                .iter()
+                .enumerate()
+                .filter_map(|(at, stream)| Some((at, stream.ready.as_slice().first()?)))
+                .min_by(|(_, x), (_, y)| {
+                    second(x).cmp(&second(y)).then_with(|| by_start_and_key(x, y))
+                })
+                .map(|(at, _)| at);
+            let Some(record) = next.and_then(|at| streams[at].ready.next()) else { break };
+            self.write(&record);
+        }
+    }
+
+    fn write(&mut self, record: &FlowRecord) {
+        if let Err(error) = self.sink.record(record)
+            && self.write_error.is_none()
+        {
+            self.write_error = Some(error);
+        }
     }
 
     fn take(&mut self, output: ShardOutput) {
@@ -250,13 +342,9 @@ impl<'a> Correlation<'a> {
         let later = self.records.split_off(&before_s);
         for mut records in std::mem::replace(&mut self.records, later).into_values() {
             // Stable: records of one key come from one shard, in their order.
-            records.sort_by(|x, y| (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key)));
+            records.sort_by(by_start_and_key);
             for record in &records {
-                if let Err(error) = self.sink.record(record)
-                    && self.write_error.is_none()
-                {
-                    self.write_error = Some(error);
-                }
+                self.write(record);
             }
         }
     }
@@ -298,7 +386,6 @@ impl ShardWindow {
 
 impl TableCounters {
     fn merge(&mut self, other: &Self) {
-        self.flows += other.flows;
         self.conversations += other.conversations;
         self.conversations_inexact |= other.conversations_inexact;
         self.evicted += other.evicted;

@@ -1,5 +1,7 @@
 //! One shard: the flows whose hash falls to it, its open windows, its ledger.
 
+use crossbeam_channel::Sender;
+
 use super::accounting::Accounting;
 use super::batch::{Batch, LinkKind, LinkRow};
 use super::dedup::{Dedup, DedupSettings};
@@ -8,6 +10,7 @@ use super::window::LinkDelta;
 use crate::flow::FlowRecord;
 use crate::flow::settings::TableSettings;
 use crate::flow::table::{Admission, FlowTable, TableCounters};
+use crate::flow::totals::FlowTotals;
 use crate::packet::row_flag;
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -16,8 +19,17 @@ pub(crate) struct Shard {
     table: FlowTable,
     feed: WindowFeed,
     dedup: Option<Dedup>,
-    pub(crate) accounting: Accounting,
+    accounting: Accounting,
     closed_before_s: i64,
+}
+
+/// Sums of a shard over the whole run.
+pub(crate) struct ShardSums {
+    pub(crate) accounting: Accounting,
+    pub(crate) counters: TableCounters,
+    pub(crate) flows: u64,
+    pub(crate) totals: FlowTotals,
+    pub(crate) late_packets: u64,
 }
 
 /// What a shard hands on when seconds close. Covers all seconds before
@@ -42,8 +54,15 @@ impl Shard {
         }
     }
 
-    pub(crate) fn counters(&self) -> (&TableCounters, u64) {
-        (&self.table.counters, self.feed.late_packets)
+    /// What the shard leaves behind when all is done.
+    pub(crate) fn into_sums(self) -> ShardSums {
+        ShardSums {
+            accounting: self.accounting,
+            counters: self.table.counters,
+            flows: self.table.outlet.flows,
+            totals: self.table.outlet.totals,
+            late_packets: self.feed.late_packets,
+        }
     }
 
     /// Takes its part of a block.
@@ -125,11 +144,23 @@ impl Shard {
         Some(self.output(shard, until_s))
     }
 
-    /// Ends all flows and closes all windows. `latest_ns` is the time of the
-    /// stream's end.
-    pub(crate) fn finish(&mut self, shard: usize, latest_ns: i64) -> ShardOutput {
-        self.table.finish(latest_ns, &mut self.feed);
-        self.output(shard, i64::MAX)
+    /// Ends all flows and closes all windows. The stream's clock stands at
+    /// `latest_ns`. First what closes, to `out`; then the records of the flows
+    /// that the end cut off, sorted, to `tail`.
+    pub(crate) fn finish(
+        &mut self,
+        shard: usize,
+        latest_ns: i64,
+        out: Sender<ShardOutput>,
+        tail: &Sender<Vec<FlowRecord>>,
+    ) {
+        let output = self.output(shard, i64::MAX);
+        // Nobody listens any more only where the correlation stage panicked.
+        let _ = out.send(output);
+        drop(out);
+        self.table.finish(latest_ns, &mut self.feed, |records| {
+            let _ = tail.send(records);
+        });
     }
 
     fn output(&mut self, shard: usize, until_s: i64) -> ShardOutput {
@@ -138,7 +169,7 @@ impl Shard {
             self.table.close_window(second, &mut self.feed);
             windows.extend(self.feed.close(second));
         }
-        let records = std::mem::take(&mut self.table.out);
+        let records = std::mem::take(&mut self.table.outlet.records);
         ShardOutput { shard, closed_before_s: until_s, windows, records }
     }
 }

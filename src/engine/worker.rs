@@ -15,6 +15,7 @@ use super::batch::{Batch, BlockData, Decoded, LinkKind, LinkRow, Rows};
 use super::dedup::{DedupMode, DedupSettings, routed_digest};
 use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
+use crate::flow::FlowRecord;
 use crate::input::filter::Filter;
 use crate::input::{Block, Frame, Input, frame_flag};
 use crate::packet::{Decoder, Facts, PacketRow, Verdict};
@@ -83,7 +84,8 @@ impl Shared {
         id: usize,
         mut shard: Shard,
         inbox: &Receiver<Batch>,
-        out: &Sender<ShardOutput>,
+        out: Sender<ShardOutput>,
+        tail: &Sender<Vec<FlowRecord>>,
     ) -> (Shard, Accounting) {
         let guard = FailureGuard(&self.failed);
         let mut ledger = Accounting::default();
@@ -106,21 +108,18 @@ impl Shared {
             }
             let Some(batch) = batch else { continue };
             shard.take(&batch);
-            let output = if batch.end {
-                Some(shard.finish(id, batch.latest_ns))
-            } else {
-                shard.close(id, batch.closed_before_s)
-            };
-            let Batch { mut rows, data, end, .. } = batch;
+            if batch.end {
+                shard.finish(id, batch.latest_ns, out, tail);
+                break;
+            }
+            let output = shard.close(id, batch.closed_before_s);
+            let Batch { mut rows, data, .. } = batch;
             drop(data);
             rows.clear();
             give(&self.pool.rows, rows);
             if let Some(output) = output {
                 // The correlation stage only leaves early when it has panicked.
                 let _ = out.send(output);
-            }
-            if end {
-                break;
             }
         }
         guard.disarm();

@@ -54,17 +54,17 @@ pub(crate) struct Stub {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Half {
     pub(crate) packets: u64,
-    wire_bytes: u64,
+    pub(crate) wire_bytes: u64,
     ip_bytes: u64,
-    payload_bytes: u64,
+    pub(crate) payload_bytes: u64,
     last_ns: i64,
-    size_squares: u128,
+    pub(crate) size_squares: u128,
     gap_squares: u128,
     gap_sum_ns: u64,
     gap_min_ns: u64,
     gap_max_ns: u64,
-    size_min: u32,
-    size_max: u32,
+    pub(crate) size_min: u32,
+    pub(crate) size_max: u32,
     fragments: u32,
     pub(crate) tcp: SendSide,
     tcp_flags: u16,
@@ -320,6 +320,18 @@ impl Live {
     /// Nobody has acknowledged anything yet.
     fn only_syns(&self) -> bool {
         (self.halves[0].tcp_flags | self.halves[1].tcp_flags) & tcp_flag::ACK == 0
+    }
+
+    /// Adds this direction's histogram to `sums`.
+    pub(crate) fn add_bins(&self, direction: usize, sums: &mut [u64; BINS]) {
+        for (sum, &count) in sums.iter_mut().zip(&self.bins[direction]) {
+            *sum += u64::from(count);
+        }
+        if let Some(spill) = &self.spill {
+            for (sum, &count) in sums.iter_mut().zip(&spill[direction]) {
+                *sum += u64::from(count) << 16;
+            }
+        }
     }
 
     fn sizes(&self, direction: usize) -> Sizes {

@@ -17,6 +17,7 @@ pub(crate) mod table;
 mod tcp;
 #[cfg(test)]
 mod tests;
+pub mod totals;
 mod wheel;
 
 pub use record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};

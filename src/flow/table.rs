@@ -18,6 +18,7 @@ use super::live::{ENTROPY_BYTES, Extra, Live, MAX_FLOW_TUNNELS, Sided, Stub, TCP
 use super::record::{EndReason, FlowRecord};
 use super::settings::TableSettings;
 use super::slab::Slab;
+use super::totals::FlowTotals;
 use super::wheel::{Entry, Wheel};
 use crate::engine::feed::WindowFeed;
 use crate::packet::facts::tcp_flag;
@@ -36,6 +37,9 @@ const MAX_REMEMBERED: usize = 4 << 20;
 /// parsers: the first carries the request, for DNS the next may be the answer.
 const APP_PACKETS: u64 = 4;
 
+/// Records handed over at once at the end of the input: about a megabyte.
+const TAIL_RECORDS: usize = 1024;
+
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -47,8 +51,6 @@ pub(crate) enum Admission {
 /// Totals over everything the table has seen.
 #[derive(Clone, Debug, Default)]
 pub struct TableCounters {
-    /// Records handed out.
-    pub flows: u64,
     /// Distinct keys; a lower bound once `conversations_exact` is false.
     pub conversations: u64,
     pub conversations_inexact: bool,
@@ -69,7 +71,37 @@ pub(crate) struct FlowTable {
     hand: u32,
     ended: HashSet<u64, BuildHasherDefault<PassThrough>>,
     pub(crate) counters: TableCounters,
-    pub(crate) out: Vec<FlowRecord>,
+    pub(crate) outlet: Outlet,
+}
+
+/// Where ended flows go.
+#[derive(Default)]
+pub(crate) struct Outlet {
+    /// Make records at all.
+    wanted: bool,
+    pub(crate) records: Vec<FlowRecord>,
+    pub(crate) totals: FlowTotals,
+    pub(crate) flows: u64,
+}
+
+impl Outlet {
+    fn live(&mut self, live: &Live, reason: EndReason, decided_ns: i64) {
+        self.flows += 1;
+        self.totals.add_live(live, reason);
+        if self.wanted {
+            self.records.push(live.record(reason, decided_ns));
+        }
+    }
+
+    fn stub(&mut self, stub: &mut Stub, reason: EndReason, decided_ns: i64) {
+        self.flows += 1;
+        self.totals.add_stub(stub, reason);
+        let extra = stub.extra.take();
+        if self.wanted {
+            let live = Live::start(&stub.packet, stub.cut_ns, extra);
+            self.records.push(live.record(reason, decided_ns));
+        }
+    }
 }
 
 impl FlowTable {
@@ -84,7 +116,7 @@ impl FlowTable {
             hand: 0,
             ended: HashSet::default(),
             counters: TableCounters::default(),
-            out: Vec::new(),
+            outlet: Outlet { wanted: settings.records, ..Outlet::default() },
         }
     }
 
@@ -138,10 +170,7 @@ impl FlowTable {
         );
         if let Some((reason, decided_ns)) = reason {
             feed.flush(live);
-            if self.settings.records {
-                self.out.push(live.record(reason, decided_ns));
-            }
-            self.counters.flows += 1;
+            self.outlet.live(live, reason, decided_ns);
             let extra = first_payload(None, packet, payload, tunnels, true);
             *live = Live::start(packet, cut_ns, extra);
             live.pending_s = i64::MIN;
@@ -182,11 +211,7 @@ impl FlowTable {
         if let Some((reason, decided_ns)) =
             cut_reason(clock, self.settings.timeouts.active_ns, packet, cut_ns)
         {
-            if self.settings.records {
-                let live = Live::start(&first, stub.cut_ns, stub.extra.take());
-                self.out.push(live.record(reason, decided_ns));
-            }
-            self.counters.flows += 1;
+            self.outlet.stub(stub, reason, decided_ns);
             stub.packet = *packet;
             stub.cut_ns = cut_ns;
             stub.extra = first_payload(None, packet, payload, tunnels, true);
@@ -337,42 +362,51 @@ impl FlowTable {
         if over { EndReason::Closed } else { EndReason::Idle }
     }
 
-    /// Hands out everything left: `end_of_input`, decided at `latest_ns`.
-    pub(crate) fn finish(&mut self, latest_ns: i64, feed: &mut WindowFeed) {
-        for id in 0..self.lives.high_water() {
-            if self.lives[id].alive {
-                self.end(id | LIVE, EndReason::EndOfInput, latest_ns, feed);
-            }
+    /// Ends everything left: `end_of_input`, decided at `latest_ns`. `tail` takes
+    /// the records in the order of their start and key, some at a time: a table
+    /// full of flows is never in memory as records.
+    pub(crate) fn finish(
+        &mut self,
+        latest_ns: i64,
+        feed: &mut WindowFeed,
+        mut tail: impl FnMut(Vec<FlowRecord>),
+    ) {
+        let lives = (0..self.lives.high_water()).filter(|&id| self.lives[id].alive);
+        let lives = lives.map(|id| (self.lives[id].start_ns, self.lives[id].key, id | LIVE));
+        let stubs = (0..self.stubs.high_water()).filter(|&id| self.stubs[id].alive);
+        let stubs = stubs.map(|id| {
+            let packet = &self.stubs[id].packet;
+            (packet.time_ns, packet.key, id)
+        });
+        let mut left: Vec<_> = lives.chain(stubs).collect();
+        if self.outlet.wanted {
+            left.sort_unstable();
         }
-        for id in 0..self.stubs.high_water() {
-            if self.stubs[id].alive {
+        for chunk in left.chunks(TAIL_RECORDS) {
+            for &(_, _, id) in chunk {
                 self.end(id, EndReason::EndOfInput, latest_ns, feed);
+            }
+            if self.outlet.wanted {
+                tail(std::mem::take(&mut self.outlet.records));
             }
         }
     }
 
     fn end(&mut self, id: u32, reason: EndReason, decided_ns: i64, feed: &mut WindowFeed) {
-        self.counters.flows += 1;
         let hash;
         if id & LIVE != 0 {
             let live = &mut self.lives[id & !LIVE];
             feed.flush(live);
             hash = live.hash;
             live.alive = false;
-            if self.settings.records {
-                self.out.push(live.record(reason, decided_ns));
-            }
+            self.outlet.live(live, reason, decided_ns);
             live.extra = None;
             self.lives.remove(id & !LIVE);
         } else {
             let stub = &mut self.stubs[id];
             hash = stub.packet.hash;
             stub.alive = false;
-            let extra = stub.extra.take();
-            if self.settings.records {
-                let live = Live::start(&stub.packet, stub.cut_ns, extra);
-                self.out.push(live.record(reason, decided_ns));
-            }
+            self.outlet.stub(stub, reason, decided_ns);
             self.stubs.remove(id);
         }
         self.index.remove(hash, id);

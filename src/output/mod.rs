@@ -32,7 +32,7 @@ use std::path::Path;
 
 use crate::flow::FlowRecord;
 
-pub use self::summary::{Summary, Totals};
+pub use self::summary::Summary;
 
 /// Version of the record layouts; raised when a field changes its meaning or
 /// goes away, not when one is added.

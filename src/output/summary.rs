@@ -3,151 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ahash::HashMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::alert::Alert;
 use crate::engine::RunReport;
 use crate::engine::accounting::Accounting;
-use crate::flow::sizes::{self, Sizes};
-use crate::flow::{EndReason, FlowRecord};
+use crate::flow::sizes;
+use crate::flow::totals::FlowTotals;
 use crate::output::names::proto_name;
 use crate::packet::key::to_ip;
 use crate::packet::link::non_ip_name;
-use crate::packet::{Address, IpVersion};
 use crate::time::rfc3339;
 
 /// Version of the summary's shape; see `schema/summary.schema.json`.
 pub const SUMMARY_SCHEMA: &str = "flowtap.summary.v1";
 
-/// Addresses that top talkers are chosen from: 64 bytes each. Above it, new
-/// addresses are only counted.
-const MAX_TALKERS: usize = 1 << 20;
 /// Top talkers and conversations shown.
 const TOP: usize = 10;
-
-/// Sums over finished records, kept while they pass by.
-#[derive(Debug)]
-pub struct Totals {
-    flows_by_protocol: [u64; 256],
-    ends: BTreeMap<&'static str, u64>,
-    sizes: Sizes,
-    size_bins: [u64; sizes::BINS],
-    talkers: HashMap<(IpVersion, Address), Talker>,
-    talkers_dropped: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Talker {
-    sent_packets: u64,
-    sent_bytes: u64,
-    received_packets: u64,
-    received_bytes: u64,
-    flows: u64,
-}
-
-impl Default for Totals {
-    fn default() -> Self {
-        Self {
-            flows_by_protocol: [0; 256],
-            ends: BTreeMap::new(),
-            sizes: Sizes::default(),
-            size_bins: [0; sizes::BINS],
-            talkers: HashMap::default(),
-            talkers_dropped: 0,
-        }
-    }
-}
-
-impl Totals {
-    pub fn add(&mut self, record: &FlowRecord) {
-        self.flows_by_protocol[usize::from(record.key.proto)] += 1;
-        *self.ends.entry(EndReason::name(record.end_reason)).or_default() += 1;
-        for direction in [&record.fwd, &record.rev] {
-            self.sizes.merge(&direction.sizes);
-            for (sum, &count) in self.size_bins.iter_mut().zip(&direction.sizes.bins) {
-                *sum += u64::from(count);
-            }
-        }
-        let (src, dst) = if record.forward_is_a_to_b {
-            (record.key.a, record.key.b)
-        } else {
-            (record.key.b, record.key.a)
-        };
-        for (address, sent, received) in
-            [(src, &record.fwd, &record.rev), (dst, &record.rev, &record.fwd)]
-        {
-            let key = (record.key.version, address);
-            if self.talkers.len() >= MAX_TALKERS && !self.talkers.contains_key(&key) {
-                self.talkers_dropped += 1;
-                continue;
-            }
-            let talker = self.talkers.entry(key).or_default();
-            talker.sent_packets += sent.packets;
-            talker.sent_bytes += sent.wire_bytes;
-            talker.received_packets += received.packets;
-            talker.received_bytes += received.wire_bytes;
-            talker.flows += 1;
-        }
-    }
-
-    fn payload_sizes(&self) -> PayloadSizes {
-        let count: u64 = self.size_bins[1..].iter().sum();
-        // Two digits: the bins themselves are coarser (CONTRACT: error at most 25 %).
-        let mut histogram = Histogram::<u64>::new_with_bounds(1, 1 << 32, 2).ok();
-        if let Some(histogram) = &mut histogram {
-            for (bin, &packets) in self.size_bins.iter().enumerate().skip(1) {
-                if packets > 0 {
-                    let edge = sizes::bin_range(bin).1.clamp(self.sizes.min, self.sizes.max);
-                    histogram.saturating_record_n(u64::from(edge), packets);
-                }
-            }
-        }
-        let quantile = |q: f64| {
-            histogram
-                .as_ref()
-                .filter(|histogram| !histogram.is_empty())
-                .map(|histogram| histogram.value_at_quantile(q).min(u64::from(self.sizes.max)))
-        };
-        PayloadSizes {
-            count,
-            empty: self.size_bins[0],
-            min: (count > 0).then_some(self.sizes.min),
-            max: (count > 0).then_some(self.sizes.max),
-            mean: (count > 0).then(|| round3(self.sizes.sum as f64 / count as f64)),
-            stddev: sizes::stddev(count, self.sizes.sum, self.sizes.sum_squares).map(round3),
-            p50: quantile(0.5),
-            p90: quantile(0.9),
-            p99: quantile(0.99),
-            histogram: self
-                .size_bins
-                .iter()
-                .enumerate()
-                .filter(|&(_, &packets)| packets > 0)
-                .map(|(bin, &packets)| (sizes::bin_range(bin).0, packets))
-                .collect(),
-        }
-    }
-
-    fn top_talkers(&self) -> Vec<TopTalker> {
-        let mut all: Vec<_> = self.talkers.iter().collect();
-        all.sort_unstable_by_key(|&(key, talker)| {
-            (std::cmp::Reverse(talker.sent_bytes + talker.received_bytes), *key)
-        });
-        all.truncate(TOP);
-        all.into_iter()
-            .map(|(&(version, address), talker)| TopTalker {
-                ip: to_ip(version, &address).to_string(),
-                sent_packets: talker.sent_packets,
-                sent_bytes: talker.sent_bytes,
-                received_packets: talker.received_packets,
-                received_bytes: talker.received_bytes,
-                flows: talker.flows,
-            })
-            .collect()
-    }
-}
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -269,7 +142,8 @@ pub struct InputFile {
 }
 
 impl Summary {
-    pub fn new(report: &RunReport, totals: &Totals, elapsed: Duration) -> Self {
+    pub fn new(report: &RunReport, elapsed: Duration) -> Self {
+        let totals = &report.totals;
         let total = report.accounting.total();
         Self {
             schema: SUMMARY_SCHEMA,
@@ -277,15 +151,15 @@ impl Summary {
             wire_bytes: report.input.wire_bytes,
             accounting: ledger(&report.accounting),
             accounting_bytes: sums(&report.accounting, |count| count.wire_bytes),
-            flows: report.flows.flows,
-            conversations: report.flows.conversations,
-            conversations_exact: !report.flows.conversations_inexact,
+            flows: report.flows,
+            conversations: report.table.conversations,
+            conversations_exact: !report.table.conversations_inexact,
             flows_complete: report.flows_complete(),
-            flows_evicted: report.flows.evicted,
-            flow_ends: totals.ends.clone(),
+            flows_evicted: report.table.evicted,
+            flow_ends: totals.ends.iter().map(|(reason, &flows)| (reason.name(), flows)).collect(),
             protocols: protocols(&report.accounting, totals),
-            payload_sizes: totals.payload_sizes(),
-            top_talkers: totals.top_talkers(),
+            payload_sizes: payload_sizes(totals),
+            top_talkers: top_talkers(totals),
             talkers_dropped: totals.talkers_dropped,
             first_packet: report.input.first_ns.map(rfc3339),
             last_packet: report.input.latest_ns.map(rfc3339),
@@ -367,7 +241,7 @@ fn ledger(accounting: &Accounting) -> Ledger {
     }
 }
 
-fn protocols(accounting: &Accounting, totals: &Totals) -> BTreeMap<String, Protocol> {
+fn protocols(accounting: &Accounting, totals: &FlowTotals) -> BTreeMap<String, Protocol> {
     accounting
         .protocols
         .iter()
@@ -387,4 +261,60 @@ fn protocols(accounting: &Accounting, totals: &Totals) -> BTreeMap<String, Proto
 /// Three decimals are what people read and what stays the same everywhere.
 pub fn round3(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
+}
+
+fn payload_sizes(totals: &FlowTotals) -> PayloadSizes {
+    let count: u64 = totals.size_bins[1..].iter().sum();
+    // Two digits: the bins themselves are coarser (CONTRACT: error at most 25 %).
+    let mut histogram = Histogram::<u64>::new_with_bounds(1, 1 << 32, 2).ok();
+    if let Some(histogram) = &mut histogram {
+        for (bin, &packets) in totals.size_bins.iter().enumerate().skip(1) {
+            if packets > 0 {
+                let edge = sizes::bin_range(bin).1.clamp(totals.size_min, totals.size_max);
+                histogram.saturating_record_n(u64::from(edge), packets);
+            }
+        }
+    }
+    let quantile = |q: f64| {
+        histogram
+            .as_ref()
+            .filter(|histogram| !histogram.is_empty())
+            .map(|histogram| histogram.value_at_quantile(q).min(u64::from(totals.size_max)))
+    };
+    PayloadSizes {
+        count,
+        empty: totals.size_bins[0],
+        min: (count > 0).then_some(totals.size_min),
+        max: (count > 0).then_some(totals.size_max),
+        mean: (count > 0).then(|| round3(totals.size_sum as f64 / count as f64)),
+        stddev: sizes::stddev(count, totals.size_sum, totals.size_squares).map(round3),
+        p50: quantile(0.5),
+        p90: quantile(0.9),
+        p99: quantile(0.99),
+        histogram: totals
+            .size_bins
+            .iter()
+            .enumerate()
+            .filter(|&(_, &packets)| packets > 0)
+            .map(|(bin, &packets)| (sizes::bin_range(bin).0, packets))
+            .collect(),
+    }
+}
+
+fn top_talkers(totals: &FlowTotals) -> Vec<TopTalker> {
+    let mut all: Vec<_> = totals.talkers.iter().collect();
+    all.sort_unstable_by_key(|&(key, talker)| {
+        (std::cmp::Reverse(talker.sent_bytes + talker.received_bytes), *key)
+    });
+    all.truncate(TOP);
+    all.into_iter()
+        .map(|(&(version, address), talker)| TopTalker {
+            ip: to_ip(version, &address).to_string(),
+            sent_packets: talker.sent_packets,
+            sent_bytes: talker.sent_bytes,
+            received_packets: talker.received_packets,
+            received_bytes: talker.received_bytes,
+            flows: talker.flows,
+        })
+        .collect()
 }
