@@ -396,7 +396,7 @@ impl Open {
 }
 
 /// Analytics that a network-only alert answers, and those that a process or a
-/// workload behind it would answer (CONTRACT, section Alert).
+/// workload behind it would answer.
 fn analytics(finding: &Finding) -> (Vec<String>, Vec<String>) {
     let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect();
     if finding.family == Family::Scan || finding.family == Family::Link {

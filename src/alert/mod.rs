@@ -154,7 +154,7 @@ pub fn alert_id(detector: &str, entity: &Entity, start_second: i64) -> String {
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// RFC 3339 in UTC with nine digits, as CONTRACT has times in JSON.
+/// RFC 3339 in UTC with nine digits, as everywhere in JSON.
 pub(crate) fn time_text(ns: i64) -> String {
     // Every i64 of nanoseconds lies in jiff's range of years.
     Timestamp::from_nanosecond(i128::from(ns))

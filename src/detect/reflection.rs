@@ -1,6 +1,6 @@
 //! Reflection and amplification: seen from the victim and from the reflector.
 //!
-//! Method (METHODS section 2, ports of US-CERT TA14-017A and since). The port
+//! Method (ports of US-CERT TA14-017A and since). The port
 //! alone decides nothing:
 //! - Victim: responses of one amplifying port, at least 1,000 packets/s, that
 //!   the receiver did not ask for (requests under a tenth of responses). From

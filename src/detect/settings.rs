@@ -61,7 +61,7 @@ pub struct DetectSettings {
     /// attack already at `unanswered_rate_threshold`.
     pub reflectors: u64,
     /// Response bytes by request bytes that make a server a reflector
-    /// (METHODS: 10).
+    /// (10: SNMP, the weakest of US-CERT TA14-017A worth an attack, gives 6.3).
     pub amplification: f64,
     /// Broadcast frames, and frames of control protocols, a second.
     pub storm_rate_threshold: u64,

@@ -2,8 +2,8 @@
 
 /// When a flow's record is cut. All in nanoseconds; `None` is never.
 ///
-/// Defaults are CONTRACT's, in line with Zeek (TCP 300 s inactivity, UDP and
-/// ICMP shorter) and nfpcapd (active 300 s): METHODS.md section 10.
+/// Defaults are in line with Zeek (TCP 300 s inactivity, UDP and ICMP shorter)
+/// and nfpcapd (active 300 s).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     pub tcp_idle_ns: Option<i64>,

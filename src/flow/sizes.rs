@@ -1,4 +1,4 @@
-//! Payload-size histogram: 61 log-linear bins (CONTRACT.md).
+//! Payload-size histogram: 61 log-linear bins.
 //!
 //! 0 to 7 bytes exactly, then four bins an octave up to 65,535, one for
 //! everything over. The quarter-octave width bounds the error of a percentile

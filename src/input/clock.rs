@@ -1,4 +1,4 @@
-//! Time stamps set right, as CONTRACT ("Time") says.
+//! Time stamps set right.
 //!
 //! A stamp outside the range, with a fraction of a second or more, or a jump
 //! ahead of over an hour that the next packets contradict takes the time of the
@@ -9,10 +9,10 @@
 use super::block::{Frame, frame_flag};
 use super::walk::UNTIMED;
 
-/// A jump ahead over this needs confirmation (CONTRACT).
+/// A jump ahead over this needs confirmation.
 const JUMP_NS: i64 = 3_600 * 1_000_000_000;
 
-/// Packets that confirm a jump (CONTRACT).
+/// Packets that confirm a jump.
 const CONFIRMING_PACKETS: usize = 64;
 
 /// Captured bytes after which the packets seen so far decide: 64 records of

@@ -352,7 +352,7 @@ impl Stream {
     }
 }
 
-/// Walks over the start of the file to decide, as DESIGN's measurements say.
+/// Walks over the start of the file to decide, see [`super::Mapping`].
 fn map_if_better(
     file: &File,
     head: &[u8],

@@ -265,7 +265,7 @@ pub fn round3(value: f64) -> f64 {
 
 fn payload_sizes(totals: &FlowTotals) -> PayloadSizes {
     let count: u64 = totals.size_bins[1..].iter().sum();
-    // Two digits: the bins themselves are coarser (CONTRACT: error at most 25 %).
+    // Two digits: the bins themselves are coarser (error at most 25 %).
     let mut histogram = Histogram::<u64>::new_with_bounds(1, 1 << 32, 2).ok();
     if let Some(histogram) = &mut histogram {
         for (bin, &packets) in totals.size_bins.iter().enumerate().skip(1) {

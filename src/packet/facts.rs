@@ -310,7 +310,7 @@ pub struct Facts {
     pub class: PacketClass,
     /// Length of the innermost IP packet by its header (header included).
     pub ip_bytes: u32,
-    /// Payload length by the headers (CONTRACT: after the transport header;
+    /// Payload length by the headers (after the transport header;
     /// ICMP after 8 bytes, SCTP after 12, other protocols after the IP headers,
     /// later fragments whole).
     pub payload_bytes: u32,

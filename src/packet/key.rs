@@ -1,7 +1,7 @@
 //! The identity of a flow: who talks to whom over what.
 //!
-//! A [`FlowKey`] is the same for both directions. It holds what CONTRACT says
-//! belongs to a flow's identity and nothing that may differ by direction.
+//! A [`FlowKey`] is the same for both directions. It holds what
+//! makes a flow's identity and nothing that may differ by direction.
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
