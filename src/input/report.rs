@@ -121,7 +121,7 @@ pub struct Counters {
     pub backward: u64,
     /// Frames of windows that were already closed.
     pub late: u64,
-    /// Frames that claimed over 16 MiB on the wire, or less than was captured.
+    /// Frames that claimed over 16 MiB on the wire.
     pub length_anomalies: u64,
     pub truncated_records: u64,
     /// Earliest and latest time stamp.
