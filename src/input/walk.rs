@@ -11,10 +11,10 @@ use super::report::{FileReport, InterfaceTable};
 use crate::packet::LinkType;
 
 /// Longest record read. No link has longer frames; libpcap itself stops at
-/// 256 KiB (128 MiB for USB and D-Bus). Also CONTRACT's bound on wire lengths.
+/// 256 KiB (128 MiB for USB and D-Bus).
 pub(super) const MAX_CAPTURED_BYTES: u32 = 16 << 20;
 
-/// Longest frame believed to have been on the wire (CONTRACT, "Flow").
+/// Longest frame believed to have been on the wire.
 pub(super) const MAX_WIRE_BYTES: u32 = 16 << 20;
 
 /// Inside [`Frame::flags`] between reader and [`super::clock`] only: the format
