@@ -18,7 +18,8 @@ fn alerts_do_not_depend_on_how_full_the_flow_table_is() {
     let dir = Dir::new();
     synth(&dir, &["flood", "--packets", "60000", "--seconds", "3", "-o", "flood.pcap"]);
     let mut files = vec![dir.path("flood.pcap")];
-    for name in ["demo-udp-flood", "hping3-syn-flood-spoofed", "hping3-syn-flood", "hping3-carpet"] {
+    for name in ["demo-udp-flood", "hping3-syn-flood-spoofed", "hping3-syn-flood", "hping3-carpet"]
+    {
         files.push(captures().join(format!("{name}.pcap.zst")));
     }
     for file in files {

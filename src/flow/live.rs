@@ -20,10 +20,6 @@ pub(crate) const SEQUENCE_LEN: usize = 16;
 const MAX_VLANS: usize = 4;
 /// Distinct tunnels kept for a flow: asymmetric paths double the stack.
 pub(crate) const MAX_FLOW_TUNNELS: usize = 8;
-/// Payload bytes that entropy is computed over: enough for a verdict
-/// (under 256 bytes even random data falls far short of 8 bits), few enough to
-/// cost little.
-pub(crate) const ENTROPY_BYTES: usize = 256;
 /// IP protocol numbers with state or time-outs of their own.
 pub(crate) const TCP: u8 = 6;
 const UDP: u8 = 17;

@@ -7,6 +7,7 @@
 
 pub mod app;
 pub mod community_id;
+mod entropy;
 mod index;
 pub(crate) mod live;
 pub mod record;

@@ -13,8 +13,9 @@ use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 
 use super::app::{AppInfo, Payload, inspect};
+use super::entropy::byte_entropy;
 use super::index::Index;
-use super::live::{ENTROPY_BYTES, Extra, Live, MAX_FLOW_TUNNELS, Sided, Stub, TCP, stub_idle_ns};
+use super::live::{Extra, Live, MAX_FLOW_TUNNELS, Sided, Stub, TCP, stub_idle_ns};
 use super::record::{EndReason, FlowRecord};
 use super::settings::TableSettings;
 use super::slab::Slab;
@@ -489,7 +490,7 @@ fn first_payload(
     if !payload.is_empty() && !packet.is(row_flag::LATER_FRAGMENT) {
         let entropy = &mut extra.entropy[packet.direction()];
         if entropy.is_none() {
-            *entropy = Some(byte_entropy(&payload[..payload.len().min(ENTROPY_BYTES)]));
+            *entropy = byte_entropy(payload);
         }
         let (src_port, dst_port) = if packet.is(row_flag::FORWARD) {
             (packet.key.port_a, packet.key.port_b)
@@ -501,21 +502,6 @@ fn first_payload(
         inspect(Payload { proto, src_port, dst_port, from_originator, bytes: payload }, app);
     }
     Some(extra)
-}
-
-/// Shannon entropy of the bytes in bits per byte, and their number.
-fn byte_entropy(bytes: &[u8]) -> (f32, u16) {
-    let mut counts = [0u16; 256];
-    for &byte in bytes {
-        counts[usize::from(byte)] += 1;
-    }
-    let n = bytes.len() as f64;
-    let mut sum = 0.0;
-    for &count in counts.iter().filter(|&&count| count > 0) {
-        sum += f64::from(count) * libm::log2(f64::from(count));
-    }
-    // H = log2 n - (1/n) sum c log2 c
-    ((libm::log2(n) - sum / n).max(0.0) as f32, bytes.len() as u16)
 }
 
 /// Keys of the set are hashes already.

@@ -144,7 +144,10 @@ fn notes(summary: &Summary) -> Vec<String> {
     );
     note(summary.truncated_records, "records were cut off at the end of a file: not counted");
     note(summary.time_anomalies, "time stamps made no sense: the packet before gave the time");
-    note(summary.length_anomalies, "claimed wire lengths were over 16 MiB: what was captured counts");
+    note(
+        summary.length_anomalies,
+        "claimed wire lengths were over 16 MiB: what was captured counts",
+    );
     note(summary.late_packets, "packets came too late for their second's window");
     note(summary.flows_evicted, "flows of one packet made room for others: the table was full");
     if summary.one_sided_capture {
