@@ -52,6 +52,7 @@ pub struct Summary {
     pub truncated_records: u64,
     pub one_sided_capture: bool,
     pub tcp_sides: Vec<TcpSides>,
+    pub interfaces: Vec<InputInterface>,
     pub files: Vec<InputFile>,
     pub alerts: Vec<Alert>,
     pub alerts_suppressed: u64,
@@ -128,6 +129,18 @@ pub struct TcpSides {
     pub two_way: i64,
 }
 
+/// A capture interface; its place in the list is the number that `tcp_sides` use.
+#[derive(Debug, Serialize)]
+pub struct InputInterface {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    pub link_type: String,
+    /// 0 when unlimited or not stated.
+    pub snaplen_bytes: u32,
+}
+
 #[derive(Debug, Serialize)]
 pub struct InputFile {
     pub path: String,
@@ -178,6 +191,16 @@ impl Summary {
                     vlan,
                     one_way: count.one_way,
                     two_way: count.two_way,
+                })
+                .collect(),
+            interfaces: report
+                .interfaces
+                .iter()
+                .map(|interface| InputInterface {
+                    name: interface.name.clone(),
+                    description: interface.description.clone(),
+                    link_type: interface.link.name(),
+                    snaplen_bytes: interface.snaplen_bytes,
                 })
                 .collect(),
             files: report
