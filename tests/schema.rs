@@ -44,5 +44,8 @@ fn flows_alerts_and_summaries_of_every_capture_follow_their_schemas() {
             alerts += 1;
         }
     }
-    assert!(flows > 500 && alerts > 3, "{flows} flows and {alerts} alerts are too few to mean anything");
+    assert!(
+        flows > 500 && alerts > 3,
+        "{flows} flows and {alerts} alerts are too few to mean anything"
+    );
 }

@@ -194,7 +194,8 @@ fn run_options(args: &ReadArgs) -> anyhow::Result<RunOptions> {
     };
     if args.key_vlan && matches!(args.dedup, Some(Dedup::Routed)) {
         // Copies in other VLANs would be other flows, with other workers.
-        let text = "--dedup routed ignores VLANs and --key-vlan separates flows by them: choose one";
+        let text =
+            "--dedup routed ignores VLANs and --key-vlan separates flows by them: choose one";
         return Err(Usage(text.to_owned()).into());
     }
     options.max_flows = args.max_flows.unwrap_or_else(default_max_flows);
