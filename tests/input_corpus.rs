@@ -134,7 +134,7 @@ fn every_capture_has_the_packets_that_others_count() {
         if packets != row.packets_capinfos {
             continue;
         }
-        // Impossible wire lengths are replaced by what was captured, and counted.
+        // Wire lengths over 16 MiB are replaced by what was captured, and counted.
         // capinfos takes the four bytes of its pseudo header off SunATM frames.
         let sun_atm = row.linktypes == "SUNATM";
         if let Some(wire_bytes) = row.wire_bytes

@@ -157,7 +157,7 @@ fn a_run_folder_holds_flows_alerts_summary_and_what_was_run() {
     assert!(out.join("summary.json").is_file() && out.join("alerts.ndjson").is_file());
 
     let id = flow["community_id"].as_str().expect("an id");
-    let mut command = dir.command(["show", "flow", id, "--run"]);
+    let mut command = dir.command(["show", "flow", id, "--json", "--run"]);
     let shown = command.arg(&out).output().expect("starts");
     let shown: Value = serde_json::from_slice(&shown.stdout).expect("one record");
     assert_eq!(shown, flow);
@@ -171,6 +171,42 @@ fn the_newest_run_is_kept_for_show_without_out() {
     let output = dir.run(["show", "alert", "0000"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("nothing with id 0000"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_alert_and_its_flow_are_shown_as_pages_for_people() {
+    let dir = Dir::new();
+    let flood = captures().join("demo-udp-flood.pcap.zst");
+    let out = dir.path("run");
+    let mut command = dir.command(["read", "-q", "--out"]);
+    assert!(command.arg(&out).arg(&flood).output().expect("starts").status.success());
+    let show = |what: &str, id: &str| {
+        let mut command = dir.command(["show", what, id, "--run"]);
+        let output = command.arg(&out).output().expect("starts");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).to_string()
+    };
+    let first = |name: &str| -> Value {
+        let lines = std::fs::read_to_string(out.join(name)).expect("written");
+        serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON")
+    };
+    let page = show("alert", first("alerts.ndjson")["id"].as_str().expect("an id"));
+    for line in [
+        "UDP flood from 10.77.0.2 to 203.0.113.7 (outbound): 20,440 packets/s and 90.6 Mbit/s at \
+         most, threshold 10,000, unanswered; 6 s from 2026-11-21T13:13:03Z; confidence 0.6 \
+         without a baseline.",
+        "  measured     20,440 packets/s",
+        "  threshold    10,000 packets/s (absolute_rate)",
+        "  missing      baseline, process_map",
+        "  analytics    AN0972",
+        "       512 to 1023 bytes        69,086 packets 100.0%",
+    ] {
+        assert!(page.lines().any(|shown| shown == line), "{line:?} in\n{page}");
+    }
+    let flow = first("flows.ndjson");
+    let page = show("flow", flow["community_id"].as_str().expect("an id"));
+    assert!(page.contains(flow["src_ip"].as_str().expect("an address")), "{page}");
+    assert!(page.contains("  forward      ") && page.contains("  reverse      "), "{page}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub use book::AlertBook;
 pub use entity::{Entity, EntityKind};
 pub use grade::{CONFIDENCE_WITHOUT_BASELINE, Severity};
 pub use sentence::sentence;
+pub(crate) use sentence::{bits, thousands};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,59 +1,101 @@
 //! An alert in one sentence for people.
 
-use super::{Alert, EntityKind, State, time_text};
+use jiff::Timestamp;
+
+use super::{Alert, State};
 use crate::detect::PeerRole;
 
-/// What happened, to whom, how much, and how sure that is.
+/// From here on a count of addresses is an estimate.
+const ESTIMATED_FROM: u64 = 32;
+
+/// What happened, between whom, how much against which threshold, since when,
+/// and how sure that is.
 pub fn sentence(alert: &Alert) -> String {
     let evidence = &alert.evidence;
-    let peak = &evidence.peak;
+    let (peak, rule) = (&evidence.peak, &evidence.rule);
     let mut text = format!(
-        "{} {}: {} ({}, {}) from {} for {} s, at most {} packets/s and {} at {}",
-        alert.detector.replace('_', " "),
-        entity_words(alert),
-        evidence.class.replace('_', " "),
-        evidence.direction.name(),
-        evidence.shape.words(),
-        time_text(alert.start_ns),
-        evidence.active_seconds,
-        thousands(peak.packets_per_s),
-        bits(peak.bits_per_s),
-        time_text(peak.time_ns),
+        "{} {} ({}): ",
+        detector_words(&alert.detector),
+        between(alert),
+        evidence.direction.name()
     );
-    let sources = thousands(evidence.distinct_sources);
-    if evidence.spoofed_sources {
-        text.push_str(&format!(", about {sources} sources, likely spoofed"));
-    } else if evidence.distinct_sources > 1 {
-        text.push_str(&format!(", {sources} sources"));
+    let most = format!("{} packets/s and {}", thousands(peak.packets_per_s), bits(peak.bits_per_s));
+    if evidence.measured == peak.packets_per_s && rule.unit.ends_with("s/s") {
+        text.push_str(&format!("{most} at most, threshold {}", thousands(rule.threshold)));
+    } else {
+        text.push_str(&format!(
+            "{} {}, threshold {}, at most {most}",
+            thousands(evidence.measured),
+            rule.unit,
+            thousands(rule.threshold)
+        ));
     }
-    if let Some(ratio) = evidence.answer_ratio {
-        text.push_str(&format!(", answer ratio {ratio}"));
+    match evidence.answer_ratio {
+        Some(ratio) if ratio > 0.0 => text.push_str(&format!(", {ratio} answers a packet")),
+        Some(_) => text.push_str(", unanswered"),
+        None => {}
     }
+    let sustained = if alert.state == State::Sustained { ", sustained" } else { "" };
     text.push_str(&format!(
-        "; {} {} reached {} {}; {}; confidence {} without a baseline.",
-        evidence.rule.name.replace('_', " "),
-        "threshold",
-        thousands(evidence.rule.threshold),
-        evidence.rule.unit,
-        if alert.state == State::Sustained { "sustained" } else { "provisional" },
+        "; {} s from {}{sustained}; confidence {} without a baseline.",
+        thousands(evidence.active_seconds),
+        seconds_text(alert.start_ns),
         alert.confidence,
     ));
     text
 }
 
-/// "of X", and who is at the other end when that is one.
-fn entity_words(alert: &Alert) -> String {
-    let mut words = alert.entity.id.clone();
+/// `tcp_synack_flood` as "TCP SYN-ACK flood".
+fn detector_words(name: &str) -> String {
+    let words: Vec<String> = name
+        .split('_')
+        .map(|word| match word {
+            "synack" => "SYN-ACK".to_owned(),
+            "tcp" | "udp" | "icmp" | "gre" | "ip" | "arp" | "syn" | "rst" | "fin" | "ack" => {
+                word.to_uppercase()
+            }
+            _ => word.to_owned(),
+        })
+        .collect();
+    let text = words.join(" ").replace("non IP", "non-IP");
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// "from X to Y", with a count where one end is many.
+fn between(alert: &Alert) -> String {
+    let evidence = &alert.evidence;
+    let entity = &alert.entity.id;
     if let Some(target) = alert.peers.iter().find(|peer| peer.role == PeerRole::Destination) {
-        words = format!("{words} to {}", target.address);
-    } else if alert.peers.len() == 1 && alert.entity.kind != EntityKind::Mac {
-        words = format!("{} to {words}", alert.peers[0].address);
+        return if evidence.distinct_destinations > 1 {
+            format!("from {entity} to {} addresses", about(evidence.distinct_destinations))
+        } else {
+            format!("from {entity} to {}", target.address)
+        };
     }
-    words
+    match alert.peers.as_slice() {
+        [source] if !evidence.spoofed_sources => format!("from {} to {entity}", source.address),
+        [] if evidence.distinct_sources <= 1 => format!("at {entity}"),
+        _ => {
+            let forged = if evidence.spoofed_sources { ", likely spoofed," } else { "" };
+            format!("from {} sources{forged} to {entity}", about(evidence.distinct_sources))
+        }
+    }
+}
+
+fn about(count: u64) -> String {
+    let about = if count >= ESTIMATED_FROM { "about " } else { "" };
+    format!("{about}{}", thousands(count))
+}
+
+/// Windows start at whole seconds: a fraction would say nothing.
+fn seconds_text(ns: i64) -> String {
+    Timestamp::from_second(ns.div_euclid(1_000_000_000))
+        .map_or_else(|_| super::time_text(ns), |time| time.to_string())
 }
 
 /// 1234567 as 1,234,567.
-fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -65,7 +107,7 @@ fn thousands(number: u64) -> String {
     text
 }
 
-fn bits(bits_per_s: u64) -> String {
+pub(crate) fn bits(bits_per_s: u64) -> String {
     let value = bits_per_s as f64;
     match bits_per_s {
         1_000_000_000.. => format!("{:.1} Gbit/s", value / 1e9),
@@ -86,5 +128,21 @@ mod tests {
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(bits(999), "999 bit/s");
         assert_eq!(bits(3_360_000), "3.4 Mbit/s");
+    }
+
+    #[test]
+    fn detectors_are_named_as_people_write_them() {
+        assert_eq!(detector_words("tcp_synack_flood"), "TCP SYN-ACK flood");
+        assert_eq!(detector_words("non_ip_storm"), "Non-IP storm");
+        assert_eq!(detector_words("carpet_bombing"), "Carpet bombing");
+        assert_eq!(detector_words(""), "");
+    }
+
+    #[test]
+    fn times_are_whole_seconds_and_estimates_say_so() {
+        assert_eq!(seconds_text(1_795_266_783_000_000_000), "2026-11-21T13:13:03Z");
+        assert_eq!(seconds_text(-1), "1969-12-31T23:59:59Z");
+        assert_eq!(about(1), "1");
+        assert_eq!(about(12_524), "about 12,524");
     }
 }

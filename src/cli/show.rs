@@ -10,6 +10,8 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::rundir;
+use crate::report::detail;
+use crate::report::terminal::Style;
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
@@ -18,6 +20,9 @@ pub(crate) struct ShowArgs {
     /// Run directory; the newest run by default.
     #[arg(long, global = true, value_name = "DIR")]
     run: Option<PathBuf>,
+    /// Print the records as JSON.
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -50,9 +55,20 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
         bail!("nothing with {field} {wanted} in {}", path.display());
     }
     let mut out = std::io::stdout().lock();
-    for record in found {
-        serde_json::to_writer_pretty(&mut out, &record)?;
-        writeln!(out)?;
+    let style = Style::for_stdout();
+    match &args.what {
+        _ if args.json => {
+            for record in &found {
+                writeln!(out, "{}", detail::json(record))?;
+            }
+        }
+        What::Alert { .. } => {
+            for (at, record) in found.iter().enumerate() {
+                let gap = if at > 0 { "\n" } else { "" };
+                write!(out, "{gap}{}", detail::alert(record, style))?;
+            }
+        }
+        What::Flow { .. } => write!(out, "{}", detail::flow(&found, style))?,
     }
     Ok(ExitCode::SUCCESS)
 }

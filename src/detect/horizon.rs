@@ -31,6 +31,16 @@ pub(crate) struct Probes {
 }
 
 impl Probes {
+    /// An estimate that no more than one target a probe bounds.
+    pub(crate) fn distinct_targets(&self) -> u64 {
+        self.targets.estimate().min(self.packets)
+    }
+
+    /// An estimate that no more than one port a probe bounds.
+    pub(crate) fn distinct_ports(&self) -> u64 {
+        self.ports.estimate().min(self.packets)
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         self.targets.merge(&other.targets);
         self.ports.merge(&other.ports);

@@ -159,7 +159,7 @@ fn decide(
     ctx: &Context<'_>,
 ) -> Option<Verdict> {
     let settings = ctx.settings;
-    let (targets, ports) = (probes.targets.estimate(), probes.ports.estimate());
+    let (targets, ports) = (probes.distinct_targets(), probes.distinct_ports());
     let answered = probes.answers as f64 / probes.packets.max(1) as f64;
     let verdict = |detector, measured, name, threshold, unit, formula, shape| Verdict {
         detector,
@@ -247,7 +247,8 @@ impl Scan {
             local.probes.packets += packets;
             local.probes.answers += answers;
             local.traffic.add_share(&pair.tally, packets);
-            let ports = if packets >= ctx.settings.scan_ports { ports_of(pair, style) } else { 0 };
+            let many = packets >= ctx.settings.scan_ports;
+            let ports = if many { ports_of(pair, style).min(packets) } else { 0 };
             local.targets.push((packets, dst, ports));
         }
         found
@@ -333,7 +334,7 @@ fn finding(
         shape: verdict.shape,
         measured: verdict.measured,
         unanswered: local.probes.packets,
-        destinations: probes.targets.estimate(),
+        destinations: probes.distinct_targets(),
         peers: local
             .targets
             .into_iter()
@@ -347,8 +348,8 @@ fn finding(
         traffic: local.traffic,
         details: [
             ("style", json!(style.words())),
-            ("distinct_targets", json!(probes.targets.estimate())),
-            ("distinct_ports", json!(probes.ports.estimate())),
+            ("distinct_targets", json!(probes.distinct_targets())),
+            ("distinct_ports", json!(probes.distinct_ports())),
             ("probes", json!(probes.packets)),
         ]
         .into(),

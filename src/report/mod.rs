@@ -1,4 +1,6 @@
-//! What people read: the summary on a terminal, the progress bar.
+//! What people read: the summary on a terminal, one alert or flow in full, the
+//! progress bar.
 
+pub mod detail;
 pub mod progress;
 pub mod terminal;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::Path;
 
-use crate::alert::{Severity, sentence};
+use crate::alert::{Severity, sentence, thousands as grouped};
 use crate::flow::sizes::bin_of;
 use crate::output::Summary;
 use crate::output::summary::PayloadSizes;
@@ -33,7 +33,7 @@ impl Style {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn title(self, text: &str) -> String {
+    pub(super) fn title(self, text: &str) -> String {
         self.paint("1", text)
     }
 }
@@ -274,21 +274,8 @@ fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// 1234567 as 1,234,567.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// Bytes in decimal units, as links are sold.
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let mut value = count as f64;
     let mut unit = 0;
@@ -304,10 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_people_read_them() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1_234_567), "1,234,567");
+    fn bytes_are_written_in_units() {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(999_960), "1.0 MB");
         assert_eq!(bytes(u64::MAX), "18.4 EB");
