@@ -183,7 +183,7 @@ fn split(blocks: &[Block], frames: usize) -> Vec<Vec<u8>> {
     let times: Vec<i64> =
         blocks.iter().flat_map(|block| block.frames.iter().map(|frame| frame.time_ns)).collect();
     // Earliest time from each frame on.
-    let mut earliest = times.clone();
+    let mut earliest = times;
     for at in (0..earliest.len().saturating_sub(1)).rev() {
         earliest[at] = earliest[at].min(earliest[at + 1]);
     }

@@ -20,7 +20,8 @@ pub fn sentence(alert: &Alert) -> String {
         evidence.direction.name()
     );
     let most = format!("{} packets/s and {}", thousands(peak.packets_per_s), bits(peak.bits_per_s));
-    if evidence.measured == peak.packets_per_s && rule.unit.ends_with("s/s") {
+    let same_unit = matches!(rule.unit, "packets/s" | "frames/s");
+    if same_unit && evidence.measured == peak.packets_per_s {
         text.push_str(&format!("{most} at most, threshold {}", thousands(rule.threshold)));
     } else {
         text.push_str(&format!(
@@ -31,7 +32,7 @@ pub fn sentence(alert: &Alert) -> String {
         ));
     }
     match evidence.answer_ratio {
-        Some(ratio) if ratio > 0.0 => text.push_str(&format!(", {ratio} answers a packet")),
+        Some(ratio) if ratio > 0.0 => text.push_str(&format!(", answer ratio {ratio}")),
         Some(_) => text.push_str(", unanswered"),
         None => {}
     }
