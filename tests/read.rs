@@ -184,7 +184,7 @@ fn an_alert_and_its_flow_are_shown_as_pages_for_people() {
         let mut command = dir.command(["show", what, id, "--run"]);
         let output = command.arg(&out).output().expect("starts");
         assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout).to_string()
+        text(&output.stdout)
     };
     let first = |name: &str| -> Value {
         let lines = std::fs::read_to_string(out.join(name)).expect("written");

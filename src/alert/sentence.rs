@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Alert, State};
+use super::{Alert, EntityKind, State};
 use crate::detect::PeerRole;
 
 /// From here on a count of addresses is an estimate.
@@ -73,6 +73,10 @@ fn between(alert: &Alert) -> String {
         } else {
             format!("from {entity} to {}", target.address)
         };
+    }
+    // A station is always the sender.
+    if alert.entity.kind == EntityKind::Mac {
+        return format!("from {entity}");
     }
     match alert.peers.as_slice() {
         [source] if !evidence.spoofed_sources => format!("from {} to {entity}", source.address),
