@@ -167,6 +167,11 @@ fn each_attack_over_the_thresholds_raises_its_alert_and_nothing_else_does() {
             if alert["start"] != format!("{start_text:.9}") {
                 wrong.push(format!("{file}: starts at {}, not {start_text}", alert["start"]));
             }
+            let sentence = text(alert, "summary");
+            let readable = sentence.len() < 250 && !sentence.contains(".000000000Z");
+            if !readable || !sentence.contains(text(&alert["entity"], "id")) {
+                wrong.push(format!("{file}: {sentence}"));
+            }
             // What a detector measured can't be more than was sent.
             let sent = attack["packets"].as_u64().unwrap();
             let peak = attack["peak_packets_in_one_second"].as_u64().unwrap();

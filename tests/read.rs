@@ -184,7 +184,7 @@ fn an_alert_and_its_flow_are_shown_as_pages_for_people() {
         let mut command = dir.command(["show", what, id, "--run"]);
         let output = command.arg(&out).output().expect("starts");
         assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout).to_string()
+        text(&output.stdout)
     };
     let first = |name: &str| -> Value {
         let lines = std::fs::read_to_string(out.join(name)).expect("written");
@@ -195,10 +195,10 @@ fn an_alert_and_its_flow_are_shown_as_pages_for_people() {
         "UDP flood from 10.77.0.2 to 203.0.113.7 (outbound): 20,440 packets/s and 90.6 Mbit/s at \
          most, threshold 10,000, unanswered; 6 s from 2026-11-21T13:13:03Z; confidence 0.6 \
          without a baseline.",
-        "  measured     20,440 packets/s",
-        "  threshold    10,000 packets/s (absolute_rate)",
-        "  missing      baseline, process_map",
-        "  analytics    AN0972",
+        "  measured           20,440 packets/s",
+        "  threshold          10,000 packets/s (absolute_rate)",
+        "  missing            baseline, process_map",
+        "  analytics          AN0972",
         "       512 to 1023 bytes        69,086 packets 100.0%",
     ] {
         assert!(page.lines().any(|shown| shown == line), "{line:?} in\n{page}");
@@ -206,7 +206,10 @@ fn an_alert_and_its_flow_are_shown_as_pages_for_people() {
     let flow = first("flows.ndjson");
     let page = show("flow", flow["community_id"].as_str().expect("an id"));
     assert!(page.contains(flow["src_ip"].as_str().expect("an address")), "{page}");
-    assert!(page.contains("  forward      ") && page.contains("  reverse      "), "{page}");
+    assert!(
+        page.contains("  forward            ") && page.contains("  reverse            "),
+        "{page}"
+    );
 }
 
 #[test]

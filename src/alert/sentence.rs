@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Alert, State};
+use super::{Alert, EntityKind, State};
 use crate::detect::PeerRole;
 
 /// From here on a count of addresses is an estimate.
@@ -20,7 +20,8 @@ pub fn sentence(alert: &Alert) -> String {
         evidence.direction.name()
     );
     let most = format!("{} packets/s and {}", thousands(peak.packets_per_s), bits(peak.bits_per_s));
-    if evidence.measured == peak.packets_per_s && rule.unit.ends_with("s/s") {
+    let same_unit = matches!(rule.unit, "packets/s" | "frames/s");
+    if same_unit && evidence.measured == peak.packets_per_s {
         text.push_str(&format!("{most} at most, threshold {}", thousands(rule.threshold)));
     } else {
         text.push_str(&format!(
@@ -31,7 +32,7 @@ pub fn sentence(alert: &Alert) -> String {
         ));
     }
     match evidence.answer_ratio {
-        Some(ratio) if ratio > 0.0 => text.push_str(&format!(", {ratio} answers a packet")),
+        Some(ratio) if ratio > 0.0 => text.push_str(&format!(", answer ratio {ratio}")),
         Some(_) => text.push_str(", unanswered"),
         None => {}
     }
@@ -72,6 +73,10 @@ fn between(alert: &Alert) -> String {
         } else {
             format!("from {entity} to {}", target.address)
         };
+    }
+    // A station is always the sender.
+    if alert.entity.kind == EntityKind::Mac {
+        return format!("from {entity}");
     }
     match alert.peers.as_slice() {
         [source] if !evidence.spoofed_sources => format!("from {} to {entity}", source.address),

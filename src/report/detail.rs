@@ -13,7 +13,7 @@ use super::terminal::{Style, bytes};
 use crate::alert::{bits, thousands};
 
 /// Columns of a field's name.
-const NAME_COLUMNS: usize = 12;
+const NAME_COLUMNS: usize = 18;
 
 /// Fields of a flow record that [`flow`] has words for.
 const FLOW_WORDED: [&str; 19] = [
@@ -93,14 +93,14 @@ pub fn alert(record: &Value, style: Style) -> String {
     page.field(
         "ends",
         format!(
-            "{} sources{}, {} destinations, {}",
+            "sources {}{}, destinations {}, {}",
             number(&evidence["distinct_sources"]),
             if evidence["spoofed_sources"] == true { " (likely spoofed)" } else { "" },
             number(&evidence["distinct_destinations"]),
             word(&evidence["direction"])
         ),
     );
-    page.field("answers", with_unit(&evidence["answer_ratio"], "a packet"));
+    page.field("answer ratio", word(&evidence["answer_ratio"]));
     for (name, port) in [
         ("from port", &evidence["top_source_port"]),
         ("to port", &evidence["top_destination_port"]),
@@ -385,13 +385,13 @@ mod tests {
         let record = json!({"app": {"dns": {"query": "a\n  severity     low"}}});
         let page = flow(&[record], Style { colour: false });
         assert!(!page.lines().any(|line| line.starts_with("  severity")), "{page}");
-        assert!(page.contains("app          dns: query a   severity     low"), "{page}");
+        assert!(page.contains("  app                dns: query a   severity     low"), "{page}");
     }
 
     #[test]
     fn fields_without_words_are_shown_as_they_stand() {
         let page = flow(&[json!({"vlans": [5, 7], "new_field": 3})], Style { colour: false });
-        assert!(page.contains("  vlans        5, 7\n"), "{page}");
-        assert!(page.contains("  new field    3\n"), "{page}");
+        assert!(page.contains("  vlans              5, 7\n"), "{page}");
+        assert!(page.contains("  new field          3\n"), "{page}");
     }
 }
