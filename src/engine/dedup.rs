@@ -64,7 +64,7 @@ impl Dedup {
             }
         }
         if let Some(&(at, original_ns)) = self.originals.get(&digest)
-            && index - at <= self.settings.window_packets
+            && index.saturating_sub(at) <= self.settings.window_packets
             && time_ns.abs_diff(original_ns) <= self.settings.window_ns.unsigned_abs()
         {
             self.originals.remove(&digest);

@@ -191,7 +191,8 @@ impl Live {
             half.gap_min_ns = if half.packets == 1 { gap } else { half.gap_min_ns.min(gap) };
             half.gap_max_ns = half.gap_max_ns.max(gap);
             half.gap_sum_ns = half.gap_sum_ns.saturating_add(gap);
-            half.gap_squares += u128::from(gap) * u128::from(gap);
+            // Four gaps of centuries fill it, where all time-outs are off.
+            half.gap_squares = half.gap_squares.saturating_add(u128::from(gap).pow(2));
             half.ttl_min = half.ttl_min.min(packet.ttl);
             half.ttl_max = half.ttl_max.max(packet.ttl);
             half.last_ns = half.last_ns.max(packet.time_ns);

@@ -303,7 +303,7 @@ impl FlowTable {
             *wheel_s = deadline_s;
             // A flow's deadline is never before its last packet's time, and that
             // never more than the lateness before the first packet's.
-            let now_s = (last_ns - self.settings.lateness_ns).div_euclid(SECOND_NS);
+            let now_s = last_ns.saturating_sub(self.settings.lateness_ns).div_euclid(SECOND_NS);
             self.wheel.insert(Entry { id, deadline_s }, now_s);
         }
     }
