@@ -1,6 +1,7 @@
 //! An alert in one sentence for people.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{Alert, EntityKind, State};
 use crate::detect::PeerRole;
@@ -76,7 +77,11 @@ fn between(alert: &Alert) -> String {
     }
     // A station is always the sender.
     if alert.entity.kind == EntityKind::Mac {
-        return format!("from {entity}");
+        let victim = evidence.details.get("victim").and_then(Value::as_str);
+        return victim.map_or_else(
+            || format!("from {entity}"),
+            |victim| format!("from {entity} to {victim}"),
+        );
     }
     match alert.peers.as_slice() {
         [source] if !evidence.spoofed_sources => format!("from {} to {entity}", source.address),
