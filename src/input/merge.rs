@@ -13,7 +13,7 @@ use super::block::BlockBytes;
 use super::error::{InputError, InputErrorKind};
 use super::pool::Pool;
 use super::reader::{Batch, FileReader, Origin, ReadOptions, Shared, open_path};
-use super::report::{FileReport, InterfaceTable};
+use super::report::{FileReport, Interface, InterfaceTable};
 use super::stream::FileStream;
 use super::walk::Limits;
 use super::{Mapping, Source};
@@ -79,7 +79,7 @@ impl Merge {
         for (index, source) in sources.into_iter().enumerate() {
             let Some(report) = reports.get_mut(index) else { continue };
             let file = if source.reopens() {
-                merge.peek(index, source, pool, report)
+                merge.peek(index, source, pool, interfaces, report)
             } else {
                 merge.open(index, source, pool, interfaces, report)
             };
@@ -220,6 +220,7 @@ impl Merge {
         index: usize,
         source: Source,
         pool: &mut Pool,
+        interfaces: &mut InterfaceTable,
         report: &mut FileReport,
     ) -> Option<MergeFile> {
         let options = ReadOptions {
@@ -229,7 +230,7 @@ impl Merge {
             progress: None,
         };
         // What is found now will be found again: only a file that gives no
-        // frame keeps the report of this look.
+        // frame keeps the report and the interfaces of this look.
         let mut first_report = FileReport::new(&report.path);
         let mut scratch = InterfaceTable::default();
         let opened = source.origin().map_err(|e| InputErrorKind::Open(e.to_string()));
@@ -257,6 +258,11 @@ impl Merge {
                 Some(MergeFile { report: index, state: State::Waiting(source), reached_ns })
             }
             None => {
+                for interface in scratch.list() {
+                    let file = index as u32;
+                    // A full table is said by the file that has frames for it.
+                    let _ = interfaces.enter(Interface { file, ..interface.clone() });
+                }
                 *report = first_report;
                 None
             }
