@@ -232,3 +232,23 @@ fn agrees_with_etherparse(data: &[u8], wire_bytes: u32) -> Result<(), TestCaseEr
     }
     Ok(())
 }
+
+/// Found by the fuzzer: the header after the last one allowed was a later
+/// fragment, and its payload was read as ports.
+#[test]
+fn a_later_fragment_behind_as_many_extension_headers_as_may_be_has_no_ports() {
+    for atomic_fragments in 0..20 {
+        let mut packet = vec![0x60, 0, 0, 0, 0, 0, 44, 64];
+        packet.extend([0x11; 16]);
+        packet.extend([0x22; 16]);
+        for _ in 0..atomic_fragments {
+            packet.extend([44, 0, 0, 0, 0, 0, 0, 1]);
+        }
+        packet.extend([6, 0, 0x01, 0x00, 0, 0, 0, 2]);
+        packet.extend([0xab; 40]);
+        let payload_bytes = (packet.len() - 40) as u16;
+        packet[4..6].copy_from_slice(&payload_bytes.to_be_bytes());
+        let link = LinkType(229); // LINKTYPE_IPV6
+        facts_are_sound(DecodeOptions::default(), link, &packet, packet.len() as u32);
+    }
+}

@@ -160,7 +160,8 @@ fn read_v6(cursor: Cursor<'_>) -> Result<IpPacket<'_>, Verdict> {
         payload,
         at_transport: true,
     };
-    for _ in 0..MAX_EXTENSIONS {
+    // Once more than there may be headers: what follows the last one.
+    for _ in 0..=MAX_EXTENSIONS {
         match extension(&mut packet)? {
             Step::Next => {}
             Step::Transport => return Ok(packet),
@@ -170,10 +171,7 @@ fn read_v6(cursor: Cursor<'_>) -> Result<IpPacket<'_>, Verdict> {
             }
         }
     }
-    if matches!(extension(&mut packet)?, Step::Next) {
-        return Err(Verdict::Malformed(Reason::Ipv6ExtensionCount));
-    }
-    Ok(packet)
+    Err(Verdict::Malformed(Reason::Ipv6ExtensionCount))
 }
 
 /// What became of one more extension header.
