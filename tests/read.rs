@@ -235,3 +235,18 @@ fn no_colour_and_no_bar_when_piped() {
         text(&output.stdout).contains("1 packets") || text(&output.stdout).contains("1 packet")
     );
 }
+
+#[test]
+fn the_age_limit_of_records_is_set_for_each_protocol() {
+    let dir = Dir::new();
+    // Six packets, a second apart.
+    let frame = udp_frame(b"hello");
+    let file = dir.write("a.pcap", &pcap(&[frame.as_slice(); 6]));
+    let file = file.to_str().expect("UTF-8");
+    let flows = |args: &[&str]| dir.summary([args, &[file]].concat())["flows"].clone();
+    assert_eq!(flows(&[]), 1);
+    assert_eq!(flows(&["--active", "2s"]), 2);
+    assert_eq!(flows(&["--udp-active", "2s"]), 2);
+    assert_eq!(flows(&["--tcp-active", "2s"]), 1);
+    assert_eq!(flows(&["--active", "2s", "--udp-active", "never"]), 1);
+}

@@ -93,6 +93,18 @@ pub(crate) struct ReadArgs {
     /// Age at which a flow's record is cut and a new one begun.
     #[arg(long, value_name = "TIME", default_value = "300s")]
     active: TimeoutNs,
+    /// The same for TCP alone [default: --active].
+    #[arg(long, value_name = "TIME")]
+    tcp_active: Option<TimeoutNs>,
+    /// The same for UDP alone [default: --active].
+    #[arg(long, value_name = "TIME")]
+    udp_active: Option<TimeoutNs>,
+    /// The same for ICMP and ICMPv6 alone [default: --active].
+    #[arg(long, value_name = "TIME")]
+    icmp_active: Option<TimeoutNs>,
+    /// The same for all other protocols [default: --active].
+    #[arg(long, value_name = "TIME")]
+    other_active: Option<TimeoutNs>,
     /// Flood threshold in packets a second (ATT&CK: PacketRateThreshold).
     #[arg(long, value_name = "PPS")]
     packet_rate_threshold: Option<u64>,
@@ -190,7 +202,10 @@ fn run_options(args: &ReadArgs) -> anyhow::Result<RunOptions> {
         udp_idle_ns: args.udp_idle.0,
         icmp_idle_ns: args.icmp_idle.0,
         other_idle_ns: args.other_idle.0,
-        active_ns: args.active.0,
+        tcp_active_ns: args.tcp_active.unwrap_or(args.active).0,
+        udp_active_ns: args.udp_active.unwrap_or(args.active).0,
+        icmp_active_ns: args.icmp_active.unwrap_or(args.active).0,
+        other_active_ns: args.other_active.unwrap_or(args.active).0,
     };
     if args.key_vlan && matches!(args.dedup, Some(Dedup::Routed)) {
         // Copies in other VLANs would be other flows, with other workers.

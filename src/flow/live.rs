@@ -420,6 +420,16 @@ fn idle_of_protocol(proto: u8, timeouts: &Timeouts) -> Option<i64> {
     }
 }
 
+/// Age limit of a record by protocol.
+pub(crate) fn active_of_protocol(proto: u8, timeouts: &Timeouts) -> Option<i64> {
+    match proto {
+        TCP => timeouts.tcp_active_ns,
+        UDP => timeouts.udp_active_ns,
+        ICMP | ICMPV6 => timeouts.icmp_active_ns,
+        _ => timeouts.other_active_ns,
+    }
+}
+
 /// Idle time-out of a flow that is its first packet.
 pub(crate) fn stub_idle_ns(packet: &PacketRow, timeouts: &Timeouts) -> Option<i64> {
     if packet.key.proto == TCP && packet.class != PacketClass::TcpUnknown {

@@ -16,7 +16,10 @@ pub struct Timeouts {
     pub icmp_idle_ns: Option<i64>,
     pub other_idle_ns: Option<i64>,
     /// Age at which the record of a flow that goes on is cut and a new one begun.
-    pub active_ns: Option<i64>,
+    pub tcp_active_ns: Option<i64>,
+    pub udp_active_ns: Option<i64>,
+    pub icmp_active_ns: Option<i64>,
+    pub other_active_ns: Option<i64>,
 }
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -30,7 +33,10 @@ impl Default for Timeouts {
             udp_idle_ns: Some(60 * SECOND_NS),
             icmp_idle_ns: Some(30 * SECOND_NS),
             other_idle_ns: Some(60 * SECOND_NS),
-            active_ns: Some(300 * SECOND_NS),
+            tcp_active_ns: Some(300 * SECOND_NS),
+            udp_active_ns: Some(300 * SECOND_NS),
+            icmp_active_ns: Some(300 * SECOND_NS),
+            other_active_ns: Some(300 * SECOND_NS),
         }
     }
 }

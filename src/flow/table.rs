@@ -15,7 +15,9 @@ use std::hash::BuildHasherDefault;
 use super::app::{AppInfo, Payload, inspect};
 use super::entropy::byte_entropy;
 use super::index::Index;
-use super::live::{Extra, Live, MAX_FLOW_TUNNELS, Sided, Stub, TCP, stub_idle_ns};
+use super::live::{
+    Extra, Live, MAX_FLOW_TUNNELS, Sided, Stub, TCP, active_of_protocol, stub_idle_ns,
+};
 use super::record::{EndReason, FlowRecord};
 use super::settings::TableSettings;
 use super::slab::Slab;
@@ -165,7 +167,7 @@ impl FlowTable {
         let over = live.life.is_over();
         let reason = cut_reason(
             Clock { start_ns: live.start_ns, last_ns: live.cut_ns, idle_ns, over },
-            self.settings.timeouts.active_ns,
+            active_of_protocol(packet.key.proto, &self.settings.timeouts),
             packet,
             cut_ns,
         );
@@ -209,9 +211,12 @@ impl FlowTable {
         let idle_ns = stub_idle_ns(&first, &self.settings.timeouts);
         let over = first.tcp_flags & tcp_flag::RST != 0;
         let clock = Clock { start_ns: first.time_ns, last_ns: stub.cut_ns, idle_ns, over };
-        if let Some((reason, decided_ns)) =
-            cut_reason(clock, self.settings.timeouts.active_ns, packet, cut_ns)
-        {
+        if let Some((reason, decided_ns)) = cut_reason(
+            clock,
+            active_of_protocol(packet.key.proto, &self.settings.timeouts),
+            packet,
+            cut_ns,
+        ) {
             self.outlet.stub(stub, reason, decided_ns);
             stub.packet = *packet;
             stub.cut_ns = cut_ns;
