@@ -24,6 +24,7 @@ pub mod engine;
 pub mod flow;
 pub mod input;
 pub mod lab;
+mod memory;
 pub mod output;
 pub mod packet;
 pub mod report;

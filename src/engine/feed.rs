@@ -113,6 +113,9 @@ impl WindowFeed {
     /// both after all. Goes to the second of the stream's clock, which is open
     /// also for a late packet.
     fn report_side(&mut self, live: &mut Live, clock_s: i64) {
+        if live.sided == Sided::TwoWay {
+            return; // stays so
+        }
         let now = sided_of(live);
         if now == live.sided || now == Sided::Unknown {
             return;

@@ -156,7 +156,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
             .map(|(id, inbox)| {
                 let (shared, out, tail) = (&shared, out.clone(), &tails[id].0);
                 scope.spawn(move || {
-                    let shard = Shard::new(table, shared.dedup);
+                    let shard = Shard::new(table, shared.dedup, shared.hash_state.clone());
                     let worked = shared.work(id, shard, inbox, out, tail);
                     // No more records: the correlation stage need not wait.
                     let _ = tail.send(Vec::new());

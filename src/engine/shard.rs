@@ -11,9 +11,15 @@ use crate::flow::FlowRecord;
 use crate::flow::settings::TableSettings;
 use crate::flow::table::{Admission, FlowTable, TableCounters};
 use crate::flow::totals::FlowTotals;
-use crate::packet::row_flag;
+use crate::packet::{PacketRow, row_flag};
 
 const SECOND_NS: i64 = 1_000_000_000;
+
+/// How many packets ahead each step of prefetching goes: a miss to memory takes
+/// about as long as four packets, and each step waits for the one before.
+const SLOT_AHEAD: usize = 24;
+const FLOW_AHEAD: usize = 12;
+const BINS_AHEAD: usize = 4;
 
 pub(crate) struct Shard {
     table: FlowTable,
@@ -44,9 +50,13 @@ pub(crate) struct ShardOutput {
 }
 
 impl Shard {
-    pub(crate) fn new(settings: TableSettings, dedup: Option<DedupSettings>) -> Self {
+    pub(crate) fn new(
+        settings: TableSettings,
+        dedup: Option<DedupSettings>,
+        hash_state: ahash::RandomState,
+    ) -> Self {
         Self {
-            table: FlowTable::new(settings),
+            table: FlowTable::new(settings, hash_state),
             feed: WindowFeed::default(),
             dedup: dedup.map(Dedup::new),
             accounting: Accounting::default(),
@@ -68,7 +78,9 @@ impl Shard {
     /// Takes its part of a block.
     pub(crate) fn take(&mut self, batch: &Batch) {
         let bytes = batch.data.all();
-        for row in &batch.rows.packets {
+        let rows = &batch.rows.packets;
+        for (at, row) in rows.iter().enumerate() {
+            self.prefetch(rows, at);
             if row.is(row_flag::WINDOW_ONLY) {
                 self.feed.packet(row);
                 continue;
@@ -94,6 +106,21 @@ impl Shard {
         }
         for row in &batch.rows.links {
             self.take_link(row);
+        }
+    }
+
+    /// Asks for what packets further on will touch, a step at a time: each step
+    /// needs what the one before has fetched.
+    #[inline]
+    fn prefetch(&self, rows: &[PacketRow], at: usize) {
+        if let Some(row) = rows.get(at + SLOT_AHEAD) {
+            self.table.prefetch_slot(row);
+        }
+        if let Some(row) = rows.get(at + FLOW_AHEAD) {
+            self.table.prefetch_flow(row);
+        }
+        if let Some(row) = rows.get(at + BINS_AHEAD) {
+            self.table.prefetch_bins(row);
         }
     }
 

@@ -6,13 +6,16 @@ use std::sync::LazyLock;
 /// bytes even random data falls far short of 8 bits), few enough to cost little.
 pub(crate) const ENTROPY_BYTES: usize = 256;
 
-/// `c * log2(c)` for every count there can be.
-static TERMS: LazyLock<[f64; ENTROPY_BYTES + 1]> = LazyLock::new(|| {
-    std::array::from_fn(
-        |count| {
-            if count == 0 { 0.0 } else { count as f64 * libm::log2(count as f64) }
-        },
-    )
+/// Terms are integers in units of 2^-32 bits: their sum is the same in any
+/// order and off by less than a millionth of a bit per byte.
+const UNIT: f64 = (1u64 << 32) as f64;
+
+/// What one more of a byte value seen `c` times adds to the sum of
+/// `c * log2(c)`.
+static STEPS: LazyLock<[u64; ENTROPY_BYTES]> = LazyLock::new(|| {
+    let term = |count: usize| if count == 0 { 0.0 } else { count as f64 * libm::log2(count as f64) };
+    let units = |count: usize| libm::round(term(count) * UNIT) as u64;
+    std::array::from_fn(|count| units(count + 1) - units(count))
 });
 
 /// Shannon entropy in bits per byte of the first [`ENTROPY_BYTES`] bytes (the
@@ -22,15 +25,18 @@ pub(crate) fn byte_entropy(bytes: &[u8]) -> Option<(f32, u16)> {
     if bytes.is_empty() {
         return None;
     }
-    let mut counts = [0u16; 256];
+    let steps = &*STEPS;
+    // Runs over only with the last of 256 equal bytes.
+    let mut counts = [0u8; 256];
+    let mut sum = 0;
     for &byte in bytes {
-        counts[usize::from(byte)] += 1;
+        let count = &mut counts[usize::from(byte)];
+        sum += steps[usize::from(*count)];
+        *count = count.wrapping_add(1);
     }
-    let terms = &*TERMS;
     // H = log2 n - (1/n) sum c log2 c
-    let sum: f64 = counts.iter().map(|&count| terms[usize::from(count)]).sum();
     let n = bytes.len();
-    let entropy = (terms[n] - sum) / n as f64;
+    let entropy = libm::log2(n as f64) - sum as f64 / UNIT / n as f64;
     Some((entropy.max(0.0) as f32, n as u16))
 }
 

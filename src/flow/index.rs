@@ -2,14 +2,17 @@
 //!
 //! Open addressing with linear probing over 8-byte slots: half the hash as a
 //! tag and a 32-bit id. One cache line holds eight candidates, and neither
-//! growing nor deleting ever touches the flows themselves.
+//! growing nor deleting ever touches the flows themselves. A slot's place is
+//! in the order of its tag, so that growing reads and writes straight through.
 
-/// Slot value that is free. Ids are below `u32::MAX`.
-const EMPTY: u64 = u64::MAX;
+use crate::memory::{prefetch, zeros_in_huge_pages};
 
-/// Load at which the index doubles: linear probing stays at about two probes
-/// for a hit up to here.
-const MAX_LOAD_PERCENT: usize = 70;
+/// Slot value that is free: ids are stored plus one.
+const EMPTY: u64 = 0;
+
+/// Load at which the index grows: linear probing stays at about two and a half
+/// probes for a hit up to here.
+const MAX_LOAD_PERCENT: usize = 75;
 
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -18,32 +21,58 @@ pub(crate) struct Index {
 }
 
 fn slot(hash: u64, id: u32) -> u64 {
-    (hash << 32) | u64::from(id)
+    (hash << 32) | (u64::from(id) + 1)
+}
+
+fn tag_of(slot: u64) -> u32 {
+    (slot >> 32) as u32
+}
+
+fn id_of(slot: u64) -> u32 {
+    (slot as u32).wrapping_sub(1)
 }
 
 impl Index {
     pub(crate) fn new() -> Self {
-        Self { slots: vec![EMPTY; 1024], len: 0 }
+        Self { slots: zeros_in_huge_pages(1024), len: 0 }
     }
 
-    fn mask(&self) -> usize {
-        self.slots.len() - 1
+    /// Where the search for a tag begins. The shard took the hash's other half.
+    #[inline]
+    fn home(&self, tag: u32) -> usize {
+        ((u64::from(tag) * self.slots.len() as u64) >> 32) as usize
+    }
+
+    #[inline]
+    fn next(&self, at: usize) -> usize {
+        if at + 1 == self.slots.len() { 0 } else { at + 1 }
+    }
+
+    /// Asks for the slots of a hash that will be looked for soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        prefetch(&self.slots[self.home(hash as u32)]);
+    }
+
+    /// First id under this hash's tag, which may be another flow's.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        self.find(hash, |_| true)
     }
 
     /// First id under this hash for which `is_it` holds.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mask = self.mask();
-        let mut at = hash as u32 as usize & mask;
+        let mut at = self.home(hash as u32);
         loop {
             let slot = self.slots[at];
             if slot == EMPTY {
                 return None;
             }
-            if (slot >> 32) as u32 == hash as u32 && is_it(slot as u32) {
-                return Some(slot as u32);
+            if tag_of(slot) == hash as u32 && is_it(id_of(slot)) {
+                return Some(id_of(slot));
             }
-            at = (at + 1) & mask;
+            at = self.next(at);
         }
     }
 
@@ -56,17 +85,17 @@ impl Index {
     }
 
     fn place(&mut self, value: u64) {
-        let mask = self.mask();
-        let mut at = (value >> 32) as usize & mask;
+        let mut at = self.home(tag_of(value));
         while self.slots[at] != EMPTY {
-            at = (at + 1) & mask;
+            at = self.next(at);
         }
         self.slots[at] = value;
     }
 
+    /// By half: at 1.5 times the slots the load never falls under 50 %.
     fn grow(&mut self) {
-        let doubled = self.slots.len() * 2;
-        let old = std::mem::replace(&mut self.slots, vec![EMPTY; doubled]);
+        let larger = self.slots.len() / 2 * 3;
+        let old = std::mem::replace(&mut self.slots, zeros_in_huge_pages(larger));
         for value in old {
             if value != EMPTY {
                 self.place(value);
@@ -85,17 +114,17 @@ impl Index {
     /// over months.
     pub(crate) fn remove(&mut self, hash: u64, id: u32) {
         let Some(mut gap) = self.position(hash, id) else { return };
-        let mask = self.mask();
+        let len = self.slots.len();
+        let distance = |from: usize, to: usize| if to >= from { to - from } else { to + len - from };
         let mut at = gap;
         loop {
-            at = (at + 1) & mask;
+            at = self.next(at);
             let value = self.slots[at];
             if value == EMPTY {
                 break;
             }
-            let home = (value >> 32) as usize & mask;
             // Move it back unless its home lies between the gap and here.
-            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(gap) & mask) {
+            if distance(self.home(tag_of(value)), at) >= distance(gap, at) {
                 self.slots[gap] = value;
                 gap = at;
             }
@@ -105,14 +134,13 @@ impl Index {
     }
 
     fn position(&self, hash: u64, id: u32) -> Option<usize> {
-        let mask = self.mask();
         let wanted = slot(hash, id);
-        let mut at = hash as u32 as usize & mask;
+        let mut at = self.home(hash as u32);
         loop {
             match self.slots[at] {
                 EMPTY => return None,
                 found if found == wanted => return Some(at),
-                _ => at = (at + 1) & mask,
+                _ => at = self.next(at),
             }
         }
     }
@@ -130,8 +158,8 @@ mod tests {
             let mut index = Index::new();
             let mut model = HashMap::new();
             for (n, (insert, key)) in ops.into_iter().enumerate() {
-                // Few distinct homes, so that clusters and wrap-around happen.
-                let hash = (key % 7) * 0x1_0000_0193 + 1020 + key % 5;
+                // Few distinct homes near the end, so that clusters and wrap-around happen.
+                let hash = (key % 7) << 32 | u64::from(u32::MAX - (key % 5) as u32 * 0x2f_ffff);
                 let id = key as u32;
                 if insert && !model.contains_key(&id) {
                     index.insert(hash, id);

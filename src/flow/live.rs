@@ -1,13 +1,18 @@
 //! State of a flow while it lives.
 //!
-//! Most flows of a flood or a scan are one packet: they stay a [`Stub`], their
-//! first packet as it came. The second packet makes a [`Live`] flow of it,
-//! which has room for histograms, timing and the size sequence.
+//! Most flows of a flood or a scan are one packet: they stay a
+//! [`Stub`](super::stub::Stub). The second packet makes a [`Live`] flow of it,
+//! with room for sums, timing and the size sequence; the seventeenth with
+//! payload adds histograms, which up to then follow from the sequence.
+//!
+//! Memory is what a flow costs: fields are packed, and a test holds the sizes.
 
 use super::app::AppInfo;
 use super::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
 use super::settings::Timeouts;
 use super::sizes::{self, BINS, Sizes};
+use super::slab::Slab;
+use super::stub::Stub;
 use super::tcp::{Life, SendSide};
 use crate::engine::feed::Macs;
 use crate::engine::window::{SIZE_BINS, size_bin};
@@ -16,6 +21,8 @@ use crate::packet::{FlowKey, PacketClass, PacketRow, TunnelLayer, row_flag};
 
 /// Packets with payload kept in the size sequence.
 pub(crate) const SEQUENCE_LEN: usize = 16;
+/// [`Live::sequence_len`] once the flow has histograms of its own.
+const HAS_BINS: u8 = SEQUENCE_LEN as u8 + 1;
 /// VLAN identifiers kept for a flow: two tags in each direction.
 const MAX_VLANS: usize = 4;
 /// Distinct tunnels kept for a flow: asymmetric paths double the stack.
@@ -26,28 +33,35 @@ const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
-/// What first payloads told, and tunnels: rare or large, so kept beside.
+/// What only some flows need.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extra {
     pub(crate) app: Option<Box<AppInfo>>,
     pub(crate) tunnels: Vec<TunnelLayer>,
-    /// Bits per byte and bytes looked at, by direction.
-    pub(crate) entropy: [Option<(f32, u16)>; 2],
+    /// Steps of the sequence whose gap is over 32 bits of nanoseconds.
+    long_gaps_ns: Vec<(u8, u64)>,
+    /// Bins that ran over `u16`, in units of 65,536.
+    spill: Option<Box<[[u32; BINS]; 2]>>,
 }
 
-/// A flow of one packet.
-#[derive(Clone, Debug)]
-pub(crate) struct Stub {
-    pub(crate) packet: PacketRow,
-    pub(crate) extra: Option<Box<Extra>>,
-    /// Second of the wheel that will look at it; see [`super::wheel`].
-    pub(crate) wheel_s: i64,
-    /// When its packet counted for time-outs.
-    pub(crate) cut_ns: i64,
-    pub(crate) alive: bool,
+/// Entropy of a direction's first payload: bits per byte, over how many bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Entropy {
+    bits: f32,
+    bytes: u16,
 }
 
-/// One direction's counters.
+impl Entropy {
+    pub(crate) fn new(entropy: Option<(f32, u16)>) -> Self {
+        entropy.map_or_else(Self::default, |(bits, bytes)| Self { bits, bytes })
+    }
+
+    pub(crate) fn get(self) -> Option<(f32, u16)> {
+        (self.bytes > 0).then_some((self.bits, self.bytes))
+    }
+}
+
+/// One direction's counters: two cache lines.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Half {
     pub(crate) packets: u64,
@@ -55,21 +69,110 @@ pub(crate) struct Half {
     ip_bytes: u64,
     pub(crate) payload_bytes: u64,
     last_ns: i64,
-    pub(crate) size_squares: u128,
-    gap_squares: u128,
     gap_sum_ns: u64,
     gap_min_ns: u64,
     gap_max_ns: u64,
+    gap_squares: [u64; 2],
+    size_squares_low: u64,
     pub(crate) size_min: u32,
     pub(crate) size_max: u32,
-    fragments: u32,
     pub(crate) tcp: SendSide,
+    fragments: u32,
+    /// With the low half 80 bits: 2^32 payloads of 16 MiB, squared.
+    size_squares_high: u16,
     tcp_flags: u16,
     ttl_min: u8,
     ttl_max: u8,
     /// ACK-bearing segments without SYN or RST, up to 3: the sign that the
     /// other side speaks, seen here or not.
     pub(crate) acks: u8,
+    tcp_started: bool,
+}
+
+impl Half {
+    fn add(&mut self, packet: &PacketRow) {
+        if self.packets > 0 {
+            let gap = packet.time_ns.saturating_sub(self.last_ns).max(0) as u64;
+            self.gap_min_ns = if self.packets == 1 { gap } else { self.gap_min_ns.min(gap) };
+            self.gap_max_ns = self.gap_max_ns.max(gap);
+            self.gap_sum_ns = self.gap_sum_ns.saturating_add(gap);
+            // Four gaps of centuries fill it, where all time-outs are off.
+            let squares = self.gap_squares().saturating_add(u128::from(gap).pow(2));
+            self.gap_squares = [squares as u64, (squares >> 64) as u64];
+            self.ttl_min = self.ttl_min.min(packet.ttl);
+            self.ttl_max = self.ttl_max.max(packet.ttl);
+            self.last_ns = self.last_ns.max(packet.time_ns);
+        } else {
+            self.ttl_min = packet.ttl;
+            self.ttl_max = packet.ttl;
+            self.last_ns = packet.time_ns;
+        }
+        self.packets += 1;
+        self.wire_bytes += u64::from(packet.wire_bytes);
+        self.ip_bytes += u64::from(packet.ip_bytes);
+        self.payload_bytes += u64::from(packet.payload_bytes);
+        self.fragments += u32::from(packet.is(row_flag::LATER_FRAGMENT));
+        if packet.payload_bytes > 0 {
+            let bytes = packet.payload_bytes;
+            self.size_min = if self.size_min == 0 { bytes } else { self.size_min.min(bytes) };
+            self.size_max = self.size_max.max(bytes);
+            let square = u64::from(bytes) * u64::from(bytes);
+            let (low, carry) = self.size_squares_low.overflowing_add(square);
+            self.size_squares_low = low;
+            self.size_squares_high = self.size_squares_high.saturating_add(u16::from(carry));
+        }
+    }
+
+    fn add_tcp(&mut self, packet: &PacketRow) {
+        self.tcp_flags |= packet.tcp_flags;
+        let Self { tcp, tcp_started, .. } = self;
+        tcp.segment(tcp_started, packet.tcp_seq, packet.payload_bytes, packet.tcp_flags);
+        let speaks = packet.tcp_flags & (tcp_flag::ACK | tcp_flag::SYN | tcp_flag::RST);
+        self.acks = (self.acks + u8::from(speaks == tcp_flag::ACK)).min(3);
+    }
+
+    fn gap_squares(&self) -> u128 {
+        u128::from(self.gap_squares[1]) << 64 | u128::from(self.gap_squares[0])
+    }
+
+    pub(crate) fn size_squares(&self) -> u128 {
+        u128::from(self.size_squares_high) << 64 | u128::from(self.size_squares_low)
+    }
+}
+
+/// Payload-size histograms of both directions. Packets without payload are
+/// left out: they follow from the number of packets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bins([[u16; BINS - 1]; 2]);
+
+/// A payload size and the time since the step before in 56 bits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Step([u8; 7]);
+
+impl Step {
+    /// Stands for a gap that lies in [`Extra::long_gaps_ns`].
+    const LONG: u64 = u32::MAX as u64;
+    /// Sizes are below 16 MiB: longer claims were refused by the input.
+    const MAX_BYTES: u32 = (1 << 24) - 1;
+
+    fn new(payload_bytes: u32, gap_ns: u64) -> Self {
+        let packed = gap_ns.min(Self::LONG) << 24 | u64::from(payload_bytes.min(Self::MAX_BYTES));
+        let [a, b, c, d, e, f, g, _] = packed.to_le_bytes();
+        Self([a, b, c, d, e, f, g])
+    }
+
+    fn packed(self) -> u64 {
+        let [a, b, c, d, e, f, g] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, 0])
+    }
+
+    fn payload_bytes(self) -> u32 {
+        self.packed() as u32 & Self::MAX_BYTES
+    }
+
+    fn gap_ns(self) -> u64 {
+        self.packed() >> 24
+    }
 }
 
 /// What one direction did in the second at hand, not yet in a window.
@@ -99,41 +202,47 @@ impl Pending {
     }
 }
 
-/// A flow of two packets or more.
+/// A flow of two packets or more. In the order in which a packet touches it.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Live {
     pub(crate) key: FlowKey,
-    pub(crate) hash: u64,
-    pub(crate) start_ns: i64,
-    end_ns: i64,
     /// Time of the last packet as time-outs see it.
     pub(crate) cut_ns: i64,
-    pub(crate) wheel_s: i64,
     /// Second that `pending` belongs to.
     pub(crate) pending_s: i64,
-    pub(crate) pending: [Pending; 2],
-    pub(crate) halves: [Half; 2],
-    bins: [[u16; BINS]; 2],
-    /// Bins that ran over `u16`, in units of 65,536.
-    spill: Option<Box<[[u32; BINS]; 2]>>,
-    sequence_sizes: [u32; SEQUENCE_LEN],
-    sequence_gaps_ns: [u64; SEQUENCE_LEN],
+    pub(crate) start_ns: i64,
+    /// Time of the last packet with payload; the histograms' id in its place
+    /// once the sequence has no use for the time.
+    mark: i64,
+    pub(crate) extra: Option<Box<Extra>>,
+    /// Second of the wheel that will look at it; see [`super::wheel`].
+    pub(crate) wheel_s: i32,
+    entropy_bits: [f32; 2],
+    entropy_bytes: [u16; 2],
     sequence_forward: u16,
     sequence_len: u8,
     pub(crate) life: Life,
     first_direction: u8,
     /// How the one-sidedness of this connection was last reported.
     pub(crate) sided: Sided,
-    pub(crate) alive: bool,
-    has_mac: bool,
+    state: LiveState,
     vlan_count: u8,
     vlans: [u16; MAX_VLANS],
     pub(crate) interface: u16,
     pub(crate) first_vlan: u16,
     /// MACs of `key.a` and `key.b`.
     macs: [[u8; 6]; 2],
-    last_payload_ns: i64,
-    pub(crate) extra: Option<Box<Extra>>,
+    pub(crate) halves: [Half; 2],
+    sequence: [Step; SEQUENCE_LEN],
+    pub(crate) pending: [Pending; 2],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LiveState {
+    Dead,
+    Alive,
+    AliveWithMacs,
 }
 
 /// Whether a TCP connection is seen from one side only.
@@ -147,85 +256,66 @@ pub(crate) enum Sided {
 }
 
 impl Live {
+    /// Makes a live flow of a flow of one packet.
+    pub(crate) fn from_stub(stub: &mut Stub, bins: &mut Slab<Bins>) -> Self {
+        let first = stub.as_row();
+        let mut live = Self::start(&first, stub.cut_ns, stub.extra.take(), bins);
+        live.set_entropy(first.direction(), stub.entropy);
+        live
+    }
+
     /// Starts a record at this packet. `cut_ns` is its time as time-outs see it.
-    pub(crate) fn start(packet: &PacketRow, cut_ns: i64, extra: Option<Box<Extra>>) -> Self {
+    pub(crate) fn start(
+        packet: &PacketRow,
+        cut_ns: i64,
+        extra: Option<Box<Extra>>,
+        bins: &mut Slab<Bins>,
+    ) -> Self {
         let mut live = Self {
             key: packet.key,
-            hash: packet.hash,
-            start_ns: packet.time_ns,
-            end_ns: packet.time_ns,
             cut_ns,
-            wheel_s: i64::MAX,
             pending_s: i64::MIN,
-            pending: [Pending::default(); 2],
-            halves: [Half::default(); 2],
-            bins: [[0; BINS]; 2],
-            spill: None,
-            sequence_sizes: [0; SEQUENCE_LEN],
-            sequence_gaps_ns: [0; SEQUENCE_LEN],
+            start_ns: packet.time_ns,
+            mark: packet.time_ns,
+            extra,
+            wheel_s: i32::MAX,
+            entropy_bits: [0.0; 2],
+            entropy_bytes: [0; 2],
             sequence_forward: 0,
             sequence_len: 0,
             life: Life::default(),
             first_direction: packet.direction() as u8,
             sided: Sided::Unknown,
-            alive: true,
-            has_mac: false,
+            state: LiveState::Alive,
             vlan_count: 0,
             vlans: [0; MAX_VLANS],
             interface: packet.interface,
             first_vlan: packet.innermost_vlan(),
             macs: [[0; 6]; 2],
-            last_payload_ns: packet.time_ns,
-            extra,
+            halves: [Half::default(); 2],
+            sequence: [Step::default(); SEQUENCE_LEN],
+            pending: [Pending::default(); 2],
         };
-        live.add(packet, cut_ns);
+        live.add(packet, cut_ns, bins);
         live
     }
 
     /// Counts a packet of this record.
-    pub(crate) fn add(&mut self, packet: &PacketRow, cut_ns: i64) {
+    pub(crate) fn add(&mut self, packet: &PacketRow, cut_ns: i64, bins: &mut Slab<Bins>) {
         let direction = packet.direction();
         let half = &mut self.halves[direction];
-        if half.packets > 0 {
-            let gap = packet.time_ns.saturating_sub(half.last_ns).max(0) as u64;
-            half.gap_min_ns = if half.packets == 1 { gap } else { half.gap_min_ns.min(gap) };
-            half.gap_max_ns = half.gap_max_ns.max(gap);
-            half.gap_sum_ns = half.gap_sum_ns.saturating_add(gap);
-            // Four gaps of centuries fill it, where all time-outs are off.
-            half.gap_squares = half.gap_squares.saturating_add(u128::from(gap).pow(2));
-            half.ttl_min = half.ttl_min.min(packet.ttl);
-            half.ttl_max = half.ttl_max.max(packet.ttl);
-            half.last_ns = half.last_ns.max(packet.time_ns);
-        } else {
-            half.ttl_min = packet.ttl;
-            half.ttl_max = packet.ttl;
-            half.last_ns = packet.time_ns;
-        }
-        half.packets += 1;
-        half.wire_bytes += u64::from(packet.wire_bytes);
-        half.ip_bytes += u64::from(packet.ip_bytes);
-        half.payload_bytes += u64::from(packet.payload_bytes);
-        half.fragments += u32::from(packet.is(row_flag::LATER_FRAGMENT));
-        if packet.payload_bytes > 0 {
-            let bytes = packet.payload_bytes;
-            half.size_min = if half.size_min == 0 { bytes } else { half.size_min.min(bytes) };
-            half.size_max = half.size_max.max(bytes);
-            half.size_squares += u128::from(bytes) * u128::from(bytes);
-        }
+        half.add(packet);
         if self.key.proto == TCP && packet.class != PacketClass::TcpUnknown {
-            half.tcp_flags |= packet.tcp_flags;
-            half.tcp.segment(packet.tcp_seq, packet.payload_bytes, packet.tcp_flags);
+            half.add_tcp(packet);
             self.life.packet(direction, packet.tcp_flags);
-            let speaks = packet.tcp_flags & (tcp_flag::ACK | tcp_flag::SYN | tcp_flag::RST);
-            half.acks = (half.acks + u8::from(speaks == tcp_flag::ACK)).min(3);
         }
-        self.count_size(direction, packet.payload_bytes);
-        self.remember_step(packet, direction);
+        if packet.payload_bytes > 0 {
+            self.add_size(direction, packet, bins);
+        }
         self.start_ns = self.start_ns.min(packet.time_ns);
-        self.end_ns = self.end_ns.max(packet.time_ns);
         self.cut_ns = self.cut_ns.max(cut_ns);
-        if packet.is(row_flag::HAS_MAC) && !self.has_mac {
-            self.has_mac = true;
+        if packet.is(row_flag::HAS_MAC) && self.state != LiveState::AliveWithMacs {
+            self.state = LiveState::AliveWithMacs;
             self.macs[direction] = packet.src_mac;
             self.macs[1 - direction] = packet.dst_mac;
         }
@@ -234,31 +324,86 @@ impl Live {
         }
     }
 
-    fn count_size(&mut self, direction: usize, bytes: u32) {
-        let bin = sizes::bin_of(bytes);
-        let slot = &mut self.bins[direction][bin];
+    pub(crate) fn is_alive(&self) -> bool {
+        self.state != LiveState::Dead
+    }
+
+    /// Lets go of what it holds beside itself.
+    pub(crate) fn bury(&mut self, bins: &mut Slab<Bins>) {
+        self.state = LiveState::Dead;
+        self.extra = None;
+        self.drop_bins(bins);
+    }
+
+    /// Gives the histograms back.
+    pub(crate) fn drop_bins(&mut self, bins: &mut Slab<Bins>) {
+        if let Some(id) = self.bins_id() {
+            bins.remove(id);
+            self.sequence_len = 0;
+        }
+    }
+
+    pub(crate) fn bins_id(&self) -> Option<u32> {
+        (self.sequence_len == HAS_BINS).then_some(self.mark as u32)
+    }
+
+    pub(crate) fn entropy(&self, direction: usize) -> Option<(f32, u16)> {
+        let (bits, bytes) = (self.entropy_bits[direction], self.entropy_bytes[direction]);
+        Entropy { bits, bytes }.get()
+    }
+
+    pub(crate) fn set_entropy(&mut self, direction: usize, entropy: Entropy) {
+        self.entropy_bits[direction] = entropy.bits;
+        self.entropy_bytes[direction] = entropy.bytes;
+    }
+
+    /// Takes in the payload size: as a step of the sequence while there is
+    /// room, then in the histograms.
+    fn add_size(&mut self, direction: usize, packet: &PacketRow, bins: &mut Slab<Bins>) {
+        let at = usize::from(self.sequence_len);
+        if at < SEQUENCE_LEN {
+            let gap = packet.time_ns.saturating_sub(self.mark).max(0) as u64;
+            let gap_ns = if at == 0 { 0 } else { gap };
+            self.sequence[at] = Step::new(packet.payload_bytes, gap_ns);
+            if gap_ns >= Step::LONG {
+                let extra = self.extra.get_or_insert_default();
+                extra.long_gaps_ns.push((at as u8, gap_ns));
+            }
+            self.sequence_forward |= u16::from(direction == 0) << at;
+            self.sequence_len += 1;
+            self.mark = packet.time_ns;
+            return;
+        }
+        let id = self.bins_id().unwrap_or_else(|| {
+            let mut counts = Bins([[0; BINS - 1]; 2]);
+            for (step, direction) in self.steps() {
+                counts.0[direction][sizes::bin_of(step.payload_bytes()) - 1] += 1;
+            }
+            let id = bins.insert(counts);
+            self.mark = i64::from(id);
+            self.sequence_len = HAS_BINS;
+            id
+        });
+        let bin = sizes::bin_of(packet.payload_bytes);
+        let slot = &mut bins[id].0[direction][bin - 1];
         if let Some(more) = slot.checked_add(1) {
             *slot = more;
         } else {
             *slot = 0;
-            let spill = self.spill.get_or_insert_with(|| Box::new([[0; BINS]; 2]));
+            let extra = self.extra.get_or_insert_default();
+            let spill = extra.spill.get_or_insert_with(|| Box::new([[0; BINS]; 2]));
             spill[direction][bin] = spill[direction][bin].saturating_add(1);
         }
     }
 
-    fn remember_step(&mut self, packet: &PacketRow, direction: usize) {
-        let at = usize::from(self.sequence_len);
-        if packet.payload_bytes == 0 || at == SEQUENCE_LEN {
-            return;
-        }
-        self.sequence_sizes[at] = packet.payload_bytes;
-        if at > 0 {
-            let gap = packet.time_ns.saturating_sub(self.last_payload_ns).max(0);
-            self.sequence_gaps_ns[at] = gap as u64;
-        }
-        self.sequence_forward |= u16::from(direction == 0) << at;
-        self.sequence_len += 1;
-        self.last_payload_ns = packet.time_ns;
+    /// Steps of the sequence with their directions.
+    fn steps(&self) -> impl Iterator<Item = (Step, usize)> {
+        let len = usize::from(self.sequence_len).min(SEQUENCE_LEN);
+        let forward = self.sequence_forward;
+        self.sequence[..len]
+            .iter()
+            .enumerate()
+            .map(move |(at, &step)| (step, usize::from(forward >> at & 1 == 0)))
     }
 
     fn remember_vlan(&mut self, vlan: u16) {
@@ -274,7 +419,7 @@ impl Live {
             if self.life.is_over() {
                 return timeouts.closed_ns;
             }
-            if self.state() == ConnState::HalfOpen {
+            if self.is_half_open() {
                 return timeouts.half_open_ns;
             }
         }
@@ -291,11 +436,20 @@ impl Live {
 
     /// MAC addresses of packets in this direction.
     pub(crate) fn macs_from(&self, direction: usize) -> Macs {
-        Macs { src: self.macs[direction], dst: self.macs[1 - direction], known: self.has_mac }
+        Macs {
+            src: self.macs[direction],
+            dst: self.macs[1 - direction],
+            known: self.state == LiveState::AliveWithMacs,
+        }
     }
 
     pub(crate) fn answered(&self) -> bool {
         self.halves[0].packets > 0 && self.halves[1].packets > 0
+    }
+
+    /// A SYN was seen, and nobody has acknowledged anything yet.
+    fn is_half_open(&self) -> bool {
+        self.life.syn_seen() && !self.life.handshake_answered() && !self.life.acked()
     }
 
     fn state(&self) -> ConnState {
@@ -308,62 +462,73 @@ impl Live {
             ConnState::Closed
         } else if self.life.handshake_answered() {
             ConnState::Established
-        } else if self.life.syn_seen() && self.only_syns() {
+        } else if self.is_half_open() {
             ConnState::HalfOpen
         } else {
             ConnState::Midstream
         }
     }
 
-    /// Nobody has acknowledged anything yet.
-    fn only_syns(&self) -> bool {
-        (self.halves[0].tcp_flags | self.halves[1].tcp_flags) & tcp_flag::ACK == 0
-    }
-
-    /// Adds this direction's histogram to `sums`.
-    pub(crate) fn add_bins(&self, direction: usize, sums: &mut [u64; BINS]) {
-        for (sum, &count) in sums.iter_mut().zip(&self.bins[direction]) {
-            *sum += u64::from(count);
-        }
-        if let Some(spill) = &self.spill {
-            for (sum, &count) in sums.iter_mut().zip(&spill[direction]) {
-                *sum += u64::from(count) << 16;
+    /// Calls `add` with each bin of this direction that is not empty.
+    pub(crate) fn each_bin(
+        &self,
+        direction: usize,
+        bins: &Slab<Bins>,
+        mut add: impl FnMut(usize, u64),
+    ) {
+        let mut with_payload = 0;
+        if let Some(id) = self.bins_id() {
+            let spill = self.extra.as_ref().and_then(|extra| extra.spill.as_ref());
+            for (at, &count) in bins[id].0[direction].iter().enumerate() {
+                let spilled = spill.map_or(0, |spill| spill[direction][at + 1]);
+                let count = u64::from(count) + (u64::from(spilled) << 16);
+                if count > 0 {
+                    with_payload += count;
+                    add(at + 1, count);
+                }
+            }
+        } else {
+            for (step, _) in self.steps().filter(|&(_, of)| of == direction) {
+                with_payload += 1;
+                add(sizes::bin_of(step.payload_bytes()), 1);
             }
         }
+        // A spilled bin that ran over its 48 bits saturates.
+        let empty = self.halves[direction].packets.saturating_sub(with_payload);
+        if empty > 0 {
+            add(0, empty);
+        }
     }
 
-    fn sizes(&self, direction: usize) -> Sizes {
+    fn sizes(&self, direction: usize, bins: &Slab<Bins>) -> Sizes {
         let half = &self.halves[direction];
-        let mut bins = [0u32; BINS];
-        for (bin, out) in bins.iter_mut().enumerate() {
-            let spilled = self.spill.as_ref().map_or(0, |spill| spill[direction][bin]);
-            *out = spilled
-                .saturating_mul(1 << 16)
-                .saturating_add(u32::from(self.bins[direction][bin]));
-        }
+        let mut counts = [0u32; BINS];
+        self.each_bin(direction, bins, |bin, count| {
+            counts[bin] = counts[bin].saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        });
         Sizes {
-            bins,
+            bins: counts,
             min: half.size_min,
             max: half.size_max,
             sum: half.payload_bytes,
-            sum_squares: half.size_squares,
+            sum_squares: half.size_squares(),
         }
     }
 
-    fn direction(&self, direction: usize) -> Direction {
+    fn direction(&self, direction: usize, bins: &Slab<Bins>) -> Direction {
         let half = &self.halves[direction];
         Direction {
             packets: half.packets,
             wire_bytes: half.wire_bytes,
             ip_bytes: half.ip_bytes,
             payload_bytes: half.payload_bytes,
-            sizes: self.sizes(direction),
+            sizes: self.sizes(direction, bins),
             gaps: Gaps {
                 count: half.packets.saturating_sub(1),
                 min_ns: half.gap_min_ns,
                 max_ns: half.gap_max_ns,
                 sum_ns: half.gap_sum_ns,
-                sum_squares: half.gap_squares,
+                sum_squares: half.gap_squares(),
             },
             tcp_flags: half.tcp_flags,
             ttl_min: half.ttl_min,
@@ -371,47 +536,63 @@ impl Live {
             retransmitted: half.tcp.retransmitted,
             out_of_order: half.tcp.out_of_order,
             fragments: half.fragments,
-            entropy: self.extra.as_ref().and_then(|extra| extra.entropy[direction]),
+            entropy: self.entropy(direction),
+        }
+    }
+
+    /// Time of the last packet of either direction.
+    fn end_ns(&self) -> i64 {
+        let seen = self.halves.iter().filter(|half| half.packets > 0);
+        seen.map(|half| half.last_ns).max().unwrap_or(self.start_ns)
+    }
+
+    fn size_step(&self, at: usize, step: Step, originator: usize) -> SizeStep {
+        let long_gaps = self.extra.iter().flat_map(|extra| &extra.long_gaps_ns);
+        let long = long_gaps.filter(|&&(of, _)| usize::from(of) == at).map(|&(_, gap_ns)| gap_ns);
+        SizeStep {
+            fwd: (self.sequence_forward >> at & 1 == 1) == (originator == 0),
+            payload_bytes: step.payload_bytes(),
+            gap_ns: long.last().unwrap_or(step.gap_ns()),
         }
     }
 
     /// The finished record.
-    pub(crate) fn record(&self, end_reason: EndReason, decided_ns: i64) -> FlowRecord {
+    pub(crate) fn record(
+        &self,
+        end_reason: EndReason,
+        decided_ns: i64,
+        bins: &Slab<Bins>,
+    ) -> FlowRecord {
         let (originator, originator_guessed) = self.originator();
         let responder = 1 - originator;
         let mut vlans = self.vlans[..usize::from(self.vlan_count)].to_vec();
         vlans.sort_unstable();
-        let sequence = (0..usize::from(self.sequence_len))
-            .map(|at| SizeStep {
-                fwd: (self.sequence_forward >> at & 1 == 1) == (originator == 0),
-                payload_bytes: self.sequence_sizes[at],
-                gap_ns: self.sequence_gaps_ns[at],
-            })
-            .collect();
+        let steps = self.steps().enumerate();
+        let macs = self.macs_from(originator);
         FlowRecord {
             key: self.key,
             forward_is_a_to_b: originator == 0,
             originator_guessed,
             start_ns: self.start_ns,
-            end_ns: self.end_ns,
+            end_ns: self.end_ns(),
             decided_ns,
             end_reason,
             state: self.state(),
             answered: self.answered(),
-            fwd: self.direction(originator),
-            rev: self.direction(responder),
-            src_mac: self.has_mac.then_some(self.macs[originator]),
-            dst_mac: self.has_mac.then_some(self.macs[responder]),
+            fwd: self.direction(originator, bins),
+            rev: self.direction(responder, bins),
+            src_mac: macs.known.then_some(macs.src),
+            dst_mac: macs.known.then_some(macs.dst),
             vlans,
             tunnels: self.extra.as_ref().map_or_else(Vec::new, |extra| extra.tunnels.clone()),
-            sequence,
+            sequence: steps.map(|(at, (step, _))| self.size_step(at, step, originator)).collect(),
             app: self.extra.as_ref().and_then(|extra| extra.app.clone()),
         }
     }
 }
 
 /// Idle time-out by protocol alone.
-fn idle_of_protocol(proto: u8, timeouts: &Timeouts) -> Option<i64> {
+pub(crate) fn idle_of_protocol(proto: u8, timeouts: &Timeouts) -> Option<i64> {
     match proto {
         TCP => timeouts.tcp_idle_ns,
         UDP => timeouts.udp_idle_ns,
@@ -430,15 +611,3 @@ pub(crate) fn active_of_protocol(proto: u8, timeouts: &Timeouts) -> Option<i64> 
     }
 }
 
-/// Idle time-out of a flow that is its first packet.
-pub(crate) fn stub_idle_ns(packet: &PacketRow, timeouts: &Timeouts) -> Option<i64> {
-    if packet.key.proto == TCP && packet.class != PacketClass::TcpUnknown {
-        if packet.tcp_flags & tcp_flag::RST != 0 {
-            return timeouts.closed_ns;
-        }
-        if packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN {
-            return timeouts.half_open_ns;
-        }
-    }
-    idle_of_protocol(packet.key.proto, timeouts)
-}

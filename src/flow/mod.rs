@@ -14,6 +14,7 @@ pub mod record;
 pub mod settings;
 pub mod sizes;
 mod slab;
+mod stub;
 pub(crate) mod table;
 mod tcp;
 #[cfg(test)]

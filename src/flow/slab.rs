@@ -1,22 +1,35 @@
 //! Storage for many small values at stable 32-bit ids.
 //!
-//! Grows by chunks: a growing `Vec` would copy everything and hold twice the
-//! memory while it does, just when a flood arrives.
+//! Grows by chunks of doubling size: nothing ever moves, an almost empty slab
+//! is small, and the chunks of a large one lie in huge pages. A growing `Vec`
+//! would copy everything and hold twice the memory while it does, just when a
+//! flood arrives.
 
-/// Values a chunk holds: large enough to amortise the allocation, small enough
-/// that an almost empty slab stays small.
-const CHUNK: usize = 1024;
+use crate::memory::{prefetch_line, vec_in_huge_pages};
+
+/// Values in the first chunk; each further one holds twice as many.
+const FIRST_CHUNK: u32 = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     chunks: Vec<Vec<T>>,
     free: Vec<u32>,
     len: usize,
+    high_water: u32,
+}
+
+/// Chunk of an id and its place there. Chunk `c` begins at id
+/// `FIRST_CHUNK * (2^c - 1)`.
+#[inline]
+fn place(id: u32) -> (usize, usize) {
+    let shifted = u64::from(id) + u64::from(FIRST_CHUNK);
+    let chunk = shifted.ilog2() - FIRST_CHUNK.ilog2();
+    (chunk as usize, (shifted - (u64::from(FIRST_CHUNK) << chunk)) as usize)
 }
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), free: Vec::new(), len: 0 }
+        Self { chunks: Vec::new(), free: Vec::new(), len: 0, high_water: 0 }
     }
 
     /// Values in use.
@@ -26,8 +39,7 @@ impl<T> Slab<T> {
 
     /// Ids ever given out: every id is below it.
     pub(crate) fn high_water(&self) -> u32 {
-        let full = self.chunks.len().saturating_sub(1) * CHUNK;
-        (full + self.chunks.last().map_or(0, Vec::len)) as u32
+        self.high_water
     }
 
     pub(crate) fn insert(&mut self, value: T) -> u32 {
@@ -36,19 +48,29 @@ impl<T> Slab<T> {
             self[id] = value;
             return id;
         }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+        let id = self.high_water;
+        let (chunk, _) = place(id);
+        if chunk == self.chunks.len() {
+            self.chunks.push(vec_in_huge_pages((FIRST_CHUNK as usize) << chunk));
         }
-        let chunks = self.chunks.len();
-        let chunk = &mut self.chunks[chunks - 1];
-        chunk.push(value);
-        ((chunks - 1) * CHUNK + chunk.len() - 1) as u32
+        self.chunks[chunk].push(value);
+        self.high_water += 1;
+        id
     }
 
     /// Gives the id back. The value stays until the id is used again.
     pub(crate) fn remove(&mut self, id: u32) {
         self.len -= 1;
         self.free.push(id);
+    }
+
+    /// Asks for a cache line of a value that will be needed soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: u32, offset_bytes: usize) {
+        let (chunk, at) = place(id);
+        if let Some(value) = self.chunks.get(chunk).and_then(|chunk| chunk.get(at)) {
+            prefetch_line(value, offset_bytes);
+        }
     }
 }
 
@@ -57,13 +79,32 @@ impl<T> std::ops::Index<u32> for Slab<T> {
 
     #[inline]
     fn index(&self, id: u32) -> &T {
-        &self.chunks[id as usize / CHUNK][id as usize % CHUNK]
+        let (chunk, at) = place(id);
+        &self.chunks[chunk][at]
     }
 }
 
 impl<T> std::ops::IndexMut<u32> for Slab<T> {
     #[inline]
     fn index_mut(&mut self, id: u32) -> &mut T {
-        &mut self.chunks[id as usize / CHUNK][id as usize % CHUNK]
+        let (chunk, at) = place(id);
+        &mut self.chunks[chunk][at]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_keeps_its_value_over_all_chunks() {
+        let mut slab = Slab::new();
+        for value in 0..20_000u32 {
+            assert_eq!(slab.insert(value), value);
+        }
+        assert!((0..20_000).all(|id| slab[id] == id));
+        slab.remove(5);
+        assert_eq!((slab.insert(77), slab[5], slab.len()), (5, 77, 20_000));
+        assert_eq!(slab.high_water(), 20_000);
     }
 }

@@ -15,14 +15,13 @@ use std::hash::BuildHasherDefault;
 use super::app::{AppInfo, Payload, inspect};
 use super::entropy::byte_entropy;
 use super::index::Index;
-use super::live::{
-    Extra, Live, MAX_FLOW_TUNNELS, Sided, Stub, TCP, active_of_protocol, stub_idle_ns,
-};
+use super::live::{Bins, Entropy, Extra, Half, Live, MAX_FLOW_TUNNELS, Sided, TCP, active_of_protocol};
 use super::record::{EndReason, FlowRecord};
 use super::settings::TableSettings;
 use super::slab::Slab;
+use super::stub::Stub;
 use super::totals::FlowTotals;
-use super::wheel::{Entry, Wheel};
+use super::wheel::Wheel;
 use crate::engine::feed::WindowFeed;
 use crate::packet::facts::tcp_flag;
 use crate::packet::{PacketRow, TunnelLayer, row_flag};
@@ -65,11 +64,15 @@ pub struct TableCounters {
 
 pub(crate) struct FlowTable {
     settings: TableSettings,
+    hash_state: ahash::RandomState,
     index: Index,
     stubs: Slab<Stub>,
     lives: Slab<Live>,
+    bins: Slab<Bins>,
     wheel: Wheel,
-    due: Vec<Entry>,
+    /// Second that [`Stub::wheel_s`] and [`Live::wheel_s`] count from.
+    epoch_s: Option<i64>,
+    due: Vec<(u32, i64)>,
     /// Where the search for the next stub to evict goes on.
     hand: u32,
     ended: HashSet<u64, BuildHasherDefault<PassThrough>>,
@@ -88,38 +91,82 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    fn live(&mut self, live: &Live, reason: EndReason, decided_ns: i64) {
+    fn live(&mut self, live: &Live, bins: &Slab<Bins>, reason: EndReason, decided_ns: i64) {
         self.flows += 1;
-        self.totals.add_live(live, reason);
+        self.totals.add_live(live, bins, reason);
         if self.wanted {
-            self.records.push(live.record(reason, decided_ns));
+            self.records.push(live.record(reason, decided_ns, bins));
         }
     }
 
-    fn stub(&mut self, stub: &mut Stub, reason: EndReason, decided_ns: i64) {
+    fn stub(
+        &mut self,
+        stub: &mut Stub,
+        bins: &mut Slab<Bins>,
+        reason: EndReason,
+        decided_ns: i64,
+    ) {
         self.flows += 1;
         self.totals.add_stub(stub, reason);
-        let extra = stub.extra.take();
         if self.wanted {
-            let live = Live::start(&stub.packet, stub.cut_ns, extra);
-            self.records.push(live.record(reason, decided_ns));
+            let live = Live::from_stub(stub, bins);
+            self.records.push(live.record(reason, decided_ns, bins));
         }
+        stub.extra = None;
     }
 }
 
 impl FlowTable {
-    pub(crate) fn new(settings: TableSettings) -> Self {
+    /// `hash_state` is the one that packets' hashes were made with.
+    pub(crate) fn new(settings: TableSettings, hash_state: ahash::RandomState) -> Self {
         Self {
             settings,
+            hash_state,
             index: Index::new(),
             stubs: Slab::new(),
             lives: Slab::new(),
+            bins: Slab::new(),
             wheel: Wheel::new(),
+            epoch_s: None,
             due: Vec::new(),
             hand: 0,
             ended: HashSet::default(),
             counters: TableCounters::default(),
             outlet: Outlet { wanted: settings.records, ..Outlet::default() },
+        }
+    }
+
+    /// First step for a packet that will be counted soon: asks for the slots of
+    /// its hash.
+    #[inline]
+    pub(crate) fn prefetch_slot(&self, packet: &PacketRow) {
+        self.index.prefetch(packet.hash);
+    }
+
+    /// Second step, some packets later: asks for the lines of its flow that
+    /// counting will touch.
+    #[inline]
+    pub(crate) fn prefetch_flow(&self, packet: &PacketRow) {
+        let Some(id) = self.index.guess(packet.hash) else { return };
+        if id & LIVE == 0 {
+            self.stubs.prefetch(id, 0);
+            self.stubs.prefetch(id, 64);
+            return;
+        }
+        let half = std::mem::offset_of!(Live, halves) + packet.direction() * size_of::<Half>();
+        for offset_bytes in [0, 64, half, half + 64] {
+            self.lives.prefetch(id & !LIVE, offset_bytes);
+        }
+    }
+
+    /// Third step: asks for the histograms of a long flow.
+    #[inline]
+    pub(crate) fn prefetch_bins(&self, packet: &PacketRow) {
+        let Some(id) = self.index.guess(packet.hash) else { return };
+        if id & LIVE != 0
+            && let Some(bins) = self.lives[id & !LIVE].bins_id()
+        {
+            self.bins.prefetch(bins, packet.direction() * size_of::<Bins>() / 2);
         }
     }
 
@@ -137,7 +184,7 @@ impl FlowTable {
             if id & LIVE != 0 {
                 self.lives[id & !LIVE].key == packet.key
             } else {
-                self.stubs[id].packet.key == packet.key
+                self.stubs[id].key == packet.key
             }
         });
         match found {
@@ -162,20 +209,23 @@ impl FlowTable {
         cut_ns: i64,
         feed: &mut WindowFeed,
     ) {
-        let live = &mut self.lives[id];
-        let idle_ns = live.idle_ns(&self.settings.timeouts);
-        let over = live.life.is_over();
+        let Self { lives, bins, settings, .. } = self;
+        let live = &mut lives[id];
+        let life = live.life;
+        let idle_ns = live.idle_ns(&settings.timeouts);
         let reason = cut_reason(
-            Clock { start_ns: live.start_ns, last_ns: live.cut_ns, idle_ns, over },
-            active_of_protocol(packet.key.proto, &self.settings.timeouts),
+            Clock { start_ns: live.start_ns, last_ns: live.cut_ns, idle_ns, over: life.is_over() },
+            active_of_protocol(packet.key.proto, &settings.timeouts),
             packet,
             cut_ns,
         );
         if let Some((reason, decided_ns)) = reason {
             feed.flush(live);
-            self.outlet.live(live, reason, decided_ns);
-            let extra = first_payload(None, packet, payload, tunnels, true);
-            *live = Live::start(packet, cut_ns, extra);
+            self.outlet.live(live, bins, reason, decided_ns);
+            live.drop_bins(bins);
+            let first = FirstPayload::read(None, packet, payload, tunnels, true, false);
+            *live = Live::start(packet, cut_ns, first.extra, bins);
+            live.set_entropy(packet.direction(), first.entropy);
             live.pending_s = i64::MIN;
         } else {
             let direction = packet.direction();
@@ -187,13 +237,15 @@ impl FlowTable {
                 });
             if (early && !payload.is_empty()) || new_tunnel {
                 let from_originator = live.originator().0 == direction;
-                let extra = live.extra.take();
-                live.extra = first_payload(extra, packet, payload, tunnels, from_originator);
+                live.look_at(packet, payload, tunnels, from_originator);
             }
-            live.add(packet, cut_ns);
+            live.add(packet, cut_ns, bins);
         }
         feed.live_packet(id, live, packet);
-        self.schedule(id | LIVE);
+        // Time alone moves the deadline later, for which the wheel need not know.
+        if reason.is_some() || live.life != life {
+            self.schedule(id | LIVE);
+        }
     }
 
     /// Second packet of a flow of one: it becomes a live flow, or ends here.
@@ -207,40 +259,39 @@ impl FlowTable {
         feed: &mut WindowFeed,
     ) {
         let stub = &mut self.stubs[id];
-        let first = stub.packet;
-        let idle_ns = stub_idle_ns(&first, &self.settings.timeouts);
-        let over = first.tcp_flags & tcp_flag::RST != 0;
-        let clock = Clock { start_ns: first.time_ns, last_ns: stub.cut_ns, idle_ns, over };
+        let idle_ns = stub.idle_ns(&self.settings.timeouts);
+        let clock = Clock {
+            start_ns: stub.time_ns,
+            last_ns: stub.cut_ns,
+            idle_ns,
+            over: stub.is_over(),
+        };
         if let Some((reason, decided_ns)) = cut_reason(
             clock,
             active_of_protocol(packet.key.proto, &self.settings.timeouts),
             packet,
             cut_ns,
         ) {
-            self.outlet.stub(stub, reason, decided_ns);
-            stub.packet = *packet;
-            stub.cut_ns = cut_ns;
-            stub.extra = first_payload(None, packet, payload, tunnels, true);
+            self.outlet.stub(stub, &mut self.bins, reason, decided_ns);
+            let wheel_s = stub.wheel_s;
+            *stub = first_stub(packet, payload, tunnels, cut_ns);
+            stub.wheel_s = wheel_s;
             feed.packet(packet);
             self.schedule(id);
             return;
         }
-        let stub_cut_ns = stub.cut_ns;
-        let mut live = Live::start(&first, stub_cut_ns, stub.extra.take());
+        let mut live = Live::from_stub(stub, &mut self.bins);
         if !payload.is_empty() || !tunnels.is_empty() {
             let from_originator = live.originator().0 == packet.direction();
-            let extra = live.extra.take();
-            live.extra = first_payload(extra, packet, payload, tunnels, from_originator);
+            live.look_at(packet, payload, tunnels, from_originator);
         }
-        live.wheel_s = stub.wheel_s;
         stub.alive = false;
-        live.add(packet, cut_ns);
+        live.add(packet, cut_ns, &mut self.bins);
         let live_id = self.lives.insert(live);
         self.stubs.remove(id);
         self.index.replace(packet.hash, id, live_id | LIVE);
-        // The wheel's entry names the stub: enter the flow anew.
-        self.lives[live_id].wheel_s = i64::MAX;
         feed.live_packet(live_id, &mut self.lives[live_id], packet);
+        // The wheel's entry names the stub: enter the flow anew.
         self.schedule(live_id | LIVE);
     }
 
@@ -264,14 +315,7 @@ impl FlowTable {
         if self.ended.is_empty() || !self.ended.contains(&packet.hash) {
             self.counters.conversations += 1;
         }
-        let stub = Stub {
-            packet: *packet,
-            extra: first_payload(None, packet, payload, tunnels, true),
-            wheel_s: i64::MAX,
-            cut_ns,
-            alive: true,
-        };
-        let id = self.stubs.insert(stub);
+        let id = self.stubs.insert(first_stub(packet, payload, tunnels, cut_ns));
         self.index.insert(packet.hash, id);
         self.schedule(id);
         Admission::Counted
@@ -299,17 +343,17 @@ impl FlowTable {
     fn schedule(&mut self, id: u32) {
         let Some((last_ns, deadline_ns)) = self.deadline_ns(id) else { return };
         let deadline_s = deadline_ns.div_euclid(SECOND_NS);
+        // A flow's deadline is never before its last packet's time, and that
+        // never more than the lateness before the first packet's.
+        let now_s = last_ns.saturating_sub(self.settings.lateness_ns).div_euclid(SECOND_NS);
+        let epoch_s = *self.epoch_s.get_or_insert(now_s);
         let wheel_s = if id & LIVE != 0 {
             &mut self.lives[id & !LIVE].wheel_s
         } else {
             &mut self.stubs[id].wheel_s
         };
-        if deadline_s < *wheel_s {
-            *wheel_s = deadline_s;
-            // A flow's deadline is never before its last packet's time, and that
-            // never more than the lateness before the first packet's.
-            let now_s = last_ns.saturating_sub(self.settings.lateness_ns).div_euclid(SECOND_NS);
-            self.wheel.insert(Entry { id, deadline_s }, now_s);
+        if wheel_time(deadline_s, epoch_s) < *wheel_s {
+            *wheel_s = wheel_time(self.wheel.insert(id, deadline_s, now_s), epoch_s);
         }
     }
 
@@ -321,7 +365,7 @@ impl FlowTable {
             (live.cut_ns, live.idle_ns(&self.settings.timeouts))
         } else {
             let stub = &self.stubs[id];
-            (stub.cut_ns, stub_idle_ns(&stub.packet, &self.settings.timeouts))
+            (stub.cut_ns, stub.idle_ns(&self.settings.timeouts))
         };
         idle_ns.map(|idle_ns| (last_ns, last_ns.saturating_add(idle_ns)))
     }
@@ -330,17 +374,15 @@ impl FlowTable {
     pub(crate) fn sweep(&mut self, until_s: i64, feed: &mut WindowFeed) {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.take_due(until_s, &mut due);
-        for Entry { id, deadline_s } in due.drain(..) {
+        let epoch_s = self.epoch_s.unwrap_or_default();
+        for (id, second) in due.drain(..) {
             let (alive, wheel_s) = if id & LIVE != 0 {
-                let slot = id & !LIVE;
-                if slot >= self.lives.high_water() {
-                    continue;
-                }
-                (self.lives[slot].alive, self.lives[slot].wheel_s)
+                let live = &self.lives[id & !LIVE];
+                (live.is_alive(), live.wheel_s)
             } else {
                 (self.stubs[id].alive, self.stubs[id].wheel_s)
             };
-            if !alive || wheel_s != deadline_s {
+            if !alive || wheel_s != wheel_time(second, epoch_s) {
                 continue;
             }
             let Some((_, deadline_ns)) = self.deadline_ns(id) else { continue };
@@ -348,9 +390,9 @@ impl FlowTable {
                 self.end(id, self.idle_reason(id), deadline_ns, feed);
             } else {
                 if id & LIVE != 0 {
-                    self.lives[id & !LIVE].wheel_s = i64::MAX;
+                    self.lives[id & !LIVE].wheel_s = i32::MAX;
                 } else {
-                    self.stubs[id].wheel_s = i64::MAX;
+                    self.stubs[id].wheel_s = i32::MAX;
                 }
                 self.schedule(id);
             }
@@ -363,65 +405,75 @@ impl FlowTable {
         let over = if id & LIVE != 0 {
             self.lives[id & !LIVE].life.is_over()
         } else {
-            self.stubs[id].packet.tcp_flags & tcp_flag::RST != 0
+            self.stubs[id].is_over()
         };
         if over { EndReason::Closed } else { EndReason::Idle }
     }
 
     /// Ends everything left: `end_of_input`, decided at `latest_ns`. `tail` takes
     /// the records in the order of their start and key, some at a time: a table
-    /// full of flows is never in memory as records.
+    /// full of flows is never in memory as records. The table is of no use
+    /// afterwards.
     pub(crate) fn finish(
         &mut self,
         latest_ns: i64,
         feed: &mut WindowFeed,
         mut tail: impl FnMut(Vec<FlowRecord>),
     ) {
-        let lives = (0..self.lives.high_water()).filter(|&id| self.lives[id].alive);
-        let lives = lives.map(|id| (self.lives[id].start_ns, self.lives[id].key, id | LIVE));
+        let lives = (0..self.lives.high_water()).filter(|&id| self.lives[id].is_alive());
         let stubs = (0..self.stubs.high_water()).filter(|&id| self.stubs[id].alive);
-        let stubs = stubs.map(|id| {
-            let packet = &self.stubs[id].packet;
-            (packet.time_ns, packet.key, id)
-        });
-        let mut left: Vec<_> = lives.chain(stubs).collect();
-        if self.outlet.wanted {
-            left.sort_unstable();
+        if !self.outlet.wanted {
+            let left: Vec<u32> = lives.map(|id| id | LIVE).chain(stubs).collect();
+            for id in left {
+                self.hand_out(id, EndReason::EndOfInput, latest_ns, feed);
+            }
+            return;
         }
+        let lives = lives.map(|id| (self.lives[id].start_ns, self.lives[id].key, id | LIVE));
+        let stubs = stubs.map(|id| (self.stubs[id].time_ns, self.stubs[id].key, id));
+        let mut left: Vec<_> = lives.chain(stubs).collect();
+        left.sort_unstable();
         for chunk in left.chunks(TAIL_RECORDS) {
             for &(_, _, id) in chunk {
-                self.end(id, EndReason::EndOfInput, latest_ns, feed);
+                self.hand_out(id, EndReason::EndOfInput, latest_ns, feed);
             }
-            if self.outlet.wanted {
-                tail(std::mem::take(&mut self.outlet.records));
-            }
+            tail(std::mem::take(&mut self.outlet.records));
         }
     }
 
+    /// Ends a flow and forgets it.
     fn end(&mut self, id: u32, reason: EndReason, decided_ns: i64, feed: &mut WindowFeed) {
-        let hash;
+        self.hand_out(id, reason, decided_ns, feed);
+        let key = if id & LIVE != 0 {
+            let live = &mut self.lives[id & !LIVE];
+            live.bury(&mut self.bins);
+            let key = live.key;
+            self.lives.remove(id & !LIVE);
+            key
+        } else {
+            let stub = &mut self.stubs[id];
+            stub.alive = false;
+            let key = stub.key;
+            self.stubs.remove(id);
+            key
+        };
+        let hash = key.hash(&self.hash_state);
+        self.index.remove(hash, id);
+        if self.ended.len() < MAX_REMEMBERED {
+            self.ended.insert(hash);
+        } else if !self.ended.contains(&hash) {
+            self.counters.conversations_inexact = true;
+        }
+    }
+
+    fn hand_out(&mut self, id: u32, reason: EndReason, decided_ns: i64, feed: &mut WindowFeed) {
         if id & LIVE != 0 {
             let live = &mut self.lives[id & !LIVE];
             feed.flush(live);
-            hash = live.hash;
-            live.alive = false;
-            self.outlet.live(live, reason, decided_ns);
-            live.extra = None;
-            self.lives.remove(id & !LIVE);
+            self.outlet.live(live, &self.bins, reason, decided_ns);
         } else {
             let stub = &mut self.stubs[id];
-            hash = stub.packet.hash;
-            stub.alive = false;
-            self.outlet.stub(stub, reason, decided_ns);
-            self.stubs.remove(id);
-        }
-        self.index.remove(hash, id);
-        if reason != EndReason::EndOfInput {
-            if self.ended.len() < MAX_REMEMBERED {
-                self.ended.insert(hash);
-            } else if !self.ended.contains(&hash) {
-                self.counters.conversations_inexact = true;
-            }
+            self.outlet.stub(stub, &mut self.bins, reason, decided_ns);
         }
     }
 
@@ -430,7 +482,7 @@ impl FlowTable {
         let active = feed.take_active(second);
         for &id in &active {
             let live = &mut self.lives[id];
-            if live.alive && live.pending_s == second {
+            if live.is_alive() && live.pending_s == second {
                 feed.flush(live);
             }
         }
@@ -474,39 +526,88 @@ fn cut_reason(
     }
 }
 
-/// Adds to a flow's extras what this packet tells: application hints, entropy
-/// of the direction's first payload, tunnels.
-fn first_payload(
-    extra: Option<Box<Extra>>,
+/// A second as flows note it: they have 32 bits for it.
+fn wheel_time(second: i64, epoch_s: i64) -> i32 {
+    let since = second.saturating_sub(epoch_s);
+    // One below the value that stands for no entry at all.
+    since.clamp(i64::from(i32::MIN), i64::from(i32::MAX) - 1) as i32
+}
+
+fn first_stub(
     packet: &PacketRow,
     payload: &[u8],
     tunnels: &[TunnelLayer],
-    from_originator: bool,
-) -> Option<Box<Extra>> {
-    if payload.is_empty() && tunnels.is_empty() {
-        return extra;
+    cut_ns: i64,
+) -> Stub {
+    let first = FirstPayload::read(None, packet, payload, tunnels, true, false);
+    Stub::new(packet, cut_ns, first.extra, first.entropy)
+}
+
+/// What an early packet tells of its flow beside its size.
+struct FirstPayload {
+    extra: Option<Box<Extra>>,
+    entropy: Entropy,
+}
+
+impl FirstPayload {
+    /// Adds tunnels and application hints to `extra`, which is made on demand;
+    /// measures entropy unless the direction's is known.
+    fn read(
+        mut extra: Option<Box<Extra>>,
+        packet: &PacketRow,
+        payload: &[u8],
+        tunnels: &[TunnelLayer],
+        from_originator: bool,
+        entropy_known: bool,
+    ) -> Self {
+        for layer in tunnels {
+            let extra = extra.get_or_insert_default();
+            if extra.tunnels.len() < MAX_FLOW_TUNNELS && !extra.tunnels.contains(layer) {
+                extra.tunnels.push(*layer);
+            }
+        }
+        let mut entropy = Entropy::default();
+        if !payload.is_empty() && !packet.is(row_flag::LATER_FRAGMENT) {
+            if !entropy_known {
+                entropy = Entropy::new(byte_entropy(payload));
+            }
+            let (src_port, dst_port) = if packet.is(row_flag::FORWARD) {
+                (packet.key.port_a, packet.key.port_b)
+            } else {
+                (packet.key.port_b, packet.key.port_a)
+            };
+            let proto = packet.key.proto;
+            let mut app: Option<Box<AppInfo>> =
+                extra.as_mut().and_then(|extra| extra.app.take());
+            let bytes = payload;
+            inspect(Payload { proto, src_port, dst_port, from_originator, bytes }, &mut app);
+            if app.is_some() {
+                extra.get_or_insert_default().app = app;
+            }
+        }
+        Self { extra, entropy }
     }
-    let mut extra = extra.unwrap_or_default();
-    for layer in tunnels {
-        if extra.tunnels.len() < MAX_FLOW_TUNNELS && !extra.tunnels.contains(layer) {
-            extra.tunnels.push(*layer);
+}
+
+impl Live {
+    /// Reads an early packet's payload, and what it came through.
+    fn look_at(
+        &mut self,
+        packet: &PacketRow,
+        payload: &[u8],
+        tunnels: &[TunnelLayer],
+        from_originator: bool,
+    ) {
+        let direction = packet.direction();
+        let known = self.entropy(direction).is_some();
+        let extra = self.extra.take();
+        let first =
+            FirstPayload::read(extra, packet, payload, tunnels, from_originator, known);
+        self.extra = first.extra;
+        if !known {
+            self.set_entropy(direction, first.entropy);
         }
     }
-    if !payload.is_empty() && !packet.is(row_flag::LATER_FRAGMENT) {
-        let entropy = &mut extra.entropy[packet.direction()];
-        if entropy.is_none() {
-            *entropy = byte_entropy(payload);
-        }
-        let (src_port, dst_port) = if packet.is(row_flag::FORWARD) {
-            (packet.key.port_a, packet.key.port_b)
-        } else {
-            (packet.key.port_b, packet.key.port_a)
-        };
-        let app: &mut Option<Box<AppInfo>> = &mut extra.app;
-        let proto = packet.key.proto;
-        inspect(Payload { proto, src_port, dst_port, from_originator, bytes: payload }, app);
-    }
-    Some(extra)
 }
 
 /// Keys of the set are hashes already.

@@ -16,7 +16,6 @@ pub(crate) struct SendSide {
     /// Newest hole in what was seen, `[gap_start, gap_end)`; empty when equal.
     gap_start: u32,
     gap_end: u32,
-    started: bool,
     pub(crate) retransmitted: u32,
     pub(crate) out_of_order: u32,
 }
@@ -27,8 +26,9 @@ fn before(a: u32, b: u32) -> bool {
 }
 
 impl SendSide {
-    /// Takes in a segment; `payload` by the headers' lengths.
-    pub(crate) fn segment(&mut self, seq: u32, payload: u32, flags: u16) {
+    /// Takes in a segment; `payload` by the headers' lengths. `started` says
+    /// whether any bytes came before; it lies with the caller's other flags.
+    pub(crate) fn segment(&mut self, started: &mut bool, seq: u32, payload: u32, flags: u16) {
         let length = payload
             .wrapping_add(u32::from(flags & SYN != 0))
             .wrapping_add(u32::from(flags & FIN != 0));
@@ -36,8 +36,8 @@ impl SendSide {
             return;
         }
         let end = seq.wrapping_add(length);
-        if !self.started {
-            self.started = true;
+        if !*started {
+            *started = true;
             self.next = end;
             return;
         }
@@ -75,7 +75,7 @@ impl SendSide {
 }
 
 /// What was seen of a connection's life, both directions (0: from `key.a`).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Life {
     bits: u8,
 }
@@ -87,6 +87,7 @@ const SYNACK_FROM_B: u8 = 8;
 const FIN_FROM_A: u8 = 16;
 const FIN_FROM_B: u8 = 32;
 const RESET: u8 = 64;
+const ACKED: u8 = 128;
 
 impl Life {
     pub(crate) fn packet(&mut self, direction: usize, flags: u16) {
@@ -102,6 +103,14 @@ impl Life {
         if flags & RST != 0 {
             self.bits |= RESET;
         }
+        if flags & ACK != 0 {
+            self.bits |= ACKED;
+        }
+    }
+
+    /// Any segment with ACK was seen.
+    pub(crate) fn acked(self) -> bool {
+        self.bits & ACKED != 0
     }
 
     /// Direction of the originator, where a SYN or SYN-ACK tells.
@@ -141,9 +150,9 @@ mod tests {
     use super::*;
 
     fn side(segments: &[(u32, u32)]) -> (u32, u32) {
-        let mut side = SendSide::default();
+        let (mut side, mut started) = (SendSide::default(), false);
         for &(seq, payload) in segments {
-            side.segment(seq, payload, ACK);
+            side.segment(&mut started, seq, payload, ACK);
         }
         (side.retransmitted, side.out_of_order)
     }

@@ -43,7 +43,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Flows 0 to 2 are TCP, 3 and 4 UDP, 5 is ICMP.
 fn rows(steps: &[Step]) -> Vec<PacketRow> {
-    let state = ahash::RandomState::with_seeds(1, 2, 3, 4);
+    let state = hash_state();
     let mut time_ns = 1_000 * SECOND_NS;
     let mut clock_ns = time_ns;
     steps
@@ -97,6 +97,10 @@ fn rows(steps: &[Step]) -> Vec<PacketRow> {
         .collect()
 }
 
+fn hash_state() -> ahash::RandomState {
+    ahash::RandomState::with_seeds(1, 2, 3, 4)
+}
+
 fn settings(max_flows: usize) -> TableSettings {
     TableSettings {
         timeouts: Timeouts::default(),
@@ -112,7 +116,7 @@ fn run(
     max_flows: usize,
     sweeps: impl Fn(usize) -> bool,
 ) -> (Vec<FlowRecord>, u64) {
-    let mut table = FlowTable::new(settings(max_flows));
+    let mut table = FlowTable::new(settings(max_flows), hash_state());
     let mut feed = WindowFeed::default();
     let mut refused = 0;
     let mut tail = Vec::new();
@@ -163,7 +167,7 @@ proptest! {
     #[test]
     fn a_sweep_hands_out_everything_that_is_over(steps in steps()) {
         let rows = rows(&steps);
-        let mut table = FlowTable::new(settings(1000));
+        let mut table = FlowTable::new(settings(1000), hash_state());
         let mut feed = WindowFeed::default();
         for row in &rows {
             table.update(row, &[], &[], &mut feed);
@@ -221,4 +225,15 @@ proptest! {
             prop_assert!(age_ns <= 300 * SECOND_NS + 6 * SECOND_NS, "{age_ns}");
         }
     }
+}
+
+/// What a flow costs in memory, its place in the index (at most two slots of 8
+/// bytes) and in the wheel (4 bytes and a share of a chunk) apart.
+#[test]
+fn a_flow_of_one_packet_and_a_long_one_stay_within_their_memory() {
+    const INDEX_AND_WHEEL: usize = 16 + 5;
+    assert!(size_of::<super::stub::Stub>() + INDEX_AND_WHEEL <= 256);
+    let long = size_of::<super::live::Live>() + size_of::<super::live::Bins>();
+    println!("{} {} {}", size_of::<super::stub::Stub>(), size_of::<super::live::Live>(), long);
+    assert!(long + INDEX_AND_WHEEL <= 768, "{long}");
 }

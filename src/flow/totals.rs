@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use ahash::HashMap;
 
-use super::live::{Live, Stub};
+use super::live::{Bins, Live};
 use super::record::EndReason;
 use super::sizes::{BINS, bin_of};
+use super::slab::Slab;
+use super::stub::Stub;
 use crate::packet::{Address, IpVersion, row_flag};
 
 /// Addresses that top talkers are chosen from, for each shard: 64 bytes each.
@@ -59,30 +61,30 @@ impl Default for FlowTotals {
 
 impl FlowTotals {
     pub(crate) fn add_stub(&mut self, stub: &Stub, reason: EndReason) {
-        let packet = &stub.packet;
-        self.end(packet.key.proto, reason);
-        self.size_bins[bin_of(packet.payload_bytes)] += 1;
-        if packet.payload_bytes > 0 {
-            self.sizes(packet.payload_bytes, packet.payload_bytes);
-            self.size_sum += u64::from(packet.payload_bytes);
-            self.size_squares += u128::from(packet.payload_bytes).pow(2);
+        let key = &stub.key;
+        self.end(key.proto, reason);
+        self.size_bins[bin_of(stub.payload_bytes)] += 1;
+        if stub.payload_bytes > 0 {
+            self.sizes(stub.payload_bytes, stub.payload_bytes);
+            self.size_sum += u64::from(stub.payload_bytes);
+            self.size_squares += u128::from(stub.payload_bytes).pow(2);
         }
-        let sent = (1, u64::from(packet.wire_bytes));
-        let forward = packet.is(row_flag::FORWARD);
+        let sent = (1, u64::from(stub.wire_bytes));
+        let forward = stub.is(row_flag::FORWARD);
         let (from_a, from_b) = if forward { (sent, (0, 0)) } else { ((0, 0), sent) };
-        self.talker((packet.key.version, packet.key.a), from_a, from_b);
-        self.talker((packet.key.version, packet.key.b), from_b, from_a);
+        self.talker((key.version, key.a), from_a, from_b);
+        self.talker((key.version, key.b), from_b, from_a);
     }
 
-    pub(crate) fn add_live(&mut self, live: &Live, reason: EndReason) {
+    pub(crate) fn add_live(&mut self, live: &Live, bins: &Slab<Bins>, reason: EndReason) {
         self.end(live.key.proto, reason);
         for direction in 0..2 {
-            live.add_bins(direction, &mut self.size_bins);
+            live.each_bin(direction, bins, |bin, count| self.size_bins[bin] += count);
             let half = &live.halves[direction];
             if half.size_max > 0 {
                 self.sizes(half.size_min, half.size_max);
                 self.size_sum += half.payload_bytes;
-                self.size_squares += half.size_squares;
+                self.size_squares += half.size_squares();
             }
         }
         let [a, b] = &live.halves;

@@ -5,45 +5,76 @@
 //! is asked early and put back, one whose deadline moved earlier is entered
 //! again. An entry that is no longer the flow's own is dropped when it comes up.
 
+use super::slab::Slab;
+
 /// Buckets, one a second: covers the longest default time-out. A deadline
 /// further off waits in the last bucket and is put back.
 const SECONDS: i64 = 512;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) id: u32,
-    /// Deadline the flow had when it was entered, to recognise stale entries.
-    pub(crate) deadline_s: i64,
+/// Ids in a chunk: with its length and link 256 bytes, so that a bucket of a
+/// few flows stays small.
+const CHUNK_IDS: usize = 62;
+
+/// No chunk.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    ids: [u32; CHUNK_IDS],
+    len: u32,
+    next: u32,
 }
 
+/// Buckets are lists of chunks that are used again, so that a flood that
+/// fills one bucket after the other neither allocates for each flow nor leaves
+/// every bucket with the memory of its largest moment.
 #[derive(Debug)]
 pub(crate) struct Wheel {
-    buckets: Vec<Vec<Entry>>,
+    /// First chunk of each bucket: the one that takes ids.
+    heads: Vec<u32>,
+    chunks: Slab<Chunk>,
     /// First second not yet swept; nothing is due before it.
     next_s: Option<i64>,
 }
 
 impl Wheel {
     pub(crate) fn new() -> Self {
-        Self { buckets: (0..SECONDS).map(|_| Vec::new()).collect(), next_s: None }
+        Self { heads: vec![NONE; SECONDS as usize], chunks: Slab::new(), next_s: None }
     }
 
-    /// `now_s`: no deadline will ever be before the first one told.
-    pub(crate) fn insert(&mut self, entry: Entry, now_s: i64) {
+    /// Enters `id` and returns the second in which it will come up: its
+    /// deadline or earlier. `now_s`: no deadline will ever be before the first
+    /// one told.
+    pub(crate) fn insert(&mut self, id: u32, deadline_s: i64, now_s: i64) -> i64 {
         let next_s = *self.next_s.get_or_insert(now_s);
-        let at = entry.deadline_s.clamp(next_s, next_s + SECONDS - 1);
-        self.buckets[at.rem_euclid(SECONDS) as usize].push(entry);
+        let at = deadline_s.clamp(next_s, next_s + SECONDS - 1);
+        let head = &mut self.heads[at.rem_euclid(SECONDS) as usize];
+        if *head == NONE || self.chunks[*head].len as usize == CHUNK_IDS {
+            *head = self.chunks.insert(Chunk { ids: [0; CHUNK_IDS], len: 0, next: *head });
+        }
+        let chunk = &mut self.chunks[*head];
+        chunk.ids[chunk.len as usize] = id;
+        chunk.len += 1;
+        at
     }
 
-    /// Takes out everything due before `until_s` into `due`.
-    pub(crate) fn take_due(&mut self, until_s: i64, due: &mut Vec<Entry>) {
+    /// Takes out everything due before `until_s` into `due`, with the second it
+    /// was entered for.
+    pub(crate) fn take_due(&mut self, until_s: i64, due: &mut Vec<(u32, i64)>) {
         let Some(next_s) = self.next_s else { return };
         if until_s <= next_s {
             return;
         }
         // A jump over the whole wheel empties it once.
         for second in next_s..until_s.min(next_s + SECONDS) {
-            due.append(&mut self.buckets[second.rem_euclid(SECONDS) as usize]);
+            let bucket = second.rem_euclid(SECONDS) as usize;
+            let mut at = std::mem::replace(&mut self.heads[bucket], NONE);
+            while at != NONE {
+                let chunk = self.chunks[at];
+                due.extend(chunk.ids[..chunk.len as usize].iter().map(|&id| (id, second)));
+                self.chunks.remove(at);
+                at = chunk.next;
+            }
         }
         self.next_s = Some(until_s);
     }
@@ -54,19 +85,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn memory_is_that_of_the_entries_held_not_of_every_buckets_largest_moment() {
+        let mut wheel = Wheel::new();
+        let mut due = Vec::new();
+        for second in 0..2 * SECONDS {
+            for id in 0..1000 {
+                wheel.insert(id, second, second);
+            }
+            wheel.take_due(second + 1, &mut due);
+            assert_eq!(due.len(), 1000);
+            due.clear();
+        }
+        assert!(wheel.chunks.high_water() <= 1000_u32.div_ceil(CHUNK_IDS as u32));
+    }
+
+    #[test]
     fn nothing_is_asked_later_than_its_deadline_whatever_comes_first() {
         let mut wheel = Wheel::new();
-        for deadline_s in [700, 5, 10_000, 6] {
-            wheel.insert(Entry { id: deadline_s as u32, deadline_s }, 0);
-        }
+        let entered: Vec<_> =
+            [700, 5, 10_000, 6].map(|second| wheel.insert(second as u32, second, 0)).into();
+        assert_eq!(entered, [SECONDS - 1, 5, SECONDS - 1, 6]);
         let mut due = Vec::new();
         wheel.take_due(7, &mut due);
-        let mut early: Vec<_> = due.drain(..).map(|entry| entry.id).collect();
-        early.sort_unstable();
-        assert_eq!(early, [5, 6]);
+        due.sort_unstable();
+        assert_eq!(due, [(5, 5), (6, 6)]);
+        due.clear();
         wheel.take_due(1_000_000, &mut due);
-        let mut rest: Vec<_> = due.iter().map(|entry| entry.id).collect();
-        rest.sort_unstable();
-        assert_eq!(rest, [700, 10_000]);
+        due.sort_unstable();
+        assert_eq!(due, [(700, SECONDS - 1), (10_000, SECONDS - 1)]);
     }
 }
