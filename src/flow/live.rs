@@ -9,9 +9,8 @@ use super::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep}
 use super::settings::Timeouts;
 use super::sizes::{self, BINS, Sizes};
 use super::tcp::{Life, SendSide};
-use crate::engine::feed::Macs;
-use crate::engine::window::{SIZE_BINS, size_bin};
-use crate::packet::facts::{PACKET_CLASSES, tcp_flag};
+use crate::engine::window::RowRef;
+use crate::packet::facts::tcp_flag;
 use crate::packet::{FlowKey, PacketClass, PacketRow, TunnelLayer, row_flag};
 
 /// Packets with payload kept in the size sequence.
@@ -44,6 +43,8 @@ pub(crate) struct Stub {
     pub(crate) wheel_s: i64,
     /// When its packet counted for time-outs.
     pub(crate) cut_ns: i64,
+    /// Where its packet is written.
+    pub(crate) row: RowRef,
     pub(crate) alive: bool,
 }
 
@@ -72,33 +73,6 @@ pub(crate) struct Half {
     pub(crate) acks: u8,
 }
 
-/// What one direction did in the second at hand, not yet in a window.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pending {
-    pub(crate) wire_bytes: u64,
-    pub(crate) payload_bytes: u64,
-    pub(crate) classes: [u16; PACKET_CLASSES],
-    pub(crate) sizes: [u16; SIZE_BINS],
-    pub(crate) fragments: u16,
-    pub(crate) packets: u16,
-}
-
-impl Pending {
-    pub(crate) fn add(&mut self, packet: &PacketRow) {
-        self.wire_bytes += u64::from(packet.wire_bytes);
-        self.payload_bytes += u64::from(packet.payload_bytes);
-        self.classes[packet.class as usize] += 1;
-        self.sizes[size_bin(packet.payload_bytes)] += 1;
-        self.fragments += u16::from(packet.is(row_flag::FRAGMENT));
-        self.packets += 1;
-    }
-
-    /// No counter can take another packet.
-    pub(crate) fn is_full(&self) -> bool {
-        self.packets == u16::MAX
-    }
-}
-
 /// A flow of two packets or more.
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
@@ -109,9 +83,8 @@ pub(crate) struct Live {
     /// Time of the last packet as time-outs see it.
     pub(crate) cut_ns: i64,
     pub(crate) wheel_s: i64,
-    /// Second that `pending` belongs to.
-    pub(crate) pending_s: i64,
-    pub(crate) pending: [Pending; 2],
+    /// Where its packets of the second at hand are written.
+    pub(crate) row: RowRef,
     pub(crate) halves: [Half; 2],
     bins: [[u16; BINS]; 2],
     /// Bins that ran over `u16`, in units of 65,536.
@@ -156,8 +129,7 @@ impl Live {
             end_ns: packet.time_ns,
             cut_ns,
             wheel_s: i64::MAX,
-            pending_s: i64::MIN,
-            pending: [Pending::default(); 2],
+            row: RowRef::default(),
             halves: [Half::default(); 2],
             bins: [[0; BINS]; 2],
             spill: None,
@@ -287,11 +259,6 @@ impl Live {
             Some(direction) => (direction, false),
             None => (usize::from(self.first_direction), self.key.proto == TCP),
         }
-    }
-
-    /// MAC addresses of packets in this direction.
-    pub(crate) fn macs_from(&self, direction: usize) -> Macs {
-        Macs { src: self.macs[direction], dst: self.macs[1 - direction], known: self.has_mac }
     }
 
     pub(crate) fn answered(&self) -> bool {

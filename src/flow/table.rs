@@ -172,11 +172,11 @@ impl FlowTable {
             cut_ns,
         );
         if let Some((reason, decided_ns)) = reason {
-            feed.flush(live);
             self.outlet.live(live, reason, decided_ns);
             let extra = first_payload(None, packet, payload, tunnels, true);
+            let row = live.row;
             *live = Live::start(packet, cut_ns, extra);
-            live.pending_s = i64::MIN;
+            live.row = row;
         } else {
             let direction = packet.direction();
             let early = live.halves[direction].packets < APP_PACKETS;
@@ -192,7 +192,7 @@ impl FlowTable {
             }
             live.add(packet, cut_ns);
         }
-        feed.live_packet(id, live, packet);
+        count_live(live, packet, feed);
         self.schedule(id | LIVE);
     }
 
@@ -221,7 +221,7 @@ impl FlowTable {
             stub.packet = *packet;
             stub.cut_ns = cut_ns;
             stub.extra = first_payload(None, packet, payload, tunnels, true);
-            feed.packet(packet);
+            stub.row = feed.packet(packet);
             self.schedule(id);
             return;
         }
@@ -233,6 +233,7 @@ impl FlowTable {
             live.extra = first_payload(extra, packet, payload, tunnels, from_originator);
         }
         live.wheel_s = stub.wheel_s;
+        live.row = stub.row;
         stub.alive = false;
         live.add(packet, cut_ns);
         let live_id = self.lives.insert(live);
@@ -240,7 +241,7 @@ impl FlowTable {
         self.index.replace(packet.hash, id, live_id | LIVE);
         // The wheel's entry names the stub: enter the flow anew.
         self.lives[live_id].wheel_s = i64::MAX;
-        feed.live_packet(live_id, &mut self.lives[live_id], packet);
+        count_live(&mut self.lives[live_id], packet, feed);
         self.schedule(live_id | LIVE);
     }
 
@@ -252,11 +253,9 @@ impl FlowTable {
         cut_ns: i64,
         feed: &mut WindowFeed,
     ) -> Admission {
-        if !packet.is(row_flag::FLOW_ONLY) {
-            feed.packet(packet);
-        }
+        let row = feed.packet(packet);
         let held = self.stubs.len() + self.lives.len();
-        if held >= self.settings.max_flows && !self.evict_a_stub(cut_ns, feed) {
+        if held >= self.settings.max_flows && !self.evict_a_stub(cut_ns) {
             self.counters.refused_packets += 1;
             return Admission::Refused;
         }
@@ -269,6 +268,7 @@ impl FlowTable {
             extra: first_payload(None, packet, payload, tunnels, true),
             wheel_s: i64::MAX,
             cut_ns,
+            row,
             alive: true,
         };
         let id = self.stubs.insert(stub);
@@ -279,7 +279,7 @@ impl FlowTable {
 
     /// Pushes out the flow of one packet that has waited longest, roughly: the
     /// hand goes round the slab in the order of arrival.
-    fn evict_a_stub(&mut self, cut_ns: i64, feed: &mut WindowFeed) -> bool {
+    fn evict_a_stub(&mut self, cut_ns: i64) -> bool {
         if self.stubs.len() * 2 < self.settings.max_flows {
             return false;
         }
@@ -288,7 +288,7 @@ impl FlowTable {
             self.hand = (self.hand + 1) % ids;
             if self.stubs[self.hand].alive {
                 self.counters.evicted += 1;
-                self.end(self.hand, EndReason::Evicted, cut_ns, feed);
+                self.end(self.hand, EndReason::Evicted, cut_ns);
                 return true;
             }
         }
@@ -327,7 +327,7 @@ impl FlowTable {
     }
 
     /// Hands out every flow that was over before second `until_s`.
-    pub(crate) fn sweep(&mut self, until_s: i64, feed: &mut WindowFeed) {
+    pub(crate) fn sweep(&mut self, until_s: i64) {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.take_due(until_s, &mut due);
         for Entry { id, deadline_s } in due.drain(..) {
@@ -345,7 +345,7 @@ impl FlowTable {
             }
             let Some((_, deadline_ns)) = self.deadline_ns(id) else { continue };
             if deadline_ns.div_euclid(SECOND_NS) < until_s {
-                self.end(id, self.idle_reason(id), deadline_ns, feed);
+                self.end(id, self.idle_reason(id), deadline_ns);
             } else {
                 if id & LIVE != 0 {
                     self.lives[id & !LIVE].wheel_s = i64::MAX;
@@ -374,7 +374,6 @@ impl FlowTable {
     pub(crate) fn finish(
         &mut self,
         latest_ns: i64,
-        feed: &mut WindowFeed,
         mut tail: impl FnMut(Vec<FlowRecord>),
     ) {
         let lives = (0..self.lives.high_water()).filter(|&id| self.lives[id].alive);
@@ -390,7 +389,7 @@ impl FlowTable {
         }
         for chunk in left.chunks(TAIL_RECORDS) {
             for &(_, _, id) in chunk {
-                self.end(id, EndReason::EndOfInput, latest_ns, feed);
+                self.end(id, EndReason::EndOfInput, latest_ns);
             }
             if self.outlet.wanted {
                 tail(std::mem::take(&mut self.outlet.records));
@@ -398,11 +397,10 @@ impl FlowTable {
         }
     }
 
-    fn end(&mut self, id: u32, reason: EndReason, decided_ns: i64, feed: &mut WindowFeed) {
+    fn end(&mut self, id: u32, reason: EndReason, decided_ns: i64) {
         let hash;
         if id & LIVE != 0 {
             let live = &mut self.lives[id & !LIVE];
-            feed.flush(live);
             hash = live.hash;
             live.alive = false;
             self.outlet.live(live, reason, decided_ns);
@@ -424,18 +422,13 @@ impl FlowTable {
             }
         }
     }
+}
 
-    /// Flushes what live flows did in `second` into its window.
-    pub(crate) fn close_window(&mut self, second: i64, feed: &mut WindowFeed) {
-        let active = feed.take_active(second);
-        for &id in &active {
-            let live = &mut self.lives[id];
-            if live.alive && live.pending_s == second {
-                feed.flush(live);
-            }
-        }
-        feed.give_back(active);
-    }
+/// Counts a packet that a live flow has just taken in.
+fn count_live(live: &mut Live, packet: &PacketRow, feed: &mut WindowFeed) {
+    let (now, vantage) = (sided_of(live), (live.interface, live.first_vlan));
+    feed.report_side(&mut live.sided, now, vantage, packet.clock_ns);
+    feed.live_packet(&mut live.row, packet);
 }
 
 /// What decides whether a flow's record ends before its next packet.
