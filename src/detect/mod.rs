@@ -20,6 +20,7 @@ mod connection_flood;
 mod finding;
 mod flood;
 mod horizon;
+pub(crate) mod interest;
 mod kind;
 mod rate_rule;
 mod reflection;
@@ -43,6 +44,7 @@ pub use finding::{
     Direction, Family, Finding, Peer, PeerRole, PortShare, Rule, Shape, Subject, Traffic,
 };
 pub use flood::{FragmentFlood, StatelessFlood, TcpFlood};
+pub use interest::Interest;
 pub use kind::Kind;
 pub use reflection::Reflection;
 pub use scan::Scan;

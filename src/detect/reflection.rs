@@ -52,7 +52,7 @@ const AMPLIFIED_PAYLOAD_BYTES: u64 = 200;
 const UNLISTED_PAYLOAD_BYTES: u64 = 100;
 
 /// Response bytes a second that make a reflector worth an alert: 10 Mbit/s.
-const REFLECTOR_BYTES_A_SECOND: u64 = 1_250_000;
+pub(super) const REFLECTOR_BYTES_A_SECOND: u64 = 1_250_000;
 
 const MANY_REFLECTORS: &str = "unasked responses of one second >= unanswered_rate_threshold from \
                                >= reflectors sources; unasked: requests < responses / 10";

@@ -1,18 +1,18 @@
-//! From packets and flows of one shard to the slices of its open seconds.
+//! From packets of one shard to what it knows of its open seconds.
 //!
-//! A flow of one packet goes straight into its second; a live flow gathers
-//! what it does in a second and goes in once, when the second closes, when the
-//! flow moves on, or when it ends.
+//! A packet goes into the sums of its second at once, and into a row of the
+//! second's log: its own while it is all of its flow, its flow's from the
+//! second one on. When rows take more than they may, they are counted in the
+//! slice's tables instead and the log starts anew.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ahash::HashMap;
 
-use super::window::{Delta, Host, SIZE_BINS, Slice, WindowSettings};
-use crate::flow::live::{Live, Pending, Sided};
-use crate::flow::table::sided_of;
-use crate::packet::facts::PACKET_CLASSES;
-use crate::packet::{FlowKey, IpVersion, Mac, PacketRow, row_flag};
+use super::window::{ChunkPool, Log, RowRef, Slice, StationCache, WindowSettings, Written, drain};
+use crate::flow::live::Sided;
+use crate::packet::{PacketRow, row_flag};
 
 /// TCP connections of an interface and VLAN by whether both directions of
 /// them are in the capture. Differences, so that they add up over seconds.
@@ -25,59 +25,88 @@ pub struct SidedCount {
 /// Interface index and outermost VLAN (0 without).
 pub type Vantage = (u16, u16);
 
+/// Rows of a log between two looks at what they take, and between two drains
+/// of a log whose second is coarse.
+const ROWS_BETWEEN_LOOKS: usize = 8192;
+
 /// What a shard knows of one second.
 #[derive(Debug)]
-pub struct ShardWindow {
-    pub slice: Slice,
-    pub sided: HashMap<Vantage, SidedCount>,
-    /// Live flows that were active, by id, possibly more than once.
-    active: Vec<u32>,
+pub(crate) struct ShardWindow {
+    pub(crate) slice: Slice,
+    pub(crate) log: Log,
+    /// Rows went into the slice's tables: the second has too many flows.
+    pub(crate) coarse: bool,
+    pub(crate) sided: HashMap<Vantage, SidedCount>,
+    stations: StationCache,
+    /// Rows at which to look at what they take.
+    look_at_rows: usize,
 }
 
 /// The open seconds of a shard.
 #[derive(Debug, Default)]
-pub struct WindowFeed {
+pub(crate) struct WindowFeed {
     settings: WindowSettings,
-    open: BTreeMap<i64, ShardWindow>,
-    /// Flow id lists to use again.
-    spare: Vec<Vec<u32>>,
+    pool: Arc<ChunkPool>,
+    /// The second of the last packet; not in `open`.
+    now: Option<Box<ShardWindow>>,
+    open: BTreeMap<i64, Box<ShardWindow>>,
+    /// Logs so far: a number is given once.
+    logs: u32,
     /// Packets that came after their second was closed.
-    pub late_packets: u64,
+    pub(crate) late_packets: u64,
 }
 
 impl WindowFeed {
-    fn window(&mut self, second: i64) -> &mut ShardWindow {
-        let (spare, settings) = (&mut self.spare, &self.settings);
-        self.open.entry(second).or_insert_with(|| ShardWindow {
-            slice: Slice::new(second, settings),
-            sided: HashMap::default(),
-            active: spare.pop().unwrap_or_default(),
-        })
+    pub(crate) fn new(settings: WindowSettings, pool: Arc<ChunkPool>) -> Self {
+        Self { settings, pool, ..Self::default() }
+    }
+
+    /// The window of a second, and the pool that its log takes chunks from.
+    #[inline]
+    fn window(&mut self, second: i64) -> (&mut ShardWindow, &ChunkPool) {
+        if self.now.as_ref().is_none_or(|now| now.slice.second() != second) {
+            self.switch(second);
+        }
+        let (settings, logs) = (&self.settings, &mut self.logs);
+        let open = || Box::new(ShardWindow::new(second, settings, logs));
+        (self.now.get_or_insert_with(open), &self.pool)
+    }
+
+    /// Puts the last packet's second back and takes this one out.
+    #[cold]
+    fn switch(&mut self, second: i64) {
+        if let Some(before) = self.now.take() {
+            self.open.insert(before.slice.second(), before);
+        }
+        self.now = self.open.remove(&second);
     }
 
     /// Slice of a second for frames that are in no flow.
     pub(crate) fn slice(&mut self, second: i64) -> &mut Slice {
-        &mut self.window(second).slice
+        &mut self.window(second).0.slice
     }
 
-    /// Counts a packet by itself.
-    pub(crate) fn packet(&mut self, packet: &PacketRow) {
+    /// Counts a packet by itself: one of no flow, or the first of one, which
+    /// hands the result on with the flow's second packet.
+    pub(crate) fn packet(&mut self, packet: &PacketRow) -> RowRef {
+        if packet.is(row_flag::FLOW_ONLY) {
+            return RowRef::default();
+        }
         if packet.is(row_flag::LATE) {
             self.late_packets += 1;
-            return;
+            return RowRef::default();
         }
-        let mut pending = Pending::default();
-        pending.add(packet);
-        let macs =
-            Macs { src: packet.src_mac, dst: packet.dst_mac, known: packet.is(row_flag::HAS_MAC) };
-        let vlan = packet.innermost_vlan();
-        let delta = delta(&packet.key, packet.direction(), &pending, macs, vlan);
-        self.window(packet.second()).slice.add(&delta);
+        let (window, pool) = self.window(packet.second());
+        window.slice.count_packet(packet, &mut window.stations);
+        window.slice.note_source(packet, &mut window.stations);
+        let row = window.log.single(packet, pool);
+        self.look();
+        row
     }
 
-    /// Counts a packet of a live flow, which has just taken it in.
-    pub(crate) fn live_packet(&mut self, id: u32, live: &mut Live, packet: &PacketRow) {
-        self.report_side(live, packet.clock_ns.div_euclid(1_000_000_000));
+    /// Counts a packet of a flow that had one before; `row` is where that was
+    /// counted.
+    pub(crate) fn live_packet(&mut self, row: &mut RowRef, packet: &PacketRow) {
         if packet.is(row_flag::FLOW_ONLY) {
             return;
         }
@@ -85,44 +114,41 @@ impl WindowFeed {
             self.late_packets += 1;
             return;
         }
-        let second = packet.second();
-        let direction = packet.direction();
-        if live.pending_s != second || live.pending[direction].is_full() {
-            self.flush(live);
-            live.pending_s = second;
-            self.window(second).active.push(id);
+        let (window, pool) = self.window(packet.second());
+        let station = window.slice.count_packet(packet, &mut window.stations);
+        if window.log.flow(row, packet, station, pool) == Written::Noted {
+            window.slice.note_source(packet, &mut window.stations);
+            self.look();
         }
-        live.pending[direction].add(packet);
     }
 
-    /// Moves what a live flow has gathered into its second.
-    pub(crate) fn flush(&mut self, live: &mut Live) {
-        for direction in 0..2 {
-            let pending = live.pending[direction];
-            if pending.packets > 0 {
-                let macs = live.macs_from(direction);
-                let delta = delta(&live.key, direction, &pending, macs, live.first_vlan);
-                self.window(live.pending_s).slice.add(&delta);
-                live.pending[direction] = Pending::default();
-            }
+    /// Looks at what the rows of the last packet's second take, now and then.
+    #[inline]
+    fn look(&mut self) {
+        if let Some(window) = &mut self.now
+            && window.log.rows() >= window.look_at_rows
+        {
+            window.step(&self.settings, &mut self.logs, &self.pool);
         }
-        live.pending_s = i64::MIN;
     }
 
     /// Reports when a connection turns out to be seen from one side, or from
     /// both after all. Goes to the second of the stream's clock, which is open
     /// also for a late packet.
-    fn report_side(&mut self, live: &mut Live, clock_s: i64) {
-        if live.sided == Sided::TwoWay {
-            return; // stays so
-        }
-        let now = sided_of(live);
-        if now == live.sided || now == Sided::Unknown {
+    #[inline]
+    pub(crate) fn report_side(
+        &mut self,
+        before: &mut Sided,
+        now: Sided,
+        vantage: Vantage,
+        clock_ns: i64,
+    ) {
+        if now == *before || now == Sided::Unknown {
             return;
         }
-        let count =
-            self.window(clock_s).sided.entry((live.interface, live.first_vlan)).or_default();
-        if live.sided == Sided::OneWay {
+        let (window, _) = self.window(clock_ns.div_euclid(1_000_000_000));
+        let count = window.sided.entry(vantage).or_default();
+        if *before == Sided::OneWay {
             count.one_way -= 1;
         }
         match now {
@@ -130,85 +156,48 @@ impl WindowFeed {
             Sided::TwoWay => count.two_way += 1,
             Sided::Unknown => {}
         }
-        live.sided = now;
+        *before = now;
     }
 
-    /// Oldest open second before `until_s`.
-    pub(crate) fn next_to_close(&self, until_s: i64) -> Option<i64> {
-        self.open.keys().next().copied().filter(|&second| second < until_s)
-    }
-
-    /// Live flows that were active in a second.
-    pub(crate) fn take_active(&mut self, second: i64) -> Vec<u32> {
-        self.open
-            .get_mut(&second)
-            .map(|window| std::mem::take(&mut window.active))
-            .unwrap_or_default()
-    }
-
-    pub(crate) fn give_back(&mut self, mut active: Vec<u32>) {
-        active.clear();
-        self.spare.push(active);
-    }
-
-    /// Takes a second out, complete.
-    pub(crate) fn close(&mut self, second: i64) -> Option<ShardWindow> {
-        self.open.remove(&second)
+    /// Takes the oldest open second before `until_s` out, complete.
+    pub(crate) fn close_next(&mut self, until_s: i64) -> Option<Box<ShardWindow>> {
+        if let Some(now) = self.now.take() {
+            self.open.insert(now.slice.second(), now);
+        }
+        let oldest = self.open.first_entry()?;
+        (*oldest.key() < until_s).then(|| oldest.remove())
     }
 }
 
-/// MAC addresses of one direction.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Macs {
-    pub(crate) src: Mac,
-    pub(crate) dst: Mac,
-    pub(crate) known: bool,
-}
+impl ShardWindow {
+    fn new(second: i64, settings: &WindowSettings, logs: &mut u32) -> Self {
+        Self {
+            slice: Slice::new(second, settings),
+            log: Log::new(next(logs)),
+            coarse: false,
+            sided: HashMap::default(),
+            stations: StationCache::default(),
+            look_at_rows: (settings.caps.log_flows / 2).max(1),
+        }
+    }
 
-fn delta(key: &FlowKey, direction: usize, pending: &Pending, macs: Macs, vlan: u16) -> Delta {
-    let a = Host { version: key.version, address: key.a };
-    let b = Host { version: key.version, address: key.b };
-    let (src, dst, src_port, dst_port) = if direction == 0 {
-        (a, b, key.port_a, key.port_b)
-    } else {
-        (b, a, key.port_b, key.port_a)
-    };
-    let mut classes = [0; PACKET_CLASSES];
-    for (wide, &narrow) in classes.iter_mut().zip(&pending.classes) {
-        *wide = u32::from(narrow);
-    }
-    let mut sizes = [0; SIZE_BINS];
-    for (wide, &narrow) in sizes.iter_mut().zip(&pending.sizes) {
-        *wide = u32::from(narrow);
-    }
-    Delta {
-        src,
-        dst,
-        proto: key.proto,
-        src_port,
-        dst_port,
-        classes,
-        wire_bytes: pending.wire_bytes,
-        payload_bytes: pending.payload_bytes,
-        fragments: u32::from(pending.fragments),
-        sizes,
-        src_mac: macs.src,
-        src_mac_known: macs.known,
-        dst_is_broadcast: is_broadcast(&dst, macs),
-        dst_is_multicast: is_multicast(&dst),
-        vlan,
-        vni: key.vni,
+    /// Counts the rows in the slice's tables where they are too many.
+    #[cold]
+    fn step(&mut self, settings: &WindowSettings, logs: &mut u32, pool: &ChunkPool) {
+        let caps = &settings.caps;
+        self.coarse = self.coarse
+            || self.log.bytes() > caps.log_bytes
+            || self.log.has_more_flows_than(caps.log_flows, settings.seed);
+        if self.coarse {
+            drain(&self.log, &mut self.slice);
+            self.log.drain(next(logs), pool);
+        }
+        self.look_at_rows = self.log.rows() + ROWS_BETWEEN_LOOKS;
     }
 }
 
-fn is_broadcast(dst: &Host, macs: Macs) -> bool {
-    (dst.version == IpVersion::V4 && dst.address[12..] == [0xff; 4])
-        || (macs.known && macs.dst == [0xff; 6])
-}
-
-fn is_multicast(dst: &Host) -> bool {
-    match dst.version {
-        IpVersion::V4 => dst.address[12] & 0xf0 == 0xe0,
-        IpVersion::V6 => dst.address[0] == 0xff,
-    }
+/// The next number of a log: never 0, which stands for none.
+fn next(logs: &mut u32) -> u32 {
+    *logs = logs.checked_add(1).unwrap_or(1);
+    *logs
 }

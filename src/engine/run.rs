@@ -15,13 +15,14 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 
 use super::accounting::Accounting;
 use super::dedup::DedupSettings;
-use super::feed::{ShardWindow, SidedCount, Vantage};
+use super::feed::{ShardWindow, SidedCount, Vantage, WindowFeed};
 use super::sequencer::{Sequencer, offline_hash_state};
 use super::shard::{Shard, ShardOutput};
+use super::window::{Assembler, ChunkPool, Slice, WindowSettings};
 use super::worker::{Pool, Shared, Source};
 use crate::alert;
 use crate::alert::Alert;
-use crate::detect::{DetectSettings, Detection, Telemetry};
+use crate::detect::{DetectSettings, Detection, Interest, Telemetry};
 use crate::flow::settings::TableSettings;
 use crate::flow::table::TableCounters;
 use crate::flow::totals::FlowTotals;
@@ -146,7 +147,10 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         lateness_ns: options.lateness_s.saturating_mul(SECOND_NS),
         records: sink.wants_records(),
     };
-    let mut correlation = Correlation::new(workers, options.detect.clone(), sink);
+    let windows = WindowSettings::default();
+    let chunks = Arc::new(ChunkPool::default());
+    let assembler = Assembler::new(windows, Interest::of(&options.detect), Arc::clone(&chunks));
+    let mut correlation = Correlation::new(workers, options.detect.clone(), assembler, sink);
     let tails: Vec<_> = (0..workers).map(|_| bounded(TAILS_IN_FLIGHT)).collect();
     let (out, outputs) = bounded(workers * OUTPUTS_IN_FLIGHT_PER_SHARD);
     let finished = thread::scope(|scope| {
@@ -155,8 +159,9 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
             .enumerate()
             .map(|(id, inbox)| {
                 let (shared, out, tail) = (&shared, out.clone(), &tails[id].0);
+                let feed = WindowFeed::new(windows, Arc::clone(&chunks));
                 scope.spawn(move || {
-                    let shard = Shard::new(table, shared.dedup, shared.hash_state.clone());
+                    let shard = Shard::new(table, shared.dedup, feed, shared.hash_state.clone());
                     let worked = shared.work(id, shard, inbox, out, tail);
                     // No more records: the correlation stage need not wait.
                     let _ = tail.send(Vec::new());
@@ -209,7 +214,9 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
 struct Correlation<'a> {
     /// Each shard's latest word on which seconds are closed.
     closed_before_s: Vec<i64>,
-    windows: BTreeMap<i64, ShardWindow>,
+    /// Seconds not closed yet, each with what the shards sent of it.
+    windows: BTreeMap<i64, Vec<Box<ShardWindow>>>,
+    assembler: Assembler,
     records: BTreeMap<i64, Vec<FlowRecord>>,
     sided: HashMap<Vantage, SidedCount>,
     detection: Detection,
@@ -244,8 +251,14 @@ impl Stream<'_> {
 }
 
 impl<'a> Correlation<'a> {
-    fn new(workers: usize, settings: DetectSettings, sink: &'a mut dyn RecordSink) -> Self {
+    fn new(
+        workers: usize,
+        settings: DetectSettings,
+        assembler: Assembler,
+        sink: &'a mut dyn RecordSink,
+    ) -> Self {
         Self {
+            assembler,
             closed_before_s: vec![i64::MIN; workers],
             windows: BTreeMap::new(),
             records: BTreeMap::new(),
@@ -312,14 +325,7 @@ impl<'a> Correlation<'a> {
     fn take(&mut self, output: ShardOutput) {
         self.closed_before_s[output.shard] = output.closed_before_s;
         for window in output.windows {
-            match self.windows.entry(window.slice.second()) {
-                std::collections::btree_map::Entry::Vacant(entry) => {
-                    entry.insert(window);
-                }
-                std::collections::btree_map::Entry::Occupied(mut entry) => {
-                    entry.get_mut().merge(window);
-                }
-            }
+            self.windows.entry(window.slice.second()).or_default().push(window);
         }
         for record in output.records {
             let second = record.decided_ns.div_euclid(SECOND_NS);
@@ -330,14 +336,8 @@ impl<'a> Correlation<'a> {
     /// All shards are past these seconds.
     fn close(&mut self, before_s: i64) {
         let later = self.windows.split_off(&before_s);
-        for window in std::mem::replace(&mut self.windows, later).into_values() {
-            for (vantage, count) in &window.sided {
-                let sum = self.sided.entry(*vantage).or_default();
-                sum.one_way += count.one_way;
-                sum.two_way += count.two_way;
-            }
-            let telemetry = Telemetry { one_sided: self.is_one_sided(), missing: Vec::new() };
-            self.detection.observe(&window.slice, &telemetry);
+        for (second, parts) in std::mem::replace(&mut self.windows, later) {
+            self.observe(second, parts);
         }
         let later = self.records.split_off(&before_s);
         for mut records in std::mem::replace(&mut self.records, later).into_values() {
@@ -347,6 +347,33 @@ impl<'a> Correlation<'a> {
                 self.write(record);
             }
         }
+    }
+
+    /// Puts a second together and has the detectors look at it.
+    fn observe(&mut self, second: i64, parts: Vec<Box<ShardWindow>>) {
+        let mut slice = None::<Slice>;
+        let mut logs = Vec::with_capacity(parts.len());
+        let mut coarse = false;
+        for part in parts {
+            let ShardWindow { slice: theirs, log, coarse: theirs_coarse, sided, .. } = *part;
+            for (vantage, count) in sided {
+                let sum = self.sided.entry(vantage).or_default();
+                sum.one_way += count.one_way;
+                sum.two_way += count.two_way;
+            }
+            coarse |= theirs_coarse;
+            logs.push(log);
+            match &mut slice {
+                Some(slice) => slice.merge(theirs),
+                None => slice = Some(theirs),
+            }
+        }
+        let Some(slice) = slice else { return };
+        debug_assert_eq!(slice.second(), second);
+        let telemetry = Telemetry { one_sided: self.is_one_sided(), missing: Vec::new() };
+        let assembled = self.assembler.assemble(slice, logs, coarse, telemetry.one_sided);
+        self.detection.observe(&assembled.slice, &telemetry);
+        self.assembler.recycle(assembled);
     }
 
     /// On some interface and VLAN too many connections are seen one way.
@@ -370,17 +397,6 @@ impl SidedCount {
     pub fn is_one_sided(&self) -> bool {
         let known = self.one_way + self.two_way;
         known >= MIN_SIDED_CONNECTIONS && self.one_way as f64 > known as f64 * ONE_SIDED_SHARE
-    }
-}
-
-impl ShardWindow {
-    fn merge(&mut self, other: Self) {
-        self.slice.merge(other.slice);
-        for (vantage, count) in other.sided {
-            let sum = self.sided.entry(vantage).or_default();
-            sum.one_way += count.one_way;
-            sum.two_way += count.two_way;
-        }
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct ShardSums {
 pub(crate) struct ShardOutput {
     pub(crate) shard: usize,
     pub(crate) closed_before_s: i64,
-    pub(crate) windows: Vec<ShardWindow>,
+    pub(crate) windows: Vec<Box<ShardWindow>>,
     /// Records decided before `closed_before_s`, in no order.
     pub(crate) records: Vec<FlowRecord>,
 }
@@ -53,11 +53,12 @@ impl Shard {
     pub(crate) fn new(
         settings: TableSettings,
         dedup: Option<DedupSettings>,
+        feed: WindowFeed,
         hash_state: ahash::RandomState,
     ) -> Self {
         Self {
             table: FlowTable::new(settings, hash_state),
-            feed: WindowFeed::default(),
+            feed,
             dedup: dedup.map(Dedup::new),
             accounting: Accounting::default(),
             closed_before_s: i64::MIN,
@@ -167,7 +168,7 @@ impl Shard {
             return None;
         }
         self.closed_before_s = until_s;
-        self.table.sweep(until_s, &mut self.feed);
+        self.table.sweep(until_s);
         Some(self.output(shard, until_s))
     }
 
@@ -185,16 +186,15 @@ impl Shard {
         // Nobody listens any more only where the correlation stage panicked.
         let _ = out.send(output);
         drop(out);
-        self.table.finish(latest_ns, &mut self.feed, |records| {
+        self.table.finish(latest_ns, |records| {
             let _ = tail.send(records);
         });
     }
 
     fn output(&mut self, shard: usize, until_s: i64) -> ShardOutput {
         let mut windows = Vec::new();
-        while let Some(second) = self.feed.next_to_close(until_s) {
-            self.table.close_window(second, &mut self.feed);
-            windows.extend(self.feed.close(second));
+        while let Some(window) = self.feed.close_next(until_s) {
+            windows.push(window);
         }
         let records = std::mem::take(&mut self.table.outlet.records);
         ShardOutput { shard, closed_before_s: until_s, windows, records }

@@ -13,7 +13,8 @@ const UNIT: f64 = (1u64 << 32) as f64;
 /// What one more of a byte value seen `c` times adds to the sum of
 /// `c * log2(c)`.
 static STEPS: LazyLock<[u64; ENTROPY_BYTES]> = LazyLock::new(|| {
-    let term = |count: usize| if count == 0 { 0.0 } else { count as f64 * libm::log2(count as f64) };
+    let term =
+        |count: usize| if count == 0 { 0.0 } else { count as f64 * libm::log2(count as f64) };
     let units = |count: usize| libm::round(term(count) * UNIT) as u64;
     std::array::from_fn(|count| units(count + 1) - units(count))
 });

@@ -115,7 +115,8 @@ impl Index {
     pub(crate) fn remove(&mut self, hash: u64, id: u32) {
         let Some(mut gap) = self.position(hash, id) else { return };
         let len = self.slots.len();
-        let distance = |from: usize, to: usize| if to >= from { to - from } else { to + len - from };
+        let distance =
+            |from: usize, to: usize| if to >= from { to - from } else { to + len - from };
         let mut at = gap;
         loop {
             at = self.next(at);

@@ -14,9 +14,8 @@ use super::sizes::{self, BINS, Sizes};
 use super::slab::Slab;
 use super::stub::Stub;
 use super::tcp::{Life, SendSide};
-use crate::engine::feed::Macs;
-use crate::engine::window::{SIZE_BINS, size_bin};
-use crate::packet::facts::{PACKET_CLASSES, tcp_flag};
+use crate::engine::window::RowRef;
+use crate::packet::facts::tcp_flag;
 use crate::packet::{FlowKey, PacketClass, PacketRow, TunnelLayer, row_flag};
 
 /// Packets with payload kept in the size sequence.
@@ -175,33 +174,6 @@ impl Step {
     }
 }
 
-/// What one direction did in the second at hand, not yet in a window.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pending {
-    pub(crate) wire_bytes: u64,
-    pub(crate) payload_bytes: u64,
-    pub(crate) classes: [u16; PACKET_CLASSES],
-    pub(crate) sizes: [u16; SIZE_BINS],
-    pub(crate) fragments: u16,
-    pub(crate) packets: u16,
-}
-
-impl Pending {
-    pub(crate) fn add(&mut self, packet: &PacketRow) {
-        self.wire_bytes += u64::from(packet.wire_bytes);
-        self.payload_bytes += u64::from(packet.payload_bytes);
-        self.classes[packet.class as usize] += 1;
-        self.sizes[size_bin(packet.payload_bytes)] += 1;
-        self.fragments += u16::from(packet.is(row_flag::FRAGMENT));
-        self.packets += 1;
-    }
-
-    /// No counter can take another packet.
-    pub(crate) fn is_full(&self) -> bool {
-        self.packets == u16::MAX
-    }
-}
-
 /// A flow of two packets or more. In the order in which a packet touches it.
 #[derive(Clone, Debug)]
 #[repr(C)]
@@ -209,8 +181,8 @@ pub(crate) struct Live {
     pub(crate) key: FlowKey,
     /// Time of the last packet as time-outs see it.
     pub(crate) cut_ns: i64,
-    /// Second that `pending` belongs to.
-    pub(crate) pending_s: i64,
+    /// Where its packets of the second at hand are written.
+    pub(crate) row: RowRef,
     pub(crate) start_ns: i64,
     /// Time of the last packet with payload; the histograms' id in its place
     /// once the sequence has no use for the time.
@@ -235,7 +207,6 @@ pub(crate) struct Live {
     macs: [[u8; 6]; 2],
     pub(crate) halves: [Half; 2],
     sequence: [Step; SEQUENCE_LEN],
-    pub(crate) pending: [Pending; 2],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,6 +232,7 @@ impl Live {
         let first = stub.as_row();
         let mut live = Self::start(&first, stub.cut_ns, stub.extra.take(), bins);
         live.set_entropy(first.direction(), stub.entropy);
+        live.row = stub.row;
         live
     }
 
@@ -274,7 +246,7 @@ impl Live {
         let mut live = Self {
             key: packet.key,
             cut_ns,
-            pending_s: i64::MIN,
+            row: RowRef::default(),
             start_ns: packet.time_ns,
             mark: packet.time_ns,
             extra,
@@ -294,7 +266,6 @@ impl Live {
             macs: [[0; 6]; 2],
             halves: [Half::default(); 2],
             sequence: [Step::default(); SEQUENCE_LEN],
-            pending: [Pending::default(); 2],
         };
         live.add(packet, cut_ns, bins);
         live
@@ -434,15 +405,6 @@ impl Live {
         }
     }
 
-    /// MAC addresses of packets in this direction.
-    pub(crate) fn macs_from(&self, direction: usize) -> Macs {
-        Macs {
-            src: self.macs[direction],
-            dst: self.macs[1 - direction],
-            known: self.state == LiveState::AliveWithMacs,
-        }
-    }
-
     pub(crate) fn answered(&self) -> bool {
         self.halves[0].packets > 0 && self.halves[1].packets > 0
     }
@@ -568,7 +530,7 @@ impl Live {
         let mut vlans = self.vlans[..usize::from(self.vlan_count)].to_vec();
         vlans.sort_unstable();
         let steps = self.steps().enumerate();
-        let macs = self.macs_from(originator);
+        let macs_known = self.state == LiveState::AliveWithMacs;
         FlowRecord {
             key: self.key,
             forward_is_a_to_b: originator == 0,
@@ -581,8 +543,8 @@ impl Live {
             answered: self.answered(),
             fwd: self.direction(originator, bins),
             rev: self.direction(responder, bins),
-            src_mac: macs.known.then_some(macs.src),
-            dst_mac: macs.known.then_some(macs.dst),
+            src_mac: macs_known.then_some(self.macs[originator]),
+            dst_mac: macs_known.then_some(self.macs[responder]),
             vlans,
             tunnels: self.extra.as_ref().map_or_else(Vec::new, |extra| extra.tunnels.clone()),
             sequence: steps.map(|(at, (step, _))| self.size_step(at, step, originator)).collect(),
@@ -610,4 +572,3 @@ pub(crate) fn active_of_protocol(proto: u8, timeouts: &Timeouts) -> Option<i64> 
         _ => timeouts.other_active_ns,
     }
 }
-

@@ -2,6 +2,7 @@
 
 use super::live::{Entropy, Extra, TCP, idle_of_protocol};
 use super::settings::Timeouts;
+use crate::engine::window::RowRef;
 use crate::packet::facts::tcp_flag;
 use crate::packet::{FlowKey, Mac, NO_TUNNELS, PacketClass, PacketRow};
 
@@ -13,6 +14,8 @@ pub(crate) struct Stub {
     /// When its packet counted for time-outs.
     pub(crate) cut_ns: i64,
     pub(crate) extra: Option<Box<Extra>>,
+    /// Where its packet is written.
+    pub(crate) row: RowRef,
     pub(crate) wire_bytes: u32,
     ip_bytes: u32,
     pub(crate) payload_bytes: u32,
@@ -44,6 +47,7 @@ impl Stub {
             time_ns: packet.time_ns,
             cut_ns,
             extra,
+            row: RowRef::default(),
             wire_bytes: packet.wire_bytes,
             ip_bytes: packet.ip_bytes,
             payload_bytes: packet.payload_bytes,

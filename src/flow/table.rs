@@ -15,7 +15,9 @@ use std::hash::BuildHasherDefault;
 use super::app::{AppInfo, Payload, inspect};
 use super::entropy::byte_entropy;
 use super::index::Index;
-use super::live::{Bins, Entropy, Extra, Half, Live, MAX_FLOW_TUNNELS, Sided, TCP, active_of_protocol};
+use super::live::{
+    Bins, Entropy, Extra, Half, Live, MAX_FLOW_TUNNELS, Sided, TCP, active_of_protocol,
+};
 use super::record::{EndReason, FlowRecord};
 use super::settings::TableSettings;
 use super::slab::Slab;
@@ -99,13 +101,7 @@ impl Outlet {
         }
     }
 
-    fn stub(
-        &mut self,
-        stub: &mut Stub,
-        bins: &mut Slab<Bins>,
-        reason: EndReason,
-        decided_ns: i64,
-    ) {
+    fn stub(&mut self, stub: &mut Stub, bins: &mut Slab<Bins>, reason: EndReason, decided_ns: i64) {
         self.flows += 1;
         self.totals.add_stub(stub, reason);
         if self.wanted {
@@ -220,13 +216,13 @@ impl FlowTable {
             cut_ns,
         );
         if let Some((reason, decided_ns)) = reason {
-            feed.flush(live);
             self.outlet.live(live, bins, reason, decided_ns);
             live.drop_bins(bins);
             let first = FirstPayload::read(None, packet, payload, tunnels, true, false);
+            let row = live.row;
             *live = Live::start(packet, cut_ns, first.extra, bins);
             live.set_entropy(packet.direction(), first.entropy);
-            live.pending_s = i64::MIN;
+            live.row = row;
         } else {
             let direction = packet.direction();
             let early = live.halves[direction].packets < APP_PACKETS;
@@ -241,7 +237,7 @@ impl FlowTable {
             }
             live.add(packet, cut_ns, bins);
         }
-        feed.live_packet(id, live, packet);
+        count_live(live, packet, feed);
         // Time alone moves the deadline later, for which the wheel need not know.
         if reason.is_some() || live.life != life {
             self.schedule(id | LIVE);
@@ -260,12 +256,8 @@ impl FlowTable {
     ) {
         let stub = &mut self.stubs[id];
         let idle_ns = stub.idle_ns(&self.settings.timeouts);
-        let clock = Clock {
-            start_ns: stub.time_ns,
-            last_ns: stub.cut_ns,
-            idle_ns,
-            over: stub.is_over(),
-        };
+        let clock =
+            Clock { start_ns: stub.time_ns, last_ns: stub.cut_ns, idle_ns, over: stub.is_over() };
         if let Some((reason, decided_ns)) = cut_reason(
             clock,
             active_of_protocol(packet.key.proto, &self.settings.timeouts),
@@ -276,7 +268,7 @@ impl FlowTable {
             let wheel_s = stub.wheel_s;
             *stub = first_stub(packet, payload, tunnels, cut_ns);
             stub.wheel_s = wheel_s;
-            feed.packet(packet);
+            stub.row = feed.packet(packet);
             self.schedule(id);
             return;
         }
@@ -290,7 +282,7 @@ impl FlowTable {
         let live_id = self.lives.insert(live);
         self.stubs.remove(id);
         self.index.replace(packet.hash, id, live_id | LIVE);
-        feed.live_packet(live_id, &mut self.lives[live_id], packet);
+        count_live(&mut self.lives[live_id], packet, feed);
         // The wheel's entry names the stub: enter the flow anew.
         self.schedule(live_id | LIVE);
     }
@@ -303,11 +295,9 @@ impl FlowTable {
         cut_ns: i64,
         feed: &mut WindowFeed,
     ) -> Admission {
-        if !packet.is(row_flag::FLOW_ONLY) {
-            feed.packet(packet);
-        }
+        let row = feed.packet(packet);
         let held = self.stubs.len() + self.lives.len();
-        if held >= self.settings.max_flows && !self.evict_a_stub(cut_ns, feed) {
+        if held >= self.settings.max_flows && !self.evict_a_stub(cut_ns) {
             self.counters.refused_packets += 1;
             return Admission::Refused;
         }
@@ -315,7 +305,9 @@ impl FlowTable {
         if self.ended.is_empty() || !self.ended.contains(&packet.hash) {
             self.counters.conversations += 1;
         }
-        let id = self.stubs.insert(first_stub(packet, payload, tunnels, cut_ns));
+        let mut stub = first_stub(packet, payload, tunnels, cut_ns);
+        stub.row = row;
+        let id = self.stubs.insert(stub);
         self.index.insert(packet.hash, id);
         self.schedule(id);
         Admission::Counted
@@ -323,7 +315,7 @@ impl FlowTable {
 
     /// Pushes out the flow of one packet that has waited longest, roughly: the
     /// hand goes round the slab in the order of arrival.
-    fn evict_a_stub(&mut self, cut_ns: i64, feed: &mut WindowFeed) -> bool {
+    fn evict_a_stub(&mut self, cut_ns: i64) -> bool {
         if self.stubs.len() * 2 < self.settings.max_flows {
             return false;
         }
@@ -332,7 +324,7 @@ impl FlowTable {
             self.hand = (self.hand + 1) % ids;
             if self.stubs[self.hand].alive {
                 self.counters.evicted += 1;
-                self.end(self.hand, EndReason::Evicted, cut_ns, feed);
+                self.end(self.hand, EndReason::Evicted, cut_ns);
                 return true;
             }
         }
@@ -371,7 +363,7 @@ impl FlowTable {
     }
 
     /// Hands out every flow that was over before second `until_s`.
-    pub(crate) fn sweep(&mut self, until_s: i64, feed: &mut WindowFeed) {
+    pub(crate) fn sweep(&mut self, until_s: i64) {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.take_due(until_s, &mut due);
         let epoch_s = self.epoch_s.unwrap_or_default();
@@ -387,7 +379,7 @@ impl FlowTable {
             }
             let Some((_, deadline_ns)) = self.deadline_ns(id) else { continue };
             if deadline_ns.div_euclid(SECOND_NS) < until_s {
-                self.end(id, self.idle_reason(id), deadline_ns, feed);
+                self.end(id, self.idle_reason(id), deadline_ns);
             } else {
                 if id & LIVE != 0 {
                     self.lives[id & !LIVE].wheel_s = i32::MAX;
@@ -414,18 +406,13 @@ impl FlowTable {
     /// the records in the order of their start and key, some at a time: a table
     /// full of flows is never in memory as records. The table is of no use
     /// afterwards.
-    pub(crate) fn finish(
-        &mut self,
-        latest_ns: i64,
-        feed: &mut WindowFeed,
-        mut tail: impl FnMut(Vec<FlowRecord>),
-    ) {
+    pub(crate) fn finish(&mut self, latest_ns: i64, mut tail: impl FnMut(Vec<FlowRecord>)) {
         let lives = (0..self.lives.high_water()).filter(|&id| self.lives[id].is_alive());
         let stubs = (0..self.stubs.high_water()).filter(|&id| self.stubs[id].alive);
         if !self.outlet.wanted {
             let left: Vec<u32> = lives.map(|id| id | LIVE).chain(stubs).collect();
             for id in left {
-                self.hand_out(id, EndReason::EndOfInput, latest_ns, feed);
+                self.hand_out(id, EndReason::EndOfInput, latest_ns);
             }
             return;
         }
@@ -435,15 +422,15 @@ impl FlowTable {
         left.sort_unstable();
         for chunk in left.chunks(TAIL_RECORDS) {
             for &(_, _, id) in chunk {
-                self.hand_out(id, EndReason::EndOfInput, latest_ns, feed);
+                self.hand_out(id, EndReason::EndOfInput, latest_ns);
             }
             tail(std::mem::take(&mut self.outlet.records));
         }
     }
 
     /// Ends a flow and forgets it.
-    fn end(&mut self, id: u32, reason: EndReason, decided_ns: i64, feed: &mut WindowFeed) {
-        self.hand_out(id, reason, decided_ns, feed);
+    fn end(&mut self, id: u32, reason: EndReason, decided_ns: i64) {
+        self.hand_out(id, reason, decided_ns);
         let key = if id & LIVE != 0 {
             let live = &mut self.lives[id & !LIVE];
             live.bury(&mut self.bins);
@@ -466,28 +453,24 @@ impl FlowTable {
         }
     }
 
-    fn hand_out(&mut self, id: u32, reason: EndReason, decided_ns: i64, feed: &mut WindowFeed) {
+    fn hand_out(&mut self, id: u32, reason: EndReason, decided_ns: i64) {
         if id & LIVE != 0 {
-            let live = &mut self.lives[id & !LIVE];
-            feed.flush(live);
+            let live = &self.lives[id & !LIVE];
             self.outlet.live(live, &self.bins, reason, decided_ns);
         } else {
             let stub = &mut self.stubs[id];
             self.outlet.stub(stub, &mut self.bins, reason, decided_ns);
         }
     }
+}
 
-    /// Flushes what live flows did in `second` into its window.
-    pub(crate) fn close_window(&mut self, second: i64, feed: &mut WindowFeed) {
-        let active = feed.take_active(second);
-        for &id in &active {
-            let live = &mut self.lives[id];
-            if live.is_alive() && live.pending_s == second {
-                feed.flush(live);
-            }
-        }
-        feed.give_back(active);
+/// Counts a packet that a live flow has just taken in.
+fn count_live(live: &mut Live, packet: &PacketRow, feed: &mut WindowFeed) {
+    if live.sided != Sided::TwoWay {
+        let (now, vantage) = (sided_of(live), (live.interface, live.first_vlan));
+        feed.report_side(&mut live.sided, now, vantage, packet.clock_ns);
     }
+    feed.live_packet(&mut live.row, packet);
 }
 
 /// What decides whether a flow's record ends before its next packet.
@@ -533,12 +516,7 @@ fn wheel_time(second: i64, epoch_s: i64) -> i32 {
     since.clamp(i64::from(i32::MIN), i64::from(i32::MAX) - 1) as i32
 }
 
-fn first_stub(
-    packet: &PacketRow,
-    payload: &[u8],
-    tunnels: &[TunnelLayer],
-    cut_ns: i64,
-) -> Stub {
+fn first_stub(packet: &PacketRow, payload: &[u8], tunnels: &[TunnelLayer], cut_ns: i64) -> Stub {
     let first = FirstPayload::read(None, packet, payload, tunnels, true, false);
     Stub::new(packet, cut_ns, first.extra, first.entropy)
 }
@@ -577,8 +555,7 @@ impl FirstPayload {
                 (packet.key.port_b, packet.key.port_a)
             };
             let proto = packet.key.proto;
-            let mut app: Option<Box<AppInfo>> =
-                extra.as_mut().and_then(|extra| extra.app.take());
+            let mut app: Option<Box<AppInfo>> = extra.as_mut().and_then(|extra| extra.app.take());
             let bytes = payload;
             inspect(Payload { proto, src_port, dst_port, from_originator, bytes }, &mut app);
             if app.is_some() {
@@ -601,8 +578,7 @@ impl Live {
         let direction = packet.direction();
         let known = self.entropy(direction).is_some();
         let extra = self.extra.take();
-        let first =
-            FirstPayload::read(extra, packet, payload, tunnels, from_originator, known);
+        let first = FirstPayload::read(extra, packet, payload, tunnels, from_originator, known);
         self.extra = first.extra;
         if !known {
             self.set_entropy(direction, first.entropy);

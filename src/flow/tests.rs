@@ -123,11 +123,8 @@ fn run(
     let mut clock_ns = i64::MIN;
     let close = |table: &mut FlowTable, feed: &mut WindowFeed, clock_ns: i64| {
         let until_s = clock_ns.div_euclid(SECOND_NS) - LATENESS_S;
-        table.sweep(until_s, feed);
-        while let Some(second) = feed.next_to_close(until_s) {
-            table.close_window(second, feed);
-            feed.close(second);
-        }
+        table.sweep(until_s);
+        while feed.close_next(until_s).is_some() {}
     };
     for (at, row) in rows.iter().enumerate() {
         if table.update(row, &[], &[], &mut feed) == Admission::Refused {
@@ -140,7 +137,7 @@ fn run(
     }
     if !rows.is_empty() {
         close(&mut table, &mut feed, clock_ns);
-        table.finish(clock_ns, &mut feed, |mut records| tail.append(&mut records));
+        table.finish(clock_ns, |mut records| tail.append(&mut records));
     }
     let mut records = table.outlet.records;
     records.append(&mut tail);
@@ -172,12 +169,12 @@ proptest! {
         for row in &rows {
             table.update(row, &[], &[], &mut feed);
             let until_s = row.clock_ns.div_euclid(SECOND_NS) - LATENESS_S;
-            table.sweep(until_s, &mut feed);
+            table.sweep(until_s);
         }
         let last_s = rows.last().map_or(0, |row| row.clock_ns.div_euclid(SECOND_NS)) - LATENESS_S;
         table.outlet.records.clear();
         let mut left = Vec::new();
-        table.finish(i64::MAX, &mut feed, |mut records| left.append(&mut records));
+        table.finish(i64::MAX, |mut records| left.append(&mut records));
         for record in &left {
             // As time-outs see it: a late packet counts at the clock less the lateness.
             let last_ns = rows

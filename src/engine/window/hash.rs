@@ -26,6 +26,12 @@ impl Seed {
         fold(fold(a ^ self.0, b ^ A) ^ B, self.0 ^ A)
     }
 
+    /// One round only: for filters, whose collisions cost time and no more.
+    #[inline]
+    pub(super) fn word(self, value: u64) -> u64 {
+        fold(value ^ self.0, B)
+    }
+
     #[inline]
     pub fn host(self, host: &Host) -> u64 {
         let [high, low] = halves(&host.address);

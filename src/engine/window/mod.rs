@@ -26,10 +26,14 @@
 //! to that); an empty slice is under 1.5 KB and allocates nothing.
 //! [`Slice::memory_bytes`] measures it.
 
+mod assemble;
+mod filter;
 mod hash;
 mod hll;
 mod hosts;
 mod links;
+mod log;
+mod packets;
 mod sample;
 mod services;
 mod sketch;
@@ -38,10 +42,14 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use assemble::drain;
+pub use assemble::{Assembled, Assembler};
 pub use hash::Seed;
 pub use hll::Hll;
 pub use hosts::{HostTable, Prefix, PrefixStats};
 pub use links::{Cast, LinkDelta, LinkKey, LinkStats, SOURCE_SAMPLE, Station, StationStats};
+pub(crate) use log::{ChunkPool, Log, RowRef, Written};
+pub(crate) use packets::StationCache;
 pub use sample::BottomK;
 pub use services::{AMPLIFIERS, ServiceKey, ServiceSide, ServiceStats, amplifier_name};
 pub use table::{Capped, Coarse, Coarsen, Merge, Table};
@@ -168,6 +176,26 @@ pub fn size_bin_range(bin: usize) -> (u32, Option<u32>) {
     }
 }
 
+/// Which tables a delta is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Roles {
+    receiver: bool,
+    sender: bool,
+    pair: bool,
+    /// As an end of an amplifying service: the source, the destination.
+    src_service: bool,
+    dst_service: bool,
+}
+
+impl Roles {
+    const ALL: Self =
+        Self { receiver: true, sender: true, pair: true, src_service: true, dst_service: true };
+
+    fn any(self) -> bool {
+        self.receiver || self.sender || self.pair || self.src_service || self.dst_service
+    }
+}
+
 /// How many distinct keys each table of a slice may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
@@ -180,6 +208,12 @@ pub struct Caps {
     pub services: usize,
     pub links: usize,
     pub stations: usize,
+    /// Distinct flows of one second, over all shards, up to which their rows
+    /// are kept; beyond, everything goes into the tables and their sketches.
+    pub log_flows: usize,
+    /// Bytes of rows of one second that a shard may hold, however they came
+    /// about.
+    pub log_bytes: usize,
 }
 
 impl Default for Caps {
@@ -195,6 +229,12 @@ impl Default for Caps {
             services: 16_384,
             links: 4_096,
             stations: 1_024,
+            // Twice the new flows a second of a flood at 500 Mbit/s of
+            // smallest frames: 100 MB of them as packets by themselves.
+            log_flows: 2 << 20,
+            // A third over what that many flows take in both directions: only
+            // split rows reach it.
+            log_bytes: 512 << 20,
         }
     }
 }
@@ -243,7 +283,7 @@ impl Slice {
         }
     }
 
-    /// Counts what a flow did in this second.
+    /// Counts what a flow did in this second, in every table.
     pub fn add(&mut self, delta: &Delta) {
         if delta.packets() == 0 {
             return; // no packet, no peer, no port
@@ -251,30 +291,46 @@ impl Slice {
         let seed = self.seed;
         let src_hash = seed.host(&delta.src);
         let dst_hash = seed.host(&delta.dst);
-        let port_hash = seed.mix(u64::from(delta.dst_port), 1);
         self.total.add(delta);
-        self.receivers.add(seed, delta.dst, dst_hash, delta, (delta.src, src_hash), port_hash);
-        self.senders.add(seed, delta.src, src_hash, delta, (delta.dst, dst_hash), port_hash);
-        let pair_hash = seed.mix(src_hash, dst_hash);
-        if let Some(pair) = self.pairs.entry(pair_hash, (delta.src, delta.dst)) {
-            pair.add(delta, seed);
-        }
-        let udp = delta.classes[PacketClass::Udp as usize];
-        if udp > 0 {
-            if services::is_amplifier(delta.src_port) {
-                self.add_service(delta, udp, delta.src_port, true, src_hash, dst_hash);
-            }
-            if services::is_amplifier(delta.dst_port) {
-                self.add_service(delta, udp, delta.dst_port, false, src_hash, dst_hash);
-            }
-        }
+        self.add_detail(delta, src_hash, dst_hash, Roles::ALL);
         let station = self.stations.entry(seed, delta.station());
         station.packets = station.packets.saturating_add(u64::from(delta.packets()));
         station.wire_bytes = station.wire_bytes.saturating_add(delta.wire_bytes);
         station.sources.insert(src_hash);
         station.sample.insert(src_hash, delta.src);
         if delta.dst_is_broadcast || delta.dst_is_multicast {
-            self.add_group_packets(delta, udp > 0);
+            let udp = delta.classes[PacketClass::Udp as usize] > 0;
+            self.add_group_packets(delta, udp);
+        }
+    }
+
+    /// Counts a delta in the tables by host, by pair and by service, in those
+    /// that it has a role for.
+    fn add_detail(&mut self, delta: &Delta, src_hash: u64, dst_hash: u64, roles: Roles) {
+        let seed = self.seed;
+        let port_hash = seed.mix(u64::from(delta.dst_port), 1);
+        if roles.receiver {
+            self.receivers.add(seed, delta.dst, dst_hash, delta, (delta.src, src_hash), port_hash);
+        }
+        if roles.sender {
+            self.senders.add(seed, delta.src, src_hash, delta, (delta.dst, dst_hash), port_hash);
+        }
+        if roles.pair && !self.pairs.overflowed() {
+            let pair_hash = seed.mix(src_hash, dst_hash);
+            if let Some(pair) = self.pairs.entry(pair_hash, (delta.src, delta.dst)) {
+                pair.add(delta, seed);
+            }
+        }
+        let udp = delta.classes[PacketClass::Udp as usize];
+        if udp > 0 && (roles.src_service || roles.dst_service) {
+            let ends = [(delta.src, src_hash, dst_hash), (delta.dst, dst_hash, src_hash)];
+            let wanted = [roles.src_service, roles.dst_service];
+            if services::is_amplifier(delta.src_port) {
+                self.add_service(delta, udp, delta.src_port, true, ends, wanted);
+            }
+            if services::is_amplifier(delta.dst_port) {
+                self.add_service(delta, udp, delta.dst_port, false, ends, wanted);
+            }
         }
     }
 
@@ -397,11 +453,13 @@ impl Slice {
         packets: u32,
         port: u16,
         response: bool,
-        src_hash: u64,
-        dst_hash: u64,
+        ends: [(Host, u64, u64); 2],
+        wanted: [bool; 2],
     ) {
-        let ends = [(delta.src, src_hash, dst_hash), (delta.dst, dst_hash, src_hash)];
         for (index, (host, hash, peer_hash)) in ends.into_iter().enumerate() {
+            if !wanted[index] {
+                continue;
+            }
             let side =
                 if (index == 0) == response { ServiceSide::Server } else { ServiceSide::Client };
             let key = ServiceKey { host, port, side };

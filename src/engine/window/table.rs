@@ -215,17 +215,30 @@ impl<K: Coarsen, V: PartialEq + Default + Merge> Coarse<K, V> {
     }
 
     pub fn entry(&mut self, seed: super::Seed, finest: K) -> &mut V {
+        let index = self.index(seed, finest);
+        &mut self.table.entries[index].value
+    }
+
+    /// Where the key's entry is: good until the level changes.
+    pub(super) fn index(&mut self, seed: super::Seed, finest: K) -> usize {
         loop {
             let key = finest.coarsen(self.level);
             let hash = key.hash(seed);
             if let Some(index) = self.table.find(hash, &key) {
-                return &mut self.table.entries[index].value;
+                return index;
             }
             if self.table.len() < self.cap || self.level + 1 >= K::LEVELS {
-                return self.table.insert_new(hash, key, V::default());
+                self.table.insert_new(hash, key, V::default());
+                return self.table.len() - 1;
             }
             self.coarsen_to(seed, self.level + 1);
         }
+    }
+
+    /// Value of an entry that [`Self::index`] found at this level.
+    #[inline]
+    pub(super) fn at(&mut self, index: usize) -> &mut V {
+        &mut self.table.entries[index].value
     }
 
     pub fn merge(&mut self, seed: super::Seed, other: Self) {

@@ -52,13 +52,19 @@ impl Tally {
         self.fragments = self.fragments.saturating_add(delta.fragments);
         let icmp = delta.classes[PacketClass::Icmp as usize];
         if icmp > 0 {
-            match icmp_role(delta) {
-                IcmpRole::Request => self.icmp_requests = self.icmp_requests.saturating_add(icmp),
-                IcmpRole::Reply => self.icmp_replies = self.icmp_replies.saturating_add(icmp),
-                IcmpRole::Error => self.icmp_errors = self.icmp_errors.saturating_add(icmp),
-                IcmpRole::Other => {}
-            }
+            self.add_icmp(delta.proto, delta.src_port, icmp);
         }
+    }
+
+    /// Counts ICMP packets of one type by what they are.
+    pub(super) fn add_icmp(&mut self, proto: u8, icmp_type: u16, packets: u32) {
+        let count = match icmp_role(proto, icmp_type) {
+            IcmpRole::Request => &mut self.icmp_requests,
+            IcmpRole::Reply => &mut self.icmp_replies,
+            IcmpRole::Error => &mut self.icmp_errors,
+            IcmpRole::Other => return,
+        };
+        *count = count.saturating_add(packets);
     }
 }
 
@@ -90,10 +96,10 @@ enum IcmpRole {
 }
 
 /// The sender's "port" of an ICMP delta is the type (Community ID's pairing).
-fn icmp_role(delta: &Delta) -> IcmpRole {
+fn icmp_role(proto: u8, icmp_type: u16) -> IcmpRole {
     const ICMP: u8 = 1;
     const ICMPV6: u8 = 58;
-    match (delta.proto, delta.src_port) {
+    match (proto, icmp_type) {
         // Echo, timestamp, information and mask: RFC 792, RFC 950.
         (ICMP, 8 | 13 | 15 | 17) | (ICMPV6, 128) => IcmpRole::Request,
         (ICMP, 0 | 14 | 16 | 18) => IcmpRole::Reply,
@@ -104,6 +110,12 @@ fn icmp_role(delta: &Delta) -> IcmpRole {
         (ICMPV6, 0..=127) => IcmpRole::Error,
         _ => IcmpRole::Other,
     }
+}
+
+/// An echo, timestamp or mask request.
+#[inline]
+pub(super) fn is_icmp_request(proto: u8, icmp_type: u16) -> bool {
+    matches!(icmp_role(proto, icmp_type), IcmpRole::Request)
 }
 
 /// One counter a bit of a port number: names the port that most packets share.

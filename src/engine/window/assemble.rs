@@ -1,0 +1,152 @@
+//! From what the shards wrote down of a second to its [`Slice`].
+//!
+//! Two passes over the rows: the first counts in [`Filters`], the second adds
+//! what may matter to the tables of hosts, pairs and services. So these tables
+//! hold what a detector can ask for, exactly, and a second with a million
+//! addresses is no harder than one with a hundred. Where a shard had to give up
+//! its rows, or the second has too many flows, every row goes into the tables,
+//! which step to their sketches.
+//!
+//! Start at [`Assembler::assemble`].
+
+use std::sync::Arc;
+
+use super::filter::{Filters, Plan};
+use super::log::{ChunkPool, Log};
+use super::{Delta, Roles, Slice, WindowSettings};
+use crate::detect::Interest;
+
+/// Packets of a second up to which all pairs are kept: fewer than it takes to
+/// clear the filter of pairs.
+const FEW_PACKETS: u64 = 128;
+
+/// Makes slices of rows. Owns the filters: one for a run.
+#[derive(Debug)]
+pub struct Assembler {
+    settings: WindowSettings,
+    interest: Interest,
+    filters: Filters,
+    pool: Arc<ChunkPool>,
+}
+
+/// A second that is complete.
+#[derive(Debug)]
+pub struct Assembled {
+    pub slice: Slice,
+    logs: Vec<Log>,
+}
+
+impl Assembled {
+    /// What each flow did in this second, in no order, unless there were too
+    /// many: for stages that join flows to something else.
+    pub fn deltas(&self) -> impl Iterator<Item = Delta> {
+        self.logs.iter().flat_map(Log::deltas)
+    }
+}
+
+impl Assembler {
+    pub(crate) fn new(settings: WindowSettings, interest: Interest, pool: Arc<ChunkPool>) -> Self {
+        Self { settings, interest, filters: Filters::new(settings.seed), pool }
+    }
+
+    /// Puts the parts of one second together. `coarse` says that the rows of
+    /// some shard are in its tables already.
+    pub(crate) fn assemble(
+        &mut self,
+        mut slice: Slice,
+        mut logs: Vec<Log>,
+        coarse: bool,
+        one_sided: bool,
+    ) -> Assembled {
+        if coarse || self.has_too_many_flows(&mut logs) {
+            for log in &mut logs {
+                drain(log, &mut slice);
+                log.drain(0, &self.pool);
+            }
+        } else {
+            self.add_what_matters(&mut slice, &logs, one_sided);
+        }
+        Assembled { slice, logs }
+    }
+
+    /// Gives back the memory of a second that nobody needs any more.
+    pub(crate) fn recycle(&self, assembled: Assembled) {
+        for mut log in assembled.logs {
+            log.drain(0, &self.pool);
+        }
+    }
+
+    fn has_too_many_flows(&self, logs: &mut [Log]) -> bool {
+        let cap = self.settings.caps.log_flows;
+        // A flow has a row at least; the estimate is never twice the truth.
+        if logs.iter().map(Log::rows).sum::<usize>() <= cap / 2 {
+            return false;
+        }
+        let seed = self.settings.seed;
+        let mut counts = logs.iter_mut().map(|log| log.distinct(seed));
+        let Some(mut all) = counts.next().cloned() else { return false };
+        for count in counts {
+            all.merge(count);
+        }
+        all.estimate() > cap
+    }
+
+    fn add_what_matters(&mut self, slice: &mut Slice, logs: &[Log], one_sided: bool) {
+        let total = slice.total();
+        let group_frames: u64 = slice.links().table().iter().map(|(_, link)| link.frames).sum();
+        let plan = Plan {
+            one_sided,
+            hosts: self.interest.hosts_can_matter(total),
+            prefixes: self.interest.prefixes_can_matter(total),
+            group: group_frames >= self.interest.group_frames,
+            all_pairs: total.packets() <= FEW_PACKETS,
+        };
+        let filters = &mut self.filters;
+        filters.clear(&plan);
+        for log in logs {
+            for row in log.flows() {
+                filters.see_flow(row, &plan);
+            }
+            for row in log.singles() {
+                filters.see_single(row, &plan);
+            }
+        }
+        filters.decide(&plan, &self.interest);
+        let seed = slice.seed();
+        for log in logs {
+            for row in log.flows() {
+                let (a, b) = (row.host_a(), row.host_b());
+                let (a, b) = ((&a, seed.host(&a)), (&b, seed.host(&b)));
+                if row.counts[0].packets > 0 {
+                    let roles = filters.roles(a, b, &plan);
+                    if roles.any() {
+                        slice.add_detail(&row.delta(0), a.1, b.1, roles);
+                    }
+                }
+                if row.counts[1].packets > 0 {
+                    let roles = filters.roles(b, a, &plan);
+                    if roles.any() {
+                        slice.add_detail(&row.delta(1), b.1, a.1, roles);
+                    }
+                }
+            }
+            for row in log.singles() {
+                let (src, dst) = (row.src(), row.dst());
+                let (src, dst) = ((&src, seed.host(&src)), (&dst, seed.host(&dst)));
+                let roles = filters.roles(src, dst, &plan);
+                if roles.any() {
+                    slice.add_detail(&row.delta(), src.1, dst.1, roles);
+                }
+            }
+        }
+    }
+}
+
+/// Counts all rows in all tables.
+pub(crate) fn drain(log: &Log, slice: &mut Slice) {
+    let seed = slice.seed();
+    for delta in log.deltas() {
+        let (src_hash, dst_hash) = (seed.host(&delta.src), seed.host(&delta.dst));
+        slice.add_detail(&delta, src_hash, dst_hash, Roles::ALL);
+    }
+}

@@ -1,0 +1,275 @@
+//! The first look at a second's rows: what may matter, in fixed memory.
+//!
+//! Each filter is an array of sums by hash. A sum is that of all keys of its
+//! bucket, so at least that of each of them: nothing that reaches a floor is
+//! ever missed, and what shares a bucket with it comes along. The second look
+//! asks [`Filters::roles`] in which tables a row belongs.
+
+use super::hash::Seed;
+use super::log::{Counts, FlowSecond, Single};
+use super::services::is_amplifier;
+use super::tally::is_icmp_request;
+use super::{Host, Roles};
+use crate::detect::Interest;
+use crate::detect::interest::{Glance, may_probe};
+use crate::packet::facts::PACKET_CLASSES;
+use crate::packet::{IpVersion, PacketClass};
+
+/// Buckets by host: 256 KiB a sum stay in the second-level cache, and five
+/// million packets spread over them stay far under the floors.
+const HOST_BITS: u32 = 16;
+/// Buckets by prefix, 16 bytes each.
+const PREFIX_BITS: u32 = 15;
+/// Bits by pair: as many pairs as a slice may hold set 6 % of them.
+const PAIR_BITS: u32 = 20;
+
+/// What is looked for in one second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) one_sided: bool,
+    /// Some host may reach a floor.
+    pub(super) hosts: bool,
+    /// Some prefix may.
+    pub(super) prefixes: bool,
+    /// Who sends to group addresses is asked for.
+    pub(super) group: bool,
+    /// So few packets that every pair is kept.
+    pub(super) all_pairs: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct PrefixSum {
+    /// One bit for each HyperLogLog register that the members would fill.
+    members: u64,
+    packets: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Filters {
+    seed: Seed,
+    traffic: Vec<u32>,
+    syn: Vec<u32>,
+    amplified_bytes: Vec<u32>,
+    prefixes: Vec<PrefixSum>,
+    /// Buckets that reached a floor.
+    heavy_hosts: Vec<u64>,
+    heavy_prefixes: Vec<u64>,
+    pairs: Vec<u64>,
+}
+
+#[inline]
+fn host_index(hash: u64) -> usize {
+    (hash >> (64 - HOST_BITS)) as usize
+}
+
+#[inline]
+fn add(sums: &mut [u32], index: usize, more: u32) {
+    sums[index] = sums[index].saturating_add(more);
+}
+
+#[inline]
+fn set(bits: &mut [u64], index: usize) {
+    bits[index / 64] |= 1 << (index % 64);
+}
+
+#[inline]
+fn is_set(bits: &[u64], index: usize) -> bool {
+    bits[index / 64] >> (index % 64) & 1 == 1
+}
+
+impl Filters {
+    pub(super) fn new(seed: Seed) -> Self {
+        let hosts = 1 << HOST_BITS;
+        Self {
+            seed,
+            traffic: vec![0; hosts],
+            syn: vec![0; hosts],
+            amplified_bytes: vec![0; hosts],
+            prefixes: vec![PrefixSum::default(); 1 << PREFIX_BITS],
+            heavy_hosts: vec![0; hosts / 64],
+            heavy_prefixes: vec![0; (1 << PREFIX_BITS) / 64],
+            pairs: vec![0; (1 << PAIR_BITS) / 64],
+        }
+    }
+
+    /// Forgets the second before.
+    pub(super) fn clear(&mut self, plan: &Plan) {
+        if plan.hosts {
+            self.traffic.fill(0);
+            self.syn.fill(0);
+            self.amplified_bytes.fill(0);
+        }
+        if plan.prefixes {
+            self.prefixes.fill(PrefixSum::default());
+        }
+        if !plan.all_pairs {
+            self.pairs.fill(0);
+        }
+    }
+
+    /// First look at a flow's row.
+    #[inline]
+    pub(super) fn see_flow(&mut self, row: &FlowSecond, plan: &Plan) {
+        let (a, b) = (row.host_a(), row.host_b());
+        let (hash_a, hash_b) = (self.seed.host(&a), self.seed.host(&b));
+        let [there, back] = &row.counts;
+        if plan.hosts {
+            let packets = u32::from(there.packets) + u32::from(back.packets);
+            add(&mut self.traffic, host_index(hash_a), packets);
+            add(&mut self.traffic, host_index(hash_b), packets);
+            self.see_direction(there, (row.port_a, hash_a), hash_b);
+            self.see_direction(back, (row.port_b, hash_b), hash_a);
+        }
+        if plan.prefixes {
+            self.see_prefix(&b, hash_b, u32::from(there.packets));
+            self.see_prefix(&a, hash_a, u32::from(back.packets));
+        }
+        if !plan.all_pairs {
+            let glance = |counts, port| Glance::<'_, u16> {
+                classes: classes_of(counts),
+                requests: has_icmp(counts) && is_icmp_request(row.proto, port),
+            };
+            let (there, back) = (glance(there, row.port_a), glance(back, row.port_b));
+            if may_probe(&there, &back, plan.one_sided) || may_probe(&back, &there, plan.one_sided)
+            {
+                let index = self.pair_index(hash_a, hash_b);
+                set(&mut self.pairs, index);
+            }
+        }
+    }
+
+    /// First look at a packet by itself.
+    #[inline]
+    pub(super) fn see_single(&mut self, row: &Single, plan: &Plan) {
+        let (src, dst) = (row.src(), row.dst());
+        let (src_hash, dst_hash) = (self.seed.host(&src), self.seed.host(&dst));
+        if plan.hosts {
+            add(&mut self.traffic, host_index(src_hash), 1);
+            add(&mut self.traffic, host_index(dst_hash), 1);
+            if row.class == PacketClass::TcpSyn {
+                add(&mut self.syn, host_index(dst_hash), 1);
+            }
+            if row.class == PacketClass::Udp && is_amplifier(row.src_port) {
+                add(&mut self.amplified_bytes, host_index(src_hash), row.wire_bytes);
+            }
+        }
+        if plan.prefixes {
+            self.see_prefix(&dst, dst_hash, 1);
+        }
+        if !plan.all_pairs && single_may_probe(row, plan.one_sided) {
+            let index = self.pair_index(src_hash, dst_hash);
+            set(&mut self.pairs, index);
+        }
+    }
+
+    /// Finds the buckets over the floors, once all rows were seen.
+    pub(super) fn decide(&mut self, plan: &Plan, interest: &Interest) {
+        if plan.hosts {
+            let sums = self.traffic.iter().zip(&self.syn).zip(&self.amplified_bytes);
+            let heavy = sums.map(|((&traffic, &syn), &bytes)| {
+                u64::from(traffic) >= interest.traffic
+                    || u64::from(syn) >= interest.syn
+                    || u64::from(bytes) >= interest.amplified_bytes
+            });
+            collect_bits(&mut self.heavy_hosts, heavy);
+        }
+        if plan.prefixes {
+            let heavy = self.prefixes.iter().map(|sum| {
+                u64::from(sum.packets) >= interest.prefix_packets
+                    && sum.members.count_ones() >= interest.prefix_members
+            });
+            collect_bits(&mut self.heavy_prefixes, heavy);
+        }
+    }
+
+    /// Tables that packets from `src` to `dst` belong in.
+    #[inline]
+    pub(super) fn roles(&self, src: (&Host, u64), dst: (&Host, u64), plan: &Plan) -> Roles {
+        let host = |hash| plan.hosts && is_set(&self.heavy_hosts, host_index(hash));
+        let prefix = |host| plan.prefixes && is_set(&self.heavy_prefixes, self.prefix_index(host));
+        let (src_heavy, dst_heavy) = (host(src.1), host(dst.1));
+        let sender = src_heavy || prefix(src.0);
+        let receiver = dst_heavy || prefix(dst.0);
+        let pair = sender
+            || receiver
+            || plan.all_pairs
+            || is_set(&self.pairs, self.pair_index(src.1, dst.1))
+            || plan.group && is_group(dst.0);
+        Roles { receiver, sender, pair, src_service: src_heavy, dst_service: dst_heavy }
+    }
+
+    #[inline]
+    fn see_direction(&mut self, counts: &Counts, (port, src_hash): (u16, u64), dst_hash: u64) {
+        let syn = counts.classes[PacketClass::TcpSyn as usize];
+        if syn > 0 {
+            add(&mut self.syn, host_index(dst_hash), u32::from(syn));
+        }
+        if counts.classes[PacketClass::Udp as usize] > 0 && is_amplifier(port) {
+            add(&mut self.amplified_bytes, host_index(src_hash), counts.wire_bytes);
+        }
+    }
+
+    #[inline]
+    fn see_prefix(&mut self, dst: &Host, dst_hash: u64, packets: u32) {
+        if packets > 0 {
+            let index = self.prefix_index(dst);
+            let sum = &mut self.prefixes[index];
+            sum.packets = sum.packets.saturating_add(packets);
+            sum.members |= 1 << (dst_hash % 64);
+        }
+    }
+
+    /// Bucket of the /24 or /64 that a host is in.
+    #[inline]
+    fn prefix_index(&self, host: &Host) -> usize {
+        let value = u128::from_be_bytes(host.address);
+        let prefix = match host.version {
+            IpVersion::V4 => value as u64 >> 8,
+            IpVersion::V6 => (value >> 64) as u64,
+        };
+        (self.seed.word(prefix) >> (64 - PREFIX_BITS)) as usize
+    }
+
+    /// The same for both directions.
+    #[inline]
+    fn pair_index(&self, one: u64, other: u64) -> usize {
+        (self.seed.word(one.wrapping_add(other)) >> (64 - PAIR_BITS)) as usize
+    }
+}
+
+/// What a packet by itself is to [`may_probe`], without counting.
+#[inline]
+fn single_may_probe(row: &Single, one_sided: bool) -> bool {
+    use PacketClass as C;
+    match row.class {
+        C::TcpOdd | C::TcpSyn | C::TcpSynAck => true,
+        C::TcpAck | C::TcpFin | C::Udp | C::Gre | C::OtherIp => !one_sided,
+        C::Icmp => !one_sided && is_icmp_request(row.proto, row.src_port),
+        C::TcpRst | C::TcpData | C::TcpUnknown => false,
+    }
+}
+
+fn classes_of(counts: &Counts) -> &[u16; PACKET_CLASSES] {
+    &counts.classes
+}
+
+fn has_icmp(counts: &Counts) -> bool {
+    counts.classes[PacketClass::Icmp as usize] > 0
+}
+
+fn is_group(host: &Host) -> bool {
+    let address = &host.address;
+    match host.version {
+        IpVersion::V4 => address[12] & 0xf0 == 0xe0 || address[12..] == [0xff; 4],
+        IpVersion::V6 => address[0] == 0xff,
+    }
+}
+
+fn collect_bits(words: &mut [u64], mut bits: impl Iterator<Item = bool>) {
+    for word in words {
+        *word = 0;
+        for (at, bit) in bits.by_ref().take(64).enumerate() {
+            *word |= u64::from(bit) << at;
+        }
+    }
+}
