@@ -34,13 +34,19 @@ pub(crate) enum LinkKind {
 pub(crate) struct Rows {
     pub(crate) packets: Vec<PacketRow>,
     pub(crate) links: Vec<LinkRow>,
+    /// Digests of the packets, when `--dedup` wants them.
+    pub(crate) digests: Vec<u64>,
     /// What [`PacketRow::tunnels`] points into.
     pub(crate) tunnels: Vec<Tunnels>,
 }
 
 impl Rows {
     /// Adds a packet with what it came through.
-    pub(crate) fn push(&mut self, mut row: PacketRow, tunnels: &Tunnels) {
+    #[inline]
+    pub(crate) fn push(&mut self, mut row: PacketRow, digest: Option<u64>, tunnels: &Tunnels) {
+        if let Some(digest) = digest {
+            self.digests.push(digest);
+        }
         if !tunnels.is_empty() {
             // Neighbours mostly share their tunnel.
             let same =
@@ -57,11 +63,33 @@ impl Rows {
         self.tunnels.get(row.tunnels as usize).map_or(&[], Tunnels::as_slice)
     }
 
+    /// Puts packets in the order of the stream, those of one place as they are.
+    pub(crate) fn sort(&mut self) {
+        if self.digests.is_empty() {
+            self.packets.sort_by_key(|row| row.index);
+            return;
+        }
+        let digests = self.digests.drain(..);
+        let mut pairs: Vec<_> = self.packets.drain(..).zip(digests).collect();
+        pairs.sort_by_key(|(row, _)| row.index);
+        (self.packets, self.digests) = pairs.into_iter().unzip();
+    }
+
     pub(crate) fn clear(&mut self) {
         self.packets.clear();
+        self.digests.clear();
         self.links.clear();
         self.tunnels.clear();
     }
+}
+
+/// A fragment on its way to the sequencer.
+#[derive(Debug)]
+pub(crate) struct FragmentRow {
+    pub(crate) row: PacketRow,
+    pub(crate) fragment: Fragment,
+    pub(crate) digest: Option<u64>,
+    pub(crate) tunnels: Tunnels,
 }
 
 /// A decoded block on its way to the sequencer.
@@ -71,11 +99,11 @@ pub(crate) struct Decoded {
     /// One for each shard.
     pub(crate) rows: Vec<Rows>,
     /// Fragments have no shard before they are joined.
-    pub(crate) fragments: Vec<(PacketRow, Fragment, Tunnels)>,
+    pub(crate) fragments: Vec<FragmentRow>,
     pub(crate) data: Arc<BlockData>,
     pub(crate) closed_before_s: i64,
-    /// Index after the block's last frame.
-    pub(crate) end_index: u64,
+    /// Position of the block's first frame in the stream.
+    pub(crate) first_frame: u64,
 }
 
 /// One shard's part of a block, in its turn.
@@ -83,6 +111,8 @@ pub(crate) struct Decoded {
 pub(crate) struct Batch {
     pub(crate) rows: Rows,
     pub(crate) data: Arc<BlockData>,
+    /// Position of the block's first frame in the stream.
+    pub(crate) first_frame: u64,
     /// Seconds before this are closed once the batch is done.
     pub(crate) closed_before_s: i64,
     /// The last batch; the stream's clock stood at `latest_ns`.

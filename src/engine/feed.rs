@@ -104,6 +104,14 @@ impl WindowFeed {
         row
     }
 
+    /// Asks for the row that a flow's next packet is counted in.
+    #[inline]
+    pub(crate) fn prefetch(&self, row: &RowRef, direction: usize) {
+        if let Some(window) = &self.now {
+            window.log.prefetch(row, direction);
+        }
+    }
+
     /// Counts a packet of a flow that had one before; `row` is where that was
     /// counted.
     pub(crate) fn live_packet(&mut self, row: &mut RowRef, packet: &PacketRow) {

@@ -21,11 +21,11 @@ const MAX_DATAGRAMS: usize = 16_384;
 /// new one does not wait.
 const MAX_WAITING: usize = 4_096;
 
-/// A place in the stream.
+/// A place in the block at hand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
     pub(crate) clock_ns: i64,
-    pub(crate) index: u64,
+    pub(crate) index: u32,
 }
 
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::Sender;
 
-use super::batch::{Batch, BlockData, Decoded, Rows};
+use super::batch::{Batch, BlockData, Decoded, FragmentRow, Rows};
 use super::fragments::{Fragments, Now};
 use crate::input::BlockBytes;
 use crate::packet::{PacketRow, Tunnels};
@@ -28,7 +28,6 @@ struct State {
     waiting: BTreeMap<u64, Decoded>,
     fragments: Fragments,
     shards: Vec<Sender<Batch>>,
-    end_index: u64,
     joined: Vec<PacketRow>,
 }
 
@@ -48,7 +47,6 @@ impl Sequencer {
             waiting: BTreeMap::new(),
             fragments: Fragments::default(),
             shards,
-            end_index: 0,
             joined: Vec::new(),
         };
         Self { state: Mutex::new(state) }
@@ -84,27 +82,28 @@ impl State {
     }
 
     fn send(&mut self, mut decoded: Decoded) {
-        self.end_index = decoded.end_index;
         let shards = self.shards.len();
         let mut touched = vec![false; if decoded.fragments.is_empty() { 0 } else { shards }];
-        for (row, fragment, tunnels) in std::mem::take(&mut decoded.fragments) {
+        for fragment in std::mem::take(&mut decoded.fragments) {
+            let FragmentRow { row, fragment, digest, tunnels } = fragment;
             self.fragments.join(row, fragment, &mut self.joined);
             for joined in self.joined.drain(..) {
                 let shard = shard_of(joined.hash, shards);
-                decoded.rows[shard].push(joined, &tunnels);
+                decoded.rows[shard].push(joined, digest, &tunnels);
                 touched[shard] = true;
             }
         }
         for (rows, touched) in decoded.rows.iter_mut().zip(touched) {
             if touched {
                 // Stable: what a first fragment released stays behind it.
-                rows.packets.sort_by_key(|row| row.index);
+                rows.sort();
             }
         }
         for (rows, sender) in decoded.rows.into_iter().zip(&self.shards) {
             let batch = Batch {
                 rows,
                 data: Arc::clone(&decoded.data),
+                first_frame: decoded.first_frame,
                 closed_before_s: decoded.closed_before_s,
                 end: false,
                 latest_ns: 0,
@@ -116,16 +115,17 @@ impl State {
 
     fn send_end(&mut self) {
         let mut last: Vec<Rows> = self.shards.iter().map(|_| Rows::default()).collect();
-        let now = Now { clock_ns: self.latest_ns, index: self.end_index };
+        let now = Now { clock_ns: self.latest_ns, index: 0 };
         self.fragments.finish(now, &mut self.joined);
         for row in self.joined.drain(..) {
-            last[shard_of(row.hash, self.shards.len())].push(row, &Tunnels::default());
+            last[shard_of(row.hash, self.shards.len())].push(row, None, &Tunnels::default());
         }
         let data = Arc::new(BlockData::new(BlockBytes::Owned(Vec::new()), None));
         for (rows, sender) in last.into_iter().zip(&self.shards) {
             let batch = Batch {
                 rows,
                 data: Arc::clone(&data),
+                first_frame: 0,
                 closed_before_s: i64::MIN,
                 end: true,
                 latest_ns: self.latest_ns,

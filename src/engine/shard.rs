@@ -9,17 +9,16 @@ use super::feed::{ShardWindow, WindowFeed};
 use super::window::LinkDelta;
 use crate::flow::FlowRecord;
 use crate::flow::settings::TableSettings;
-use crate::flow::table::{Admission, FlowTable, TableCounters};
+use crate::flow::table::{Admission, Arrival, FlowTable, Guess, TableCounters};
 use crate::flow::totals::FlowTotals;
 use crate::packet::{PacketRow, row_flag};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// How many packets ahead each step of prefetching goes: a miss to memory takes
-/// about as long as four packets, and each step waits for the one before.
-const SLOT_AHEAD: usize = 24;
-const FLOW_AHEAD: usize = 12;
-const BINS_AHEAD: usize = 4;
+/// Packets in a run: enough that a miss to memory (about as long as two
+/// packets take) is over before its run comes, few enough that what was fetched
+/// (five lines a packet) is still in the first-level cache then.
+const RUN: usize = 16;
 
 pub(crate) struct Shard {
     table: FlowTable,
@@ -76,53 +75,62 @@ impl Shard {
         }
     }
 
-    /// Takes its part of a block.
+    /// Takes its part of a block. Works on runs of packets, and asks for the
+    /// memory that the next two runs will touch: each step of that needs what
+    /// the step before has fetched.
     pub(crate) fn take(&mut self, batch: &Batch) {
-        let bytes = batch.data.all();
         let rows = &batch.rows.packets;
-        for (at, row) in rows.iter().enumerate() {
-            self.prefetch(rows, at);
-            if row.is(row_flag::WINDOW_ONLY) {
-                self.feed.packet(row);
-                continue;
+        let run = |number: usize| {
+            let start = (number * RUN).min(rows.len());
+            &rows[start..(start + RUN).min(rows.len())]
+        };
+        let mut guesses = [Guess::default(); RUN];
+        let mut next_guesses = [Guess::default(); RUN];
+        self.table.prefetch_slots(run(0));
+        self.table.prefetch_slots(run(1));
+        self.table.guess(run(0), &mut guesses);
+        for number in 0..rows.len().div_ceil(RUN) {
+            self.table.prefetch_slots(run(number + 2));
+            self.table.guess(run(number + 1), &mut next_guesses);
+            self.table.prefetch_details(run(number), &guesses, &self.feed);
+            for (at, (row, guess)) in run(number).iter().zip(guesses).enumerate() {
+                self.take_packet(batch, number * RUN + at, row, guess);
             }
-            if let Some(dedup) = &mut self.dedup
-                && !row.is(row_flag::FLOW_ONLY)
-                && dedup.is_copy(row.digest, row.index, row.time_ns)
-            {
-                self.feed.packet(row);
-                self.accounting.duplicate.add(row.wire_bytes);
-                continue;
-            }
-            let start = row.payload_at as usize;
-            let payload =
-                bytes.get(start..start + row.payload_captured as usize).unwrap_or_default();
-            let tunnels = batch.rows.tunnels_of(row);
-            match self.table.update(row, payload, tunnels, &mut self.feed) {
-                Admission::Counted => self.accounting.in_flows.add(row.wire_bytes),
-                Admission::Refused => self.accounting.untracked.add(row.wire_bytes),
-            }
-            self.accounting.protocols[usize::from(row.key.proto)].add(row.wire_bytes);
-            self.accounting.cut += u64::from(row.payload_captured < row.payload_bytes);
+            guesses = next_guesses;
         }
         for row in &batch.rows.links {
             self.take_link(row);
         }
     }
 
-    /// Asks for what packets further on will touch, a step at a time: each step
-    /// needs what the one before has fetched.
     #[inline]
-    fn prefetch(&self, rows: &[PacketRow], at: usize) {
-        if let Some(row) = rows.get(at + SLOT_AHEAD) {
-            self.table.prefetch_slot(row);
+    fn take_packet(&mut self, batch: &Batch, at: usize, row: &PacketRow, guess: Guess) {
+        if row.is(row_flag::WINDOW_ONLY) {
+            self.feed.packet(row);
+            return;
         }
-        if let Some(row) = rows.get(at + FLOW_AHEAD) {
-            self.table.prefetch_flow(row);
+        if let Some(dedup) = &mut self.dedup
+            && !row.is(row_flag::FLOW_ONLY)
+            && let Some(&digest) = batch.rows.digests.get(at)
+            && dedup.is_copy(digest, batch.first_frame + u64::from(row.index), row.time_ns)
+        {
+            self.feed.packet(row);
+            self.accounting.duplicate.add(row.wire_bytes);
+            return;
         }
-        if let Some(row) = rows.get(at + BINS_AHEAD) {
-            self.table.prefetch_bins(row);
+        let start = row.payload_at as usize;
+        let payload = batch.data.all().get(start..start + row.payload_captured as usize);
+        let arrival = Arrival {
+            packet: row,
+            payload: payload.unwrap_or_default(),
+            tunnels: batch.rows.tunnels_of(row),
+        };
+        match self.table.update(arrival, guess, &mut self.feed) {
+            Admission::Counted => self.accounting.in_flows.add(row.wire_bytes),
+            Admission::Refused => self.accounting.untracked.add(row.wire_bytes),
         }
+        self.accounting.protocols[usize::from(row.key.proto)].add(row.wire_bytes);
+        self.accounting.cut += u64::from(row.payload_captured < row.payload_bytes);
     }
 
     fn take_link(&mut self, row: &LinkRow) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::accounting::Accounting;
-use super::batch::{Batch, BlockData, Decoded, LinkKind, LinkRow, Rows};
+use super::batch::{Batch, BlockData, Decoded, FragmentRow, LinkKind, LinkRow, Rows};
 use super::dedup::{DedupMode, DedupSettings, routed_digest};
 use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
@@ -158,7 +158,6 @@ impl Shared {
             (0..self.workers).map(|_| take(&self.pool.rows).unwrap_or_default()).collect();
         let mut fragments = Vec::new();
         for (at, frame) in block.frames.iter().enumerate() {
-            let index = block.first_frame + at as u64;
             let data = block.bytes.frame(frame);
             clock_ns = clock_ns.max(frame.time_ns);
             if let Some(filter) = &self.filter
@@ -170,23 +169,24 @@ impl Shared {
             let kind = match self.decoder.decode(frame.link, data, frame.wire_bytes, facts) {
                 Verdict::Flow => {
                     let hash = facts.key.hash(&self.hash_state);
-                    let mut row = PacketRow::new(facts, frame, hash, index, clock_ns);
-                    row.digest = self.digest(data, frame, Some(facts.ip_offset));
+                    let row = PacketRow::new(facts, frame, hash, at as u32, clock_ns);
+                    let digest = self.digest(data, frame, Some(facts.ip_offset));
                     if let Some(fragment) = facts.fragment {
-                        fragments.push((row, fragment, facts.tunnels));
+                        let tunnels = facts.tunnels;
+                        fragments.push(FragmentRow { row, fragment, digest, tunnels });
                     } else {
-                        rows[shard_of(hash, self.workers)].push(row, &facts.tunnels);
+                        rows[shard_of(hash, self.workers)].push(row, digest, &facts.tunnels);
                     }
                     continue;
                 }
                 Verdict::NonIp(ether_type) => LinkKind::NonIp(ether_type),
                 Verdict::Malformed(reason) => LinkKind::Malformed(reason),
             };
-            let digest = self.digest(data, frame, None);
+            let digest = self.digest(data, frame, None).unwrap_or_default();
             let shard = shard_of(digest, self.workers);
             rows[shard].links.push(LinkRow {
                 time_ns: frame.time_ns,
-                index,
+                index: block.first_frame + at as u64,
                 digest,
                 wire_bytes: frame.wire_bytes,
                 kind,
@@ -199,24 +199,24 @@ impl Shared {
             });
         }
         let Block { sequence, first_frame, bytes, frames, closed_before_s, .. } = block;
-        let end_index = first_frame + frames.len() as u64;
         give(&self.pool.frames, frames);
         let data = Arc::new(BlockData::new(bytes, Some(Arc::clone(&self.pool))));
-        Decoded { sequence, rows, fragments, data, closed_before_s, end_index }
+        Decoded { sequence, rows, fragments, data, closed_before_s, first_frame }
     }
 
-    /// 0 without `--dedup`.
-    fn digest(&self, data: &[u8], frame: &Frame, ip_offset: Option<u32>) -> u64 {
-        let Some(dedup) = self.dedup else { return 0 };
+    /// Nothing without `--dedup`.
+    #[inline]
+    fn digest(&self, data: &[u8], frame: &Frame, ip_offset: Option<u32>) -> Option<u64> {
+        let dedup = self.dedup?;
         let routed = ip_offset
             .filter(|_| dedup.mode == DedupMode::Routed)
             .and_then(|offset| routed_digest(data, offset as usize, &self.hash_state));
-        routed.unwrap_or_else(|| {
+        Some(routed.unwrap_or_else(|| {
             let mut hasher = self.hash_state.build_hasher();
             hasher.write(data);
             hasher.write_u32(frame.wire_bytes);
             hasher.finish()
-        })
+        }))
     }
 }
 

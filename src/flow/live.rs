@@ -7,6 +7,8 @@
 //!
 //! Memory is what a flow costs: fields are packed, and a test holds the sizes.
 
+use std::mem::offset_of;
+
 use super::app::AppInfo;
 use super::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
 use super::settings::Timeouts;
@@ -314,6 +316,12 @@ impl Live {
         }
     }
 
+    /// Where the next step of the sequence lies within the flow.
+    pub(crate) fn next_step_offset(&self) -> usize {
+        offset_of!(Self, sequence) + usize::from(self.sequence_len) * size_of::<Step>()
+    }
+
+    #[inline]
     pub(crate) fn bins_id(&self) -> Option<u32> {
         (self.sequence_len == HAS_BINS).then_some(self.mark as u32)
     }

@@ -82,7 +82,6 @@ impl Stub {
             payload_at: 0,
             payload_captured: 0,
             tcp_seq: self.tcp_seq,
-            tcp_ack: 0,
             tunnels: NO_TUNNELS,
             tcp_flags: self.tcp_flags,
             vlans: self.vlans,
@@ -93,7 +92,6 @@ impl Stub {
             class: self.class,
             vlan_count: self.vlan_count,
             flags: self.flags,
-            digest: 0,
         }
     }
 

@@ -11,6 +11,7 @@
 
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
+use std::mem::offset_of;
 
 use super::app::{AppInfo, Payload, inspect};
 use super::entropy::byte_entropy;
@@ -19,7 +20,7 @@ use super::live::{
     Bins, Entropy, Extra, Half, Live, MAX_FLOW_TUNNELS, Sided, TCP, active_of_protocol,
 };
 use super::record::{EndReason, FlowRecord};
-use super::settings::TableSettings;
+use super::settings::{TableSettings, Timeouts};
 use super::slab::Slab;
 use super::stub::Stub;
 use super::totals::FlowTotals;
@@ -44,6 +45,73 @@ const APP_PACKETS: u64 = 4;
 /// Records handed over at once at the end of the input: about a megabyte.
 const TAIL_RECORDS: usize = 1024;
 
+/// A packet on its way into its flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) packet: &'a PacketRow,
+    /// What was captured of its payload.
+    pub(crate) payload: &'a [u8],
+    /// What it came through.
+    pub(crate) tunnels: &'a [TunnelLayer],
+}
+
+/// Which flow a packet may belong to, from its hash alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guess(u32);
+
+/// No flow.
+const NO_FLOW: u32 = u32::MAX;
+
+impl Default for Guess {
+    fn default() -> Self {
+        Self(NO_FLOW)
+    }
+}
+
+/// The shortest of all time-outs: a packet within them cuts no record, which
+/// spares most packets the closer look.
+#[derive(Clone, Copy, Debug)]
+struct Shortest {
+    idle_ns: i64,
+    active_ns: i64,
+}
+
+impl Shortest {
+    fn of(timeouts: &Timeouts) -> Self {
+        let least = |all: &[Option<i64>]| all.iter().flatten().copied().min().unwrap_or(i64::MAX);
+        let Timeouts {
+            tcp_idle_ns,
+            half_open_ns,
+            closed_ns,
+            udp_idle_ns,
+            icmp_idle_ns,
+            other_idle_ns,
+            tcp_active_ns,
+            udp_active_ns,
+            icmp_active_ns,
+            other_active_ns,
+        } = *timeouts;
+        Self {
+            idle_ns: least(&[
+                tcp_idle_ns,
+                half_open_ns,
+                closed_ns,
+                udp_idle_ns,
+                icmp_idle_ns,
+                other_idle_ns,
+            ]),
+            active_ns: least(&[tcp_active_ns, udp_active_ns, icmp_active_ns, other_active_ns]),
+        }
+    }
+
+    #[inline]
+    fn may_cut(&self, live: &Live, packet: &PacketRow, cut_ns: i64) -> bool {
+        cut_ns.saturating_sub(live.cut_ns) > self.idle_ns
+            || packet.time_ns.saturating_sub(live.start_ns) > self.active_ns
+            || live.life.is_over()
+    }
+}
+
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -66,6 +134,7 @@ pub struct TableCounters {
 
 pub(crate) struct FlowTable {
     settings: TableSettings,
+    shortest: Shortest,
     hash_state: ahash::RandomState,
     index: Index,
     stubs: Slab<Stub>,
@@ -117,6 +186,7 @@ impl FlowTable {
     pub(crate) fn new(settings: TableSettings, hash_state: ahash::RandomState) -> Self {
         Self {
             settings,
+            shortest: Shortest::of(&settings.timeouts),
             hash_state,
             index: Index::new(),
             stubs: Slab::new(),
@@ -132,108 +202,126 @@ impl FlowTable {
         }
     }
 
-    /// First step for a packet that will be counted soon: asks for the slots of
-    /// its hash.
+    /// First step for packets that will be counted soon: asks for the slots of
+    /// their hashes.
     #[inline]
-    pub(crate) fn prefetch_slot(&self, packet: &PacketRow) {
-        self.index.prefetch(packet.hash);
-    }
-
-    /// Second step, some packets later: asks for the lines of its flow that
-    /// counting will touch.
-    #[inline]
-    pub(crate) fn prefetch_flow(&self, packet: &PacketRow) {
-        let Some(id) = self.index.guess(packet.hash) else { return };
-        if id & LIVE == 0 {
-            self.stubs.prefetch(id, 0);
-            self.stubs.prefetch(id, 64);
-            return;
-        }
-        let half = std::mem::offset_of!(Live, halves) + packet.direction() * size_of::<Half>();
-        for offset_bytes in [0, 64, half, half + 64] {
-            self.lives.prefetch(id & !LIVE, offset_bytes);
+    pub(crate) fn prefetch_slots(&self, packets: &[PacketRow]) {
+        for packet in packets {
+            self.index.prefetch(packet.hash);
         }
     }
 
-    /// Third step: asks for the histograms of a long flow.
+    /// Second step, a run later: guesses their flows and asks for the lines of
+    /// them that counting will touch.
     #[inline]
-    pub(crate) fn prefetch_bins(&self, packet: &PacketRow) {
-        let Some(id) = self.index.guess(packet.hash) else { return };
-        if id & LIVE != 0
-            && let Some(bins) = self.lives[id & !LIVE].bins_id()
-        {
-            self.bins.prefetch(bins, packet.direction() * size_of::<Bins>() / 2);
+    pub(crate) fn guess(&self, packets: &[PacketRow], guesses: &mut [Guess]) {
+        for (packet, guess) in packets.iter().zip(guesses) {
+            *guess = Guess(self.index.guess(packet.hash).unwrap_or(NO_FLOW));
+            if guess.0 == NO_FLOW {
+                continue;
+            }
+            if guess.0 & LIVE == 0 {
+                self.stubs.prefetch(guess.0, 0);
+                self.stubs.prefetch(guess.0, 64);
+                continue;
+            }
+            let half = offset_of!(Live, halves) + packet.direction() * size_of::<Half>();
+            for offset_bytes in [0, 64, half, half + 64] {
+                self.lives.prefetch(guess.0 & !LIVE, offset_bytes);
+            }
         }
     }
 
-    /// Counts a packet in its flow and in the windows. `payload` is what was
-    /// captured of it, `tunnels` what it came through.
+    /// Third step, another run later: asks for what only the flows know the
+    /// place of.
+    #[inline]
+    pub(crate) fn prefetch_details(
+        &self,
+        packets: &[PacketRow],
+        guesses: &[Guess],
+        feed: &WindowFeed,
+    ) {
+        for (packet, guess) in packets.iter().zip(guesses) {
+            if guess.0 == NO_FLOW || guess.0 & LIVE == 0 {
+                continue;
+            }
+            let live = &self.lives[guess.0 & !LIVE];
+            let direction = packet.direction();
+            feed.prefetch(&live.row, direction);
+            if let Some(bins) = live.bins_id() {
+                self.bins.prefetch(bins, direction * size_of::<Bins>() / 2);
+            } else {
+                self.lives.prefetch(guess.0 & !LIVE, live.next_step_offset());
+            }
+        }
+    }
+
+    /// Counts a packet in its flow and in the windows.
+    #[inline]
     pub(crate) fn update(
         &mut self,
-        packet: &PacketRow,
-        payload: &[u8],
-        tunnels: &[TunnelLayer],
+        arrival: Arrival<'_>,
+        guess: Guess,
         feed: &mut WindowFeed,
     ) -> Admission {
+        let packet = arrival.packet;
         let cut_ns = packet.time_ns.max(packet.clock_ns.saturating_sub(self.settings.lateness_ns));
-        let found = self.index.find(packet.hash, |id| {
+        let is_it = |id: u32| {
             if id & LIVE != 0 {
-                self.lives[id & !LIVE].key == packet.key
+                let live = &self.lives[id & !LIVE];
+                live.is_alive() && live.key == packet.key
             } else {
-                self.stubs[id].key == packet.key
+                let stub = &self.stubs[id];
+                stub.alive && stub.key == packet.key
             }
-        });
+        };
+        let found = if guess.0 != NO_FLOW && is_it(guess.0) {
+            Some(guess.0)
+        } else {
+            // A wrong guess, or the flow's first packet is just before this one.
+            self.index.find(packet.hash, is_it)
+        };
         match found {
             Some(id) if id & LIVE != 0 => {
-                self.update_live(id & !LIVE, packet, payload, tunnels, cut_ns, feed);
+                self.update_live(id & !LIVE, arrival, cut_ns, feed);
                 Admission::Counted
             }
             Some(id) => {
-                self.update_stub(id, packet, payload, tunnels, cut_ns, feed);
+                self.update_stub(id, arrival, cut_ns, feed);
                 Admission::Counted
             }
-            None => self.admit(packet, payload, tunnels, cut_ns, feed),
+            None => self.admit(arrival, cut_ns, feed),
         }
     }
 
-    fn update_live(
-        &mut self,
-        id: u32,
-        packet: &PacketRow,
-        payload: &[u8],
-        tunnels: &[TunnelLayer],
-        cut_ns: i64,
-        feed: &mut WindowFeed,
-    ) {
-        let Self { lives, bins, settings, .. } = self;
+    #[inline]
+    fn update_live(&mut self, id: u32, arrival: Arrival<'_>, cut_ns: i64, feed: &mut WindowFeed) {
+        let Self { lives, bins, settings, outlet, shortest, .. } = self;
+        let Arrival { packet, payload, tunnels } = arrival;
         let live = &mut lives[id];
         let life = live.life;
-        let idle_ns = live.idle_ns(&settings.timeouts);
-        let reason = cut_reason(
-            Clock { start_ns: live.start_ns, last_ns: live.cut_ns, idle_ns, over: life.is_over() },
-            active_of_protocol(packet.key.proto, &settings.timeouts),
-            packet,
-            cut_ns,
-        );
+        let reason = if shortest.may_cut(live, packet, cut_ns) {
+            let idle_ns = live.idle_ns(&settings.timeouts);
+            let (start_ns, last_ns, over) = (live.start_ns, live.cut_ns, life.is_over());
+            let active_ns = active_of_protocol(packet.key.proto, &settings.timeouts);
+            cut_reason(Clock { start_ns, last_ns, idle_ns, over }, active_ns, packet, cut_ns)
+        } else {
+            None
+        };
         if let Some((reason, decided_ns)) = reason {
-            self.outlet.live(live, bins, reason, decided_ns);
+            outlet.live(live, bins, reason, decided_ns);
             live.drop_bins(bins);
-            let first = FirstPayload::read(None, packet, payload, tunnels, true, false);
+            let first = FirstPayload::read(None, arrival, true, false);
             let row = live.row;
             *live = Live::start(packet, cut_ns, first.extra, bins);
             live.set_entropy(packet.direction(), first.entropy);
             live.row = row;
         } else {
             let direction = packet.direction();
-            let early = live.halves[direction].packets < APP_PACKETS;
-            let new_tunnel = !tunnels.is_empty()
-                && live.extra.as_ref().is_none_or(|extra| {
-                    extra.tunnels.len() < MAX_FLOW_TUNNELS
-                        && tunnels.iter().any(|layer| !extra.tunnels.contains(layer))
-                });
-            if (early && !payload.is_empty()) || new_tunnel {
+            let early = !payload.is_empty() && live.halves[direction].packets < APP_PACKETS;
+            if early || (!tunnels.is_empty() && live.lacks_tunnel(tunnels)) {
                 let from_originator = live.originator().0 == direction;
-                live.look_at(packet, payload, tunnels, from_originator);
+                live.look_at(arrival, from_originator);
             }
             live.add(packet, cut_ns, bins);
         }
@@ -245,15 +333,8 @@ impl FlowTable {
     }
 
     /// Second packet of a flow of one: it becomes a live flow, or ends here.
-    fn update_stub(
-        &mut self,
-        id: u32,
-        packet: &PacketRow,
-        payload: &[u8],
-        tunnels: &[TunnelLayer],
-        cut_ns: i64,
-        feed: &mut WindowFeed,
-    ) {
+    fn update_stub(&mut self, id: u32, arrival: Arrival<'_>, cut_ns: i64, feed: &mut WindowFeed) {
+        let Arrival { packet, payload, tunnels } = arrival;
         let stub = &mut self.stubs[id];
         let idle_ns = stub.idle_ns(&self.settings.timeouts);
         let clock =
@@ -266,7 +347,7 @@ impl FlowTable {
         ) {
             self.outlet.stub(stub, &mut self.bins, reason, decided_ns);
             let wheel_s = stub.wheel_s;
-            *stub = first_stub(packet, payload, tunnels, cut_ns);
+            *stub = first_stub(arrival, cut_ns);
             stub.wheel_s = wheel_s;
             stub.row = feed.packet(packet);
             self.schedule(id);
@@ -275,7 +356,7 @@ impl FlowTable {
         let mut live = Live::from_stub(stub, &mut self.bins);
         if !payload.is_empty() || !tunnels.is_empty() {
             let from_originator = live.originator().0 == packet.direction();
-            live.look_at(packet, payload, tunnels, from_originator);
+            live.look_at(arrival, from_originator);
         }
         stub.alive = false;
         live.add(packet, cut_ns, &mut self.bins);
@@ -287,14 +368,8 @@ impl FlowTable {
         self.schedule(live_id | LIVE);
     }
 
-    fn admit(
-        &mut self,
-        packet: &PacketRow,
-        payload: &[u8],
-        tunnels: &[TunnelLayer],
-        cut_ns: i64,
-        feed: &mut WindowFeed,
-    ) -> Admission {
+    fn admit(&mut self, arrival: Arrival<'_>, cut_ns: i64, feed: &mut WindowFeed) -> Admission {
+        let packet = arrival.packet;
         let row = feed.packet(packet);
         let held = self.stubs.len() + self.lives.len();
         if held >= self.settings.max_flows && !self.evict_a_stub(cut_ns) {
@@ -305,7 +380,7 @@ impl FlowTable {
         if self.ended.is_empty() || !self.ended.contains(&packet.hash) {
             self.counters.conversations += 1;
         }
-        let mut stub = first_stub(packet, payload, tunnels, cut_ns);
+        let mut stub = first_stub(arrival, cut_ns);
         stub.row = row;
         let id = self.stubs.insert(stub);
         self.index.insert(packet.hash, id);
@@ -516,9 +591,9 @@ fn wheel_time(second: i64, epoch_s: i64) -> i32 {
     since.clamp(i64::from(i32::MIN), i64::from(i32::MAX) - 1) as i32
 }
 
-fn first_stub(packet: &PacketRow, payload: &[u8], tunnels: &[TunnelLayer], cut_ns: i64) -> Stub {
-    let first = FirstPayload::read(None, packet, payload, tunnels, true, false);
-    Stub::new(packet, cut_ns, first.extra, first.entropy)
+fn first_stub(arrival: Arrival<'_>, cut_ns: i64) -> Stub {
+    let first = FirstPayload::read(None, arrival, true, false);
+    Stub::new(arrival.packet, cut_ns, first.extra, first.entropy)
 }
 
 /// What an early packet tells of its flow beside its size.
@@ -532,12 +607,11 @@ impl FirstPayload {
     /// measures entropy unless the direction's is known.
     fn read(
         mut extra: Option<Box<Extra>>,
-        packet: &PacketRow,
-        payload: &[u8],
-        tunnels: &[TunnelLayer],
+        arrival: Arrival<'_>,
         from_originator: bool,
         entropy_known: bool,
     ) -> Self {
+        let Arrival { packet, payload, tunnels } = arrival;
         for layer in tunnels {
             let extra = extra.get_or_insert_default();
             if extra.tunnels.len() < MAX_FLOW_TUNNELS && !extra.tunnels.contains(layer) {
@@ -568,21 +642,22 @@ impl FirstPayload {
 
 impl Live {
     /// Reads an early packet's payload, and what it came through.
-    fn look_at(
-        &mut self,
-        packet: &PacketRow,
-        payload: &[u8],
-        tunnels: &[TunnelLayer],
-        from_originator: bool,
-    ) {
-        let direction = packet.direction();
+    fn look_at(&mut self, arrival: Arrival<'_>, from_originator: bool) {
+        let direction = arrival.packet.direction();
         let known = self.entropy(direction).is_some();
-        let extra = self.extra.take();
-        let first = FirstPayload::read(extra, packet, payload, tunnels, from_originator, known);
+        let first = FirstPayload::read(self.extra.take(), arrival, from_originator, known);
         self.extra = first.extra;
         if !known {
             self.set_entropy(direction, first.entropy);
         }
+    }
+
+    /// One of these tunnels is new and there is room for it.
+    fn lacks_tunnel(&self, tunnels: &[TunnelLayer]) -> bool {
+        self.extra.as_ref().is_none_or(|extra| {
+            extra.tunnels.len() < MAX_FLOW_TUNNELS
+                && tunnels.iter().any(|layer| !extra.tunnels.contains(layer))
+        })
     }
 }
 

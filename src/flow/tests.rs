@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::record::{EndReason, FlowRecord};
 use super::settings::{TableSettings, Timeouts};
-use super::table::{Admission, FlowTable};
+use super::table::{Admission, Arrival, FlowTable, Guess};
 use crate::engine::feed::WindowFeed;
 use crate::packet::facts::tcp_flag::{ACK, FIN, RST, SYN};
 use crate::packet::key::mapped;
@@ -72,14 +72,13 @@ fn rows(steps: &[Step]) -> Vec<PacketRow> {
                 hash: key.hash(&state),
                 time_ns,
                 clock_ns,
-                index: index as u64,
+                index: index as u32,
                 wire_bytes: step.payload + 54,
                 ip_bytes: step.payload + 40,
                 payload_bytes: step.payload,
                 payload_at: 0,
                 payload_captured: 0,
                 tcp_seq: index as u32 * 100,
-                tcp_ack: 0,
                 tunnels: NO_TUNNELS,
                 tcp_flags: if proto == 6 { step.flags } else { 0 },
                 vlans: [0; 2],
@@ -91,10 +90,13 @@ fn rows(steps: &[Step]) -> Vec<PacketRow> {
                 vlan_count: 0,
                 flags: (u8::from(step.forward) * row_flag::FORWARD)
                     | (u8::from(late) * row_flag::LATE),
-                digest: 0,
             }
         })
         .collect()
+}
+
+fn arrival(packet: &PacketRow) -> Arrival<'_> {
+    Arrival { packet, payload: &[], tunnels: &[] }
 }
 
 fn hash_state() -> ahash::RandomState {
@@ -127,7 +129,7 @@ fn run(
         while feed.close_next(until_s).is_some() {}
     };
     for (at, row) in rows.iter().enumerate() {
-        if table.update(row, &[], &[], &mut feed) == Admission::Refused {
+        if table.update(arrival(row), Guess::default(), &mut feed) == Admission::Refused {
             refused += 1;
         }
         clock_ns = row.clock_ns;
@@ -167,7 +169,7 @@ proptest! {
         let mut table = FlowTable::new(settings(1000), hash_state());
         let mut feed = WindowFeed::default();
         for row in &rows {
-            table.update(row, &[], &[], &mut feed);
+            table.update(arrival(row), Guess::default(), &mut feed);
             let until_s = row.clock_ns.div_euclid(SECOND_NS) - LATENESS_S;
             table.sweep(until_s);
         }

@@ -161,7 +161,7 @@ fn read_transport(
 ) -> Option<Transport> {
     match ip_proto {
         proto::TCP => {
-            let [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, ..] =
+            let [s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, flags, ..] =
                 *bytes.first_chunk::<20>()?;
             let header_bytes = usize::from(offset >> 4) * 4;
             if header_bytes < 20 || header_bytes > ip_payload {
@@ -169,7 +169,6 @@ fn read_transport(
             }
             let payload_bytes = ip_payload - header_bytes;
             facts.tcp_seq = u32::from_be_bytes([q0, q1, q2, q3]);
-            facts.tcp_ack = u32::from_be_bytes([a0, a1, a2, a3]);
             facts.tcp_flags = u16::from(offset & 1) << 8 | u16::from(flags);
             facts.class = tcp_class(facts.tcp_flags, payload_bytes > 0);
             Some(Transport {
@@ -189,7 +188,6 @@ fn read_transport(
                 return None;
             }
             facts.tcp_seq = 0;
-            facts.tcp_ack = 0;
             facts.tcp_flags = 0;
             facts.class = PacketClass::Udp;
             Some(Transport { src_port, dst_port, header_bytes: 8, payload_bytes: length - 8 })

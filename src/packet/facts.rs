@@ -323,7 +323,6 @@ pub struct Facts {
     /// TCP header fields; flags are the low nine bits of RFC 9293 with NS; all
     /// 0 when not TCP or cut off.
     pub tcp_seq: u32,
-    pub tcp_ack: u32,
     pub tcp_flags: u16,
     /// TTL or hop limit of the innermost IP header.
     pub ttl: u8,
@@ -362,7 +361,6 @@ impl Default for Facts {
             payload_offset: 0,
             payload_captured: 0,
             tcp_seq: 0,
-            tcp_ack: 0,
             tcp_flags: 0,
             ttl: 0,
             icmp_type: 0,

@@ -63,7 +63,6 @@ fn dirty() -> Facts {
         payload_offset: u32::MAX,
         payload_captured: u32::MAX,
         tcp_seq: u32::MAX,
-        tcp_ack: u32::MAX,
         tcp_flags: u16::MAX,
         ttl: u8::MAX,
         icmp_type: u8::MAX,

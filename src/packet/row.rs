@@ -1,6 +1,6 @@
 //! A decoded packet packed for the way from the worker that read it to the
-//! shard that owns its flow: facts, time and hash in little over two cache
-//! lines, so that a batch of thousands stays in the second-level cache.
+//! shard that owns its flow: facts, time and hash in two cache lines, so
+//! that a batch of thousands stays in the second-level cache.
 
 use super::facts::{Facts, Fragment, PacketClass};
 use super::key::{FlowKey, Mac};
@@ -18,8 +18,8 @@ pub struct PacketRow {
     /// Latest time stamp of the stream up to this packet: the clock that
     /// time-outs of late packets are measured with.
     pub clock_ns: i64,
-    /// Position in the stream.
-    pub index: u64,
+    /// Position in its block.
+    pub index: u32,
     pub wire_bytes: u32,
     pub ip_bytes: u32,
     pub payload_bytes: u32,
@@ -27,7 +27,6 @@ pub struct PacketRow {
     pub payload_at: u32,
     pub payload_captured: u32,
     pub tcp_seq: u32,
-    pub tcp_ack: u32,
     /// Index into the batch's tunnels, or [`NO_TUNNELS`].
     pub tunnels: u32,
     pub tcp_flags: u16,
@@ -39,8 +38,6 @@ pub struct PacketRow {
     pub class: PacketClass,
     pub vlan_count: u8,
     pub flags: u8,
-    /// Digest of the frame for `--dedup`, else 0.
-    pub digest: u64,
 }
 
 /// Bits of [`PacketRow::flags`].
@@ -59,7 +56,7 @@ pub mod row_flag {
 }
 
 impl PacketRow {
-    pub fn new(facts: &Facts, frame: &Frame, hash: u64, index: u64, clock_ns: i64) -> Self {
+    pub fn new(facts: &Facts, frame: &Frame, hash: u64, index: u32, clock_ns: i64) -> Self {
         let mut flags = 0;
         if facts.forward {
             flags |= row_flag::FORWARD;
@@ -87,7 +84,6 @@ impl PacketRow {
             payload_at: frame.offset.saturating_add(facts.payload_offset),
             payload_captured: facts.payload_captured,
             tcp_seq: facts.tcp_seq,
-            tcp_ack: facts.tcp_ack,
             tunnels: NO_TUNNELS,
             tcp_flags: facts.tcp_flags,
             vlans: facts.vlans,
@@ -98,7 +94,6 @@ impl PacketRow {
             class: facts.class,
             vlan_count: facts.vlan_count,
             flags,
-            digest: 0,
         }
     }
 
@@ -125,3 +120,5 @@ impl PacketRow {
         self.time_ns.div_euclid(1_000_000_000)
     }
 }
+
+const _: () = assert!(size_of::<PacketRow>() == 128, "two cache lines");

@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::hash::{Seed, halves};
 use super::{Delta, Host, SIZE_BINS, size_bin};
+use crate::memory::prefetch;
 use crate::packet::facts::PACKET_CLASSES;
 use crate::packet::{Address, IpVersion, PacketClass, PacketRow, row_flag};
 
@@ -252,6 +253,15 @@ impl<T> Rows<T> {
     }
 
     #[inline]
+    fn get(&self, index: u32, chunk_rows: usize) -> Option<&T> {
+        let index = index as usize;
+        match index.checked_sub(FIRST_ROWS) {
+            None => self.chunks.first()?.get(index),
+            Some(rest) => self.chunks.get(1 + rest / chunk_rows)?.get(rest % chunk_rows),
+        }
+    }
+
+    #[inline]
     fn get_mut(&mut self, index: u32, chunk_rows: usize) -> Option<&mut T> {
         let index = index as usize;
         match index.checked_sub(FIRST_ROWS) {
@@ -347,6 +357,17 @@ impl Log {
         }
         let row = self.singles.push(Single::new(packet));
         RowRef { log: self.number, row: row | SINGLE }
+    }
+
+    /// Asks for the counters that a flow's next packet will be added to.
+    #[inline]
+    pub(crate) fn prefetch(&self, at: &RowRef, direction: usize) {
+        if at.log == self.number
+            && at.row & SINGLE == 0
+            && let Some(row) = self.flows.get(at.row, FLOWS)
+        {
+            prefetch(&row.counts[direction]);
+        }
     }
 
     /// Writes a packet of a flow; `at` says where the one before was written,
