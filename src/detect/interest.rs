@@ -53,9 +53,7 @@ impl Interest {
             // many packets as of one kind.
             traffic: floor.min(settings.packet_rate_threshold),
             // A pair over the lower figure has its target over it as well.
-            syn: settings
-                .empty_connection_rate_threshold
-                .min(settings.connection_rate_threshold),
+            syn: settings.empty_connection_rate_threshold.min(settings.connection_rate_threshold),
             // Reflectors with fewer than `traffic` responses, all large.
             amplified_bytes: REFLECTOR_BYTES_A_SECOND,
             // `carpet::candidates`.
@@ -145,8 +143,7 @@ pub(crate) fn may_probe<N: Copy + Into<u64>>(
         && [C::TcpSynAck, C::TcpData, C::TcpAck, C::TcpFin].iter().all(|&c| back.class(c) == 0)
         && to.class(C::TcpData) == 0;
     let other = |glance: &Glance<'_, N>| glance.class(C::OtherIp) + glance.class(C::Gre);
-    lone
-        || to.requests
+    lone || to.requests
         || back.class(C::Udp) * 20 < to.class(C::Udp)
         || other(back) * 20 < other(to)
 }

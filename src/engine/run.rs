@@ -149,8 +149,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     };
     let windows = WindowSettings::default();
     let chunks = Arc::new(ChunkPool::default());
-    let assembler =
-        Assembler::new(windows, Interest::of(&options.detect), Arc::clone(&chunks));
+    let assembler = Assembler::new(windows, Interest::of(&options.detect), Arc::clone(&chunks));
     let mut correlation = Correlation::new(workers, options.detect.clone(), assembler, sink);
     let tails: Vec<_> = (0..workers).map(|_| bounded(TAILS_IN_FLIGHT)).collect();
     let (out, outputs) = bounded(workers * OUTPUTS_IN_FLIGHT_PER_SHARD);

@@ -371,11 +371,7 @@ impl FlowTable {
     /// Ends everything left: `end_of_input`, decided at `latest_ns`. `tail` takes
     /// the records in the order of their start and key, some at a time: a table
     /// full of flows is never in memory as records.
-    pub(crate) fn finish(
-        &mut self,
-        latest_ns: i64,
-        mut tail: impl FnMut(Vec<FlowRecord>),
-    ) {
+    pub(crate) fn finish(&mut self, latest_ns: i64, mut tail: impl FnMut(Vec<FlowRecord>)) {
         let lives = (0..self.lives.high_water()).filter(|&id| self.lives[id].alive);
         let lives = lives.map(|id| (self.lives[id].start_ns, self.lives[id].key, id | LIVE));
         let stubs = (0..self.stubs.high_water()).filter(|&id| self.stubs[id].alive);

@@ -186,8 +186,7 @@ impl Filters {
     #[inline]
     pub(super) fn roles(&self, src: (&Host, u64), dst: (&Host, u64), plan: &Plan) -> Roles {
         let host = |hash| plan.hosts && is_set(&self.heavy_hosts, host_index(hash));
-        let prefix =
-            |host| plan.prefixes && is_set(&self.heavy_prefixes, self.prefix_index(host));
+        let prefix = |host| plan.prefixes && is_set(&self.heavy_prefixes, self.prefix_index(host));
         let (src_heavy, dst_heavy) = (host(src.1), host(dst.1));
         let sender = src_heavy || prefix(src.0);
         let receiver = dst_heavy || prefix(dst.0);

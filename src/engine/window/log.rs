@@ -256,9 +256,7 @@ impl<T> Rows<T> {
         let index = index as usize;
         match index.checked_sub(FIRST_ROWS) {
             None => self.chunks.first_mut()?.get_mut(index),
-            Some(rest) => {
-                self.chunks.get_mut(1 + rest / chunk_rows)?.get_mut(rest % chunk_rows)
-            }
+            Some(rest) => self.chunks.get_mut(1 + rest / chunk_rows)?.get_mut(rest % chunk_rows),
         }
     }
 
@@ -377,13 +375,7 @@ impl Log {
         Written::Noted
     }
 
-    fn new_flow(
-        &mut self,
-        at: &mut RowRef,
-        packet: &PacketRow,
-        station: u16,
-        pool: &ChunkPool,
-    ) {
+    fn new_flow(&mut self, at: &mut RowRef, packet: &PacketRow, station: u16, pool: &ChunkPool) {
         let mut row = FlowSecond::new(packet);
         let counts = &mut row.counts[packet.direction()];
         let fragment = packet.is(row_flag::FRAGMENT);
