@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::horizon::{Horizon, Probes};
+use super::horizon::Horizon;
 use super::{Context, Detector, Direction, Family, Finding, Rule, Shape, Subject, Traffic, Window};
 use crate::alert::Entity;
 use crate::engine::window::Station;
@@ -46,13 +46,7 @@ impl Detector for ArpSweep {
                 }
             }
             let horizon = self.stations.entry(key.station).or_default();
-            let probes = Probes {
-                targets: stats.targets.clone(),
-                packets: stats.frames,
-                since: Some(second),
-                ..Probes::default()
-            };
-            horizon.add(second, &probes);
+            horizon.add(second, stats.frames, 0).targets.merge(&stats.targets);
             let wanted = ctx.settings.arp_sweep_hosts;
             let (recent, long) = (horizon.recent(second), horizon.long(second));
             let (threshold, probes) = if recent.targets.estimate() >= wanted {

@@ -199,7 +199,13 @@ impl Traffic {
     pub fn add_share(&mut self, tally: &Tally, packets: u64) {
         let all = tally.packets().max(1);
         let packets = packets.min(all);
-        let share = |sum: u64| (u128::from(sum) * u128::from(packets) / u128::from(all)) as u64;
+        // The usual case, and worth it: a division of 128 bits for each of the
+        // sums is most of the cost of a pair.
+        let share = |sum: u64| match sum.checked_mul(packets) {
+            _ if packets == all => sum,
+            Some(product) => product / all,
+            None => (u128::from(sum) * u128::from(packets) / u128::from(all)) as u64,
+        };
         self.packets += packets;
         self.wire_bytes += share(tally.wire_bytes);
         self.payload_bytes += share(tally.payload_bytes);

@@ -9,13 +9,18 @@ const MINUTES: usize = 5;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Horizon {
-    minutes: [Minute; MINUTES],
+    /// Minutes since the epoch, and their packets: what most looks are at.
+    numbers: [i64; MINUTES],
+    packets: [u64; MINUTES],
+    distinct: [Distinct; MINUTES],
 }
 
 #[derive(Clone, Debug, Default)]
-struct Minute {
-    number: i64,
-    sum: Probes,
+pub(crate) struct Distinct {
+    pub(crate) targets: Hll,
+    pub(crate) ports: Hll,
+    answers: u64,
+    since: Option<i64>,
 }
 
 /// What a source tried in some time.
@@ -40,27 +45,24 @@ impl Probes {
     pub(crate) fn distinct_ports(&self) -> u64 {
         self.ports.estimate().min(self.packets)
     }
-
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.targets.merge(&other.targets);
-        self.ports.merge(&other.ports);
-        self.packets += other.packets;
-        self.answers += other.answers;
-        self.since = match (self.since, other.since) {
-            (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
-            (mine, theirs) => mine.or(theirs),
-        };
-    }
 }
 
 impl Horizon {
-    pub(crate) fn add(&mut self, second: i64, probes: &Probes) {
+    /// Counts packets of a second, of which `answers` earlier ones were answered.
+    /// Returns where their targets and ports go.
+    pub(crate) fn add(&mut self, second: i64, packets: u64, answers: u64) -> &mut Distinct {
         let number = second.div_euclid(60);
-        let minute = &mut self.minutes[number.rem_euclid(MINUTES as i64) as usize];
-        if minute.number != number {
-            *minute = Minute { number, sum: Probes::default() };
+        let at = number.rem_euclid(MINUTES as i64) as usize;
+        if self.numbers[at] != number {
+            self.numbers[at] = number;
+            self.packets[at] = 0;
+            self.distinct[at] = Distinct::default();
         }
-        minute.sum.merge(probes);
+        self.packets[at] += packets;
+        let distinct = &mut self.distinct[at];
+        distinct.answers += answers;
+        distinct.since = Some(distinct.since.map_or(second, |since| since.min(second)));
+        distinct
     }
 
     /// The current and the last minute.
@@ -76,10 +78,18 @@ impl Horizon {
     fn since(&self, second: i64, minutes: i64) -> Probes {
         let now = second.div_euclid(60);
         let mut all = Probes::default();
-        for minute in &self.minutes {
-            if minute.number <= now && minute.number >= now - minutes {
-                all.merge(&minute.sum);
-            }
+        for (at, &number) in self.numbers.iter().enumerate() {
+            let distinct = &self.distinct[at];
+            // A horizon that nothing was added to is of minute 0.
+            let Some(since) = distinct.since.filter(|_| number <= now && number >= now - minutes)
+            else {
+                continue;
+            };
+            all.targets.merge(&distinct.targets);
+            all.ports.merge(&distinct.ports);
+            all.packets += self.packets[at];
+            all.answers += distinct.answers;
+            all.since = Some(all.since.map_or(since, |first| first.min(since)));
         }
         all
     }
@@ -87,10 +97,11 @@ impl Horizon {
     /// Packets of the last five minutes; 0 once everything is older.
     pub(crate) fn packets(&self, second: i64) -> u64 {
         let now = second.div_euclid(60);
-        self.minutes
+        self.numbers
             .iter()
-            .filter(|minute| minute.number > now - MINUTES as i64)
-            .map(|minute| minute.sum.packets)
+            .zip(&self.packets)
+            .filter(|&(&number, _)| number > now - MINUTES as i64)
+            .map(|(_, &packets)| packets)
             .sum()
     }
 }

@@ -22,8 +22,7 @@
 //! is given up and counted. In a second with too many pairs scans are not seen.
 //! In a one-sided capture only port scans and flag scans are.
 
-use std::collections::BTreeMap;
-
+use ahash::HashMap;
 use serde_json::json;
 
 use super::horizon::{Horizon, Probes};
@@ -39,11 +38,11 @@ use crate::packet::PacketClass as C;
 
 #[derive(Debug, Default)]
 pub struct Scan {
-    sources: BTreeMap<(Host, Style), Horizon>,
+    sources: HashMap<(Host, Style), Horizon>,
     given_up: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Style {
     Syn,
     Odd,
@@ -90,13 +89,15 @@ impl Style {
     }
 }
 
-/// What one source probed in one window.
-#[derive(Default)]
-struct Local {
-    probes: Probes,
-    traffic: Traffic,
-    /// Probes, target, its ports.
-    targets: Vec<(u64, Host, u64)>,
+/// What one pair adds to what is known of a source: probes, or answers to
+/// earlier ones.
+struct Probe<'a> {
+    source: Host,
+    style: Style,
+    packets: u64,
+    answers: u64,
+    /// Nothing for late answers, which come from the target.
+    target: Option<(Host, &'a PairStats)>,
 }
 
 const FEW_PORTS: u64 = 3;
@@ -117,23 +118,37 @@ impl Detector for Scan {
 
     fn observe(&mut self, window: &Window<'_>, ctx: &Context<'_>, out: &mut Vec<Finding>) {
         let slice = window.slice;
-        let second = slice.second();
-        for ((source, style), mut local) in self.probes(slice, ctx, out) {
-            local.probes.since = Some(second);
+        let (second, seed) = (slice.second(), slice.seed());
+        let mut probes = self.probes(slice, ctx, out);
+        probes.sort_unstable_by_key(|probe| {
+            // The order of hosts, as numbers.
+            let address = u128::from_be_bytes(probe.source.address);
+            (probe.source.version, address, probe.style)
+        });
+        let fewest = fewest_packets(ctx);
+        for local in probes.chunk_by(|x, y| (x.source, x.style) == (y.source, y.style)) {
+            let (source, style) = (local[0].source, local[0].style);
             self.make_room(second, &(source, style), ctx);
             let horizon = self.sources.entry((source, style)).or_default();
-            horizon.add(second, &local.probes);
-            if local.probes.packets == 0 {
-                continue; // late answers alone
+            let packets: u64 = local.iter().map(|probe| probe.packets).sum();
+            let answers = local.iter().map(|probe| probe.answers).sum();
+            let distinct = horizon.add(second, packets, answers);
+            for (target, pair) in local.iter().filter_map(|probe| probe.target) {
+                distinct.targets.insert(seed.host(&target));
+                distinct.ports.merge(&pair.ports);
+            }
+            // Late answers alone, or too few probes for any rule.
+            if packets == 0 || horizon.packets(second) < fewest {
+                continue;
             }
             let one_second_ports =
-                local.targets.iter().map(|&(.., ports)| ports).max().unwrap_or(0);
+                local.iter().map(|probe| ports_of(probe, ctx)).max().unwrap_or(0);
             let (recent, long) = (horizon.recent(second), horizon.long(second));
             let decided = decide(style, &recent, one_second_ports, 1, ctx)
                 .map(|verdict| (verdict, recent))
                 .or_else(|| decide(style, &long, 0, 2, ctx).map(|verdict| (verdict, long)));
             if let Some((verdict, probes)) = decided {
-                out.push(finding(slice, source, style, local, verdict, &probes, ctx));
+                out.push(finding(slice, local, verdict, &probes, ctx));
             }
         }
     }
@@ -148,6 +163,17 @@ struct Verdict {
     measured: u64,
     rule: Rule,
     shape: Shape,
+}
+
+/// Probes in five minutes below which no rule of [`decide`] can be met: they
+/// bound distinct targets and ports.
+fn fewest_packets(ctx: &Context<'_>) -> u64 {
+    let settings = ctx.settings;
+    settings
+        .scan_ports
+        .min(settings.scan_hosts)
+        .min(settings.sweep_hosts)
+        .min(settings.scan_protocols)
 }
 
 /// `factor` is 1 for the recent past and 2 for the long one.
@@ -214,16 +240,15 @@ fn decide(
 }
 
 impl Scan {
-    /// Probes of this window by source and style, in order.
-    fn probes(
+    /// Probes of this window, in no order.
+    fn probes<'a>(
         &self,
-        slice: &Slice,
+        slice: &'a Slice,
         ctx: &Context<'_>,
         floods: &[Finding],
-    ) -> BTreeMap<(Host, Style), Local> {
-        let mut found = BTreeMap::<(Host, Style), Local>::new();
+    ) -> Vec<Probe<'a>> {
+        let mut found = Vec::new();
         let explained = Explained::by(floods.iter().filter(|flood| flood.opens));
-        let seed = slice.seed();
         for (&(src, dst), pair) in slice.pairs().into_iter().flat_map(|pairs| pairs.iter()) {
             if src == dst || is_group(&dst) {
                 continue;
@@ -233,7 +258,13 @@ impl Scan {
             // SYN-ACKs beyond the SYNs of this second answer earlier ones.
             let late = pair.tally.class(C::TcpSynAck).saturating_sub(back.class(C::TcpSyn));
             if late > 0 && self.sources.contains_key(&(dst, Style::Syn)) {
-                found.entry((dst, Style::Syn)).or_default().probes.answers += late;
+                found.push(Probe {
+                    source: dst,
+                    style: Style::Syn,
+                    packets: 0,
+                    answers: late,
+                    target: None,
+                });
             }
             let Some((style, packets, answers)) = probe_of(&pair.tally, back, ctx) else {
                 continue;
@@ -241,15 +272,8 @@ impl Scan {
             if explained.contains(style.family(), &dst) || explained.sender(style.family(), &src) {
                 continue;
             }
-            let local = found.entry((src, style)).or_default();
-            local.probes.targets.insert(seed.host(&dst));
-            local.probes.ports.merge(&pair.ports);
-            local.probes.packets += packets;
-            local.probes.answers += answers;
-            local.traffic.add_share(&pair.tally, packets);
-            let many = packets >= ctx.settings.scan_ports;
-            let ports = if many { ports_of(pair, style).min(packets) } else { 0 };
-            local.targets.push((packets, dst, ports));
+            let target = Some((dst, pair));
+            found.push(Probe { source: src, style, packets, answers, target });
         }
         found
     }
@@ -273,8 +297,11 @@ impl Scan {
     }
 }
 
-fn ports_of(pair: &PairStats, style: Style) -> u64 {
-    if style == Style::Icmp { 0 } else { pair.ports.estimate() }
+/// Ports of one target in one second, where they can be many.
+fn ports_of(probe: &Probe<'_>, ctx: &Context<'_>) -> u64 {
+    let many = probe.packets >= ctx.settings.scan_ports && probe.style != Style::Icmp;
+    let pair = probe.target.filter(|_| many);
+    pair.map_or(0, |(_, pair)| pair.ports.estimate().min(probe.packets))
 }
 
 /// The style in which one end probes the other, the probes, and how many of
@@ -312,19 +339,26 @@ fn probe_of(to: &Tally, back: &Tally, ctx: &Context<'_>) -> Option<(Style, u64, 
 
 fn finding(
     slice: &Slice,
-    source: Host,
-    style: Style,
-    mut local: Local,
+    local: &[Probe<'_>],
     verdict: Verdict,
     probes: &Probes,
     ctx: &Context<'_>,
 ) -> Finding {
     let nets = &ctx.settings.home_nets;
-    local.targets.sort_unstable_by_key(|&(packets, dst, _)| (u64::MAX - packets, dst));
-    let home_targets = local.targets.iter().filter(|(_, dst, _)| nets.contains(dst)).count();
+    let (source, style) = (local[0].source, local[0].style);
+    let mut traffic = Traffic::default();
+    let mut targets = Vec::with_capacity(local.len());
+    for probe in local {
+        if let Some((target, pair)) = probe.target {
+            traffic.add_share(&pair.tally, probe.packets);
+            targets.push((probe.packets, target));
+        }
+    }
+    targets.sort_unstable_by_key(|&(packets, dst)| (u64::MAX - packets, dst));
+    let home_targets = targets.iter().filter(|(_, dst)| nets.contains(dst)).count();
     let home = nets.contains(&source);
-    let direction = Direction::new(home, home_targets * 2 >= local.targets.len());
-    local.targets.truncate(TOP_PEERS);
+    let direction = Direction::new(home, home_targets * 2 >= targets.len());
+    targets.truncate(TOP_PEERS);
     Finding {
         start_second: probes.since.unwrap_or_else(|| slice.second()),
         opens: true,
@@ -333,19 +367,18 @@ fn finding(
         direction,
         shape: verdict.shape,
         measured: verdict.measured,
-        unanswered: local.probes.packets,
+        unanswered: traffic.packets,
         destinations: probes.distinct_targets(),
-        peers: local
-            .targets
+        peers: targets
             .into_iter()
-            .map(|(packets, host, _)| Peer {
+            .map(|(packets, host)| Peer {
                 host,
                 role: PeerRole::Destination,
                 packets: Some(packets),
                 wire_bytes: None,
             })
             .collect(),
-        traffic: local.traffic,
+        traffic,
         details: [
             ("style", json!(style.words())),
             ("distinct_targets", json!(probes.distinct_targets())),

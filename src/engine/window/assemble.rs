@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::filter::{Filters, Plan};
 use super::log::{ChunkPool, Log};
-use super::{Delta, Roles, Slice, WindowSettings};
+use super::{Delta, Detail, Roles, Slice, WindowSettings};
 use crate::detect::Interest;
 
 /// Packets of a second up to which all pairs are kept: fewer than it takes to
@@ -27,6 +27,8 @@ pub struct Assembler {
     interest: Interest,
     filters: Filters,
     pool: Arc<ChunkPool>,
+    /// Empty tables of an earlier second, to use again.
+    spare: Option<Detail>,
 }
 
 /// A second that is complete.
@@ -46,7 +48,7 @@ impl Assembled {
 
 impl Assembler {
     pub(crate) fn new(settings: WindowSettings, interest: Interest, pool: Arc<ChunkPool>) -> Self {
-        Self { settings, interest, filters: Filters::new(settings.seed), pool }
+        Self { settings, interest, filters: Filters::new(settings.seed), pool, spare: None }
     }
 
     /// Puts the parts of one second together. `coarse` says that the rows of
@@ -64,13 +66,18 @@ impl Assembler {
                 log.drain(0, &self.pool);
             }
         } else {
+            // Nothing is in the detail yet.
+            slice.detail = self.spare.take().unwrap_or(slice.detail);
             self.add_what_matters(&mut slice, &logs, one_sided);
         }
         Assembled { slice, logs }
     }
 
     /// Gives back the memory of a second that nobody needs any more.
-    pub(crate) fn recycle(&self, assembled: Assembled) {
+    pub(crate) fn recycle(&mut self, assembled: Assembled) {
+        let mut detail = assembled.slice.detail;
+        detail.clear();
+        self.spare = Some(detail);
         for mut log in assembled.logs {
             log.drain(0, &self.pool);
         }

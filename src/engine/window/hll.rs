@@ -43,13 +43,18 @@ impl Hll {
     /// Estimated number of distinct hashes.
     pub fn estimate(&self) -> u64 {
         let m = REGISTERS as f64;
-        let mut zeros = 0u32;
-        let mut sum = 0.0;
-        for &register in &self.registers {
-            zeros += u32::from(register == 0);
-            // 2^-register, straight into the exponent.
-            sum += f64::from_bits((1023 - u64::from(register)) << 52);
+        let zeros = self.registers.iter().filter(|&&register| register == 0).count() as u32;
+        // Eight sums beside each other, since each addition waits for the one
+        // before. Powers of two add up without rounding unless their exponents
+        // are more than 47 apart.
+        let mut sums = [0.0; 8];
+        for registers in self.registers.chunks_exact(8) {
+            for (sum, &register) in sums.iter_mut().zip(registers) {
+                // 2^-register, straight into the exponent.
+                *sum += f64::from_bits((1023 - u64::from(register)) << 52);
+            }
         }
+        let sum: f64 = sums.iter().sum();
         // 0.709 is alpha for 64 registers.
         let raw = 0.709 * m * m / sum;
         let estimate =

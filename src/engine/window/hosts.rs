@@ -106,6 +106,12 @@ impl HostTable {
         Self { caps, table: Some(Table::default()), sketched: None }
     }
 
+    /// Starts anew; keeps the memory of the exact table, if it is still there.
+    pub(super) fn clear(&mut self) {
+        self.table.get_or_insert_default().clear();
+        self.sketched = None;
+    }
+
     #[inline]
     pub(super) fn add(
         &mut self,

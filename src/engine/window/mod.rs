@@ -256,12 +256,36 @@ pub struct Slice {
     non_ip_frames: u64,
     non_ip_bytes: u64,
     late_packets: u64,
+    detail: Detail,
+    links: Coarse<LinkKey, LinkStats>,
+    stations: Coarse<Station, StationStats>,
+}
+
+/// The tables by host, by pair and by service.
+#[derive(Clone, Debug, PartialEq)]
+struct Detail {
     receivers: HostTable,
     senders: HostTable,
     pairs: Capped<(Host, Host), PairStats>,
     services: Capped<ServiceKey, ServiceStats>,
-    links: Coarse<LinkKey, LinkStats>,
-    stations: Coarse<Station, StationStats>,
+}
+
+impl Detail {
+    fn new(caps: Caps) -> Self {
+        Self {
+            receivers: HostTable::new(caps),
+            senders: HostTable::new(caps),
+            pairs: Capped::new(caps.pairs),
+            services: Capped::new(caps.services),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.receivers.clear();
+        self.senders.clear();
+        self.pairs.clear();
+        self.services.clear();
+    }
 }
 
 impl Slice {
@@ -274,10 +298,7 @@ impl Slice {
             non_ip_frames: 0,
             non_ip_bytes: 0,
             late_packets: 0,
-            receivers: HostTable::new(caps),
-            senders: HostTable::new(caps),
-            pairs: Capped::new(caps.pairs),
-            services: Capped::new(caps.services),
+            detail: Detail::new(caps),
             links: Coarse::new(caps.links),
             stations: Coarse::new(caps.stations),
         }
@@ -310,14 +331,28 @@ impl Slice {
         let seed = self.seed;
         let port_hash = seed.mix(u64::from(delta.dst_port), 1);
         if roles.receiver {
-            self.receivers.add(seed, delta.dst, dst_hash, delta, (delta.src, src_hash), port_hash);
+            self.detail.receivers.add(
+                seed,
+                delta.dst,
+                dst_hash,
+                delta,
+                (delta.src, src_hash),
+                port_hash,
+            );
         }
         if roles.sender {
-            self.senders.add(seed, delta.src, src_hash, delta, (delta.dst, dst_hash), port_hash);
+            self.detail.senders.add(
+                seed,
+                delta.src,
+                src_hash,
+                delta,
+                (delta.dst, dst_hash),
+                port_hash,
+            );
         }
-        if roles.pair && !self.pairs.overflowed() {
+        if roles.pair && !self.detail.pairs.overflowed() {
             let pair_hash = seed.mix(src_hash, dst_hash);
-            if let Some(pair) = self.pairs.entry(pair_hash, (delta.src, delta.dst)) {
+            if let Some(pair) = self.detail.pairs.entry(pair_hash, (delta.src, delta.dst)) {
                 pair.add(delta, seed);
             }
         }
@@ -366,10 +401,10 @@ impl Slice {
         self.non_ip_frames = self.non_ip_frames.saturating_add(other.non_ip_frames);
         self.non_ip_bytes = self.non_ip_bytes.saturating_add(other.non_ip_bytes);
         self.late_packets = self.late_packets.saturating_add(other.late_packets);
-        self.receivers.merge(seed, other.receivers);
-        self.senders.merge(seed, other.senders);
-        self.pairs.merge(other.pairs);
-        self.services.merge(other.services);
+        self.detail.receivers.merge(seed, other.detail.receivers);
+        self.detail.senders.merge(seed, other.detail.senders);
+        self.detail.pairs.merge(other.detail.pairs);
+        self.detail.services.merge(other.detail.services);
         self.links.merge(seed, other.links);
         self.stations.merge(seed, other.stations);
     }
@@ -396,30 +431,30 @@ impl Slice {
     }
 
     pub fn receivers(&self) -> &HostTable {
-        &self.receivers
+        &self.detail.receivers
     }
 
     pub fn senders(&self) -> &HostTable {
-        &self.senders
+        &self.detail.senders
     }
 
     /// Who sent to whom; nothing once there were too many.
     pub fn pairs(&self) -> Option<&Table<(Host, Host), PairStats>> {
-        self.pairs.table()
+        self.detail.pairs.table()
     }
 
     /// What `src` sent to `dst`, if pairs are known.
     pub fn pair(&self, src: &Host, dst: &Host) -> Option<&PairStats> {
         let hash = self.seed.mix(self.seed.host(src), self.seed.host(dst));
-        self.pairs.table()?.get(hash, &(*src, *dst))
+        self.detail.pairs.table()?.get(hash, &(*src, *dst))
     }
 
     pub fn pairs_overflowed(&self) -> bool {
-        self.pairs.overflowed()
+        self.detail.pairs.overflowed()
     }
 
     pub fn services(&self) -> Option<&Table<ServiceKey, ServiceStats>> {
-        self.services.table()
+        self.detail.services.table()
     }
 
     /// Non-IP frames, and IP packets to broadcast and multicast addresses.
@@ -439,10 +474,10 @@ impl Slice {
     /// Bytes held, allocated ones included.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>()
-            + self.receivers.memory_bytes()
-            + self.senders.memory_bytes()
-            + self.pairs.table().map_or(0, Table::memory_bytes)
-            + self.services.table().map_or(0, Table::memory_bytes)
+            + self.detail.receivers.memory_bytes()
+            + self.detail.senders.memory_bytes()
+            + self.detail.pairs.memory_bytes()
+            + self.detail.services.memory_bytes()
             + self.links.table().memory_bytes()
             + self.stations.table().memory_bytes()
     }
@@ -463,7 +498,9 @@ impl Slice {
             let side =
                 if (index == 0) == response { ServiceSide::Server } else { ServiceSide::Client };
             let key = ServiceKey { host, port, side };
-            let Some(stats) = self.services.entry(key.hash(self.seed, hash), key) else { return };
+            let Some(stats) = self.detail.services.entry(key.hash(self.seed, hash), key) else {
+                return;
+            };
             if response {
                 stats.add_response(delta, packets, peer_hash);
             } else {

@@ -84,6 +84,24 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
             + self.entries.capacity() * size_of::<Entry<K, V>>()
     }
 
+    /// Forgets all entries and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        if self.entries.len() * 8 < self.slots.len() {
+            // A quiet second after a loud one: free the few slots one by one.
+            let mask = self.slots.len() - 1;
+            for (index, entry) in self.entries.iter().enumerate() {
+                let mut at = slot_of(entry.hash) & mask;
+                while self.slots[at] != index as u32 + 1 {
+                    at = (at + 1) & mask;
+                }
+                self.slots[at] = 0;
+            }
+        } else {
+            self.slots.fill(0);
+        }
+        self.entries.clear();
+    }
+
     fn into_entries(self) -> impl Iterator<Item = (u64, K, V)> {
         self.entries.into_iter().map(|entry| (entry.hash, entry.key, entry.value))
     }
@@ -137,50 +155,69 @@ impl<K: Copy + Eq + Ord, V: PartialEq> PartialEq for Table<K, V> {
     }
 }
 
-/// A table that is dropped once it would need more than `cap` distinct keys.
+/// A table that is emptied for good once it would need more than `cap`
+/// distinct keys. Its memory stays for the next second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Capped<K: Copy + Eq + Ord, V: PartialEq> {
     cap: usize,
-    table: Option<Table<K, V>>,
+    overflowed: bool,
+    table: Table<K, V>,
 }
 
 impl<K: Copy + Eq + Ord, V: PartialEq + Default + Merge> Capped<K, V> {
     pub fn new(cap: usize) -> Self {
-        Self { cap, table: Some(Table::default()) }
+        Self { cap, overflowed: false, table: Table::default() }
     }
 
     /// The key's value, or nothing once the table has overflowed.
     #[inline]
     pub fn entry(&mut self, hash: u64, key: K) -> Option<&mut V> {
-        let table = self.table.as_mut()?;
-        if let Some(index) = table.find(hash, &key) {
-            return self.table.as_mut().map(|table| &mut table.entries[index].value);
-        }
-        if table.len() >= self.cap {
-            self.table = None;
+        if self.overflowed {
             return None;
         }
-        self.table.as_mut().map(|table| table.insert_new(hash, key, V::default()))
+        if let Some(index) = self.table.find(hash, &key) {
+            return Some(&mut self.table.entries[index].value);
+        }
+        if self.table.len() >= self.cap {
+            self.overflow();
+            return None;
+        }
+        Some(self.table.insert_new(hash, key, V::default()))
     }
 
     pub fn merge(&mut self, other: Self) {
-        let Some(theirs) = other.table else {
-            self.table = None;
-            return;
-        };
-        for (hash, key, value) in theirs.into_entries() {
+        if other.overflowed {
+            self.overflow();
+        }
+        for (hash, key, value) in other.table.into_entries() {
             let Some(mine) = self.entry(hash, key) else { return };
             mine.merge(&value);
         }
     }
 
+    fn overflow(&mut self) {
+        self.overflowed = true;
+        self.table.clear();
+    }
+
+    /// Starts anew and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.overflowed = false;
+        self.table.clear();
+    }
+
+    /// Bytes allocated.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.table.memory_bytes()
+    }
+
     /// The exact table, unless it overflowed.
     pub fn table(&self) -> Option<&Table<K, V>> {
-        self.table.as_ref()
+        (!self.overflowed).then_some(&self.table)
     }
 
     pub fn overflowed(&self) -> bool {
-        self.table.is_none()
+        self.overflowed
     }
 }
 
@@ -255,6 +292,38 @@ impl<K: Coarsen, V: PartialEq + Default + Merge> Coarse<K, V> {
         let fine = std::mem::take(&mut self.table);
         for (_, key, value) in fine.into_entries() {
             self.entry(seed, key).merge(&value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_cleared_table_is_an_empty_one(
+            before in prop::collection::btree_set(0u64..500, 0..300),
+            after in prop::collection::btree_set(0u64..500, 0..20),
+            again in prop::collection::btree_set(0u64..500, 0..300),
+        ) {
+            // Slots collide: one in eight differs.
+            let hash = |key: u64| (key / 8) << 20;
+            let mut table = Table::<u64, u64>::default();
+            for keys in [before, after, again] {
+                table.clear();
+                for key in 0..500 {
+                    prop_assert_eq!(table.get(hash(key), &key), None);
+                }
+                for &key in &keys {
+                    table.insert_new(hash(key), key, key + 1);
+                }
+                prop_assert_eq!(table.len(), keys.len());
+                for &key in &keys {
+                    prop_assert_eq!(table.get(hash(key), &key), Some(&(key + 1)));
+                }
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ fn tiny(caps: usize) -> WindowSettings {
         services: caps,
         links: caps,
         stations: caps,
+        ..Caps::default()
     };
     WindowSettings { caps, seed: Seed::default() }
 }
