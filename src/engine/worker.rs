@@ -157,8 +157,9 @@ impl Shared {
         let mut rows: Vec<Rows> =
             (0..self.workers).map(|_| take(&self.pool.rows).unwrap_or_default()).collect();
         let mut fragments = Vec::new();
+        let all = block.bytes.all();
         for (at, frame) in block.frames.iter().enumerate() {
-            let data = block.bytes.frame(frame);
+            let data = frame.bytes_in(all);
             clock_ns = clock_ns.max(frame.time_ns);
             if let Some(filter) = &self.filter
                 && !filter.matches(frame.link, data, frame.wire_bytes)

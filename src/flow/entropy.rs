@@ -19,6 +19,10 @@ static STEPS: LazyLock<[u64; ENTROPY_BYTES]> = LazyLock::new(|| {
     std::array::from_fn(|count| units(count + 1) - units(count))
 });
 
+/// Logarithms of the numbers of bytes.
+static LOG2: LazyLock<[f64; ENTROPY_BYTES + 1]> =
+    LazyLock::new(|| std::array::from_fn(|n| libm::log2(n.max(1) as f64)));
+
 /// Shannon entropy in bits per byte of the first [`ENTROPY_BYTES`] bytes (the
 /// plug-in estimate), and how many bytes that was. Nothing for no bytes.
 pub(crate) fn byte_entropy(bytes: &[u8]) -> Option<(f32, u16)> {
@@ -37,7 +41,7 @@ pub(crate) fn byte_entropy(bytes: &[u8]) -> Option<(f32, u16)> {
     }
     // H = log2 n - (1/n) sum c log2 c
     let n = bytes.len();
-    let entropy = libm::log2(n as f64) - sum as f64 / UNIT / n as f64;
+    let entropy = LOG2[n] - sum as f64 / UNIT / n as f64;
     Some((entropy.max(0.0) as f32, n as u16))
 }
 

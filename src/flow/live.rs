@@ -398,7 +398,7 @@ impl Live {
             if self.life.is_over() {
                 return timeouts.closed_ns;
             }
-            if self.is_half_open() {
+            if self.life.is_half_open() {
                 return timeouts.half_open_ns;
             }
         }
@@ -417,11 +417,6 @@ impl Live {
         self.halves[0].packets > 0 && self.halves[1].packets > 0
     }
 
-    /// A SYN was seen, and nobody has acknowledged anything yet.
-    fn is_half_open(&self) -> bool {
-        self.life.syn_seen() && !self.life.handshake_answered() && !self.life.acked()
-    }
-
     fn state(&self) -> ConnState {
         if self.key.proto != TCP {
             return if self.answered() { ConnState::Answered } else { ConnState::OneWay };
@@ -432,7 +427,7 @@ impl Live {
             ConnState::Closed
         } else if self.life.handshake_answered() {
             ConnState::Established
-        } else if self.is_half_open() {
+        } else if self.life.is_half_open() {
             ConnState::HalfOpen
         } else {
             ConnState::Midstream

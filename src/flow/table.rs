@@ -327,7 +327,7 @@ impl FlowTable {
         }
         count_live(live, packet, feed);
         // Time alone moves the deadline later, for which the wheel need not know.
-        if reason.is_some() || live.life != life {
+        if reason.is_some() || live.life.phase() != life.phase() {
             self.schedule(id | LIVE);
         }
     }

@@ -108,11 +108,6 @@ impl Life {
         }
     }
 
-    /// Any segment with ACK was seen.
-    pub(crate) fn acked(self) -> bool {
-        self.bits & ACKED != 0
-    }
-
     /// Direction of the originator, where a SYN or SYN-ACK tells.
     pub(crate) fn originator(self) -> Option<usize> {
         if self.bits & (SYN_FROM_A | SYNACK_FROM_B) != 0 {
@@ -122,6 +117,17 @@ impl Life {
         } else {
             None
         }
+    }
+
+    /// What the idle time-out depends on: over, and half open.
+    pub(crate) fn phase(self) -> (bool, bool) {
+        (self.is_over(), self.is_half_open())
+    }
+
+    /// A SYN was seen, and nobody has acknowledged anything yet.
+    pub(crate) fn is_half_open(self) -> bool {
+        let answered = SYNACK_FROM_A | SYNACK_FROM_B | ACKED;
+        self.bits & (SYN_FROM_A | SYN_FROM_B) != 0 && self.bits & answered == 0
     }
 
     pub(crate) fn is_over(self) -> bool {
@@ -138,10 +144,6 @@ impl Life {
 
     pub(crate) fn handshake_answered(self) -> bool {
         self.bits & (SYNACK_FROM_A | SYNACK_FROM_B) != 0
-    }
-
-    pub(crate) fn syn_seen(self) -> bool {
-        self.bits & (SYN_FROM_A | SYN_FROM_B) != 0
     }
 }
 

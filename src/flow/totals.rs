@@ -134,8 +134,12 @@ impl FlowTotals {
         }
         self.size_sum += other.size_sum;
         self.size_squares += other.size_squares;
-        for (who, talker) in other.talkers {
-            self.talkers.entry(who).or_default().add(talker);
+        if self.talkers.is_empty() {
+            self.talkers = other.talkers;
+        } else {
+            for (who, talker) in other.talkers {
+                self.talkers.entry(who).or_default().add(talker);
+            }
         }
         self.talkers_dropped += other.talkers_dropped;
     }

@@ -45,12 +45,7 @@ impl BlockBytes {
 
     /// Captured bytes of a frame of this block.
     pub fn frame(&self, frame: &Frame) -> &[u8] {
-        let (bytes, base) = match self {
-            Self::Owned(bytes) => (bytes.as_slice(), 0),
-            Self::Mapped { map, base } => (&map[..], *base),
-        };
-        let start = base + frame.offset as usize;
-        bytes.get(start..start + frame.captured_bytes as usize).unwrap_or_default()
+        frame.bytes_in(self.all())
     }
 }
 
@@ -68,6 +63,15 @@ pub struct Frame {
     /// Index into [`crate::input::Input::interfaces`].
     pub interface: u16,
     pub flags: u32,
+}
+
+impl Frame {
+    /// Captured bytes, from all bytes of the frame's block.
+    #[inline]
+    pub fn bytes_in<'a>(&self, all: &'a [u8]) -> &'a [u8] {
+        let start = self.offset as usize;
+        all.get(start..start + self.captured_bytes as usize).unwrap_or_default()
+    }
 }
 
 /// Bits of [`Frame::flags`].

@@ -10,10 +10,11 @@ use crate::alert::Alert;
 use crate::engine::RunReport;
 use crate::engine::accounting::Accounting;
 use crate::flow::sizes;
-use crate::flow::totals::FlowTotals;
+use crate::flow::totals::{FlowTotals, Talker};
 use crate::output::names::proto_name;
 use crate::packet::key::to_ip;
 use crate::packet::link::non_ip_name;
+use crate::packet::{Address, IpVersion};
 use crate::time::rfc3339;
 
 /// Version of the summary's shape; see `schema/summary.schema.json`.
@@ -325,11 +326,17 @@ fn payload_sizes(totals: &FlowTotals) -> PayloadSizes {
 }
 
 fn top_talkers(totals: &FlowTotals) -> Vec<TopTalker> {
-    let mut all: Vec<_> = totals.talkers.iter().collect();
-    all.sort_unstable_by_key(|&(key, talker)| {
+    type Entry<'a> = (&'a (IpVersion, Address), &'a Talker);
+    let order = |&(key, talker): &Entry<'_>| {
         (std::cmp::Reverse(talker.sent_bytes + talker.received_bytes), *key)
-    });
-    all.truncate(TOP);
+    };
+    let mut all: Vec<Entry<'_>> = totals.talkers.iter().collect();
+    // Millions of addresses: only the first few are put in order.
+    if all.len() > TOP {
+        all.select_nth_unstable_by_key(TOP, order);
+        all.truncate(TOP);
+    }
+    all.sort_unstable_by_key(order);
     all.into_iter()
         .map(|(&(version, address), talker)| TopTalker {
             ip: to_ip(version, &address).to_string(),
