@@ -97,9 +97,10 @@ impl WindowFeed {
             return RowRef::default();
         }
         let (window, pool) = self.window(packet.second());
-        window.slice.count_packet(packet, &mut window.stations);
-        window.slice.note_source(packet, &mut window.stations);
-        let row = window.log.single(packet, pool);
+        window.slice.count_group_packet(packet);
+        let station = window.slice.station(packet, &mut window.stations);
+        window.slice.note_source(packet, station);
+        let row = window.log.single(packet, station, pool);
         self.look();
         row
     }
@@ -123,9 +124,10 @@ impl WindowFeed {
             return;
         }
         let (window, pool) = self.window(packet.second());
-        let station = window.slice.count_packet(packet, &mut window.stations);
-        if window.log.flow(row, packet, station, pool) == Written::Noted {
-            window.slice.note_source(packet, &mut window.stations);
+        window.slice.count_group_packet(packet);
+        let station = window.slice.station(packet, &mut window.stations);
+        if window.log.flow(row, packet, station, pool) == Written::New {
+            window.slice.note_source(packet, station);
             self.look();
         }
     }
@@ -173,7 +175,12 @@ impl WindowFeed {
             self.open.insert(now.slice.second(), now);
         }
         let oldest = self.open.first_entry()?;
-        (*oldest.key() < until_s).then(|| oldest.remove())
+        if *oldest.key() >= until_s {
+            return None;
+        }
+        let mut window = oldest.remove();
+        window.slice.settle(&window.log);
+        Some(window)
     }
 }
 
@@ -197,6 +204,7 @@ impl ShardWindow {
             || self.log.bytes() > caps.log_bytes
             || self.log.has_more_flows_than(caps.log_flows, settings.seed);
         if self.coarse {
+            self.slice.settle(&self.log);
             drain(&self.log, &mut self.slice);
             self.log.drain(next(logs), pool);
         }

@@ -3,7 +3,7 @@
 //! that a batch of thousands stays in the second-level cache.
 
 use super::facts::{Facts, Fragment, PacketClass};
-use super::key::{FlowKey, Mac};
+use super::key::{FlowKey, IpVersion, Mac};
 use crate::input::{Frame, frame_flag};
 
 /// No tunnel: [`PacketRow::tunnels`] points at nothing.
@@ -53,6 +53,8 @@ pub mod row_flag {
     pub const WINDOW_ONLY: u8 = 32;
     /// Feeds its flow but no window (that fragment, once its flow is known).
     pub const FLOW_ONLY: u8 = 64;
+    /// May be to a broadcast or multicast address: worth a closer look.
+    pub const GROUP: u8 = 128;
 }
 
 impl PacketRow {
@@ -71,6 +73,15 @@ impl PacketRow {
         }
         if frame.flags & frame_flag::LATE != 0 {
             flags |= row_flag::LATE;
+        }
+        let dst = if facts.forward { &facts.key.b } else { &facts.key.a };
+        let group = match facts.key.version {
+            IpVersion::V4 => dst[12] >= 0xe0,
+            IpVersion::V6 => dst[0] == 0xff,
+        };
+        // IEEE 802: the group bit of the first octet.
+        if group || facts.dst_mac[0] & 1 == 1 {
+            flags |= row_flag::GROUP;
         }
         Self {
             key: facts.key,

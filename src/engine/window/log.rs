@@ -20,7 +20,7 @@ use crate::packet::{Address, IpVersion, PacketClass, PacketRow, row_flag};
 /// Rows of a log's first chunk: most seconds of a slow capture need no more,
 /// and a block of such a capture opens thousands of seconds.
 const FIRST_ROWS: usize = 16;
-/// Rows of every further chunk: 96 KiB of singles or of flows, so that the
+/// Rows of every further chunk: about 100 KiB of singles or of flows, so that the
 /// pool's lock is taken for thousands of packets.
 const SINGLES: usize = 2048;
 const FLOWS: usize = 512;
@@ -48,6 +48,8 @@ pub(crate) struct Single {
     pub(super) dst_port: u16,
     pub(super) wire_bytes: u32,
     pub(super) payload_bytes: u32,
+    /// Tag of the station that sent it.
+    pub(super) station: u16,
     pub(super) proto: u8,
     pub(super) class: PacketClass,
     flags: u8,
@@ -64,7 +66,7 @@ mod single_flag {
 }
 
 impl Single {
-    fn new(packet: &PacketRow) -> Self {
+    fn new(packet: &PacketRow, station: u16) -> Self {
         let key = &packet.key;
         let backward = packet.direction() == 1;
         let mut flags = 0;
@@ -89,6 +91,7 @@ impl Single {
             dst_port,
             wire_bytes: packet.wire_bytes,
             payload_bytes: packet.payload_bytes,
+            station,
             proto: key.proto,
             class: packet.class,
             flags,
@@ -145,8 +148,8 @@ pub(crate) struct Counts {
     pub(super) sizes: [u16; SIZE_BINS],
     pub(super) packets: u16,
     pub(super) fragments: u16,
-    /// Tag of the station that the last packet came from.
-    station: u16,
+    /// Tag of the station that sent them, all of them.
+    pub(super) station: u16,
 }
 
 impl Counts {
@@ -328,10 +331,10 @@ fn lock<T>(shelf: &Mutex<Shelf<T>>) -> std::sync::MutexGuard<'_, Shelf<T>> {
 /// What became of a packet that was to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// Into the row of before; the station is the one of the packet before.
+    /// Into the row of before.
     Known,
-    /// Into a new row, or from another station: its source is to be noted.
-    Noted,
+    /// Into a new row or direction: its source is to be noted.
+    New,
 }
 
 /// The rows of one second of one shard.
@@ -351,11 +354,11 @@ impl Log {
 
     /// Writes a packet by itself.
     #[inline]
-    pub(crate) fn single(&mut self, packet: &PacketRow, pool: &ChunkPool) -> RowRef {
+    pub(crate) fn single(&mut self, packet: &PacketRow, station: u16, pool: &ChunkPool) -> RowRef {
         if self.singles.is_full() {
             lock(&pool.singles).extend(&mut self.singles, SINGLES);
         }
-        let row = self.singles.push(Single::new(packet));
+        let row = self.singles.push(Single::new(packet, station));
         RowRef { log: self.number, row: row | SINGLE }
     }
 
@@ -386,14 +389,18 @@ impl Log {
             && let Some(row) = self.flows.get_mut(at.row, FLOWS)
         {
             let counts = &mut row.counts[packet.direction()];
-            if counts.add(packet.class, packet.wire_bytes, packet.payload_bytes, fragment) {
-                let known = station != 0 && counts.station == station;
+            let first = counts.packets == 0;
+            if first {
                 counts.station = station;
-                return if known { Written::Known } else { Written::Noted };
+            }
+            if counts.station == station
+                && counts.add(packet.class, packet.wire_bytes, packet.payload_bytes, fragment)
+            {
+                return if first { Written::New } else { Written::Known };
             }
         }
         self.new_flow(at, packet, station, pool);
-        Written::Noted
+        Written::New
     }
 
     fn new_flow(&mut self, at: &mut RowRef, packet: &PacketRow, station: u16, pool: &ChunkPool) {
@@ -419,7 +426,11 @@ impl Log {
         let Some(single) = self.singles.get_mut(at.row & !SINGLE, SINGLES) else { return };
         let (wire, payload) = (single.wire_bytes, single.payload_bytes);
         let counts = &mut row.counts[single.direction()];
-        if !single.is_moved() && counts.add(single.class, wire, payload, single.is_fragment()) {
+        if single.is_moved() || (counts.packets > 0 && counts.station != single.station) {
+            return;
+        }
+        if counts.add(single.class, wire, payload, single.is_fragment()) {
+            counts.station = single.station;
             single.flags |= single_flag::MOVED;
         }
     }
@@ -548,7 +559,7 @@ mod tests {
 
     #[test]
     fn rows_have_the_size_that_the_caps_are_reckoned_with() {
-        assert_eq!(size_of::<Single>(), 48);
+        assert_eq!(size_of::<Single>(), 52);
         assert_eq!(size_of::<FlowSecond>(), 192);
         assert_eq!(size_of::<RowRef>(), 8);
     }

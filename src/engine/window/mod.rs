@@ -300,7 +300,8 @@ impl Slice {
             late_packets: 0,
             detail: Detail::new(caps),
             links: Coarse::new(caps.links),
-            stations: Coarse::new(caps.stations),
+            // Rows name stations by 16 bits.
+            stations: Coarse::new(caps.stations.min(usize::from(u16::MAX))),
         }
     }
 

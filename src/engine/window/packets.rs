@@ -1,7 +1,8 @@
-//! What every packet is counted in at once: totals, its station, and the
-//! link's group traffic. The rest waits in the log.
+//! What is known of a packet beside its row in the log: its station and the
+//! link's group traffic. Sums over all rows are made when the log is complete.
 
 use super::links::{Cast, LinkKey, Station};
+use super::log::{Counts, Log};
 use super::{Host, Slice, size_bin};
 use crate::packet::{IpVersion, PacketClass, PacketRow, row_flag};
 
@@ -9,84 +10,59 @@ use crate::packet::{IpVersion, PacketClass, PacketRow, row_flag};
 /// direction, and a lookup costs more than all other sums of a packet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StationCache {
-    known: [Option<(Station, usize)>; 2],
+    known: [Option<(Station, u16)>; 2],
 }
 
-/// Tag of stations that have none of their own: their sources are noted with
-/// every packet.
-const NO_TAG: u16 = 0;
-/// Tag of all stations once they were put together.
-const ALL_STATIONS: u16 = u16::MAX;
-
 impl Slice {
-    /// Counts a packet in the sums that need no log. Returns a tag of its
-    /// station: equal tags in one slice are equal stations, 0 says nothing.
+    /// Tag of the packet's station: equal tags in one slice are equal stations.
     #[inline]
-    pub(crate) fn count_packet(&mut self, packet: &PacketRow, cache: &mut StationCache) -> u16 {
-        let wire_bytes = u64::from(packet.wire_bytes);
-        let total = &mut self.total;
-        let class = &mut total.classes[packet.class as usize];
-        *class = class.saturating_add(1);
-        let size = &mut total.sizes[size_bin(packet.payload_bytes)];
-        *size = size.saturating_add(1);
-        total.wire_bytes = total.wire_bytes.saturating_add(wire_bytes);
-        total.payload_bytes = total.payload_bytes.saturating_add(u64::from(packet.payload_bytes));
-        total.fragments = total.fragments.saturating_add(u32::from(packet.is(row_flag::FRAGMENT)));
-        if packet.class == PacketClass::Icmp {
-            total.add_icmp(packet.key.proto, src_port(packet), 1);
-        }
-        let at = self.station_at(packet, cache);
-        let station = self.stations.at(at);
-        station.packets = station.packets.saturating_add(1);
-        station.wire_bytes = station.wire_bytes.saturating_add(wire_bytes);
-        if let Some(cast) = group_cast(packet) {
-            self.count_group_packet(packet, cast);
-        }
-        if self.stations.level() > 0 {
-            return ALL_STATIONS;
-        }
-        u16::try_from(at + 1).ok().filter(|&tag| tag < ALL_STATIONS).unwrap_or(NO_TAG)
-    }
-
-    /// Notes the packet's source behind its station.
-    pub(crate) fn note_source(&mut self, packet: &PacketRow, cache: &mut StationCache) {
-        let src = src_host(packet);
-        let hash = self.seed.host(&src);
-        let at = self.station_at(packet, cache);
-        let station = self.stations.at(at);
-        station.sources.insert(hash);
-        station.sample.insert(hash, src);
-    }
-
-    #[inline]
-    fn station_at(&mut self, packet: &PacketRow, cache: &mut StationCache) -> usize {
-        let station = Station {
-            mac: packet.is(row_flag::HAS_MAC).then_some(packet.src_mac),
-            vlan: packet.innermost_vlan(),
-            vni: packet.key.vni,
-        };
+    pub(crate) fn station(&mut self, packet: &PacketRow, cache: &mut StationCache) -> u16 {
+        let station = station_of(packet);
         for known in cache.known.iter().flatten() {
             if known.0 == station {
                 return known.1;
             }
         }
+        self.look_up_station(station, cache)
+    }
+
+    fn look_up_station(&mut self, station: Station, cache: &mut StationCache) -> u16 {
         let level = self.stations.level();
-        let at = self.stations.index(self.seed, station);
+        // No table of stations holds more than tags can tell apart.
+        let tag = self.stations.index(self.seed, station) as u16;
         if self.stations.level() != level {
             cache.known = [None; 2];
         }
         cache.known.swap(0, 1);
-        cache.known[0] = Some((station, at));
-        at
+        cache.known[0] = Some((station, tag));
+        tag
     }
 
-    fn count_group_packet(&mut self, packet: &PacketRow, cast: Cast) {
+    /// Where a station's sums are: after the step to the coarse form they are
+    /// all in one place, whatever their tags were.
+    fn station_at(&self, tag: u16) -> usize {
+        if self.stations.level() > 0 { 0 } else { usize::from(tag) }
+    }
+
+    /// Notes the packet's source behind its station.
+    pub(crate) fn note_source(&mut self, packet: &PacketRow, station: u16) {
+        let src = src_host(packet);
+        let hash = self.seed.host(&src);
+        let at = self.station_at(station);
+        let station = self.stations.at(at);
+        station.sources.insert(hash);
+        station.sample.insert(hash, src);
+    }
+
+    /// Counts a packet to a broadcast or multicast address.
+    #[inline]
+    pub(crate) fn count_group_packet(&mut self, packet: &PacketRow) {
+        if !packet.is(row_flag::GROUP) {
+            return;
+        }
+        let Some(cast) = group_cast(packet) else { return };
         let key = LinkKey {
-            station: Station {
-                mac: packet.is(row_flag::HAS_MAC).then_some(packet.src_mac),
-                vlan: packet.innermost_vlan(),
-                vni: packet.key.vni,
-            },
+            station: station_of(packet),
             ether_type: if packet.key.version == IpVersion::V4 { 0x0800 } else { 0x86dd },
             cast,
             udp: packet.class == PacketClass::Udp,
@@ -95,10 +71,70 @@ impl Slice {
         stats.frames = stats.frames.saturating_add(1);
         stats.wire_bytes = stats.wire_bytes.saturating_add(u64::from(packet.wire_bytes));
     }
+
+    /// Adds the rows of a log, complete or about to be drained, to the totals
+    /// and to their stations.
+    pub(crate) fn settle(&mut self, log: &Log) {
+        for row in log.flows() {
+            for (counts, port) in row.counts.iter().zip([row.port_a, row.port_b]) {
+                if counts.packets > 0 {
+                    self.settle_counts(counts, row.proto, port);
+                }
+            }
+        }
+        for row in log.singles() {
+            let total = &mut self.total;
+            add(&mut total.classes[row.class as usize], 1);
+            add(&mut total.sizes[size_bin(row.payload_bytes)], 1);
+            add(&mut total.fragments, u32::from(row.is_fragment()));
+            if row.class == PacketClass::Icmp {
+                total.add_icmp(row.proto, row.src_port, 1);
+            }
+            self.settle_bytes(row.station, 1, row.wire_bytes, row.payload_bytes);
+        }
+    }
+
+    fn settle_counts(&mut self, counts: &Counts, proto: u8, src_port: u16) {
+        let total = &mut self.total;
+        for (sum, &more) in total.classes.iter_mut().zip(&counts.classes) {
+            add(sum, u32::from(more));
+        }
+        for (sum, &more) in total.sizes.iter_mut().zip(&counts.sizes) {
+            add(sum, u32::from(more));
+        }
+        add(&mut total.fragments, u32::from(counts.fragments));
+        let icmp = counts.classes[PacketClass::Icmp as usize];
+        if icmp > 0 {
+            total.add_icmp(proto, src_port, u32::from(icmp));
+        }
+        let packets = u64::from(counts.packets);
+        self.settle_bytes(counts.station, packets, counts.wire_bytes, counts.payload_bytes);
+    }
+
+    fn settle_bytes(&mut self, station: u16, packets: u64, wire_bytes: u32, payload_bytes: u32) {
+        let (wire_bytes, payload_bytes) = (u64::from(wire_bytes), u64::from(payload_bytes));
+        let total = &mut self.total;
+        total.wire_bytes = total.wire_bytes.saturating_add(wire_bytes);
+        total.payload_bytes = total.payload_bytes.saturating_add(payload_bytes);
+        let at = self.station_at(station);
+        let station = self.stations.at(at);
+        station.packets = station.packets.saturating_add(packets);
+        station.wire_bytes = station.wire_bytes.saturating_add(wire_bytes);
+    }
 }
 
-fn src_port(packet: &PacketRow) -> u16 {
-    if packet.direction() == 0 { packet.key.port_a } else { packet.key.port_b }
+#[inline]
+fn add(sum: &mut u32, more: u32) {
+    *sum = sum.saturating_add(more);
+}
+
+#[inline]
+fn station_of(packet: &PacketRow) -> Station {
+    Station {
+        mac: packet.is(row_flag::HAS_MAC).then_some(packet.src_mac),
+        vlan: packet.innermost_vlan(),
+        vni: packet.key.vni,
+    }
 }
 
 fn src_host(packet: &PacketRow) -> Host {
