@@ -17,7 +17,7 @@ use super::error::InputErrorKind;
 use super::pool::Pool;
 use super::report::{FileReport, InterfaceTable, Progress};
 use super::sniff::{self, Compression, HEAD_BYTES, Sniffed};
-use super::walk::{Limits, Notes, Stop, Walker};
+use super::walk::{Found, Limits, Notes, Stop, Tally, Walker};
 use super::{InputError, Mapping, decompress, mapping, pcap};
 
 /// Below this many bytes a record a map is about twice as fast as reading into
@@ -55,9 +55,15 @@ pub(super) struct Shared<'a> {
 pub(super) struct Batch {
     pub(super) bytes: BlockBytes,
     pub(super) frames: Vec<Frame>,
+    pub(super) tally: Tally,
 }
 
 impl Batch {
+    pub(super) fn new(bytes: BlockBytes, found: Found) -> Self {
+        let Found { frames, tally } = found;
+        Self { bytes, frames, tally }
+    }
+
     pub(super) fn recycle(self, pool: &mut Pool) {
         if let BlockBytes::Owned(bytes) = self.bytes {
             pool.give_bytes(bytes);
@@ -238,12 +244,12 @@ impl FileReader {
 
     fn next_mapped(&mut self, shared: &mut Shared<'_>, report: &mut FileReport) -> Option<Batch> {
         let Body::Mapped { map, at } = &mut self.body else { return None };
-        let mut frames = shared.pool.frames();
+        let mut found = Found::new(shared.pool.frames());
         loop {
             let base = *at;
             let rest = map.get(base..).unwrap_or_default();
             let mut notes = Notes { interfaces: shared.interfaces, report, file: self.file };
-            let walked = self.walker.walk(rest, self.limits, &mut frames, &mut notes);
+            let walked = self.walker.walk(rest, self.limits, &mut found, &mut notes);
             *at += walked.consumed;
             self.offset += walked.consumed as u64;
             if let Some(progress) = &self.progress {
@@ -263,12 +269,12 @@ impl FileReader {
                     note_damage(report, self.offset, what);
                 }
             }
-            if !frames.is_empty() {
+            if !found.frames.is_empty() {
                 let bytes = BlockBytes::Mapped { map: Arc::clone(map), base };
-                return Some(Batch { bytes, frames });
+                return Some(Batch::new(bytes, found));
             }
             if self.done {
-                shared.pool.give_frames(frames);
+                shared.pool.give_frames(found.frames);
                 return None;
             }
         }
@@ -276,7 +282,7 @@ impl FileReader {
 
     fn next_streamed(&mut self, shared: &mut Shared<'_>, report: &mut FileReport) -> Option<Batch> {
         let Body::Stream(stream) = &mut self.body else { return None };
-        let mut frames = shared.pool.frames();
+        let mut found = Found::new(shared.pool.frames());
         let mut buffer = shared.pool.bytes();
         let mut filled = stream.carry.len();
         grow(&mut buffer, filled.max(stream.target_bytes));
@@ -305,7 +311,7 @@ impl FileReader {
             }
             let mut notes = Notes { interfaces: shared.interfaces, report, file: self.file };
             let limits = Limits { bytes: usize::MAX, ..self.limits };
-            let walked = self.walker.walk(&buffer[..filled], limits, &mut frames, &mut notes);
+            let walked = self.walker.walk(&buffer[..filled], limits, &mut found, &mut notes);
             let consumed = walked.consumed;
             self.offset += consumed as u64;
             let need = match walked.stop {
@@ -322,13 +328,13 @@ impl FileReader {
                     0
                 }
             };
-            if !frames.is_empty() {
+            if !found.frames.is_empty() {
                 stream.carry.extend_from_slice(&buffer[consumed..filled]);
-                stream.aim(consumed, frames.len(), self.limits);
-                return Some(Batch { bytes: BlockBytes::Owned(buffer), frames });
+                stream.aim(consumed, found.frames.len(), self.limits);
+                return Some(Batch::new(BlockBytes::Owned(buffer), found));
             }
             if self.done {
-                shared.pool.give_frames(frames);
+                shared.pool.give_frames(found.frames);
                 shared.pool.give_bytes(buffer);
                 return None;
             }
@@ -393,10 +399,11 @@ fn mean_record_bytes(head: &[u8], offset: usize, walker: &Walker, file: u32) -> 
         file,
     };
     let limits = Limits { frames: usize::MAX, bytes: usize::MAX };
-    let mut frames = Vec::new();
+    let mut found = Found::new(Vec::new());
     let records = head.get(offset..).unwrap_or_default();
-    let walked = scratch.walk(records, limits, &mut frames, &mut notes);
-    if frames.is_empty() { u64::MAX } else { (walked.consumed / frames.len()) as u64 }
+    let walked = scratch.walk(records, limits, &mut found, &mut notes);
+    let frames = found.frames.len();
+    if frames == 0 { u64::MAX } else { (walked.consumed / frames) as u64 }
 }
 
 /// The file ended `left` bytes into a record.

@@ -10,7 +10,7 @@ use super::pool::Pool;
 use super::reader::{Batch, FileReader, ReadOptions, Shared, recognise};
 use super::report::{Counters, FileReport, Interface, InterfaceTable, Progress};
 use super::stream::FileStream;
-use super::walk::Limits;
+use super::walk::{Limits, Tally};
 
 /// A second in the unit of time stamps.
 const SECOND_NS: i64 = 1_000_000_000;
@@ -144,12 +144,12 @@ impl Input {
             }
             Feed::Nothing => None,
         };
-        let Some(Batch { bytes, mut frames }) = batch else {
+        let Some(Batch { bytes, mut frames, tally }) = batch else {
             self.feed = Feed::Nothing;
             return None;
         };
         let first_frame = self.counters.frames;
-        self.marks.mark(&mut frames, &mut self.counters);
+        self.marks.mark(&mut frames, &tally, &mut self.counters);
         let sequence = self.sequence;
         self.sequence += 1;
         if let Some(progress) = &self.progress {
@@ -320,7 +320,24 @@ impl Marks {
         }
     }
 
-    fn mark(&mut self, frames: &mut [Frame], counters: &mut Counters) {
+    fn mark(&mut self, frames: &mut [Frame], tally: &Tally, counters: &mut Counters) {
+        counters.frames += frames.len() as u64;
+        counters.wire_bytes += tally.wire_bytes;
+        counters.captured_bytes += tally.captured_bytes;
+        let first_ns = counters.first_ns.get_or_insert(tally.least_ns);
+        *first_ns = (*first_ns).min(tally.least_ns);
+        let in_order = !tally.backward && tally.least_ns >= self.latest_ns;
+        if in_order && tally.flags == 0 {
+            // Nothing before the latest time is late: windows close behind it.
+            self.previous_ns = tally.last_ns;
+            self.reach(tally.latest_ns);
+        } else {
+            self.mark_each(frames, counters);
+        }
+        counters.latest_ns = Some(self.latest_ns);
+    }
+
+    fn mark_each(&mut self, frames: &mut [Frame], counters: &mut Counters) {
         for frame in frames.iter_mut() {
             let time_ns = frame.time_ns;
             if time_ns < self.previous_ns {
@@ -332,22 +349,18 @@ impl Marks {
                 counters.late += 1;
             }
             self.previous_ns = time_ns;
-            if time_ns > self.latest_ns {
-                self.latest_ns = time_ns;
-                if time_ns >= self.next_close_ns {
-                    self.close(time_ns);
-                }
-            }
-            counters.wire_bytes += u64::from(frame.wire_bytes);
-            counters.captured_bytes += u64::from(frame.captured_bytes);
+            self.reach(time_ns);
             counters.time_anomalies += u64::from(frame.flags & frame_flag::TIME_ANOMALY != 0);
             counters.length_anomalies += u64::from(frame.flags & frame_flag::LENGTH_ANOMALY != 0);
-            let first_ns = counters.first_ns.get_or_insert(time_ns);
-            *first_ns = (*first_ns).min(time_ns);
         }
-        counters.frames += frames.len() as u64;
-        if self.latest_ns != i64::MIN {
-            counters.latest_ns = Some(self.latest_ns);
+    }
+
+    fn reach(&mut self, time_ns: i64) {
+        if time_ns > self.latest_ns {
+            self.latest_ns = time_ns;
+            if time_ns >= self.next_close_ns {
+                self.close(time_ns);
+            }
         }
     }
 

@@ -35,11 +35,9 @@ impl FileStream {
             None => self.reader.next_batch(shared, report)?,
         };
         let mut later = Later { reader: &mut self.reader, ahead: &mut self.ahead, shared, report };
-        self.clock.settle(&mut batch.frames, &mut later);
-        for frame in &batch.frames {
-            report.wire_bytes += u64::from(frame.wire_bytes);
-            report.captured_bytes += u64::from(frame.captured_bytes);
-        }
+        self.clock.settle(&mut batch.frames, &mut batch.tally, &mut later);
+        report.wire_bytes += batch.tally.wire_bytes;
+        report.captured_bytes += batch.tally.captured_bytes;
         report.frames += batch.frames.len() as u64;
         Some(batch)
     }
