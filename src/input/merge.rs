@@ -115,9 +115,8 @@ impl Merge {
             let OpenFile { batch, at, .. } = open.as_mut();
             if *at == 0
                 && found.frames.is_empty()
-                && until.is_none_or(|until| {
-                    (batch.tally.latest_ns.max(file.reached_ns), index) < until
-                })
+                && until
+                    .is_none_or(|until| (batch.tally.latest_ns.max(file.reached_ns), index) < until)
             {
                 // No other file comes between: the batch goes on as it is.
                 let empty = Found::new(Vec::new());
@@ -224,7 +223,7 @@ impl Merge {
         let options = ReadOptions {
             limits: PEEK_LIMITS,
             mapping: Mapping::Never,
-            threaded: false,
+            unpack_threads: 0,
             progress: None,
         };
         // What is found now will be found again: only a file that gives no
@@ -276,10 +275,13 @@ impl Merge {
         report: &mut FileReport,
     ) -> Option<MergeFile> {
         let number = u32::try_from(index).unwrap_or(u32::MAX);
+        // Files that overlap share the cores.
+        let threads = self.options.unpack_threads / (self.open_streams + 1);
+        let options = ReadOptions { unpack_threads: threads.max(1), ..self.options.clone() };
         let opened = source
             .into_origin()
             .map_err(|e| InputErrorKind::Open(e.to_string()))
-            .and_then(|origin| FileReader::open(origin, &self.options, number, report, interfaces))
+            .and_then(|origin| FileReader::open(origin, &options, number, report, interfaces))
             .and_then(|reader| {
                 let full = self.open_streams >= MAX_OPEN_STREAMS;
                 if reader.is_stream() && full {

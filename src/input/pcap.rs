@@ -208,8 +208,7 @@ impl PcapWalker {
                 (0, frame_flag::TIME_ANOMALY)
             };
             let time_ns = i64::from(record.seconds) * 1_000_000_000 + i64::from(fraction) * unit_ns;
-            let frame =
-                frame(time_ns, data, captured, claimed, self.link, self.interface, flags);
+            let frame = frame(time_ns, data, captured, claimed, self.link, self.interface, flags);
             tally.add(&frame);
             found.frames.push(frame);
             at = end;

@@ -6,7 +6,7 @@
 //! is copied. Time stamps are as the file says; [`super::stream`] sets them right.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,8 +39,8 @@ pub(super) enum Origin {
 pub(super) struct ReadOptions {
     pub(super) limits: Limits,
     pub(super) mapping: Mapping,
-    /// Unpack on a thread of its own; not worth it for a look at the start.
-    pub(super) threaded: bool,
+    /// Threads to unpack on; 0 unpacks where it is read, for a look at the start.
+    pub(super) unpack_threads: usize,
     pub(super) progress: Option<Arc<Progress>>,
 }
 
@@ -140,10 +140,14 @@ impl FileReader {
         if let Sniffed::Compressed(outer) = sniffed {
             compression = Some(outer);
             let packed = Cursor::new(head).chain(read);
-            read = decompress::decoder(outer, packed).map_err(|e| cannot_open(&e))?;
-            if options.threaded {
-                read = Box::new(decompress::spawn(read).map_err(|e| cannot_open(&e))?);
+            read = if options.unpack_threads > 0 {
+                decompress::spawn(outer, Box::new(packed), options.unpack_threads)
+                    .map(|unpacked| Box::new(unpacked) as _)
+            } else {
+                let packed = BufReader::with_capacity(decompress::READ_BYTES, packed);
+                decompress::decoder(outer, packed, None)
             }
+            .map_err(|e| cannot_open(&e))?;
             let mut unpacked = Vec::new();
             if let Err(error) = read_into(&mut read, &mut unpacked, HEAD_BYTES) {
                 if unpacked.is_empty() {
@@ -484,7 +488,7 @@ pub(super) fn recognise(path: &Path) -> Result<(), InputErrorKind> {
     let options = ReadOptions {
         limits: Limits { frames: 1, bytes: HEAD_BYTES },
         mapping: Mapping::Never,
-        threaded: false,
+        unpack_threads: 0,
         progress: None,
     };
     let origin = open_path(path).map_err(|e| cannot_open(&e))?;

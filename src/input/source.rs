@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use super::block::{Block, Frame, frame_flag};
 use super::error::{InputError, InputErrorKind};
@@ -206,7 +207,7 @@ impl Input {
         let read = ReadOptions {
             limits,
             mapping: options.mapping,
-            threaded: true,
+            unpack_threads: thread::available_parallelism().map_or(1, usize::from),
             progress: options.progress.clone(),
         };
         let feed = match (sources.len(), sources.pop()) {
