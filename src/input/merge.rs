@@ -23,8 +23,8 @@ use super::{Mapping, Source};
 /// of it and are not limited.
 const MAX_OPEN_STREAMS: usize = 64;
 
-/// Over this many files, plain ones are mapped whatever their records: a map
-/// holds no descriptor and no buffer.
+/// Over this many files, plain ones are mapped: a map holds no descriptor and
+/// no buffer.
 const READ_UP_TO_FILES: usize = 16;
 
 /// Of a file that is only looked at.

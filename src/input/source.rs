@@ -22,7 +22,7 @@ const BLOCK_BYTES_RANGE: (usize, usize) = (4 << 10, 256 << 20);
 /// When to map a file instead of reading it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mapping {
-    /// Where it is faster: short records, many files.
+    /// Where it is better: many files, since a map holds no descriptor.
     #[default]
     Auto,
     Never,

@@ -51,8 +51,8 @@ pub(in crate::input) fn spawn(
     threads: usize,
 ) -> io::Result<Unpacked> {
     let threads = threads.clamp(1, MAX_THREADS);
-    // As many units done and waiting as are in work.
-    let (order, units) = bounded(threads);
+    // More units done and waiting than are in work: BGZF units are short.
+    let (order, units) = bounded(2 * threads + 2);
     let (give_back, used) = bounded(2 * threads * UNIT_CHUNKS);
     let splitter = Splitter::new(compression, packed);
     let queue = Mutex::new(Queue { splitter, order, spare_threads: threads - 1, threads: 0 });
