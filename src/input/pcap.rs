@@ -156,30 +156,32 @@ impl PcapWalker {
     pub(super) fn walk(
         &mut self,
         bytes: &[u8],
+        at: usize,
         limits: Limits,
         found: &mut Found,
         _notes: &mut Notes<'_>,
     ) -> Walked {
         match (self.big_endian, self.nanos) {
-            (false, false) => self.walk_as::<false, false>(bytes, limits, found),
-            (false, true) => self.walk_as::<false, true>(bytes, limits, found),
-            (true, false) => self.walk_as::<true, false>(bytes, limits, found),
-            (true, true) => self.walk_as::<true, true>(bytes, limits, found),
+            (false, false) => self.walk_as::<false, false>(bytes, at, limits, found),
+            (false, true) => self.walk_as::<false, true>(bytes, at, limits, found),
+            (true, false) => self.walk_as::<true, false>(bytes, at, limits, found),
+            (true, true) => self.walk_as::<true, true>(bytes, at, limits, found),
         }
     }
 
     fn walk_as<const BIG: bool, const NANOS: bool>(
         &self,
         bytes: &[u8],
+        start: usize,
         limits: Limits,
         found: &mut Found,
     ) -> Walked {
         let header_bytes = self.record_bytes;
-        let at_most = bytes.len().min(limits.bytes) / header_bytes + 1;
+        let at_most = bytes.len().min(limits.bytes).saturating_sub(start) / header_bytes + 1;
         found.frames.reserve(at_most.min(limits.frames));
         // A copy, so that the loop keeps it in registers.
         let mut tally = found.tally;
-        let mut at = 0;
+        let mut at = start;
         let stop = loop {
             if found.frames.len() >= limits.frames || at >= limits.bytes {
                 break Stop::Limit;
@@ -214,7 +216,7 @@ impl PcapWalker {
             at = end;
         };
         found.tally = tally;
-        Walked { consumed: at, stop }
+        Walked { at, stop }
     }
 
     /// True when the first records make sense with headers of `record_bytes`.

@@ -75,11 +75,11 @@ impl PcapngWalker {
     pub(super) fn walk(
         &mut self,
         bytes: &[u8],
+        mut at: usize,
         limits: Limits,
         found: &mut Found,
         notes: &mut Notes<'_>,
     ) -> Walked {
-        let mut at = 0;
         let stop = loop {
             if found.frames.len() >= limits.frames || at >= limits.bytes {
                 break Stop::Limit;
@@ -94,7 +94,7 @@ impl PcapngWalker {
                 Err(Pause::Damage(what)) => break Stop::Damage(what),
             }
         };
-        Walked { consumed: at, stop }
+        Walked { at, stop }
     }
 
     /// Takes the block (or what is left of a skipped one) at `at`; says where

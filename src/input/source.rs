@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use super::ahead::ReadAhead;
 use super::block::{Block, Frame, frame_flag};
 use super::error::{InputError, InputErrorKind};
 use super::merge::Merge;
@@ -164,6 +165,15 @@ impl Input {
             closed_before_s: self.marks.closed_before_s,
             latest_ns: self.marks.latest_ns,
         })
+    }
+
+    /// What to read ahead, beside this: a single plain file has it. Threads
+    /// that take blocks in turn call [`ReadAhead::fill`] before they wait.
+    pub fn read_ahead(&self) -> Option<Arc<ReadAhead>> {
+        match &self.feed {
+            Feed::One(stream) => stream.read_ahead(),
+            Feed::Many(_) | Feed::Nothing => None,
+        }
     }
 
     /// Takes back the buffers of a block that has been processed.

@@ -1,7 +1,9 @@
 //! One file's batches with their times set right.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use super::ahead::ReadAhead;
 use super::block::Frame;
 use super::clock::{Ahead, Clock};
 use super::reader::{Batch, FileReader, Shared};
@@ -22,6 +24,10 @@ impl FileStream {
 
     pub(super) fn is_stream(&self) -> bool {
         self.reader.is_stream()
+    }
+
+    pub(super) fn read_ahead(&self) -> Option<Arc<ReadAhead>> {
+        self.reader.read_ahead()
     }
 
     /// The next frames, at least one; `None` at the end.

@@ -21,17 +21,19 @@ pub(super) const MAX_WIRE_BYTES: u32 = 16 << 20;
 /// gave this frame no time stamp, which is no anomaly.
 pub(super) const UNTIMED: u32 = 1 << 31;
 
-/// Longest stretch of one walk.
+/// Longest stretch of one walk: frames in all, and the offset behind which no
+/// frame begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) frames: usize,
     pub(super) bytes: usize,
 }
 
-/// Where a walk ended, counted from the start of the bytes it was given.
+/// Where a walk ended.
 #[derive(Debug)]
 pub(super) struct Walked {
-    pub(super) consumed: usize,
+    /// Offset in the bytes of what comes next.
+    pub(super) at: usize,
     pub(super) stop: Stop,
 }
 
@@ -39,9 +41,9 @@ pub(super) struct Walked {
 pub(super) enum Stop {
     /// A limit was reached; there may be more.
     Limit,
-    /// The next record takes this many bytes from `consumed` on.
+    /// The next record takes this many bytes from there on.
     Need(usize),
-    /// What lies at `consumed` makes no sense: nothing after it can be found.
+    /// What lies there makes no sense: nothing after it can be found.
     Damage(String),
 }
 
@@ -123,17 +125,19 @@ pub(super) enum Walker {
 }
 
 impl Walker {
-    /// Adds the frames of `bytes` to `found`, with offsets into `bytes`.
+    /// Adds the frames of `bytes` from `at` on to `found`, with offsets into
+    /// `bytes`.
     pub(super) fn walk(
         &mut self,
         bytes: &[u8],
+        at: usize,
         limits: Limits,
         found: &mut Found,
         notes: &mut Notes<'_>,
     ) -> Walked {
         match self {
-            Self::Pcap(walker) => walker.walk(bytes, limits, found, notes),
-            Self::Pcapng(walker) => walker.walk(bytes, limits, found, notes),
+            Self::Pcap(walker) => walker.walk(bytes, at, limits, found, notes),
+            Self::Pcapng(walker) => walker.walk(bytes, at, limits, found, notes),
         }
     }
 

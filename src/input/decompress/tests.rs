@@ -276,3 +276,43 @@ fn a_reader_that_is_dropped_early_ends_its_threads() {
     let news = gone.recv_timeout(std::time::Duration::from_secs(20));
     assert_eq!(news, Err(crossbeam_channel::RecvTimeoutError::Disconnected));
 }
+
+/// `content` through a tool of the system; `None` when it is not installed.
+fn packed_by(tool: &str, arguments: &[&str], content: &[u8]) -> Option<Vec<u8>> {
+    use std::process::{Command, Stdio};
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("content");
+    std::fs::write(&path, content).expect("written");
+    let mut command = Command::new(tool);
+    command.args(arguments).arg(&path).stderr(Stdio::null());
+    let Ok(output) = command.output() else {
+        eprintln!("SKIPPED: {tool} is not installed, its files were not read");
+        return None;
+    };
+    assert!(output.status.success(), "{tool} {arguments:?}");
+    Some(output.stdout)
+}
+
+#[test]
+fn what_the_usual_tools_pack_is_unpacked() {
+    let content = content(20 << 20);
+    let half = content.len() / 2;
+    for (compression, tool, arguments) in [
+        (Compression::Zstd, "zstd", &["-q", "-1", "-c"][..]),
+        (Compression::Zstd, "zstd", &["-q", "-1", "-T2", "--no-check", "-c"]),
+        (Compression::Zstd, "pzstd", &["-q", "-1", "-p2", "-c"]),
+        (Compression::Gzip, "bgzip", &["-l1", "-c"]),
+        (Compression::Gzip, "gzip", &["-1", "-c"]),
+    ] {
+        let Some(whole) = packed_by(tool, arguments, &content) else { continue };
+        let (out, error) = by_threads(compression, &whole, 3);
+        assert_eq!(error, None, "{tool} {arguments:?}");
+        assert!(out == content, "{tool} {arguments:?}");
+        let joined: Vec<u8> = [&content[..half], &content[half..]]
+            .iter()
+            .filter_map(|part| packed_by(tool, arguments, part))
+            .flatten()
+            .collect();
+        assert!(by_threads(compression, &joined, 3) == (out, None), "{tool} {arguments:?} joined");
+    }
+}
