@@ -128,20 +128,20 @@ impl Shared {
     }
 
     fn next_block(&self) -> Option<(Block, i64)> {
-        // Copying from the file needs no turn.
-        if let Some(ahead) = &self.read_ahead
-            && let Some(unused) =
-                ahead.fill(take(&self.pool.bytes).unwrap_or_default(), self.workers)
-            && unused.capacity() > 0
-        {
-            give(&self.pool.bytes, unused);
+        let mut bytes = take(&self.pool.bytes).unwrap_or_default();
+        if let Some(ahead) = &self.read_ahead {
+            // Copying from the file needs no turn.
+            let unused = ahead.fill(std::mem::take(&mut bytes), self.workers);
+            // The input has buffers of its own for what is not read ahead.
+            if let Some(unused) = unused.filter(|unused| unused.capacity() > 0) {
+                give(&self.pool.bytes, unused);
+            }
         }
         let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
         if source.done {
             return None;
         }
-        let (bytes, frames) = (take(&self.pool.bytes), take(&self.pool.frames));
-        source.input.recycle(bytes.unwrap_or_default(), frames.unwrap_or_default());
+        source.input.recycle(bytes, take(&self.pool.frames).unwrap_or_default());
         if let Some(block) = source.input.next_block() {
             let clock_ns = source.clock_ns;
             source.clock_ns = block.latest_ns;
