@@ -295,7 +295,7 @@ fn packed_by(tool: &str, arguments: &[&str], content: &[u8]) -> Option<Vec<u8>> 
 
 #[test]
 fn what_the_usual_tools_pack_is_unpacked() {
-    let content = content(20 << 20);
+    let content = content(6 << 20);
     let half = content.len() / 2;
     for (compression, tool, arguments) in [
         (Compression::Zstd, "zstd", &["-q", "-1", "-c"][..]),
