@@ -131,6 +131,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let workers = options.workers.max(1);
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded()).unzip();
     let shared = Shared {
+        read_ahead: input.read_ahead(),
         source: Mutex::new(Source { input, clock_ns: i64::MIN, blocks: 0, done: false }),
         sequencer: Sequencer::new(senders),
         pool: Arc::new(Pool::default()),

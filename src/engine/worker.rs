@@ -17,7 +17,7 @@ use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
 use crate::flow::FlowRecord;
 use crate::input::filter::Filter;
-use crate::input::{Block, Frame, Input, frame_flag};
+use crate::input::{Block, Frame, Input, ReadAhead, frame_flag};
 use crate::packet::{Decoder, Facts, PacketRow, Verdict};
 
 /// Blocks between the input and the last shard for each worker: enough that
@@ -30,6 +30,7 @@ const IDLE_WAIT: Duration = Duration::from_millis(2);
 /// What all workers of a run see.
 pub(crate) struct Shared {
     pub(crate) source: Mutex<Source>,
+    pub(crate) read_ahead: Option<Arc<ReadAhead>>,
     pub(crate) sequencer: Sequencer,
     pub(crate) pool: Arc<Pool>,
     /// A worker panicked: everybody stops.
@@ -127,12 +128,20 @@ impl Shared {
     }
 
     fn next_block(&self) -> Option<(Block, i64)> {
+        let mut bytes = take(&self.pool.bytes).unwrap_or_default();
+        if let Some(ahead) = &self.read_ahead {
+            // Copying from the file needs no turn.
+            let unused = ahead.fill(std::mem::take(&mut bytes), self.workers);
+            // The input has buffers of its own for what is not read ahead.
+            if let Some(unused) = unused.filter(|unused| unused.capacity() > 0) {
+                give(&self.pool.bytes, unused);
+            }
+        }
         let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
         if source.done {
             return None;
         }
-        let (bytes, frames) = (take(&self.pool.bytes), take(&self.pool.frames));
-        source.input.recycle(bytes.unwrap_or_default(), frames.unwrap_or_default());
+        source.input.recycle(bytes, take(&self.pool.frames).unwrap_or_default());
         if let Some(block) = source.input.next_block() {
             let clock_ns = source.clock_ns;
             source.clock_ns = block.latest_ns;

@@ -7,7 +7,7 @@
 //! blocks nor how many files are read beside it changes anything.
 
 use super::block::{Frame, frame_flag};
-use super::walk::UNTIMED;
+use super::walk::{Tally, UNTIMED};
 
 /// A jump ahead over this needs confirmation.
 const JUMP_NS: i64 = 3_600 * 1_000_000_000;
@@ -32,8 +32,31 @@ pub(super) trait Ahead {
 }
 
 impl Clock {
-    /// Sets the times of `frames`. `later` gives the frames after them.
-    pub(super) fn settle(&mut self, frames: &mut [Frame], later: &mut impl Ahead) {
+    /// Sets the times of `frames`, and with them what their `tally` says.
+    /// `later` gives the frames after them.
+    pub(super) fn settle(
+        &mut self,
+        frames: &mut [Frame],
+        tally: &mut Tally,
+        later: &mut impl Ahead,
+    ) {
+        let stamped = tally.flags & (frame_flag::TIME_ANOMALY | UNTIMED) == 0;
+        // `latest_ns` only grows, so the latest stamp decides for all. Both are
+        // on or after the epoch, so the difference can't overflow.
+        let ordinary = self.previous_ns.is_some()
+            && stamped
+            && tally.least_ns >= 0
+            && tally.latest_ns.saturating_sub(self.latest_ns) <= JUMP_NS;
+        if ordinary {
+            self.latest_ns = self.latest_ns.max(tally.latest_ns);
+            self.previous_ns = Some(tally.last_ns);
+        } else {
+            self.settle_each(frames, later);
+            *tally = Tally::of(frames);
+        }
+    }
+
+    fn settle_each(&mut self, frames: &mut [Frame], later: &mut impl Ahead) {
         for index in 0..frames.len() {
             let Some((frame, rest)) = frames.get_mut(index..).and_then(<[_]>::split_first_mut)
             else {

@@ -9,13 +9,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::block::BlockBytes;
+use super::block::{BlockBytes, Frame};
 use super::error::{InputError, InputErrorKind};
 use super::pool::Pool;
 use super::reader::{Batch, FileReader, Origin, ReadOptions, Shared, open_path};
 use super::report::{FileReport, Interface, InterfaceTable};
 use super::stream::FileStream;
-use super::walk::Limits;
+use super::walk::{Found, Limits};
 use super::{Mapping, Source};
 
 /// Streams (compressed, piped, or not to be mapped) open at once: each has a
@@ -23,8 +23,8 @@ use super::{Mapping, Source};
 /// of it and are not limited.
 const MAX_OPEN_STREAMS: usize = 64;
 
-/// Over this many files, plain ones are mapped whatever their records: a map
-/// holds no descriptor and no buffer.
+/// Over this many files, plain ones are mapped: a map holds no descriptor and
+/// no buffer.
 const READ_UP_TO_FILES: usize = 16;
 
 /// Of a file that is only looked at.
@@ -100,10 +100,10 @@ impl Merge {
         reports: &mut [FileReport],
     ) -> Option<Batch> {
         let limits = self.options.limits;
-        let mut frames = pool.frames();
+        let mut found = Found::new(pool.frames());
         let mut bytes = pool.bytes();
         bytes.clear();
-        while frames.len() < limits.frames && bytes.len() < limits.bytes {
+        while found.frames.len() < limits.frames && bytes.len() < limits.bytes {
             let Some(Reverse((_, index))) = self.heap.pop() else { break };
             if !self.make_ready(index, pool, interfaces, reports) {
                 continue;
@@ -114,45 +114,42 @@ impl Merge {
             let State::Open(open) = &mut file.state else { continue };
             let OpenFile { batch, at, .. } = open.as_mut();
             if *at == 0
-                && frames.is_empty()
-                && until.is_none_or(|until| {
-                    let last = batch.frames.iter().map(|f| f.time_ns).max();
-                    (last.map_or(file.reached_ns, |last| last.max(file.reached_ns)), index) < until
-                })
+                && found.frames.is_empty()
+                && until
+                    .is_none_or(|until| (batch.tally.latest_ns.max(file.reached_ns), index) < until)
             {
                 // No other file comes between: the batch goes on as it is.
-                let empty = Batch { bytes: BlockBytes::Owned(Vec::new()), frames: Vec::new() };
-                let whole = std::mem::replace(batch, empty);
-                for frame in &whole.frames {
-                    file.reached_ns = file.reached_ns.max(frame.time_ns);
-                }
+                let empty = Found::new(Vec::new());
+                let whole =
+                    std::mem::replace(batch, Batch::new(BlockBytes::Owned(Vec::new()), empty));
+                file.reached_ns = file.reached_ns.max(whole.tally.latest_ns);
                 self.queue(index, pool, interfaces, reports);
                 pool.give_bytes(bytes);
-                pool.give_frames(frames);
+                pool.give_frames(found.frames);
                 return Some(whole);
             }
             let mut taken = false;
             while let Some(frame) = batch.frames.get(*at) {
                 let place = file.reached_ns.max(frame.time_ns);
-                let full = frames.len() >= limits.frames || bytes.len() >= limits.bytes;
+                let full = found.frames.len() >= limits.frames || bytes.len() >= limits.bytes;
                 if taken && (full || until.is_some_and(|until| (place, index) > until)) {
                     break;
                 }
                 let offset = bytes.len() as u32;
                 bytes.extend_from_slice(batch.bytes.frame(frame));
-                frames.push(super::block::Frame { offset, ..*frame });
+                found.push(Frame { offset, ..*frame });
                 file.reached_ns = place;
                 *at += 1;
                 taken = true;
             }
             self.queue(index, pool, interfaces, reports);
         }
-        if frames.is_empty() {
+        if found.frames.is_empty() {
             pool.give_bytes(bytes);
-            pool.give_frames(frames);
+            pool.give_frames(found.frames);
             return None;
         }
-        Some(Batch { bytes: BlockBytes::Owned(bytes), frames })
+        Some(Batch::new(BlockBytes::Owned(bytes), found))
     }
 
     /// Puts the file's next frame on the heap; closes the file when it has none.
@@ -226,7 +223,7 @@ impl Merge {
         let options = ReadOptions {
             limits: PEEK_LIMITS,
             mapping: Mapping::Never,
-            threaded: false,
+            unpack_threads: 0,
             progress: None,
         };
         // What is found now will be found again: only a file that gives no
@@ -278,10 +275,13 @@ impl Merge {
         report: &mut FileReport,
     ) -> Option<MergeFile> {
         let number = u32::try_from(index).unwrap_or(u32::MAX);
+        // Files that overlap share the cores.
+        let threads = self.options.unpack_threads / (self.open_streams + 1);
+        let options = ReadOptions { unpack_threads: threads.max(1), ..self.options.clone() };
         let opened = source
             .into_origin()
             .map_err(|e| InputErrorKind::Open(e.to_string()))
-            .and_then(|origin| FileReader::open(origin, &self.options, number, report, interfaces))
+            .and_then(|origin| FileReader::open(origin, &options, number, report, interfaces))
             .and_then(|reader| {
                 let full = self.open_streams >= MAX_OPEN_STREAMS;
                 if reader.is_stream() && full {

@@ -3,13 +3,15 @@
 //! An [`Input`] opens everything the user named, merges it in time order, sets
 //! time stamps right, and hands out [`Block`]s of some thousand frames. It is
 //! the one serial stage: it touches record headers only, never the packet's
-//! own bytes. Start at [`Input::open`] and [`Input::next_block`].
+//! own bytes. Start at [`Input::open`] and [`Input::next_block`]; threads that
+//! take turns at it read ahead with [`Input::read_ahead`].
 //!
 //! Inside, one way only: `sniff` names the format, `decompress` unpacks
 //! on its own thread, a `reader` lets the walker of the format (`pcap`,
-//! `pcapng`) index frames in place, `stream` with its `clock` sets times right,
+//! `pcapng`) index frames in place (plain files in pieces from `ahead`), `stream` with its `clock` sets times right,
 //! `merge` joins several files.
 
+mod ahead;
 pub mod block;
 mod bpf;
 mod clock;
@@ -34,6 +36,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::ReadAhead;
 pub use block::{Block, BlockBytes, Frame, frame_flag};
 pub use error::{InputError, InputErrorKind};
 pub use filter::{Filter, FilterError};

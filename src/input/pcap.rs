@@ -5,9 +5,9 @@
 //! record. Packets longer than the header's snap length are taken as they are:
 //! real captures have them.
 
-use super::block::{Frame, frame_flag};
+use super::block::frame_flag;
 use super::report::{FileReport, Interface};
-use super::walk::{Limits, MAX_CAPTURED_BYTES, MAX_WIRE_BYTES, Notes, Stop, Walked, frame};
+use super::walk::{Found, Limits, MAX_CAPTURED_BYTES, MAX_WIRE_BYTES, Notes, Stop, Walked, frame};
 use crate::packet::LinkType;
 
 pub(super) const FILE_HEADER_BYTES: usize = 24;
@@ -156,28 +156,34 @@ impl PcapWalker {
     pub(super) fn walk(
         &mut self,
         bytes: &[u8],
+        at: usize,
         limits: Limits,
-        frames: &mut Vec<Frame>,
+        found: &mut Found,
         _notes: &mut Notes<'_>,
     ) -> Walked {
         match (self.big_endian, self.nanos) {
-            (false, false) => self.walk_as::<false, false>(bytes, limits, frames),
-            (false, true) => self.walk_as::<false, true>(bytes, limits, frames),
-            (true, false) => self.walk_as::<true, false>(bytes, limits, frames),
-            (true, true) => self.walk_as::<true, true>(bytes, limits, frames),
+            (false, false) => self.walk_as::<false, false>(bytes, at, limits, found),
+            (false, true) => self.walk_as::<false, true>(bytes, at, limits, found),
+            (true, false) => self.walk_as::<true, false>(bytes, at, limits, found),
+            (true, true) => self.walk_as::<true, true>(bytes, at, limits, found),
         }
     }
 
     fn walk_as<const BIG: bool, const NANOS: bool>(
         &self,
         bytes: &[u8],
+        start: usize,
         limits: Limits,
-        frames: &mut Vec<Frame>,
+        found: &mut Found,
     ) -> Walked {
         let header_bytes = self.record_bytes;
-        let mut at = 0;
+        let at_most = bytes.len().min(limits.bytes).saturating_sub(start) / header_bytes + 1;
+        found.frames.reserve(at_most.min(limits.frames));
+        // A copy, so that the loop keeps it in registers.
+        let mut tally = found.tally;
+        let mut at = start;
         let stop = loop {
-            if frames.len() >= limits.frames || at >= limits.bytes {
+            if found.frames.len() >= limits.frames || at >= limits.bytes {
                 break Stop::Limit;
             }
             let Some(header) = bytes.get(at..).and_then(<[u8]>::first_chunk::<RECORD_BYTES>) else {
@@ -204,10 +210,13 @@ impl PcapWalker {
                 (0, frame_flag::TIME_ANOMALY)
             };
             let time_ns = i64::from(record.seconds) * 1_000_000_000 + i64::from(fraction) * unit_ns;
-            frames.push(frame(time_ns, data, captured, claimed, self.link, self.interface, flags));
+            let frame = frame(time_ns, data, captured, claimed, self.link, self.interface, flags);
+            tally.add(&frame);
+            found.frames.push(frame);
             at = end;
         };
-        Walked { consumed: at, stop }
+        found.tally = tally;
+        Walked { at, stop }
     }
 
     /// True when the first records make sense with headers of `record_bytes`.

@@ -10,7 +10,7 @@ use super::block::{Frame, frame_flag};
 use super::error::{InputError, InputErrorKind};
 use super::pcapng_options::{InterfaceOptions, Resolution, statistics};
 use super::report::Interface;
-use super::walk::{Limits, MAX_CAPTURED_BYTES, Notes, Stop, UNTIMED, Walked, frame};
+use super::walk::{Found, Limits, MAX_CAPTURED_BYTES, Notes, Stop, UNTIMED, Walked, frame};
 use crate::packet::LinkType;
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -75,16 +75,16 @@ impl PcapngWalker {
     pub(super) fn walk(
         &mut self,
         bytes: &[u8],
+        mut at: usize,
         limits: Limits,
-        frames: &mut Vec<Frame>,
+        found: &mut Found,
         notes: &mut Notes<'_>,
     ) -> Walked {
-        let mut at = 0;
         let stop = loop {
-            if frames.len() >= limits.frames || at >= limits.bytes {
+            if found.frames.len() >= limits.frames || at >= limits.bytes {
                 break Stop::Limit;
             }
-            match self.block(bytes, at, frames, notes) {
+            match self.block(bytes, at, found, notes) {
                 Ok(next) => at = next,
                 Err(Pause::Skipped(to, need)) => {
                     at = to;
@@ -94,7 +94,7 @@ impl PcapngWalker {
                 Err(Pause::Damage(what)) => break Stop::Damage(what),
             }
         };
-        Walked { consumed: at, stop }
+        Walked { at, stop }
     }
 
     /// Takes the block (or what is left of a skipped one) at `at`; says where
@@ -104,7 +104,7 @@ impl PcapngWalker {
         &mut self,
         bytes: &[u8],
         at: usize,
-        frames: &mut Vec<Frame>,
+        found: &mut Found,
         notes: &mut Notes<'_>,
     ) -> Result<usize, Pause> {
         if let Some(skip) = self.skip {
@@ -152,9 +152,9 @@ impl PcapngWalker {
         let body = block.get(BLOCK_HEAD_BYTES..total_bytes - BLOCK_TAIL_BYTES).unwrap_or_default();
         let body_at = at + BLOCK_HEAD_BYTES;
         match kind {
-            ENHANCED_PACKET => frames.push(self.enhanced(body, body_at)?),
-            SIMPLE_PACKET => frames.push(self.simple(body, body_at)?),
-            OBSOLETE_PACKET => frames.push(self.obsolete(body, body_at)?),
+            ENHANCED_PACKET => found.push(self.enhanced(body, body_at)?),
+            SIMPLE_PACKET => found.push(self.simple(body, body_at)?),
+            OBSOLETE_PACKET => found.push(self.obsolete(body, body_at)?),
             INTERFACE_DESCRIPTION => self.describe(body, notes)?,
             INTERFACE_STATISTICS => self.count_drops(body, notes),
             _ => self.begin_section(body, notes)?,

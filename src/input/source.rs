@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
+use super::ahead::ReadAhead;
 use super::block::{Block, Frame, frame_flag};
 use super::error::{InputError, InputErrorKind};
 use super::merge::Merge;
@@ -10,7 +12,7 @@ use super::pool::Pool;
 use super::reader::{Batch, FileReader, ReadOptions, Shared, recognise};
 use super::report::{Counters, FileReport, Interface, InterfaceTable, Progress};
 use super::stream::FileStream;
-use super::walk::Limits;
+use super::walk::{Limits, Tally};
 
 /// A second in the unit of time stamps.
 const SECOND_NS: i64 = 1_000_000_000;
@@ -21,7 +23,7 @@ const BLOCK_BYTES_RANGE: (usize, usize) = (4 << 10, 256 << 20);
 /// When to map a file instead of reading it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mapping {
-    /// Where it is faster: short records, many files.
+    /// Where it is better: many files, since a map holds no descriptor.
     #[default]
     Auto,
     Never,
@@ -144,12 +146,12 @@ impl Input {
             }
             Feed::Nothing => None,
         };
-        let Some(Batch { bytes, mut frames }) = batch else {
+        let Some(Batch { bytes, mut frames, tally }) = batch else {
             self.feed = Feed::Nothing;
             return None;
         };
         let first_frame = self.counters.frames;
-        self.marks.mark(&mut frames, &mut self.counters);
+        self.marks.mark(&mut frames, &tally, &mut self.counters);
         let sequence = self.sequence;
         self.sequence += 1;
         if let Some(progress) = &self.progress {
@@ -163,6 +165,15 @@ impl Input {
             closed_before_s: self.marks.closed_before_s,
             latest_ns: self.marks.latest_ns,
         })
+    }
+
+    /// What to read ahead, beside this: a single plain file has it. Threads
+    /// that take blocks in turn call [`ReadAhead::fill`] before they wait.
+    pub fn read_ahead(&self) -> Option<Arc<ReadAhead>> {
+        match &self.feed {
+            Feed::One(stream) => stream.read_ahead(),
+            Feed::Many(_) | Feed::Nothing => None,
+        }
     }
 
     /// Takes back the buffers of a block that has been processed.
@@ -206,7 +217,7 @@ impl Input {
         let read = ReadOptions {
             limits,
             mapping: options.mapping,
-            threaded: true,
+            unpack_threads: thread::available_parallelism().map_or(1, usize::from),
             progress: options.progress.clone(),
         };
         let feed = match (sources.len(), sources.pop()) {
@@ -320,7 +331,24 @@ impl Marks {
         }
     }
 
-    fn mark(&mut self, frames: &mut [Frame], counters: &mut Counters) {
+    fn mark(&mut self, frames: &mut [Frame], tally: &Tally, counters: &mut Counters) {
+        counters.frames += frames.len() as u64;
+        counters.wire_bytes += tally.wire_bytes;
+        counters.captured_bytes += tally.captured_bytes;
+        let first_ns = counters.first_ns.get_or_insert(tally.least_ns);
+        *first_ns = (*first_ns).min(tally.least_ns);
+        let in_order = !tally.backward && tally.least_ns >= self.latest_ns;
+        if in_order && tally.flags == 0 {
+            // Nothing before the latest time is late: windows close behind it.
+            self.previous_ns = tally.last_ns;
+            self.reach(tally.latest_ns);
+        } else {
+            self.mark_each(frames, counters);
+        }
+        counters.latest_ns = Some(self.latest_ns);
+    }
+
+    fn mark_each(&mut self, frames: &mut [Frame], counters: &mut Counters) {
         for frame in frames.iter_mut() {
             let time_ns = frame.time_ns;
             if time_ns < self.previous_ns {
@@ -332,22 +360,18 @@ impl Marks {
                 counters.late += 1;
             }
             self.previous_ns = time_ns;
-            if time_ns > self.latest_ns {
-                self.latest_ns = time_ns;
-                if time_ns >= self.next_close_ns {
-                    self.close(time_ns);
-                }
-            }
-            counters.wire_bytes += u64::from(frame.wire_bytes);
-            counters.captured_bytes += u64::from(frame.captured_bytes);
+            self.reach(time_ns);
             counters.time_anomalies += u64::from(frame.flags & frame_flag::TIME_ANOMALY != 0);
             counters.length_anomalies += u64::from(frame.flags & frame_flag::LENGTH_ANOMALY != 0);
-            let first_ns = counters.first_ns.get_or_insert(time_ns);
-            *first_ns = (*first_ns).min(time_ns);
         }
-        counters.frames += frames.len() as u64;
-        if self.latest_ns != i64::MIN {
-            counters.latest_ns = Some(self.latest_ns);
+    }
+
+    fn reach(&mut self, time_ns: i64) {
+        if time_ns > self.latest_ns {
+            self.latest_ns = time_ns;
+            if time_ns >= self.next_close_ns {
+                self.close(time_ns);
+            }
         }
     }
 

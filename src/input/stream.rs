@@ -1,7 +1,9 @@
 //! One file's batches with their times set right.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use super::ahead::ReadAhead;
 use super::block::Frame;
 use super::clock::{Ahead, Clock};
 use super::reader::{Batch, FileReader, Shared};
@@ -24,6 +26,10 @@ impl FileStream {
         self.reader.is_stream()
     }
 
+    pub(super) fn read_ahead(&self) -> Option<Arc<ReadAhead>> {
+        self.reader.read_ahead()
+    }
+
     /// The next frames, at least one; `None` at the end.
     pub(super) fn next_batch(
         &mut self,
@@ -35,11 +41,9 @@ impl FileStream {
             None => self.reader.next_batch(shared, report)?,
         };
         let mut later = Later { reader: &mut self.reader, ahead: &mut self.ahead, shared, report };
-        self.clock.settle(&mut batch.frames, &mut later);
-        for frame in &batch.frames {
-            report.wire_bytes += u64::from(frame.wire_bytes);
-            report.captured_bytes += u64::from(frame.captured_bytes);
-        }
+        self.clock.settle(&mut batch.frames, &mut batch.tally, &mut later);
+        report.wire_bytes += batch.tally.wire_bytes;
+        report.captured_bytes += batch.tally.captured_bytes;
         report.frames += batch.frames.len() as u64;
         Some(batch)
     }

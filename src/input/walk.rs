@@ -21,17 +21,19 @@ pub(super) const MAX_WIRE_BYTES: u32 = 16 << 20;
 /// gave this frame no time stamp, which is no anomaly.
 pub(super) const UNTIMED: u32 = 1 << 31;
 
-/// Longest stretch of one walk.
+/// Longest stretch of one walk: frames in all, and the offset behind which no
+/// frame begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) frames: usize,
     pub(super) bytes: usize,
 }
 
-/// Where a walk ended, counted from the start of the bytes it was given.
+/// Where a walk ended.
 #[derive(Debug)]
 pub(super) struct Walked {
-    pub(super) consumed: usize,
+    /// Offset in the bytes of what comes next.
+    pub(super) at: usize,
     pub(super) stop: Stop,
 }
 
@@ -39,9 +41,9 @@ pub(super) struct Walked {
 pub(super) enum Stop {
     /// A limit was reached; there may be more.
     Limit,
-    /// The next record takes this many bytes from `consumed` on.
+    /// The next record takes this many bytes from there on.
     Need(usize),
-    /// What lies at `consumed` makes no sense: nothing after it can be found.
+    /// What lies there makes no sense: nothing after it can be found.
     Damage(String),
 }
 
@@ -52,6 +54,70 @@ pub(super) struct Notes<'a> {
     pub(super) file: u32,
 }
 
+/// What the later stages want to know of many frames at once, so that they
+/// need not look at each: ordinary captures have nothing to set right.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tally {
+    pub(super) least_ns: i64,
+    pub(super) latest_ns: i64,
+    pub(super) last_ns: i64,
+    /// A time stamp lies before the one that precedes it.
+    pub(super) backward: bool,
+    /// All [`Frame::flags`] together.
+    pub(super) flags: u32,
+    pub(super) wire_bytes: u64,
+    pub(super) captured_bytes: u64,
+}
+
+impl Tally {
+    pub(super) const NOTHING: Self = Self {
+        least_ns: i64::MAX,
+        latest_ns: i64::MIN,
+        last_ns: i64::MIN,
+        backward: false,
+        flags: 0,
+        wire_bytes: 0,
+        captured_bytes: 0,
+    };
+
+    pub(super) fn of(frames: &[Frame]) -> Self {
+        let mut tally = Self::NOTHING;
+        frames.iter().for_each(|frame| tally.add(frame));
+        tally
+    }
+
+    #[inline(always)]
+    pub(super) fn add(&mut self, frame: &Frame) {
+        self.least_ns = self.least_ns.min(frame.time_ns);
+        self.latest_ns = self.latest_ns.max(frame.time_ns);
+        self.backward |= frame.time_ns < self.last_ns;
+        self.last_ns = frame.time_ns;
+        self.flags |= frame.flags;
+        self.wire_bytes += u64::from(frame.wire_bytes);
+        self.captured_bytes += u64::from(frame.captured_bytes);
+    }
+}
+
+/// Frames as they are found, and their tally.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) frames: Vec<Frame>,
+    pub(super) tally: Tally,
+}
+
+impl Found {
+    /// Starts with an empty list, which keeps its room.
+    pub(super) fn new(frames: Vec<Frame>) -> Self {
+        Self { frames, tally: Tally::NOTHING }
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, frame: Frame) {
+        self.tally.add(&frame);
+        self.frames.push(frame);
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Walker {
     Pcap(PcapWalker),
@@ -59,17 +125,19 @@ pub(super) enum Walker {
 }
 
 impl Walker {
-    /// Adds the frames of `bytes` to `frames`, with offsets into `bytes`.
+    /// Adds the frames of `bytes` from `at` on to `found`, with offsets into
+    /// `bytes`.
     pub(super) fn walk(
         &mut self,
         bytes: &[u8],
+        at: usize,
         limits: Limits,
-        frames: &mut Vec<Frame>,
+        found: &mut Found,
         notes: &mut Notes<'_>,
     ) -> Walked {
         match self {
-            Self::Pcap(walker) => walker.walk(bytes, limits, frames, notes),
-            Self::Pcapng(walker) => walker.walk(bytes, limits, frames, notes),
+            Self::Pcap(walker) => walker.walk(bytes, at, limits, found, notes),
+            Self::Pcapng(walker) => walker.walk(bytes, at, limits, found, notes),
         }
     }
 

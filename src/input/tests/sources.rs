@@ -69,6 +69,42 @@ fn mapped_read_piped_and_from_memory_are_the_same() {
     }
 }
 
+#[test]
+fn threads_that_read_ahead_change_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.pcap");
+    let long = Packet { data: vec![9; 300_000], ..Packet::at(1_700_000_100_000_000) };
+    let mut bytes = capture(40_000);
+    bytes.extend(&Pcap::PLAIN.write(&[long])[24..]);
+    bytes.extend(&capture(10_000)[24..]);
+    let expected = read_bytes(&bytes);
+    assert_eq!(expected.frames.len(), 50_001);
+    // Cut in the middle of a record, and whole.
+    for cut in [0, 5] {
+        fs::write(&path, &bytes[..bytes.len() - cut]).expect("written");
+        for block_frames in [50, 8_192] {
+            let options = InputOptions { block_bytes: 70_000, block_frames, ..Default::default() };
+            let input = Input::open(std::slice::from_ref(&path), options).expect("named");
+            let ahead = input.read_ahead().expect("a plain file");
+            let found = std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    let ahead = Arc::clone(&ahead);
+                    scope.spawn(move || {
+                        for _ in 0..1_000 {
+                            ahead.fill(Vec::new(), 4);
+                            std::thread::yield_now();
+                        }
+                    });
+                }
+                read_all(input)
+            });
+            let whole = expected.frames.len() - usize::from(cut > 0);
+            assert_eq!(found.frames, expected.frames[..whole]);
+            assert_eq!(found.counters.truncated_records, u64::from(cut > 0));
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_pipe_is_read_as_a_stream() {
