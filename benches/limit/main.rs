@@ -7,7 +7,7 @@
 //! taken. Tables are allocated and touched before the clock starts.
 //!
 //! ```text
-//! cargo run --release --example limit -- FILE [--threads N] [--flows N] [--clear-gap SECONDS]
+//! cargo run --release -p limit -- FILE [--threads N] [--flows N] [--clear-gap SECONDS]
 //! ```
 //!
 //! Classic little-endian pcap with Ethernet frames only: what `tools/synth`
@@ -29,7 +29,6 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use memmap2::{Advice, MmapMut};
 
 /// Fits the second cache level with the table's hot lines beside it.
@@ -41,19 +40,8 @@ const RECORD_HEADER_BYTES: usize = 16;
 /// Plausible record headers in a row that make a record boundary certain.
 const BOUNDARY_RECORDS: usize = 16;
 
-#[derive(Parser)]
-struct Arguments {
-    file: PathBuf,
-    #[arg(long, default_value_t = 2)]
-    threads: usize,
-    #[arg(long, default_value_t = 1_000_000)]
-    flows: usize,
-    #[arg(long)]
-    clear_gap: Option<u32>,
-}
-
 fn main() {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse(std::env::args().skip(1));
     let file = File::open(&arguments.file).expect("a readable file");
     let size = file.metadata().expect("a regular file").len();
     let mut magic = [0; 4];
@@ -93,6 +81,33 @@ fn main() {
         seconds * 1e9 / packets.max(1) as f64,
         packets as f64 / seconds / 1e6,
     );
+}
+
+struct Arguments {
+    file: PathBuf,
+    threads: usize,
+    flows: usize,
+    clear_gap: Option<u32>,
+}
+
+impl Arguments {
+    fn parse(mut words: impl Iterator<Item = String>) -> Self {
+        let mut parsed =
+            Self { file: PathBuf::new(), threads: 2, flows: 1_000_000, clear_gap: None };
+        while let Some(word) = words.next() {
+            let mut number = || {
+                let value = words.next().and_then(|text| text.parse::<u32>().ok());
+                value.unwrap_or_else(|| panic!("{word} needs a number"))
+            };
+            match word.as_str() {
+                "--threads" => parsed.threads = number() as usize,
+                "--flows" => parsed.flows = number() as usize,
+                "--clear-gap" => parsed.clear_gap = Some(number()),
+                _ => parsed.file = word.into(),
+            }
+        }
+        parsed
+    }
 }
 
 struct Worker {
