@@ -16,6 +16,10 @@
 //! jump further than that: for captures in which generations of flows follow
 //! one another.
 //!
+//! `seconds` is wall time, `cpu_seconds` what the threads were on a core (from
+//! the kernel's scheduler statistics): on a shared machine only the second
+//! says much.
+//!
 //! No unsafe code: instead of a prefetch instruction, a batch of packets reads
 //! the first word of each of its slots before any slot is updated. The loads
 //! do not wait for one another, which is what a prefetch would be for. The
@@ -59,6 +63,7 @@ fn main() {
         (0..threads).map(|_| Worker::new(arguments.flows, arguments.clear_gap)).collect();
 
     let start = Instant::now();
+    let cpu_start = cpu_time();
     thread::scope(|scope| {
         for (worker, range) in workers.iter_mut().zip(bounds.windows(2)) {
             let file = &file;
@@ -70,10 +75,11 @@ fn main() {
         total.merge(&worker);
     }
     let seconds = (start.elapsed() - total.off_clock).as_secs_f64();
+    let cpu_seconds = (total.cpu + cpu_time() - cpu_start).as_secs_f64();
     let packets = total.packets;
     println!(
         "{{\"packets\":{packets},\"flows\":{},\"one_way_flows\":{},\"other\":{},\"wire_bytes\":{},\
-         \"threads\":{threads},\"seconds\":{seconds:.6},\"ns_per_packet\":{:.2},\"mpps\":{:.3}}}",
+         \"threads\":{threads},\"seconds\":{seconds:.6},\"cpu_seconds\":{cpu_seconds:.6},\"ns_per_packet\":{:.2},\"mpps\":{:.3}}}",
         total.flows,
         total.one_way_flows + total.table.one_way_flows(),
         total.other,
@@ -124,6 +130,9 @@ struct Worker {
     clear_gap_s: u32,
     last_s: u32,
     off_clock: Duration,
+    cpu_off_clock: Duration,
+    /// Time on a core, without what was off the clock.
+    cpu: Duration,
 }
 
 impl Worker {
@@ -140,10 +149,13 @@ impl Worker {
             clear_gap_s: clear_gap.unwrap_or(u32::MAX),
             last_s: u32::MAX,
             off_clock: Duration::ZERO,
+            cpu_off_clock: Duration::ZERO,
+            cpu: Duration::ZERO,
         }
     }
 
     fn read(&mut self, file: &File, mut offset: u64, end: u64) {
+        let start = cpu_time();
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut kept = 0;
         while offset < end {
@@ -162,6 +174,7 @@ impl Worker {
             }
         }
         self.update();
+        self.cpu = cpu_time() - start - self.cpu_off_clock;
     }
 
     /// Takes whole records; returns how many bytes they were.
@@ -211,16 +224,18 @@ impl Worker {
 
     fn clear(&mut self) {
         self.update();
-        let start = Instant::now();
+        let (start, cpu_start) = (Instant::now(), cpu_time());
         self.one_way_flows += self.table.one_way_flows();
         self.table.bytes.fill(0);
         self.off_clock += start.elapsed();
+        self.cpu_off_clock += cpu_time() - cpu_start;
     }
 
     fn merge(&mut self, other: &Self) {
         self.packets += other.packets;
         self.wire_bytes += other.wire_bytes;
         self.other += other.other;
+        self.cpu += other.cpu;
         for slot in other.table.bytes.as_chunks().0 {
             self.flows += u64::from(self.table.merge(slot));
         }
@@ -297,6 +312,13 @@ fn hash(low: u64, high: u64) -> u64 {
 fn folded(x: u64, y: u64) -> u64 {
     let product = u128::from(x) * u128::from(y);
     product as u64 ^ (product >> 64) as u64
+}
+
+/// Time that this thread was on a core: 0 where the kernel keeps no statistics.
+fn cpu_time() -> Duration {
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = statistics.split(' ').next().and_then(|text| text.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or_default())
 }
 
 type Slot = [u8; 64];

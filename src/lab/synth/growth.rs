@@ -138,6 +138,7 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rng::Rng;
     use super::*;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
