@@ -5,11 +5,13 @@
 //! sends anything: it writes capture files. Start at [`run`]; [`Frame`] builds
 //! single frames.
 
+mod behind;
 mod checksum;
 mod encapsulation;
 mod exchange;
 mod files;
 pub mod frame;
+mod growth;
 pub mod pcap;
 pub mod pcapng;
 mod rng;
@@ -18,7 +20,7 @@ mod span;
 pub mod traffic;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -28,6 +30,7 @@ pub use encapsulation::Gre;
 pub use frame::{Frame, Tcp};
 pub use rng::Rng;
 
+use behind::write_behind;
 use pcap::{PcapOptions, PcapWriter};
 use pcapng::{Interface, PcapngWriter};
 use span::{Span, SpanPort};
@@ -42,6 +45,10 @@ pub enum Kind {
     Flood,
     /// A few flows of full frames
     Elephants,
+    /// The first packet of each flow, then more of all of them in random order
+    Growth,
+    /// Generations of one-packet flows, each after the one before has timed out
+    Churn,
     /// One small capture for each encapsulation and file format, into a folder
     Shapes,
 }
@@ -69,10 +76,10 @@ pub struct SynthArgs {
     /// Packets to make
     #[arg(long, default_value_t = 1_000_000)]
     pub packets: u64,
-    /// Flows that they belong to
+    /// Flows that they belong to; for `churn`, flows of each generation
     #[arg(long, default_value_t = 100_000)]
     pub flows: u32,
-    /// Length of the capture in seconds
+    /// Length of the capture in seconds; for `churn`, of each generation
     #[arg(long, default_value_t = 60.0, value_parser = seconds)]
     pub seconds: f64,
     /// The same seed gives the same bytes
@@ -112,15 +119,15 @@ pub fn run(args: &SynthArgs) -> Result<Written> {
         return files::write_all(&args.output);
     }
     if args.output == Path::new("-") {
-        return bulk(args, io::stdout().lock()).context("standard output");
+        return write_behind(io::stdout(), |out| bulk(args, out)).context("standard output");
     }
     let file = File::create(&args.output)
         .with_context(|| format!("can't create {}", args.output.display()))?;
-    bulk(args, file).with_context(|| format!("can't write {}", args.output.display()))
+    write_behind(file, |out| bulk(args, out))
+        .with_context(|| format!("can't write {}", args.output.display()))
 }
 
 fn bulk<W: Write>(args: &SynthArgs, out: W) -> io::Result<Written> {
-    let out = BufWriter::with_capacity(1 << 20, out);
     let snap_length = args.snaplen;
     let writer = match args.format {
         Format::PcapNs | Format::PcapUs => {
@@ -141,6 +148,8 @@ fn bulk<W: Write>(args: &SynthArgs, out: W) -> io::Result<Written> {
         Kind::Many => traffic::many_flows(amount, &mut port)?,
         Kind::Flood => traffic::flood(amount, &mut port)?,
         Kind::Elephants => traffic::elephants(amount, &mut port)?,
+        Kind::Growth => growth::growth(amount, &mut port)?,
+        Kind::Churn => growth::churn(amount, &mut port)?,
         Kind::Shapes => {}
     }
     let (writer, written) = port.finish()?;

@@ -163,7 +163,10 @@ impl Flow {
         self.sent += 1;
         let left = self.packets - self.sent;
         if left > 0 {
-            let share = 1.0 - libm::pow(1.0 - rng.unit(), 1.0 / left as f64);
+            let rest = 1.0 - rng.unit();
+            // The power with exponent 1 is the number itself, and flows are mostly short.
+            let rest = if left == 1 { rest } else { libm::pow(rest, 1.0 / left as f64) };
+            let share = 1.0 - rest;
             self.next_ns += ((self.end_ns - self.next_ns) as f64 * share) as i64;
         }
     }
@@ -323,7 +326,7 @@ fn zipf_sizes(packets: u64, flows: u32) -> Vec<u64> {
     sizes
 }
 
-fn duration_ns(amount: Amount) -> i64 {
+pub(super) fn duration_ns(amount: Amount) -> i64 {
     ((amount.seconds * 1e9) as i64).max(1)
 }
 
