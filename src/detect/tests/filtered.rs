@@ -183,6 +183,58 @@ fn traffic(dice: &mut Dice, second: i64, actors: &[u64]) -> Vec<Packet> {
     packets
 }
 
+/// What needs more than one kind of packet to be seen: an amplifier, and
+/// connections that are answered and gone on with.
+fn dialogues(dice: &mut Dice, second: i64) -> Vec<Packet> {
+    let (amplifier, server) = (address(3), address(7_000));
+    let packet = Packet {
+        second,
+        src: amplifier,
+        dst: address(21),
+        src_port: 53,
+        dst_port: 7,
+        class: C::Udp,
+        payload_bytes: dice.pick(&[300, 60_000]),
+        fragment: false,
+        alone: false,
+    };
+    let mut packets = Vec::new();
+    for n in 0..dice.pick(&[5, 30, 60]) {
+        let response = Packet { dst: address(16 * (n % 7)), ..packet };
+        let request = Packet {
+            src: response.dst,
+            dst: amplifier,
+            src_port: 7,
+            dst_port: 53,
+            payload_bytes: 20,
+            ..packet
+        };
+        packets.extend([request, response]);
+    }
+    for n in 0..dice.pick(&[5, 25, 40]) {
+        let client = address(if n % 2 == 0 { 5 } else { 16 * n });
+        let syn = Packet {
+            src: client,
+            dst: server,
+            src_port: 2_000 + n as u16,
+            dst_port: 80,
+            class: C::TcpSyn,
+            payload_bytes: 0,
+            ..packet
+        };
+        let back = Packet {
+            src: server,
+            dst: client,
+            src_port: 80,
+            dst_port: syn.src_port,
+            class: C::TcpSynAck,
+            ..syn
+        };
+        packets.extend([syn, back, Packet { class: C::TcpAck, ..syn }]);
+    }
+    packets
+}
+
 /// Thresholds that small traffic reaches.
 fn sensitive() -> DetectSettings {
     DetectSettings {
@@ -264,7 +316,15 @@ fn whole(second: i64, packets: &[Packet], settings: &WindowSettings) -> Slice {
 fn seconds(case: u64, count: i64) -> BTreeMap<i64, Vec<Packet>> {
     let mut dice = Dice(case << 32);
     let actors: Vec<u64> = (0..6).map(|_| dice.throw(10_000)).collect();
-    (T..T + count).map(|second| (second, traffic(&mut dice, second, &actors))).collect()
+    (T..T + count)
+        .map(|second| {
+            let mut packets = traffic(&mut dice, second, &actors);
+            if case.is_multiple_of(2) {
+                packets.extend(dialogues(&mut dice, second));
+            }
+            (second, packets)
+        })
+        .collect()
 }
 
 #[test]
