@@ -93,7 +93,7 @@ fn packets(flow_packets: u64, victim: bool) -> Vec<PacketRow> {
             facts.key.b = host(if victim { 1 } else { flow * 2 + 1 }).address;
             // Data: nothing that a scan could be.
             facts.class = if victim { PacketClass::Udp } else { PacketClass::TcpData };
-            facts.forward = victim || n / (PACKETS / flow_packets) % 2 == 0;
+            facts.forward = victim || (n / (PACKETS / flow_packets)).is_multiple_of(2);
             let mut row = PacketRow::new(&facts, &frame, 0, n, 0);
             row.flags |= row_flag::HAS_MAC;
             row
@@ -143,7 +143,6 @@ fn logs(criterion: &mut Criterion) {
                 },
                 |window| {
                     let Some(window) = window else { return };
-                    let window = *window;
                     let second = assembler.assemble(window.slice, vec![window.log], false, false);
                     assembler.recycle(second);
                 },

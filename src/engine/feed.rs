@@ -160,12 +160,12 @@ impl WindowFeed {
     }
 
     /// Takes the oldest open second before `until_s` out, complete.
-    pub fn close_next(&mut self, until_s: i64) -> Option<Box<ShardWindow>> {
+    pub fn close_next(&mut self, until_s: i64) -> Option<ShardWindow> {
         if let Some(now) = self.now.take() {
             self.open.insert(now.slice.second(), now);
         }
         let oldest = self.open.first_entry()?;
-        (*oldest.key() < until_s).then(|| oldest.remove())
+        (*oldest.key() < until_s).then(|| *oldest.remove())
     }
 }
 

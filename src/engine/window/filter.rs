@@ -333,7 +333,7 @@ mod tests {
             see(0xfe00_0000 | n, 0xc633_6400 | n, 50);
         }
         for n in 0..20_000 {
-            see(0x2c00_0000 | n * 7_919 % 0x00ff_ffff, 0x3c00_0000 | n << 8, 3);
+            see(0x2c00_0000 | (n * 7_919 % 0x00ff_ffff), 0x3c00_0000 | n << 8, 3);
         }
         filters.decide(&plan, &interest);
         let roles = |src, dst| {
@@ -354,7 +354,7 @@ mod tests {
             assert!(roles(0xc633_6400 | n, 0xfe00_0000 | n).sender);
         }
         let others = (0..20_000)
-            .filter(|n| roles(0x2c00_0000 | n * 7_919 % 0x00ff_ffff, 0x3c00_0000 | n << 8).any())
+            .filter(|n| roles(0x2c00_0000 | (n * 7_919 % 0x00ff_ffff), 0x3c00_0000 | n << 8).any())
             .count();
         assert!(others < 100, "{others}");
     }
