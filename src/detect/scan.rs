@@ -396,3 +396,62 @@ fn finding(
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::DetectSettings;
+    use crate::detect::interest::{Glance, may_probe};
+    use crate::packet::facts::PACKET_CLASSES;
+    use proptest::prelude::*;
+
+    type Row = [([u16; PACKET_CLASSES], u16); 2];
+
+    prop_compose! {
+        /// Both directions: packets by class, ICMP requests among them.
+        fn any_row()(
+            counts in prop::array::uniform2(prop::array::uniform12(
+                prop_oneof![5 => Just(0u16), 2 => 1u16..4, 1 => 1u16..200],
+            )),
+            requests in any::<[bool; 2]>(),
+        ) -> Row {
+            std::array::from_fn(|at| {
+                let icmp = counts[at][C::Icmp as usize];
+                (counts[at], if requests[at] { icmp } else { 0 })
+            })
+        }
+    }
+
+    fn sum(rows: &[Row], direction: usize) -> Tally {
+        let mut tally = Tally::default();
+        for (classes, requests) in rows.iter().map(|row| &row[direction]) {
+            for (sum, &count) in tally.classes.iter_mut().zip(classes) {
+                *sum += u32::from(count);
+            }
+            tally.icmp_requests += u32::from(*requests);
+        }
+        tally
+    }
+
+    proptest! {
+        #[test]
+        fn no_pair_probes_or_answers_late_without_a_row_that_may(
+            rows in prop::collection::vec(any_row(), 1..5),
+            one_sided in any::<bool>(),
+        ) {
+            let settings = DetectSettings::default();
+            let ctx = Context { settings: &settings, one_sided };
+            let (to, back) = (sum(&rows, 0), sum(&rows, 1));
+            let late = to.class(C::TcpSynAck) > back.class(C::TcpSyn);
+            if late || probe_of(&to, &back, &ctx).is_some() {
+                let glance = |row: &([u16; PACKET_CLASSES], u16)| (row.0, row.1 > 0);
+                let some_row_may = rows.iter().any(|row| {
+                    let ((to, asks), (back, asked)) = (glance(&row[0]), glance(&row[1]));
+                    let to = Glance { classes: &to, requests: asks };
+                    may_probe(&to, &Glance { classes: &back, requests: asked }, one_sided)
+                });
+                prop_assert!(some_row_may);
+            }
+        }
+    }
+}

@@ -31,12 +31,12 @@ const ROWS_BETWEEN_LOOKS: usize = 8192;
 
 /// What a shard knows of one second.
 #[derive(Debug)]
-pub(crate) struct ShardWindow {
-    pub(crate) slice: Slice,
-    pub(crate) log: Log,
+pub struct ShardWindow {
+    pub slice: Slice,
+    pub log: Log,
     /// Rows went into the slice's tables: the second has too many flows.
-    pub(crate) coarse: bool,
-    pub(crate) sided: HashMap<Vantage, SidedCount>,
+    pub coarse: bool,
+    pub sided: HashMap<Vantage, SidedCount>,
     stations: StationCache,
     /// Rows at which to look at what they take.
     look_at_rows: usize,
@@ -44,7 +44,7 @@ pub(crate) struct ShardWindow {
 
 /// The open seconds of a shard.
 #[derive(Debug, Default)]
-pub(crate) struct WindowFeed {
+pub struct WindowFeed {
     settings: WindowSettings,
     pool: Arc<ChunkPool>,
     /// The second of the last packet; not in `open`.
@@ -53,11 +53,11 @@ pub(crate) struct WindowFeed {
     /// Logs so far: a number is given once.
     logs: u32,
     /// Packets that came after their second was closed.
-    pub(crate) late_packets: u64,
+    pub late_packets: u64,
 }
 
 impl WindowFeed {
-    pub(crate) fn new(settings: WindowSettings, pool: Arc<ChunkPool>) -> Self {
+    pub fn new(settings: WindowSettings, pool: Arc<ChunkPool>) -> Self {
         Self { settings, pool, ..Self::default() }
     }
 
@@ -88,7 +88,7 @@ impl WindowFeed {
 
     /// Counts a packet by itself: one of no flow, or the first of one, which
     /// hands the result on with the flow's second packet.
-    pub(crate) fn packet(&mut self, packet: &PacketRow) -> RowRef {
+    pub fn packet(&mut self, packet: &PacketRow) -> RowRef {
         if packet.is(row_flag::FLOW_ONLY) {
             return RowRef::default();
         }
@@ -115,7 +115,7 @@ impl WindowFeed {
 
     /// Counts a packet of a flow that had one before; `row` is where that was
     /// counted.
-    pub(crate) fn live_packet(&mut self, row: &mut RowRef, packet: &PacketRow) {
+    pub fn live_packet(&mut self, row: &mut RowRef, packet: &PacketRow) {
         if packet.is(row_flag::FLOW_ONLY) {
             return;
         }
@@ -170,7 +170,7 @@ impl WindowFeed {
     }
 
     /// Takes the oldest open second before `until_s` out, complete.
-    pub(crate) fn close_next(&mut self, until_s: i64) -> Option<Box<ShardWindow>> {
+    pub fn close_next(&mut self, until_s: i64) -> Option<ShardWindow> {
         if let Some(now) = self.now.take() {
             self.open.insert(now.slice.second(), now);
         }
@@ -178,7 +178,7 @@ impl WindowFeed {
         if *oldest.key() >= until_s {
             return None;
         }
-        let mut window = oldest.remove();
+        let mut window = *oldest.remove();
         window.slice.settle(&window.log);
         Some(window)
     }

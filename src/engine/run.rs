@@ -216,7 +216,7 @@ struct Correlation<'a> {
     /// Each shard's latest word on which seconds are closed.
     closed_before_s: Vec<i64>,
     /// Seconds not closed yet, each with what the shards sent of it.
-    windows: BTreeMap<i64, Vec<Box<ShardWindow>>>,
+    windows: BTreeMap<i64, Vec<ShardWindow>>,
     assembler: Assembler,
     records: BTreeMap<i64, Vec<FlowRecord>>,
     sided: HashMap<Vantage, SidedCount>,
@@ -351,12 +351,12 @@ impl<'a> Correlation<'a> {
     }
 
     /// Puts a second together and has the detectors look at it.
-    fn observe(&mut self, second: i64, parts: Vec<Box<ShardWindow>>) {
+    fn observe(&mut self, second: i64, parts: Vec<ShardWindow>) {
         let mut slice = None::<Slice>;
         let mut logs = Vec::with_capacity(parts.len());
         let mut coarse = false;
         for part in parts {
-            let ShardWindow { slice: theirs, log, coarse: theirs_coarse, sided, .. } = *part;
+            let ShardWindow { slice: theirs, log, coarse: theirs_coarse, sided, .. } = part;
             for (vantage, count) in sided {
                 let sum = self.sided.entry(vantage).or_default();
                 sum.one_way += count.one_way;

@@ -43,7 +43,7 @@ pub(crate) struct ShardSums {
 pub(crate) struct ShardOutput {
     pub(crate) shard: usize,
     pub(crate) closed_before_s: i64,
-    pub(crate) windows: Vec<Box<ShardWindow>>,
+    pub(crate) windows: Vec<ShardWindow>,
     /// Records decided before `closed_before_s`, in no order.
     pub(crate) records: Vec<FlowRecord>,
 }

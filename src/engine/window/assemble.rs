@@ -47,13 +47,13 @@ impl Assembled {
 }
 
 impl Assembler {
-    pub(crate) fn new(settings: WindowSettings, interest: Interest, pool: Arc<ChunkPool>) -> Self {
+    pub fn new(settings: WindowSettings, interest: Interest, pool: Arc<ChunkPool>) -> Self {
         Self { settings, interest, filters: Filters::new(settings.seed), pool, spare: None }
     }
 
     /// Puts the parts of one second together. `coarse` says that the rows of
     /// some shard are in its tables already.
-    pub(crate) fn assemble(
+    pub fn assemble(
         &mut self,
         mut slice: Slice,
         mut logs: Vec<Log>,
@@ -74,7 +74,7 @@ impl Assembler {
     }
 
     /// Gives back the memory of a second that nobody needs any more.
-    pub(crate) fn recycle(&mut self, assembled: Assembled) {
+    pub fn recycle(&mut self, assembled: Assembled) {
         let mut detail = assembled.slice.detail;
         detail.clear();
         self.spare = Some(detail);

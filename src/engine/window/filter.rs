@@ -273,3 +273,89 @@ fn collect_bits(words: &mut [u64], mut bits: impl Iterator<Item = bool>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::window::tests::any_packet;
+    use crate::packet::{Address, row_flag};
+
+    #[test]
+    fn a_packet_by_itself_is_judged_as_a_row_of_one_packet() {
+        for class in PacketClass::ALL {
+            for (icmp_type, one_sided) in [(8, false), (8, true), (0, false), (3, false)] {
+                let mut packet = any_packet();
+                packet.flags |= row_flag::FORWARD;
+                packet.class = class;
+                packet.key.proto = if class == PacketClass::Icmp { 1 } else { 6 };
+                packet.key.port_a = icmp_type;
+                let single = Single::new(&packet, 0);
+                let mut classes = [0u16; PACKET_CLASSES];
+                classes[class as usize] = 1;
+                let requests = class == PacketClass::Icmp && icmp_type == 8;
+                let to = Glance { classes: &classes, requests };
+                let back = Glance { classes: &[0; PACKET_CLASSES], requests: false };
+                let expected = may_probe(&to, &back, one_sided);
+                assert_eq!(single_may_probe(&single, one_sided), expected, "{class:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_key_over_a_floor_is_missed_and_few_under_it_come_along() {
+        let interest = Interest {
+            traffic: 1_000,
+            syn: 256,
+            amplified_bytes: 1 << 20,
+            prefix_packets: 1_000,
+            prefix_members: 8,
+            group_frames: 1_000,
+        };
+        let plan =
+            Plan { one_sided: false, hosts: true, prefixes: true, group: false, all_pairs: false };
+        let seed = Seed::default();
+        let mut filters = Filters::new(seed);
+        let host = |value: u32| -> Address { crate::packet::key::mapped(value.to_be_bytes()) };
+        let mut see = |src, dst, packets: u32| {
+            let mut packet = any_packet();
+            packet.class = PacketClass::TcpData;
+            (packet.key.a, packet.key.b) = (host(src), host(dst));
+            packet.flags |= row_flag::FORWARD;
+            for _ in 0..packets {
+                filters.see_single(&Single::new(&packet, 0), &plan);
+            }
+        };
+        // 50 busy hosts, a prefix of 20 that are busy together, 20,000 others.
+        for n in 0..50 {
+            see(n << 9, 0xff00_0000 | n << 8, 1_000);
+        }
+        for n in 0..20 {
+            see(0xfe00_0000 | n, 0xc633_6400 | n, 50);
+        }
+        for n in 0..20_000 {
+            see(0x2c00_0000 | (n * 7_919 % 0x00ff_ffff), 0x3c00_0000 | n << 8, 3);
+        }
+        filters.decide(&plan, &interest);
+        let roles = |src, dst| {
+            let of = |value| Host { version: IpVersion::V4, address: host(value) };
+            let (src, dst) = (of(src), of(dst));
+            filters.roles((&src, seed.host(&src)), (&dst, seed.host(&dst)), &plan)
+        };
+        for n in 0..50 {
+            let both = roles(n << 9, 0xff00_0000 | n << 8);
+            assert!(both.sender && both.receiver && both.pair, "{n}");
+            // Also as the other role.
+            let both = roles(0xff00_0000 | n << 8, n << 9);
+            assert!(both.sender && both.receiver && both.pair, "{n}");
+        }
+        for n in 0..20 {
+            let there = roles(0xfe00_0000 | n, 0xc633_6400 | n);
+            assert!(there.receiver && there.pair && !there.dst_service, "{n}");
+            assert!(roles(0xc633_6400 | n, 0xfe00_0000 | n).sender);
+        }
+        let others = (0..20_000)
+            .filter(|n| roles(0x2c00_0000 | (n * 7_919 % 0x00ff_ffff), 0x3c00_0000 | n << 8).any())
+            .count();
+        assert!(others < 100, "{others}");
+    }
+}

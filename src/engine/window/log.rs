@@ -28,7 +28,7 @@ const FLOWS: usize = 512;
 /// Where a flow's packets of the second at hand are written: valid as long as
 /// its log is open and has not been drained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RowRef {
+pub struct RowRef {
     /// Number of the log, 0 for none.
     pub(crate) log: u32,
     /// Index of the row; with [`SINGLE`] set, among the singles.
@@ -66,7 +66,7 @@ mod single_flag {
 }
 
 impl Single {
-    fn new(packet: &PacketRow, station: u16) -> Self {
+    pub(super) fn new(packet: &PacketRow, station: u16) -> Self {
         let key = &packet.key;
         let backward = packet.direction() == 1;
         let mut flags = 0;
@@ -319,7 +319,7 @@ fn exactly<T>(rows: usize) -> Vec<T> {
 /// Chunks that nobody uses at the moment, for all shards. Holds what the
 /// fullest moment of the run needed.
 #[derive(Debug, Default)]
-pub(crate) struct ChunkPool {
+pub struct ChunkPool {
     singles: Mutex<Shelf<Single>>,
     flows: Mutex<Shelf<FlowSecond>>,
 }
@@ -339,7 +339,7 @@ pub(crate) enum Written {
 
 /// The rows of one second of one shard.
 #[derive(Debug, Default)]
-pub(crate) struct Log {
+pub struct Log {
     /// Number among the logs of a shard, from 1; changes when it is drained.
     number: u32,
     singles: Rows<Single>,

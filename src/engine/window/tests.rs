@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::packet::key::mapped;
+use crate::packet::{FlowKey, PacketRow};
 
 fn v4(value: u32) -> Host {
     Host { version: IpVersion::V4, address: mapped(value.to_be_bytes()) }
@@ -11,6 +12,33 @@ fn v4(value: u32) -> Host {
 
 fn v6(value: u128) -> Host {
     Host { version: IpVersion::V6, address: (0x2001_0db8 << 96 | value).to_be_bytes() }
+}
+
+/// A packet to change.
+pub(super) fn any_packet() -> PacketRow {
+    PacketRow {
+        key: FlowKey { proto: 6, ..FlowKey::ZERO },
+        hash: 0,
+        time_ns: 0,
+        clock_ns: 0,
+        index: 0,
+        wire_bytes: 60,
+        ip_bytes: 40,
+        payload_bytes: 0,
+        payload_at: 0,
+        payload_captured: 0,
+        tcp_seq: 0,
+        tunnels: 0,
+        tcp_flags: 0,
+        vlans: [0; 2],
+        interface: 0,
+        src_mac: [2; 6],
+        dst_mac: [4; 6],
+        ttl: 64,
+        class: PacketClass::TcpAck,
+        vlan_count: 0,
+        flags: 0,
+    }
 }
 
 fn tiny(caps: usize) -> WindowSettings {
