@@ -74,16 +74,7 @@ impl PacketRow {
         if frame.flags & frame_flag::LATE != 0 {
             flags |= row_flag::LATE;
         }
-        let dst = if facts.forward { &facts.key.b } else { &facts.key.a };
-        let group = match facts.key.version {
-            IpVersion::V4 => dst[12] >= 0xe0,
-            IpVersion::V6 => dst[0] == 0xff,
-        };
-        // IEEE 802: the group bit of the first octet.
-        if group || facts.dst_mac[0] & 1 == 1 {
-            flags |= row_flag::GROUP;
-        }
-        Self {
+        let mut row = Self {
             key: facts.key,
             hash,
             time_ns: frame.time_ns,
@@ -105,6 +96,22 @@ impl PacketRow {
             class: facts.class,
             vlan_count: facts.vlan_count,
             flags,
+        };
+        row.mark_group();
+        row
+    }
+
+    /// Sets [`row_flag::GROUP`] where it is due.
+    #[inline]
+    pub(crate) fn mark_group(&mut self) {
+        let dst = if self.is(row_flag::FORWARD) { &self.key.b } else { &self.key.a };
+        let group = match self.key.version {
+            IpVersion::V4 => dst[12] >= 0xe0,
+            IpVersion::V6 => dst[0] == 0xff,
+        };
+        // IEEE 802: the group bit of the first octet.
+        if group || self.dst_mac[0] & 1 == 1 {
+            self.flags |= row_flag::GROUP;
         }
     }
 

@@ -92,7 +92,7 @@ impl Packet {
         let mut flags = row_flag::HAS_MAC;
         flags |= if forward { row_flag::FORWARD } else { 0 };
         flags |= if self.fragment { row_flag::FRAGMENT } else { 0 };
-        PacketRow {
+        let mut row = PacketRow {
             key,
             hash: 0,
             time_ns: self.second * 1_000_000_000,
@@ -114,7 +114,9 @@ impl Packet {
             class: self.class,
             vlan_count: 0,
             flags,
-        }
+        };
+        row.mark_group();
+        row
     }
 }
 
