@@ -235,6 +235,29 @@ fn dialogues(dice: &mut Dice, second: i64) -> Vec<Packet> {
     packets
 }
 
+/// Conversations between hosts that say nothing else: no detector asks for
+/// them.
+fn ordinary(dice: &mut Dice, second: i64) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    for _ in 0..60 {
+        let mut stranger = || address(16 * dice.throw(20_000) + 15);
+        let data = Packet {
+            second,
+            src: stranger(),
+            dst: stranger(),
+            src_port: 40_000,
+            dst_port: 443,
+            class: C::TcpData,
+            payload_bytes: 900,
+            fragment: false,
+            alone: false,
+        };
+        let ack = Packet { src: data.dst, dst: data.src, src_port: 443, dst_port: 40_000, ..data };
+        packets.extend([data, Packet { class: C::TcpAck, payload_bytes: 0, ..ack }, data]);
+    }
+    packets
+}
+
 /// Thresholds that small traffic reaches.
 fn sensitive() -> DetectSettings {
     DetectSettings {
@@ -319,6 +342,7 @@ fn seconds(case: u64, count: i64) -> BTreeMap<i64, Vec<Packet>> {
     (T..T + count)
         .map(|second| {
             let mut packets = traffic(&mut dice, second, &actors);
+            packets.extend(ordinary(&mut dice, second));
             if case.is_multiple_of(2) {
                 packets.extend(dialogues(&mut dice, second));
             }
