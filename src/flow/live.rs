@@ -513,11 +513,11 @@ impl Live {
 
     fn size_step(&self, at: usize, step: Step, originator: usize) -> SizeStep {
         let long_gaps = self.extra.iter().flat_map(|extra| &extra.long_gaps_ns);
-        let long = long_gaps.filter(|&&(of, _)| usize::from(of) == at).map(|&(_, gap_ns)| gap_ns);
+        let long = long_gaps.copied().find(|&(of, _)| usize::from(of) == at);
         SizeStep {
             fwd: (self.sequence_forward >> at & 1 == 1) == (originator == 0),
             payload_bytes: step.payload_bytes(),
-            gap_ns: long.last().unwrap_or(step.gap_ns()),
+            gap_ns: long.map_or_else(|| step.gap_ns(), |(_, gap_ns)| gap_ns),
         }
     }
 

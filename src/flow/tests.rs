@@ -233,6 +233,5 @@ fn a_flow_of_one_packet_and_a_long_one_stay_within_their_memory() {
     const INDEX_AND_WHEEL: usize = 16 + 5;
     assert!(size_of::<super::stub::Stub>() + INDEX_AND_WHEEL <= 256);
     let long = size_of::<super::live::Live>() + size_of::<super::live::Bins>();
-    println!("{} {} {}", size_of::<super::stub::Stub>(), size_of::<super::live::Live>(), long);
     assert!(long + INDEX_AND_WHEEL <= 768, "{long}");
 }
