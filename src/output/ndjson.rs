@@ -18,16 +18,16 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::SCHEMA_VERSION;
 use super::json::Json;
 use super::names::{
     Icmp, TCP, dns_response_code, dns_type, proto_name, quic_version, tcp_flags, tls_version,
 };
 use super::spread::Spread;
 use super::text::TextWriter;
-use super::SCHEMA_VERSION;
 use crate::flow::app::AppInfo;
 use crate::flow::community_id::CommunityId;
-use crate::flow::sizes::{bin_range, stddev};
+use crate::flow::sizes::{bin_of, bin_range, stddev};
 use crate::flow::{Direction, EndReason, FlowRecord, Sizes};
 use crate::packet::TunnelLayer;
 use crate::packet::key::to_ip;
@@ -136,8 +136,8 @@ fn direction(json: &mut Json, direction: &Direction, is_tcp: bool) {
     json.uint("wire_bytes", direction.wire_bytes);
     json.uint("ip_bytes", direction.ip_bytes);
     json.uint("payload_bytes", direction.payload_bytes);
-    if let Some(spread) = Spread::of(&direction.sizes) {
-        json.object("payload_sizes", |json| payload_sizes(json, &direction.sizes, &spread));
+    if direction.sizes.max > 0 {
+        json.object("payload_sizes", |json| payload_sizes(json, &direction.sizes));
     }
     let gaps = &direction.gaps;
     if gaps.count > 0 {
@@ -167,10 +167,12 @@ fn direction(json: &mut Json, direction: &Direction, is_tcp: bool) {
     }
 }
 
-fn payload_sizes(json: &mut Json, sizes: &Sizes, spread: &Spread) {
+fn payload_sizes(json: &mut Json, sizes: &Sizes) {
     json.uint("min", sizes.min);
     json.uint("max", sizes.max);
-    if sizes.min != sizes.max {
+    if sizes.min != sizes.max
+        && let Some(spread) = Spread::of(sizes)
+    {
         let [p50, p90, p99] = spread.percentiles;
         json.decimal("mean", spread.mean);
         json.decimal("stddev", spread.stddev);
@@ -180,9 +182,14 @@ fn payload_sizes(json: &mut Json, sizes: &Sizes, spread: &Spread) {
     }
     json.count("empty", sizes.empty());
     json.array("histogram", |json| {
-        for (bin, &count) in sizes.bins.iter().enumerate().filter(|(_, count)| **count > 0) {
-            json.pair(false, u64::from(bin_range(bin).0), u64::from(count));
-        }
+        let mut bin = |bin: usize| {
+            if sizes.bins[bin] > 0 {
+                json.pair(false, u64::from(bin_range(bin).0), u64::from(sizes.bins[bin]));
+            }
+        };
+        bin(0);
+        // Bins outside are empty, and most flows have few sizes.
+        (bin_of(sizes.min)..=bin_of(sizes.max)).for_each(bin);
     });
 }
 
@@ -329,7 +336,7 @@ mod tests {
             read(&FlowRecord { end_reason: EndReason::EndOfInput, ..samples::dns() }),
             json!({
                 "schema_version": 2,
-                "community_id": "1:Oqfnr56XH6xAYfmCx0L/kNJl0hw=",
+                "community_id": "1:ae8WTDw3kKrfO3mY5cubKCZdeHA=",
                 "src_ip": "2001:db8::2", "dst_ip": "2001:db8::1",
                 "src_port": 50_000, "dst_port": 53, "proto": 17, "proto_name": "udp",
                 "start": "2026-11-21T09:30:00.000000000Z",
@@ -365,7 +372,7 @@ mod tests {
             ("/proto", json!(256)),
             ("/state", json!("open")),
             ("/fwd/packets", json!(0)),
-            ("/fwd/fragments", json!(0)),
+            ("/rev/fragments", json!(0)),
             ("/fwd/payload_sizes/histogram", json!([])),
             ("/fwd/payload_sizes/histogram/0", json!([0])),
             ("/community_id", json!("h9lE9jS5")),

@@ -102,7 +102,15 @@ impl Pipeline {
                     .spawn(move || take.iter().for_each(|chunk| files.put(chunk, &give_back)))
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { filling: None, chunk_records, empty, full: Some(full), threads, files, chunks: 0 })
+        Ok(Self {
+            filling: None,
+            chunk_records,
+            empty,
+            full: Some(full),
+            threads,
+            files,
+            chunks: 0,
+        })
     }
 
     /// Adds a record. Waits while all chunks are under way; what could not be
