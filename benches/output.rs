@@ -118,7 +118,7 @@ fn writers(criterion: &mut Criterion) {
         writer.finish().expect("sink");
     };
     bench("ndjson", Box::new(ndjson::writer(io::sink())));
-    bench("csv", Box::new(csv::writer(io::sink()).expect("sink")));
+    bench("csv", Box::new(csv::writer(io::sink())));
     bench("eve", Box::new(eve::writer(io::sink())));
     bench("zeek", Box::new(zeek::ZeekWriter::new(io::sink())));
     #[cfg(feature = "parquet")]

@@ -3,7 +3,7 @@
 //! Absent values are empty cells. Lists of pairs are written `a:b` with spaces
 //! between.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::columns::{Value, columns, each_cell};
 use super::json::{push_decimal, push_uint};
@@ -11,11 +11,10 @@ use super::text::TextWriter;
 use crate::flow::FlowRecord;
 use crate::time::rfc3339_bytes;
 
-/// Writes `flows.csv`, at once its header. Needs no buffered `out`.
-pub fn writer<W: Write + Send>(mut out: W) -> io::Result<TextWriter<W>> {
+/// Writes `flows.csv`. Needs no buffered `out`.
+pub fn writer<W: Write + Send>(out: W) -> TextWriter<W> {
     let names: Vec<_> = columns().into_iter().map(|(name, _)| name).collect();
-    out.write_all(format!("{}\n", names.join(",")).as_bytes())?;
-    Ok(TextWriter::new(out, line))
+    TextWriter::new(out, line).with_head(format!("{}\n", names.join(",")).into_bytes())
 }
 
 fn line(record: &FlowRecord, out: &mut Vec<u8>) {
@@ -87,11 +86,18 @@ mod tests {
     /// Rows as maps from column to cell, read back with another reader's rules.
     fn written(records: &[FlowRecord]) -> Vec<HashMap<String, String>> {
         let file = tempfile::NamedTempFile::new().expect("file");
-        let mut writer = Box::new(writer(file.reopen().expect("file")).expect("header"));
+        let mut writer = Box::new(writer(file.reopen().expect("file")));
         writer.write(records).expect("written");
         writer.finish().expect("finished");
         let mut table = csv::Reader::from_path(file.path()).expect("table");
         table.deserialize().map(|row| row.expect("row")).collect()
+    }
+
+    #[test]
+    fn a_table_without_records_has_its_header() {
+        let mut table = Vec::new();
+        Box::new(writer(&mut table)).finish().expect("finished");
+        assert!(table.starts_with(b"start,end,duration_ns,src_ip,") && table.ends_with(b"\n"));
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl Format {
         let file = File::create(folder.join(self.file_name()))?;
         Ok(match self {
             Self::Ndjson => Box::new(ndjson::writer(file)),
-            Self::Csv => Box::new(csv::writer(file)?),
+            Self::Csv => Box::new(csv::writer(file)),
             #[cfg(feature = "parquet")]
             Self::Parquet => Box::new(parquet::ParquetWriter::new(file)?),
             Self::Eve => Box::new(eve::writer(file)),

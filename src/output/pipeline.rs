@@ -144,7 +144,9 @@ impl Pipeline {
         }
         let mut result = Ok(());
         for Writer { file, error } in order.writers.take().unwrap_or_default() {
-            result = result.and(error.map_or_else(|| file.finish(), Err));
+            // Every file is ended, also behind one that failed.
+            let ended = error.map_or_else(|| file.finish(), Err);
+            result = result.and(ended);
         }
         result
     }

@@ -27,12 +27,23 @@ impl Encoder for TextEncoder {
 pub struct TextWriter<W> {
     pub(super) out: W,
     encode: Encode,
+    /// What stands before the first piece; empty once written.
+    head: Vec<u8>,
 }
 
 impl<W: Write> TextWriter<W> {
     /// Needs no buffered `out`.
     pub(super) fn new(out: W, encode: Encode) -> Self {
-        Self { out, encode }
+        Self { out, encode, head: Vec::new() }
+    }
+
+    /// Puts `head` before the first piece, also where there is none.
+    pub(super) fn with_head(self, head: Vec<u8>) -> Self {
+        Self { head, ..self }
+    }
+
+    fn write_head(&mut self) -> io::Result<()> {
+        self.out.write_all(&std::mem::take(&mut self.head))
     }
 }
 
@@ -42,10 +53,12 @@ impl<W: Write + Send> FlowWriter for TextWriter<W> {
     }
 
     fn append(&mut self, piece: &mut Piece) -> io::Result<()> {
+        self.write_head()?;
         self.out.write_all(&piece.bytes)
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.write_head()?;
         self.out.flush()
     }
 }
