@@ -16,9 +16,9 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::add_encoded_arrow_schema_to_metadata;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 
 use super::columns::{Kind, Value, columns, each_cell};
@@ -37,7 +37,8 @@ const BATCH_RECORDS: usize = 1024;
 /// what is left.
 const ZSTD_LEVEL: i32 = 1;
 
-/// Writes `flows.parquet`.
+/// Writes `flows.parquet`. What differs from record to record gets no
+/// dictionary: building one and giving it up is what costs most.
 pub struct ParquetWriter<W: Write + Send> {
     file: SerializedFileWriter<W>,
     encoder: Arc<RowGroups>,
@@ -69,8 +70,17 @@ impl<W: Write + Send> ParquetWriter<W> {
             columns.iter().map(|(name, kind)| Field::new(name, data_type(*kind), true)).collect();
         let schema = Arc::new(Schema::new(fields));
         let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(io_error)?;
-        let mut properties =
-            WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            // Row groups are small: minima and maxima of their pages tell little more.
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_column_dictionary_enabled("community_id".into(), false);
+        for time in ["start", "end"] {
+            properties = properties
+                .set_column_dictionary_enabled(time.into(), false)
+                .set_column_encoding(time.into(), Encoding::DELTA_BINARY_PACKED);
+        }
+        let mut properties = properties.build();
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
         let root = ArrowSchemaConverter::new().convert(&schema).map_err(io_error)?;
         let file = SerializedFileWriter::new(out, root.root_schema_ptr(), Arc::new(properties))
