@@ -1,4 +1,5 @@
-//! Records a second of each writer on one core, into nothing.
+//! Records a second of each writer, into nothing: on one core, and through the
+//! threads of a run. Says the bytes of a record.
 #![expect(clippy::expect_used, reason = "a bench stops at its first error")]
 
 use std::io;
@@ -8,11 +9,13 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowtap::flow::app::{AppInfo, TlsInfo};
 use flowtap::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
 use flowtap::flow::sizes::Sizes;
-use flowtap::output::{FlowWriter, csv, eve, ndjson, zeek};
+use flowtap::output::{FlowWriter, Piece, Pipeline, csv, eve, ndjson, zeek};
 use flowtap::packet::FlowKey;
 use flowtap::packet::key::from_ip;
 
-const RECORDS: u64 = 1000;
+const RECORDS: u64 = 16_384;
+/// Times that the records go through the pipeline.
+const ROUNDS: u64 = 8;
 
 /// What most records of a capture look like: a short answered flow, every
 /// third one with a TLS hint.
@@ -28,7 +31,7 @@ fn record(n: u64) -> FlowRecord {
         key: FlowKey {
             version,
             proto: 6,
-            port_a: 1024 + n as u16,
+            port_a: 1024 + (n % 60_000) as u16,
             port_b: 443,
             a,
             b,
@@ -99,18 +102,24 @@ fn writers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("output");
     group.throughput(Throughput::Elements(RECORDS));
     let mut bench = |name: &str, mut writer: Box<dyn FlowWriter>| {
+        let encoder = writer.encoder();
+        let mut piece = Piece::default();
+        encoder.encode(&records, &mut piece).expect("encodes");
+        if piece.text_bytes() > 0 {
+            println!("{name}: {} bytes a record", piece.text_bytes() as u64 / RECORDS);
+        }
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                for record in &records {
-                    writer.write(record).expect("sink");
-                }
+                piece.clear();
+                encoder.encode(&records, &mut piece).expect("encodes");
+                writer.append(&mut piece).expect("sink");
             });
         });
         writer.finish().expect("sink");
     };
-    bench("ndjson", Box::new(ndjson::NdjsonWriter::new(io::sink())));
-    bench("csv", Box::new(csv::CsvWriter::new(io::sink()).expect("sink")));
-    bench("eve", Box::new(eve::EveWriter::new(io::sink())));
+    bench("ndjson", Box::new(ndjson::writer(io::sink())));
+    bench("csv", Box::new(csv::writer(io::sink())));
+    bench("eve", Box::new(eve::writer(io::sink())));
     bench("zeek", Box::new(zeek::ZeekWriter::new(io::sink())));
     #[cfg(feature = "parquet")]
     bench(
@@ -119,5 +128,32 @@ fn writers(criterion: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, writers);
+/// The same through the threads, as `read` does it: what a run can write.
+fn pipeline(criterion: &mut Criterion) {
+    let records = records();
+    let mut group = criterion.benchmark_group("pipeline");
+    group.throughput(Throughput::Elements(RECORDS * ROUNDS));
+    group.sample_size(10);
+    for threads in [1, 2] {
+        let mut bench = |name: &str, writer: fn() -> Box<dyn FlowWriter>| {
+            group.bench_function(format!("{name}/{threads}"), |bencher| {
+                bencher.iter(|| {
+                    let mut pipeline =
+                        Pipeline::start(vec![writer()], threads).expect("threads start");
+                    for _ in 0..ROUNDS {
+                        records.iter().for_each(|record| pipeline.push(record.clone()));
+                    }
+                    pipeline.finish().expect("sink");
+                });
+            });
+        };
+        bench("ndjson", || Box::new(ndjson::writer(io::sink())));
+        #[cfg(feature = "parquet")]
+        bench("parquet", || {
+            Box::new(flowtap::output::parquet::ParquetWriter::new(io::sink()).expect("sink"))
+        });
+    }
+}
+
+criterion_group!(benches, writers, pipeline);
 criterion_main!(benches);

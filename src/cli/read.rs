@@ -23,7 +23,7 @@ use crate::engine::{RecordSink, RunOptions, run as run_engine};
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
 use crate::input::{Input, InputOptions, Progress};
-use crate::output::{FlowWriter, Format, Summary};
+use crate::output::{Format, Pipeline, Summary};
 use crate::packet::DecodeOptions;
 use crate::report::terminal::{self, Style};
 
@@ -135,13 +135,16 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     };
     let started = Instant::now();
     let input = Input::open(&args.paths, input_options)?;
-    let mut sink = Sink::open(args)?;
+    let mut sink = Sink::open(args, options.workers)?;
     let hashes = sink.dir.is_some().then(|| hash_in_background(args.paths.clone()));
     let bar = (!args.quiet && io::stderr().is_terminal())
         .then(|| crate::report::progress::Bar::start(Arc::clone(&progress)));
-    let report = run_engine(input, &options, &mut sink);
+    let mut report = run_engine(input, &options, &mut sink);
     drop(bar);
-    let dir = sink.finish()?;
+    let dir = sink.dir.take();
+    if let Err(error) = sink.finish() {
+        report.write_error.get_or_insert(error);
+    }
     if let Some(filter) = &options.filter {
         for (link, reason) in filter.unsupported() {
             eprintln!(
@@ -250,39 +253,40 @@ fn default_max_flows() -> usize {
 
 /// Writes records into the files of `--out`.
 struct Sink {
-    writers: Vec<Box<dyn FlowWriter + Send>>,
+    pipeline: Option<Pipeline>,
     dir: Option<PathBuf>,
 }
 
 impl Sink {
-    fn open(args: &ReadArgs) -> anyhow::Result<Self> {
+    fn open(args: &ReadArgs, threads: usize) -> anyhow::Result<Self> {
+        let Some(dir) = &args.out else { return Ok(Self { pipeline: None, dir: None }) };
+        fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
         let mut writers = Vec::new();
-        if let Some(dir) = &args.out {
-            fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
-            for format in &args.format {
-                writers.push(format.create(dir).with_context(|| {
-                    format!("can't write {} records into {}", format.name(), dir.display())
-                })?);
-            }
+        for format in &args.format {
+            writers.push(format.create(dir).with_context(|| {
+                format!("can't write {} records into {}", format.name(), dir.display())
+            })?);
         }
-        Ok(Self { writers, dir: args.out.clone() })
+        let pipeline = (!writers.is_empty()).then(|| Pipeline::start(writers, threads));
+        Ok(Self { pipeline: pipeline.transpose()?, dir: Some(dir.clone()) })
     }
 
-    fn finish(self) -> anyhow::Result<Option<PathBuf>> {
-        for writer in self.writers {
-            writer.finish().context("can't finish writing the flow records")?;
-        }
-        Ok(self.dir)
+    /// Where a record could not be written says so now.
+    fn finish(self) -> io::Result<()> {
+        self.pipeline.map_or(Ok(()), Pipeline::finish)
     }
 }
 
 impl RecordSink for Sink {
-    fn record(&mut self, record: &FlowRecord) -> io::Result<()> {
-        self.writers.iter_mut().try_for_each(|writer| writer.write(record))
+    fn record(&mut self, record: FlowRecord) -> io::Result<()> {
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.push(record);
+        }
+        Ok(())
     }
 
     fn wants_records(&self) -> bool {
-        !self.writers.is_empty()
+        self.pipeline.is_some()
     }
 }
 

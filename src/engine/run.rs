@@ -80,7 +80,7 @@ impl Default for RunOptions {
 
 /// Takes finished records in their final order.
 pub trait RecordSink {
-    fn record(&mut self, record: &FlowRecord) -> io::Result<()>;
+    fn record(&mut self, record: FlowRecord) -> io::Result<()>;
 
     /// False spares the run the making of records: flows are only counted.
     fn wants_records(&self) -> bool {
@@ -89,8 +89,8 @@ pub trait RecordSink {
 }
 
 impl<F: FnMut(&FlowRecord)> RecordSink for F {
-    fn record(&mut self, record: &FlowRecord) -> io::Result<()> {
-        self(record);
+    fn record(&mut self, record: FlowRecord) -> io::Result<()> {
+        self(&record);
         Ok(())
     }
 }
@@ -231,6 +231,16 @@ fn by_start_and_key(x: &FlowRecord, y: &FlowRecord) -> std::cmp::Ordering {
     (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key))
 }
 
+/// Records of a second in the output's order. Records are large: only their
+/// places are sorted. Stable: records of one key come from one shard, in their
+/// order.
+fn in_order(records: Vec<FlowRecord>) -> impl Iterator<Item = FlowRecord> {
+    let mut order: Vec<usize> = (0..records.len()).collect();
+    order.sort_by(|&x, &y| by_start_and_key(&records[x], &records[y]));
+    let mut records: Vec<_> = records.into_iter().map(Some).collect();
+    order.into_iter().filter_map(move |at| records[at].take())
+}
+
 /// A shard's tail on its way through the merge.
 struct Stream<'a> {
     ready: std::vec::IntoIter<FlowRecord>,
@@ -291,8 +301,8 @@ impl<'a> Correlation<'a> {
     /// Merges what the shards still held at the end of the input with what
     /// else was decided in the stream's last second.
     fn write_tails<'b>(&mut self, tails: impl Iterator<Item = &'b Receiver<Vec<FlowRecord>>>) {
-        let mut last = std::mem::take(&mut self.last_records);
-        last.sort_by(by_start_and_key);
+        let last = std::mem::take(&mut self.last_records);
+        let last = in_order(last).collect::<Vec<_>>();
         let mut streams = vec![Stream { ready: last.into_iter(), more: None }];
         streams
             .extend(tails.map(|tail| Stream { ready: Vec::new().into_iter(), more: Some(tail) }));
@@ -311,11 +321,11 @@ impl<'a> Correlation<'a> {
                 })
                 .map(|(at, _)| at);
             let Some(record) = next.and_then(|at| streams[at].ready.next()) else { break };
-            self.write(&record);
+            self.write(record);
         }
     }
 
-    fn write(&mut self, record: &FlowRecord) {
+    fn write(&mut self, record: FlowRecord) {
         if let Err(error) = self.sink.record(record)
             && self.write_error.is_none()
         {
@@ -341,12 +351,8 @@ impl<'a> Correlation<'a> {
             self.observe(second, parts);
         }
         let later = self.records.split_off(&before_s);
-        for mut records in std::mem::replace(&mut self.records, later).into_values() {
-            // Stable: records of one key come from one shard, in their order.
-            records.sort_by(by_start_and_key);
-            for record in &records {
-                self.write(record);
-            }
+        for records in std::mem::replace(&mut self.records, later).into_values() {
+            in_order(records).for_each(|record| self.write(record));
         }
     }
 

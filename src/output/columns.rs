@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use super::ascii::Ascii;
 use super::json::mac_text;
 use super::names::{
     Icmp, TCP, dns_response_code, dns_type, proto_name, quic_version, tcp_flags, tls_version,
@@ -10,9 +11,10 @@ use super::names::{
 use super::ndjson::duration_ns;
 use super::spread::Spread;
 use crate::flow::app::AppInfo;
-use crate::flow::community_id::community_id;
+use crate::flow::community_id::CommunityId;
+use crate::flow::record::SizeStep;
 use crate::flow::sizes::{bin_range, stddev};
-use crate::flow::{Direction, FlowRecord, Gaps};
+use crate::flow::{Direction, FlowRecord, Gaps, Sizes};
 use crate::packet::Mac;
 use crate::packet::key::to_ip;
 
@@ -39,8 +41,34 @@ pub(super) enum Value<'a> {
     Float(f64),
     Bool(bool),
     Text(Cow<'a, str>),
+    Ascii(Ascii),
     Time(i64),
-    Pairs(Vec<(i64, i64)>),
+    Pairs(Pairs<'a>),
+}
+
+/// The pairs of one cell.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Pairs<'a> {
+    Steps(&'a [SizeStep]),
+    Histogram(&'a Sizes),
+}
+
+impl Pairs<'_> {
+    pub(super) fn for_each(&self, mut take: impl FnMut(i64, i64)) {
+        match self {
+            Self::Steps(steps) => {
+                for step in *steps {
+                    let bytes = i64::from(step.payload_bytes);
+                    take(if step.fwd { bytes } else { -bytes }, clamp(step.gap_ns));
+                }
+            }
+            Self::Histogram(sizes) => {
+                for (bin, &packets) in sizes.bins.iter().enumerate().filter(|(_, n)| **n > 0) {
+                    take(i64::from(bin_range(bin).0), i64::from(packets));
+                }
+            }
+        }
+    }
 }
 
 /// Columns in order: a name, its kind, and how it is read.
@@ -83,13 +111,13 @@ const RECORD: [OfRecord; 24] = [
     ("start", Kind::Time, |r| Value::Time(r.start_ns)),
     ("end", Kind::Time, |r| Value::Time(r.end_ns)),
     ("duration_ns", Kind::Int, |r| int(duration_ns(r))),
-    ("src_ip", Kind::Text, |r| text(r.src_ip().to_string())),
+    ("src_ip", Kind::Text, |r| Value::Ascii(r.src_ip().into())),
     ("src_port", Kind::Int, |r| int(r.src_port())),
-    ("dst_ip", Kind::Text, |r| text(r.dst_ip().to_string())),
+    ("dst_ip", Kind::Text, |r| Value::Ascii(r.dst_ip().into())),
     ("dst_port", Kind::Int, |r| int(r.dst_port())),
     ("proto", Kind::Int, |r| int(r.key.proto)),
     ("proto_name", Kind::Text, |r| text(proto_name(r.key.proto))),
-    ("community_id", Kind::Text, |r| text(community_id(&r.key, 0))),
+    ("community_id", Kind::Text, |r| ascii(&CommunityId::of(&r.key, 0).text())),
     ("state", Kind::Text, |r| text(r.state.name())),
     ("answered", Kind::Bool, |r| Value::Bool(r.answered)),
     ("originator_guessed", Kind::Bool, |r| Value::Bool(r.originator_guessed)),
@@ -103,12 +131,10 @@ const RECORD: [OfRecord; 24] = [
     ("vlans", Kind::Text, |r| joined(r.vlans.iter().map(u16::to_string))),
     ("vni", Kind::Int, |r| r.key.vni.checked_sub(1).map_or(Value::Null, int)),
     ("tunnels", Kind::Text, tunnels),
-    ("src_mac", Kind::Text, |r| some(r.src_mac.as_ref().map(mac))),
-    ("dst_mac", Kind::Text, |r| some(r.dst_mac.as_ref().map(mac))),
+    ("src_mac", Kind::Text, |r| mac(r.src_mac.as_ref())),
+    ("dst_mac", Kind::Text, |r| mac(r.dst_mac.as_ref())),
     ("sequence", Kind::Pairs("payload_bytes", "gap_ns"), |r| {
-        let size = |fwd: bool, bytes: u32| if fwd { i64::from(bytes) } else { -i64::from(bytes) };
-        let steps = r.sequence.iter();
-        Value::Pairs(steps.map(|s| (size(s.fwd, s.payload_bytes), clamp(s.gap_ns))).collect())
+        Value::Pairs(Pairs::Steps(&r.sequence))
     }),
 ];
 
@@ -126,8 +152,7 @@ const DIRECTION: [OfDirection; 25] = [
     ("payload_p99", Kind::Int, |d| percentile(d, 2)),
     ("payload_empty", Kind::Int, |d| int(d.of.sizes.empty())),
     ("payload_histogram", Kind::Pairs("low_bytes", "packets"), |d| {
-        let bins = d.of.sizes.bins.iter().enumerate().filter(|(_, count)| **count > 0);
-        Value::Pairs(bins.map(|(bin, &n)| (i64::from(bin_range(bin).0), i64::from(n))).collect())
+        Value::Pairs(Pairs::Histogram(&d.of.sizes))
     }),
     ("gap_min_ns", Kind::Int, |d| gaps(d).map_or(Value::Null, |g| int(g.min_ns))),
     ("gap_mean_ns", Kind::Float, |d| float(gaps(d).map(|g| g.sum_ns as f64 / g.count as f64))),
@@ -135,7 +160,7 @@ const DIRECTION: [OfDirection; 25] = [
     ("gap_stddev_ns", Kind::Float, |d| {
         float(gaps(d).and_then(|g| stddev(g.count, g.sum_ns, g.sum_squares)))
     }),
-    ("tcp_flags", Kind::Text, |d| seen(d, d.is_tcp, |d| text(tcp_flags(d.of.tcp_flags)))),
+    ("tcp_flags", Kind::Text, |d| seen(d, d.is_tcp, |d| Value::Ascii(tcp_flags(d.of.tcp_flags)))),
     ("retransmitted", Kind::Int, |d| seen(d, d.is_tcp, |d| int(d.of.retransmitted))),
     ("out_of_order", Kind::Int, |d| seen(d, d.is_tcp, |d| int(d.of.out_of_order))),
     ("ttl_min", Kind::Int, |d| seen(d, true, |d| int(d.of.ttl_min))),
@@ -196,6 +221,10 @@ fn text<'a>(value: impl Into<Cow<'a, str>>) -> Value<'a> {
     Value::Text(value.into())
 }
 
+fn ascii(text: &[u8]) -> Value<'static> {
+    Value::Ascii(Ascii::new(text))
+}
+
 fn some<'a>(value: Option<impl Into<Cow<'a, str>>>) -> Value<'a> {
     value.map_or(Value::Null, text)
 }
@@ -226,8 +255,8 @@ fn tunnels(record: &FlowRecord) -> Value<'_> {
     }))
 }
 
-fn mac(mac: &Mac) -> String {
-    String::from_utf8_lossy(&mac_text(mac)).into_owned()
+fn mac(mac: Option<&Mac>) -> Value<'static> {
+    mac.map_or(Value::Null, |mac| ascii(&mac_text(mac)))
 }
 
 fn icmp(record: &FlowRecord) -> Option<Icmp> {
@@ -273,7 +302,7 @@ mod tests {
                     Value::Int(_) => *kind == Kind::Int,
                     Value::Float(_) => *kind == Kind::Float,
                     Value::Bool(_) => *kind == Kind::Bool,
-                    Value::Text(_) => *kind == Kind::Text,
+                    Value::Text(_) | Value::Ascii(_) => *kind == Kind::Text,
                     Value::Time(_) => *kind == Kind::Time,
                     Value::Pairs(_) => matches!(kind, Kind::Pairs(..)),
                 };

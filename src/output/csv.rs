@@ -3,49 +3,45 @@
 //! Absent values are empty cells. Lists of pairs are written `a:b` with spaces
 //! between.
 
-use std::io::{self, Write};
+use std::io::Write;
 
-use super::FlowWriter;
 use super::columns::{Value, columns, each_cell};
 use super::json::{push_decimal, push_uint};
+use super::text::TextWriter;
 use crate::flow::FlowRecord;
 use crate::time::rfc3339_bytes;
 
-/// Writes `flows.csv`.
-pub struct CsvWriter<W: Write> {
-    table: csv::Writer<W>,
-    /// The cell being written; reused.
-    cell: Vec<u8>,
+/// Writes `flows.csv`. Needs no buffered `out`.
+pub fn writer<W: Write + Send>(out: W) -> TextWriter<W> {
+    let names: Vec<_> = columns().into_iter().map(|(name, _)| name).collect();
+    TextWriter::new(out, line).with_head(format!("{}\n", names.join(",")).into_bytes())
 }
 
-impl<W: Write> CsvWriter<W> {
-    /// Writes the header. Needs no buffered `out`.
-    pub fn new(out: W) -> io::Result<Self> {
-        let mut table = csv::WriterBuilder::new().buffer_capacity(256 * 1024).from_writer(out);
-        table.write_record(columns().iter().map(|(name, _)| name))?;
-        Ok(Self { table, cell: Vec::new() })
-    }
+fn line(record: &FlowRecord, out: &mut Vec<u8>) {
+    let mut first = true;
+    each_cell(record, |value| {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        push(out, value);
+    });
+    out.push(b'\n');
 }
 
-impl<W: Write> FlowWriter for CsvWriter<W> {
-    fn write(&mut self, record: &FlowRecord) -> io::Result<()> {
-        let mut result = Ok(());
-        each_cell(record, |value| {
-            self.cell.clear();
-            push(&mut self.cell, value);
-            if result.is_ok() {
-                result = self.table.write_field(&self.cell);
-            }
-        });
-        result?;
-        // Ends the line.
-        self.table.write_record(None::<&[u8]>)?;
-        Ok(())
+/// Text off the wire may hold anything: quoted where RFC 4180 wants it.
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    if !text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n')) {
+        out.extend_from_slice(text.as_bytes());
+        return;
     }
-
-    fn finish(mut self: Box<Self>) -> io::Result<()> {
-        self.table.flush()
+    out.push(b'"');
+    for (position, part) in text.split('"').enumerate() {
+        if position > 0 {
+            out.extend_from_slice(b"\"\"");
+        }
+        out.extend_from_slice(part.as_bytes());
     }
+    out.push(b'"');
 }
 
 fn push(cell: &mut Vec<u8>, value: Value<'_>) {
@@ -54,17 +50,19 @@ fn push(cell: &mut Vec<u8>, value: Value<'_>) {
         Value::Int(number) => push_int(cell, number),
         Value::Float(number) => push_decimal(cell, number),
         Value::Bool(yes) => cell.extend_from_slice(if yes { b"true" } else { b"false" }),
-        Value::Text(text) => cell.extend_from_slice(text.as_bytes()),
+        Value::Text(text) => push_text(cell, &text),
+        Value::Ascii(text) => cell.extend_from_slice(text.as_bytes()),
         Value::Time(ns) => cell.extend_from_slice(&rfc3339_bytes(ns)),
         Value::Pairs(pairs) => {
-            for (first, second) in pairs {
-                if !cell.is_empty() {
+            let mut first = true;
+            pairs.for_each(|left, right| {
+                if !std::mem::take(&mut first) {
                     cell.push(b' ');
                 }
-                push_int(cell, first);
+                push_int(cell, left);
                 cell.push(b':');
-                push_int(cell, second);
-            }
+                push_int(cell, right);
+            });
         }
     }
 }
@@ -83,16 +81,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::output::samples;
+    use crate::output::{FlowWriter, samples};
 
     /// Rows as maps from column to cell, read back with another reader's rules.
     fn written(records: &[FlowRecord]) -> Vec<HashMap<String, String>> {
         let file = tempfile::NamedTempFile::new().expect("file");
-        let mut writer = Box::new(CsvWriter::new(file.reopen().expect("file")).expect("header"));
-        records.iter().for_each(|record| writer.write(record).expect("written"));
+        let mut writer = Box::new(writer(file.reopen().expect("file")));
+        writer.write(records).expect("written");
         writer.finish().expect("finished");
         let mut table = csv::Reader::from_path(file.path()).expect("table");
         table.deserialize().map(|row| row.expect("row")).collect()
+    }
+
+    #[test]
+    fn a_table_without_records_has_its_header() {
+        let mut table = Vec::new();
+        Box::new(writer(&mut table)).finish().expect("finished");
+        assert!(table.starts_with(b"start,end,duration_ns,src_ip,") && table.ends_with(b"\n"));
     }
 
     #[test]
@@ -126,6 +131,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn texts_are_quoted_as_another_writer_does(text: String, more in "[a\",\r\n ]{0,6}") {
+            let mut ours = Vec::new();
+            push_text(&mut ours, &text);
+            ours.push(b',');
+            push_text(&mut ours, &more);
+            ours.push(b'\n');
+            let mut theirs = csv::Writer::from_writer(Vec::new());
+            theirs.write_record([&text, &more]).expect("written");
+            prop_assert_eq!(ours, theirs.into_inner().expect("written"));
+        }
+
         #[test]
         fn any_record_reads_back(seed: u64) {
             let record = samples::random(seed);

@@ -4,16 +4,17 @@
 //! blocks that its events have (`dns`, `tls`, `http`, `ssh`, `quic`). Time
 //! stamps have microseconds and are packet times.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::FlowWriter;
 use super::identity::Identity;
 use super::json::Json;
 use super::names::{ICMP, ICMPV6, Icmp, SCTP, TCP, UDP, dns_response_code, dns_type, quic_version};
 use super::ndjson::duration_ns;
+use super::text::TextWriter;
 use crate::alert::{Alert, Severity};
 use crate::detect::PeerRole;
 use crate::flow::app::{AppInfo, SshInfo};
@@ -22,17 +23,13 @@ use crate::flow::{ConnState, EndReason, FlowRecord};
 use crate::packet::facts::tcp_flag;
 use crate::time::suricata;
 
-/// Bytes kept before they are handed on.
-const FLUSH_BYTES: usize = 256 * 1024;
 const NS_PER_S: u64 = 1_000_000_000;
 /// IP protocol number of GRE (RFC 2784).
 const GRE: u8 = 47;
 
-/// Writes `eve.json`.
-#[derive(Debug)]
-pub struct EveWriter<W> {
-    out: W,
-    json: Json,
+/// Writes `eve.json`. Needs no buffered `out`.
+pub fn writer<W: Write + Send>(out: W) -> TextWriter<W> {
+    TextWriter::new(out, |record, out| Json::append_line(out, |json| flow_event(json, record)))
 }
 
 /// What an `alert` event says. Suricata's numbers for severity run from 1
@@ -62,11 +59,20 @@ pub struct AlertEvent<'a> {
 /// Adds alerts to the `eve.json` of a finished run folder, behind its flows.
 pub fn append_alerts(folder: &Path, alerts: &[Alert]) -> io::Result<()> {
     let path = folder.join(super::Format::Eve.file_name());
-    let mut writer = EveWriter::new(File::options().append(true).open(path)?);
+    let mut file = File::options().append(true).open(path)?;
+    write_alerts(&mut file, alerts.iter().map(AlertEvent::new))
+}
+
+/// Writes alerts as lines of `eve.json`.
+pub fn write_alerts<'a>(
+    out: &mut impl Write,
+    alerts: impl IntoIterator<Item = AlertEvent<'a>>,
+) -> io::Result<()> {
+    let mut json = Json::default();
     for alert in alerts {
-        writer.write_alert(&AlertEvent::new(alert))?;
+        json.line(|json| alert_event(json, &alert));
     }
-    writer.flush()
+    out.write_all(&json.bytes)
 }
 
 impl<'a> AlertEvent<'a> {
@@ -114,41 +120,6 @@ fn signature_id(detector: &str) -> u32 {
         .bytes()
         .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     1_000_000 + hash % 999_000
-}
-
-impl<W: Write> EveWriter<W> {
-    /// Needs no buffered `out`.
-    pub fn new(out: W) -> Self {
-        Self { out, json: Json::default() }
-    }
-
-    /// Adds an `alert` event.
-    pub fn write_alert(&mut self, alert: &AlertEvent<'_>) -> io::Result<()> {
-        self.json.line(|json| alert_event(json, alert));
-        self.flush_if_full()
-    }
-
-    fn flush_if_full(&mut self) -> io::Result<()> {
-        if self.json.bytes.len() >= FLUSH_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.json.bytes)?;
-        self.json.bytes.clear();
-        Ok(())
-    }
-}
-
-impl<W: Write> FlowWriter for EveWriter<W> {
-    fn write(&mut self, record: &FlowRecord) -> io::Result<()> {
-        self.json.line(|json| flow_event(json, record));
-        self.flush_if_full()
-    }
-
-    fn finish(mut self: Box<Self>) -> io::Result<()> {
-        self.flush()?;
-        self.out.flush()
-    }
 }
 
 fn flow_event(json: &mut Json, record: &FlowRecord) {
@@ -233,7 +204,7 @@ fn has_ports(proto: u8) -> bool {
 }
 
 /// Suricata's names; three digits for protocols that it has none for.
-fn proto(number: u8) -> String {
+fn proto(number: u8) -> Cow<'static, str> {
     match number {
         ICMP => "ICMP",
         2 => "IGMP",
@@ -247,9 +218,9 @@ fn proto(number: u8) -> String {
         ICMPV6 => "IPv6-ICMP",
         89 => "OSPFIGP",
         SCTP => "SCTP",
-        _ => return format!("{number:03}"),
+        _ => return format!("{number:03}").into(),
     }
-    .to_owned()
+    .into()
 }
 
 fn app_proto(app: Option<&AppInfo>) -> Option<&'static str> {
@@ -281,9 +252,10 @@ fn reason(reason: EndReason) -> &'static str {
 
 /// Flags as two hexadecimal digits, all and by direction, then the set ones.
 fn tcp(json: &mut Json, record: &FlowRecord) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     let (fwd, rev) = (record.fwd.tcp_flags & 0xff, record.rev.tcp_flags & 0xff);
     for (name, flags) in [("tcp_flags", fwd | rev), ("tcp_flags_ts", fwd), ("tcp_flags_tc", rev)] {
-        json.text(name, &format!("{flags:02x}"));
+        json.plain(name, &[flags >> 4, flags & 15].map(|digit| HEX[usize::from(digit)]));
     }
     for (name, bit) in [
         ("syn", tcp_flag::SYN),
@@ -372,7 +344,7 @@ fn app(json: &mut Json, info: &AppInfo) {
 }
 
 /// Suricata's spelling.
-fn tls_version(number: u16) -> std::borrow::Cow<'static, str> {
+fn tls_version(number: u16) -> Cow<'static, str> {
     match number {
         0x0300 => "SSLv3".into(),
         0x0301 => "TLSv1".into(),
@@ -454,8 +426,6 @@ mod tests {
 
     #[test]
     fn an_alert_event_has_suricatas_fields() {
-        let file = tempfile::NamedTempFile::new().expect("file");
-        let mut writer = Box::new(EveWriter::new(file.reopen().expect("file")));
         let alert = AlertEvent {
             time_ns: samples::START_NS,
             id: "0123456789abcdef",
@@ -469,10 +439,9 @@ mod tests {
             dst_ip: Some("192.0.2.1".parse().expect("address")),
             proto: Some(UDP),
         };
-        writer.write_alert(&alert).expect("written");
-        writer.finish().expect("finished");
-        let event: Value =
-            serde_json::from_slice(&std::fs::read(file.path()).expect("file")).expect("JSON");
+        let mut line = Vec::new();
+        write_alerts(&mut line, [alert]).expect("written");
+        let event: Value = serde_json::from_slice(&line).expect("JSON");
         assert_eq!(
             event,
             json!({

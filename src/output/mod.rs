@@ -7,9 +7,14 @@
 //! where they were read (see [`crate::flow::app`]); here they are only quoted
 //! as the format wants.
 //!
+//! A format is two things: an [`Encoder`], which turns a chunk of records into
+//! a piece of the file and may do so in any thread, and a [`FlowWriter`], which
+//! puts the pieces into the file in order. [`Pipeline`] drives both.
+//!
 //! Start at [`Format::create`]; [`ndjson`] is the format that everything else
 //! of flowtap reads back, its schema is [`FLOW_SCHEMA`].
 
+mod ascii;
 mod columns;
 pub mod csv;
 pub mod eve;
@@ -19,8 +24,10 @@ pub mod names;
 pub mod ndjson;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+mod pipeline;
 mod spread;
 pub mod summary;
+mod text;
 pub mod zeek;
 
 #[cfg(test)]
@@ -29,14 +36,17 @@ mod samples;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::flow::FlowRecord;
 
+pub use self::pipeline::Pipeline;
 pub use self::summary::Summary;
+pub use self::text::TextWriter;
 
-/// Version of the record layouts; raised when a field changes its meaning or
-/// goes away, not when one is added.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Version of the flow record's layout; raised when a field changes its meaning
+/// or goes away, not when one is added.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// JSON Schema (2020-12) of a line of `flows.ndjson`.
 pub const FLOW_SCHEMA: &str = include_str!("schema/flow.schema.json");
@@ -45,14 +55,65 @@ pub const ALERT_SCHEMA: &str = include_str!("schema/alert.schema.json");
 /// JSON Schema of `summary.json`.
 pub const SUMMARY_SCHEMA: &str = include_str!("schema/summary.schema.json");
 
-/// Writes flow records in one format.
-pub trait FlowWriter {
-    /// Adds a record. Records are buffered: an error may concern an earlier one.
-    fn write(&mut self, record: &FlowRecord) -> io::Result<()>;
+/// Turns records into pieces of a format's file. Knows neither the file nor
+/// what came before, so chunks can be encoded in any order.
+pub trait Encoder: Send + Sync {
+    /// Encodes `records` into `piece`, which is empty.
+    fn encode(&self, records: &[FlowRecord], piece: &mut Piece) -> io::Result<()>;
 
-    /// Writes what is buffered and the format's end. A file without it may be
-    /// unreadable.
+    /// Records that make a good piece.
+    fn chunk_records(&self) -> usize {
+        CHUNK_RECORDS
+    }
+}
+
+/// Records of a chunk in formats that do not mind: under a megabyte as records
+/// and as text, so chunks under way fit the caches; a write call each.
+const CHUNK_RECORDS: usize = 512;
+
+/// A piece of a file: what an [`Encoder`] made of a chunk of records.
+#[derive(Default)]
+pub struct Piece {
+    /// Of text formats.
+    bytes: Vec<u8>,
+    /// Start of the first record and decision on the last, where there are any.
+    span_ns: Option<(i64, i64)>,
+    #[cfg(feature = "parquet")]
+    row_group: parquet::RowGroup,
+}
+
+impl Piece {
+    /// Length of a text format's piece.
+    pub fn text_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Empties it for the next chunk and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.span_ns = None;
+        #[cfg(feature = "parquet")]
+        self.row_group.clear();
+    }
+}
+
+/// Puts pieces into the file of one format.
+pub trait FlowWriter: Send {
+    /// Makes the pieces.
+    fn encoder(&self) -> Arc<dyn Encoder>;
+
+    /// Adds a piece that the encoder made.
+    fn append(&mut self, piece: &mut Piece) -> io::Result<()>;
+
+    /// Writes the format's end. A file without it may be unreadable.
     fn finish(self: Box<Self>) -> io::Result<()>;
+
+    /// Encodes and adds records in this thread.
+    fn write(&mut self, records: &[FlowRecord]) -> io::Result<()> {
+        let mut piece = Piece::default();
+        self.encoder().encode(records, &mut piece)?;
+        self.append(&mut piece)
+    }
 }
 
 /// Formats of the flow file.
@@ -103,14 +164,14 @@ impl Format {
     }
 
     /// Creates the format's file in a folder, replacing one that is there.
-    pub fn create(self, folder: &Path) -> io::Result<Box<dyn FlowWriter + Send>> {
+    pub fn create(self, folder: &Path) -> io::Result<Box<dyn FlowWriter>> {
         let file = File::create(folder.join(self.file_name()))?;
         Ok(match self {
-            Self::Ndjson => Box::new(ndjson::NdjsonWriter::new(file)),
-            Self::Csv => Box::new(csv::CsvWriter::new(file)?),
+            Self::Ndjson => Box::new(ndjson::writer(file)),
+            Self::Csv => Box::new(csv::writer(file)),
             #[cfg(feature = "parquet")]
             Self::Parquet => Box::new(parquet::ParquetWriter::new(file)?),
-            Self::Eve => Box::new(eve::EveWriter::new(file)),
+            Self::Eve => Box::new(eve::writer(file)),
             Self::Zeek => Box::new(zeek::ZeekWriter::new(file)),
         })
     }
@@ -133,9 +194,7 @@ mod tests {
                 .map(|_| {
                     let folder = tempfile::tempdir().expect("folder");
                     let mut writer = format.create(folder.path()).expect("file");
-                    for record in &records {
-                        writer.write(record).expect("written");
-                    }
+                    writer.write(&records).expect("written");
                     writer.finish().expect("finished");
                     std::fs::read(folder.path().join(format.file_name())).expect("read back")
                 })
@@ -154,7 +213,7 @@ mod tests {
             let file = folder.path().join(format.file_name());
             std::os::unix::fs::symlink("/dev/full", file).expect("link");
             let result = format.create(folder.path()).and_then(|mut writer| {
-                writer.write(&record)?;
+                writer.write(std::slice::from_ref(&record))?;
                 writer.finish()
             });
             let error = result.expect_err(format.name());

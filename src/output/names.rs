@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use super::ascii::Ascii;
 use crate::packet::facts::tcp_flag;
 
 /// ICMP and ICMPv6 (IANA protocol numbers).
@@ -66,20 +67,23 @@ pub fn proto_name(proto: u8) -> &'static str {
 
 /// TCP flags as letters, the handshake's first: `SAPFRUECN` for SYN, ACK, PSH,
 /// FIN, RST, URG, ECE, CWR, NS. Empty without flags.
-pub fn tcp_flags(flags: u16) -> String {
-    TCP_FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, letter)| *letter).collect()
+pub(super) fn tcp_flags(flags: u16) -> Ascii {
+    let mut letters = [0; TCP_FLAGS.len()];
+    let set = TCP_FLAGS.iter().filter(|(bit, _)| flags & bit != 0);
+    let count = letters.iter_mut().zip(set).map(|(slot, flag)| *slot = flag.1).count();
+    Ascii::new(&letters[..count])
 }
 
-pub(super) const TCP_FLAGS: [(u16, char); 9] = [
-    (tcp_flag::SYN, 'S'),
-    (tcp_flag::ACK, 'A'),
-    (tcp_flag::PSH, 'P'),
-    (tcp_flag::FIN, 'F'),
-    (tcp_flag::RST, 'R'),
-    (tcp_flag::URG, 'U'),
-    (tcp_flag::ECE, 'E'),
-    (tcp_flag::CWR, 'C'),
-    (tcp_flag::NS, 'N'),
+const TCP_FLAGS: [(u16, u8); 9] = [
+    (tcp_flag::SYN, b'S'),
+    (tcp_flag::ACK, b'A'),
+    (tcp_flag::PSH, b'P'),
+    (tcp_flag::FIN, b'F'),
+    (tcp_flag::RST, b'R'),
+    (tcp_flag::URG, b'U'),
+    (tcp_flag::ECE, b'E'),
+    (tcp_flag::CWR, b'C'),
+    (tcp_flag::NS, b'N'),
 ];
 
 /// DNS type; unknown ones as RFC 3597 writes them, `TYPE65280`.
@@ -204,9 +208,9 @@ mod tests {
 
     #[test]
     fn flags_are_letters_in_one_order() {
-        assert_eq!(tcp_flags(0x01b), "SAPF");
-        assert_eq!(tcp_flags(0x1ff), "SAPFRUECN");
-        assert_eq!(tcp_flags(0), "");
+        assert_eq!(tcp_flags(0x01b).as_str(), "SAPF");
+        assert_eq!(tcp_flags(0x1ff).as_str(), "SAPFRUECN");
+        assert_eq!(tcp_flags(0).as_str(), "");
     }
 
     #[test]

@@ -1,89 +1,161 @@
 //! `flows.parquet`: the flat table in columns, for DuckDB, Spark and pandas.
 //!
-//! Columns are those of `flows.csv`, typed; lists of pairs are nested. Records
-//! are collected into row groups, so memory stays bounded and a reader can skip
-//! groups by their minima and maxima.
+//! Columns are those of `flows.csv`, typed; lists of pairs are nested. A chunk
+//! of records is a row group: encoded and compressed on its own, in any thread,
+//! so memory stays bounded and a reader can skip groups by their minima and
+//! maxima.
 
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, RecordBatch,
-    StringBuilder, StructBuilder, TimestampNanosecondBuilder,
+    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, StringBuilder,
+    StructBuilder, TimestampNanosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::add_encoded_arrow_schema_to_metadata;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 
-use super::FlowWriter;
 use super::columns::{Kind, Value, columns, each_cell};
+use super::{Encoder, FlowWriter, Piece};
 use crate::flow::FlowRecord;
 
-/// Records kept as builders before they are encoded.
-const BATCH_RECORDS: usize = 4096;
+/// Records of a row group: enough for dictionaries to pay, few enough to skip
+/// and to hold some of them as records (15 MB each) at once.
+const ROW_GROUP_RECORDS: usize = 16_384;
 
-/// Records of a row group: some 20 MiB before compression, enough for
-/// dictionaries to pay and few enough to skip.
-const ROW_GROUP_RECORDS: usize = 65_536;
+/// Records kept as columns before they are encoded: their columns stay in the
+/// second-level cache.
+const BATCH_RECORDS: usize = 1024;
 
-/// Beyond 3 zstd gains little on columns that are dictionaries already.
-const ZSTD_LEVEL: i32 = 3;
+/// Level 1: columns are dictionaries already, and higher levels gain little on
+/// what is left.
+const ZSTD_LEVEL: i32 = 1;
 
-/// Writes `flows.parquet`.
+/// Writes `flows.parquet`. What differs from record to record gets no
+/// dictionary: building one and giving it up is what costs most.
 pub struct ParquetWriter<W: Write + Send> {
-    file: ArrowWriter<W>,
+    file: SerializedFileWriter<W>,
+    encoder: Arc<RowGroups>,
+}
+
+/// The encoded columns of a row group; none when empty.
+#[derive(Default)]
+pub(super) struct RowGroup(Vec<ArrowColumnChunk>);
+
+impl RowGroup {
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Makes row groups.
+struct RowGroups {
+    kinds: Vec<Kind>,
     schema: Arc<Schema>,
-    builders: Vec<Builder>,
-    records: usize,
+    columns: ArrowRowGroupWriterFactory,
 }
 
 impl<W: Write + Send> ParquetWriter<W> {
-    /// Writes the format's magic; the schema follows at the end.
+    /// Writes the format's magic; the schema follows at the end. Needs no
+    /// buffered `out`.
     pub fn new(out: W) -> io::Result<Self> {
         let columns = columns();
         let fields: Fields =
             columns.iter().map(|(name, kind)| Field::new(name, data_type(*kind), true)).collect();
         let schema = Arc::new(Schema::new(fields));
-        let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(io::Error::other)?;
-        let properties = WriterProperties::builder()
+        let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(io_error)?;
+        let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
-            .set_max_row_group_row_count(Some(ROW_GROUP_RECORDS))
-            .build();
-        let file = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties))
-            .map_err(io::Error::other)?;
-        let builders = columns.iter().map(|(_, kind)| Builder::new(*kind)).collect();
-        Ok(Self { file, schema, builders, records: 0 })
-    }
-
-    fn flush_batch(&mut self) -> io::Result<()> {
-        if self.records == 0 {
-            return Ok(());
+            // Row groups are small: minima and maxima of their pages tell little more.
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_column_dictionary_enabled("community_id".into(), false);
+        for time in ["start", "end"] {
+            properties = properties
+                .set_column_dictionary_enabled(time.into(), false)
+                .set_column_encoding(time.into(), Encoding::DELTA_BINARY_PACKED);
         }
-        self.records = 0;
-        let arrays = self.builders.iter_mut().map(Builder::finish).collect();
-        let batch =
-            RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(io::Error::other)?;
-        self.file.write(&batch).map_err(io::Error::other)
+        let mut properties = properties.build();
+        add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
+        let root = ArrowSchemaConverter::new().convert(&schema).map_err(io_error)?;
+        let file = SerializedFileWriter::new(out, root.root_schema_ptr(), Arc::new(properties))
+            .map_err(io_error)?;
+        let writers = ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema));
+        let kinds = columns.into_iter().map(|(_, kind)| kind).collect();
+        Ok(Self { file, encoder: Arc::new(RowGroups { kinds, schema, columns: writers }) })
     }
 }
 
 impl<W: Write + Send> FlowWriter for ParquetWriter<W> {
-    fn write(&mut self, record: &FlowRecord) -> io::Result<()> {
-        let mut builders = self.builders.iter_mut();
-        each_cell(record, |value| {
-            if let Some(builder) = builders.next() {
-                builder.append(value);
-            }
-        });
-        self.records += 1;
-        if self.records == BATCH_RECORDS { self.flush_batch() } else { Ok(()) }
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        Arc::clone(&self.encoder) as Arc<dyn Encoder>
     }
 
-    fn finish(mut self: Box<Self>) -> io::Result<()> {
-        self.flush_batch()?;
-        self.file.close().map(drop).map_err(io::Error::other)
+    fn append(&mut self, piece: &mut Piece) -> io::Result<()> {
+        if piece.row_group.0.is_empty() {
+            return Ok(());
+        }
+        let mut group = self.file.next_row_group().map_err(io_error)?;
+        for column in piece.row_group.0.drain(..) {
+            column.append_to_row_group(&mut group).map_err(io_error)?;
+        }
+        group.close().map(drop).map_err(io_error)
     }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        self.file.close().map(drop).map_err(io_error)
+    }
+}
+
+impl Encoder for RowGroups {
+    fn encode(&self, records: &[FlowRecord], piece: &mut Piece) -> io::Result<()> {
+        piece.row_group.0 = self.row_group(records).map_err(io_error)?;
+        Ok(())
+    }
+
+    fn chunk_records(&self) -> usize {
+        ROW_GROUP_RECORDS
+    }
+}
+
+impl RowGroups {
+    fn row_group(&self, records: &[FlowRecord]) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Row groups differ by their number only where files are encrypted.
+        let mut writers = self.columns.create_column_writers(0)?;
+        let mut builders: Vec<_> = self.kinds.iter().map(|&kind| Builder::new(kind)).collect();
+        for batch in records.chunks(BATCH_RECORDS) {
+            for record in batch {
+                let mut columns = builders.iter_mut();
+                each_cell(record, |value| {
+                    if let Some(column) = columns.next() {
+                        column.append(value);
+                    }
+                });
+            }
+            // A nested column has several writers, one a leaf.
+            let mut writers = writers.iter_mut();
+            for (field, column) in self.schema.fields().iter().zip(&mut builders) {
+                for leaf in compute_leaves(field, &column.finish())? {
+                    if let Some(writer) = writers.next() {
+                        writer.write(&leaf)?;
+                    }
+                }
+            }
+        }
+        writers.into_iter().map(|writer| writer.close()).collect()
+    }
+}
+
+fn io_error(error: ParquetError) -> io::Error {
+    io::Error::other(error)
 }
 
 fn data_type(kind: Kind) -> DataType {
@@ -142,19 +214,20 @@ impl Builder {
             (Self::Bool(column), Value::Bool(yes)) => column.append_value(yes),
             (Self::Bool(column), _) => column.append_null(),
             (Self::Text(column), Value::Text(text)) => column.append_value(text),
+            (Self::Text(column), Value::Ascii(text)) => column.append_value(text.as_str()),
             (Self::Text(column), _) => column.append_null(),
             (Self::Time(column), Value::Time(ns)) => column.append_value(ns),
             (Self::Time(column), _) => column.append_null(),
             (Self::Pairs(column), Value::Pairs(pairs)) => {
-                for (first, second) in pairs {
-                    let halves = column.values();
+                let halves = column.values();
+                pairs.for_each(|first, second| {
                     for (half, number) in [(0, first), (1, second)] {
                         if let Some(half) = halves.field_builder::<Int64Builder>(half) {
                             half.append_value(number);
                         }
                     }
                     halves.append(true);
-                }
+                });
                 column.append(true);
             }
             (Self::Pairs(column), _) => column.append(false),
@@ -175,7 +248,7 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array, AsArray};
+    use arrow::array::{Array, AsArray, RecordBatch};
     use arrow::datatypes::{Int64Type, TimestampNanosecondType};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -185,7 +258,9 @@ mod tests {
     fn written(records: &[FlowRecord]) -> (usize, Vec<RecordBatch>) {
         let file = tempfile::NamedTempFile::new().expect("file");
         let mut writer = Box::new(ParquetWriter::new(file.reopen().expect("file")).expect("new"));
-        records.iter().for_each(|record| writer.write(record).expect("written"));
+        for chunk in records.chunks(writer.encoder().chunk_records()) {
+            writer.write(chunk).expect("written");
+        }
         writer.finish().expect("finished");
         let reader =
             ParquetRecordBatchReaderBuilder::try_new(file.reopen().expect("file")).expect("footer");
@@ -212,10 +287,12 @@ mod tests {
     }
 
     #[test]
-    fn no_record_is_lost_between_batches() {
-        let records: Vec<_> = (0..BATCH_RECORDS as u64 * 2 + 1).map(samples::random).collect();
+    fn no_record_is_lost_between_batches_and_row_groups() {
+        let records: Vec<_> = (0..ROW_GROUP_RECORDS as u64 + BATCH_RECORDS as u64 + 1)
+            .map(|n| samples::random(n % 3000))
+            .collect();
         let (groups, batches) = written(&records);
-        assert_eq!(groups, 1);
+        assert_eq!(groups, 2);
         let mut row = records.iter();
         for batch in &batches {
             let bytes = batch.column_by_name("fwd_wire_bytes").expect("column");

@@ -196,13 +196,24 @@ pub(super) fn random(seed: u64) -> FlowRecord {
     let mut one_way = |packets: u64| {
         let payloads: Vec<u32> =
             (0..packets).map(|_| [0, next(70_000) as u32][next(2) as usize]).collect();
+        if packets == 0 {
+            return Direction::default();
+        }
+        let mut side = direction(&payloads, 40);
+        if next(3) == 0 {
+            let gaps = &mut side.gaps;
+            gaps.min_ns = 2000 * gaps.count.min(1);
+            gaps.max_ns = gaps.min_ns;
+            gaps.sum_squares = u128::from(gaps.count) * 4_000_000;
+        }
+        let tcp = u16::from(proto == 6);
         Direction {
-            tcp_flags: if proto == 6 { next(512) as u16 } else { 0 },
-            retransmitted: next(9) as u32,
-            out_of_order: next(9) as u32,
-            fragments: next(9) as u32,
+            tcp_flags: tcp * next(512) as u16,
+            retransmitted: u32::from(tcp) * next(3) as u32,
+            out_of_order: u32::from(tcp) * next(3) as u32,
+            fragments: next(3) as u32,
             entropy: (next(2) == 0).then(|| (next(8000) as f32 / 1000.0, 1 + next(256) as u16)),
-            ..direction(&payloads, 40)
+            ..side
         }
     };
     let (fwd, rev) = (one_way(1 + seed % 7), one_way(seed / 7 % 5));

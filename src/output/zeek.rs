@@ -6,11 +6,13 @@
 //! connections of the tunnels. Times of `#open` and `#close` are packet times.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
-use super::FlowWriter;
 use super::identity::Identity;
 use super::json::{push_ip, push_uint};
 use super::names::{ICMP, ICMPV6, TCP, UDP};
+use super::text::TextWriter;
+use super::{Encoder, FlowWriter, Piece};
 use crate::flow::app::AppInfo;
 use crate::flow::community_id::CommunityId;
 use crate::flow::{ConnState, FlowRecord};
@@ -44,26 +46,21 @@ const COLUMNS: [(&str, &str); 23] = [
     ("community_id", "string"),
 ];
 
-/// Bytes kept before they are handed on.
-const FLUSH_BYTES: usize = 256 * 1024;
-
 /// Writes `conn.log`.
-#[derive(Debug)]
 pub struct ZeekWriter<W> {
-    out: W,
-    bytes: Vec<u8>,
+    text: TextWriter<W>,
     /// Time of the last record's decision; None before the header is written.
     last_ns: Option<i64>,
 }
 
-impl<W: Write> ZeekWriter<W> {
+impl<W: Write + Send> ZeekWriter<W> {
     /// Needs no buffered `out`. The header follows with the first record, whose
     /// time it bears.
     pub fn new(out: W) -> Self {
-        Self { out, bytes: Vec::new(), last_ns: None }
+        Self { text: TextWriter::new(out, line), last_ns: None }
     }
 
-    fn header(&mut self, ns: i64) {
+    fn header(&mut self, ns: i64) -> io::Result<()> {
         let columns = |pick: fn(&(&'static str, &'static str)) -> &'static str| {
             COLUMNS.iter().map(pick).collect::<Vec<_>>().join("\t")
         };
@@ -75,43 +72,37 @@ impl<W: Write> ZeekWriter<W> {
             "#path\tconn".to_owned(),
             format!("#open\t{}", stamp(ns)),
             format!("#fields\t{}", columns(|column| column.0)),
-            format!("#types\t{}", columns(|column| column.1)),
+            format!("#types\t{}\n", columns(|column| column.1)),
         ];
-        for line in lines {
-            self.bytes.extend_from_slice(line.as_bytes());
-            self.bytes.push(b'\n');
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.bytes)?;
-        self.bytes.clear();
-        Ok(())
+        self.text.out.write_all(lines.join("\n").as_bytes())
     }
 }
 
-impl<W: Write> FlowWriter for ZeekWriter<W> {
-    fn write(&mut self, record: &FlowRecord) -> io::Result<()> {
+impl<W: Write + Send> FlowWriter for ZeekWriter<W> {
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        self.text.encoder()
+    }
+
+    fn append(&mut self, piece: &mut Piece) -> io::Result<()> {
+        let Some((first_ns, last_ns)) = piece.span_ns else { return Ok(()) };
         if self.last_ns.is_none() {
-            self.header(record.start_ns);
+            self.header(first_ns)?;
         }
-        self.last_ns = Some(record.decided_ns);
-        line(&mut self.bytes, record);
-        if self.bytes.len() >= FLUSH_BYTES { self.flush() } else { Ok(()) }
+        self.last_ns = Some(last_ns);
+        self.text.append(piece)
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         if self.last_ns.is_none() {
-            self.header(0);
+            self.header(0)?;
         }
         let close = format!("#close\t{}\n", stamp(self.last_ns.unwrap_or(0)));
-        self.bytes.extend_from_slice(close.as_bytes());
-        self.flush()?;
-        self.out.flush()
+        self.text.out.write_all(close.as_bytes())?;
+        Box::new(self.text).finish()
     }
 }
 
-fn line(out: &mut Vec<u8>, record: &FlowRecord) {
+fn line(record: &FlowRecord, out: &mut Vec<u8>) {
     let community = CommunityId::of(&record.key, 0);
     push_epoch_s(out, record.start_ns);
     tab(out, &Identity::of(record, &community).uid());
@@ -239,7 +230,7 @@ mod tests {
     fn written(records: &[FlowRecord]) -> String {
         let file = tempfile::NamedTempFile::new().expect("file");
         let mut writer = Box::new(ZeekWriter::new(file.reopen().expect("file")));
-        records.iter().for_each(|record| writer.write(record).expect("written"));
+        writer.write(records).expect("written");
         writer.finish().expect("finished");
         std::fs::read_to_string(file.path()).expect("text")
     }

@@ -152,13 +152,14 @@ pub fn flow(records: &[Value], style: Style) -> String {
         page.field("from", word(&record["start"]));
         page.field("to", format!("{}, {seconds:.6} s", word(&record["end"])));
         let answered = if record["answered"] == true { "answered" } else { "not answered" };
+        let decided = word(&record["decided"]);
         page.field(
             "state",
             format!(
-                "{}, {answered}; ended by {}, decided at {}",
+                "{}, {answered}; ended by {}{}{decided}",
                 word(&record["state"]),
                 word(&record["end_reason"]).replace('_', " "),
-                word(&record["decided"])
+                if decided.is_empty() { "" } else { ", decided at " },
             ),
         );
         if record["src_mac"].is_string() || record["dst_mac"].is_string() {
@@ -168,6 +169,10 @@ pub fn flow(records: &[Value], style: Style) -> String {
             );
         }
         for (name, side) in [("forward", &record["fwd"]), ("reverse", &record["rev"])] {
+            if side["packets"].as_u64().unwrap_or_default() == 0 {
+                page.field(name, "no packets".to_owned());
+                continue;
+            }
             page.field(
                 name,
                 format!("{}, {} of payload", amount(side), bytes_of(side, "payload_bytes")),
@@ -282,6 +287,11 @@ fn size_words(sizes: &Value) -> String {
     if sizes["min"].is_null() {
         return String::new();
     }
+    let empty = sizes["empty"].as_u64().unwrap_or_default();
+    if sizes["min"] == sizes["max"] {
+        let empty = thousands(empty);
+        return format!("all of {} bytes; {empty} packets without", word(&sizes["min"]));
+    }
     format!(
         "{} to {} bytes, mean {}, median {}, p90 {}, p99 {}; {} packets without",
         word(&sizes["min"]),
@@ -290,7 +300,7 @@ fn size_words(sizes: &Value) -> String {
         word(&sizes["p50"]),
         word(&sizes["p90"]),
         word(&sizes["p99"]),
-        number(&sizes["empty"])
+        thousands(empty)
     )
 }
 
@@ -386,6 +396,21 @@ mod tests {
         let page = flow(&[record], Style { colour: false });
         assert!(!page.lines().any(|line| line.starts_with("  severity")), "{page}");
         assert!(page.contains("  app                dns: query a   severity     low"), "{page}");
+    }
+
+    #[test]
+    fn what_a_record_leaves_out_is_said_in_words() {
+        let record = json!({
+            "state": "one_way", "answered": false, "end_reason": "end_of_input",
+            "fwd": {
+                "packets": 2, "wire_bytes": 120, "payload_bytes": 22,
+                "payload_sizes": {"min": 22, "max": 22, "empty": 1, "histogram": [[0, 1], [20, 1]]},
+            },
+        });
+        let page = flow(&[record], Style { colour: false });
+        assert!(page.contains("  sizes            all of 22 bytes; 1 packets without\n"), "{page}");
+        assert!(page.contains("  reverse            no packets\n"), "{page}");
+        assert!(page.contains("one_way, not answered; ended by end of input\n"), "{page}");
     }
 
     #[test]
