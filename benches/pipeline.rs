@@ -36,7 +36,7 @@ fn capture(snap_length: u32, make: impl FnOnce(&mut dyn Receive) -> io::Result<(
 struct Counted;
 
 impl RecordSink for Counted {
-    fn record(&mut self, _: &FlowRecord) -> io::Result<()> {
+    fn record(&mut self, _: FlowRecord) -> io::Result<()> {
         Ok(())
     }
 
