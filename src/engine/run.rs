@@ -180,14 +180,17 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     });
     let mut accounting = Accounting::default();
     let mut counters = TableCounters::default();
-    let mut totals = FlowTotals::default();
+    let mut totals: Option<FlowTotals> = None;
     let (mut flows, mut late_packets) = (0, 0);
     for (shard, ledger) in finished {
         let sums = shard.into_sums();
         accounting.merge(&ledger);
         accounting.merge(&sums.accounting);
         counters.merge(&sums.counters);
-        totals.merge(sums.totals);
+        match &mut totals {
+            None => totals = Some(sums.totals),
+            Some(totals) => totals.merge(&sums.totals),
+        }
         flows += sums.flows;
         late_packets += sums.late_packets;
     }
@@ -198,7 +201,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         accounting,
         flows,
         table: counters,
-        totals,
+        totals: totals.unwrap_or_else(|| FlowTotals::new(offline_hash_state())),
         late_packets,
         input: input.counters(),
         files: input.reports().to_vec(),

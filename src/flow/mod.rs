@@ -11,11 +11,13 @@ mod entropy;
 mod index;
 pub(crate) mod live;
 pub mod record;
+mod remembered;
 pub mod settings;
 pub mod sizes;
 mod slab;
 mod stub;
 pub(crate) mod table;
+pub mod talkers;
 mod tcp;
 #[cfg(test)]
 mod tests;

@@ -116,7 +116,13 @@ pub enum EndReason {
     EndOfInput,
 }
 
+/// Number of reasons.
+pub const END_REASONS: usize = 5;
+
 impl EndReason {
+    pub const ALL: [Self; END_REASONS] =
+        [Self::Idle, Self::Active, Self::Closed, Self::Evicted, Self::EndOfInput];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",

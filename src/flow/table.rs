@@ -9,8 +9,6 @@
 //! Start at [`FlowTable::update`], then [`FlowTable::sweep`] for each closed
 //! second and [`FlowTable::finish`] at the end.
 
-use std::collections::HashSet;
-use std::hash::BuildHasherDefault;
 use std::mem::offset_of;
 
 use super::app::{AppInfo, Payload, inspect};
@@ -20,6 +18,7 @@ use super::live::{
     Bins, Entropy, Extra, Half, Live, MAX_FLOW_TUNNELS, Sided, TCP, active_of_protocol,
 };
 use super::record::{EndReason, FlowRecord};
+use super::remembered::{MAX_REMEMBERED, Remembered};
 use super::settings::{TableSettings, Timeouts};
 use super::slab::Slab;
 use super::stub::Stub;
@@ -27,20 +26,22 @@ use super::totals::FlowTotals;
 use super::wheel::Wheel;
 use crate::engine::feed::WindowFeed;
 use crate::packet::facts::tcp_flag;
-use crate::packet::{PacketRow, TunnelLayer, row_flag};
+use crate::packet::{FlowKey, PacketRow, TunnelLayer, row_flag};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
 /// Ids of live flows carry this bit in the index; stubs don't.
 const LIVE: u32 = 1 << 31;
 
-/// Ended keys remembered to tell a conversation's next record from a new
-/// conversation: 16 bytes each, so 128 MiB at most over all shards of one run.
-const MAX_REMEMBERED: usize = 4 << 20;
-
 /// Packets with payload in each direction that are shown to the application
 /// parsers: the first carries the request, for DNS the next may be the answer.
 const APP_PACKETS: u64 = 4;
+
+/// Flows ended at once, so that their memory is asked for together.
+const ENDED_AT_ONCE: usize = 32;
+/// Part of the table that eviction empties at once at most: of a small table
+/// hardly more than it must.
+const EVICTED_SHARE: usize = 1024;
 
 /// Records handed over at once at the end of the input: about a megabyte.
 const TAIL_RECORDS: usize = 1024;
@@ -146,13 +147,12 @@ pub(crate) struct FlowTable {
     due: Vec<(u32, i64)>,
     /// Where the search for the next stub to evict goes on.
     hand: u32,
-    ended: HashSet<u64, BuildHasherDefault<PassThrough>>,
+    ended: Remembered,
     pub(crate) counters: TableCounters,
     pub(crate) outlet: Outlet,
 }
 
 /// Where ended flows go.
-#[derive(Default)]
 pub(crate) struct Outlet {
     /// Make records at all.
     wanted: bool,
@@ -164,7 +164,8 @@ pub(crate) struct Outlet {
 impl Outlet {
     fn live(&mut self, live: &Live, bins: &Slab<Bins>, reason: EndReason, decided_ns: i64) {
         self.flows += 1;
-        self.totals.add_live(live, bins, reason);
+        let hashes = self.totals.address_hashes(&live.key);
+        self.totals.add_live(live, bins, hashes, reason);
         if self.wanted {
             self.records.push(live.record(reason, decided_ns, bins));
         }
@@ -172,7 +173,8 @@ impl Outlet {
 
     fn stub(&mut self, stub: &mut Stub, bins: &mut Slab<Bins>, reason: EndReason, decided_ns: i64) {
         self.flows += 1;
-        self.totals.add_stub(stub, reason);
+        let hashes = self.totals.address_hashes(&stub.key);
+        self.totals.add_stub(stub, hashes, reason);
         if self.wanted {
             let live = Live::from_stub(stub, bins);
             self.records.push(live.record(reason, decided_ns, bins));
@@ -187,7 +189,6 @@ impl FlowTable {
         Self {
             settings,
             shortest: Shortest::of(&settings.timeouts),
-            hash_state,
             index: Index::new(),
             stubs: Slab::new(),
             lives: Slab::new(),
@@ -196,9 +197,15 @@ impl FlowTable {
             epoch_s: None,
             due: Vec::new(),
             hand: 0,
-            ended: HashSet::default(),
+            ended: Remembered::new(MAX_REMEMBERED),
             counters: TableCounters::default(),
-            outlet: Outlet { wanted: settings.records, ..Outlet::default() },
+            outlet: Outlet {
+                wanted: settings.records,
+                records: Vec::new(),
+                totals: FlowTotals::new(hash_state.clone()),
+                flows: 0,
+            },
+            hash_state,
         }
     }
 
@@ -218,6 +225,7 @@ impl FlowTable {
         for (packet, guess) in packets.iter().zip(guesses) {
             *guess = Guess(self.index.guess(packet.hash).unwrap_or(NO_FLOW));
             if guess.0 == NO_FLOW {
+                self.ended.prefetch(packet.hash);
                 continue;
             }
             if guess.0 & LIVE == 0 {
@@ -372,12 +380,12 @@ impl FlowTable {
         let packet = arrival.packet;
         let row = feed.packet(packet);
         let held = self.stubs.len() + self.lives.len();
-        if held >= self.settings.max_flows && !self.evict_a_stub(cut_ns) {
+        if held >= self.settings.max_flows && !self.evict_stubs(cut_ns) {
             self.counters.refused_packets += 1;
             return Admission::Refused;
         }
         self.counters.peak_flows = self.counters.peak_flows.max(held as u64 + 1);
-        if self.ended.is_empty() || !self.ended.contains(&packet.hash) {
+        if !self.ended.contains(packet.hash) {
             self.counters.conversations += 1;
         }
         let mut stub = first_stub(arrival, cut_ns);
@@ -388,39 +396,90 @@ impl FlowTable {
         Admission::Counted
     }
 
-    /// Pushes out the flow of one packet that has waited longest, roughly: the
-    /// hand goes round the slab in the order of arrival.
-    fn evict_a_stub(&mut self, cut_ns: i64) -> bool {
+    /// Pushes out flows of one packet that have waited longest, roughly: the
+    /// hand goes round the slab in the order of arrival. Some at a time, so that
+    /// what they touch can be asked for ahead.
+    fn evict_stubs(&mut self, cut_ns: i64) -> bool {
         if self.stubs.len() * 2 < self.settings.max_flows {
             return false;
         }
+        let wanted = (self.settings.max_flows / EVICTED_SHARE).clamp(1, ENDED_AT_ONCE);
+        let mut evicted = [0; ENDED_AT_ONCE];
+        let mut found = 0;
         let ids = self.stubs.high_water();
         for _ in 0..ids {
             self.hand = (self.hand + 1) % ids;
             if self.stubs[self.hand].alive {
-                self.counters.evicted += 1;
-                self.end(self.hand, EndReason::Evicted, cut_ns);
-                return true;
+                evicted[found] = self.hand;
+                found += 1;
+                if found == wanted {
+                    break;
+                }
             }
         }
-        false
+        self.counters.evicted += found as u64;
+        let evicted = &evicted[..found];
+        self.prefetch_ends(evicted, true);
+        for &id in evicted {
+            self.end(id, EndReason::Evicted, cut_ns);
+        }
+        found > 0
+    }
+
+    /// Asks for what ending these flows will touch: the flows, the sums of their
+    /// addresses, and their slots in the index unless the table itself ends.
+    fn prefetch_ends(&self, ids: &[u32], forgotten: bool) {
+        for &id in ids {
+            if id & LIVE == 0 {
+                self.stubs.prefetch(id, 0);
+                self.stubs.prefetch(id, 64);
+            } else {
+                for line in 0..size_of::<Live>().div_ceil(64) {
+                    self.lives.prefetch(id & !LIVE, line * 64);
+                }
+            }
+        }
+        let mut hashes = [[0; 2]; ENDED_AT_ONCE];
+        for (&id, hashes) in ids.iter().zip(&mut hashes) {
+            let key = self.key_of(id);
+            if forgotten {
+                let hash = key.hash(&self.hash_state);
+                self.index.prefetch(hash);
+                self.ended.prefetch(hash);
+            }
+            *hashes = self.outlet.totals.address_hashes(key);
+            for hash in *hashes {
+                self.outlet.totals.talkers.prefetch_slot(hash);
+            }
+        }
+        for hash in hashes[..ids.len().min(ENDED_AT_ONCE)].as_flattened() {
+            self.outlet.totals.talkers.prefetch_entry(*hash);
+        }
+    }
+
+    fn key_of(&self, id: u32) -> &FlowKey {
+        if id & LIVE != 0 { &self.lives[id & !LIVE].key } else { &self.stubs[id].key }
     }
 
     /// Enters the flow in the wheel where its deadline came closer.
     fn schedule(&mut self, id: u32) {
         let Some((last_ns, deadline_ns)) = self.deadline_ns(id) else { return };
+        let lateness_ns = self.settings.lateness_ns;
+        let epoch_s = *self.epoch_s.get_or_insert_with(|| {
+            // A flow's deadline is never before its last packet's time, and that
+            // never more than the lateness before the first packet's.
+            let now_s = last_ns.saturating_sub(lateness_ns).div_euclid(SECOND_NS);
+            self.wheel.start(now_s);
+            now_s
+        });
         let deadline_s = deadline_ns.div_euclid(SECOND_NS);
-        // A flow's deadline is never before its last packet's time, and that
-        // never more than the lateness before the first packet's.
-        let now_s = last_ns.saturating_sub(self.settings.lateness_ns).div_euclid(SECOND_NS);
-        let epoch_s = *self.epoch_s.get_or_insert(now_s);
         let wheel_s = if id & LIVE != 0 {
             &mut self.lives[id & !LIVE].wheel_s
         } else {
             &mut self.stubs[id].wheel_s
         };
         if wheel_time(deadline_s, epoch_s) < *wheel_s {
-            *wheel_s = wheel_time(self.wheel.insert(id, deadline_s, now_s), epoch_s);
+            *wheel_s = wheel_time(self.wheel.insert(id, deadline_s), epoch_s);
         }
     }
 
@@ -486,8 +545,11 @@ impl FlowTable {
         let stubs = (0..self.stubs.high_water()).filter(|&id| self.stubs[id].alive);
         if !self.outlet.wanted {
             let left: Vec<u32> = lives.map(|id| id | LIVE).chain(stubs).collect();
-            for id in left {
-                self.hand_out(id, EndReason::EndOfInput, latest_ns);
+            for chunk in left.chunks(ENDED_AT_ONCE) {
+                self.prefetch_ends(chunk, false);
+                for &id in chunk {
+                    self.hand_out(id, EndReason::EndOfInput, latest_ns);
+                }
             }
             return;
         }
@@ -521,9 +583,7 @@ impl FlowTable {
         };
         let hash = key.hash(&self.hash_state);
         self.index.remove(hash, id);
-        if self.ended.len() < MAX_REMEMBERED {
-            self.ended.insert(hash);
-        } else if !self.ended.contains(&hash) {
+        if !self.ended.insert(hash) {
             self.counters.conversations_inexact = true;
         }
     }
@@ -658,26 +718,6 @@ impl Live {
             extra.tunnels.len() < MAX_FLOW_TUNNELS
                 && tunnels.iter().any(|layer| !extra.tunnels.contains(layer))
         })
-    }
-}
-
-/// Keys of the set are hashes already.
-#[derive(Default)]
-struct PassThrough(u64);
-
-impl std::hash::Hasher for PassThrough {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
     }
 }
 

@@ -34,20 +34,24 @@ pub(crate) struct Wheel {
     heads: Vec<u32>,
     chunks: Slab<Chunk>,
     /// First second not yet swept; nothing is due before it.
-    next_s: Option<i64>,
+    next_s: i64,
 }
 
 impl Wheel {
     pub(crate) fn new() -> Self {
-        Self { heads: vec![NONE; SECONDS as usize], chunks: Slab::new(), next_s: None }
+        Self { heads: vec![NONE; SECONDS as usize], chunks: Slab::new(), next_s: i64::MIN }
+    }
+
+    /// Says when it is, before the first entry: no deadline will ever be before
+    /// it.
+    pub(crate) fn start(&mut self, now_s: i64) {
+        self.next_s = now_s;
     }
 
     /// Enters `id` and returns the second in which it will come up: its
-    /// deadline or earlier. `now_s`: no deadline will ever be before the first
-    /// one told.
-    pub(crate) fn insert(&mut self, id: u32, deadline_s: i64, now_s: i64) -> i64 {
-        let next_s = *self.next_s.get_or_insert(now_s);
-        let at = deadline_s.clamp(next_s, next_s + SECONDS - 1);
+    /// deadline or earlier.
+    pub(crate) fn insert(&mut self, id: u32, deadline_s: i64) -> i64 {
+        let at = deadline_s.clamp(self.next_s, self.next_s.saturating_add(SECONDS - 1));
         let head = &mut self.heads[at.rem_euclid(SECONDS) as usize];
         if *head == NONE || self.chunks[*head].len as usize == CHUNK_IDS {
             *head = self.chunks.insert(Chunk { ids: [0; CHUNK_IDS], len: 0, next: *head });
@@ -61,12 +65,12 @@ impl Wheel {
     /// Takes out everything due before `until_s` into `due`, with the second it
     /// was entered for.
     pub(crate) fn take_due(&mut self, until_s: i64, due: &mut Vec<(u32, i64)>) {
-        let Some(next_s) = self.next_s else { return };
-        if until_s <= next_s {
+        // Before the start there is nothing; the wheel must not run ahead of it.
+        if self.next_s == i64::MIN || until_s <= self.next_s {
             return;
         }
         // A jump over the whole wheel empties it once.
-        for second in next_s..until_s.min(next_s + SECONDS) {
+        for second in self.next_s..until_s.min(self.next_s.saturating_add(SECONDS)) {
             let bucket = second.rem_euclid(SECONDS) as usize;
             let mut at = std::mem::replace(&mut self.heads[bucket], NONE);
             while at != NONE {
@@ -76,7 +80,7 @@ impl Wheel {
                 at = chunk.next;
             }
         }
-        self.next_s = Some(until_s);
+        self.next_s = until_s;
     }
 }
 
@@ -87,10 +91,11 @@ mod tests {
     #[test]
     fn memory_is_that_of_the_entries_held_not_of_every_buckets_largest_moment() {
         let mut wheel = Wheel::new();
+        wheel.start(0);
         let mut due = Vec::new();
         for second in 0..2 * SECONDS {
             for id in 0..1000 {
-                wheel.insert(id, second, second);
+                wheel.insert(id, second);
             }
             wheel.take_due(second + 1, &mut due);
             assert_eq!(due.len(), 1000);
@@ -102,8 +107,9 @@ mod tests {
     #[test]
     fn nothing_is_asked_later_than_its_deadline_whatever_comes_first() {
         let mut wheel = Wheel::new();
+        wheel.start(0);
         let entered: Vec<_> =
-            [700, 5, 10_000, 6].map(|second| wheel.insert(second as u32, second, 0)).into();
+            [700, 5, 10_000, 6].map(|second| wheel.insert(second as u32, second)).into();
         assert_eq!(entered, [SECONDS - 1, 5, SECONDS - 1, 6]);
         let mut due = Vec::new();
         wheel.take_due(7, &mut due);

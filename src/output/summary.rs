@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::alert::Alert;
 use crate::engine::RunReport;
 use crate::engine::accounting::Accounting;
-use crate::flow::sizes;
-use crate::flow::totals::{FlowTotals, Talker};
+use crate::flow::talkers::Talker;
+use crate::flow::totals::FlowTotals;
+use crate::flow::{EndReason, sizes};
 use crate::output::names::proto_name;
 use crate::packet::key::to_ip;
 use crate::packet::link::non_ip_name;
@@ -170,11 +171,15 @@ impl Summary {
             conversations_exact: !report.table.conversations_inexact,
             flows_complete: report.flows_complete(),
             flows_evicted: report.table.evicted,
-            flow_ends: totals.ends.iter().map(|(reason, &flows)| (reason.name(), flows)).collect(),
+            flow_ends: EndReason::ALL
+                .into_iter()
+                .map(|reason| (reason.name(), totals.ends[reason as usize]))
+                .filter(|&(_, flows)| flows > 0)
+                .collect(),
             protocols: protocols(&report.accounting, totals),
             payload_sizes: payload_sizes(totals),
             top_talkers: top_talkers(totals),
-            talkers_dropped: totals.talkers_dropped,
+            talkers_dropped: totals.talkers.dropped,
             first_packet: report.input.first_ns.map(rfc3339),
             last_packet: report.input.latest_ns.map(rfc3339),
             cut_packets: report.accounting.cut,
@@ -326,9 +331,9 @@ fn payload_sizes(totals: &FlowTotals) -> PayloadSizes {
 }
 
 fn top_talkers(totals: &FlowTotals) -> Vec<TopTalker> {
-    type Entry<'a> = (&'a (IpVersion, Address), &'a Talker);
+    type Entry<'a> = ((IpVersion, Address), &'a Talker);
     let order = |&(key, talker): &Entry<'_>| {
-        (std::cmp::Reverse(talker.sent_bytes + talker.received_bytes), *key)
+        (std::cmp::Reverse(talker.sent_bytes + talker.received_bytes), key)
     };
     let mut all: Vec<Entry<'_>> = totals.talkers.iter().collect();
     // Millions of addresses: only the first few are put in order.
@@ -338,7 +343,7 @@ fn top_talkers(totals: &FlowTotals) -> Vec<TopTalker> {
     }
     all.sort_unstable_by_key(order);
     all.into_iter()
-        .map(|(&(version, address), talker)| TopTalker {
+        .map(|((version, address), talker)| TopTalker {
             ip: to_ip(version, &address).to_string(),
             sent_packets: talker.sent_packets,
             sent_bytes: talker.sent_bytes,

@@ -1,0 +1,166 @@
+//! What each address sent and received, for the summary's top talkers.
+//!
+//! Exact up to a cap of addresses; beyond it new addresses are only counted.
+//! Every ended flow asks for two addresses, so the table lets its memory be
+//! asked for ahead.
+
+use super::index::Index;
+use super::slab::Slab;
+use crate::packet::{Address, IpVersion};
+
+/// Addresses kept, for each shard: 64 bytes each and their place in the index.
+const MAX_TALKERS: usize = 1 << 19;
+
+/// What one address sent and received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Talker {
+    pub sent_packets: u64,
+    pub sent_bytes: u64,
+    pub received_packets: u64,
+    pub received_bytes: u64,
+    pub flows: u64,
+}
+
+impl Talker {
+    fn add(&mut self, other: Self) {
+        self.sent_packets += other.sent_packets;
+        self.sent_bytes += other.sent_bytes;
+        self.received_packets += other.received_packets;
+        self.received_bytes += other.received_bytes;
+        self.flows += other.flows;
+    }
+}
+
+/// One line of the cache for most machines.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    sums: Talker,
+    address: Address,
+    version: IpVersion,
+}
+
+/// Sums by address.
+#[derive(Debug)]
+pub struct Talkers {
+    index: Index,
+    entries: Slab<Entry>,
+    hash_state: ahash::RandomState,
+    /// Addresses of flows that found no place.
+    pub dropped: u64,
+}
+
+impl Talkers {
+    pub(crate) fn new(hash_state: ahash::RandomState) -> Self {
+        Self { index: Index::new(), entries: Slab::new(), hash_state, dropped: 0 }
+    }
+
+    /// Addresses with their sums, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = ((IpVersion, Address), &Talker)> {
+        (0..self.entries.high_water()).map(|id| {
+            let entry = &self.entries[id];
+            ((entry.version, entry.address), &entry.sums)
+        })
+    }
+
+    #[inline]
+    pub(crate) fn hash(&self, version: IpVersion, address: &Address) -> u64 {
+        self.hash_state.hash_one((version as u8, u128::from_ne_bytes(*address)))
+    }
+
+    /// First step for an address that will be added to soon.
+    #[inline]
+    pub(crate) fn prefetch_slot(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second step, some addresses later.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
+        if let Some(id) = self.index.guess(hash) {
+            self.entries.prefetch(id, 0);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, version: IpVersion, address: &Address, hash: u64, sums: Talker) {
+        let entries = &self.entries;
+        let found = self.index.find(hash, |id| {
+            let entry = &entries[id];
+            entry.address == *address && entry.version == version
+        });
+        if let Some(id) = found {
+            self.entries[id].sums.add(sums);
+        } else if self.entries.len() < MAX_TALKERS {
+            let id = self.entries.insert(Entry { sums, address: *address, version });
+            self.index.insert(hash, id);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// Adds another shard's sums; together they may be more than the cap.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.dropped += other.dropped;
+        for ((version, address), sums) in other.iter() {
+            let hash = self.hash(version, &address);
+            let entries = &self.entries;
+            let found = self.index.find(hash, |id| {
+                let entry = &entries[id];
+                entry.address == address && entry.version == version
+            });
+            if let Some(id) = found {
+                self.entries[id].sums.add(*sums);
+            } else {
+                let id = self.entries.insert(Entry { sums: *sums, address, version });
+                self.index.insert(hash, id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::key::mapped;
+
+    fn talkers() -> Talkers {
+        Talkers::new(ahash::RandomState::with_seeds(1, 2, 3, 4))
+    }
+
+    fn add(talkers: &mut Talkers, n: u32, sent_bytes: u64) {
+        let address = mapped(n.to_be_bytes());
+        let hash = talkers.hash(IpVersion::V4, &address);
+        let sums = Talker { sent_bytes, flows: 1, ..Talker::default() };
+        talkers.add(IpVersion::V4, &address, hash, sums);
+    }
+
+    #[test]
+    fn sums_are_the_same_in_one_table_and_in_two_merged() {
+        let (mut whole, mut left, mut right) = (talkers(), talkers(), talkers());
+        for n in 0..10_000u32 {
+            let (who, bytes) = (n % 977, u64::from(n));
+            add(&mut whole, who, bytes);
+            add(if n % 3 == 0 { &mut left } else { &mut right }, who, bytes);
+        }
+        left.merge(&right);
+        let sorted = |talkers: &Talkers| {
+            let mut all: Vec<_> = talkers.iter().map(|(who, sums)| (who, *sums)).collect();
+            all.sort_unstable_by_key(|&(who, _)| who);
+            all
+        };
+        assert_eq!(sorted(&whole), sorted(&left));
+        assert_eq!(whole.iter().map(|(_, sums)| sums.flows).sum::<u64>(), 10_000);
+    }
+
+    #[test]
+    fn at_the_cap_known_addresses_go_on_and_new_ones_are_counted() {
+        let mut talkers = talkers();
+        for n in 0..MAX_TALKERS as u32 + 100 {
+            add(&mut talkers, n, 1);
+        }
+        add(&mut talkers, 7, 5);
+        assert_eq!((talkers.dropped, talkers.iter().count()), (100, MAX_TALKERS));
+        let seven = talkers.iter().find(|((_, address), _)| *address == mapped([0, 0, 0, 7]));
+        assert_eq!(seven.map(|(_, sums)| sums.sent_bytes), Some(6));
+    }
+}
