@@ -18,7 +18,7 @@ use super::shard::{Shard, ShardOutput};
 use crate::flow::FlowRecord;
 use crate::input::filter::Filter;
 use crate::input::{Block, Frame, Input, ReadAhead, frame_flag};
-use crate::packet::{Decoder, Facts, PacketRow, Verdict};
+use crate::packet::{Decoder, Facts, Verdict};
 
 /// Blocks between the input and the last shard for each worker: enough that
 /// nobody waits, few enough that they stay in the last-level cache.
@@ -179,7 +179,7 @@ impl Shared {
             let kind = match self.decoder.decode(frame.link, data, frame.wire_bytes, facts) {
                 Verdict::Flow => {
                     let hash = facts.key.hash(&self.hash_state);
-                    let row = PacketRow::new(facts, frame, hash, at as u32, clock_ns);
+                    let row = facts.row_of(frame, hash, at as u32, clock_ns);
                     let digest = self.digest(data, frame, Some(facts.ip_offset));
                     if let Some(fragment) = facts.fragment {
                         let tunnels = facts.tunnels;

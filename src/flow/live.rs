@@ -91,6 +91,7 @@ pub(crate) struct Half {
 }
 
 impl Half {
+    #[inline]
     fn add(&mut self, packet: &PacketRow) {
         if self.packets > 0 {
             let gap = packet.time_ns.saturating_sub(self.last_ns).max(0) as u64;
@@ -124,6 +125,7 @@ impl Half {
         }
     }
 
+    #[inline]
     fn add_tcp(&mut self, packet: &PacketRow) {
         self.tcp_flags |= packet.tcp_flags;
         let Self { tcp, tcp_started, .. } = self;
@@ -274,6 +276,7 @@ impl Live {
     }
 
     /// Counts a packet of this record.
+    #[inline]
     pub(crate) fn add(&mut self, packet: &PacketRow, cut_ns: i64, bins: &mut Slab<Bins>) {
         let direction = packet.direction();
         let half = &mut self.halves[direction];

@@ -274,20 +274,11 @@ impl FlowTable {
     ) -> Admission {
         let packet = arrival.packet;
         let cut_ns = packet.time_ns.max(packet.clock_ns.saturating_sub(self.settings.lateness_ns));
-        let is_it = |id: u32| {
-            if id & LIVE != 0 {
-                let live = &self.lives[id & !LIVE];
-                live.is_alive() && live.key == packet.key
-            } else {
-                let stub = &self.stubs[id];
-                stub.alive && stub.key == packet.key
-            }
-        };
-        let found = if guess.0 != NO_FLOW && is_it(guess.0) {
+        let found = if guess.0 != NO_FLOW && self.is_flow(guess.0, &packet.key) {
             Some(guess.0)
         } else {
             // A wrong guess, or the flow's first packet is just before this one.
-            self.index.find(packet.hash, is_it)
+            self.index.find(packet.hash, |id| self.is_flow(id, &packet.key))
         };
         match found {
             Some(id) if id & LIVE != 0 => {
@@ -299,6 +290,17 @@ impl FlowTable {
                 Admission::Counted
             }
             None => self.admit(arrival, cut_ns, feed),
+        }
+    }
+
+    #[inline(always)]
+    fn is_flow(&self, id: u32, key: &FlowKey) -> bool {
+        if id & LIVE != 0 {
+            let live = &self.lives[id & !LIVE];
+            live.is_alive() && live.key == *key
+        } else {
+            let stub = &self.stubs[id];
+            stub.alive && stub.key == *key
         }
     }
 

@@ -119,11 +119,11 @@ fn vlan(cursor: &mut Cursor<'_>, outermost: Option<&mut Facts>) -> Result<Layer,
     let Ok(tag) = SingleVlanHeaderSlice::from_slice(bytes) else {
         return Err(Verdict::Malformed(MalformedReason::VlanTooShort));
     };
-    if let Some(facts) = outermost
-        && let Some(slot) = facts.vlans.get_mut(usize::from(facts.vlan_count))
+    if let Some(row) = outermost.map(|facts| &mut facts.row)
+        && let Some(slot) = row.vlans.get_mut(usize::from(row.vlan_count))
     {
         *slot = tag.vlan_identifier().value();
-        facts.vlan_count += 1;
+        row.vlan_count += 1;
     }
     Ok(type_or_length(cursor, tag.ether_type().0))
 }

@@ -1,6 +1,10 @@
 //! What the decoder says of one frame.
 
-use super::key::{Address, FlowKey, IpVersion, Mac};
+use std::ops::{Deref, DerefMut};
+
+use super::key::{Address, IpVersion};
+use super::row::{NO_TUNNELS, PacketRow, row_flag};
+use crate::input::{Frame, frame_flag};
 
 /// Nesting of tunnels that is followed; deeper ones keep the flow at this
 /// depth. Real captures nest three (GTP-U in VXLAN in GENEVE behind a cloud
@@ -10,7 +14,7 @@ pub const MAX_TUNNELS: usize = 6;
 /// Where a frame goes in the accounting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// An IP packet: [`Facts::key`] names its flow.
+    /// An IP packet: [`PacketRow::key`] names its flow.
     Flow,
     /// No IP inside; the EtherType (or a pseudo type for other link layers,
     /// see [`super::link::non_ip_name`]) says what it is.
@@ -302,40 +306,40 @@ pub enum Fragment {
 
 /// Everything later stages know of an IP packet. Filled in place, so that the
 /// packet path neither allocates nor moves it.
+///
+/// What a flow needs lies in [`Facts::row`], as it will travel; its fields can
+/// be reached as if they were the facts' own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    pub key: FlowKey,
+    /// Decoders fill in what the frame says; see [`Facts::row_of`].
+    pub row: PacketRow,
     /// The packet goes from `key.a` to `key.b`.
     pub forward: bool,
-    pub class: PacketClass,
-    /// Length of the innermost IP packet by its header (header included).
-    pub ip_bytes: u32,
-    /// Payload length by the headers (after the transport header;
-    /// ICMP after 8 bytes, SCTP after 12, other protocols after the IP headers,
-    /// later fragments whole).
-    pub payload_bytes: u32,
-    /// Where the outermost IP header starts in the frame.
-    pub ip_offset: u32,
-    /// Where the captured payload starts in the frame, and how much of it was
-    /// captured.
-    pub payload_offset: u32,
-    pub payload_captured: u32,
-    /// TCP header fields; flags are the low nine bits of RFC 9293 with NS; all
-    /// 0 when not TCP or cut off.
-    pub tcp_seq: u32,
-    pub tcp_flags: u16,
-    /// TTL or hop limit of the innermost IP header.
-    pub ttl: u8,
+    pub has_mac: bool,
     pub icmp_type: u8,
     pub icmp_code: u8,
-    pub src_mac: Mac,
-    pub dst_mac: Mac,
-    pub has_mac: bool,
-    /// VLAN identifiers of the outermost Ethernet header, outer first.
-    pub vlans: [u16; 2],
-    pub vlan_count: u8,
+    /// Where the outermost IP header starts in the frame.
+    pub ip_offset: u32,
+    /// Where the captured payload starts in the frame.
+    pub payload_offset: u32,
     pub fragment: Option<Fragment>,
     pub tunnels: Tunnels,
+}
+
+impl Deref for Facts {
+    type Target = PacketRow;
+
+    #[inline]
+    fn deref(&self) -> &PacketRow {
+        &self.row
+    }
+}
+
+impl DerefMut for Facts {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut PacketRow {
+        &mut self.row
+    }
 }
 
 impl Facts {
@@ -347,36 +351,58 @@ impl Facts {
         tunnels.clear();
         *self = Self { tunnels, ..Self::default() };
     }
+
+    /// The packet on its way to a flow: adds what the frame's place in the
+    /// stream says.
+    #[inline]
+    pub fn row_of(&mut self, frame: &Frame, hash: u64, index: u32, clock_ns: i64) -> PacketRow {
+        let mut flags = 0;
+        if self.forward {
+            flags |= row_flag::FORWARD;
+        }
+        if self.has_mac {
+            flags |= row_flag::HAS_MAC;
+        }
+        match self.fragment {
+            Some(Fragment::First(_)) => flags |= row_flag::FRAGMENT,
+            Some(Fragment::Later(_)) => flags |= row_flag::FRAGMENT | row_flag::LATER_FRAGMENT,
+            None => {}
+        }
+        if frame.flags & frame_flag::LATE != 0 {
+            flags |= row_flag::LATE;
+        }
+        let row = &mut self.row;
+        row.hash = hash;
+        row.time_ns = frame.time_ns;
+        row.clock_ns = clock_ns;
+        row.index = index;
+        row.wire_bytes = frame.wire_bytes;
+        row.payload_at = frame.offset.saturating_add(self.payload_offset);
+        row.tunnels = NO_TUNNELS;
+        row.interface = frame.interface;
+        row.flags = flags;
+        row.mark_group();
+        *row
+    }
 }
 
 impl Default for Facts {
     fn default() -> Self {
         Self {
-            key: FlowKey::ZERO,
+            row: PacketRow::NOTHING,
             forward: true,
-            class: PacketClass::OtherIp,
-            ip_bytes: 0,
-            payload_bytes: 0,
-            ip_offset: 0,
-            payload_offset: 0,
-            payload_captured: 0,
-            tcp_seq: 0,
-            tcp_flags: 0,
-            ttl: 0,
+            has_mac: false,
             icmp_type: 0,
             icmp_code: 0,
-            src_mac: [0; 6],
-            dst_mac: [0; 6],
-            has_mac: false,
-            vlans: [0; 2],
-            vlan_count: 0,
+            ip_offset: 0,
+            payload_offset: 0,
             fragment: None,
             tunnels: Tunnels::default(),
         }
     }
 }
 
-/// Bits of [`Facts::tcp_flags`].
+/// Bits of [`PacketRow::tcp_flags`].
 pub mod tcp_flag {
     pub const FIN: u16 = 0x001;
     pub const SYN: u16 = 0x002;

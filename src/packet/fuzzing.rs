@@ -58,22 +58,22 @@ pub fn facts_are_sound(
 fn dirty() -> Facts {
     let mut facts = Facts {
         forward: false,
-        ip_bytes: u32::MAX,
-        payload_bytes: u32::MAX,
-        payload_offset: u32::MAX,
-        payload_captured: u32::MAX,
-        tcp_seq: u32::MAX,
-        tcp_flags: u16::MAX,
-        ttl: u8::MAX,
+        has_mac: true,
         icmp_type: u8::MAX,
         icmp_code: u8::MAX,
-        src_mac: [0xff; 6],
-        dst_mac: [0xff; 6],
-        has_mac: true,
-        vlans: [u16::MAX; 2],
-        vlan_count: 2,
+        payload_offset: u32::MAX,
         ..Facts::default()
     };
+    facts.ip_bytes = u32::MAX;
+    facts.payload_bytes = u32::MAX;
+    facts.payload_captured = u32::MAX;
+    facts.tcp_seq = u32::MAX;
+    facts.tcp_flags = u16::MAX;
+    facts.ttl = u8::MAX;
+    facts.src_mac = [0xff; 6];
+    facts.dst_mac = [0xff; 6];
+    facts.vlans = [u16::MAX; 2];
+    facts.vlan_count = 2;
     facts.key.echo_id = u16::MAX;
     facts.key.vlan = u16::MAX;
     facts.key.vni = u32::MAX;

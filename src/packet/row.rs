@@ -2,15 +2,14 @@
 //! shard that owns its flow: facts, time and hash in two cache lines, so
 //! that a batch of thousands stays in the second-level cache.
 
-use super::facts::{Facts, Fragment, PacketClass};
+use super::facts::PacketClass;
 use super::key::{FlowKey, IpVersion, Mac};
-use crate::input::{Frame, frame_flag};
 
 /// No tunnel: [`PacketRow::tunnels`] points at nothing.
 pub const NO_TUNNELS: u32 = u32::MAX;
 
 /// One IP packet on its way to a flow.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketRow {
     pub key: FlowKey,
     pub hash: u64,
@@ -21,19 +20,27 @@ pub struct PacketRow {
     /// Position in its block.
     pub index: u32,
     pub wire_bytes: u32,
+    /// Length of the innermost IP packet by its header (header included).
     pub ip_bytes: u32,
+    /// Payload length by the headers (after the transport header; ICMP after 8
+    /// bytes, SCTP after 12, other protocols after the IP headers, later
+    /// fragments whole).
     pub payload_bytes: u32,
     /// Captured payload within the block's bytes.
     pub payload_at: u32,
     pub payload_captured: u32,
+    /// TCP header fields; flags are the low nine bits of RFC 9293 with NS; 0
+    /// when not TCP or cut off.
     pub tcp_seq: u32,
     /// Index into the batch's tunnels, or [`NO_TUNNELS`].
     pub tunnels: u32,
     pub tcp_flags: u16,
+    /// VLAN identifiers of the outermost Ethernet header, outer first.
     pub vlans: [u16; 2],
     pub interface: u16,
     pub src_mac: Mac,
     pub dst_mac: Mac,
+    /// TTL or hop limit of the innermost IP header.
     pub ttl: u8,
     pub class: PacketClass,
     pub vlan_count: u8,
@@ -58,48 +65,30 @@ pub mod row_flag {
 }
 
 impl PacketRow {
-    pub fn new(facts: &Facts, frame: &Frame, hash: u64, index: u32, clock_ns: i64) -> Self {
-        let mut flags = 0;
-        if facts.forward {
-            flags |= row_flag::FORWARD;
-        }
-        if facts.has_mac {
-            flags |= row_flag::HAS_MAC;
-        }
-        match facts.fragment {
-            Some(Fragment::First(_)) => flags |= row_flag::FRAGMENT,
-            Some(Fragment::Later(_)) => flags |= row_flag::FRAGMENT | row_flag::LATER_FRAGMENT,
-            None => {}
-        }
-        if frame.flags & frame_flag::LATE != 0 {
-            flags |= row_flag::LATE;
-        }
-        let mut row = Self {
-            key: facts.key,
-            hash,
-            time_ns: frame.time_ns,
-            clock_ns,
-            index,
-            wire_bytes: frame.wire_bytes,
-            ip_bytes: facts.ip_bytes,
-            payload_bytes: facts.payload_bytes,
-            payload_at: frame.offset.saturating_add(facts.payload_offset),
-            payload_captured: facts.payload_captured,
-            tcp_seq: facts.tcp_seq,
-            tunnels: NO_TUNNELS,
-            tcp_flags: facts.tcp_flags,
-            vlans: facts.vlans,
-            interface: frame.interface,
-            src_mac: facts.src_mac,
-            dst_mac: facts.dst_mac,
-            ttl: facts.ttl,
-            class: facts.class,
-            vlan_count: facts.vlan_count,
-            flags,
-        };
-        row.mark_group();
-        row
-    }
+    /// A packet of which nothing is known yet.
+    pub(crate) const NOTHING: Self = Self {
+        key: FlowKey::ZERO,
+        hash: 0,
+        time_ns: 0,
+        clock_ns: 0,
+        index: 0,
+        wire_bytes: 0,
+        ip_bytes: 0,
+        payload_bytes: 0,
+        payload_at: 0,
+        payload_captured: 0,
+        tcp_seq: 0,
+        tunnels: NO_TUNNELS,
+        tcp_flags: 0,
+        vlans: [0; 2],
+        interface: 0,
+        src_mac: [0; 6],
+        dst_mac: [0; 6],
+        ttl: 0,
+        class: PacketClass::OtherIp,
+        vlan_count: 0,
+        flags: 0,
+    };
 
     /// Sets [`row_flag::GROUP`] where it is due.
     #[inline]

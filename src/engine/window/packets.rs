@@ -8,33 +8,58 @@ use crate::packet::{IpVersion, PacketClass, PacketRow, row_flag};
 
 /// Where the last stations of a slice are: most links have two, one for each
 /// direction, and a lookup costs more than all other sums of a packet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct StationCache {
-    known: [Option<(Station, u16)>; 2],
+    known: [(StationWords, u16); 2],
+}
+
+/// A station in two words, to compare with one look: its MAC with a mark that
+/// it has one (a mark of its own for a free place), and its VLAN and VNI.
+type StationWords = [u64; 2];
+
+const NO_STATION: StationWords = [u64::MAX; 2];
+
+#[inline]
+fn words_of(packet: &PacketRow) -> StationWords {
+    let [a, b, c, d, e, f] = packet.src_mac;
+    let mac = u64::from_le_bytes([a, b, c, d, e, f, u8::from(packet.is(row_flag::HAS_MAC)), 0]);
+    [mac, u64::from(packet.innermost_vlan()) << 32 | u64::from(packet.key.vni)]
+}
+
+impl Default for StationCache {
+    fn default() -> Self {
+        Self { known: [(NO_STATION, 0); 2] }
+    }
 }
 
 impl Slice {
     /// Tag of the packet's station: equal tags in one slice are equal stations.
     #[inline]
     pub(crate) fn station(&mut self, packet: &PacketRow, cache: &mut StationCache) -> u16 {
-        let station = station_of(packet);
-        for known in cache.known.iter().flatten() {
-            if known.0 == station {
-                return known.1;
+        let words = words_of(packet);
+        for &(known, tag) in &cache.known {
+            if known == words {
+                return tag;
             }
         }
-        self.look_up_station(station, cache)
+        self.look_up_station(packet, words, cache)
     }
 
-    fn look_up_station(&mut self, station: Station, cache: &mut StationCache) -> u16 {
+    fn look_up_station(
+        &mut self,
+        packet: &PacketRow,
+        words: StationWords,
+        cache: &mut StationCache,
+    ) -> u16 {
+        let station = station_of(packet);
         let level = self.stations.level();
         // No table of stations holds more than tags can tell apart.
         let tag = self.stations.index(self.seed, station) as u16;
         if self.stations.level() != level {
-            cache.known = [None; 2];
+            *cache = StationCache::default();
         }
         cache.known.swap(0, 1);
-        cache.known[0] = Some((station, tag));
+        cache.known[0] = (words, tag);
         tag
     }
 
