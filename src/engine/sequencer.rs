@@ -6,17 +6,18 @@
 //! once a block, never for a packet.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
 use super::batch::{Batch, BlockData, Decoded, FragmentRow, Rows};
 use super::fragments::{Fragments, Now};
 use crate::input::BlockBytes;
+use crate::lock::Lock;
 use crate::packet::{PacketRow, Tunnels};
 
 pub(crate) struct Sequencer {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -49,20 +50,20 @@ impl Sequencer {
             shards,
             joined: Vec::new(),
         };
-        Self { state: Mutex::new(state) }
+        Self { state: Lock::new(state) }
     }
 
     /// Takes a decoded block and sends on everything that is next in line.
     pub(crate) fn submit(&self, decoded: Decoded) {
         // A worker that panicked takes the whole run down: see `run`.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.waiting.insert(decoded.sequence, decoded);
         state.drain();
     }
 
     /// The stream has `total` blocks and its clock stands at `latest_ns`.
     pub(crate) fn finish(&self, total: u64, latest_ns: i64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.total = Some(total);
         state.latest_ns = latest_ns;
         state.drain();

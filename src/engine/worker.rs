@@ -4,8 +4,8 @@
 //! sequencer (one lock a block). Nothing is shared or locked for a packet.
 
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -18,6 +18,7 @@ use super::shard::{Shard, ShardOutput};
 use crate::flow::FlowRecord;
 use crate::input::filter::Filter;
 use crate::input::{Block, Frame, Input, ReadAhead, frame_flag};
+use crate::lock::Lock;
 use crate::packet::{Decoder, Facts, PacketRow, Verdict};
 
 /// Blocks between the input and the last shard for each worker: enough that
@@ -29,7 +30,7 @@ const IDLE_WAIT: Duration = Duration::from_millis(2);
 
 /// What all workers of a run see.
 pub(crate) struct Shared {
-    pub(crate) source: Mutex<Source>,
+    pub(crate) source: Lock<Source>,
     pub(crate) read_ahead: Option<Arc<ReadAhead>>,
     pub(crate) sequencer: Sequencer,
     pub(crate) pool: Arc<Pool>,
@@ -54,17 +55,17 @@ pub(crate) struct Source {
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     in_flight: AtomicUsize,
-    bytes: Mutex<Vec<Vec<u8>>>,
-    frames: Mutex<Vec<Vec<Frame>>>,
-    rows: Mutex<Vec<Rows>>,
+    bytes: Lock<Vec<Vec<u8>>>,
+    frames: Lock<Vec<Vec<Frame>>>,
+    rows: Lock<Vec<Rows>>,
 }
 
-fn take<T>(from: &Mutex<Vec<T>>) -> Option<T> {
-    from.lock().unwrap_or_else(PoisonError::into_inner).pop()
+fn take<T>(from: &Lock<Vec<T>>) -> Option<T> {
+    from.lock().pop()
 }
 
-fn give<T>(to: &Mutex<Vec<T>>, value: T) {
-    to.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+fn give<T>(to: &Lock<Vec<T>>, value: T) {
+    to.lock().push(value);
 }
 
 impl Pool {
@@ -137,7 +138,7 @@ impl Shared {
                 give(&self.pool.bytes, unused);
             }
         }
-        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut source = self.source.lock();
         if source.done {
             return None;
         }
