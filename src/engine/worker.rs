@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::accounting::Accounting;
-use super::batch::{Batch, BlockData, Decoded, FragmentRow, LinkKind, LinkRow, Rows};
+use super::batch::{Batch, BlockData, Decoded, Emptied, FragmentRow, LinkKind, LinkRow, Rows};
 use super::dedup::{DedupMode, DedupSettings, routed_digest};
 use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
@@ -92,14 +92,15 @@ impl Shared {
         let guard = FailureGuard(&self.failed);
         let mut ledger = Accounting::default();
         let mut facts = Facts::default();
+        let mut emptied = Emptied::default();
         let cap = BLOCKS_IN_FLIGHT_PER_WORKER * self.workers;
         loop {
             let mut batch = inbox.try_recv().ok();
             if batch.is_none() {
                 let room = self.pool.in_flight.load(Ordering::Acquire) < cap;
                 if room && let Some((block, clock_ns)) = self.next_block() {
-                    let decoded = self.decode(block, clock_ns, &mut facts, &mut ledger);
-                    self.sequencer.submit(decoded);
+                    let decoded = self.decode(block, clock_ns, emptied, &mut facts, &mut ledger);
+                    emptied = self.sequencer.submit(decoded);
                     continue;
                 }
                 match inbox.recv_timeout(IDLE_WAIT) {
@@ -161,12 +162,12 @@ impl Shared {
         &self,
         block: Block,
         mut clock_ns: i64,
+        emptied: Emptied,
         facts: &mut Facts,
         ledger: &mut Accounting,
     ) -> Decoded {
-        let mut rows: Vec<Rows> =
-            (0..self.workers).map(|_| take(&self.pool.rows).unwrap_or_default()).collect();
-        let mut fragments = Vec::new();
+        let Emptied { mut rows, mut fragments } = emptied;
+        rows.extend((0..self.workers).map(|_| take(&self.pool.rows).unwrap_or_default()));
         let all = block.bytes.all();
         for (at, frame) in block.frames.iter().enumerate() {
             let data = frame.bytes_in(all);
