@@ -24,6 +24,8 @@ pub mod engine;
 pub mod flow;
 pub mod input;
 pub mod lab;
+#[doc(hidden)]
+pub mod lock;
 mod memory;
 pub mod output;
 pub mod packet;

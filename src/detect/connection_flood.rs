@@ -16,6 +16,7 @@
 
 use std::collections::BTreeMap;
 
+use ahash::HashMap;
 use serde_json::json;
 
 use super::settings::is_group;
@@ -31,6 +32,8 @@ use crate::packet::PacketClass as C;
 pub struct ConnectionFlood {
     /// Pairs of the window before that were over the lower figure.
     empty: BTreeMap<(Host, Host), Finding>,
+    /// SYN of the window at hand by target; kept for its memory.
+    syn: HashMap<Host, u64>,
 }
 
 const RATE: &str = "SYN of one second at one address >= connection_rate_threshold, at least half \
@@ -57,7 +60,9 @@ impl Detector for ConnectionFlood {
         if slice.total().class(C::TcpSyn) < lower {
             return;
         }
-        let mut servers = BTreeMap::<Host, Server>::new();
+        let threshold = ctx.settings.connection_rate_threshold;
+        self.syn.clear();
+        let mut loud = false;
         for (&(src, dst), pair) in pairs.iter() {
             let syn = pair.tally.class(C::TcpSyn);
             if syn == 0 || src == dst || is_group(&dst) || is_scan_like(pair, syn, ctx) {
@@ -65,18 +70,15 @@ impl Detector for ConnectionFlood {
             }
             let nothing = Tally::default();
             let back = slice.pair(&dst, &src).map_or(&nothing, |back| &back.tally);
-            let server = servers.entry(dst).or_default();
-            server.add(src, pair, syn, back, ctx);
+            let sum = self.syn.entry(dst).or_default();
+            *sum += syn;
+            loud |= *sum >= threshold;
             if is_empty(pair, syn, back, lower) {
                 self.judge_empty(slice, (src, dst), pair, back, &before, ctx, out);
             }
         }
-        for (host, server) in servers {
-            if server.syn >= ctx.settings.connection_rate_threshold
-                && server.answered * 2 >= server.syn
-            {
-                out.push(server.finding(slice, host, ctx));
-            }
+        if loud {
+            self.judge_servers(slice, ctx, out);
         }
     }
 }
@@ -157,6 +159,30 @@ impl Server {
 }
 
 impl ConnectionFlood {
+    /// Looks closer at the targets that got enough SYN, which are few.
+    fn judge_servers(&self, slice: &Slice, ctx: &Context<'_>, out: &mut Vec<Finding>) {
+        let threshold = ctx.settings.connection_rate_threshold;
+        let mut servers = BTreeMap::<Host, Server>::new();
+        for (&(src, dst), pair) in slice.pairs().into_iter().flat_map(|pairs| pairs.iter()) {
+            let syn = pair.tally.class(C::TcpSyn);
+            if syn == 0
+                || src == dst
+                || self.syn.get(&dst).is_none_or(|&sum| sum < threshold)
+                || is_scan_like(pair, syn, ctx)
+            {
+                continue;
+            }
+            let nothing = Tally::default();
+            let back = slice.pair(&dst, &src).map_or(&nothing, |back| &back.tally);
+            servers.entry(dst).or_default().add(src, pair, syn, back, ctx);
+        }
+        for (host, server) in servers {
+            if server.answered * 2 >= server.syn {
+                out.push(server.finding(slice, host, ctx));
+            }
+        }
+    }
+
     #[expect(clippy::too_many_arguments, reason = "one call, all of it is needed")]
     fn judge_empty(
         &mut self,

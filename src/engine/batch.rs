@@ -63,16 +63,36 @@ impl Rows {
         self.tunnels.get(row.tunnels as usize).map_or(&[], Tunnels::as_slice)
     }
 
-    /// Puts packets in the order of the stream, those of one place as they are.
-    pub(crate) fn sort(&mut self) {
-        if self.digests.is_empty() {
-            self.packets.sort_by_key(|row| row.index);
-            return;
+    /// Moves the packets from `tail` on between those before, so that all are in
+    /// the order of the stream as each of the two parts is; of one place, the
+    /// tail's come last. `scratch` takes the tail meanwhile.
+    pub(crate) fn merge_tail(&mut self, tail: usize, scratch: &mut Vec<(PacketRow, u64)>) {
+        let Self { packets, digests, .. } = self;
+        let mut head = tail.min(packets.len());
+        let mut end = packets.len();
+        let with_digests = digests.len() == packets.len();
+        scratch.clear();
+        scratch.extend(
+            packets[head..]
+                .iter()
+                .zip(head..)
+                .map(|(row, at)| (*row, digests.get(at).copied().unwrap_or_default())),
+        );
+        // From the back, into the places that the tail left.
+        while let Some(&(row, digest)) = scratch.last() {
+            end -= 1;
+            let (next, digest) = if head > 0 && packets[head - 1].index > row.index {
+                head -= 1;
+                (packets[head], digests.get(head).copied().unwrap_or_default())
+            } else {
+                scratch.pop();
+                (row, digest)
+            };
+            packets[end] = next;
+            if with_digests {
+                digests[end] = digest;
+            }
         }
-        let digests = self.digests.drain(..);
-        let mut pairs: Vec<_> = self.packets.drain(..).zip(digests).collect();
-        pairs.sort_by_key(|(row, _)| row.index);
-        (self.packets, self.digests) = pairs.into_iter().unzip();
     }
 
     pub(crate) fn clear(&mut self) {
@@ -90,6 +110,13 @@ pub(crate) struct FragmentRow {
     pub(crate) fragment: Fragment,
     pub(crate) digest: Option<u64>,
     pub(crate) tunnels: Tunnels,
+}
+
+/// What a decoded block came in, to be filled again.
+#[derive(Debug, Default)]
+pub(crate) struct Emptied {
+    pub(crate) rows: Vec<Rows>,
+    pub(crate) fragments: Vec<FragmentRow>,
 }
 
 /// A decoded block on its way to the sequencer.
@@ -146,6 +173,55 @@ impl Drop for BlockData {
                 BlockBytes::Owned(bytes) => bytes,
                 BlockBytes::Mapped { .. } => Vec::new(),
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::input::Frame;
+    use crate::packet::{Facts, LinkType};
+
+    /// Tells itself by its hash.
+    fn row(index: u32, name: usize) -> PacketRow {
+        let frame = Frame {
+            time_ns: 0,
+            offset: 0,
+            captured_bytes: 60,
+            wire_bytes: 60,
+            link: LinkType::ETHERNET,
+            interface: 0,
+            flags: 0,
+        };
+        PacketRow::new(&Facts::default(), &frame, name as u64, index, 0)
+    }
+
+    proptest! {
+        #[test]
+        fn a_merged_tail_is_a_stable_sort_of_both(
+            mut head in proptest::collection::vec(0_u32..50, 0..60),
+            mut tail in proptest::collection::vec(0_u32..50, 0..20),
+            with_digests: bool,
+        ) {
+            head.sort_unstable();
+            tail.sort_unstable();
+            let mut rows = Rows::default();
+            let all: Vec<_> = head.iter().chain(&tail).copied().zip(0..).collect();
+            for &(index, name) in &all {
+                let digest = with_digests.then_some(name as u64 + 1_000);
+                rows.push(row(index, name), digest, &Tunnels::default());
+            }
+            rows.merge_tail(head.len(), &mut vec![(row(9, 9), 9)]);
+            let mut expected = all;
+            expected.sort_by_key(|&(index, _)| index);
+            let merged: Vec<_> =
+                rows.packets.iter().map(|row| (row.index, row.hash as usize)).collect();
+            prop_assert_eq!(&merged, &expected);
+            let digests: Vec<_> = merged.iter().map(|&(_, name)| name as u64 + 1_000).collect();
+            prop_assert_eq!(rows.digests, if with_digests { digests } else { Vec::new() });
         }
     }
 }

@@ -14,6 +14,8 @@
 
 pub mod accounting;
 mod batch;
+#[doc(hidden)]
+pub mod bench;
 pub mod dedup;
 pub mod feed;
 mod fragments;

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use ahash::HashMap;
@@ -29,6 +29,7 @@ use crate::flow::totals::FlowTotals;
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
 use crate::input::{Counters, FileReport, Input, Interface};
+use crate::lock::Lock;
 use crate::packet::{DecodeOptions, Decoder};
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -132,7 +133,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded()).unzip();
     let shared = Shared {
         read_ahead: input.read_ahead(),
-        source: Mutex::new(Source { input, clock_ns: i64::MIN, blocks: 0, done: false }),
+        source: Lock::new(Source { input, clock_ns: i64::MIN, blocks: 0, done: false }),
         sequencer: Sequencer::new(senders),
         pool: Arc::new(Pool::default()),
         failed: AtomicBool::new(false),
@@ -194,7 +195,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         flows += sums.flows;
         late_packets += sums.late_packets;
     }
-    let source = shared.source.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let source = shared.source.into_inner();
     let input = source.input;
     let (alerts, detection, sided, write_error) = correlation.finish();
     RunReport {

@@ -5,18 +5,19 @@
 //! are updated by their shards from queues that are in stream order. Locked
 //! once a block, never for a packet.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::batch::{Batch, BlockData, Decoded, FragmentRow, Rows};
+use super::batch::{Batch, BlockData, Decoded, Emptied, FragmentRow, Rows};
 use super::fragments::{Fragments, Now};
 use crate::input::BlockBytes;
+use crate::lock::Lock;
 use crate::packet::{PacketRow, Tunnels};
 
 pub(crate) struct Sequencer {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -25,10 +26,16 @@ struct State {
     total: Option<u64>,
     latest_ns: i64,
     ended: bool,
-    waiting: BTreeMap<u64, Decoded>,
+    /// From `next` on; `None` where a block is still being decoded.
+    waiting: VecDeque<Option<Decoded>>,
+    /// What blocks came in that have been sent on.
+    emptied: Vec<Emptied>,
     fragments: Fragments,
     shards: Vec<Sender<Batch>>,
     joined: Vec<PacketRow>,
+    /// Where the joined packets of the block at hand begin, for each shard.
+    tails: Vec<usize>,
+    scratch: Vec<(PacketRow, u64)>,
 }
 
 /// Shard that owns a flow. Takes the high bits of the hash; the table's index
@@ -44,25 +51,35 @@ impl Sequencer {
             total: None,
             latest_ns: 0,
             ended: false,
-            waiting: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            emptied: Vec::new(),
             fragments: Fragments::default(),
             shards,
             joined: Vec::new(),
+            tails: Vec::new(),
+            scratch: Vec::new(),
         };
-        Self { state: Mutex::new(state) }
+        Self { state: Lock::new(state) }
     }
 
-    /// Takes a decoded block and sends on everything that is next in line.
-    pub(crate) fn submit(&self, decoded: Decoded) {
+    /// Takes a decoded block and sends on everything that is next in line. Gives
+    /// back what an earlier block came in.
+    pub(crate) fn submit(&self, decoded: Decoded) -> Emptied {
         // A worker that panicked takes the whole run down: see `run`.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.waiting.insert(decoded.sequence, decoded);
+        let mut state = self.state.lock();
+        // Never more than the blocks under way.
+        let at = (decoded.sequence - state.next) as usize;
+        if state.waiting.len() <= at {
+            state.waiting.resize_with(at + 1, || None);
+        }
+        state.waiting[at] = Some(decoded);
         state.drain();
+        state.emptied.pop().unwrap_or_default()
     }
 
     /// The stream has `total` blocks and its clock stands at `latest_ns`.
     pub(crate) fn finish(&self, total: u64, latest_ns: i64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.total = Some(total);
         state.latest_ns = latest_ns;
         state.drain();
@@ -71,7 +88,8 @@ impl Sequencer {
 
 impl State {
     fn drain(&mut self) {
-        while let Some(decoded) = self.waiting.remove(&self.next) {
+        while let Some(decoded) = self.waiting.front_mut().and_then(Option::take) {
+            self.waiting.pop_front();
             self.next += 1;
             self.send(decoded);
         }
@@ -83,23 +101,21 @@ impl State {
 
     fn send(&mut self, mut decoded: Decoded) {
         let shards = self.shards.len();
-        let mut touched = vec![false; if decoded.fragments.is_empty() { 0 } else { shards }];
-        for fragment in std::mem::take(&mut decoded.fragments) {
+        self.tails.clear();
+        self.tails.extend(decoded.rows.iter().map(|rows| rows.packets.len()));
+        for fragment in decoded.fragments.drain(..) {
             let FragmentRow { row, fragment, digest, tunnels } = fragment;
             self.fragments.join(row, fragment, &mut self.joined);
             for joined in self.joined.drain(..) {
                 let shard = shard_of(joined.hash, shards);
                 decoded.rows[shard].push(joined, digest, &tunnels);
-                touched[shard] = true;
             }
         }
-        for (rows, touched) in decoded.rows.iter_mut().zip(touched) {
-            if touched {
-                // Stable: what a first fragment released stays behind it.
-                rows.sort();
-            }
+        for (rows, &tail) in decoded.rows.iter_mut().zip(&self.tails) {
+            // What a first fragment released stays behind it.
+            rows.merge_tail(tail, &mut self.scratch);
         }
-        for (rows, sender) in decoded.rows.into_iter().zip(&self.shards) {
+        for (rows, sender) in decoded.rows.drain(..).zip(&self.shards) {
             let batch = Batch {
                 rows,
                 data: Arc::clone(&decoded.data),
@@ -111,6 +127,7 @@ impl State {
             // A shard that is gone has panicked, and `run` reports that.
             let _ = sender.send(batch);
         }
+        self.emptied.push(Emptied { rows: decoded.rows, fragments: decoded.fragments });
     }
 
     fn send_end(&mut self) {

@@ -4,20 +4,21 @@
 //! sequencer (one lock a block). Nothing is shared or locked for a packet.
 
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::accounting::Accounting;
-use super::batch::{Batch, BlockData, Decoded, FragmentRow, LinkKind, LinkRow, Rows};
+use super::batch::{Batch, BlockData, Decoded, Emptied, FragmentRow, LinkKind, LinkRow, Rows};
 use super::dedup::{DedupMode, DedupSettings, routed_digest};
 use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
 use crate::flow::FlowRecord;
 use crate::input::filter::Filter;
 use crate::input::{Block, Frame, Input, ReadAhead, frame_flag};
+use crate::lock::Lock;
 use crate::packet::{Decoder, Facts, Verdict};
 
 /// Blocks between the input and the last shard for each worker: enough that
@@ -29,7 +30,7 @@ const IDLE_WAIT: Duration = Duration::from_millis(2);
 
 /// What all workers of a run see.
 pub(crate) struct Shared {
-    pub(crate) source: Mutex<Source>,
+    pub(crate) source: Lock<Source>,
     pub(crate) read_ahead: Option<Arc<ReadAhead>>,
     pub(crate) sequencer: Sequencer,
     pub(crate) pool: Arc<Pool>,
@@ -54,17 +55,17 @@ pub(crate) struct Source {
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     in_flight: AtomicUsize,
-    bytes: Mutex<Vec<Vec<u8>>>,
-    frames: Mutex<Vec<Vec<Frame>>>,
-    rows: Mutex<Vec<Rows>>,
+    bytes: Lock<Vec<Vec<u8>>>,
+    frames: Lock<Vec<Vec<Frame>>>,
+    rows: Lock<Vec<Rows>>,
 }
 
-fn take<T>(from: &Mutex<Vec<T>>) -> Option<T> {
-    from.lock().unwrap_or_else(PoisonError::into_inner).pop()
+fn take<T>(from: &Lock<Vec<T>>) -> Option<T> {
+    from.lock().pop()
 }
 
-fn give<T>(to: &Mutex<Vec<T>>, value: T) {
-    to.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+fn give<T>(to: &Lock<Vec<T>>, value: T) {
+    to.lock().push(value);
 }
 
 impl Pool {
@@ -91,14 +92,15 @@ impl Shared {
         let guard = FailureGuard(&self.failed);
         let mut ledger = Accounting::default();
         let mut facts = Facts::default();
+        let mut emptied = Emptied::default();
         let cap = BLOCKS_IN_FLIGHT_PER_WORKER * self.workers;
         loop {
             let mut batch = inbox.try_recv().ok();
             if batch.is_none() {
                 let room = self.pool.in_flight.load(Ordering::Acquire) < cap;
                 if room && let Some((block, clock_ns)) = self.next_block() {
-                    let decoded = self.decode(block, clock_ns, &mut facts, &mut ledger);
-                    self.sequencer.submit(decoded);
+                    let decoded = self.decode(block, clock_ns, emptied, &mut facts, &mut ledger);
+                    emptied = self.sequencer.submit(decoded);
                     continue;
                 }
                 match inbox.recv_timeout(IDLE_WAIT) {
@@ -137,7 +139,7 @@ impl Shared {
                 give(&self.pool.bytes, unused);
             }
         }
-        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut source = self.source.lock();
         if source.done {
             return None;
         }
@@ -160,12 +162,12 @@ impl Shared {
         &self,
         block: Block,
         mut clock_ns: i64,
+        emptied: Emptied,
         facts: &mut Facts,
         ledger: &mut Accounting,
     ) -> Decoded {
-        let mut rows: Vec<Rows> =
-            (0..self.workers).map(|_| take(&self.pool.rows).unwrap_or_default()).collect();
-        let mut fragments = Vec::new();
+        let Emptied { mut rows, mut fragments } = emptied;
+        rows.extend((0..self.workers).map(|_| take(&self.pool.rows).unwrap_or_default()));
         let all = block.bytes.all();
         for (at, frame) in block.frames.iter().enumerate() {
             let data = frame.bytes_in(all);

@@ -10,9 +10,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, PoisonError};
 
 use super::report::Progress;
+use crate::lock::Lock;
 
 /// Room before a piece for the start of a record that the piece before it
 /// ended in: the longest record of ordinary captures.
@@ -25,7 +26,7 @@ pub struct ReadAhead {
     progress: Option<Arc<Progress>>,
     /// Length of the pieces that are claimed from now on.
     piece_bytes: AtomicUsize,
-    queue: Mutex<Queue>,
+    queue: Lock<Queue>,
     arrived: Condvar,
 }
 
@@ -62,7 +63,7 @@ impl ReadAhead {
             file,
             progress,
             piece_bytes: AtomicUsize::new(piece_bytes),
-            queue: Mutex::new(queue),
+            queue: Lock::new(queue),
             arrived: Condvar::new(),
         }
     }
@@ -71,7 +72,7 @@ impl ReadAhead {
     /// the file has ended: then the buffer comes back.
     pub fn fill(&self, mut buffer: Vec<u8>, most: usize) -> Option<Vec<u8>> {
         let (number, offset, length) = {
-            let mut queue = self.lock();
+            let mut queue = self.queue.lock();
             if queue.ended || queue.pieces.len() >= most {
                 return Some(buffer);
             }
@@ -104,7 +105,7 @@ impl ReadAhead {
         if let Some(progress) = &self.progress {
             progress.add((end - HEADROOM_BYTES) as u64);
         }
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.ended |= last.is_some();
         let index = usize::try_from(number.wrapping_sub(queue.first)).unwrap_or(usize::MAX);
         if let Some(place) = queue.pieces.get_mut(index) {
@@ -117,7 +118,7 @@ impl ReadAhead {
 
     /// The next piece in order; `None` behind the last one.
     pub(super) fn take(&self, mut spare: impl FnMut() -> Vec<u8>) -> Option<Piece> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         loop {
             let Some(place) = queue.pieces.front_mut() else {
                 if queue.ended {
@@ -125,7 +126,7 @@ impl ReadAhead {
                 }
                 drop(queue);
                 let _ = self.fill(spare(), 1);
-                queue = self.lock();
+                queue = self.queue.lock();
                 continue;
             };
             let Some(piece) = place.take() else {
@@ -146,10 +147,6 @@ impl ReadAhead {
 
     pub(super) fn aim(&self, piece_bytes: usize) {
         self.piece_bytes.store(piece_bytes, Ordering::Relaxed);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -191,7 +188,7 @@ mod tests {
             let ahead = ReadAhead::new(file(&bytes), offset as u64, piece_bytes, None);
             let found = thread::scope(|scope| {
                 for _ in 0..fillers {
-                    scope.spawn(|| while !ahead.lock().ended {
+                    scope.spawn(|| while !ahead.queue.lock().ended {
                         ahead.fill(Vec::new(), 3);
                         thread::yield_now();
                     });

@@ -9,10 +9,9 @@
 //! The log never judges. Start at [`Log::single`] and [`Log::flow`]; stages
 //! after the merge read it with [`Log::deltas`].
 
-use std::sync::{Mutex, PoisonError};
-
 use super::hash::{Seed, halves};
 use super::{Delta, Host, SIZE_BINS, size_bin};
+use crate::lock::Lock;
 use crate::memory::prefetch;
 use crate::packet::facts::PACKET_CLASSES;
 use crate::packet::{Address, IpVersion, PacketClass, PacketRow, row_flag};
@@ -320,12 +319,8 @@ fn exactly<T>(rows: usize) -> Vec<T> {
 /// fullest moment of the run needed.
 #[derive(Debug, Default)]
 pub struct ChunkPool {
-    singles: Mutex<Shelf<Single>>,
-    flows: Mutex<Shelf<FlowSecond>>,
-}
-
-fn lock<T>(shelf: &Mutex<Shelf<T>>) -> std::sync::MutexGuard<'_, Shelf<T>> {
-    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    singles: Lock<Shelf<Single>>,
+    flows: Lock<Shelf<FlowSecond>>,
 }
 
 /// What became of a packet that was to be written.
@@ -356,7 +351,7 @@ impl Log {
     #[inline]
     pub(crate) fn single(&mut self, packet: &PacketRow, station: u16, pool: &ChunkPool) -> RowRef {
         if self.singles.is_full() {
-            lock(&pool.singles).extend(&mut self.singles, SINGLES);
+            pool.singles.lock().extend(&mut self.singles, SINGLES);
         }
         let row = self.singles.push(Single::new(packet, station));
         RowRef { log: self.number, row: row | SINGLE }
@@ -412,7 +407,7 @@ impl Log {
         counts.station = station;
         self.absorb_single(*at, &mut row);
         if self.flows.is_full() {
-            lock(&pool.flows).extend(&mut self.flows, FLOWS);
+            pool.flows.lock().extend(&mut self.flows, FLOWS);
         }
         *at = RowRef { log: self.number, row: self.flows.push(row) };
     }
@@ -465,8 +460,8 @@ impl Log {
     /// Gives the chunks back. What wrote here before has to start anew.
     pub(crate) fn drain(&mut self, number: u32, pool: &ChunkPool) {
         self.number = number;
-        lock(&pool.singles).take_back(&mut self.singles);
-        lock(&pool.flows).take_back(&mut self.flows);
+        pool.singles.lock().take_back(&mut self.singles);
+        pool.flows.lock().take_back(&mut self.flows);
         self.distinct = None;
     }
 
