@@ -40,13 +40,14 @@ fn packets(flows: u64, forward: bool, order: impl Fn(u64) -> u64) -> Vec<Vec<Pac
     let state = Flows::hash_state();
     let mut rows: Vec<PacketRow> = (0..flows)
         .map(|n| {
-            let mut facts = Facts { forward, payload_bytes: 100, ..Facts::default() };
+            let mut facts = Facts { forward, ..Facts::default() };
+            facts.payload_bytes = 100;
             facts.key.proto = 17;
             (facts.key.port_a, facts.key.port_b) = (4_000, 40_001);
             facts.key.a = mapped((n as u32).to_be_bytes());
             facts.key.b = mapped([198, 51, 100, 2]);
             let hash = facts.key.hash(&state);
-            let mut row = PacketRow::new(&facts, &frame, hash, n as u32, frame.time_ns);
+            let mut row = facts.row_of(&frame, hash, n as u32, frame.time_ns);
             row.flags |= row_flag::FLOW_ONLY;
             row
         })

@@ -196,7 +196,7 @@ mod tests {
             interface: 0,
             flags: 0,
         };
-        PacketRow::new(&Facts::default(), &frame, name as u64, index, 0)
+        Facts::default().row_of(&frame, name as u64, index, 0)
     }
 
     proptest! {
