@@ -2,14 +2,14 @@
 //! where debug assertions are on it counts how often it is taken, so that a
 //! test can hold the engine to taking none for a packet.
 //!
-//! Start at [`Lock::lock`]; [`taken`] is the count.
+//! Start at `Lock::lock`; [`taken`] is the count.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[cfg(debug_assertions)]
 static TAKEN: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
-/// Times that any [`Lock`] of this process was taken; `None` in builds that
+/// Times that any `Lock` of this process was taken; `None` in builds that
 /// don't count.
 pub fn taken() -> Option<u64> {
     #[cfg(debug_assertions)]
