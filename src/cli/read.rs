@@ -27,9 +27,10 @@ use crate::output::{Format, Pipeline, Summary};
 use crate::packet::DecodeOptions;
 use crate::report::terminal::{self, Style};
 
-/// Memory for one flow that the default cap is sized by: measured need of a
-/// long flow, with index, wheel and allocator.
-const BYTES_PER_FLOW: u64 = 1536;
+/// Memory for one flow that the default cap is sized by: 765 bytes of a long
+/// one with its places in index and wheel, 64 in the list that the end of the
+/// input sorts, and room for application hints.
+const BYTES_PER_FLOW: u64 = 1024;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReadArgs {

@@ -71,7 +71,7 @@ impl Detector for CarpetBombing {
 fn candidates(slice: &Slice, ctx: &Context<'_>) -> Vec<Candidate> {
     let floor = ctx.settings.unanswered_rate_threshold;
     if Kind::ALL.into_iter().all(|kind| kind.count(slice.total()) < floor)
-        || slice.receivers().distinct() < ctx.settings.carpet_addresses
+        || slice.receivers().distinct() * 2 < ctx.settings.carpet_addresses
     {
         return Vec::new();
     }

@@ -59,6 +59,14 @@ impl Rows {
         self.packets.push(row);
     }
 
+    /// Makes room for so many packets at once, rather than by doubling.
+    pub(crate) fn reserve(&mut self, packets: usize, digests: bool) {
+        self.packets.reserve(packets);
+        if digests {
+            self.digests.reserve(packets);
+        }
+    }
+
     pub(crate) fn tunnels_of(&self, row: &PacketRow) -> &[TunnelLayer] {
         self.tunnels.get(row.tunnels as usize).map_or(&[], Tunnels::as_slice)
     }

@@ -126,9 +126,15 @@ impl WindowFeed {
         let (window, pool) = self.window(packet.second());
         window.slice.count_group_packet(packet);
         let station = window.slice.station(packet, &mut window.stations);
-        if window.log.flow(row, packet, station, pool) == Written::New {
-            window.slice.note_source(packet, station);
-            self.look();
+        match window.log.flow(row, packet, station, pool) {
+            Written::Known => {}
+            Written::New => {
+                window.slice.note_source(packet, station);
+                self.look();
+            }
+            Written::Stray(other) => {
+                window.slice.count_stray(packet, station, other, &mut window.stations);
+            }
         }
     }
 
@@ -179,7 +185,7 @@ impl WindowFeed {
             return None;
         }
         let mut window = *oldest.remove();
-        window.slice.settle(&window.log);
+        window.slice.settle(&window.log, &mut window.stations);
         Some(window)
     }
 }
@@ -204,7 +210,7 @@ impl ShardWindow {
             || self.log.bytes() > caps.log_bytes
             || self.log.has_more_flows_than(caps.log_flows, settings.seed);
         if self.coarse {
-            self.slice.settle(&self.log);
+            self.slice.settle(&self.log, &mut self.stations);
             drain(&self.log, &mut self.slice);
             self.log.drain(next(logs), pool);
         }

@@ -167,7 +167,12 @@ impl Shared {
         ledger: &mut Accounting,
     ) -> Decoded {
         let Emptied { mut rows, mut fragments } = emptied;
-        rows.extend((0..self.workers).map(|_| take(&self.pool.rows).unwrap_or_default()));
+        let share = block.frames.len() / self.workers;
+        rows.extend((0..self.workers).map(|_| {
+            let mut rows = take(&self.pool.rows).unwrap_or_default();
+            rows.reserve(share + share / 4, self.dedup.is_some());
+            rows
+        }));
         let all = block.bytes.all();
         for (at, frame) in block.frames.iter().enumerate() {
             let data = frame.bytes_in(all);

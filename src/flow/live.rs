@@ -10,14 +10,14 @@
 use std::mem::offset_of;
 
 use super::app::AppInfo;
-use super::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
+use super::half::Half;
+use super::record::{ConnState, Direction, EndReason, FlowRecord, SizeStep};
 use super::settings::Timeouts;
 use super::sizes::{self, BINS, Sizes};
 use super::slab::Slab;
 use super::stub::Stub;
-use super::tcp::{Life, SendSide};
+use super::tcp::Life;
 use crate::engine::window::RowRef;
-use crate::packet::facts::tcp_flag;
 use crate::packet::{FlowKey, PacketClass, PacketRow, TunnelLayer, row_flag};
 
 /// Packets with payload kept in the size sequence.
@@ -28,11 +28,8 @@ const HAS_BINS: u8 = SEQUENCE_LEN as u8 + 1;
 const MAX_VLANS: usize = 4;
 /// Distinct tunnels kept for a flow: asymmetric paths double the stack.
 pub(crate) const MAX_FLOW_TUNNELS: usize = 8;
-/// IP protocol numbers with state or time-outs of their own.
+/// The IP protocol that keeps state.
 pub(crate) const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
 
 /// What only some flows need.
 #[derive(Clone, Debug, Default)]
@@ -59,87 +56,6 @@ impl Entropy {
 
     pub(crate) fn get(self) -> Option<(f32, u16)> {
         (self.bytes > 0).then_some((self.bits, self.bytes))
-    }
-}
-
-/// One direction's counters: two cache lines.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Half {
-    pub(crate) packets: u64,
-    pub(crate) wire_bytes: u64,
-    ip_bytes: u64,
-    pub(crate) payload_bytes: u64,
-    last_ns: i64,
-    gap_sum_ns: u64,
-    gap_min_ns: u64,
-    gap_max_ns: u64,
-    gap_squares: [u64; 2],
-    size_squares_low: u64,
-    pub(crate) size_min: u32,
-    pub(crate) size_max: u32,
-    pub(crate) tcp: SendSide,
-    fragments: u32,
-    /// With the low half 80 bits: 2^32 payloads of 16 MiB, squared.
-    size_squares_high: u16,
-    tcp_flags: u16,
-    ttl_min: u8,
-    ttl_max: u8,
-    /// ACK-bearing segments without SYN or RST, up to 3: the sign that the
-    /// other side speaks, seen here or not.
-    pub(crate) acks: u8,
-    tcp_started: bool,
-}
-
-impl Half {
-    #[inline]
-    fn add(&mut self, packet: &PacketRow) {
-        if self.packets > 0 {
-            let gap = packet.time_ns.saturating_sub(self.last_ns).max(0) as u64;
-            self.gap_min_ns = if self.packets == 1 { gap } else { self.gap_min_ns.min(gap) };
-            self.gap_max_ns = self.gap_max_ns.max(gap);
-            self.gap_sum_ns = self.gap_sum_ns.saturating_add(gap);
-            // Four gaps of centuries fill it, where all time-outs are off.
-            let squares = self.gap_squares().saturating_add(u128::from(gap).pow(2));
-            self.gap_squares = [squares as u64, (squares >> 64) as u64];
-            self.ttl_min = self.ttl_min.min(packet.ttl);
-            self.ttl_max = self.ttl_max.max(packet.ttl);
-            self.last_ns = self.last_ns.max(packet.time_ns);
-        } else {
-            self.ttl_min = packet.ttl;
-            self.ttl_max = packet.ttl;
-            self.last_ns = packet.time_ns;
-        }
-        self.packets += 1;
-        self.wire_bytes += u64::from(packet.wire_bytes);
-        self.ip_bytes += u64::from(packet.ip_bytes);
-        self.payload_bytes += u64::from(packet.payload_bytes);
-        self.fragments += u32::from(packet.is(row_flag::LATER_FRAGMENT));
-        if packet.payload_bytes > 0 {
-            let bytes = packet.payload_bytes;
-            self.size_min = if self.size_min == 0 { bytes } else { self.size_min.min(bytes) };
-            self.size_max = self.size_max.max(bytes);
-            let square = u64::from(bytes) * u64::from(bytes);
-            let (low, carry) = self.size_squares_low.overflowing_add(square);
-            self.size_squares_low = low;
-            self.size_squares_high = self.size_squares_high.saturating_add(u16::from(carry));
-        }
-    }
-
-    #[inline]
-    fn add_tcp(&mut self, packet: &PacketRow) {
-        self.tcp_flags |= packet.tcp_flags;
-        let Self { tcp, tcp_started, .. } = self;
-        tcp.segment(tcp_started, packet.tcp_seq, packet.payload_bytes, packet.tcp_flags);
-        let speaks = packet.tcp_flags & (tcp_flag::ACK | tcp_flag::SYN | tcp_flag::RST);
-        self.acks = (self.acks + u8::from(speaks == tcp_flag::ACK)).min(3);
-    }
-
-    fn gap_squares(&self) -> u128 {
-        u128::from(self.gap_squares[1]) << 64 | u128::from(self.gap_squares[0])
-    }
-
-    pub(crate) fn size_squares(&self) -> u128 {
-        u128::from(self.size_squares_high) << 64 | u128::from(self.size_squares_low)
     }
 }
 
@@ -405,7 +321,7 @@ impl Live {
                 return timeouts.half_open_ns;
             }
         }
-        idle_of_protocol(self.key.proto, timeouts)
+        timeouts.idle_ns(self.key.proto)
     }
 
     /// Direction of the originator, and whether that is a guess.
@@ -413,6 +329,19 @@ impl Live {
         match self.life.originator() {
             Some(direction) => (direction, false),
             None => (usize::from(self.first_direction), self.key.proto == TCP),
+        }
+    }
+
+    /// From how many sides the connection has been seen so far.
+    pub(crate) fn seen_sides(&self) -> Sided {
+        if self.key.proto != TCP {
+            Sided::Unknown
+        } else if self.answered() {
+            Sided::TwoWay
+        } else if self.halves.iter().any(|half| half.acks >= 3) {
+            Sided::OneWay
+        } else {
+            Sided::Unknown
         }
     }
 
@@ -484,28 +413,7 @@ impl Live {
     }
 
     fn direction(&self, direction: usize, bins: &Slab<Bins>) -> Direction {
-        let half = &self.halves[direction];
-        Direction {
-            packets: half.packets,
-            wire_bytes: half.wire_bytes,
-            ip_bytes: half.ip_bytes,
-            payload_bytes: half.payload_bytes,
-            sizes: self.sizes(direction, bins),
-            gaps: Gaps {
-                count: half.packets.saturating_sub(1),
-                min_ns: half.gap_min_ns,
-                max_ns: half.gap_max_ns,
-                sum_ns: half.gap_sum_ns,
-                sum_squares: half.gap_squares(),
-            },
-            tcp_flags: half.tcp_flags,
-            ttl_min: half.ttl_min,
-            ttl_max: half.ttl_max,
-            retransmitted: half.tcp.retransmitted,
-            out_of_order: half.tcp.out_of_order,
-            fragments: half.fragments,
-            entropy: self.entropy(direction),
-        }
+        self.halves[direction].direction(self.sizes(direction, bins), self.entropy(direction))
     }
 
     /// Time of the last packet of either direction.
@@ -556,25 +464,5 @@ impl Live {
             sequence: steps.map(|(at, (step, _))| self.size_step(at, step, originator)).collect(),
             app: self.extra.as_ref().and_then(|extra| extra.app.clone()),
         }
-    }
-}
-
-/// Idle time-out by protocol alone.
-pub(crate) fn idle_of_protocol(proto: u8, timeouts: &Timeouts) -> Option<i64> {
-    match proto {
-        TCP => timeouts.tcp_idle_ns,
-        UDP => timeouts.udp_idle_ns,
-        ICMP | ICMPV6 => timeouts.icmp_idle_ns,
-        _ => timeouts.other_idle_ns,
-    }
-}
-
-/// Age limit of a record by protocol.
-pub(crate) fn active_of_protocol(proto: u8, timeouts: &Timeouts) -> Option<i64> {
-    match proto {
-        TCP => timeouts.tcp_active_ns,
-        UDP => timeouts.udp_active_ns,
-        ICMP | ICMPV6 => timeouts.icmp_active_ns,
-        _ => timeouts.other_active_ns,
     }
 }

@@ -7,9 +7,13 @@
 
 pub mod app;
 pub mod community_id;
+mod cut;
 mod entropy;
+mod first_payload;
+mod half;
 mod index;
 pub(crate) mod live;
+mod outlet;
 pub mod record;
 mod remembered;
 pub mod settings;

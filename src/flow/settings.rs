@@ -41,6 +41,34 @@ impl Default for Timeouts {
     }
 }
 
+/// IP protocol numbers with time-outs of their own.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+impl Timeouts {
+    /// Idle time-out by protocol alone.
+    pub(crate) fn idle_ns(&self, proto: u8) -> Option<i64> {
+        match proto {
+            TCP => self.tcp_idle_ns,
+            UDP => self.udp_idle_ns,
+            ICMP | ICMPV6 => self.icmp_idle_ns,
+            _ => self.other_idle_ns,
+        }
+    }
+
+    /// Age limit of a record.
+    pub(crate) fn active_ns(&self, proto: u8) -> Option<i64> {
+        match proto {
+            TCP => self.tcp_active_ns,
+            UDP => self.udp_active_ns,
+            ICMP | ICMPV6 => self.icmp_active_ns,
+            _ => self.other_active_ns,
+        }
+    }
+}
+
 /// Settings of one shard's table.
 #[derive(Clone, Copy, Debug)]
 pub struct TableSettings {

@@ -11,31 +11,25 @@
 
 use std::mem::offset_of;
 
-use super::app::{AppInfo, Payload, inspect};
-use super::entropy::byte_entropy;
+use super::cut::{Clock, Shortest, cut_reason};
+use super::first_payload::{APP_PACKETS, FirstPayload};
+use super::half::Half;
 use super::index::Index;
-use super::live::{
-    Bins, Entropy, Extra, Half, Live, MAX_FLOW_TUNNELS, Sided, TCP, active_of_protocol,
-};
+use super::live::{Bins, Live, Sided};
+use super::outlet::Outlet;
 use super::record::{EndReason, FlowRecord};
 use super::remembered::{MAX_REMEMBERED, Remembered};
-use super::settings::{TableSettings, Timeouts};
+use super::settings::TableSettings;
 use super::slab::Slab;
 use super::stub::Stub;
-use super::totals::FlowTotals;
 use super::wheel::Wheel;
 use crate::engine::feed::WindowFeed;
-use crate::packet::facts::tcp_flag;
-use crate::packet::{FlowKey, PacketRow, TunnelLayer, row_flag};
+use crate::packet::{FlowKey, PacketRow, TunnelLayer};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
 /// Ids of live flows carry this bit in the index; stubs don't.
 const LIVE: u32 = 1 << 31;
-
-/// Packets with payload in each direction that are shown to the application
-/// parsers: the first carries the request, for DNS the next may be the answer.
-const APP_PACKETS: u64 = 4;
 
 /// Flows ended at once, so that their memory is asked for together.
 const ENDED_AT_ONCE: usize = 32;
@@ -66,50 +60,6 @@ const NO_FLOW: u32 = u32::MAX;
 impl Default for Guess {
     fn default() -> Self {
         Self(NO_FLOW)
-    }
-}
-
-/// The shortest of all time-outs: a packet within them cuts no record, which
-/// spares most packets the closer look.
-#[derive(Clone, Copy, Debug)]
-struct Shortest {
-    idle_ns: i64,
-    active_ns: i64,
-}
-
-impl Shortest {
-    fn of(timeouts: &Timeouts) -> Self {
-        let least = |all: &[Option<i64>]| all.iter().flatten().copied().min().unwrap_or(i64::MAX);
-        let Timeouts {
-            tcp_idle_ns,
-            half_open_ns,
-            closed_ns,
-            udp_idle_ns,
-            icmp_idle_ns,
-            other_idle_ns,
-            tcp_active_ns,
-            udp_active_ns,
-            icmp_active_ns,
-            other_active_ns,
-        } = *timeouts;
-        Self {
-            idle_ns: least(&[
-                tcp_idle_ns,
-                half_open_ns,
-                closed_ns,
-                udp_idle_ns,
-                icmp_idle_ns,
-                other_idle_ns,
-            ]),
-            active_ns: least(&[tcp_active_ns, udp_active_ns, icmp_active_ns, other_active_ns]),
-        }
-    }
-
-    #[inline]
-    fn may_cut(&self, live: &Live, packet: &PacketRow, cut_ns: i64) -> bool {
-        cut_ns.saturating_sub(live.cut_ns) > self.idle_ns
-            || packet.time_ns.saturating_sub(live.start_ns) > self.active_ns
-            || live.life.is_over()
     }
 }
 
@@ -152,37 +102,6 @@ pub(crate) struct FlowTable {
     pub(crate) outlet: Outlet,
 }
 
-/// Where ended flows go.
-pub(crate) struct Outlet {
-    /// Make records at all.
-    wanted: bool,
-    pub(crate) records: Vec<FlowRecord>,
-    pub(crate) totals: FlowTotals,
-    pub(crate) flows: u64,
-}
-
-impl Outlet {
-    fn live(&mut self, live: &Live, bins: &Slab<Bins>, reason: EndReason, decided_ns: i64) {
-        self.flows += 1;
-        let hashes = self.totals.address_hashes(&live.key);
-        self.totals.add_live(live, bins, hashes, reason);
-        if self.wanted {
-            self.records.push(live.record(reason, decided_ns, bins));
-        }
-    }
-
-    fn stub(&mut self, stub: &mut Stub, bins: &mut Slab<Bins>, reason: EndReason, decided_ns: i64) {
-        self.flows += 1;
-        let hashes = self.totals.address_hashes(&stub.key);
-        self.totals.add_stub(stub, hashes, reason);
-        if self.wanted {
-            let live = Live::from_stub(stub, bins);
-            self.records.push(live.record(reason, decided_ns, bins));
-        }
-        stub.extra = None;
-    }
-}
-
 impl FlowTable {
     /// `hash_state` is the one that packets' hashes were made with.
     pub(crate) fn new(settings: TableSettings, hash_state: ahash::RandomState) -> Self {
@@ -199,12 +118,7 @@ impl FlowTable {
             hand: 0,
             ended: Remembered::new(MAX_REMEMBERED),
             counters: TableCounters::default(),
-            outlet: Outlet {
-                wanted: settings.records,
-                records: Vec::new(),
-                totals: FlowTotals::new(hash_state.clone()),
-                flows: 0,
-            },
+            outlet: Outlet::new(settings.records, hash_state.clone()),
             hash_state,
         }
     }
@@ -313,7 +227,7 @@ impl FlowTable {
         let reason = if shortest.may_cut(live, packet, cut_ns) {
             let idle_ns = live.idle_ns(&settings.timeouts);
             let (start_ns, last_ns, over) = (live.start_ns, live.cut_ns, life.is_over());
-            let active_ns = active_of_protocol(packet.key.proto, &settings.timeouts);
+            let active_ns = settings.timeouts.active_ns(packet.key.proto);
             cut_reason(Clock { start_ns, last_ns, idle_ns, over }, active_ns, packet, cut_ns)
         } else {
             None
@@ -349,12 +263,9 @@ impl FlowTable {
         let idle_ns = stub.idle_ns(&self.settings.timeouts);
         let clock =
             Clock { start_ns: stub.time_ns, last_ns: stub.cut_ns, idle_ns, over: stub.is_over() };
-        if let Some((reason, decided_ns)) = cut_reason(
-            clock,
-            active_of_protocol(packet.key.proto, &self.settings.timeouts),
-            packet,
-            cut_ns,
-        ) {
+        if let Some((reason, decided_ns)) =
+            cut_reason(clock, self.settings.timeouts.active_ns(packet.key.proto), packet, cut_ns)
+        {
             self.outlet.stub(stub, &mut self.bins, reason, decided_ns);
             let wheel_s = stub.wheel_s;
             *stub = first_stub(arrival, cut_ns);
@@ -604,46 +515,10 @@ impl FlowTable {
 /// Counts a packet that a live flow has just taken in.
 fn count_live(live: &mut Live, packet: &PacketRow, feed: &mut WindowFeed) {
     if live.sided != Sided::TwoWay {
-        let (now, vantage) = (sided_of(live), (live.interface, live.first_vlan));
+        let (now, vantage) = (live.seen_sides(), (live.interface, live.first_vlan));
         feed.report_side(&mut live.sided, now, vantage, packet.clock_ns);
     }
     feed.live_packet(&mut live.row, packet);
-}
-
-/// What decides whether a flow's record ends before its next packet.
-struct Clock {
-    start_ns: i64,
-    last_ns: i64,
-    idle_ns: Option<i64>,
-    /// Both FINs or a RST were seen.
-    over: bool,
-}
-
-/// Whether this packet begins a new record, why, and when that was decided.
-fn cut_reason(
-    flow: Clock,
-    active_ns: Option<i64>,
-    packet: &PacketRow,
-    cut_ns: i64,
-) -> Option<(EndReason, i64)> {
-    if let Some(idle_ns) = flow.idle_ns {
-        let deadline_ns = flow.last_ns.saturating_add(idle_ns);
-        if cut_ns > deadline_ns {
-            let reason = if flow.over { EndReason::Closed } else { EndReason::Idle };
-            return Some((reason, deadline_ns));
-        }
-    }
-    let syn = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
-    if flow.over && syn && packet.key.proto == TCP {
-        return Some((EndReason::Closed, cut_ns));
-    }
-    match active_ns {
-        // By the packets' own times: a late packet is not old because others are new.
-        Some(active_ns) if packet.time_ns.saturating_sub(flow.start_ns) > active_ns => {
-            Some((EndReason::Active, cut_ns))
-        }
-        _ => None,
-    }
 }
 
 /// A second as flows note it: they have 32 bits for it.
@@ -656,82 +531,4 @@ fn wheel_time(second: i64, epoch_s: i64) -> i32 {
 fn first_stub(arrival: Arrival<'_>, cut_ns: i64) -> Stub {
     let first = FirstPayload::read(None, arrival, true, false);
     Stub::new(arrival.packet, cut_ns, first.extra, first.entropy)
-}
-
-/// What an early packet tells of its flow beside its size.
-struct FirstPayload {
-    extra: Option<Box<Extra>>,
-    entropy: Entropy,
-}
-
-impl FirstPayload {
-    /// Adds tunnels and application hints to `extra`, which is made on demand;
-    /// measures entropy unless the direction's is known.
-    fn read(
-        mut extra: Option<Box<Extra>>,
-        arrival: Arrival<'_>,
-        from_originator: bool,
-        entropy_known: bool,
-    ) -> Self {
-        let Arrival { packet, payload, tunnels } = arrival;
-        for layer in tunnels {
-            let extra = extra.get_or_insert_default();
-            if extra.tunnels.len() < MAX_FLOW_TUNNELS && !extra.tunnels.contains(layer) {
-                extra.tunnels.push(*layer);
-            }
-        }
-        let mut entropy = Entropy::default();
-        if !payload.is_empty() && !packet.is(row_flag::LATER_FRAGMENT) {
-            if !entropy_known {
-                entropy = Entropy::new(byte_entropy(payload));
-            }
-            let (src_port, dst_port) = if packet.is(row_flag::FORWARD) {
-                (packet.key.port_a, packet.key.port_b)
-            } else {
-                (packet.key.port_b, packet.key.port_a)
-            };
-            let proto = packet.key.proto;
-            let mut app: Option<Box<AppInfo>> = extra.as_mut().and_then(|extra| extra.app.take());
-            let bytes = payload;
-            inspect(Payload { proto, src_port, dst_port, from_originator, bytes }, &mut app);
-            if app.is_some() {
-                extra.get_or_insert_default().app = app;
-            }
-        }
-        Self { extra, entropy }
-    }
-}
-
-impl Live {
-    /// Reads an early packet's payload, and what it came through.
-    fn look_at(&mut self, arrival: Arrival<'_>, from_originator: bool) {
-        let direction = arrival.packet.direction();
-        let known = self.entropy(direction).is_some();
-        let first = FirstPayload::read(self.extra.take(), arrival, from_originator, known);
-        self.extra = first.extra;
-        if !known {
-            self.set_entropy(direction, first.entropy);
-        }
-    }
-
-    /// One of these tunnels is new and there is room for it.
-    fn lacks_tunnel(&self, tunnels: &[TunnelLayer]) -> bool {
-        self.extra.as_ref().is_none_or(|extra| {
-            extra.tunnels.len() < MAX_FLOW_TUNNELS
-                && tunnels.iter().any(|layer| !extra.tunnels.contains(layer))
-        })
-    }
-}
-
-/// Reports changes of what is known of a connection's sidedness.
-pub(crate) fn sided_of(live: &Live) -> Sided {
-    if live.key.proto != TCP {
-        Sided::Unknown
-    } else if live.halves[0].packets > 0 && live.halves[1].packets > 0 {
-        Sided::TwoWay
-    } else if live.halves.iter().any(|half| half.acks >= 3) {
-        Sided::OneWay
-    } else {
-        Sided::Unknown
-    }
 }

@@ -36,6 +36,10 @@ use super::{InputError, Mapping, decompress, mapping, pcap};
 /// Least worth a system call.
 const LEAST_BYTES: usize = 64 << 10;
 
+/// Read for each frame of a block before any was seen: a whole packet of most
+/// links. Blocks of few frames must not carry a megabyte from one to the next.
+const FRAME_BYTES: usize = 2 << 10;
+
 /// Where bytes come from.
 pub(super) enum Origin {
     File(File),
@@ -218,7 +222,7 @@ impl FileReader {
             (Some(map), _) => Body::Mapped { map, at: offset },
             (None, Some(file)) => {
                 let (next, progress) = (head.len() as u64, options.progress.clone());
-                let ahead = ReadAhead::new(file, next, options.limits.bytes, progress);
+                let ahead = ReadAhead::new(file, next, first_bytes(options.limits), progress);
                 Body::Pieces(Pieces {
                     ahead: Arc::new(ahead),
                     carry: head.split_off(offset),
@@ -231,7 +235,7 @@ impl FileReader {
                 read,
                 carry: head.split_off(offset),
                 ended,
-                target_bytes: options.limits.bytes,
+                target_bytes: first_bytes(options.limits),
             }),
         };
         Ok(Self {
@@ -476,7 +480,7 @@ impl Pieces {
     /// start of a record is carried.
     fn aim(&self, consumed: usize, frames: usize, limits: Limits) {
         let full = (consumed / frames.max(1) + 1).saturating_mul(limits.frames);
-        self.ahead.aim((full - full / 16).max(LEAST_BYTES).min(limits.bytes));
+        self.ahead.aim((full - full / 16).max(least_bytes(limits)).min(limits.bytes));
     }
 }
 
@@ -486,8 +490,18 @@ impl Stream {
     fn aim(&mut self, consumed: usize, frames: usize, limits: Limits) {
         let mean = consumed / frames.max(1) + 1;
         let full = mean.saturating_mul(limits.frames);
-        self.target_bytes = full.saturating_add(full / 16).max(LEAST_BYTES).min(limits.bytes);
+        let full = full.saturating_add(full / 16);
+        self.target_bytes = full.max(least_bytes(limits)).min(limits.bytes);
     }
+}
+
+/// What to read before the frames' lengths are known.
+fn first_bytes(limits: Limits) -> usize {
+    limits.frames.saturating_mul(FRAME_BYTES).min(limits.bytes)
+}
+
+fn least_bytes(limits: Limits) -> usize {
+    first_bytes(limits).min(LEAST_BYTES)
 }
 
 /// A map of the file where one is asked for.

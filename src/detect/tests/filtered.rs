@@ -73,9 +73,15 @@ impl Packet {
         delta.payload_bytes = u64::from(self.payload_bytes);
         delta.fragments = u32::from(self.fragment);
         delta.src_mac_known = true;
-        delta.src_mac = [2, 0, 0, 0, 0, self.src.address[15] % 3];
+        delta.src_mac =
+            [2, 0, 0, 0, 0, self.src.address[15].wrapping_add(u8::from(self.moves())) % 3];
         delta.dst_is_multicast = self.dst.address[12] == 224;
         delta
+    }
+
+    /// A copy from the router's other side, as a link seen on both has them.
+    fn moves(&self) -> bool {
+        self.payload_bytes % 3 == 1
     }
 
     fn row(&self) -> PacketRow {

@@ -147,7 +147,7 @@ pub(crate) struct Counts {
     pub(super) sizes: [u16; SIZE_BINS],
     pub(super) packets: u16,
     pub(super) fragments: u16,
-    /// Tag of the station that sent them, all of them.
+    /// Tag of the station that sent the first of them.
     pub(super) station: u16,
 }
 
@@ -330,6 +330,8 @@ pub(crate) enum Written {
     Known,
     /// Into a new row or direction: its source is to be noted.
     New,
+    /// Into the row of before, which is counted for this other station.
+    Stray(u16),
 }
 
 /// The rows of one second of one shard.
@@ -388,10 +390,12 @@ impl Log {
             if first {
                 counts.station = station;
             }
-            if counts.station == station
-                && counts.add(packet.class, packet.wire_bytes, packet.payload_bytes, fragment)
-            {
-                return if first { Written::New } else { Written::Known };
+            if counts.add(packet.class, packet.wire_bytes, packet.payload_bytes, fragment) {
+                return match counts.station {
+                    _ if first => Written::New,
+                    same if same == station => Written::Known,
+                    other => Written::Stray(other),
+                };
             }
         }
         self.new_flow(at, packet, station, pool);

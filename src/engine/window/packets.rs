@@ -11,6 +11,9 @@ use crate::packet::{IpVersion, PacketClass, PacketRow, row_flag};
 #[derive(Clone, Debug)]
 pub(crate) struct StationCache {
     known: [(StationWords, u16); 2],
+    /// Packets and bytes, by tag, that a row of the log counts for its station
+    /// and that came from another one, where they are counted already.
+    strays: Vec<(u64, u64)>,
 }
 
 /// A station in two words, to compare with one look: its MAC with a mark that
@@ -28,7 +31,7 @@ fn words_of(packet: &PacketRow) -> StationWords {
 
 impl Default for StationCache {
     fn default() -> Self {
-        Self { known: [(NO_STATION, 0); 2] }
+        Self { known: [(NO_STATION, 0); 2], strays: Vec::new() }
     }
 }
 
@@ -56,7 +59,7 @@ impl Slice {
         // No table of stations holds more than tags can tell apart.
         let tag = self.stations.index(self.seed, station) as u16;
         if self.stations.level() != level {
-            *cache = StationCache::default();
+            cache.known = StationCache::default().known;
         }
         cache.known.swap(0, 1);
         cache.known[0] = (words, tag);
@@ -67,6 +70,29 @@ impl Slice {
     /// all in one place, whatever their tags were.
     fn station_at(&self, tag: u16) -> usize {
         if self.stations.level() > 0 { 0 } else { usize::from(tag) }
+    }
+
+    /// Counts a packet of a flow from another station than the flow's row is
+    /// counted for: a link seen on both sides of a router has every packet twice.
+    pub(crate) fn count_stray(
+        &mut self,
+        packet: &PacketRow,
+        station: u16,
+        row_station: u16,
+        cache: &mut StationCache,
+    ) {
+        self.note_source(packet, station);
+        let at = self.station_at(station);
+        let stats = self.stations.at(at);
+        stats.packets = stats.packets.saturating_add(1);
+        stats.wire_bytes = stats.wire_bytes.saturating_add(u64::from(packet.wire_bytes));
+        let tag = usize::from(row_station);
+        if cache.strays.len() <= tag {
+            cache.strays.resize(tag + 1, (0, 0));
+        }
+        let (packets, wire_bytes) = &mut cache.strays[tag];
+        *packets += 1;
+        *wire_bytes += u64::from(packet.wire_bytes);
     }
 
     /// Notes the packet's source behind its station.
@@ -99,7 +125,7 @@ impl Slice {
 
     /// Adds the rows of a log, complete or about to be drained, to the totals
     /// and to their stations.
-    pub(crate) fn settle(&mut self, log: &Log) {
+    pub(crate) fn settle(&mut self, log: &Log, cache: &mut StationCache) {
         for row in log.flows() {
             for (counts, port) in row.counts.iter().zip([row.port_a, row.port_b]) {
                 if counts.packets > 0 {
@@ -116,6 +142,14 @@ impl Slice {
                 total.add_icmp(row.proto, row.src_port, 1);
             }
             self.settle_bytes(row.station, 1, row.wire_bytes, row.payload_bytes);
+        }
+        for (tag, (packets, wire_bytes)) in cache.strays.drain(..).enumerate() {
+            if packets > 0 {
+                let at = self.station_at(tag as u16);
+                let stats = self.stations.at(at);
+                stats.packets = stats.packets.saturating_sub(packets);
+                stats.wire_bytes = stats.wire_bytes.saturating_sub(wire_bytes);
+            }
         }
     }
 

@@ -2,9 +2,12 @@
 
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
 use super::*;
+use crate::engine::feed::WindowFeed;
 use crate::packet::key::mapped;
-use crate::packet::{FlowKey, PacketRow};
+use crate::packet::{FlowKey, PacketRow, row_flag};
 
 fn v4(value: u32) -> Host {
     Host { version: IpVersion::V4, address: mapped(value.to_be_bytes()) }
@@ -376,4 +379,30 @@ fn a_slice_stays_under_its_stated_size_whatever_comes() {
     }
     assert!(slice.pairs_overflowed() && !slice.senders().is_exact());
     assert!((20 << 20..48_000_000).contains(&most), "{most}");
+}
+
+#[test]
+fn a_flow_seen_on_both_sides_of_a_router_is_one_row_and_counts_for_both_stations() {
+    let mut feed = WindowFeed::new(WindowSettings::default(), Arc::new(ChunkPool::default()));
+    let mut row = RowRef::default();
+    for n in 0..1_000 {
+        let mut packet = any_packet();
+        packet.flags = row_flag::HAS_MAC;
+        packet.src_mac = [2, 0, 0, 0, 0, n as u8 % 2];
+        packet.wire_bytes = 60 + n;
+        feed.live_packet(&mut row, &packet);
+    }
+    let window = feed.close_next(1).expect("a second");
+    assert_eq!(window.log.rows(), 1);
+    let mut sums: Vec<_> = window
+        .slice
+        .stations()
+        .table()
+        .sorted()
+        .into_iter()
+        .map(|(_, stats)| (stats.packets, stats.wire_bytes))
+        .collect();
+    sums.sort_unstable();
+    let bytes = |first| (first..1_000).step_by(2).map(|n| 60 + n).sum::<u64>();
+    assert_eq!(sums, [(500, bytes(0)), (500, bytes(1))]);
 }
