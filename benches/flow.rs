@@ -47,7 +47,7 @@ fn packets(flows: u64, forward: bool, order: impl Fn(u64) -> u64) -> Vec<Vec<Pac
             facts.key.a = mapped((n as u32).to_be_bytes());
             facts.key.b = mapped([198, 51, 100, 2]);
             let hash = facts.key.hash(&state);
-            let mut row = facts.row_of(&frame, hash, n as u32, frame.time_ns);
+            let mut row = *facts.row_of(&frame, hash, n as u32, frame.time_ns);
             row.flags |= row_flag::FLOW_ONLY;
             row
         })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::worker::Pool;
 use crate::input::BlockBytes;
-use crate::packet::{Fragment, Mac, MalformedReason, PacketRow, TunnelLayer, Tunnels};
+use crate::packet::{Fragment, Mac, MalformedReason, PacketRow, Tunnels};
 
 /// A frame that is in no flow.
 #[derive(Clone, Copy, Debug)]
@@ -43,20 +43,25 @@ pub(crate) struct Rows {
 impl Rows {
     /// Adds a packet with what it came through.
     #[inline]
-    pub(crate) fn push(&mut self, mut row: PacketRow, digest: Option<u64>, tunnels: &Tunnels) {
+    pub(crate) fn push(&mut self, row: &PacketRow, digest: Option<u64>, tunnels: &Tunnels) {
         if let Some(digest) = digest {
             self.digests.push(digest);
         }
+        self.packets.push(*row);
         if !tunnels.is_empty() {
-            // Neighbours mostly share their tunnel.
-            let same =
-                self.tunnels.last().is_some_and(|last| last.as_slice() == tunnels.as_slice());
-            if !same {
-                self.tunnels.push(*tunnels);
-            }
+            self.came_through(tunnels);
+        }
+    }
+
+    /// Notes what the last packet came through.
+    fn came_through(&mut self, tunnels: &Tunnels) {
+        // Neighbours mostly share their tunnel.
+        if self.tunnels.last() != Some(tunnels) {
+            self.tunnels.push(*tunnels);
+        }
+        if let Some(row) = self.packets.last_mut() {
             row.tunnels = self.tunnels.len() as u32 - 1;
         }
-        self.packets.push(row);
     }
 
     /// Makes room for so many packets at once, rather than by doubling.
@@ -65,10 +70,6 @@ impl Rows {
         if digests {
             self.digests.reserve(packets);
         }
-    }
-
-    pub(crate) fn tunnels_of(&self, row: &PacketRow) -> &[TunnelLayer] {
-        self.tunnels.get(row.tunnels as usize).map_or(&[], Tunnels::as_slice)
     }
 
     /// Moves the packets from `tail` on between those before, so that all are in
@@ -204,7 +205,7 @@ mod tests {
             interface: 0,
             flags: 0,
         };
-        Facts::default().row_of(&frame, name as u64, index, 0)
+        *Facts::default().row_of(&frame, name as u64, index, 0)
     }
 
     proptest! {
@@ -220,7 +221,7 @@ mod tests {
             let all: Vec<_> = head.iter().chain(&tail).copied().zip(0..).collect();
             for &(index, name) in &all {
                 let digest = with_digests.then_some(name as u64 + 1_000);
-                rows.push(row(index, name), digest, &Tunnels::default());
+                rows.push(&row(index, name), digest, &Tunnels::default());
             }
             rows.merge_tail(head.len(), &mut vec![(row(9, 9), 9)]);
             let mut expected = all;

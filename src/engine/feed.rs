@@ -22,6 +22,8 @@ pub struct SidedCount {
     pub two_way: i64,
 }
 
+const SECOND_NS: i64 = 1_000_000_000;
+
 /// Interface index and outermost VLAN (0 without).
 pub type Vantage = (u16, u16);
 
@@ -49,6 +51,8 @@ pub struct WindowFeed {
     pool: Arc<ChunkPool>,
     /// The second of the last packet; not in `open`.
     now: Option<Box<ShardWindow>>,
+    /// Where that second begins.
+    now_ns: i64,
     open: BTreeMap<i64, Box<ShardWindow>>,
     /// Logs so far: a number is given once.
     logs: u32,
@@ -61,15 +65,17 @@ impl WindowFeed {
         Self { settings, pool, ..Self::default() }
     }
 
-    /// The window of a second, and the pool that its log takes chunks from.
+    /// The window that a time lies in, and the pool that its log takes chunks
+    /// from.
     #[inline]
-    fn window(&mut self, second: i64) -> (&mut ShardWindow, &ChunkPool) {
-        if self.now.as_ref().is_none_or(|now| now.slice.second() != second) {
-            self.switch(second);
+    fn window_at(&mut self, time_ns: i64) -> (&mut ShardWindow, &ChunkPool) {
+        let inside = (0..SECOND_NS).contains(&time_ns.wrapping_sub(self.now_ns));
+        if !inside || self.now.is_none() {
+            self.switch(time_ns.div_euclid(SECOND_NS));
         }
-        let (settings, logs) = (&self.settings, &mut self.logs);
-        let open = || Box::new(ShardWindow::new(second, settings, logs));
-        (self.now.get_or_insert_with(open), &self.pool)
+        let Self { now, now_ns, settings, logs, pool, .. } = self;
+        let open = || Box::new(ShardWindow::new(now_ns.div_euclid(SECOND_NS), settings, logs));
+        (now.get_or_insert_with(open), pool)
     }
 
     /// Puts the last packet's second back and takes this one out.
@@ -79,11 +85,12 @@ impl WindowFeed {
             self.open.insert(before.slice.second(), before);
         }
         self.now = self.open.remove(&second);
+        self.now_ns = second * SECOND_NS;
     }
 
-    /// Slice of a second for frames that are in no flow.
-    pub(crate) fn slice(&mut self, second: i64) -> &mut Slice {
-        &mut self.window(second).0.slice
+    /// Slice of the second of a frame that is in no flow.
+    pub(crate) fn slice_at(&mut self, time_ns: i64) -> &mut Slice {
+        &mut self.window_at(time_ns).0.slice
     }
 
     /// Counts a packet by itself: one of no flow, or the first of one, which
@@ -96,7 +103,7 @@ impl WindowFeed {
             self.late_packets += 1;
             return RowRef::default();
         }
-        let (window, pool) = self.window(packet.second());
+        let (window, pool) = self.window_at(packet.time_ns);
         window.slice.count_group_packet(packet);
         let station = window.slice.station(packet, &mut window.stations);
         window.slice.note_source(packet, station);
@@ -123,7 +130,7 @@ impl WindowFeed {
             self.late_packets += 1;
             return;
         }
-        let (window, pool) = self.window(packet.second());
+        let (window, pool) = self.window_at(packet.time_ns);
         window.slice.count_group_packet(packet);
         let station = window.slice.station(packet, &mut window.stations);
         match window.log.flow(row, packet, station, pool) {
@@ -162,7 +169,7 @@ impl WindowFeed {
         if now == *before || now == Sided::Unknown {
             return;
         }
-        let (window, _) = self.window(clock_ns.div_euclid(1_000_000_000));
+        let (window, _) = self.window_at(clock_ns);
         let count = window.sided.entry(vantage).or_default();
         if *before == Sided::OneWay {
             count.one_way -= 1;

@@ -9,11 +9,9 @@ use super::feed::{ShardWindow, WindowFeed};
 use super::window::LinkDelta;
 use crate::flow::FlowRecord;
 use crate::flow::settings::TableSettings;
-use crate::flow::table::{Admission, Arrival, FlowTable, Guess, TableCounters};
+use crate::flow::table::{Admission, Around, FlowTable, Guess, TableCounters};
 use crate::flow::totals::FlowTotals;
 use crate::packet::{PacketRow, row_flag};
-
-const SECOND_NS: i64 = 1_000_000_000;
 
 /// Packets in a run: enough that a miss to memory (about as long as two
 /// packets take) is over before its run comes, few enough that what was fetched
@@ -89,12 +87,13 @@ impl Shard {
         self.table.prefetch_slots(run(0));
         self.table.prefetch_slots(run(1));
         self.table.guess(run(0), &mut guesses);
+        let around = Around { bytes: batch.data.all(), tunnels: &batch.rows.tunnels };
         for number in 0..rows.len().div_ceil(RUN) {
             self.table.prefetch_slots(run(number + 2));
             self.table.guess(run(number + 1), &mut next_guesses);
             self.table.prefetch_details(run(number), &guesses, &self.feed);
             for (at, (row, guess)) in run(number).iter().zip(guesses).enumerate() {
-                self.take_packet(batch, number * RUN + at, row, guess);
+                self.take_packet(batch, around, number * RUN + at, row, guess);
             }
             guesses = next_guesses;
         }
@@ -104,7 +103,14 @@ impl Shard {
     }
 
     #[inline]
-    fn take_packet(&mut self, batch: &Batch, at: usize, row: &PacketRow, guess: Guess) {
+    fn take_packet(
+        &mut self,
+        batch: &Batch,
+        around: Around<'_>,
+        at: usize,
+        row: &PacketRow,
+        guess: Guess,
+    ) {
         if row.is(row_flag::WINDOW_ONLY) {
             self.feed.packet(row);
             return;
@@ -118,14 +124,7 @@ impl Shard {
             self.accounting.duplicate.add(row.wire_bytes);
             return;
         }
-        let start = row.payload_at as usize;
-        let payload = batch.data.all().get(start..start + row.payload_captured as usize);
-        let arrival = Arrival {
-            packet: row,
-            payload: payload.unwrap_or_default(),
-            tunnels: batch.rows.tunnels_of(row),
-        };
-        match self.table.update(arrival, guess, &mut self.feed) {
+        match self.table.update(row, around, guess, &mut self.feed) {
             Admission::Counted => self.accounting.in_flows.add(row.wire_bytes),
             Admission::Refused => self.accounting.untracked.add(row.wire_bytes),
         }
@@ -149,7 +148,7 @@ impl Shard {
                 wire_bytes: u64::from(row.wire_bytes),
                 arp_target: row.arp_target,
             };
-            self.feed.slice(row.time_ns.div_euclid(SECOND_NS)).add_link(&delta);
+            self.feed.slice_at(row.time_ns).add_link(&delta);
         }
         if let Some(dedup) = &mut self.dedup
             && dedup.is_copy(row.digest, row.index, row.time_ns)

@@ -186,13 +186,14 @@ impl Shared {
             let kind = match self.decoder.decode(frame.link, data, frame.wire_bytes, facts) {
                 Verdict::Flow => {
                     let hash = facts.key.hash(&self.hash_state);
-                    let row = facts.row_of(frame, hash, at as u32, clock_ns);
                     let digest = self.digest(data, frame, Some(facts.ip_offset));
+                    facts.row_of(frame, hash, at as u32, clock_ns);
                     if let Some(fragment) = facts.fragment {
-                        let tunnels = facts.tunnels;
+                        let Facts { row, tunnels, .. } = *facts;
                         fragments.push(FragmentRow { row, fragment, digest, tunnels });
                     } else {
-                        rows[shard_of(hash, self.workers)].push(row, digest, &facts.tunnels);
+                        let rows = &mut rows[shard_of(hash, self.workers)];
+                        rows.push(&facts.row, digest, &facts.tunnels);
                     }
                     continue;
                 }

@@ -56,6 +56,16 @@ impl FirstPayload {
 }
 
 impl Live {
+    /// Looks at a packet that is one of the direction's `early` ones, or came
+    /// through tunnels.
+    pub(crate) fn look_closer(&mut self, arrival: Arrival<'_>, early: bool) {
+        let early = early && !arrival.payload.is_empty();
+        if early || (!arrival.tunnels.is_empty() && self.lacks_tunnel(arrival.tunnels)) {
+            let from_originator = self.originator().0 == arrival.packet.direction();
+            self.look_at(arrival, from_originator);
+        }
+    }
+
     /// Reads an early packet's payload, and what it came through.
     pub(crate) fn look_at(&mut self, arrival: Arrival<'_>, from_originator: bool) {
         let direction = arrival.packet.direction();
@@ -68,7 +78,7 @@ impl Live {
     }
 
     /// One of these tunnels is new and there is room for it.
-    pub(crate) fn lacks_tunnel(&self, tunnels: &[TunnelLayer]) -> bool {
+    fn lacks_tunnel(&self, tunnels: &[TunnelLayer]) -> bool {
         self.extra.as_ref().is_none_or(|extra| {
             extra.tunnels.len() < MAX_FLOW_TUNNELS
                 && tunnels.iter().any(|layer| !extra.tunnels.contains(layer))

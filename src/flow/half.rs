@@ -38,7 +38,8 @@ impl Half {
     #[inline]
     pub(crate) fn add(&mut self, packet: &PacketRow) {
         if self.packets > 0 {
-            let gap = packet.time_ns.saturating_sub(self.last_ns).max(0) as u64;
+            // Times are from 1970 on: no difference overflows.
+            let gap = (packet.time_ns - self.last_ns).max(0) as u64;
             self.gap_min_ns = if self.packets == 1 { gap } else { self.gap_min_ns.min(gap) };
             self.gap_max_ns = self.gap_max_ns.max(gap);
             self.gap_sum_ns = self.gap_sum_ns.saturating_add(gap);
@@ -57,8 +58,9 @@ impl Half {
         self.wire_bytes += u64::from(packet.wire_bytes);
         self.ip_bytes += u64::from(packet.ip_bytes);
         self.payload_bytes += u64::from(packet.payload_bytes);
-        self.fragments =
-            self.fragments.saturating_add(u32::from(packet.is(row_flag::LATER_FRAGMENT)));
+        if packet.is(row_flag::LATER_FRAGMENT) {
+            self.fragments = self.fragments.saturating_add(1);
+        }
         if packet.payload_bytes > 0 {
             let bytes = packet.payload_bytes;
             self.size_min = if self.size_min == 0 { bytes } else { self.size_min.min(bytes) };

@@ -211,8 +211,10 @@ impl Live {
             self.macs[direction] = packet.src_mac;
             self.macs[1 - direction] = packet.dst_mac;
         }
-        for &vlan in &packet.vlans[..usize::from(packet.vlan_count.min(2))] {
-            self.remember_vlan(vlan);
+        if packet.vlan_count > 0 {
+            for &vlan in &packet.vlans[..usize::from(packet.vlan_count.min(2))] {
+                self.remember_vlan(vlan);
+            }
         }
     }
 
@@ -260,7 +262,7 @@ impl Live {
     fn add_size(&mut self, direction: usize, packet: &PacketRow, bins: &mut Slab<Bins>) {
         let at = usize::from(self.sequence_len);
         if at < SEQUENCE_LEN {
-            let gap = packet.time_ns.saturating_sub(self.mark).max(0) as u64;
+            let gap = (packet.time_ns - self.mark).max(0) as u64;
             let gap_ns = if at == 0 { 0 } else { gap };
             self.sequence[at] = Step::new(packet.payload_bytes, gap_ns);
             if gap_ns >= Step::LONG {

@@ -24,7 +24,9 @@ use super::slab::Slab;
 use super::stub::Stub;
 use super::wheel::Wheel;
 use crate::engine::feed::WindowFeed;
-use crate::packet::{FlowKey, PacketRow, TunnelLayer};
+use crate::memory::prefetch_line;
+use crate::packet::row::NO_TUNNELS;
+use crate::packet::{FlowKey, PacketRow, TunnelLayer, Tunnels};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -48,6 +50,27 @@ pub(crate) struct Arrival<'a> {
     pub(crate) payload: &'a [u8],
     /// What it came through.
     pub(crate) tunnels: &'a [TunnelLayer],
+}
+
+/// What packets of a block point into. Most packets are counted without it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Around<'a> {
+    /// The block's captured bytes.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) tunnels: &'a [Tunnels],
+}
+
+impl<'a> Around<'a> {
+    fn arrival(self, packet: &'a PacketRow) -> Arrival<'a> {
+        let start = packet.payload_at as usize;
+        let payload = self.bytes.get(start..start + packet.payload_captured as usize);
+        let tunnels = self.tunnels.get(packet.tunnels as usize);
+        Arrival {
+            packet,
+            payload: payload.unwrap_or_default(),
+            tunnels: tunnels.map_or(&[], Tunnels::as_slice),
+        }
+    }
 }
 
 /// Which flow a packet may belong to, from its hash alone.
@@ -147,9 +170,10 @@ impl FlowTable {
                 self.stubs.prefetch(guess.0, 64);
                 continue;
             }
+            let live = &self.lives[guess.0 & !LIVE];
             let half = offset_of!(Live, halves) + packet.direction() * size_of::<Half>();
             for offset_bytes in [0, 64, half, half + 64] {
-                self.lives.prefetch(guess.0 & !LIVE, offset_bytes);
+                prefetch_line(live, offset_bytes);
             }
         }
     }
@@ -173,7 +197,7 @@ impl FlowTable {
             if let Some(bins) = live.bins_id() {
                 self.bins.prefetch(bins, direction * size_of::<Bins>() / 2);
             } else {
-                self.lives.prefetch(guess.0 & !LIVE, live.next_step_offset());
+                prefetch_line(live, live.next_step_offset());
             }
         }
     }
@@ -182,11 +206,11 @@ impl FlowTable {
     #[inline]
     pub(crate) fn update(
         &mut self,
-        arrival: Arrival<'_>,
+        packet: &PacketRow,
+        around: Around<'_>,
         guess: Guess,
         feed: &mut WindowFeed,
     ) -> Admission {
-        let packet = arrival.packet;
         let cut_ns = packet.time_ns.max(packet.clock_ns.saturating_sub(self.settings.lateness_ns));
         let found = if guess.0 != NO_FLOW && self.is_flow(guess.0, &packet.key) {
             Some(guess.0)
@@ -196,14 +220,14 @@ impl FlowTable {
         };
         match found {
             Some(id) if id & LIVE != 0 => {
-                self.update_live(id & !LIVE, arrival, cut_ns, feed);
+                self.update_live(id & !LIVE, packet, around, cut_ns, feed);
                 Admission::Counted
             }
             Some(id) => {
-                self.update_stub(id, arrival, cut_ns, feed);
+                self.update_stub(id, around.arrival(packet), cut_ns, feed);
                 Admission::Counted
             }
-            None => self.admit(arrival, cut_ns, feed),
+            None => self.admit(around.arrival(packet), cut_ns, feed),
         }
     }
 
@@ -219,41 +243,65 @@ impl FlowTable {
     }
 
     #[inline]
-    fn update_live(&mut self, id: u32, arrival: Arrival<'_>, cut_ns: i64, feed: &mut WindowFeed) {
-        let Self { lives, bins, settings, outlet, shortest, .. } = self;
-        let Arrival { packet, payload, tunnels } = arrival;
-        let live = &mut lives[id];
+    fn update_live(
+        &mut self,
+        id: u32,
+        packet: &PacketRow,
+        around: Around<'_>,
+        cut_ns: i64,
+        feed: &mut WindowFeed,
+    ) {
+        let live = &self.lives[id];
         let life = live.life;
-        let reason = if shortest.may_cut(live, packet, cut_ns) {
-            let idle_ns = live.idle_ns(&settings.timeouts);
-            let (start_ns, last_ns, over) = (live.start_ns, live.cut_ns, life.is_over());
-            let active_ns = settings.timeouts.active_ns(packet.key.proto);
-            cut_reason(Clock { start_ns, last_ns, idle_ns, over }, active_ns, packet, cut_ns)
-        } else {
-            None
-        };
-        if let Some((reason, decided_ns)) = reason {
-            outlet.live(live, bins, reason, decided_ns);
-            live.drop_bins(bins);
-            let first = FirstPayload::read(None, arrival, true, false);
-            let row = live.row;
-            *live = Live::start(packet, cut_ns, first.extra, bins);
-            live.set_entropy(packet.direction(), first.entropy);
-            live.row = row;
-        } else {
-            let direction = packet.direction();
-            let early = !payload.is_empty() && live.halves[direction].packets < APP_PACKETS;
-            if early || (!tunnels.is_empty() && live.lacks_tunnel(tunnels)) {
-                let from_originator = live.originator().0 == direction;
-                live.look_at(arrival, from_originator);
-            }
-            live.add(packet, cut_ns, bins);
+        if self.shortest.may_cut(live, packet, cut_ns)
+            && self.cut_live(id, around.arrival(packet), cut_ns, feed)
+        {
+            return;
         }
+        let live = &mut self.lives[id];
+        let early =
+            packet.payload_captured > 0 && live.halves[packet.direction()].packets < APP_PACKETS;
+        if early || packet.tunnels != NO_TUNNELS {
+            live.look_closer(around.arrival(packet), early);
+        }
+        live.add(packet, cut_ns, &mut self.bins);
         count_live(live, packet, feed);
         // Time alone moves the deadline later, for which the wheel need not know.
-        if reason.is_some() || live.life.phase() != life.phase() {
+        if live.life != life && live.life.phase() != life.phase() {
             self.schedule(id | LIVE);
         }
+    }
+
+    /// Where the packet begins a new record of its flow, ends the last one and
+    /// counts the packet. False where it does not.
+    #[cold]
+    fn cut_live(
+        &mut self,
+        id: u32,
+        arrival: Arrival<'_>,
+        cut_ns: i64,
+        feed: &mut WindowFeed,
+    ) -> bool {
+        let Self { lives, bins, settings, outlet, .. } = self;
+        let packet = arrival.packet;
+        let live = &mut lives[id];
+        let idle_ns = live.idle_ns(&settings.timeouts);
+        let (start_ns, last_ns, over) = (live.start_ns, live.cut_ns, live.life.is_over());
+        let active_ns = settings.timeouts.active_ns(packet.key.proto);
+        let clock = Clock { start_ns, last_ns, idle_ns, over };
+        let Some((reason, decided_ns)) = cut_reason(clock, active_ns, packet, cut_ns) else {
+            return false;
+        };
+        outlet.live(live, bins, reason, decided_ns);
+        live.drop_bins(bins);
+        let first = FirstPayload::read(None, arrival, true, false);
+        let row = live.row;
+        *live = Live::start(packet, cut_ns, first.extra, bins);
+        live.set_entropy(packet.direction(), first.entropy);
+        live.row = row;
+        count_live(live, packet, feed);
+        self.schedule(id | LIVE);
+        true
     }
 
     /// Second packet of a flow of one: it becomes a live flow, or ends here.

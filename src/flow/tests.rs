@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::record::{EndReason, FlowRecord};
 use super::settings::{TableSettings, Timeouts};
-use super::table::{Admission, Arrival, FlowTable, Guess};
+use super::table::{Admission, Around, FlowTable, Guess};
 use crate::engine::feed::WindowFeed;
 use crate::packet::facts::tcp_flag::{ACK, FIN, RST, SYN};
 use crate::packet::key::mapped;
@@ -95,10 +95,6 @@ fn rows(steps: &[Step]) -> Vec<PacketRow> {
         .collect()
 }
 
-fn arrival(packet: &PacketRow) -> Arrival<'_> {
-    Arrival { packet, payload: &[], tunnels: &[] }
-}
-
 fn hash_state() -> ahash::RandomState {
     ahash::RandomState::with_seeds(1, 2, 3, 4)
 }
@@ -129,7 +125,7 @@ fn run(
         while feed.close_next(until_s).is_some() {}
     };
     for (at, row) in rows.iter().enumerate() {
-        if table.update(arrival(row), Guess::default(), &mut feed) == Admission::Refused {
+        if table.update(row, Around::default(), Guess::default(), &mut feed) == Admission::Refused {
             refused += 1;
         }
         clock_ns = row.clock_ns;
@@ -169,7 +165,7 @@ proptest! {
         let mut table = FlowTable::new(settings(1000), hash_state());
         let mut feed = WindowFeed::default();
         for row in &rows {
-            table.update(arrival(row), Guess::default(), &mut feed);
+            table.update(row, Around::default(), Guess::default(), &mut feed);
             let until_s = row.clock_ns.div_euclid(SECOND_NS) - LATENESS_S;
             table.sweep(until_s);
         }

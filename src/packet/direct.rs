@@ -23,8 +23,9 @@ pub(super) fn read(
 ) -> Option<()> {
     let wire_bytes = data.len().max(wire_bytes as usize);
     let (ethernet, rest) = data.split_first_chunk::<14>()?;
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *ethernet;
-    let mut ether_type = be16([t0, t1]);
+    let (dst_mac, after_dst) = ethernet.split_first_chunk::<6>()?;
+    let (src_mac, ether_type) = after_dst.split_first_chunk::<6>()?;
+    let mut ether_type = be16([ether_type[0], ether_type[1]]);
     let mut packet = rest;
     let mut ip_at = 14;
     let mut vlan = 0;
@@ -43,8 +44,8 @@ pub(super) fn read(
         0x86dd => read_v6(packet, ip_at, wire_bytes, facts)?,
         _ => return None,
     }
-    facts.dst_mac = [d0, d1, d2, d3, d4, d5];
-    facts.src_mac = [s0, s1, s2, s3, s4, s5];
+    facts.dst_mac = *dst_mac;
+    facts.src_mac = *src_mac;
     facts.has_mac = true;
     facts.ip_offset = ip_at as u32;
     facts.vlans = [vlan, 0];

@@ -3,6 +3,7 @@
 //! A [`FlowKey`] is the same for both directions. It holds what
 //! makes a flow's identity and nothing that may differ by direction.
 
+use std::cmp::Ordering;
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,11 +26,11 @@ pub enum IpVersion {
 /// Bidirectional key of a flow. `a` and `b` are ordered (address, then port)
 /// except for one-way ICMP types, where `a` is always the sender, as Community
 /// ID does it.
-#[derive(Clone, Copy, Debug, Eq, PartialOrd, Ord)]
+///
+/// Laid out so that comparing and hashing take it in whole words.
+#[derive(Clone, Copy, Debug, Eq)]
+#[repr(C)]
 pub struct FlowKey {
-    pub version: IpVersion,
-    /// IP protocol number (IANA) of the innermost packet.
-    pub proto: u8,
     /// TCP, UDP, UDP-Lite, SCTP ports; for ICMP and ICMPv6 Community ID's type
     /// and counterpart type (or code); 0 for everything else and for later
     /// fragments whose first one was not seen.
@@ -42,8 +43,27 @@ pub struct FlowKey {
     pub vlan: u16,
     /// VNI of the innermost VXLAN or GENEVE tunnel plus one, 0 without one.
     pub vni: u32,
+    /// IP protocol number (IANA) of the innermost packet.
+    pub proto: u8,
+    pub version: IpVersion,
     pub a: Address,
     pub b: Address,
+}
+
+impl Ord for FlowKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let order = |key: &Self| {
+            let Self { version, proto, port_a, port_b, echo_id, vlan, vni, a, b } = *key;
+            (version, proto, port_a, port_b, echo_id, vlan, vni, a, b)
+        };
+        order(self).cmp(&order(other))
+    }
+}
+
+impl PartialOrd for FlowKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl PartialEq for FlowKey {
@@ -120,11 +140,7 @@ impl FlowKey {
 /// IPv4-mapped form of an IPv4 address.
 #[inline]
 pub fn mapped(octets: [u8; 4]) -> Address {
-    let mut address = [0; 16];
-    address[10] = 0xff;
-    address[11] = 0xff;
-    address[12..].copy_from_slice(&octets);
-    address
+    (u128::from(u32::from_be_bytes(octets)) | 0xffff << 32).to_be_bytes()
 }
 
 pub fn to_ip(version: IpVersion, address: &Address) -> IpAddr {

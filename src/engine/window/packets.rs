@@ -4,34 +4,54 @@
 use super::links::{Cast, LinkKey, Station};
 use super::log::{Counts, Log};
 use super::{Host, Slice, size_bin};
-use crate::packet::{IpVersion, PacketClass, PacketRow, row_flag};
+use crate::packet::{IpVersion, Mac, PacketClass, PacketRow, row_flag};
 
 /// Where the last stations of a slice are: most links have two, one for each
 /// direction, and a lookup costs more than all other sums of a packet.
 #[derive(Clone, Debug)]
 pub(crate) struct StationCache {
-    known: [(StationWords, u16); 2],
+    known: [Known; 2],
     /// Packets and bytes, by tag, that a row of the log counts for its station
     /// and that came from another one, where they are counted already.
     strays: Vec<(u64, u64)>,
 }
 
-/// A station in two words, to compare with one look: its MAC with a mark that
-/// it has one (a mark of its own for a free place), and its VLAN and VNI.
-type StationWords = [u64; 2];
+/// What makes a packet one of a station, and the station's tag.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    mac: Mac,
+    has_mac: bool,
+    vlan: u16,
+    vni: u32,
+    tag: u16,
+}
 
-const NO_STATION: StationWords = [u64::MAX; 2];
+impl Known {
+    /// A free place: no packet has this VNI of 32 bits.
+    const NONE: Self = Self { mac: [0; 6], has_mac: false, vlan: 0, vni: u32::MAX, tag: 0 };
 
-#[inline]
-fn words_of(packet: &PacketRow) -> StationWords {
-    let [a, b, c, d, e, f] = packet.src_mac;
-    let mac = u64::from_le_bytes([a, b, c, d, e, f, u8::from(packet.is(row_flag::HAS_MAC)), 0]);
-    [mac, u64::from(packet.innermost_vlan()) << 32 | u64::from(packet.key.vni)]
+    fn new(packet: &PacketRow, tag: u16) -> Self {
+        Self {
+            mac: packet.src_mac,
+            has_mac: packet.is(row_flag::HAS_MAC),
+            vlan: packet.innermost_vlan(),
+            vni: packet.key.vni,
+            tag,
+        }
+    }
+
+    #[inline]
+    fn sent(&self, packet: &PacketRow, vlan: u16) -> bool {
+        self.mac == packet.src_mac
+            && self.vlan == vlan
+            && self.vni == packet.key.vni
+            && self.has_mac == packet.is(row_flag::HAS_MAC)
+    }
 }
 
 impl Default for StationCache {
     fn default() -> Self {
-        Self { known: [(NO_STATION, 0); 2], strays: Vec::new() }
+        Self { known: [Known::NONE; 2], strays: Vec::new() }
     }
 }
 
@@ -39,30 +59,26 @@ impl Slice {
     /// Tag of the packet's station: equal tags in one slice are equal stations.
     #[inline]
     pub(crate) fn station(&mut self, packet: &PacketRow, cache: &mut StationCache) -> u16 {
-        let words = words_of(packet);
-        for &(known, tag) in &cache.known {
-            if known == words {
-                return tag;
+        let vlan = packet.innermost_vlan();
+        for known in &cache.known {
+            if known.sent(packet, vlan) {
+                return known.tag;
             }
         }
-        self.look_up_station(packet, words, cache)
+        self.look_up_station(packet, cache)
     }
 
-    fn look_up_station(
-        &mut self,
-        packet: &PacketRow,
-        words: StationWords,
-        cache: &mut StationCache,
-    ) -> u16 {
+    #[cold]
+    fn look_up_station(&mut self, packet: &PacketRow, cache: &mut StationCache) -> u16 {
         let station = station_of(packet);
         let level = self.stations.level();
         // No table of stations holds more than tags can tell apart.
         let tag = self.stations.index(self.seed, station) as u16;
         if self.stations.level() != level {
-            cache.known = StationCache::default().known;
+            cache.known = [Known::NONE; 2];
         }
         cache.known.swap(0, 1);
-        cache.known[0] = (words, tag);
+        cache.known[0] = Known::new(packet, tag);
         tag
     }
 
