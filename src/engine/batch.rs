@@ -41,27 +41,30 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Adds a packet with what it came through.
+    /// Adds a packet.
     #[inline]
-    pub(crate) fn push(&mut self, row: &PacketRow, digest: Option<u64>, tunnels: &Tunnels) {
+    pub(crate) fn push(&mut self, row: PacketRow, digest: Option<u64>) {
         if let Some(digest) = digest {
             self.digests.push(digest);
         }
-        self.packets.push(*row);
-        if !tunnels.is_empty() {
-            self.came_through(tunnels);
-        }
+        self.packets.push(row);
     }
 
-    /// Notes what the last packet came through.
-    fn came_through(&mut self, tunnels: &Tunnels) {
-        // Neighbours mostly share their tunnel.
-        if self.tunnels.last() != Some(tunnels) {
-            self.tunnels.push(*tunnels);
-        }
-        if let Some(row) = self.packets.last_mut() {
+    /// Adds a packet with what it came through.
+    pub(crate) fn push_tunneled(
+        &mut self,
+        mut row: PacketRow,
+        digest: Option<u64>,
+        tunnels: &Tunnels,
+    ) {
+        if !tunnels.is_empty() {
+            // Neighbours mostly share their tunnel.
+            if self.tunnels.last() != Some(tunnels) {
+                self.tunnels.push(*tunnels);
+            }
             row.tunnels = self.tunnels.len() as u32 - 1;
         }
+        self.push(row, digest);
     }
 
     /// Makes room for so many packets at once, rather than by doubling.
@@ -221,7 +224,7 @@ mod tests {
             let all: Vec<_> = head.iter().chain(&tail).copied().zip(0..).collect();
             for &(index, name) in &all {
                 let digest = with_digests.then_some(name as u64 + 1_000);
-                rows.push(&row(index, name), digest, &Tunnels::default());
+                rows.push(row(index, name), digest);
             }
             rows.merge_tail(head.len(), &mut vec![(row(9, 9), 9)]);
             let mut expected = all;

@@ -14,7 +14,7 @@ use super::batch::{Batch, BlockData, Decoded, Emptied, FragmentRow, Rows};
 use super::fragments::{Fragments, Now};
 use crate::input::BlockBytes;
 use crate::lock::Lock;
-use crate::packet::{PacketRow, Tunnels};
+use crate::packet::PacketRow;
 
 pub(crate) struct Sequencer {
     state: Lock<State>,
@@ -108,7 +108,7 @@ impl State {
             self.fragments.join(row, fragment, &mut self.joined);
             for joined in self.joined.drain(..) {
                 let shard = shard_of(joined.hash, shards);
-                decoded.rows[shard].push(&joined, digest, &tunnels);
+                decoded.rows[shard].push_tunneled(joined, digest, &tunnels);
             }
         }
         for (rows, &tail) in decoded.rows.iter_mut().zip(&self.tails) {
@@ -135,7 +135,7 @@ impl State {
         let now = Now { clock_ns: self.latest_ns, index: 0 };
         self.fragments.finish(now, &mut self.joined);
         for row in self.joined.drain(..) {
-            last[shard_of(row.hash, self.shards.len())].push(&row, None, &Tunnels::default());
+            last[shard_of(row.hash, self.shards.len())].push(row, None);
         }
         let data = Arc::new(BlockData::new(BlockBytes::Owned(Vec::new()), None));
         for (rows, sender) in last.into_iter().zip(&self.shards) {

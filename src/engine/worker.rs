@@ -183,7 +183,14 @@ impl Shared {
                 ledger.filtered.add(frame.wire_bytes);
                 continue;
             }
-            let kind = match self.decoder.decode(frame.link, data, frame.wire_bytes, facts) {
+            if let Some(mut direct) = self.decoder.direct(frame.link, data, frame.wire_bytes) {
+                let hash = direct.row.key.hash(&self.hash_state);
+                let digest = self.digest(data, frame, Some(direct.ip_offset));
+                direct.row.put_in_stream(frame, hash, at as u32, clock_ns);
+                rows[shard_of(hash, self.workers)].push(direct.row, digest);
+                continue;
+            }
+            let kind = match self.decoder.general(frame.link, data, frame.wire_bytes, facts) {
                 Verdict::Flow => {
                     let hash = facts.key.hash(&self.hash_state);
                     let digest = self.digest(data, frame, Some(facts.ip_offset));
@@ -193,7 +200,7 @@ impl Shared {
                         fragments.push(FragmentRow { row, fragment, digest, tunnels });
                     } else {
                         let rows = &mut rows[shard_of(hash, self.workers)];
-                        rows.push(&facts.row, digest, &facts.tunnels);
+                        rows.push_tunneled(facts.row, digest, &facts.tunnels);
                     }
                     continue;
                 }

@@ -1,5 +1,6 @@
 //! The decoder's front door.
 
+use super::direct::Direct;
 use super::facts::{Facts, Verdict};
 use super::link::LinkType;
 use super::{direct, general};
@@ -35,11 +36,31 @@ impl Decoder {
         wire_bytes: u32,
         facts: &mut Facts,
     ) -> Verdict {
-        if link == LinkType::ETHERNET
-            && direct::read(self.options, data, wire_bytes, facts).is_some()
-        {
+        if let Some(direct) = self.direct(link, data, wire_bytes) {
+            direct.fill(facts);
             return Verdict::Flow;
         }
+        self.general(link, data, wire_bytes, facts)
+    }
+
+    /// Reads a frame of one of the commonest shapes, which is all that
+    /// [`Self::decode`] would say of it.
+    #[inline(always)]
+    pub(crate) fn direct(&self, link: LinkType, data: &[u8], wire_bytes: u32) -> Option<Direct> {
+        if link != LinkType::ETHERNET {
+            return None;
+        }
+        direct::read(self.options, data, wire_bytes)
+    }
+
+    /// Reads a frame of any shape.
+    pub(crate) fn general(
+        &self,
+        link: LinkType,
+        data: &[u8],
+        wire_bytes: u32,
+        facts: &mut Facts,
+    ) -> Verdict {
         general::decode(self.options, link, data, wire_bytes, facts)
     }
 }

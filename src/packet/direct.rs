@@ -2,6 +2,10 @@
 //! IPv4 without options or IPv6 without extension headers, unfragmented, TCP
 //! or UDP outside tunnels.
 //!
+//! Everything is inlined into one value that never lies in memory before it is
+//! where it goes: loads over fields that were just written one by one wait for
+//! all of them.
+//!
 //! It must say exactly what [`super::general`] says or nothing at all; see
 //! [`super::fuzzing::paths_agree`].
 
@@ -9,127 +13,186 @@ use super::cursor::be16;
 use super::decoder::DecodeOptions;
 use super::facts::{Facts, PacketClass};
 use super::ip::proto;
-use super::key::{FlowKey, IpVersion, mapped};
+use super::key::{Address, FlowKey, IpVersion, Mac, mapped};
+use super::row::{PacketRow, row_flag};
 use super::transport::tcp_class;
 use super::tunnel::UdpTunnel;
 
-/// `None`: the frame has another shape, and `facts` may hold anything.
-#[inline]
-pub(super) fn read(
-    options: DecodeOptions,
-    data: &[u8],
-    wire_bytes: u32,
-    facts: &mut Facts,
-) -> Option<()> {
+/// A packet of one of the commonest shapes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Direct {
+    /// All that the frame says. The payload's place is from the frame's start.
+    pub(crate) row: PacketRow,
+    /// Where the IP header starts in the frame.
+    pub(crate) ip_offset: u32,
+}
+
+impl Direct {
+    /// Says the same in facts.
+    pub(super) fn fill(self, facts: &mut Facts) {
+        let Self { row, ip_offset } = self;
+        facts.clear();
+        facts.forward = row.is(row_flag::FORWARD);
+        facts.has_mac = true;
+        facts.ip_offset = ip_offset;
+        facts.payload_offset = row.payload_at;
+        facts.row = PacketRow { payload_at: 0, flags: 0, ..row };
+    }
+}
+
+/// `None`: the frame has another shape.
+#[inline(always)]
+pub(super) fn read(options: DecodeOptions, data: &[u8], wire_bytes: u32) -> Option<Direct> {
     let wire_bytes = data.len().max(wire_bytes as usize);
     let (ethernet, rest) = data.split_first_chunk::<14>()?;
     let (dst_mac, after_dst) = ethernet.split_first_chunk::<6>()?;
     let (src_mac, ether_type) = after_dst.split_first_chunk::<6>()?;
+    let mut link = Link { src_mac: *src_mac, dst_mac: *dst_mac, vlan: 0, vlan_count: 0 };
     let mut ether_type = be16([ether_type[0], ether_type[1]]);
     let mut packet = rest;
-    let mut ip_at = 14;
-    let mut vlan = 0;
-    let mut vlan_count = 0;
     if ether_type == 0x8100 {
         let ([v0, v1, t0, t1], rest) = rest.split_first_chunk::<4>()?;
-        vlan = be16([*v0, *v1]) & 0x0fff;
-        vlan_count = 1;
+        link.vlan = be16([*v0, *v1]) & 0x0fff;
+        link.vlan_count = 1;
         ether_type = be16([*t0, *t1]);
         packet = rest;
-        ip_at = 18;
     }
-    facts.key.vlan = if options.key_vlan { vlan } else { 0 };
-    match ether_type {
-        0x0800 => read_v4(packet, ip_at, wire_bytes, facts)?,
-        0x86dd => read_v6(packet, ip_at, wire_bytes, facts)?,
+    let ip_at = data.len() - packet.len();
+    let ip = match ether_type {
+        0x0800 => read_v4(packet, wire_bytes - ip_at)?,
+        0x86dd => read_v6(packet, wire_bytes - ip_at)?,
         _ => return None,
-    }
-    facts.dst_mac = *dst_mac;
-    facts.src_mac = *src_mac;
-    facts.has_mac = true;
-    facts.ip_offset = ip_at as u32;
-    facts.vlans = [vlan, 0];
-    facts.vlan_count = vlan_count;
-    facts.icmp_type = 0;
-    facts.icmp_code = 0;
-    facts.fragment = None;
-    facts.tunnels.clear();
-    Some(())
+    };
+    let key_vlan = if options.key_vlan { link.vlan } else { 0 };
+    Some(Direct { row: ip.row(link, key_vlan, ip_at), ip_offset: ip_at as u32 })
 }
 
-#[inline]
-fn read_v4(packet: &[u8], ip_at: usize, wire_bytes: usize, facts: &mut Facts) -> Option<()> {
+struct Link {
+    src_mac: Mac,
+    dst_mac: Mac,
+    vlan: u16,
+    vlan_count: u8,
+}
+
+/// An IP packet with its transport header.
+struct Ip {
+    version: IpVersion,
+    proto: u8,
+    ttl: u8,
+    header_bytes: usize,
+    ip_bytes: usize,
+    /// Captured from the transport header on.
+    captured: usize,
+    transport: Transport,
+    forward: bool,
+    a: (Address, u16),
+    b: (Address, u16),
+}
+
+impl Ip {
+    #[inline(always)]
+    fn row(self, link: Link, key_vlan: u16, ip_at: usize) -> PacketRow {
+        let Self { version, proto, ttl, transport, a, b, .. } = self;
+        let key = FlowKey {
+            port_a: a.1,
+            port_b: b.1,
+            echo_id: 0,
+            vlan: key_vlan,
+            vni: 0,
+            proto,
+            version,
+            a: a.0,
+            b: b.0,
+        };
+        let skipped = transport.header_bytes.min(self.captured);
+        let mut row = PacketRow {
+            key,
+            ip_bytes: self.ip_bytes as u32,
+            payload_bytes: transport.payload_bytes as u32,
+            payload_at: (ip_at + self.header_bytes + skipped) as u32,
+            payload_captured: (self.captured - skipped).min(transport.payload_bytes) as u32,
+            tcp_seq: transport.tcp_seq,
+            tcp_flags: transport.tcp_flags,
+            vlans: [link.vlan, 0],
+            src_mac: link.src_mac,
+            dst_mac: link.dst_mac,
+            ttl,
+            class: transport.class,
+            vlan_count: link.vlan_count,
+            flags: row_flag::HAS_MAC | if self.forward { row_flag::FORWARD } else { 0 },
+            ..PacketRow::NOTHING
+        };
+        row.mark_group();
+        row
+    }
+}
+
+/// `wire_bytes` is what the frame had on the wire from the IP header on.
+#[inline(always)]
+fn read_v4(packet: &[u8], wire_bytes: usize) -> Option<Ip> {
     const LEN: usize = 20;
 
     let (header, rest) = packet.split_first_chunk::<LEN>()?;
     let [first, _, l0, l1, _, _, f0, f1, ttl, proto, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
         *header;
-    let total_bytes = usize::from(be16([l0, l1]));
+    let ip_bytes = usize::from(be16([l0, l1]));
     // Version 4 without options; no more fragments and no offset.
-    if first != 0x45 || be16([f0, f1]) & 0x3fff != 0 || total_bytes < LEN {
+    let common = first == 0x45 && be16([f0, f1]) & 0x3fff == 0 && ip_bytes >= LEN;
+    if !common || ip_bytes > wire_bytes {
         return None;
     }
-    if ip_at + total_bytes > wire_bytes {
-        return None;
-    }
-    let transport = read_transport(proto, rest, total_bytes - LEN, facts)?;
+    let transport = read_transport(proto, rest, ip_bytes - LEN)?;
     let src = u32::from_be_bytes([s0, s1, s2, s3]);
     let dst = u32::from_be_bytes([d0, d1, d2, d3]);
     let from = u64::from(src) << 16 | u64::from(transport.src_port);
     let to = u64::from(dst) << 16 | u64::from(transport.dst_port);
     let forward = from <= to;
     let (a, b) = if forward { (from, to) } else { (to, from) };
-    facts.key = FlowKey {
+    let end = |end: u64| (mapped(((end >> 16) as u32).to_be_bytes()), end as u16);
+    Some(Ip {
         version: IpVersion::V4,
         proto,
-        port_a: a as u16,
-        port_b: b as u16,
-        echo_id: 0,
-        vlan: facts.key.vlan,
-        vni: 0,
-        a: mapped(((a >> 16) as u32).to_be_bytes()),
-        b: mapped(((b >> 16) as u32).to_be_bytes()),
-    };
-    facts.forward = forward;
-    facts.ip_bytes = total_bytes as u32;
-    facts.ttl = ttl;
-    transport.place(ip_at + LEN, rest.len(), facts);
-    Some(())
+        ttl,
+        header_bytes: LEN,
+        ip_bytes,
+        captured: rest.len(),
+        transport,
+        forward,
+        a: end(a),
+        b: end(b),
+    })
 }
 
-#[inline]
-fn read_v6(packet: &[u8], ip_at: usize, wire_bytes: usize, facts: &mut Facts) -> Option<()> {
+/// As [`read_v4`].
+#[inline(always)]
+fn read_v6(packet: &[u8], wire_bytes: usize) -> Option<Ip> {
     const LEN: usize = 40;
 
     let (header, rest) = packet.split_first_chunk::<LEN>()?;
     let ([first, _, _, _, l0, l1, proto, ttl], addresses) = header.split_first_chunk::<8>()?;
     let payload_bytes = usize::from(be16([*l0, *l1]));
-    if first >> 4 != 6 || payload_bytes == 0 || ip_at + LEN + payload_bytes > wire_bytes {
+    if first >> 4 != 6 || payload_bytes == 0 || LEN + payload_bytes > wire_bytes {
         return None;
     }
     let (src, dst) = addresses.split_first_chunk::<16>()?;
     let dst = dst.first_chunk::<16>()?;
-    let transport = read_transport(*proto, rest, payload_bytes, facts)?;
+    let transport = read_transport(*proto, rest, payload_bytes)?;
     let from = (u128::from_be_bytes(*src), transport.src_port);
     let to = (u128::from_be_bytes(*dst), transport.dst_port);
     let forward = from <= to;
     let (a, b) = if forward { (from, to) } else { (to, from) };
-    facts.key = FlowKey {
+    Some(Ip {
         version: IpVersion::V6,
         proto: *proto,
-        port_a: a.1,
-        port_b: b.1,
-        echo_id: 0,
-        vlan: facts.key.vlan,
-        vni: 0,
-        a: a.0.to_be_bytes(),
-        b: b.0.to_be_bytes(),
-    };
-    facts.forward = forward;
-    facts.ip_bytes = (LEN + payload_bytes) as u32;
-    facts.ttl = *ttl;
-    transport.place(ip_at + LEN, rest.len(), facts);
-    Some(())
+        ttl: *ttl,
+        header_bytes: LEN,
+        ip_bytes: LEN + payload_bytes,
+        captured: rest.len(),
+        transport,
+        forward,
+        a: (a.0.to_be_bytes(), a.1),
+        b: (b.0.to_be_bytes(), b.1),
+    })
 }
 
 struct Transport {
@@ -137,29 +200,15 @@ struct Transport {
     dst_port: u16,
     header_bytes: usize,
     payload_bytes: usize,
-}
-
-impl Transport {
-    /// Where the payload is in a frame whose transport header starts at `at`
-    /// with `captured` bytes from there on.
-    #[inline]
-    fn place(&self, at: usize, captured: usize, facts: &mut Facts) {
-        let skipped = self.header_bytes.min(captured);
-        facts.payload_offset = (at + skipped) as u32;
-        facts.payload_bytes = self.payload_bytes as u32;
-        facts.payload_captured = (captured - skipped).min(self.payload_bytes) as u32;
-    }
+    class: PacketClass,
+    tcp_seq: u32,
+    tcp_flags: u16,
 }
 
 /// `bytes` is what was captured from the transport header on, `ip_payload`
 /// what the IP header says there is.
-#[inline]
-fn read_transport(
-    ip_proto: u8,
-    bytes: &[u8],
-    ip_payload: usize,
-    facts: &mut Facts,
-) -> Option<Transport> {
+#[inline(always)]
+fn read_transport(ip_proto: u8, bytes: &[u8], ip_payload: usize) -> Option<Transport> {
     match ip_proto {
         proto::TCP => {
             let [s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, flags, ..] =
@@ -169,14 +218,15 @@ fn read_transport(
                 return None;
             }
             let payload_bytes = ip_payload - header_bytes;
-            facts.tcp_seq = u32::from_be_bytes([q0, q1, q2, q3]);
-            facts.tcp_flags = u16::from(offset & 1) << 8 | u16::from(flags);
-            facts.class = tcp_class(facts.tcp_flags, payload_bytes > 0);
+            let tcp_flags = u16::from(offset & 1) << 8 | u16::from(flags);
             Some(Transport {
                 src_port: be16([s0, s1]),
                 dst_port: be16([d0, d1]),
                 header_bytes,
                 payload_bytes,
+                class: tcp_class(tcp_flags, payload_bytes > 0),
+                tcp_seq: u32::from_be_bytes([q0, q1, q2, q3]),
+                tcp_flags,
             })
         }
         proto::UDP => {
@@ -188,10 +238,15 @@ fn read_transport(
             {
                 return None;
             }
-            facts.tcp_seq = 0;
-            facts.tcp_flags = 0;
-            facts.class = PacketClass::Udp;
-            Some(Transport { src_port, dst_port, header_bytes: 8, payload_bytes: length - 8 })
+            Some(Transport {
+                src_port,
+                dst_port,
+                header_bytes: 8,
+                payload_bytes: length - 8,
+                class: PacketClass::Udp,
+                tcp_seq: 0,
+                tcp_flags: 0,
+            })
         }
         _ => None,
     }

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use super::key::{Address, IpVersion};
 use super::row::{NO_TUNNELS, PacketRow, row_flag};
-use crate::input::{Frame, frame_flag};
+use crate::input::Frame;
 
 /// Nesting of tunnels that is followed; deeper ones keep the flow at this
 /// depth. Real captures nest three (GTP-U in VXLAN in GENEVE behind a cloud
@@ -368,20 +368,12 @@ impl Facts {
             Some(Fragment::Later(_)) => flags |= row_flag::FRAGMENT | row_flag::LATER_FRAGMENT,
             None => {}
         }
-        if frame.flags & frame_flag::LATE != 0 {
-            flags |= row_flag::LATE;
-        }
         let row = &mut self.row;
-        row.hash = hash;
-        row.time_ns = frame.time_ns;
-        row.clock_ns = clock_ns;
-        row.index = index;
-        row.wire_bytes = frame.wire_bytes;
-        row.payload_at = frame.offset.saturating_add(self.payload_offset);
-        row.tunnels = NO_TUNNELS;
-        row.interface = frame.interface;
         row.flags = flags;
+        row.payload_at = self.payload_offset;
+        row.tunnels = NO_TUNNELS;
         row.mark_group();
+        row.put_in_stream(frame, hash, index, clock_ns);
         row
     }
 }

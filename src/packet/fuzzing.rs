@@ -6,19 +6,31 @@
 use super::facts::{Facts, Fragment, MAX_TUNNELS, Verdict};
 use super::link::LinkType;
 use super::{DecodeOptions, Decoder, direct, general};
+use crate::input::Frame;
 
 /// The direct reader says what the general path says, or nothing. True when it
 /// said something.
 pub fn paths_agree(options: DecodeOptions, data: &[u8], wire_bytes: u32) -> bool {
     // What an earlier frame left behind must not show.
+    let Some(direct) = direct::read(options, data, wire_bytes) else { return false };
     let mut quick = dirty();
-    if direct::read(options, data, wire_bytes, &mut quick).is_none() {
-        return false;
-    }
+    direct.fill(&mut quick);
     let mut full = dirty();
     let verdict = general::decode(options, LinkType::ETHERNET, data, wire_bytes, &mut full);
     assert_eq!(verdict, Verdict::Flow, "the direct reader took {data:02x?} of {wire_bytes}");
     assert_eq!(quick, full, "the two paths differ on {data:02x?} of {wire_bytes}");
+    let frame = Frame {
+        time_ns: 1,
+        offset: 2,
+        captured_bytes: data.len() as u32,
+        wire_bytes,
+        link: LinkType::ETHERNET,
+        interface: 3,
+        flags: 0,
+    };
+    let mut row = direct.row;
+    row.put_in_stream(&frame, 4, 5, 6);
+    assert_eq!(row, *full.row_of(&frame, 4, 5, 6), "the rows differ on {data:02x?}");
     true
 }
 

@@ -4,6 +4,7 @@
 
 use super::facts::PacketClass;
 use super::key::{FlowKey, IpVersion, Mac};
+use crate::input::{Frame, frame_flag};
 
 /// No tunnel: [`PacketRow::tunnels`] points at nothing.
 pub const NO_TUNNELS: u32 = u32::MAX;
@@ -90,8 +91,24 @@ impl PacketRow {
         flags: 0,
     };
 
+    /// Adds what the frame's place in the stream says; so far the payload's
+    /// place was from the frame's start.
+    #[inline(always)]
+    pub(crate) fn put_in_stream(&mut self, frame: &Frame, hash: u64, index: u32, clock_ns: i64) {
+        self.hash = hash;
+        self.time_ns = frame.time_ns;
+        self.clock_ns = clock_ns;
+        self.index = index;
+        self.wire_bytes = frame.wire_bytes;
+        self.payload_at = frame.offset.saturating_add(self.payload_at);
+        self.interface = frame.interface;
+        if frame.flags & frame_flag::LATE != 0 {
+            self.flags |= row_flag::LATE;
+        }
+    }
+
     /// Sets [`row_flag::GROUP`] where it is due.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn mark_group(&mut self) {
         let dst = if self.is(row_flag::FORWARD) { &self.key.b } else { &self.key.a };
         let group = match self.key.version {
