@@ -8,6 +8,7 @@
 //! Memory is what a flow costs: fields are packed, and a test holds the sizes.
 
 use std::mem::offset_of;
+use std::num::NonZeroU64;
 
 use super::app::AppInfo;
 use super::half::Half;
@@ -38,8 +39,8 @@ pub(crate) struct Extra {
     pub(crate) tunnels: Vec<TunnelLayer>,
     /// Steps of the sequence whose gap is over 32 bits of nanoseconds.
     long_gaps_ns: Vec<(u8, u64)>,
-    /// Bins that ran over `u16`, in units of 65,536.
-    spill: Option<Box<[[u32; BINS]; 2]>>,
+    /// What [`Bins`] has no room for, by bin.
+    spill: Option<Box<[[u64; BINS]; 2]>>,
 }
 
 /// Entropy of a direction's first payload: bits per byte, over how many bytes.
@@ -60,9 +61,28 @@ impl Entropy {
 }
 
 /// Payload-size histograms of both directions. Packets without payload are
-/// left out: they follow from the number of packets.
+/// left out: they follow from the number of packets. So are the two bins over
+/// 57,343 bytes, which no link but a loopback fills.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bins([[u16; BINS - 1]; 2]);
+pub(crate) struct Bins([[u16; BINS - 3]; 2]);
+
+impl Bins {
+    const ZERO: Self = Self([[0; BINS - 3]; 2]);
+
+    /// Counts a payload of this bin. What it has no room for comes back.
+    #[inline]
+    fn add(&mut self, direction: usize, bin: usize) -> Option<NonZeroU64> {
+        let Some(count) = self.0[direction].get_mut(bin - 1) else {
+            return NonZeroU64::new(1);
+        };
+        if let Some(more) = count.checked_add(1) {
+            *count = more;
+            return None;
+        }
+        *count = 0;
+        NonZeroU64::new(1 << 16)
+    }
+}
 
 /// A payload size and the time since the step before in 56 bits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,9 +114,10 @@ impl Step {
     }
 }
 
-/// A flow of two packets or more. In the order in which a packet touches it.
+/// A flow of two packets or more. In the order in which a packet touches it, and
+/// on lines of the cache: packets of many flows wait for memory most of all.
 #[derive(Clone, Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Live {
     pub(crate) key: FlowKey,
     /// Time of the last packet as time-outs see it.
@@ -274,26 +295,36 @@ impl Live {
             self.mark = packet.time_ns;
             return;
         }
-        let id = self.bins_id().unwrap_or_else(|| {
-            let mut counts = Bins([[0; BINS - 1]; 2]);
-            for (step, direction) in self.steps() {
-                counts.0[direction][sizes::bin_of(step.payload_bytes()) - 1] += 1;
-            }
-            let id = bins.insert(counts);
-            self.mark = i64::from(id);
-            self.sequence_len = HAS_BINS;
-            id
-        });
+        let id = self.bins_id().unwrap_or_else(|| self.begin_bins(bins));
         let bin = sizes::bin_of(packet.payload_bytes);
-        let slot = &mut bins[id].0[direction][bin - 1];
-        if let Some(more) = slot.checked_add(1) {
-            *slot = more;
-        } else {
-            *slot = 0;
-            let extra = self.extra.get_or_insert_default();
-            let spill = extra.spill.get_or_insert_with(|| Box::new([[0; BINS]; 2]));
-            spill[direction][bin] = spill[direction][bin].saturating_add(1);
+        if let Some(more) = bins[id].add(direction, bin) {
+            self.spill(direction, bin, more);
         }
+    }
+
+    /// Makes histograms of what the sequence holds.
+    #[cold]
+    fn begin_bins(&mut self, bins: &mut Slab<Bins>) -> u32 {
+        let mut counts = Bins::ZERO;
+        let (steps, forward) = (self.sequence, self.sequence_forward);
+        for (at, step) in steps.iter().enumerate() {
+            let direction = usize::from(forward >> at & 1 == 0);
+            let bin = sizes::bin_of(step.payload_bytes());
+            if let Some(more) = counts.add(direction, bin) {
+                self.spill(direction, bin, more);
+            }
+        }
+        let id = bins.insert(counts);
+        self.mark = i64::from(id);
+        self.sequence_len = HAS_BINS;
+        id
+    }
+
+    #[cold]
+    fn spill(&mut self, direction: usize, bin: usize, more: NonZeroU64) {
+        let extra = self.extra.get_or_insert_default();
+        let spill = extra.spill.get_or_insert_with(|| Box::new([[0; BINS]; 2]));
+        spill[direction][bin] = spill[direction][bin].saturating_add(more.get());
     }
 
     /// Steps of the sequence with their directions.
@@ -378,12 +409,13 @@ impl Live {
         let mut with_payload = 0;
         if let Some(id) = self.bins_id() {
             let spill = self.extra.as_ref().and_then(|extra| extra.spill.as_ref());
-            for (at, &count) in bins[id].0[direction].iter().enumerate() {
-                let spilled = spill.map_or(0, |spill| spill[direction][at + 1]);
-                let count = u64::from(count) + (u64::from(spilled) << 16);
+            let counts = &bins[id].0[direction];
+            for bin in 1..BINS {
+                let count = counts.get(bin - 1).copied().map_or(0, u64::from);
+                let count = spill.map_or(count, |spill| count + spill[direction][bin]);
                 if count > 0 {
                     with_payload += count;
-                    add(at + 1, count);
+                    add(bin, count);
                 }
             }
         } else {
@@ -392,7 +424,6 @@ impl Live {
                 add(sizes::bin_of(step.payload_bytes()), 1);
             }
         }
-        // A spilled bin that ran over its 48 bits saturates.
         let empty = self.halves[direction].packets.saturating_sub(with_payload);
         if empty > 0 {
             add(0, empty);

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::record::{EndReason, FlowRecord};
 use super::settings::{TableSettings, Timeouts};
+use super::sizes::Sizes;
 use super::table::{Admission, Around, FlowTable, Guess};
 use crate::engine::feed::WindowFeed;
 use crate::packet::facts::tcp_flag::{ACK, FIN, RST, SYN};
@@ -220,6 +221,24 @@ proptest! {
             prop_assert!(age_ns <= 300 * SECOND_NS + 6 * SECOND_NS, "{age_ns}");
         }
     }
+}
+
+/// Counts of 70,000 pass 16 bits; sizes from 57,344 on have no bin in the
+/// flow's own histograms.
+#[test]
+fn payload_sizes_are_counted_whatever_their_number_and_length() {
+    let payloads = [70_000, 1, 1_000, 57_343, 57_344, 65_535, 65_536, 1_000, 200_000];
+    let steps: Vec<_> = (0..70_300)
+        .map(|n| if n < 300 { payloads[n % payloads.len()] } else { 1_000 })
+        .map(|payload| Step { flow: 3, forward: true, advance_ms: 0, payload, flags: 0 })
+        .collect();
+    let (records, _) = run(&rows(&steps), 10, |_| false);
+    let mut expected = Sizes::default();
+    for step in &steps {
+        expected.record(step.payload, 1);
+    }
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].fwd.sizes, expected);
 }
 
 /// What a flow costs in memory, its place in the index (at most two slots of 8
