@@ -69,6 +69,13 @@ pub(crate) struct Bins([[u16; BINS - 3]; 2]);
 impl Bins {
     const ZERO: Self = Self([[0; BINS - 3]; 2]);
 
+    /// Where a payload of this size is counted, or about there.
+    #[inline]
+    pub(crate) fn offset(direction: usize, payload_bytes: u32) -> usize {
+        let bin = sizes::bin_of(payload_bytes).saturating_sub(1);
+        direction * size_of::<Self>() / 2 + bin * size_of::<u16>()
+    }
+
     /// Counts a payload of this bin. What it has no room for comes back.
     #[inline]
     fn add(&mut self, direction: usize, bin: usize) -> Option<NonZeroU64> {
@@ -141,14 +148,16 @@ pub(crate) struct Live {
     pub(crate) sided: Sided,
     state: LiveState,
     vlan_count: u8,
-    vlans: [u16; MAX_VLANS],
     pub(crate) interface: u16,
     pub(crate) first_vlan: u16,
     /// MACs of `key.a` and `key.b`.
     macs: [[u8; 6]; 2],
     pub(crate) halves: [Half; 2],
     sequence: [Step; SEQUENCE_LEN],
+    vlans: [u16; MAX_VLANS],
 }
+
+const _: () = assert!(offset_of!(Live, halves) == 128 && size_of::<Live>() == 512);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LiveState {

@@ -195,7 +195,7 @@ impl FlowTable {
             let direction = packet.direction();
             feed.prefetch(&live.row, direction);
             if let Some(bins) = live.bins_id() {
-                self.bins.prefetch(bins, direction * size_of::<Bins>() / 2);
+                self.bins.prefetch(bins, Bins::offset(direction, packet.payload_bytes));
             } else {
                 prefetch_line(live, live.next_step_offset());
             }
