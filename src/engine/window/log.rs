@@ -1,8 +1,8 @@
 //! What a shard writes down of an open second: rows, not tables.
 //!
-//! A packet that is all of its flow so far, or stands outside a flow, is a
-//! [`Single`]; a flow of more packets has one [`FlowSecond`] for both of its
-//! directions. Rows are sums: whether a flow's second is in one row or in
+//! A packet that is all that its flow did in this second so far, or stands
+//! outside a flow, is a [`Single`]; a flow of more packets has one
+//! [`FlowSecond`] for both of its directions. Rows are sums: whether a flow's second is in one row or in
 //! several changes no result. They lie in chunks that go round through a
 //! [`ChunkPool`]: one lock a chunk, no allocation once it has filled.
 //!
@@ -381,8 +381,11 @@ impl Log {
         pool: &ChunkPool,
     ) -> Written {
         let fragment = packet.is(row_flag::FRAGMENT);
-        if at.log == self.number
-            && at.row & SINGLE == 0
+        if at.log != self.number {
+            *at = self.single(packet, station, pool);
+            return Written::New;
+        }
+        if at.row & SINGLE == 0
             && let Some(row) = self.flows.get_mut(at.row, FLOWS)
         {
             let counts = &mut row.counts[packet.direction()];
