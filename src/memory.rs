@@ -14,11 +14,12 @@ pub(crate) fn vec_in_huge_pages<T>(capacity: usize) -> Vec<T> {
     memory
 }
 
-/// Zeros, in huge pages where the kernel has them. Pages that were never
-/// written cost nothing.
+/// Zeros for a table that will be used all over at once, in huge pages where
+/// the kernel has them.
 pub(crate) fn zeros_in_huge_pages(len: usize) -> Vec<u64> {
     let mut memory = vec![0u64; len];
     advise_huge_pages(memory.as_mut_slice());
+    make_writable(memory.as_mut_slice());
     memory
 }
 
@@ -26,26 +27,40 @@ pub(crate) fn zeros_in_huge_pages(len: usize) -> Vec<u64> {
 fn advise_huge_pages<T>(memory: &mut [T]) {
     /// Below the size of one huge page there is nothing to gain.
     const HUGE_PAGE_BYTES: usize = 2 << 20;
+    if size_of_val(memory) >= HUGE_PAGE_BYTES {
+        advise(memory, libc::MADV_HUGEPAGE);
+    }
+}
+
+/// Has the kernel back all of it now. A page that is read before it is written
+/// is first the kernel's page of zeros; replacing that interrupts every other
+/// processor that runs one of our threads.
+#[cfg(target_os = "linux")]
+fn make_writable<T>(memory: &mut [T]) {
+    advise(memory, libc::MADV_POPULATE_WRITE);
+}
+
+#[cfg(target_os = "linux")]
+fn advise<T>(memory: &mut [T], advice: libc::c_int) {
     /// What madvise wants addresses to be a multiple of, on every machine.
     const ALIGNMENT: usize = 64 << 10;
 
-    let bytes = size_of_val(memory);
-    if bytes < HUGE_PAGE_BYTES {
-        return;
-    }
     let start = memory.as_mut_ptr().cast::<u8>();
     let skipped = start.align_offset(ALIGNMENT);
-    let Some(len) = bytes.checked_sub(skipped) else { return };
+    let Some(len) = size_of_val(memory).checked_sub(skipped).filter(|&len| len > 0) else { return };
     // SAFETY: the range lies within `memory`, which is borrowed for writing.
-    // This advice changes how the range is backed and never what it holds. A
-    // kernel without huge pages refuses, which changes nothing.
+    // Both kinds of advice change how the range is backed and never what it
+    // holds. A kernel that doesn't know one refuses, which changes nothing.
     unsafe {
-        libc::madvise(start.add(skipped).cast(), len, libc::MADV_HUGEPAGE);
+        libc::madvise(start.add(skipped).cast(), len, advice);
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn advise_huge_pages<T>(_: &mut [T]) {}
+
+#[cfg(not(target_os = "linux"))]
+fn make_writable<T>(_: &mut [T]) {}
 
 /// Asks for the cache line that holds the start of `value`.
 #[inline(always)]

@@ -43,9 +43,17 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn insert(&mut self, value: T) -> u32 {
+        self.insert_over(value, |_, _| {})
+    }
+
+    /// `inherit` hands something on from the value that had the place before.
+    #[inline]
+    pub(crate) fn insert_over(&mut self, mut value: T, inherit: impl FnOnce(&mut T, &T)) -> u32 {
         self.len += 1;
         if let Some(id) = self.free.pop() {
-            self[id] = value;
+            let place = &mut self[id];
+            inherit(&mut value, place);
+            *place = value;
             return id;
         }
         let id = self.high_water;
