@@ -7,19 +7,19 @@
 #![allow(unsafe_code)]
 
 /// A vector with room for `capacity` values, in huge pages where the kernel
-/// has them.
+/// has them. What is never written costs no memory.
 pub(crate) fn vec_in_huge_pages<T>(capacity: usize) -> Vec<T> {
-    let mut memory = Vec::with_capacity(capacity);
-    advise_huge_pages(memory.spare_capacity_mut());
-    memory
+    roomy_vec_in_huge_pages(capacity, capacity)
 }
 
-/// Zeros for a table that will be used all over at once, in huge pages where
-/// the kernel has them.
-pub(crate) fn zeros_in_huge_pages(len: usize) -> Vec<u64> {
-    let mut memory = vec![0u64; len];
-    advise_huge_pages(memory.as_mut_slice());
-    make_writable(memory.as_mut_slice());
+/// The same with room for `wished` values where there are addresses for them,
+/// else for `needed`.
+pub(crate) fn roomy_vec_in_huge_pages<T>(needed: usize, wished: usize) -> Vec<T> {
+    let mut memory = Vec::new();
+    if memory.try_reserve_exact(wished).is_err() {
+        memory.reserve_exact(needed);
+    }
+    advise_huge_pages(memory.spare_capacity_mut());
     memory
 }
 
@@ -27,40 +27,26 @@ pub(crate) fn zeros_in_huge_pages(len: usize) -> Vec<u64> {
 fn advise_huge_pages<T>(memory: &mut [T]) {
     /// Below the size of one huge page there is nothing to gain.
     const HUGE_PAGE_BYTES: usize = 2 << 20;
-    if size_of_val(memory) >= HUGE_PAGE_BYTES {
-        advise(memory, libc::MADV_HUGEPAGE);
-    }
-}
-
-/// Has the kernel back all of it now. A page that is read before it is written
-/// is first the kernel's page of zeros; replacing that interrupts every other
-/// processor that runs one of our threads.
-#[cfg(target_os = "linux")]
-fn make_writable<T>(memory: &mut [T]) {
-    advise(memory, libc::MADV_POPULATE_WRITE);
-}
-
-#[cfg(target_os = "linux")]
-fn advise<T>(memory: &mut [T], advice: libc::c_int) {
     /// What madvise wants addresses to be a multiple of, on every machine.
     const ALIGNMENT: usize = 64 << 10;
 
+    let bytes = size_of_val(memory);
+    if bytes < HUGE_PAGE_BYTES {
+        return;
+    }
     let start = memory.as_mut_ptr().cast::<u8>();
     let skipped = start.align_offset(ALIGNMENT);
-    let Some(len) = size_of_val(memory).checked_sub(skipped).filter(|&len| len > 0) else { return };
+    let Some(len) = bytes.checked_sub(skipped) else { return };
     // SAFETY: the range lies within `memory`, which is borrowed for writing.
-    // Both kinds of advice change how the range is backed and never what it
-    // holds. A kernel that doesn't know one refuses, which changes nothing.
+    // This advice changes how the range is backed and never what it holds. A
+    // kernel without huge pages refuses, which changes nothing.
     unsafe {
-        libc::madvise(start.add(skipped).cast(), len, advice);
+        libc::madvise(start.add(skipped).cast(), len, libc::MADV_HUGEPAGE);
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn advise_huge_pages<T>(_: &mut [T]) {}
-
-#[cfg(not(target_os = "linux"))]
-fn make_writable<T>(_: &mut [T]) {}
 
 /// Asks for the cache line that holds the start of `value`.
 #[inline(always)]
@@ -91,13 +77,18 @@ mod tests {
 
     #[test]
     fn advice_leaves_the_memory_as_it_is() {
-        let mut zeros = zeros_in_huge_pages(1 << 19);
-        assert!(zeros.iter().all(|&word| word == 0));
-        zeros[77_777] = 1;
-        prefetch(&zeros[77_777]);
         let mut vec = vec_in_huge_pages::<u32>(1 << 20);
-        vec.extend(0..1 << 20);
-        assert!(zeros[77_777] == 1 && vec.iter().copied().eq(0..1 << 20));
+        vec.extend(0..1 << 19);
+        advise_huge_pages(&mut vec);
+        prefetch(&vec[77_777]);
+        vec.extend(1 << 19..1 << 20);
+        assert!(vec.iter().copied().eq(0..1 << 20));
+    }
+
+    #[test]
+    fn room_that_is_not_to_be_had_is_done_without() {
+        let vec = roomy_vec_in_huge_pages::<u64>(1000, usize::MAX / 16);
+        assert!((1000..1 << 30).contains(&vec.capacity()));
     }
 
     #[test]
@@ -105,6 +96,5 @@ mod tests {
         prefetch_line(&0u8, 0);
         prefetch_line(&0u8, 64);
         assert!(vec_in_huge_pages::<u64>(0).is_empty());
-        assert!(zeros_in_huge_pages(3) == [0; 3]);
     }
 }
