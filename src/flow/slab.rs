@@ -43,17 +43,9 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn insert(&mut self, value: T) -> u32 {
-        self.insert_over(value, |_, _| {})
-    }
-
-    /// `inherit` hands something on from the value that had the place before.
-    #[inline]
-    pub(crate) fn insert_over(&mut self, mut value: T, inherit: impl FnOnce(&mut T, &T)) -> u32 {
         self.len += 1;
         if let Some(id) = self.free.pop() {
-            let place = &mut self[id];
-            inherit(&mut value, place);
-            *place = value;
+            self[id] = value;
             return id;
         }
         let id = self.high_water;
@@ -64,6 +56,12 @@ impl<T> Slab<T> {
         self.chunks[chunk].push(value);
         self.high_water += 1;
         id
+    }
+
+    /// The removed value whose place the next one takes, if any.
+    #[inline]
+    pub(crate) fn predecessor(&self) -> Option<&T> {
+        self.free.last().map(|&id| &self[id])
     }
 
     /// Gives the id back. The value stays until the id is used again.
@@ -111,7 +109,9 @@ mod tests {
             assert_eq!(slab.insert(value), value);
         }
         assert!((0..20_000).all(|id| slab[id] == id));
+        assert_eq!(slab.predecessor(), None);
         slab.remove(5);
+        assert_eq!(slab.predecessor(), Some(&5));
         assert_eq!((slab.insert(77), slab[5], slab.len()), (5, 77, 20_000));
         assert_eq!(slab.high_water(), 20_000);
     }

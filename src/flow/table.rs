@@ -304,7 +304,8 @@ impl FlowTable {
         }
         stub.alive = false;
         live.add(packet, cut_ns, &mut self.bins);
-        let live_id = self.lives.insert_over(live, |live, before| live.wheel_s = before.wheel_s);
+        live.wheel_s = self.lives.predecessor().map_or(NO_ENTRY, |before| before.wheel_s);
+        let live_id = self.lives.insert(live);
         self.stubs.remove(id);
         self.index.replace(packet.hash, id, live_id | LIVE);
         count_live(&mut self.lives[live_id], packet, feed);
@@ -326,7 +327,8 @@ impl FlowTable {
         }
         let mut stub = first_stub(arrival, cut_ns);
         stub.row = row;
-        let id = self.stubs.insert_over(stub, |stub, before| stub.wheel_s = before.wheel_s);
+        stub.wheel_s = self.stubs.predecessor().map_or(NO_ENTRY, |before| before.wheel_s);
+        let id = self.stubs.insert(stub);
         self.index.insert(packet.hash, id);
         self.schedule(id);
         Admission::Counted
@@ -342,7 +344,7 @@ impl FlowTable {
         let wanted = (self.settings.max_flows / EVICTED_SHARE).clamp(1, ENDED_AT_ONCE);
         let ids = self.stubs.high_water();
         for _ in 0..ids {
-            self.hand = (self.hand + 1) % ids;
+            self.hand = if self.hand + 1 < ids { self.hand + 1 } else { 0 };
             if self.stubs[self.hand].alive {
                 self.ending.push(Ending::new(self.hand, EndReason::Evicted, cut_ns));
                 if self.ending.len() == wanted {
@@ -403,29 +405,30 @@ impl FlowTable {
 
     /// Enters the flow in the wheel where its deadline came closer.
     fn schedule(&mut self, id: u32) {
-        let Some((last_ns, deadline_ns)) = self.deadline_ns(id) else { return };
-        let lateness_ns = self.settings.lateness_ns;
+        let Self { stubs, lives, wheel, settings, .. } = self;
+        let (last_ns, idle_ns, wheel_s) = if id & LIVE != 0 {
+            let live = &mut lives[id & !LIVE];
+            (live.cut_ns, live.idle_ns(&settings.timeouts), &mut live.wheel_s)
+        } else {
+            let stub = &mut stubs[id];
+            (stub.cut_ns, stub.idle_ns(&settings.timeouts), &mut stub.wheel_s)
+        };
+        let Some(idle_ns) = idle_ns else { return };
         let epoch_s = *self.epoch_s.get_or_insert_with(|| {
             // A flow's deadline is never before its last packet's time, and that
             // never more than the lateness before the first packet's.
-            let now_s = last_ns.saturating_sub(lateness_ns).div_euclid(SECOND_NS);
-            self.wheel.start(now_s);
+            let now_s = last_ns.saturating_sub(settings.lateness_ns).div_euclid(SECOND_NS);
+            wheel.start(now_s);
             now_s
         });
-        let deadline_s = deadline_ns.div_euclid(SECOND_NS);
-        let wheel_s = if id & LIVE != 0 {
-            &mut self.lives[id & !LIVE].wheel_s
-        } else {
-            &mut self.stubs[id].wheel_s
-        };
+        let deadline_s = last_ns.saturating_add(idle_ns).div_euclid(SECOND_NS);
         if wheel_time(deadline_s, epoch_s) < *wheel_s {
-            *wheel_s = wheel_time(self.wheel.insert(id, deadline_s), epoch_s);
+            *wheel_s = wheel_time(wheel.insert(id, deadline_s), epoch_s);
         }
     }
 
-    /// Time of the flow's last packet, and when it is over if no further one
-    /// comes.
-    fn deadline_ns(&self, id: u32) -> Option<(i64, i64)> {
+    /// When the flow is over if no further packet comes.
+    fn deadline_ns(&self, id: u32) -> Option<i64> {
         let (last_ns, idle_ns) = if id & LIVE != 0 {
             let live = &self.lives[id & !LIVE];
             (live.cut_ns, live.idle_ns(&self.settings.timeouts))
@@ -433,7 +436,7 @@ impl FlowTable {
             let stub = &self.stubs[id];
             (stub.cut_ns, stub.idle_ns(&self.settings.timeouts))
         };
-        idle_ns.map(|idle_ns| (last_ns, last_ns.saturating_add(idle_ns)))
+        Some(last_ns.saturating_add(idle_ns?))
     }
 
     /// Hands out every flow that was over before second `until_s`.
@@ -471,12 +474,12 @@ impl FlowTable {
         if *wheel_s != wheel_time(second, epoch_s) {
             return;
         }
-        *wheel_s = i32::MAX;
+        *wheel_s = NO_ENTRY;
         if !alive {
             return;
         }
         match self.deadline_ns(id) {
-            Some((_, deadline_ns)) if deadline_ns.div_euclid(SECOND_NS) < until_s => {
+            Some(deadline_ns) if deadline_ns.div_euclid(SECOND_NS) < until_s => {
                 let reason = if over { EndReason::Closed } else { EndReason::Idle };
                 self.ending.push(Ending::new(id, reason, deadline_ns));
             }
@@ -563,14 +566,19 @@ fn count_live(live: &mut Live, packet: &PacketRow, feed: &mut WindowFeed) {
     feed.live_packet(&mut live.row, packet);
 }
 
+/// Stands for no entry in the wheel. A flow's place keeps its entry when the
+/// flow ends: the next one there is asked then, and needs none of its own.
+const NO_ENTRY: i32 = i32::MAX;
+
 /// A second as flows note it: they have 32 bits for it.
 fn wheel_time(second: i64, epoch_s: i64) -> i32 {
     let since = second.saturating_sub(epoch_s);
-    // One below the value that stands for no entry at all.
-    since.clamp(i64::from(i32::MIN), i64::from(i32::MAX) - 1) as i32
+    since.clamp(i64::from(i32::MIN), i64::from(NO_ENTRY) - 1) as i32
 }
 
 fn first_stub(arrival: Arrival<'_>, cut_ns: i64) -> Stub {
-    let first = FirstPayload::read(None, arrival, true, false);
+    let told = !arrival.payload.is_empty() || !arrival.tunnels.is_empty();
+    let read = || FirstPayload::read(None, arrival, true, false);
+    let first = if told { read() } else { FirstPayload::default() };
     Stub::new(arrival.packet, cut_ns, first.extra, first.entropy)
 }

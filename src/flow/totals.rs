@@ -93,7 +93,7 @@ impl FlowTotals {
     /// Both addresses of a key, to be added to soon.
     #[inline]
     pub(crate) fn seek_addresses(&self, key: &FlowKey) -> [Sought; 2] {
-        [&key.a, &key.b].map(|address| self.talkers.seek(key.version, address))
+        [self.talkers.seek(key.version, &key.a), self.talkers.seek(key.version, &key.b)]
     }
 
     /// Adds another shard's sums.
