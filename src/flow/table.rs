@@ -399,6 +399,11 @@ impl FlowTable {
         self.ending = ending;
     }
 
+    #[cfg(test)]
+    pub(crate) fn wheel_entries(&self) -> usize {
+        self.wheel.entries()
+    }
+
     fn key_of(&self, id: u32) -> &FlowKey {
         if id & LIVE != 0 { &self.lives[id & !LIVE].key } else { &self.stubs[id].key }
     }
