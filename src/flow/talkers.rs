@@ -176,7 +176,7 @@ mod tests {
     fn add(talkers: &mut Talkers, n: u32, sent_bytes: u64) {
         let address = mapped(n.to_be_bytes());
         let mut sought = talkers.seek(IpVersion::V4, &address);
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             talkers.guess(&mut sought);
         }
         let sums = Talker { sent_bytes, flows: 1, ..Talker::default() };

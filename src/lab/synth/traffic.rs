@@ -68,10 +68,10 @@ pub fn flood(amount: Amount, receive: &mut dyn Receive) -> std::io::Result<()> {
     Flood::new(amount).send_until(i64::MAX, receive)
 }
 
-/// Elephants, and beside them from the first second to the last a flood with
-/// [`FLOOD_SHARE`] of the packets.
+/// Elephants, and beside them from the first second to the last a flood that has
+/// ten of eleven packets.
 pub fn besieged(amount: Amount, receive: &mut dyn Receive) -> std::io::Result<()> {
-    let inside = Amount { packets: amount.packets / FLOOD_SHARE, ..amount };
+    let inside = Amount { packets: amount.packets / BESIEGED_SHARE, ..amount };
     let packets = amount.packets - inside.packets;
     let flood = Flood::new(Amount { packets, seed: amount.seed.wrapping_add(1), ..amount });
     let mut siege = Siege { flood, receive };
@@ -79,8 +79,8 @@ pub fn besieged(amount: Amount, receive: &mut dyn Receive) -> std::io::Result<()
     siege.flood.send_until(i64::MAX, siege.receive)
 }
 
-/// All packets but one in so many are the flood's.
-const FLOOD_SHARE: u64 = 11;
+/// Packets to one of the elephants'.
+const BESIEGED_SHARE: u64 = 11;
 
 /// Sends the packets of a flood before those that come later.
 struct Siege<'a> {
