@@ -7,18 +7,19 @@
 #![allow(unsafe_code)]
 
 /// A vector with room for `capacity` values, in huge pages where the kernel
-/// has them.
+/// has them. What is never written costs no memory.
 pub(crate) fn vec_in_huge_pages<T>(capacity: usize) -> Vec<T> {
-    let mut memory = Vec::with_capacity(capacity);
-    advise_huge_pages(memory.spare_capacity_mut());
-    memory
+    roomy_vec_in_huge_pages(capacity, capacity)
 }
 
-/// Zeros, in huge pages where the kernel has them. Pages that were never
-/// written cost nothing.
-pub(crate) fn zeros_in_huge_pages(len: usize) -> Vec<u64> {
-    let mut memory = vec![0u64; len];
-    advise_huge_pages(memory.as_mut_slice());
+/// The same with room for `wished` values where there are addresses for them,
+/// else for `needed`.
+pub(crate) fn roomy_vec_in_huge_pages<T>(needed: usize, wished: usize) -> Vec<T> {
+    let mut memory = Vec::new();
+    if memory.try_reserve_exact(wished).is_err() {
+        memory.reserve_exact(needed);
+    }
+    advise_huge_pages(memory.spare_capacity_mut());
     memory
 }
 
@@ -76,13 +77,18 @@ mod tests {
 
     #[test]
     fn advice_leaves_the_memory_as_it_is() {
-        let mut zeros = zeros_in_huge_pages(1 << 19);
-        assert!(zeros.iter().all(|&word| word == 0));
-        zeros[77_777] = 1;
-        prefetch(&zeros[77_777]);
         let mut vec = vec_in_huge_pages::<u32>(1 << 20);
-        vec.extend(0..1 << 20);
-        assert!(zeros[77_777] == 1 && vec.iter().copied().eq(0..1 << 20));
+        vec.extend(0..1 << 19);
+        advise_huge_pages(&mut vec);
+        prefetch(&vec[77_777]);
+        vec.extend(1 << 19..1 << 20);
+        assert!(vec.iter().copied().eq(0..1 << 20));
+    }
+
+    #[test]
+    fn room_that_is_not_to_be_had_is_done_without() {
+        let vec = roomy_vec_in_huge_pages::<u64>(1000, usize::MAX / 16);
+        assert!((1000..1 << 30).contains(&vec.capacity()));
     }
 
     #[test]
@@ -90,6 +96,5 @@ mod tests {
         prefetch_line(&0u8, 0);
         prefetch_line(&0u8, 64);
         assert!(vec_in_huge_pages::<u64>(0).is_empty());
-        assert!(zeros_in_huge_pages(3) == [0; 3]);
     }
 }

@@ -12,6 +12,7 @@ use crate::packet::{TunnelLayer, row_flag};
 pub(crate) const APP_PACKETS: u64 = 4;
 
 /// What an early packet tells of its flow beside its size.
+#[derive(Default)]
 pub(crate) struct FirstPayload {
     pub(crate) extra: Option<Box<Extra>>,
     pub(crate) entropy: Entropy,

@@ -1,31 +1,23 @@
 //! Hash index from a flow's hash to where its state lies.
 //!
-//! Open addressing with linear probing over 8-byte slots: half the hash as a
-//! tag and a 32-bit id. One cache line holds eight candidates, and neither
-//! growing nor deleting ever touches the flows themselves. A slot's place is
-//! in the order of its tag, so that growing reads and writes straight through.
+//! A slot is half the hash and a 32-bit id, so neither growing nor deleting
+//! ever touches the flows themselves.
 
-use crate::memory::{prefetch, zeros_in_huge_pages};
-
-/// Slot value that is free: ids are stored plus one.
-const EMPTY: u64 = 0;
-
-/// Load at which the index grows: linear probing stays at about two and a half
-/// probes for a hit up to here.
-const MAX_LOAD_PERCENT: usize = 75;
+use super::slots::{FREE, Slots};
 
 #[derive(Debug)]
 pub(crate) struct Index {
-    slots: Vec<u64>,
-    len: usize,
+    slots: Slots,
 }
 
+/// Ids are stored plus one: 0 is a free slot.
 fn slot(hash: u64, id: u32) -> u64 {
     (hash << 32) | (u64::from(id) + 1)
 }
 
-fn tag_of(slot: u64) -> u32 {
-    (slot >> 32) as u32
+/// The shard took the hash's other half.
+fn tag(hash: u64) -> u32 {
+    hash as u32
 }
 
 fn id_of(slot: u64) -> u32 {
@@ -34,24 +26,13 @@ fn id_of(slot: u64) -> u32 {
 
 impl Index {
     pub(crate) fn new() -> Self {
-        Self { slots: zeros_in_huge_pages(1024), len: 0 }
-    }
-
-    /// Where the search for a tag begins. The shard took the hash's other half.
-    #[inline]
-    fn home(&self, tag: u32) -> usize {
-        ((u64::from(tag) * self.slots.len() as u64) >> 32) as usize
-    }
-
-    #[inline]
-    fn next(&self, at: usize) -> usize {
-        if at + 1 == self.slots.len() { 0 } else { at + 1 }
+        Self { slots: Slots::new() }
     }
 
     /// Asks for the slots of a hash that will be looked for soon.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        prefetch(&self.slots[self.home(hash as u32)]);
+        self.slots.prefetch(tag(hash));
     }
 
     /// First id under this hash's tag, which may be another flow's.
@@ -63,87 +44,21 @@ impl Index {
     /// First id under this hash for which `is_it` holds.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut at = self.home(hash as u32);
-        loop {
-            let slot = self.slots[at];
-            if slot == EMPTY {
-                return None;
-            }
-            if tag_of(slot) == hash as u32 && is_it(id_of(slot)) {
-                return Some(id_of(slot));
-            }
-            at = self.next(at);
-        }
+        let slot = self.slots.find(tag(hash), |slot| is_it(id_of(slot)));
+        (slot != FREE).then(|| id_of(slot))
     }
 
     pub(crate) fn insert(&mut self, hash: u64, id: u32) {
-        if (self.len + 1) * 100 > self.slots.len() * MAX_LOAD_PERCENT {
-            self.grow();
-        }
-        self.len += 1;
-        self.place(slot(hash, id));
-    }
-
-    fn place(&mut self, value: u64) {
-        let mut at = self.home(tag_of(value));
-        while self.slots[at] != EMPTY {
-            at = self.next(at);
-        }
-        self.slots[at] = value;
-    }
-
-    /// By half: at 1.5 times the slots the load never falls under 50 %.
-    fn grow(&mut self) {
-        let larger = self.slots.len() / 2 * 3;
-        let old = std::mem::replace(&mut self.slots, zeros_in_huge_pages(larger));
-        for value in old {
-            if value != EMPTY {
-                self.place(value);
-            }
-        }
+        self.slots.insert(slot(hash, id));
     }
 
     /// Gives an entry another id.
     pub(crate) fn replace(&mut self, hash: u64, old: u32, new: u32) {
-        if let Some(at) = self.position(hash, old) {
-            self.slots[at] = slot(hash, new);
-        }
+        self.slots.replace(slot(hash, old), slot(hash, new));
     }
 
-    /// Takes an entry out and closes the gap, so that no tombstones build up
-    /// over months.
     pub(crate) fn remove(&mut self, hash: u64, id: u32) {
-        let Some(mut gap) = self.position(hash, id) else { return };
-        let len = self.slots.len();
-        let distance =
-            |from: usize, to: usize| if to >= from { to - from } else { to + len - from };
-        let mut at = gap;
-        loop {
-            at = self.next(at);
-            let value = self.slots[at];
-            if value == EMPTY {
-                break;
-            }
-            // Move it back unless its home lies between the gap and here.
-            if distance(self.home(tag_of(value)), at) >= distance(gap, at) {
-                self.slots[gap] = value;
-                gap = at;
-            }
-        }
-        self.slots[gap] = EMPTY;
-        self.len -= 1;
-    }
-
-    fn position(&self, hash: u64, id: u32) -> Option<usize> {
-        let wanted = slot(hash, id);
-        let mut at = self.home(hash as u32);
-        loop {
-            match self.slots[at] {
-                EMPTY => return None,
-                found if found == wanted => return Some(at),
-                _ => at = self.next(at),
-            }
-        }
+        self.slots.remove(slot(hash, id));
     }
 }
 
@@ -172,7 +87,7 @@ mod tests {
                     for (&id, &hash) in &model {
                         prop_assert_eq!(index.find(hash, |found| found == id), Some(id));
                     }
-                    prop_assert_eq!(index.len, model.len());
+                    prop_assert_eq!(index.slots.len(), model.len());
                 }
             }
         }

@@ -136,7 +136,7 @@ pub(crate) struct Live {
     /// once the sequence has no use for the time.
     mark: i64,
     pub(crate) extra: Option<Box<Extra>>,
-    /// Second of the wheel that will look at it; see [`super::wheel`].
+    /// Second of the wheel that will look at its place; see [`super::wheel`].
     pub(crate) wheel_s: i32,
     entropy_bits: [f32; 2],
     entropy_bytes: [u16; 2],

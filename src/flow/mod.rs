@@ -19,6 +19,7 @@ mod remembered;
 pub mod settings;
 pub mod sizes;
 mod slab;
+mod slots;
 mod stub;
 pub(crate) mod table;
 pub mod talkers;

@@ -5,6 +5,7 @@ use super::live::{Bins, Live};
 use super::record::{EndReason, FlowRecord};
 use super::slab::Slab;
 use super::stub::Stub;
+use super::talkers::Sought;
 use super::totals::FlowTotals;
 
 /// Where ended flows go.
@@ -21,6 +22,7 @@ impl Outlet {
         Self { wanted, records: Vec::new(), totals: FlowTotals::new(hash_state), flows: 0 }
     }
 
+    /// A record of a flow that goes on.
     pub(crate) fn live(
         &mut self,
         live: &Live,
@@ -28,14 +30,11 @@ impl Outlet {
         reason: EndReason,
         decided_ns: i64,
     ) {
-        self.flows += 1;
-        let hashes = self.totals.address_hashes(&live.key);
-        self.totals.add_live(live, bins, hashes, reason);
-        if self.wanted {
-            self.records.push(live.record(reason, decided_ns, bins));
-        }
+        let addresses = self.totals.seek_addresses(&live.key);
+        self.end_live(live, bins, addresses, reason, decided_ns);
     }
 
+    /// A record of a flow that goes on.
     pub(crate) fn stub(
         &mut self,
         stub: &mut Stub,
@@ -43,9 +42,35 @@ impl Outlet {
         reason: EndReason,
         decided_ns: i64,
     ) {
+        let addresses = self.totals.seek_addresses(&stub.key);
+        self.end_stub(stub, bins, addresses, reason, decided_ns);
+    }
+
+    pub(crate) fn end_live(
+        &mut self,
+        live: &Live,
+        bins: &Slab<Bins>,
+        addresses: [Sought; 2],
+        reason: EndReason,
+        decided_ns: i64,
+    ) {
         self.flows += 1;
-        let hashes = self.totals.address_hashes(&stub.key);
-        self.totals.add_stub(stub, hashes, reason);
+        self.totals.add_live(live, bins, addresses, reason);
+        if self.wanted {
+            self.records.push(live.record(reason, decided_ns, bins));
+        }
+    }
+
+    pub(crate) fn end_stub(
+        &mut self,
+        stub: &mut Stub,
+        bins: &mut Slab<Bins>,
+        addresses: [Sought; 2],
+        reason: EndReason,
+        decided_ns: i64,
+    ) {
+        self.flows += 1;
+        self.totals.add_stub(stub, addresses, reason);
         if self.wanted {
             let live = Live::from_stub(stub, bins);
             self.records.push(live.record(reason, decided_ns, bins));

@@ -5,85 +5,50 @@
 //! hashes of different keys count as one: with 64 bits and four million of them
 //! that is one chance in two million for a whole run.
 
-use crate::memory::{prefetch, zeros_in_huge_pages};
+use super::slots::{FREE, Slots};
 
-/// Hashes kept, for each shard: 11 to 21 bytes each.
+/// Hashes kept, for each shard: 12 to 18 bytes each.
 pub(crate) const MAX_REMEMBERED: usize = 4 << 20;
-
-/// Load at which the set doubles.
-const MAX_LOAD_PERCENT: usize = 75;
 
 #[derive(Debug)]
 pub(crate) struct Remembered {
-    /// 0 is free.
-    slots: Vec<u64>,
-    len: usize,
+    /// Hashes with their halves swapped: the shard took the upper one.
+    slots: Slots,
     cap: usize,
+}
+
+/// 0 is a free slot.
+fn slot(hash: u64) -> u64 {
+    hash.rotate_left(32).max(1)
 }
 
 impl Remembered {
     pub(crate) fn new(cap: usize) -> Self {
-        Self { slots: Vec::new(), len: 0, cap }
-    }
-
-    /// Where the search begins: the shard took the upper half of the hash.
-    #[inline]
-    fn home(&self, hash: u64) -> usize {
-        hash as usize & (self.slots.len() - 1)
+        Self { slots: Slots::new(), cap }
     }
 
     /// Asks for the slots of a hash that will be looked for soon.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        if !self.slots.is_empty() {
-            prefetch(&self.slots[self.home(hash)]);
-        }
+        self.slots.prefetch(hash as u32);
     }
 
     #[inline]
     pub(crate) fn contains(&self, hash: u64) -> bool {
-        let hash = hash.max(1);
-        !self.slots.is_empty() && self.slots[self.find(hash)] == hash
+        let wanted = slot(hash);
+        self.slots.find((wanted >> 32) as u32, |found| found == wanted) != FREE
     }
 
     /// False when the hash is new and the set is full.
     pub(crate) fn insert(&mut self, hash: u64) -> bool {
-        let hash = hash.max(1);
         if self.contains(hash) {
             return true;
         }
-        if self.len == self.cap {
+        if self.slots.len() == self.cap {
             return false;
         }
-        if (self.len + 1) * 100 > self.slots.len() * MAX_LOAD_PERCENT {
-            self.grow();
-        }
-        let at = self.find(hash);
-        self.slots[at] = hash;
-        self.len += 1;
+        self.slots.insert(slot(hash));
         true
-    }
-
-    /// The hash's slot, or the free one where it belongs.
-    #[inline]
-    fn find(&self, hash: u64) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut at = self.home(hash);
-        while self.slots[at] != 0 && self.slots[at] != hash {
-            at = (at + 1) & mask;
-        }
-        at
-    }
-
-    fn grow(&mut self) {
-        let larger = (self.slots.len() * 2).max(1024);
-        let old = std::mem::replace(&mut self.slots, zeros_in_huge_pages(larger));
-        for hash in old {
-            if hash != 0 {
-                let at = self.find(hash);
-                self.slots[at] = hash;
-            }
-        }
     }
 }
 
@@ -101,14 +66,13 @@ mod tests {
             let mut remembered = Remembered::new(cap);
             let mut model = std::collections::HashSet::new();
             for hash in hashes {
-                // 0 and 1 are one.
-                let room = model.len() < cap || model.contains(&hash.max(1));
+                let room = model.len() < cap || model.contains(&hash);
                 prop_assert_eq!(remembered.insert(hash), room);
                 if room {
-                    model.insert(hash.max(1));
+                    model.insert(hash);
                 }
             }
-            prop_assert!((0..3_000).all(|n| remembered.contains(n) == model.contains(&n.max(1))));
+            prop_assert!((0..3_000).all(|n| remembered.contains(n) == model.contains(&n)));
         }
     }
 }

@@ -58,6 +58,12 @@ impl<T> Slab<T> {
         id
     }
 
+    /// The removed value whose place the next one takes, if any.
+    #[inline]
+    pub(crate) fn predecessor(&self) -> Option<&T> {
+        self.free.last().map(|&id| &self[id])
+    }
+
     /// Gives the id back. The value stays until the id is used again.
     pub(crate) fn remove(&mut self, id: u32) {
         self.len -= 1;
@@ -103,7 +109,9 @@ mod tests {
             assert_eq!(slab.insert(value), value);
         }
         assert!((0..20_000).all(|id| slab[id] == id));
+        assert_eq!(slab.predecessor(), None);
         slab.remove(5);
+        assert_eq!(slab.predecessor(), Some(&5));
         assert_eq!((slab.insert(77), slab[5], slab.len()), (5, 77, 20_000));
         assert_eq!(slab.high_water(), 20_000);
     }

@@ -20,7 +20,7 @@ pub(crate) struct Stub {
     ip_bytes: u32,
     pub(crate) payload_bytes: u32,
     tcp_seq: u32,
-    /// Second of the wheel that will look at it; see [`super::wheel`].
+    /// Second of the wheel that will look at its place; see [`super::wheel`].
     pub(crate) wheel_s: i32,
     pub(crate) entropy: Entropy,
     vlans: [u16; 2],

@@ -22,6 +22,7 @@ use super::remembered::{MAX_REMEMBERED, Remembered};
 use super::settings::TableSettings;
 use super::slab::Slab;
 use super::stub::Stub;
+use super::talkers::Sought;
 use super::wheel::Wheel;
 use crate::engine::feed::WindowFeed;
 use crate::memory::prefetch_line;
@@ -94,6 +95,22 @@ pub(crate) enum Admission {
     Refused,
 }
 
+/// A flow on its way out, and what was looked up for that.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    id: u32,
+    reason: EndReason,
+    decided_ns: i64,
+    hash: u64,
+    addresses: [Sought; 2],
+}
+
+impl Ending {
+    fn new(id: u32, reason: EndReason, decided_ns: i64) -> Self {
+        Self { id, reason, decided_ns, hash: 0, addresses: Default::default() }
+    }
+}
+
 /// Totals over everything the table has seen.
 #[derive(Clone, Debug, Default)]
 pub struct TableCounters {
@@ -118,6 +135,8 @@ pub(crate) struct FlowTable {
     /// Second that [`Stub::wheel_s`] and [`Live::wheel_s`] count from.
     epoch_s: Option<i64>,
     due: Vec<(u32, i64)>,
+    /// Flows that end together; empty in between.
+    ending: Vec<Ending>,
     /// Where the search for the next stub to evict goes on.
     hand: u32,
     ended: Remembered,
@@ -138,6 +157,7 @@ impl FlowTable {
             wheel: Wheel::new(),
             epoch_s: None,
             due: Vec::new(),
+            ending: Vec::with_capacity(ENDED_AT_ONCE),
             hand: 0,
             ended: Remembered::new(MAX_REMEMBERED),
             counters: TableCounters::default(),
@@ -211,6 +231,8 @@ impl FlowTable {
         guess: Guess,
         feed: &mut WindowFeed,
     ) -> Admission {
+        // What only a record tells need not be looked at where nobody wants any.
+        let around = if self.outlet.wanted { around } else { Around::default() };
         let cut_ns = packet.time_ns.max(packet.clock_ns.saturating_sub(self.settings.lateness_ns));
         let found = if guess.0 != NO_FLOW && self.is_flow(guess.0, &packet.key) {
             Some(guess.0)
@@ -261,7 +283,7 @@ impl FlowTable {
         let live = &mut self.lives[id];
         let early =
             packet.payload_captured > 0 && live.halves[packet.direction()].packets < APP_PACKETS;
-        if early || packet.tunnels != NO_TUNNELS {
+        if self.outlet.wanted && (early || packet.tunnels != NO_TUNNELS) {
             live.look_closer(around.arrival(packet), early);
         }
         live.add(packet, cut_ns, &mut self.bins);
@@ -329,11 +351,12 @@ impl FlowTable {
         }
         stub.alive = false;
         live.add(packet, cut_ns, &mut self.bins);
+        live.wheel_s = self.lives.predecessor().map_or(NO_ENTRY, |before| before.wheel_s);
         let live_id = self.lives.insert(live);
         self.stubs.remove(id);
         self.index.replace(packet.hash, id, live_id | LIVE);
         count_live(&mut self.lives[live_id], packet, feed);
-        // The wheel's entry names the stub: enter the flow anew.
+        // The wheel's entry names the place it had as a stub: enter the flow anew.
         self.schedule(live_id | LIVE);
     }
 
@@ -351,6 +374,7 @@ impl FlowTable {
         }
         let mut stub = first_stub(arrival, cut_ns);
         stub.row = row;
+        stub.wheel_s = self.stubs.predecessor().map_or(NO_ENTRY, |before| before.wheel_s);
         let id = self.stubs.insert(stub);
         self.index.insert(packet.hash, id);
         self.schedule(id);
@@ -365,57 +389,66 @@ impl FlowTable {
             return false;
         }
         let wanted = (self.settings.max_flows / EVICTED_SHARE).clamp(1, ENDED_AT_ONCE);
-        let mut evicted = [0; ENDED_AT_ONCE];
-        let mut found = 0;
         let ids = self.stubs.high_water();
         for _ in 0..ids {
-            self.hand = (self.hand + 1) % ids;
+            self.hand = if self.hand + 1 < ids { self.hand + 1 } else { 0 };
             if self.stubs[self.hand].alive {
-                evicted[found] = self.hand;
-                found += 1;
-                if found == wanted {
+                self.ending.push(Ending::new(self.hand, EndReason::Evicted, cut_ns));
+                if self.ending.len() == wanted {
                     break;
                 }
             }
         }
+        let found = self.ending.len();
         self.counters.evicted += found as u64;
-        let evicted = &evicted[..found];
-        self.prefetch_ends(evicted, true);
-        for &id in evicted {
-            self.end(id, EndReason::Evicted, cut_ns);
-        }
+        self.end_all(true);
         found > 0
     }
 
-    /// Asks for what ending these flows will touch: the flows, the sums of their
-    /// addresses, and their slots in the index unless the table itself ends.
-    fn prefetch_ends(&self, ids: &[u32], forgotten: bool) {
-        for &id in ids {
-            if id & LIVE == 0 {
-                self.stubs.prefetch(id, 0);
-                self.stubs.prefetch(id, 64);
+    /// Ends the flows in `ending`. What that touches is asked for ahead: the
+    /// flows, the sums of their addresses, and their slots in the index unless
+    /// the table itself ends, which need not forget them.
+    fn end_all(&mut self, forget: bool) {
+        let mut ending = std::mem::take(&mut self.ending);
+        for end in &ending {
+            if end.id & LIVE == 0 {
+                for line in 0..size_of::<Stub>().div_ceil(64) {
+                    self.stubs.prefetch(end.id, line * 64);
+                }
             } else {
                 for line in 0..size_of::<Live>().div_ceil(64) {
-                    self.lives.prefetch(id & !LIVE, line * 64);
+                    self.lives.prefetch(end.id & !LIVE, line * 64);
                 }
             }
         }
-        let mut hashes = [[0; 2]; ENDED_AT_ONCE];
-        for (&id, hashes) in ids.iter().zip(&mut hashes) {
-            let key = self.key_of(id);
-            if forgotten {
-                let hash = key.hash(&self.hash_state);
-                self.index.prefetch(hash);
-                self.ended.prefetch(hash);
+        for end in &mut ending {
+            let key = self.key_of(end.id);
+            if forget {
+                end.hash = key.hash(&self.hash_state);
+                self.index.prefetch(end.hash);
+                if !self.counters.conversations_inexact {
+                    self.ended.prefetch(end.hash);
+                }
             }
-            *hashes = self.outlet.totals.address_hashes(key);
-            for hash in *hashes {
-                self.outlet.totals.talkers.prefetch_slot(hash);
+            end.addresses = self.outlet.totals.seek_addresses(key);
+        }
+        for end in &mut ending {
+            for address in &mut end.addresses {
+                self.outlet.totals.talkers.guess(address);
             }
         }
-        for hash in hashes[..ids.len().min(ENDED_AT_ONCE)].as_flattened() {
-            self.outlet.totals.talkers.prefetch_entry(*hash);
+        for end in ending.drain(..) {
+            self.hand_out(&end);
+            if forget {
+                self.forget(&end);
+            }
         }
+        self.ending = ending;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn wheel_entries(&self) -> usize {
+        self.wheel.entries()
     }
 
     fn key_of(&self, id: u32) -> &FlowKey {
@@ -424,29 +457,30 @@ impl FlowTable {
 
     /// Enters the flow in the wheel where its deadline came closer.
     fn schedule(&mut self, id: u32) {
-        let Some((last_ns, deadline_ns)) = self.deadline_ns(id) else { return };
-        let lateness_ns = self.settings.lateness_ns;
+        let Self { stubs, lives, wheel, settings, .. } = self;
+        let (last_ns, idle_ns, wheel_s) = if id & LIVE != 0 {
+            let live = &mut lives[id & !LIVE];
+            (live.cut_ns, live.idle_ns(&settings.timeouts), &mut live.wheel_s)
+        } else {
+            let stub = &mut stubs[id];
+            (stub.cut_ns, stub.idle_ns(&settings.timeouts), &mut stub.wheel_s)
+        };
+        let Some(idle_ns) = idle_ns else { return };
         let epoch_s = *self.epoch_s.get_or_insert_with(|| {
             // A flow's deadline is never before its last packet's time, and that
             // never more than the lateness before the first packet's.
-            let now_s = last_ns.saturating_sub(lateness_ns).div_euclid(SECOND_NS);
-            self.wheel.start(now_s);
+            let now_s = last_ns.saturating_sub(settings.lateness_ns).div_euclid(SECOND_NS);
+            wheel.start(now_s);
             now_s
         });
-        let deadline_s = deadline_ns.div_euclid(SECOND_NS);
-        let wheel_s = if id & LIVE != 0 {
-            &mut self.lives[id & !LIVE].wheel_s
-        } else {
-            &mut self.stubs[id].wheel_s
-        };
+        let deadline_s = last_ns.saturating_add(idle_ns).div_euclid(SECOND_NS);
         if wheel_time(deadline_s, epoch_s) < *wheel_s {
-            *wheel_s = wheel_time(self.wheel.insert(id, deadline_s), epoch_s);
+            *wheel_s = wheel_time(wheel.insert(id, deadline_s), epoch_s);
         }
     }
 
-    /// Time of the flow's last packet, and when it is over if no further one
-    /// comes.
-    fn deadline_ns(&self, id: u32) -> Option<(i64, i64)> {
+    /// When the flow is over if no further packet comes.
+    fn deadline_ns(&self, id: u32) -> Option<i64> {
         let (last_ns, idle_ns) = if id & LIVE != 0 {
             let live = &self.lives[id & !LIVE];
             (live.cut_ns, live.idle_ns(&self.settings.timeouts))
@@ -454,47 +488,66 @@ impl FlowTable {
             let stub = &self.stubs[id];
             (stub.cut_ns, stub.idle_ns(&self.settings.timeouts))
         };
-        idle_ns.map(|idle_ns| (last_ns, last_ns.saturating_add(idle_ns)))
+        Some(last_ns.saturating_add(idle_ns?))
     }
 
     /// Hands out every flow that was over before second `until_s`.
     pub(crate) fn sweep(&mut self, until_s: i64) {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.take_due(until_s, &mut due);
-        let epoch_s = self.epoch_s.unwrap_or_default();
-        for (id, second) in due.drain(..) {
-            let (alive, wheel_s) = if id & LIVE != 0 {
-                let live = &self.lives[id & !LIVE];
-                (live.is_alive(), live.wheel_s)
-            } else {
-                (self.stubs[id].alive, self.stubs[id].wheel_s)
-            };
-            if !alive || wheel_s != wheel_time(second, epoch_s) {
-                continue;
+        let prefetch_group = |table: &Self, group: Option<&[(u32, i64)]>| {
+            for &(id, _) in group.into_iter().flatten() {
+                table.prefetch_deadline(id);
             }
-            let Some((_, deadline_ns)) = self.deadline_ns(id) else { continue };
-            if deadline_ns.div_euclid(SECOND_NS) < until_s {
-                self.end(id, self.idle_reason(id), deadline_ns);
-            } else {
-                if id & LIVE != 0 {
-                    self.lives[id & !LIVE].wheel_s = i32::MAX;
-                } else {
-                    self.stubs[id].wheel_s = i32::MAX;
-                }
-                self.schedule(id);
+        };
+        let mut groups = due.chunks(ENDED_AT_ONCE).peekable();
+        prefetch_group(self, groups.peek().copied());
+        while let Some(group) = groups.next() {
+            prefetch_group(self, groups.peek().copied());
+            for &(id, second) in group {
+                self.ask(id, second, until_s);
             }
+            self.end_all(true);
         }
+        due.clear();
         self.due = due;
     }
 
-    /// End reason of a flow that nothing more came for.
-    fn idle_reason(&self, id: u32) -> EndReason {
-        let over = if id & LIVE != 0 {
-            self.lives[id & !LIVE].life.is_over()
+    /// Asks a flow that the wheel brings up for `second` whether it is over.
+    fn ask(&mut self, id: u32, second: i64, until_s: i64) {
+        let epoch_s = self.epoch_s.unwrap_or_default();
+        let (alive, over, wheel_s) = if id & LIVE != 0 {
+            let live = &mut self.lives[id & !LIVE];
+            (live.is_alive(), live.life.is_over(), &mut live.wheel_s)
         } else {
-            self.stubs[id].is_over()
+            let stub = &mut self.stubs[id];
+            (stub.alive, stub.is_over(), &mut stub.wheel_s)
         };
-        if over { EndReason::Closed } else { EndReason::Idle }
+        if *wheel_s != wheel_time(second, epoch_s) {
+            return;
+        }
+        *wheel_s = NO_ENTRY;
+        if !alive {
+            return;
+        }
+        match self.deadline_ns(id) {
+            Some(deadline_ns) if deadline_ns.div_euclid(SECOND_NS) < until_s => {
+                let reason = if over { EndReason::Closed } else { EndReason::Idle };
+                self.ending.push(Ending::new(id, reason, deadline_ns));
+            }
+            _ => self.schedule(id),
+        }
+    }
+
+    /// Asks for the lines that [`Self::ask`] reads.
+    fn prefetch_deadline(&self, id: u32) {
+        if id & LIVE != 0 {
+            self.lives.prefetch(id & !LIVE, offset_of!(Live, cut_ns));
+            self.lives.prefetch(id & !LIVE, offset_of!(Live, life));
+        } else {
+            self.stubs.prefetch(id, offset_of!(Stub, wheel_s));
+            self.stubs.prefetch(id, offset_of!(Stub, cut_ns));
+        }
     }
 
     /// Ends everything left: `end_of_input`, decided at `latest_ns`. `tail` takes
@@ -506,11 +559,8 @@ impl FlowTable {
         let stubs = (0..self.stubs.high_water()).filter(|&id| self.stubs[id].alive);
         if !self.outlet.wanted {
             let left: Vec<u32> = lives.map(|id| id | LIVE).chain(stubs).collect();
-            for chunk in left.chunks(ENDED_AT_ONCE) {
-                self.prefetch_ends(chunk, false);
-                for &id in chunk {
-                    self.hand_out(id, EndReason::EndOfInput, latest_ns);
-                }
+            for ids in left.chunks(ENDED_AT_ONCE) {
+                self.end_input(ids.iter().copied(), latest_ns);
             }
             return;
         }
@@ -519,43 +569,42 @@ impl FlowTable {
         let mut left: Vec<_> = lives.chain(stubs).collect();
         left.sort_unstable();
         for chunk in left.chunks(TAIL_RECORDS) {
-            for &(_, _, id) in chunk {
-                self.hand_out(id, EndReason::EndOfInput, latest_ns);
+            for flows in chunk.chunks(ENDED_AT_ONCE) {
+                self.end_input(flows.iter().map(|&(_, _, id)| id), latest_ns);
             }
             tail(std::mem::take(&mut self.outlet.records));
         }
     }
 
-    /// Ends a flow and forgets it.
-    fn end(&mut self, id: u32, reason: EndReason, decided_ns: i64) {
-        self.hand_out(id, reason, decided_ns);
-        let key = if id & LIVE != 0 {
-            let live = &mut self.lives[id & !LIVE];
-            live.bury(&mut self.bins);
-            let key = live.key;
-            self.lives.remove(id & !LIVE);
-            key
+    fn end_input(&mut self, ids: impl Iterator<Item = u32>, latest_ns: i64) {
+        self.ending.extend(ids.map(|id| Ending::new(id, EndReason::EndOfInput, latest_ns)));
+        self.end_all(false);
+    }
+
+    fn hand_out(&mut self, end: &Ending) {
+        let &Ending { id, reason, decided_ns, addresses, .. } = end;
+        if id & LIVE != 0 {
+            let live = &self.lives[id & !LIVE];
+            self.outlet.end_live(live, &self.bins, addresses, reason, decided_ns);
         } else {
             let stub = &mut self.stubs[id];
-            stub.alive = false;
-            let key = stub.key;
-            self.stubs.remove(id);
-            key
-        };
-        let hash = key.hash(&self.hash_state);
-        self.index.remove(hash, id);
-        if !self.ended.insert(hash) {
-            self.counters.conversations_inexact = true;
+            self.outlet.end_stub(stub, &mut self.bins, addresses, reason, decided_ns);
         }
     }
 
-    fn hand_out(&mut self, id: u32, reason: EndReason, decided_ns: i64) {
+    fn forget(&mut self, end: &Ending) {
+        let id = end.id;
         if id & LIVE != 0 {
-            let live = &self.lives[id & !LIVE];
-            self.outlet.live(live, &self.bins, reason, decided_ns);
+            self.lives[id & !LIVE].bury(&mut self.bins);
+            self.lives.remove(id & !LIVE);
         } else {
-            let stub = &mut self.stubs[id];
-            self.outlet.stub(stub, &mut self.bins, reason, decided_ns);
+            self.stubs[id].alive = false;
+            self.stubs.remove(id);
+        }
+        self.index.remove(end.hash, id);
+        // Once full, the set takes no further one.
+        if !self.counters.conversations_inexact && !self.ended.insert(end.hash) {
+            self.counters.conversations_inexact = true;
         }
     }
 }
@@ -569,14 +618,19 @@ fn count_live(live: &mut Live, packet: &PacketRow, feed: &mut WindowFeed) {
     feed.live_packet(&mut live.row, packet);
 }
 
+/// Stands for no entry in the wheel. A flow's place keeps its entry when the
+/// flow ends: the next one there is asked then, and needs none of its own.
+const NO_ENTRY: i32 = i32::MAX;
+
 /// A second as flows note it: they have 32 bits for it.
 fn wheel_time(second: i64, epoch_s: i64) -> i32 {
     let since = second.saturating_sub(epoch_s);
-    // One below the value that stands for no entry at all.
-    since.clamp(i64::from(i32::MIN), i64::from(i32::MAX) - 1) as i32
+    since.clamp(i64::from(i32::MIN), i64::from(NO_ENTRY) - 1) as i32
 }
 
 fn first_stub(arrival: Arrival<'_>, cut_ns: i64) -> Stub {
-    let first = FirstPayload::read(None, arrival, true, false);
+    let told = !arrival.payload.is_empty() || !arrival.tunnels.is_empty();
+    let read = || FirstPayload::read(None, arrival, true, false);
+    let first = if told { read() } else { FirstPayload::default() };
     Stub::new(arrival.packet, cut_ns, first.extra, first.entropy)
 }

@@ -4,6 +4,8 @@
 //! Every ended flow asks for two addresses, so the table lets its memory be
 //! asked for ahead.
 
+use std::hash::{BuildHasher, Hasher};
+
 use super::index::Index;
 use super::slab::Slab;
 use crate::packet::{Address, IpVersion};
@@ -33,10 +35,28 @@ impl Talker {
 
 /// One line of the cache for most machines.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Entry {
     sums: Talker,
     address: Address,
     version: IpVersion,
+}
+
+/// An address that will be added to: its hash, and where it may be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sought {
+    hash: u64,
+    guess: Guess,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Guess {
+    #[default]
+    Unknown,
+    /// First entry under its hash.
+    Entry(u32),
+    /// It has no entry and gets none.
+    NoRoom,
 }
 
 /// Sums by address.
@@ -63,36 +83,62 @@ impl Talkers {
     }
 
     #[inline]
-    pub(crate) fn hash(&self, version: IpVersion, address: &Address) -> u64 {
-        self.hash_state.hash_one((version as u8, u128::from_ne_bytes(*address)))
+    fn hash(&self, version: IpVersion, address: &Address) -> u64 {
+        let mut hasher = self.hash_state.build_hasher();
+        match version {
+            IpVersion::V4 => {
+                let [.., a, b, c, d] = *address;
+                hasher.write_u32(u32::from_ne_bytes([a, b, c, d]));
+            }
+            IpVersion::V6 => hasher.write_u128(u128::from_ne_bytes(*address)),
+        }
+        hasher.finish()
     }
 
     /// First step for an address that will be added to soon.
     #[inline]
-    pub(crate) fn prefetch_slot(&self, hash: u64) {
+    pub(crate) fn seek(&self, version: IpVersion, address: &Address) -> Sought {
+        let hash = self.hash(version, address);
         self.index.prefetch(hash);
+        Sought { hash, guess: Guess::Unknown }
     }
 
     /// Second step, some addresses later.
     #[inline]
-    pub(crate) fn prefetch_entry(&self, hash: u64) {
-        if let Some(id) = self.index.guess(hash) {
+    pub(crate) fn guess(&self, sought: &mut Sought) {
+        if let Some(id) = self.index.guess(sought.hash) {
             self.entries.prefetch(id, 0);
+            sought.guess = Guess::Entry(id);
+        } else if self.entries.len() == MAX_TALKERS {
+            sought.guess = Guess::NoRoom;
         }
     }
 
+    /// Last step: adds to the address's sums.
     #[inline]
-    pub(crate) fn add(&mut self, version: IpVersion, address: &Address, hash: u64, sums: Talker) {
+    pub(crate) fn add(
+        &mut self,
+        version: IpVersion,
+        address: &Address,
+        sought: Sought,
+        sums: Talker,
+    ) {
         let entries = &self.entries;
-        let found = self.index.find(hash, |id| {
-            let entry = &entries[id];
+        let is_it = |id| {
+            let entry: &Entry = &entries[id];
             entry.address == *address && entry.version == version
-        });
+        };
+        let found = match sought.guess {
+            Guess::Entry(id) if is_it(id) => Some(id),
+            Guess::NoRoom => None,
+            // It may have been entered since.
+            Guess::Unknown | Guess::Entry(_) => self.index.find(sought.hash, is_it),
+        };
         if let Some(id) = found {
             self.entries[id].sums.add(sums);
         } else if self.entries.len() < MAX_TALKERS {
             let id = self.entries.insert(Entry { sums, address: *address, version });
-            self.index.insert(hash, id);
+            self.index.insert(sought.hash, id);
         } else {
             self.dropped += 1;
         }
@@ -129,9 +175,12 @@ mod tests {
 
     fn add(talkers: &mut Talkers, n: u32, sent_bytes: u64) {
         let address = mapped(n.to_be_bytes());
-        let hash = talkers.hash(IpVersion::V4, &address);
+        let mut sought = talkers.seek(IpVersion::V4, &address);
+        if n.is_multiple_of(2) {
+            talkers.guess(&mut sought);
+        }
         let sums = Talker { sent_bytes, flows: 1, ..Talker::default() };
-        talkers.add(IpVersion::V4, &address, hash, sums);
+        talkers.add(IpVersion::V4, &address, sought, sums);
     }
 
     #[test]

@@ -244,8 +244,30 @@ fn payload_sizes_are_counted_whatever_their_number_and_length() {
 /// What a flow costs in memory, its place in the index (at most two slots of 8
 /// bytes) and in the wheel (4 bytes and a share of a chunk) apart.
 #[test]
+fn a_flood_that_pushes_out_its_own_flows_enters_each_place_in_the_wheel_once() {
+    const PLACES: usize = 64;
+    let step = Step { flow: 3, forward: true, advance_ms: 0, payload: 10, flags: 0 };
+    let mut row = rows(&[step])[0];
+    let mut table = FlowTable::new(settings(PLACES), hash_state());
+    let mut feed = WindowFeed::default();
+    for n in 0..10_000_u32 {
+        row.key.a = mapped(n.to_be_bytes());
+        row.hash = row.key.hash(&hash_state());
+        row.time_ns += 1_000_000;
+        row.clock_ns = row.time_ns;
+        table.update(&row, Around::default(), Guess::default(), &mut feed);
+    }
+    assert_eq!(table.counters.evicted, 10_000 - PLACES as u64);
+    assert_eq!(table.wheel_entries(), PLACES);
+    // The last ones there are asked in time all the same.
+    table.sweep(row.time_ns / SECOND_NS + 62);
+    assert_eq!(table.outlet.flows, 10_000);
+}
+
+#[test]
 fn a_flow_of_one_packet_and_a_long_one_stay_within_their_memory() {
-    const INDEX_AND_WHEEL: usize = 16 + 5;
+    // Slots of 8 bytes, at least 44 % of them in use; ids of 4 in chunks.
+    const INDEX_AND_WHEEL: usize = 19 + 5;
     assert!(size_of::<super::stub::Stub>() + INDEX_AND_WHEEL <= 256);
     let long = size_of::<super::live::Live>() + size_of::<super::live::Bins>();
     assert!(long + INDEX_AND_WHEEL <= 768, "{long}");

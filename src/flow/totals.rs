@@ -6,7 +6,7 @@ use super::record::{END_REASONS, EndReason};
 use super::sizes::{BINS, bin_of};
 use super::slab::Slab;
 use super::stub::Stub;
-use super::talkers::{Talker, Talkers};
+use super::talkers::{Sought, Talker, Talkers};
 use crate::packet::{FlowKey, row_flag};
 
 /// Sums over ended flows.
@@ -39,7 +39,7 @@ impl FlowTotals {
         }
     }
 
-    pub(crate) fn add_stub(&mut self, stub: &Stub, hashes: [u64; 2], reason: EndReason) {
+    pub(crate) fn add_stub(&mut self, stub: &Stub, addresses: [Sought; 2], reason: EndReason) {
         let key = &stub.key;
         self.end(key.proto, reason);
         self.size_bins[bin_of(stub.payload_bytes)] += 1;
@@ -51,15 +51,15 @@ impl FlowTotals {
         let sent = (1, u64::from(stub.wire_bytes));
         let forward = stub.is(row_flag::FORWARD);
         let (from_a, from_b) = if forward { (sent, (0, 0)) } else { ((0, 0), sent) };
-        self.talkers.add(key.version, &key.a, hashes[0], talker(from_a, from_b));
-        self.talkers.add(key.version, &key.b, hashes[1], talker(from_b, from_a));
+        self.talkers.add(key.version, &key.a, addresses[0], talker(from_a, from_b));
+        self.talkers.add(key.version, &key.b, addresses[1], talker(from_b, from_a));
     }
 
     pub(crate) fn add_live(
         &mut self,
         live: &Live,
         bins: &Slab<Bins>,
-        hashes: [u64; 2],
+        addresses: [Sought; 2],
         reason: EndReason,
     ) {
         self.end(live.key.proto, reason);
@@ -76,8 +76,8 @@ impl FlowTotals {
         let from_a = (a.packets, a.wire_bytes);
         let from_b = (b.packets, b.wire_bytes);
         let key = &live.key;
-        self.talkers.add(key.version, &key.a, hashes[0], talker(from_a, from_b));
-        self.talkers.add(key.version, &key.b, hashes[1], talker(from_b, from_a));
+        self.talkers.add(key.version, &key.a, addresses[0], talker(from_a, from_b));
+        self.talkers.add(key.version, &key.b, addresses[1], talker(from_b, from_a));
     }
 
     fn end(&mut self, proto: u8, reason: EndReason) {
@@ -90,10 +90,10 @@ impl FlowTotals {
         self.size_max = self.size_max.max(max);
     }
 
-    /// Hashes of both addresses of a key, for the table of talkers.
+    /// Both addresses of a key, to be added to soon.
     #[inline]
-    pub(crate) fn address_hashes(&self, key: &FlowKey) -> [u64; 2] {
-        [&key.a, &key.b].map(|address| self.talkers.hash(key.version, address))
+    pub(crate) fn seek_addresses(&self, key: &FlowKey) -> [Sought; 2] {
+        [self.talkers.seek(key.version, &key.a), self.talkers.seek(key.version, &key.b)]
     }
 
     /// Adds another shard's sums.

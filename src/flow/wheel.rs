@@ -1,9 +1,11 @@
 //! Timer wheel: which flows to look at when a second is over.
 //!
-//! Entries are hints. A flow says itself when it is over; the wheel only makes
-//! sure that it is asked no later than that. A flow whose deadline moved later
-//! is asked early and put back, one whose deadline moved earlier is entered
-//! again. An entry that is no longer the flow's own is dropped when it comes up.
+//! Entries are hints: each names a place where a flow lies. A flow says itself
+//! when it is over; the wheel only makes sure that it is asked no later than
+//! that. A flow whose deadline moved later is asked early and put back, one whose
+//! deadline moved earlier is entered again. A place notes its earliest entry and
+//! keeps it for the next flow there, so that a flood that pushes out its own
+//! flows enters each place once. Any other entry is dropped when it comes up.
 
 use super::slab::Slab;
 
@@ -60,6 +62,19 @@ impl Wheel {
         chunk.ids[chunk.len as usize] = id;
         chunk.len += 1;
         at
+    }
+
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> usize {
+        let mut entries = 0;
+        for &head in &self.heads {
+            let mut at = head;
+            while at != NONE {
+                entries += self.chunks[at].len as usize;
+                at = self.chunks[at].next;
+            }
+        }
+        entries
     }
 
     /// Takes out everything due before `until_s` into `due`, with the second it

@@ -45,6 +45,8 @@ pub enum Kind {
     Flood,
     /// A few flows of full frames
     Elephants,
+    /// Elephants with a tenth of the packets of a flood around them
+    Besieged,
     /// The first packet of each flow, then more of all of them in random order
     Growth,
     /// Generations of one-packet flows, each after the one before has timed out
@@ -148,6 +150,7 @@ fn bulk<W: Write>(args: &SynthArgs, out: W) -> io::Result<Written> {
         Kind::Many => traffic::many_flows(amount, &mut port)?,
         Kind::Flood => traffic::flood(amount, &mut port)?,
         Kind::Elephants => traffic::elephants(amount, &mut port)?,
+        Kind::Besieged => traffic::besieged(amount, &mut port)?,
         Kind::Growth => growth::growth(amount, &mut port)?,
         Kind::Churn => growth::churn(amount, &mut port)?,
         Kind::Shapes => {}

@@ -1,4 +1,4 @@
-//! Traffic in bulk: many flows, a flood, elephants.
+//! Traffic in bulk: many flows, a flood, elephants, elephants in a flood.
 //!
 //! Packets are made in time order and handed on at once: memory follows the
 //! number of flows, never the number of packets.
@@ -65,25 +65,77 @@ pub fn elephants(amount: Amount, receive: &mut dyn Receive) -> std::io::Result<(
 /// A UDP flood in which each packet is a new flow: random source address and
 /// port, one victim, evenly spaced.
 pub fn flood(amount: Amount, receive: &mut dyn Receive) -> std::io::Result<()> {
-    let mut rng = Rng::new(amount.seed);
-    let mut payload = [0; 22]; // a 64-byte frame
-    rng.fill(&mut payload);
-    let mut frame = Frame::default();
-    frame.ttl = 200;
-    let duration = duration_ns(amount);
-    for index in 0..amount.packets {
-        let source = Ipv4Addr::from(global_address(rng.next_u32()));
-        let port = 1_024 + rng.below(64_512) as u16;
-        frame.ip_id = index as u16;
-        frame
-            .payload(&payload)
-            .udp(port, 80)
-            .ip(IpAddr::V4(source), IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)))
-            .ethernet(CLIENT_MAC, SERVER_MAC);
-        let since = (u128::from(index) * duration as u128 / u128::from(amount.packets)) as i64;
-        receive.packet(EPOCH_NS + since, frame.bytes(), true)?;
+    Flood::new(amount).send_until(i64::MAX, receive)
+}
+
+/// Elephants, and beside them from the first second to the last a flood that has
+/// ten of eleven packets.
+pub fn besieged(amount: Amount, receive: &mut dyn Receive) -> std::io::Result<()> {
+    let inside = Amount { packets: amount.packets / BESIEGED_SHARE, ..amount };
+    let packets = amount.packets - inside.packets;
+    let flood = Flood::new(Amount { packets, seed: amount.seed.wrapping_add(1), ..amount });
+    let mut siege = Siege { flood, receive };
+    elephants(inside, &mut siege)?;
+    siege.flood.send_until(i64::MAX, siege.receive)
+}
+
+/// Packets to one of the elephants'.
+const BESIEGED_SHARE: u64 = 11;
+
+/// Sends the packets of a flood before those that come later.
+struct Siege<'a> {
+    flood: Flood,
+    receive: &'a mut dyn Receive,
+}
+
+impl Receive for Siege<'_> {
+    fn packet(&mut self, time_ns: i64, frame: &[u8], forward: bool) -> std::io::Result<()> {
+        self.flood.send_until(time_ns, self.receive)?;
+        self.receive.packet(time_ns, frame, forward)
     }
-    Ok(())
+}
+
+struct Flood {
+    amount: Amount,
+    sent: u64,
+    rng: Rng,
+    payload: [u8; 22], // a 64-byte frame
+    frame: Frame,
+}
+
+impl Flood {
+    fn new(amount: Amount) -> Self {
+        let mut rng = Rng::new(amount.seed);
+        let mut payload = [0; 22];
+        rng.fill(&mut payload);
+        let mut frame = Frame::default();
+        frame.ttl = 200;
+        Self { amount, sent: 0, rng, payload, frame }
+    }
+
+    /// Sends what is due before `until_ns` and not sent yet.
+    fn send_until(&mut self, until_ns: i64, receive: &mut dyn Receive) -> std::io::Result<()> {
+        let Self { amount, sent, rng, payload, frame } = self;
+        let duration = duration_ns(*amount);
+        while *sent < amount.packets {
+            let since = u128::from(*sent) * duration as u128 / u128::from(amount.packets);
+            let time_ns = EPOCH_NS + since as i64;
+            if time_ns >= until_ns {
+                break;
+            }
+            let source = Ipv4Addr::from(global_address(rng.next_u32()));
+            let port = 1_024 + rng.below(64_512) as u16;
+            frame.ip_id = *sent as u16;
+            frame
+                .payload(payload)
+                .udp(port, 80)
+                .ip(IpAddr::V4(source), IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)))
+                .ethernet(CLIENT_MAC, SERVER_MAC);
+            receive.packet(time_ns, frame.bytes(), true)?;
+            *sent += 1;
+        }
+        Ok(())
+    }
 }
 
 /// Frame sizes to draw from.
@@ -422,6 +474,18 @@ mod tests {
         assert_eq!(seen.flows.len(), 20_000);
         assert!(seen.times.is_sorted());
         assert!(seen.flows.iter().all(|(_, src, ..)| !matches!(src >> 24, 0 | 127 | 224..)));
+    }
+
+    #[test]
+    fn the_besieged_are_elephants_and_a_flood_in_one_order_of_time() {
+        let mut seen = Seen::default();
+        let amount = Amount { packets: 11_000, flows: 5, seconds: 2.0, seed: 3 };
+        besieged(amount, &mut seen).unwrap();
+        assert_eq!(seen.times.len(), 11_000);
+        assert!(seen.times.is_sorted());
+        let victim = u32::from_be_bytes([203, 0, 113, 7]);
+        let of_flood = seen.flows.iter().filter(|&&(_, _, dst, _)| dst == victim).count();
+        assert_eq!((of_flood, seen.flows.len() - of_flood), (10_000, 5));
     }
 
     #[test]
