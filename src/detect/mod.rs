@@ -27,6 +27,7 @@ mod reflection;
 mod scan;
 mod sender_flood;
 mod settings;
+mod sources;
 mod storm;
 mod victims;
 

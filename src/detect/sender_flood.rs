@@ -12,7 +12,6 @@ use super::carpet::SCAN_PACKETS_A_TARGET;
 use super::flood::peer_list;
 use super::kind::Kind;
 use super::rate_rule::RateRule;
-use super::settings::is_group;
 use super::victims::{Explained, Measure, judge_pair, measure_whole};
 use super::{
     Context, Detector, Direction, Finding, PeerRole, PortShare, Rule, Shape, Subject, Window,
@@ -91,7 +90,7 @@ fn measured(slice: &Slice, ctx: &Context<'_>, found: &[Finding]) -> Vec<Sender> 
     let explained = Explained::by(found);
     for (&(src, dst), pair) in pairs.iter() {
         let Some(&at) = index.get(&src) else { continue };
-        if is_group(&dst) {
+        if dst.is_group() {
             continue;
         }
         for measure in &mut senders[at].kinds {

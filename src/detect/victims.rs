@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::kind::{Exchange, Judged, Kind};
-use super::settings::is_group;
 use super::{Context, Family, Finding, Subject, Traffic};
 use crate::engine::window::{Host, HostStats, PairStats, Prefix, Slice, Tally};
 
@@ -117,7 +116,7 @@ pub(crate) fn find(slice: &Slice, ctx: &Context<'_>) -> Vec<Victim> {
         .filter(|(host, stats)| {
             // Multicast has a few sources. An address of that range that many
             // send to was put there by an anonymiser, or is attacked.
-            !is_group(host) || stats.peers.estimate() >= ctx.settings.reflectors
+            !host.is_group() || stats.peers.estimate() >= ctx.settings.reflectors
         })
         .filter_map(|(host, stats)| {
             let kinds: Vec<_> = Kind::ALL

@@ -194,7 +194,7 @@ impl Filters {
             || receiver
             || plan.all_pairs
             || is_set(&self.pairs, self.pair_index(src.1, dst.1))
-            || plan.group && is_group(dst.0);
+            || plan.group && dst.0.is_group();
         Roles { receiver, sender, pair, src_service: src_heavy, dst_service: dst_heavy }
     }
 
@@ -255,14 +255,6 @@ fn classes_of(counts: &Counts) -> &[u16; PACKET_CLASSES] {
 
 fn has_icmp(counts: &Counts) -> bool {
     counts.classes[PacketClass::Icmp as usize] > 0
-}
-
-fn is_group(host: &Host) -> bool {
-    let address = &host.address;
-    match host.version {
-        IpVersion::V4 => address[12] & 0xf0 == 0xe0 || address[12..] == [0xff; 4],
-        IpVersion::V6 => address[0] == 0xff,
-    }
 }
 
 fn collect_bits(words: &mut [u64], mut bits: impl Iterator<Item = bool>) {

@@ -59,6 +59,7 @@ pub(crate) use assemble::drain;
 pub use assemble::{Assembled, Assembler};
 pub use hash::Seed;
 pub use hll::Hll;
+pub(crate) use hll::Register;
 pub use hosts::{HostTable, Prefix, PrefixStats};
 pub use links::{Cast, LinkDelta, LinkKey, LinkStats, SOURCE_SAMPLE, Station, StationStats};
 pub(crate) use log::Written;
@@ -91,6 +92,16 @@ impl Default for Host {
 impl Host {
     pub fn ip(&self) -> IpAddr {
         to_ip(self.version, &self.address)
+    }
+
+    /// Multicast, or the limited broadcast address.
+    #[inline]
+    pub fn is_group(&self) -> bool {
+        let address = &self.address;
+        match self.version {
+            IpVersion::V4 => address[12] & 0xf0 == 0xe0 || address[12..] == [0xff; 4],
+            IpVersion::V6 => address[0] == 0xff,
+        }
     }
 }
 
@@ -460,8 +471,14 @@ impl Slice {
 
     /// What `src` sent to `dst`, if pairs are known.
     pub fn pair(&self, src: &Host, dst: &Host) -> Option<&PairStats> {
-        let hash = self.seed.mix(self.seed.host(src), self.seed.host(dst));
-        self.detail.pairs.table()?.get(hash, &(*src, *dst))
+        self.hashed_pair((src, self.seed.host(src)), (dst, self.seed.host(dst)))
+    }
+
+    /// The same for hosts whose hashes are known.
+    #[inline]
+    pub(crate) fn hashed_pair(&self, src: (&Host, u64), dst: (&Host, u64)) -> Option<&PairStats> {
+        let hash = self.seed.mix(src.1, dst.1);
+        self.detail.pairs.table()?.get(hash, &(*src.0, *dst.0))
     }
 
     pub fn pairs_overflowed(&self) -> bool {

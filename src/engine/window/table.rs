@@ -71,6 +71,11 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         self.entries.iter().map(|entry| (&entry.key, &entry.value))
     }
 
+    /// The entry at a place of [`Self::iter`].
+    pub(crate) fn nth(&self, at: usize) -> Option<(&K, &V)> {
+        self.entries.get(at).map(|entry| (&entry.key, &entry.value))
+    }
+
     /// Entries by key: the order that detectors see.
     pub fn sorted(&self) -> Vec<(&K, &V)> {
         let mut all: Vec<_> = self.iter().collect();
