@@ -123,6 +123,7 @@ fn measure_pairs(
         }
     }
     for (measure, _) in candidates.iter_mut().flat_map(|c| &mut c.kinds) {
+        measure.join_peers();
         measure.finish();
     }
 }

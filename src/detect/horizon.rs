@@ -27,7 +27,7 @@ pub(crate) struct Minute {
 }
 
 /// What a source tried in some time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Probes {
     pub targets: Hll,
     pub ports: Hll,

@@ -128,3 +128,124 @@ impl Sources {
         self.given_up += cap as u64 / 2;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::detect::horizon::Probes;
+    use crate::packet::IpVersion;
+    use crate::packet::key::mapped;
+
+    /// The same with a horizon for every source from the start.
+    #[derive(Default)]
+    struct Model {
+        known: BTreeMap<Key, Horizon>,
+        given_up: u64,
+    }
+
+    impl Model {
+        fn add(&mut self, key: Key, probe: &Seen, second: i64, cap: usize) {
+            if self.known.len() >= cap && !self.known.contains_key(&key) {
+                self.known.retain(|_, horizon| horizon.packets(second) > 0);
+                if self.known.len() >= cap {
+                    let mut all: Vec<_> = self
+                        .known
+                        .iter()
+                        .map(|(key, horizon)| (horizon.packets(second), *key))
+                        .collect();
+                    all.sort();
+                    for (_, key) in &all[..cap / 2] {
+                        self.known.remove(key);
+                    }
+                    self.given_up += cap as u64 / 2;
+                }
+            }
+            probe.add_to(self.known.entry(key).or_default(), second);
+        }
+    }
+
+    /// Probes of a source in one second.
+    #[derive(Clone, Debug)]
+    struct Seen {
+        source: u8,
+        odd: bool,
+        packets: u64,
+        answers: u64,
+        /// Hashes of a target and a port each.
+        touched: Vec<(u64, u64)>,
+        /// Since the probe before.
+        seconds: i64,
+    }
+
+    impl Seen {
+        fn key(&self) -> Key {
+            let style = if self.odd { Style::Odd } else { Style::Syn };
+            (Host { version: IpVersion::V4, address: mapped([10, 0, 0, self.source]) }, style)
+        }
+
+        fn add_to(&self, horizon: &mut Horizon, second: i64) {
+            let minute = horizon.add(second, self.packets, self.answers);
+            for &(target, port) in &self.touched {
+                minute.targets.insert(target);
+                minute.ports.insert(port);
+            }
+        }
+    }
+
+    prop_compose! {
+        fn any_seen()(
+            source in 0u8..24,
+            odd: bool,
+            packets in 0u64..5,
+            answers in 0u64..2,
+            touched in prop::collection::vec(any::<(u64, u64)>(), 0..3),
+            seconds in prop_oneof![8 => Just(0i64), 3 => 1i64..50, 1 => 200i64..700],
+        ) -> Seen {
+            Seen { source, odd, packets, answers, touched, seconds }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_light_form_knows_what_a_horizon_for_every_source_knows(
+            seen in prop::collection::vec(any_seen(), 1..150),
+            cap in 2usize..20,
+        ) {
+            let (mut sources, mut model) = (Sources::default(), Model::default());
+            let mut second = 1_790_000_000;
+            for probe in &seen {
+                second += probe.seconds;
+                let key = probe.key();
+                model.add(key, probe, second, cap);
+                let register = |hash: Option<u64>| hash.map(Register::of).unwrap_or_default();
+                let touched = probe.touched.first();
+                let once = Once {
+                    second,
+                    packets: probe.packets as u16,
+                    answers: probe.answers as u16,
+                    target: register(touched.map(|&(target, _)| target)),
+                    port: register(touched.map(|&(_, port)| port)),
+                };
+                if probe.touched.len() > 1 || !sources.note(key, once, cap) {
+                    probe.add_to(sources.horizon(key, second, cap), second);
+                }
+                prop_assert_eq!(sources.given_up(), model.given_up);
+                let known: Vec<_> = model.known.keys().filter(|key| sources.contains(key)).collect();
+                prop_assert_eq!(known.len(), model.known.len());
+                prop_assert_eq!(sources.known.len(), model.known.len());
+            }
+            let all = |horizon: &Horizon| -> [Probes; 2] {
+                [horizon.recent(second), horizon.long(second)]
+            };
+            for (key, horizon) in &model.known {
+                let known = sources.horizon(*key, second, usize::MAX);
+                prop_assert_eq!(known.packets(second), horizon.packets(second));
+                prop_assert_eq!(all(known), all(horizon));
+            }
+        }
+    }
+}

@@ -11,9 +11,10 @@
 
 use std::sync::Arc;
 
+use super::counted::{Counted, Direction};
 use super::filter::{Filters, Plan};
 use super::log::{ChunkPool, Log};
-use super::{Delta, Detail, Roles, Slice, WindowSettings};
+use super::{Delta, Detail, Host, Roles, Slice, WindowSettings};
 use crate::detect::Interest;
 
 /// Packets of a second up to which all pairs are kept: fewer than it takes to
@@ -119,32 +120,46 @@ impl Assembler {
             }
         }
         filters.decide(&plan, &self.interest);
+        let rows: usize = logs.iter().map(Log::rows).sum();
+        let cap = self.settings.caps.pairs;
+        if rows > cap && filters.has_more_pairs_than(cap, &plan) {
+            slice.detail.pairs.overflow();
+        }
         let seed = slice.seed();
         for log in logs {
             for row in log.flows() {
                 let (a, b) = (row.host_a(), row.host_b());
                 let (a, b) = ((&a, seed.host(&a)), (&b, seed.host(&b)));
                 if row.counts[0].packets > 0 {
-                    let roles = filters.roles(a, b, &plan);
-                    if roles.any() {
-                        slice.add_detail(&row.delta(0), a.1, b.1, roles);
-                    }
+                    filters.sort_in(&Direction::there(row), a, b, &plan, slice);
                 }
                 if row.counts[1].packets > 0 {
-                    let roles = filters.roles(b, a, &plan);
-                    if roles.any() {
-                        slice.add_detail(&row.delta(1), b.1, a.1, roles);
-                    }
+                    filters.sort_in(&Direction::back(row), b, a, &plan, slice);
                 }
             }
             for row in log.singles() {
                 let (src, dst) = (row.src(), row.dst());
                 let (src, dst) = ((&src, seed.host(&src)), (&dst, seed.host(&dst)));
-                let roles = filters.roles(src, dst, &plan);
-                if roles.any() {
-                    slice.add_detail(&row.delta(), src.1, dst.1, roles);
-                }
+                filters.sort_in(row, src, dst, &plan, slice);
             }
+        }
+    }
+}
+
+impl Filters {
+    /// Counts packets in the tables that they belong in.
+    #[inline]
+    fn sort_in(
+        &self,
+        packets: &impl Counted,
+        src: (&Host, u64),
+        dst: (&Host, u64),
+        plan: &Plan,
+        slice: &mut Slice,
+    ) {
+        let roles = self.roles(src, dst, plan, !slice.pairs_overflowed());
+        if roles.any() {
+            slice.add_detail(packets, src.1, dst.1, roles);
         }
     }
 }

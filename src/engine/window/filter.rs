@@ -54,6 +54,7 @@ pub(super) struct Filters {
     /// Buckets that reached a floor.
     heavy_hosts: Vec<u64>,
     heavy_prefixes: Vec<u64>,
+    any_heavy_prefix: bool,
     pairs: Vec<u64>,
 }
 
@@ -88,6 +89,7 @@ impl Filters {
             prefixes: vec![PrefixSum::default(); 1 << PREFIX_BITS],
             heavy_hosts: vec![0; hosts / 64],
             heavy_prefixes: vec![0; (1 << PREFIX_BITS) / 64],
+            any_heavy_prefix: false,
             pairs: vec![0; (1 << PAIR_BITS) / 64],
         }
     }
@@ -180,21 +182,38 @@ impl Filters {
             });
             collect_bits(&mut self.heavy_prefixes, heavy);
         }
+        self.any_heavy_prefix = plan.prefixes && self.heavy_prefixes.iter().any(|&bits| bits != 0);
     }
 
-    /// Tables that packets from `src` to `dst` belong in.
+    /// Whether more than `cap` pairs are certain to be counted: each bit stands
+    /// for another two hosts, and at least one direction between them.
+    pub(super) fn has_more_pairs_than(&self, cap: usize, plan: &Plan) -> bool {
+        let bits = || self.pairs.iter().map(|bits| bits.count_ones() as usize).sum::<usize>();
+        !plan.all_pairs && bits() > cap
+    }
+
+    /// Tables that packets from `src` to `dst` belong in; the one of pairs only
+    /// where it is still asked for.
     #[inline]
-    pub(super) fn roles(&self, src: (&Host, u64), dst: (&Host, u64), plan: &Plan) -> Roles {
+    pub(super) fn roles(
+        &self,
+        src: (&Host, u64),
+        dst: (&Host, u64),
+        plan: &Plan,
+        pairs: bool,
+    ) -> Roles {
         let host = |hash| plan.hosts && is_set(&self.heavy_hosts, host_index(hash));
-        let prefix = |host| plan.prefixes && is_set(&self.heavy_prefixes, self.prefix_index(host));
+        let prefix =
+            |host| self.any_heavy_prefix && is_set(&self.heavy_prefixes, self.prefix_index(host));
         let (src_heavy, dst_heavy) = (host(src.1), host(dst.1));
         let sender = src_heavy || prefix(src.0);
         let receiver = dst_heavy || prefix(dst.0);
-        let pair = sender
-            || receiver
-            || plan.all_pairs
-            || is_set(&self.pairs, self.pair_index(src.1, dst.1))
-            || plan.group && dst.0.is_group();
+        let pair = pairs
+            && (sender
+                || receiver
+                || plan.all_pairs
+                || is_set(&self.pairs, self.pair_index(src.1, dst.1))
+                || plan.group && dst.0.is_group());
         Roles { receiver, sender, pair, src_service: src_heavy, dst_service: dst_heavy }
     }
 
@@ -331,7 +350,7 @@ mod tests {
         let roles = |src, dst| {
             let of = |value| Host { version: IpVersion::V4, address: host(value) };
             let (src, dst) = (of(src), of(dst));
-            filters.roles((&src, seed.host(&src)), (&dst, seed.host(&dst)), &plan)
+            filters.roles((&src, seed.host(&src)), (&dst, seed.host(&dst)), &plan, true)
         };
         for n in 0..50 {
             let both = roles(n << 9, 0xff00_0000 | n << 8);

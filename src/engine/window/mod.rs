@@ -40,6 +40,7 @@
 //! The filters of the assembly take 1.4 MB for a run.
 
 mod assemble;
+mod counted;
 mod filter;
 mod hash;
 mod hll;
@@ -71,6 +72,8 @@ pub use table::{Capped, Coarse, Coarsen, Merge, Table};
 pub use tally::{HostEntry, HostStats, PEER_SAMPLE, PairStats, PortBits, Tally};
 
 use std::net::IpAddr;
+
+use counted::{Classes, Counted};
 
 use crate::packet::facts::PACKET_CLASSES;
 use crate::packet::key::{from_ip, to_ip};
@@ -351,46 +354,43 @@ impl Slice {
         }
     }
 
-    /// Counts a delta in the tables by host, by pair and by service, in those
-    /// that it has a role for.
-    fn add_detail(&mut self, delta: &Delta, src_hash: u64, dst_hash: u64, roles: Roles) {
+    /// Counts packets in the tables by host, by pair and by service, in those
+    /// that they have a role for.
+    #[inline]
+    fn add_detail(&mut self, packets: &impl Counted, src_hash: u64, dst_hash: u64, roles: Roles) {
         let seed = self.seed;
-        let port_hash = seed.mix(u64::from(delta.dst_port), 1);
+        let (src, dst) = ((packets.src(), src_hash), (packets.dst(), dst_hash));
+        let port_hash = seed.mix(u64::from(packets.dst_port()), 1);
+        let detail = &mut self.detail;
         if roles.receiver {
-            self.detail.receivers.add(
-                seed,
-                delta.dst,
-                dst_hash,
-                delta,
-                (delta.src, src_hash),
-                port_hash,
-            );
+            detail.receivers.add(seed, dst, packets, src, port_hash);
         }
         if roles.sender {
-            self.detail.senders.add(
-                seed,
-                delta.src,
-                src_hash,
-                delta,
-                (delta.dst, dst_hash),
-                port_hash,
-            );
+            detail.senders.add(seed, src, packets, dst, port_hash);
         }
-        if roles.pair && !self.detail.pairs.overflowed() {
+        if roles.pair && !detail.pairs.overflowed() {
             let pair_hash = seed.mix(src_hash, dst_hash);
-            if let Some(pair) = self.detail.pairs.entry(pair_hash, (delta.src, delta.dst)) {
-                pair.add(delta, seed);
+            if let Some(pair) = detail.pairs.entry(pair_hash, (src.0, dst.0)) {
+                pair.add(packets, seed);
             }
         }
-        let udp = delta.classes[PacketClass::Udp as usize];
-        if udp > 0 && (roles.src_service || roles.dst_service) {
-            let ends = [(delta.src, src_hash, dst_hash), (delta.dst, dst_hash, src_hash)];
-            let wanted = [roles.src_service, roles.dst_service];
-            if services::is_amplifier(delta.src_port) {
-                self.add_service(delta, udp, delta.src_port, true, ends, wanted);
-            }
-            if services::is_amplifier(delta.dst_port) {
-                self.add_service(delta, udp, delta.dst_port, false, ends, wanted);
+        if roles.src_service || roles.dst_service {
+            self.add_services(packets, src_hash, dst_hash, roles);
+        }
+    }
+
+    /// Counts UDP from or to an amplifying port at those of its ends that are
+    /// wanted.
+    fn add_services(&mut self, packets: &impl Counted, src_hash: u64, dst_hash: u64, roles: Roles) {
+        let udp = packets.packets_of(Classes::UDP);
+        if udp == 0 {
+            return;
+        }
+        let (src, dst) = ((packets.src(), src_hash, dst_hash), (packets.dst(), dst_hash, src_hash));
+        let wanted = [roles.src_service, roles.dst_service];
+        for (port, response) in [(packets.src_port(), true), (packets.dst_port(), false)] {
+            if services::is_amplifier(port) {
+                self.add_service(packets, udp, port, response, [src, dst], wanted);
             }
         }
     }
@@ -516,8 +516,8 @@ impl Slice {
 
     fn add_service(
         &mut self,
-        delta: &Delta,
-        packets: u32,
+        packets: &impl Counted,
+        udp: u32,
         port: u16,
         response: bool,
         ends: [(Host, u64, u64); 2],
@@ -534,9 +534,9 @@ impl Slice {
                 return;
             };
             if response {
-                stats.add_response(delta, packets, peer_hash);
+                stats.add_response(packets, udp, peer_hash);
             } else {
-                stats.add_request(delta, packets);
+                stats.add_request(packets, udp);
             }
         }
     }

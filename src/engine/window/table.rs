@@ -200,7 +200,8 @@ impl<K: Copy + Eq + Ord, V: PartialEq + Default + Merge> Capped<K, V> {
         }
     }
 
-    fn overflow(&mut self) {
+    /// For callers that know that there are more keys than the cap.
+    pub(super) fn overflow(&mut self) {
         self.overflowed = true;
         self.table.clear();
     }
