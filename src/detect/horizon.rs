@@ -111,20 +111,22 @@ impl Horizon {
 
     /// Packets of the last five minutes; 0 once everything is older.
     pub(crate) fn packets(&self, second: i64) -> u64 {
-        let recent = self.minutes.iter().filter(|minute| is_recent(minute.number, second));
-        recent.map(|minute| minute.packets).sum()
+        self.packets_since(first_second(second))
+    }
+
+    /// Packets from a minute's first second on.
+    pub(crate) fn packets_since(&self, first_second: i64) -> u64 {
+        let first = minute_of(first_second);
+        let wanted = |minute: &&Minute| minute.number >= first;
+        self.minutes.iter().filter(wanted).map(|minute| minute.packets).sum()
     }
 }
 
-/// Packets of a second, as [`Horizon::packets`] counts them later on.
-pub(crate) fn recent_packets(of_second: i64, packets: u64, second: i64) -> u64 {
-    if is_recent(minute_of(of_second), second) { packets } else { 0 }
+/// First second of the five minutes up to a second.
+pub(crate) fn first_second(second: i64) -> i64 {
+    (minute_of(second) - (MINUTES as i64 - 1)) * 60
 }
 
 fn minute_of(second: i64) -> i64 {
     second.div_euclid(60)
-}
-
-fn is_recent(minute: i64, second: i64) -> bool {
-    minute > minute_of(second) - MINUTES as i64
 }

@@ -25,7 +25,7 @@
 use serde_json::json;
 
 use super::horizon::Probes;
-use super::sources::{Key, Once, Sources};
+use super::sources::{Key, Once, Sources, word_of};
 use super::victims::{Explained, TOP_PEERS};
 use super::{
     Context, Detector, Direction, Family, Finding, Peer, PeerRole, Rule, Shape, Subject, Traffic,
@@ -33,7 +33,7 @@ use super::{
 };
 use crate::alert::Entity;
 use crate::engine::window::{Host, PairStats, Register, Slice, Table, Tally};
-use crate::packet::{IpVersion, PacketClass as C};
+use crate::packet::PacketClass as C;
 
 #[derive(Debug, Default)]
 pub struct Scan {
@@ -147,7 +147,9 @@ impl Detector for Scan {
         let cap = ctx.settings.scan_sources;
         let hit = |place: &u128| &hits[*place as u32 as usize];
         let mut local = Vec::new();
-        for places in order.chunk_by(|x, y| hit(x).key() == hit(y).key()) {
+        let alike =
+            |x: &u128, y: &u128| x >> INDEX_BITS == y >> INDEX_BITS && hit(x).key() == hit(y).key();
+        for places in order.chunk_by(alike) {
             // The usual case: one probe, and too few for any rule.
             if let [place] = places
                 && let Some(once) = hit(place).once(slice.second(), fewest)
@@ -353,21 +355,12 @@ impl Hit {
     }
 }
 
-/// Places of the hits in the order of their sources and styles. Each is a word
-/// that sorts as they do, then its index: numbers sort faster than hosts.
+/// Places of the hits in the order of their sources and styles: a word that
+/// sorts as these do, then the index.
 fn sort(hits: &[Hit], order: &mut Vec<u128>) {
-    const INDEX_BITS: u32 = 32;
-    let word = |hit: &Hit| {
-        let address = u128::from_be_bytes(hit.source.address);
-        match hit.source.version {
-            IpVersion::V4 => u64::from(address as u32) << 8 | hit.style as u64,
-            // The front of the address: what is equal here is sorted below.
-            IpVersion::V6 => 1 << 63 | (address >> 65) as u64,
-        }
-    };
     order.clear();
-    let words = hits.iter().enumerate();
-    order.extend(words.map(|(at, hit)| u128::from(word(hit)) << INDEX_BITS | at as u128));
+    let words = hits.iter().map(|hit| u128::from(word_of(&hit.key())));
+    order.extend(words.enumerate().map(|(at, word)| word << INDEX_BITS | at as u128));
     order.sort_unstable();
     for equal in order.chunk_by_mut(|x, y| x >> INDEX_BITS == y >> INDEX_BITS) {
         if equal.len() > 1 {
@@ -375,6 +368,8 @@ fn sort(hits: &[Hit], order: &mut Vec<u128>) {
         }
     }
 }
+
+const INDEX_BITS: u32 = 32;
 
 /// Ports of one target in one second, where they can be many.
 fn ports_of(probe: &Probe<'_>, ctx: &Context<'_>) -> u64 {
