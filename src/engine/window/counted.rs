@@ -219,6 +219,11 @@ impl<'a> Direction<'a> {
     pub(super) fn back(row: &'a FlowSecond) -> Self {
         Self { row, counts: &row.counts[1], back: true }
     }
+
+    #[inline]
+    pub(super) fn packets(&self) -> u16 {
+        self.counts.packets
+    }
 }
 
 impl Counted for Direction<'_> {

@@ -219,6 +219,14 @@ impl Roles {
     const ALL: Self =
         Self { receiver: true, sender: true, pair: true, src_service: true, dst_service: true };
 
+    const NONE: Self = Self {
+        receiver: false,
+        sender: false,
+        pair: false,
+        src_service: false,
+        dst_service: false,
+    };
+
     fn any(self) -> bool {
         self.receiver || self.sender || self.pair || self.src_service || self.dst_service
     }
