@@ -42,9 +42,9 @@ enum Known {
     Often(Horizon),
 }
 
-/// Who goes first when there is no room: fewest packets, then by key, of which
-/// the word says nearly all.
-type Rank = (u64, u64, Key);
+/// Who goes first when there is no room: fewest packets, in the high half, then
+/// by the key's word. Sources that it can't tell apart go by key.
+type Rank = u128;
 
 /// A word that sorts as keys do: all of an IPv4 source's, the front of an IPv6
 /// one's. Numbers compare faster than addresses.
@@ -68,7 +68,7 @@ impl Known {
     }
 
     fn rank(&self, key: &Key, since_second: i64) -> Rank {
-        (self.packets(since_second), word_of(key), *key)
+        u128::from(self.packets(since_second)) << 64 | u128::from(word_of(key))
     }
 }
 
@@ -132,14 +132,25 @@ impl Sources {
         let since = first_second(second);
         self.ranks.clear();
         let ranks = self.known.iter().map(|(key, known)| known.rank(key, since));
-        self.ranks.extend(ranks.filter(|&(packets, ..)| packets > 0));
+        self.ranks.extend(ranks.filter(|rank| rank >> 64 > 0));
         if self.ranks.len() < cap {
             self.known.retain(|_, known| known.packets(since) > 0);
             return;
         }
-        // No two ranks are equal.
-        let (_, &mut first_kept, _) = self.ranks.select_nth_unstable(cap / 2);
-        self.known.retain(|key, known| known.rank(key, since) >= first_kept);
+        let (lower, &mut first_kept, _) = self.ranks.select_nth_unstable(cap / 2);
+        // Of sources with equal ranks the first ones go too.
+        let tied = lower.iter().filter(|&&rank| rank == first_kept).count();
+        let last_to_go = (tied > 0).then(|| {
+            let known = self.known.iter();
+            let equal = known.filter(|(key, known)| known.rank(key, since) == first_kept);
+            let mut keys: Vec<Key> = equal.map(|(key, _)| *key).collect();
+            keys.sort_unstable();
+            keys[tied - 1]
+        });
+        self.known.retain(|key, known| {
+            let rank = known.rank(key, since);
+            rank > first_kept || rank == first_kept && last_to_go.is_none_or(|last| *key > last)
+        });
         self.given_up += cap as u64 / 2;
     }
 }
@@ -182,6 +193,13 @@ mod tests {
         }
     }
 
+    fn v6(front: [u8; 8], last: u8) -> Host {
+        let mut address = [0; 16];
+        address[..8].copy_from_slice(&front);
+        address[15] = last;
+        Host { version: IpVersion::V6, address }
+    }
+
     /// Probes of a source in one second.
     #[derive(Clone, Debug)]
     struct Seen {
@@ -198,7 +216,13 @@ mod tests {
     impl Seen {
         fn key(&self) -> Key {
             let style = if self.odd { Style::Odd } else { Style::Syn };
-            (Host { version: IpVersion::V4, address: mapped([10, 0, 0, self.source]) }, style)
+            let host = match self.source {
+                ..8 => Host { version: IpVersion::V4, address: mapped([10, 0, 0, self.source]) },
+                // A third of a /64, and others.
+                ..16 => v6([0x20, 1, 13, 0xb8, 0, 0, 0, 1], self.source),
+                _ => v6([self.source; 8], 1),
+            };
+            (host, style)
         }
 
         fn add_to(&self, horizon: &mut Horizon, second: i64) {

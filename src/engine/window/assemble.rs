@@ -120,7 +120,7 @@ impl Assembler {
             places.extend(log.flows().map(|row| filters.see_flow(row, &plan)));
             places.extend(log.singles_ever().map(|row| {
                 if row.is_moved() {
-                    return Places::default();
+                    return Places::NONE;
                 }
                 let (src, dst) = (row.src(), row.dst());
                 let (src, dst) = ((&src, seed.host(&src)), (&dst, seed.host(&dst)));

@@ -46,39 +46,32 @@ struct PrefixSum {
     packets: u32,
 }
 
-/// Where the ends of a row are in the filters. In ten bytes: there are as many
-/// as rows.
-#[derive(Clone, Copy, Debug, Default)]
+/// Where a row is in the filters. Twelve bytes: there are as many as rows.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Places {
     src: u16,
     dst: u16,
     src_prefix: u16,
     dst_prefix: u16,
-    left: Left,
+    /// Bit of the pair, or one of the values below.
+    pair: u32,
 }
 
-/// What of a row is left for the second look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Left {
-    /// Its packet is in another row.
-    #[default]
-    Nothing,
-    /// Only what its source is about.
-    Source,
-    All,
-}
+/// Only what the source is about is still to be counted.
+const SOURCE_ONLY: u32 = u32::MAX - 1;
+/// Nothing is.
+const NOTHING: u32 = u32::MAX;
 
 impl Places {
+    /// Of a row whose packet is in another one.
+    pub(super) const NONE: Self =
+        Self { src: 0, dst: 0, src_prefix: 0, dst_prefix: 0, pair: NOTHING };
+
     /// Those of packets the other way.
     #[inline]
     pub(super) fn back(self) -> Self {
-        let Self { src, dst, src_prefix, dst_prefix, left } = self;
-        Self { src: dst, dst: src, src_prefix: dst_prefix, dst_prefix: src_prefix, left }
-    }
-
-    #[inline]
-    fn without_destination(self) -> Self {
-        Self { left: Left::Source, ..self }
+        let Self { src, dst, src_prefix, dst_prefix, pair } = self;
+        Self { src: dst, dst: src, src_prefix: dst_prefix, dst_prefix: src_prefix, pair }
     }
 }
 
@@ -233,7 +226,7 @@ impl Filters {
         let sum = self.traffic[usize::from(places.dst)];
         let early = plan.hosts && self.has_too_many_pairs() && u64::from(sum) >= interest.traffic;
         let roles = Roles { receiver: true, dst_service: true, ..Roles::NONE };
-        early.then(|| (roles, places.without_destination()))
+        early.then(|| (roles, Places { pair: SOURCE_ONLY, ..places }))
     }
 
     /// Finds the buckets over the floors, once all rows were seen.
@@ -267,14 +260,14 @@ impl Filters {
         pairs: bool,
         is_group: impl FnOnce() -> bool,
     ) -> Roles {
-        if places.left == Left::Nothing {
+        if places.pair == NOTHING {
             return Roles::NONE;
         }
         let host = |at| plan.hosts && is_set(&self.heavy_hosts, usize::from(at));
         let prefix = |at| self.any_heavy_prefix && is_set(&self.heavy_prefixes, usize::from(at));
         let src_heavy = host(places.src);
         let sender = src_heavy || prefix(places.src_prefix);
-        if places.left == Left::Source {
+        if places.pair == SOURCE_ONLY {
             return Roles { sender, src_service: src_heavy, ..Roles::NONE };
         }
         let dst_heavy = host(places.dst);
@@ -283,7 +276,7 @@ impl Filters {
             && (sender
                 || receiver
                 || plan.all_pairs
-                || is_set(&self.pairs, self.pair_index(places))
+                || is_set(&self.pairs, places.pair as usize)
                 || plan.group && is_group());
         Roles { receiver, sender, pair, src_service: src_heavy, dst_service: dst_heavy }
     }
@@ -291,12 +284,14 @@ impl Filters {
     #[inline]
     fn places(&self, src: (&Host, u64), dst: (&Host, u64), plan: &Plan) -> Places {
         let prefix = |host| if plan.prefixes { self.prefix_index(host) } else { 0 };
+        // Nobody asks for the bit where pairs are all kept, or given up.
+        let pair = if self.wants_pairs(plan) { self.pair_index(src.1, dst.1) } else { 0 };
         Places {
             src: host_index(src.1),
             dst: host_index(dst.1),
             src_prefix: prefix(src.0),
             dst_prefix: prefix(dst.0),
-            left: Left::All,
+            pair,
         }
     }
 
@@ -327,7 +322,7 @@ impl Filters {
 
     #[inline]
     fn see_pair(&mut self, places: Places) {
-        let index = self.pair_index(places);
+        let index = places.pair as usize;
         self.pairs_seen += usize::from(!is_set(&self.pairs, index));
         self.pairs[index / 64] |= 1 << (index % 64);
     }
@@ -345,10 +340,8 @@ impl Filters {
 
     /// The same for both directions.
     #[inline]
-    fn pair_index(&self, places: Places) -> usize {
-        let (one, other) = (places.src.min(places.dst), places.src.max(places.dst));
-        let both = u64::from(one) << HOST_BITS | u64::from(other);
-        (self.seed.word(both) >> (64 - PAIR_BITS)) as usize
+    fn pair_index(&self, one: u64, other: u64) -> u32 {
+        (self.seed.word(one.wrapping_add(other)) >> (64 - PAIR_BITS)) as u32
     }
 }
 
