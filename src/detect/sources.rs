@@ -217,9 +217,9 @@ mod tests {
         fn key(&self) -> Key {
             let style = if self.odd { Style::Odd } else { Style::Syn };
             let host = match self.source {
-                ..8 => Host { version: IpVersion::V4, address: mapped([10, 0, 0, self.source]) },
+                0..8 => Host { version: IpVersion::V4, address: mapped([10, 0, 0, self.source]) },
                 // A third of a /64, and others.
-                ..16 => v6([0x20, 1, 13, 0xb8, 0, 0, 0, 1], self.source),
+                8..16 => v6([0x20, 1, 13, 0xb8, 0, 0, 0, 1], self.source),
                 _ => v6([self.source; 8], 1),
             };
             (host, style)

@@ -1,7 +1,8 @@
 //! From what the shards wrote down of a second to its [`Slice`].
 //!
 //! Two passes over the rows: the first counts in [`Filters`], the second adds
-//! what may matter to the tables of hosts, pairs and services. So these tables
+//! what may matter to the tables of hosts, pairs and services; what is certain
+//! to belong there already in the first, it adds at once. So these tables
 //! hold what a detector can ask for, exactly, and a second with a million
 //! addresses is no harder than one with a hundred. Where a shard had to give up
 //! its rows, or the second has too many flows, every row goes into the tables,

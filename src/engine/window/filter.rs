@@ -226,7 +226,7 @@ impl Filters {
         let sum = self.traffic[usize::from(places.dst)];
         let early = plan.hosts && self.has_too_many_pairs() && u64::from(sum) >= interest.traffic;
         let roles = Roles { receiver: true, dst_service: true, ..Roles::NONE };
-        early.then(|| (roles, Places { pair: SOURCE_ONLY, ..places }))
+        early.then_some((roles, Places { pair: SOURCE_ONLY, ..places }))
     }
 
     /// Finds the buckets over the floors, once all rows were seen.
