@@ -12,7 +12,6 @@ use serde_json::json;
 use super::flood::{Target, describe};
 use super::kind::Kind;
 use super::rate_rule::RateRule;
-use super::settings::is_group;
 use super::victims::{Explained, Measure, judge_pair, measure_whole};
 use super::{Context, Detector, Finding, Shape, Subject, Window};
 use crate::alert::Entity;
@@ -77,7 +76,7 @@ fn candidates(slice: &Slice, ctx: &Context<'_>) -> Vec<Candidate> {
     }
     let prefixes = slice.receivers().prefixes(slice.seed());
     let group =
-        |prefix: &Prefix| is_group(&Host { version: prefix.version, address: prefix.address });
+        |prefix: &Prefix| Host { version: prefix.version, address: prefix.address }.is_group();
     prefixes
         .into_iter()
         // Half of the addresses wanted: the count of members is an estimate.
@@ -124,6 +123,7 @@ fn measure_pairs(
         }
     }
     for (measure, _) in candidates.iter_mut().flat_map(|c| &mut c.kinds) {
+        measure.join_peers();
         measure.finish();
     }
 }

@@ -19,7 +19,6 @@ use std::collections::BTreeMap;
 use ahash::HashMap;
 use serde_json::json;
 
-use super::settings::is_group;
 use super::{
     Context, Detector, Direction, Family, Finding, Peer, PeerRole, PortShare, Rule, Shape, Subject,
     Traffic, Window,
@@ -65,7 +64,7 @@ impl Detector for ConnectionFlood {
         let mut loud = false;
         for (&(src, dst), pair) in pairs.iter() {
             let syn = pair.tally.class(C::TcpSyn);
-            if syn == 0 || src == dst || is_group(&dst) || is_scan_like(pair, syn, ctx) {
+            if syn == 0 || src == dst || dst.is_group() || is_scan_like(pair, syn, ctx) {
                 continue;
             }
             let nothing = Tally::default();

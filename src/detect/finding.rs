@@ -199,14 +199,21 @@ impl Traffic {
     pub fn add_share(&mut self, tally: &Tally, packets: u64) {
         let all = tally.packets().max(1);
         let packets = packets.min(all);
-        // The usual case, and worth it: a division of 128 bits for each of the
-        // sums is most of the cost of a pair.
+        self.packets += packets;
+        if packets == all {
+            // The usual case, and worth it: divisions are most of the cost of
+            // a pair.
+            self.wire_bytes += tally.wire_bytes;
+            self.payload_bytes += tally.payload_bytes;
+            for (mine, &theirs) in self.sizes.iter_mut().zip(&tally.sizes) {
+                *mine += u64::from(theirs);
+            }
+            return;
+        }
         let share = |sum: u64| match sum.checked_mul(packets) {
-            _ if packets == all => sum,
             Some(product) => product / all,
             None => (u128::from(sum) * u128::from(packets) / u128::from(all)) as u64,
         };
-        self.packets += packets;
         self.wire_bytes += share(tally.wire_bytes);
         self.payload_bytes += share(tally.payload_bytes);
         for (mine, &theirs) in self.sizes.iter_mut().zip(&tally.sizes) {

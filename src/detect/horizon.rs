@@ -1,7 +1,8 @@
 //! Distinct targets over minutes: what a scan needs and one window can't show.
 //!
-//! Five buckets of one minute of event time, aligned to the epoch. The recent
-//! past is the current and the last minute, the long one all five.
+//! Up to five minutes of event time, aligned to the epoch. The recent past is
+//! the current and the last minute, the long one all five. A minute takes
+//! memory when something is added in it.
 
 use crate::engine::window::Hll;
 
@@ -9,22 +10,24 @@ const MINUTES: usize = 5;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Horizon {
-    /// Minutes since the epoch, and their packets: what most looks are at.
-    numbers: [i64; MINUTES],
-    packets: [u64; MINUTES],
-    distinct: [Distinct; MINUTES],
+    /// In no order; no two with the same remainder by [`MINUTES`].
+    minutes: Vec<Minute>,
 }
 
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Distinct {
+#[derive(Clone, Debug)]
+pub(crate) struct Minute {
+    /// Minutes since the epoch.
+    number: i64,
+    packets: u64,
     pub(crate) targets: Hll,
     pub(crate) ports: Hll,
     answers: u64,
-    since: Option<i64>,
+    /// First second that something was added in.
+    since: i64,
 }
 
 /// What a source tried in some time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Probes {
     pub targets: Hll,
     pub ports: Hll,
@@ -50,19 +53,36 @@ impl Probes {
 impl Horizon {
     /// Counts packets of a second, of which `answers` earlier ones were answered.
     /// Returns where their targets and ports go.
-    pub(crate) fn add(&mut self, second: i64, packets: u64, answers: u64) -> &mut Distinct {
-        let number = second.div_euclid(60);
-        let at = number.rem_euclid(MINUTES as i64) as usize;
-        if self.numbers[at] != number {
-            self.numbers[at] = number;
-            self.packets[at] = 0;
-            self.distinct[at] = Distinct::default();
+    pub(crate) fn add(&mut self, second: i64, packets: u64, answers: u64) -> &mut Minute {
+        let minute = self.minute(second);
+        minute.packets += packets;
+        minute.answers += answers;
+        minute.since = minute.since.min(second);
+        minute
+    }
+
+    /// The second's minute; a new one takes the place of one that is over five
+    /// minutes old.
+    fn minute(&mut self, second: i64) -> &mut Minute {
+        let number = minute_of(second);
+        let place = |minute: &Minute| (minute.number - number) % MINUTES as i64 == 0;
+        let at = self.minutes.iter().position(place).unwrap_or(self.minutes.len());
+        let new = || Minute {
+            number,
+            packets: 0,
+            targets: Hll::default(),
+            ports: Hll::default(),
+            answers: 0,
+            since: second,
+        };
+        if at == self.minutes.len() {
+            // Most sources are heard of in one minute only.
+            self.minutes.reserve_exact(if at == 0 { 1 } else { MINUTES - at });
+            self.minutes.push(new());
+        } else if self.minutes[at].number != number {
+            self.minutes[at] = new();
         }
-        self.packets[at] += packets;
-        let distinct = &mut self.distinct[at];
-        distinct.answers += answers;
-        distinct.since = Some(distinct.since.map_or(second, |since| since.min(second)));
-        distinct
+        &mut self.minutes[at]
     }
 
     /// The current and the last minute.
@@ -76,32 +96,37 @@ impl Horizon {
     }
 
     fn since(&self, second: i64, minutes: i64) -> Probes {
-        let now = second.div_euclid(60);
+        let now = minute_of(second);
         let mut all = Probes::default();
-        for (at, &number) in self.numbers.iter().enumerate() {
-            let distinct = &self.distinct[at];
-            // A horizon that nothing was added to is of minute 0.
-            let Some(since) = distinct.since.filter(|_| number <= now && number >= now - minutes)
-            else {
-                continue;
-            };
-            all.targets.merge(&distinct.targets);
-            all.ports.merge(&distinct.ports);
-            all.packets += self.packets[at];
-            all.answers += distinct.answers;
-            all.since = Some(all.since.map_or(since, |first| first.min(since)));
+        let wanted = |minute: &&Minute| minute.number <= now && minute.number >= now - minutes;
+        for minute in self.minutes.iter().filter(wanted) {
+            all.targets.merge(&minute.targets);
+            all.ports.merge(&minute.ports);
+            all.packets += minute.packets;
+            all.answers += minute.answers;
+            all.since = Some(all.since.map_or(minute.since, |first| first.min(minute.since)));
         }
         all
     }
 
     /// Packets of the last five minutes; 0 once everything is older.
     pub(crate) fn packets(&self, second: i64) -> u64 {
-        let now = second.div_euclid(60);
-        self.numbers
-            .iter()
-            .zip(&self.packets)
-            .filter(|&(&number, _)| number > now - MINUTES as i64)
-            .map(|(_, &packets)| packets)
-            .sum()
+        self.packets_since(first_second(second))
     }
+
+    /// Packets from a minute's first second on.
+    pub(crate) fn packets_since(&self, first_second: i64) -> u64 {
+        let first = minute_of(first_second);
+        let wanted = |minute: &&Minute| minute.number >= first;
+        self.minutes.iter().filter(wanted).map(|minute| minute.packets).sum()
+    }
+}
+
+/// First second of the five minutes up to a second.
+pub(crate) fn first_second(second: i64) -> i64 {
+    (minute_of(second) - (MINUTES as i64 - 1)) * 60
+}
+
+fn minute_of(second: i64) -> i64 {
+    second.div_euclid(60)
 }

@@ -18,32 +18,33 @@
 //! target. Peer-to-peer clients that call many dead peers on as many ports are
 //! neither. Pairs of a flood that opened in the same second don't count.
 //!
-//! Memory: `scan_sources` sources; when full, the half with the fewest probes
-//! is given up and counted. In a second with too many pairs scans are not seen.
+//! Memory: `scan_sources` sources ([`super::sources`]); when full, the half with
+//! the fewest probes is given up and counted. In a second with too many pairs scans are not seen.
 //! In a one-sided capture only port scans and flag scans are.
 
-use ahash::HashMap;
 use serde_json::json;
 
-use super::horizon::{Horizon, Probes};
-use super::settings::is_group;
+use super::horizon::Probes;
+use super::sources::{Key, Once, Sources, word_of};
 use super::victims::{Explained, TOP_PEERS};
 use super::{
     Context, Detector, Direction, Family, Finding, Peer, PeerRole, Rule, Shape, Subject, Traffic,
     Window,
 };
 use crate::alert::Entity;
-use crate::engine::window::{Host, PairStats, Slice, Tally};
+use crate::engine::window::{Host, PairStats, Register, Slice, Table, Tally};
 use crate::packet::PacketClass as C;
 
 #[derive(Debug, Default)]
 pub struct Scan {
-    sources: HashMap<(Host, Style), Horizon>,
-    given_up: u64,
+    sources: Sources,
+    /// Of the window at hand; kept for their memory.
+    hits: Vec<Hit>,
+    order: Vec<u128>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Style {
+pub(super) enum Style {
     Syn,
     Odd,
     Ack,
@@ -89,8 +90,27 @@ impl Style {
     }
 }
 
+type Pairs = Table<(Host, Host), PairStats>;
+
 /// What one pair adds to what is known of a source: probes, or answers to
 /// earlier ones.
+#[derive(Clone, Copy, Debug)]
+struct Hit {
+    source: Host,
+    style: Style,
+    packets: u64,
+    answers: u64,
+    /// Its place in the table.
+    pair: u32,
+    /// Answers, which come from the target.
+    late: bool,
+    /// What it does to the distinct targets, and to the distinct ports unless
+    /// there are several.
+    target: Register,
+    port: Option<Register>,
+}
+
+/// The same with the pair at hand.
 struct Probe<'a> {
     source: Host,
     style: Style,
@@ -118,43 +138,34 @@ impl Detector for Scan {
 
     fn observe(&mut self, window: &Window<'_>, ctx: &Context<'_>, out: &mut Vec<Finding>) {
         let slice = window.slice;
-        let (second, seed) = (slice.second(), slice.seed());
-        let mut probes = self.probes(slice, ctx, out);
-        probes.sort_unstable_by_key(|probe| {
-            // The order of hosts, as numbers.
-            let address = u128::from_be_bytes(probe.source.address);
-            (probe.source.version, address, probe.style)
-        });
+        let Some(pairs) = slice.pairs() else { return };
+        let mut hits = std::mem::take(&mut self.hits);
+        let mut order = std::mem::take(&mut self.order);
+        self.find_hits(slice, pairs, ctx, out, &mut hits);
+        sort(&hits, &mut order);
         let fewest = fewest_packets(ctx);
-        for local in probes.chunk_by(|x, y| (x.source, x.style) == (y.source, y.style)) {
-            let (source, style) = (local[0].source, local[0].style);
-            self.make_room(second, &(source, style), ctx);
-            let horizon = self.sources.entry((source, style)).or_default();
-            let packets: u64 = local.iter().map(|probe| probe.packets).sum();
-            let answers = local.iter().map(|probe| probe.answers).sum();
-            let distinct = horizon.add(second, packets, answers);
-            for (target, pair) in local.iter().filter_map(|probe| probe.target) {
-                distinct.targets.insert(seed.host(&target));
-                distinct.ports.merge(&pair.ports);
-            }
-            // Late answers alone, or too few probes for any rule.
-            if packets == 0 || horizon.packets(second) < fewest {
+        let cap = ctx.settings.scan_sources;
+        let hit = |place: &u128| &hits[*place as u32 as usize];
+        let mut local = Vec::new();
+        let alike =
+            |x: &u128, y: &u128| x >> INDEX_BITS == y >> INDEX_BITS && hit(x).key() == hit(y).key();
+        for places in order.chunk_by(alike) {
+            // The usual case: one probe, and too few for any rule.
+            if let [place] = places
+                && let Some(once) = hit(place).once(slice.second(), fewest)
+                && self.sources.note(hit(place).key(), once, cap)
+            {
                 continue;
             }
-            let one_second_ports =
-                local.iter().map(|probe| ports_of(probe, ctx)).max().unwrap_or(0);
-            let (recent, long) = (horizon.recent(second), horizon.long(second));
-            let decided = decide(style, &recent, one_second_ports, 1, ctx)
-                .map(|verdict| (verdict, recent))
-                .or_else(|| decide(style, &long, 0, 2, ctx).map(|verdict| (verdict, long)));
-            if let Some((verdict, probes)) = decided {
-                out.push(finding(slice, local, verdict, &probes, ctx));
-            }
+            local.clear();
+            local.extend(places.iter().map(|place| hit(place).probe(pairs)));
+            self.judge(slice, &local, fewest, ctx, out);
         }
+        (self.hits, self.order) = (hits, order);
     }
 
     fn refused(&self) -> u64 {
-        self.given_up
+        self.sources.given_up()
     }
 }
 
@@ -241,30 +252,42 @@ fn decide(
 
 impl Scan {
     /// Probes of this window, in no order.
-    fn probes<'a>(
+    fn find_hits(
         &self,
-        slice: &'a Slice,
+        slice: &Slice,
+        pairs: &Pairs,
         ctx: &Context<'_>,
         floods: &[Finding],
-    ) -> Vec<Probe<'a>> {
-        let mut found = Vec::new();
+        hits: &mut Vec<Hit>,
+    ) {
+        hits.clear();
+        let seed = slice.seed();
         let explained = Explained::by(floods.iter().filter(|flood| flood.opens));
-        for (&(src, dst), pair) in slice.pairs().into_iter().flat_map(|pairs| pairs.iter()) {
-            if src == dst || is_group(&dst) {
+        for (at, (&(src, dst), pair)) in pairs.iter().enumerate() {
+            if src == dst || dst.is_group() {
                 continue;
             }
             let nothing = Tally::default();
-            let back = slice.pair(&dst, &src).map_or(&nothing, |back| &back.tally);
+            let (src_hash, dst_hash) = (seed.host(&src), seed.host(&dst));
+            let back = slice.hashed_pair((&dst, dst_hash), (&src, src_hash));
+            let back = back.map_or(&nothing, |back| &back.tally);
+            let hit = Hit {
+                source: src,
+                style: Style::Syn,
+                packets: 0,
+                answers: 0,
+                // Caps are far under 2^32 pairs.
+                pair: at as u32,
+                late: false,
+                target: Register::of(dst_hash),
+                port: pair.ports.only_register(),
+            };
             // SYN-ACKs beyond the SYNs of this second answer earlier ones.
             let late = pair.tally.class(C::TcpSynAck).saturating_sub(back.class(C::TcpSyn));
-            if late > 0 && self.sources.contains_key(&(dst, Style::Syn)) {
-                found.push(Probe {
-                    source: dst,
-                    style: Style::Syn,
-                    packets: 0,
-                    answers: late,
-                    target: None,
-                });
+            if late > 0 && self.sources.contains(&(dst, Style::Syn)) {
+                let port = Some(Register::default());
+                let target = Register::default();
+                hits.push(Hit { source: dst, answers: late, late: true, target, port, ..hit });
             }
             let Some((style, packets, answers)) = probe_of(&pair.tally, back, ctx) else {
                 continue;
@@ -272,30 +295,81 @@ impl Scan {
             if explained.contains(style.family(), &dst) || explained.sender(style.family(), &src) {
                 continue;
             }
-            let target = Some((dst, pair));
-            found.push(Probe { source: src, style, packets, answers, target });
+            hits.push(Hit { style, packets, answers, ..hit });
         }
-        found
     }
 
-    fn make_room(&mut self, second: i64, key: &(Host, Style), ctx: &Context<'_>) {
-        let cap = ctx.settings.scan_sources.max(2);
-        if self.sources.len() < cap || self.sources.contains_key(key) {
+    /// Adds the probes of one source and style in one second, and looks whether
+    /// they make a scan.
+    fn judge(
+        &mut self,
+        slice: &Slice,
+        local: &[Probe<'_>],
+        fewest: u64,
+        ctx: &Context<'_>,
+        out: &mut Vec<Finding>,
+    ) {
+        let (second, seed) = (slice.second(), slice.seed());
+        let (source, style) = (local[0].source, local[0].style);
+        let horizon = self.sources.horizon((source, style), second, ctx.settings.scan_sources);
+        let packets: u64 = local.iter().map(|probe| probe.packets).sum();
+        let answers = local.iter().map(|probe| probe.answers).sum();
+        let distinct = horizon.add(second, packets, answers);
+        for (target, pair) in local.iter().filter_map(|probe| probe.target) {
+            distinct.targets.insert(seed.host(&target));
+            distinct.ports.merge(&pair.ports);
+        }
+        // Late answers alone, or too few probes for any rule.
+        if packets == 0 || horizon.packets(second) < fewest {
             return;
         }
-        self.sources.retain(|_, horizon| horizon.packets(second) > 0);
-        if self.sources.len() < cap {
-            return;
+        let one_second_ports = local.iter().map(|probe| ports_of(probe, ctx)).max().unwrap_or(0);
+        let (recent, long) = (horizon.recent(second), horizon.long(second));
+        let decided = decide(style, &recent, one_second_ports, 1, ctx)
+            .map(|verdict| (verdict, recent))
+            .or_else(|| decide(style, &long, 0, 2, ctx).map(|verdict| (verdict, long)));
+        if let Some((verdict, probes)) = decided {
+            out.push(finding(slice, local, verdict, &probes, ctx));
         }
-        let mut by_probes: Vec<_> =
-            self.sources.iter().map(|(key, horizon)| (horizon.packets(second), *key)).collect();
-        by_probes.sort_unstable();
-        for (_, key) in &by_probes[..cap / 2] {
-            self.sources.remove(key);
-        }
-        self.given_up += cap as u64 / 2;
     }
 }
+
+impl Hit {
+    fn key(&self) -> Key {
+        (self.source, self.style)
+    }
+
+    /// All of it in the light form, if it fits and can't meet a rule by itself.
+    fn once(&self, second: i64, fewest: u64) -> Option<Once> {
+        let packets = u16::try_from(self.packets).ok()?;
+        let answers = u16::try_from(self.answers).ok()?;
+        let once = Once { second, packets, answers, target: self.target, port: self.port? };
+        (self.packets < fewest).then_some(once)
+    }
+
+    fn probe<'a>(&self, pairs: &'a Pairs) -> Probe<'a> {
+        let Self { source, style, packets, answers, .. } = *self;
+        let target = || pairs.nth(self.pair as usize).map(|(&(_, dst), pair)| (dst, pair));
+        let target = if self.late { None } else { target() };
+        Probe { source, style, packets, answers, target }
+    }
+}
+
+/// Places of the hits in the order of their sources and styles: a word that
+/// sorts as these do, then the index.
+fn sort(hits: &[Hit], order: &mut Vec<u128>) {
+    order.clear();
+    let words = hits.iter().map(|hit| u128::from(word_of(&hit.key())));
+    order.extend(words.enumerate().map(|(at, word)| word << INDEX_BITS | at as u128));
+    order.sort_unstable();
+    for equal in order.chunk_by_mut(|x, y| x >> INDEX_BITS == y >> INDEX_BITS) {
+        if equal.len() > 1 {
+            equal.sort_unstable_by_key(|place| hits[*place as u32 as usize].key());
+        }
+    }
+}
+
+const INDEX_BITS: u32 = 32;
 
 /// Ports of one target in one second, where they can be many.
 fn ports_of(probe: &Probe<'_>, ctx: &Context<'_>) -> u64 {

@@ -6,14 +6,11 @@
 //! more often than a scan does; multicast is left to the storm detector. Feeds
 //! AN0972 when the sender is at home.
 
-use std::collections::BTreeMap;
-
 use super::carpet::SCAN_PACKETS_A_TARGET;
 use super::flood::peer_list;
 use super::kind::Kind;
 use super::rate_rule::RateRule;
-use super::settings::is_group;
-use super::victims::{Explained, Measure, judge_pair, measure_whole};
+use super::victims::{Explained, HostIndex, Measure, judge_pair, measure_whole};
 use super::{
     Context, Detector, Direction, Finding, PeerRole, PortShare, Rule, Shape, Subject, Window,
 };
@@ -86,12 +83,11 @@ fn measured(slice: &Slice, ctx: &Context<'_>, found: &[Finding]) -> Vec<Sender> 
         }
         return senders;
     };
-    let index: BTreeMap<Host, usize> =
-        senders.iter().enumerate().map(|(at, sender)| (sender.host, at)).collect();
+    let index = HostIndex::of(senders.iter().map(|sender| sender.host));
     let explained = Explained::by(found);
     for (&(src, dst), pair) in pairs.iter() {
-        let Some(&at) = index.get(&src) else { continue };
-        if is_group(&dst) {
+        let Some(at) = index.get(&src) else { continue };
+        if dst.is_group() {
             continue;
         }
         for measure in &mut senders[at].kinds {

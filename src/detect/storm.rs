@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::settings::is_group;
 use super::victims::TOP_PEERS;
 use super::{
     Context, Detector, Direction, Family, Finding, Peer, PeerRole, Rule, Shape, Subject, Traffic,
@@ -159,7 +158,7 @@ fn group_senders(slice: &Slice, key: &LinkKey) -> Vec<Peer> {
     let version = if key.ether_type == IPV4 { IpVersion::V4 } else { IpVersion::V6 };
     let mut sums = BTreeMap::<Host, (u64, u64)>::new();
     for ((src, dst), pair) in slice.pairs().into_iter().flat_map(|pairs| pairs.iter()) {
-        if src.version == version && is_group(dst) {
+        if src.version == version && dst.is_group() {
             let sum = sums.entry(*src).or_default();
             sum.0 += pair.tally.packets();
             sum.1 = sum.1.saturating_add(pair.tally.wire_bytes);

@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::kind::{Exchange, Judged, Kind};
-use super::settings::is_group;
 use super::{Context, Family, Finding, Subject, Traffic};
 use crate::engine::window::{Host, HostStats, PairStats, Prefix, Slice, Tally};
 
@@ -82,8 +81,9 @@ impl Measure {
         self.peers.top.push(PeerSum { host: peer, packets: judged.flood, wire_bytes });
     }
 
-    /// Sums up the peers once all conversations are in.
-    pub(crate) fn finish(&mut self) {
+    /// Adds up what each peer has in several conversations: with several
+    /// addresses of a prefix.
+    pub(crate) fn join_peers(&mut self) {
         self.peers.top.sort_unstable_by_key(|sum| sum.host);
         self.peers.top.dedup_by(|next, kept| {
             let same = next.host == kept.host;
@@ -93,9 +93,19 @@ impl Measure {
             }
             same
         });
-        self.peers.distinct = self.peers.top.len() as u64;
-        self.peers.top.sort_unstable_by_key(|sum| (u64::MAX - sum.packets, sum.host));
-        self.peers.top.truncate(TOP_PEERS);
+    }
+
+    /// Sums up the peers, each of which is there once, when all conversations
+    /// are in.
+    pub(crate) fn finish(&mut self) {
+        let order = |sum: &PeerSum| (u64::MAX - sum.packets, sum.host);
+        let top = &mut self.peers.top;
+        self.peers.distinct = top.len() as u64;
+        if top.len() > TOP_PEERS {
+            top.select_nth_unstable_by_key(TOP_PEERS, order);
+            top.truncate(TOP_PEERS);
+        }
+        top.sort_unstable_by_key(order);
     }
 
     pub(crate) fn answer_ratio(&self) -> f64 {
@@ -117,7 +127,7 @@ pub(crate) fn find(slice: &Slice, ctx: &Context<'_>) -> Vec<Victim> {
         .filter(|(host, stats)| {
             // Multicast has a few sources. An address of that range that many
             // send to was put there by an anonymiser, or is attacked.
-            !is_group(host) || stats.peers.estimate() >= ctx.settings.reflectors
+            !host.is_group() || stats.peers.estimate() >= ctx.settings.reflectors
         })
         .filter_map(|(host, stats)| {
             let kinds: Vec<_> = Kind::ALL
@@ -133,10 +143,9 @@ pub(crate) fn find(slice: &Slice, ctx: &Context<'_>) -> Vec<Victim> {
     }
     match slice.pairs() {
         Some(pairs) => {
-            let index: BTreeMap<Host, usize> =
-                victims.iter().enumerate().map(|(at, victim)| (victim.host, at)).collect();
+            let index = HostIndex::of(victims.iter().map(|victim| victim.host));
             for (&(src, dst), pair) in pairs.iter() {
-                let Some(&at) = index.get(&dst) else { continue };
+                let Some(at) = index.get(&dst) else { continue };
                 for measure in &mut victims[at].kinds {
                     let judged = judge_pair(slice, &src, &dst, pair, measure.kind, ctx);
                     measure.add(src, &pair.tally, judged, ctx);
@@ -157,6 +166,31 @@ pub(crate) fn find(slice: &Slice, ctx: &Context<'_>) -> Vec<Victim> {
         }
     }
     victims
+}
+
+/// Places of a few hosts that are looked for among many.
+pub(crate) struct HostIndex {
+    places: BTreeMap<Host, usize>,
+    /// By last byte of the address: whether some of them has it. Most others
+    /// don't, and that is quicker seen.
+    last_bytes: [bool; 256],
+}
+
+impl HostIndex {
+    pub(crate) fn of(hosts: impl Iterator<Item = Host>) -> Self {
+        let places: BTreeMap<_, _> = hosts.enumerate().map(|(at, host)| (host, at)).collect();
+        let mut last_bytes = [false; 256];
+        for host in places.keys() {
+            last_bytes[usize::from(host.address[15])] = true;
+        }
+        Self { places, last_bytes }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, host: &Host) -> Option<usize> {
+        let may_be = self.last_bytes[usize::from(host.address[15])];
+        if may_be { self.places.get(host).copied() } else { None }
+    }
 }
 
 /// Victims, prefixes and senders that findings of this window explain already.

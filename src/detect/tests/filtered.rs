@@ -419,6 +419,34 @@ fn any_number_of_shards_makes_the_same_slices() {
 }
 
 #[test]
+fn pairs_are_given_up_exactly_when_they_are_more_than_the_cap() {
+    let with = |pairs| WindowSettings {
+        caps: Caps { pairs, ..Caps::default() },
+        ..WindowSettings::default()
+    };
+    for case in 3_000..3_030 {
+        let packets = seconds(case, 1);
+        let slice = |pairs| {
+            let mut found = None;
+            let shards = 1 + case as usize % 3;
+            assembled(&packets, &with(pairs), shards, false, |slice| found = Some(slice.clone()));
+            found.expect("a second")
+        };
+        let all = slice(usize::MAX);
+        let count = all.pairs().expect("no cap").len();
+        assert!(count >= 8, "{count} in case {case}");
+        for cap in [0, 1, count / 4, count / 2, count - 1, count, count + 1] {
+            let capped = slice(cap);
+            assert_eq!(capped.pairs_overflowed(), count > cap, "{cap} of {count}, case {case}");
+            assert!(capped.pairs().is_none_or(|pairs| Some(pairs) == all.pairs()));
+            assert!(capped.receivers().exact() == all.receivers().exact());
+            assert!(capped.senders().exact() == all.senders().exact());
+            assert!(capped.services() == all.services());
+        }
+    }
+}
+
+#[test]
 fn a_second_with_too_many_flows_is_counted_whole_by_any_number_of_shards() {
     let tight = |log_flows, log_bytes| WindowSettings {
         caps: Caps { log_flows, log_bytes, ..Caps::default() },

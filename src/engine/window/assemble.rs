@@ -1,7 +1,8 @@
 //! From what the shards wrote down of a second to its [`Slice`].
 //!
 //! Two passes over the rows: the first counts in [`Filters`], the second adds
-//! what may matter to the tables of hosts, pairs and services. So these tables
+//! what may matter to the tables of hosts, pairs and services; what is certain
+//! to belong there already in the first, it adds at once. So these tables
 //! hold what a detector can ask for, exactly, and a second with a million
 //! addresses is no harder than one with a hundred. Where a shard had to give up
 //! its rows, or the second has too many flows, every row goes into the tables,
@@ -11,7 +12,8 @@
 
 use std::sync::Arc;
 
-use super::filter::{Filters, Plan};
+use super::counted::{Counted, Direction};
+use super::filter::{Filters, Places, Plan};
 use super::log::{ChunkPool, Log};
 use super::{Delta, Detail, Roles, Slice, WindowSettings};
 use crate::detect::Interest;
@@ -26,6 +28,8 @@ pub struct Assembler {
     settings: WindowSettings,
     interest: Interest,
     filters: Filters,
+    /// Of the rows of the second at hand; kept for its memory.
+    places: Vec<Places>,
     pool: Arc<ChunkPool>,
     /// Empty tables of an earlier second, to use again.
     spare: Option<Detail>,
@@ -48,7 +52,8 @@ impl Assembled {
 
 impl Assembler {
     pub fn new(settings: WindowSettings, interest: Interest, pool: Arc<ChunkPool>) -> Self {
-        Self { settings, interest, filters: Filters::new(settings.seed), pool, spare: None }
+        let filters = Filters::new(settings.seed, settings.caps.pairs);
+        Self { settings, interest, filters, places: Vec::new(), pool, spare: None }
     }
 
     /// Puts the parts of one second together. `coarse` says that the rows of
@@ -108,52 +113,64 @@ impl Assembler {
             group: group_frames >= self.interest.group_frames,
             all_pairs: total.packets() <= FEW_PACKETS,
         };
-        let filters = &mut self.filters;
+        let (filters, interest, seed) = (&mut self.filters, &self.interest, slice.seed());
+        let places = &mut self.places;
+        places.clear();
         filters.clear(&plan);
         for log in logs {
-            for row in log.flows() {
-                filters.see_flow(row, &plan);
-            }
-            for row in log.singles() {
-                filters.see_single(row, &plan);
-            }
-        }
-        filters.decide(&plan, &self.interest);
-        let seed = slice.seed();
-        for log in logs {
-            for row in log.flows() {
-                let (a, b) = (row.host_a(), row.host_b());
-                let (a, b) = ((&a, seed.host(&a)), (&b, seed.host(&b)));
-                if row.counts[0].packets > 0 {
-                    let roles = filters.roles(a, b, &plan);
-                    if roles.any() {
-                        slice.add_detail(&row.delta(0), a.1, b.1, roles);
-                    }
+            places.extend(log.flows().map(|row| filters.see_flow(row, &plan)));
+            places.extend(log.singles_ever().map(|row| {
+                if row.is_moved() {
+                    return Places::NONE;
                 }
-                if row.counts[1].packets > 0 {
-                    let roles = filters.roles(b, a, &plan);
-                    if roles.any() {
-                        slice.add_detail(&row.delta(1), b.1, a.1, roles);
-                    }
-                }
-            }
-            for row in log.singles() {
                 let (src, dst) = (row.src(), row.dst());
                 let (src, dst) = ((&src, seed.host(&src)), (&dst, seed.host(&dst)));
-                let roles = filters.roles(src, dst, &plan);
+                let places = filters.see_single(row, src, dst, &plan);
+                let Some((roles, left)) = filters.early_roles(places, &plan, interest) else {
+                    return places;
+                };
+                slice.add_detail(row, src.1, dst.1, roles);
+                left
+            }));
+        }
+        filters.decide(&plan, interest);
+        if filters.has_too_many_pairs() {
+            slice.detail.pairs.overflow();
+        }
+        let mut places = places.iter().copied();
+        for log in logs {
+            for (row, places) in log.flows().zip(&mut places) {
+                let directions =
+                    [(Direction::there(row), places), (Direction::back(row), places.back())];
+                for (packets, places) in directions {
+                    let is_group = || packets.dst().is_group();
+                    let roles = filters.roles(places, &plan, !slice.pairs_overflowed(), is_group);
+                    if roles.any() && packets.packets() > 0 {
+                        slice.add_packets(&packets, roles);
+                    }
+                }
+            }
+            for (row, places) in log.singles_ever().zip(&mut places) {
+                let is_group = || row.dst().is_group();
+                let roles = filters.roles(places, &plan, !slice.pairs_overflowed(), is_group);
                 if roles.any() {
-                    slice.add_detail(&row.delta(), src.1, dst.1, roles);
+                    slice.add_packets(row, roles);
                 }
             }
         }
     }
 }
 
+impl Slice {
+    fn add_packets(&mut self, packets: &impl Counted, roles: Roles) {
+        let (src_hash, dst_hash) = (self.seed.host(&packets.src()), self.seed.host(&packets.dst()));
+        self.add_detail(packets, src_hash, dst_hash, roles);
+    }
+}
+
 /// Counts all rows in all tables.
 pub(crate) fn drain(log: &Log, slice: &mut Slice) {
-    let seed = slice.seed();
     for delta in log.deltas() {
-        let (src_hash, dst_hash) = (seed.host(&delta.src), seed.host(&delta.dst));
-        slice.add_detail(&delta, src_hash, dst_hash, Roles::ALL);
+        slice.add_packets(&delta, Roles::ALL);
     }
 }

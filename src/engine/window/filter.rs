@@ -2,8 +2,10 @@
 //!
 //! Each filter is an array of sums by hash. A sum is that of all keys of its
 //! bucket, so at least that of each of them: nothing that reaches a floor is
-//! ever missed, and what shares a bucket with it comes along. The second look
-//! asks [`Filters::roles`] in which tables a row belongs.
+//! ever missed, and what shares a bucket with it comes along. The first look
+//! leaves the buckets of each row behind as its [`Places`]; the second asks
+//! [`Filters::roles`] with these in which tables the row belongs, and need not
+//! touch the rows that belong in none.
 
 use super::hash::Seed;
 use super::log::{Counts, FlowSecond, Single};
@@ -44,9 +46,40 @@ struct PrefixSum {
     packets: u32,
 }
 
+/// Where a row is in the filters. Twelve bytes: there are as many as rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    src: u16,
+    dst: u16,
+    src_prefix: u16,
+    dst_prefix: u16,
+    /// Bit of the pair, or one of the values below.
+    pair: u32,
+}
+
+/// Only what the source is about is still to be counted.
+const SOURCE_ONLY: u32 = u32::MAX - 1;
+/// Nothing is.
+const NOTHING: u32 = u32::MAX;
+
+impl Places {
+    /// Of a row whose packet is in another one.
+    pub(super) const NONE: Self =
+        Self { src: 0, dst: 0, src_prefix: 0, dst_prefix: 0, pair: NOTHING };
+
+    /// Those of packets the other way.
+    #[inline]
+    pub(super) fn back(self) -> Self {
+        let Self { src, dst, src_prefix, dst_prefix, pair } = self;
+        Self { src: dst, dst: src, src_prefix: dst_prefix, dst_prefix: src_prefix, pair }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Filters {
     seed: Seed,
+    /// Pairs that a slice may hold.
+    most_pairs: usize,
     traffic: Vec<u32>,
     syn: Vec<u32>,
     amplified_bytes: Vec<u32>,
@@ -54,22 +87,23 @@ pub(super) struct Filters {
     /// Buckets that reached a floor.
     heavy_hosts: Vec<u64>,
     heavy_prefixes: Vec<u64>,
+    any_heavy_prefix: bool,
     pairs: Vec<u64>,
+    /// Bits of these that are set.
+    pairs_seen: usize,
+}
+
+const _: () = assert!(HOST_BITS == 16 && PREFIX_BITS <= 16, "places are 16 bits");
+
+#[inline]
+fn host_index(hash: u64) -> u16 {
+    (hash >> (64 - HOST_BITS)) as u16
 }
 
 #[inline]
-fn host_index(hash: u64) -> usize {
-    (hash >> (64 - HOST_BITS)) as usize
-}
-
-#[inline]
-fn add(sums: &mut [u32], index: usize, more: u32) {
-    sums[index] = sums[index].saturating_add(more);
-}
-
-#[inline]
-fn set(bits: &mut [u64], index: usize) {
-    bits[index / 64] |= 1 << (index % 64);
+fn add(sums: &mut [u32], index: u16, more: u32) {
+    let sum = &mut sums[usize::from(index)];
+    *sum = sum.saturating_add(more);
 }
 
 #[inline]
@@ -78,17 +112,20 @@ fn is_set(bits: &[u64], index: usize) -> bool {
 }
 
 impl Filters {
-    pub(super) fn new(seed: Seed) -> Self {
+    pub(super) fn new(seed: Seed, most_pairs: usize) -> Self {
         let hosts = 1 << HOST_BITS;
         Self {
             seed,
+            most_pairs,
             traffic: vec![0; hosts],
             syn: vec![0; hosts],
             amplified_bytes: vec![0; hosts],
             prefixes: vec![PrefixSum::default(); 1 << PREFIX_BITS],
             heavy_hosts: vec![0; hosts / 64],
             heavy_prefixes: vec![0; (1 << PREFIX_BITS) / 64],
+            any_heavy_prefix: false,
             pairs: vec![0; (1 << PAIR_BITS) / 64],
+            pairs_seen: 0,
         }
     }
 
@@ -102,29 +139,31 @@ impl Filters {
         if plan.prefixes {
             self.prefixes.fill(PrefixSum::default());
         }
-        if !plan.all_pairs {
+        if self.pairs_seen > 0 {
             self.pairs.fill(0);
+            self.pairs_seen = 0;
         }
     }
 
     /// First look at a flow's row.
     #[inline]
-    pub(super) fn see_flow(&mut self, row: &FlowSecond, plan: &Plan) {
+    pub(super) fn see_flow(&mut self, row: &FlowSecond, plan: &Plan) -> Places {
         let (a, b) = (row.host_a(), row.host_b());
         let (hash_a, hash_b) = (self.seed.host(&a), self.seed.host(&b));
+        let places = self.places((&a, hash_a), (&b, hash_b), plan);
         let [there, back] = &row.counts;
         if plan.hosts {
             let packets = u32::from(there.packets) + u32::from(back.packets);
-            add(&mut self.traffic, host_index(hash_a), packets);
-            add(&mut self.traffic, host_index(hash_b), packets);
-            self.see_direction(there, (row.port_a, hash_a), hash_b);
-            self.see_direction(back, (row.port_b, hash_b), hash_a);
+            add(&mut self.traffic, places.src, packets);
+            add(&mut self.traffic, places.dst, packets);
+            self.see_direction(there, row.port_a, places);
+            self.see_direction(back, row.port_b, places.back());
         }
         if plan.prefixes {
-            self.see_prefix(&b, hash_b, u32::from(there.packets));
-            self.see_prefix(&a, hash_a, u32::from(back.packets));
+            self.see_prefix(places.dst_prefix, hash_b, u32::from(there.packets));
+            self.see_prefix(places.src_prefix, hash_a, u32::from(back.packets));
         }
-        if !plan.all_pairs {
+        if self.wants_pairs(plan) {
             let glance = |counts, port| Glance::<'_, u16> {
                 classes: classes_of(counts),
                 requests: has_icmp(counts) && is_icmp_request(row.proto, port),
@@ -132,34 +171,62 @@ impl Filters {
             let (there, back) = (glance(there, row.port_a), glance(back, row.port_b));
             if may_probe(&there, &back, plan.one_sided) || may_probe(&back, &there, plan.one_sided)
             {
-                let index = self.pair_index(hash_a, hash_b);
-                set(&mut self.pairs, index);
+                self.see_pair(places);
             }
         }
+        places
     }
 
-    /// First look at a packet by itself.
+    /// First look at a packet by itself, with the hashes of its ends.
     #[inline]
-    pub(super) fn see_single(&mut self, row: &Single, plan: &Plan) {
-        let (src, dst) = (row.src(), row.dst());
-        let (src_hash, dst_hash) = (self.seed.host(&src), self.seed.host(&dst));
+    pub(super) fn see_single(
+        &mut self,
+        row: &Single,
+        src: (&Host, u64),
+        dst: (&Host, u64),
+        plan: &Plan,
+    ) -> Places {
+        let places = self.places(src, dst, plan);
         if plan.hosts {
-            add(&mut self.traffic, host_index(src_hash), 1);
-            add(&mut self.traffic, host_index(dst_hash), 1);
+            add(&mut self.traffic, places.src, 1);
+            add(&mut self.traffic, places.dst, 1);
             if row.class == PacketClass::TcpSyn {
-                add(&mut self.syn, host_index(dst_hash), 1);
+                add(&mut self.syn, places.dst, 1);
             }
             if row.class == PacketClass::Udp && is_amplifier(row.src_port) {
-                add(&mut self.amplified_bytes, host_index(src_hash), row.wire_bytes);
+                add(&mut self.amplified_bytes, places.src, row.wire_bytes);
             }
         }
         if plan.prefixes {
-            self.see_prefix(&dst, dst_hash, 1);
+            self.see_prefix(places.dst_prefix, dst.1, 1);
         }
-        if !plan.all_pairs && single_may_probe(row, plan.one_sided) {
-            let index = self.pair_index(src_hash, dst_hash);
-            set(&mut self.pairs, index);
+        if self.wants_pairs(plan) && single_may_probe(row, plan.one_sided) {
+            self.see_pair(places);
         }
+        places
+    }
+
+    /// More pairs than a slice may hold are certain to be counted: each bit
+    /// stands for another two hosts, and at least one direction between them.
+    #[inline]
+    pub(super) fn has_too_many_pairs(&self) -> bool {
+        self.pairs_seen > self.most_pairs
+    }
+
+    /// Tables that a row belongs in whatever is still to be seen, and its
+    /// places without what these are about. In a flood that is nearly every
+    /// row, and saves it the second look.
+    #[inline]
+    pub(super) fn early_roles(
+        &self,
+        places: Places,
+        plan: &Plan,
+        interest: &Interest,
+    ) -> Option<(Roles, Places)> {
+        let sum = self.traffic[usize::from(places.dst)];
+        let early = plan.hosts && self.has_too_many_pairs() && u64::from(sum) >= interest.traffic;
+        let roles = Roles { receiver: true, dst_service: true, ..Roles::NONE };
+        early.then_some((roles, Places { pair: SOURCE_ONLY, ..places }))
     }
 
     /// Finds the buckets over the floors, once all rows were seen.
@@ -180,60 +247,101 @@ impl Filters {
             });
             collect_bits(&mut self.heavy_prefixes, heavy);
         }
+        self.any_heavy_prefix = plan.prefixes && self.heavy_prefixes.iter().any(|&bits| bits != 0);
     }
 
-    /// Tables that packets from `src` to `dst` belong in.
+    /// Tables that packets with these places belong in, in so far as they are
+    /// not counted yet; the one of pairs only where it is still asked for.
     #[inline]
-    pub(super) fn roles(&self, src: (&Host, u64), dst: (&Host, u64), plan: &Plan) -> Roles {
-        let host = |hash| plan.hosts && is_set(&self.heavy_hosts, host_index(hash));
-        let prefix = |host| plan.prefixes && is_set(&self.heavy_prefixes, self.prefix_index(host));
-        let (src_heavy, dst_heavy) = (host(src.1), host(dst.1));
-        let sender = src_heavy || prefix(src.0);
-        let receiver = dst_heavy || prefix(dst.0);
-        let pair = sender
-            || receiver
-            || plan.all_pairs
-            || is_set(&self.pairs, self.pair_index(src.1, dst.1))
-            || plan.group && is_group(dst.0);
+    pub(super) fn roles(
+        &self,
+        places: Places,
+        plan: &Plan,
+        pairs: bool,
+        is_group: impl FnOnce() -> bool,
+    ) -> Roles {
+        if places.pair == NOTHING {
+            return Roles::NONE;
+        }
+        let host = |at| plan.hosts && is_set(&self.heavy_hosts, usize::from(at));
+        let prefix = |at| self.any_heavy_prefix && is_set(&self.heavy_prefixes, usize::from(at));
+        let src_heavy = host(places.src);
+        let sender = src_heavy || prefix(places.src_prefix);
+        if places.pair == SOURCE_ONLY {
+            return Roles { sender, src_service: src_heavy, ..Roles::NONE };
+        }
+        let dst_heavy = host(places.dst);
+        let receiver = dst_heavy || prefix(places.dst_prefix);
+        let pair = pairs
+            && (sender
+                || receiver
+                || plan.all_pairs
+                || is_set(&self.pairs, places.pair as usize)
+                || plan.group && is_group());
         Roles { receiver, sender, pair, src_service: src_heavy, dst_service: dst_heavy }
     }
 
     #[inline]
-    fn see_direction(&mut self, counts: &Counts, (port, src_hash): (u16, u64), dst_hash: u64) {
-        let syn = counts.classes[PacketClass::TcpSyn as usize];
-        if syn > 0 {
-            add(&mut self.syn, host_index(dst_hash), u32::from(syn));
-        }
-        if counts.classes[PacketClass::Udp as usize] > 0 && is_amplifier(port) {
-            add(&mut self.amplified_bytes, host_index(src_hash), counts.wire_bytes);
+    fn places(&self, src: (&Host, u64), dst: (&Host, u64), plan: &Plan) -> Places {
+        let prefix = |host| if plan.prefixes { self.prefix_index(host) } else { 0 };
+        // Nobody asks for the bit where pairs are all kept, or given up.
+        let pair = if self.wants_pairs(plan) { self.pair_index(src.1, dst.1) } else { 0 };
+        Places {
+            src: host_index(src.1),
+            dst: host_index(dst.1),
+            src_prefix: prefix(src.0),
+            dst_prefix: prefix(dst.0),
+            pair,
         }
     }
 
     #[inline]
-    fn see_prefix(&mut self, dst: &Host, dst_hash: u64, packets: u32) {
+    fn see_direction(&mut self, counts: &Counts, port: u16, places: Places) {
+        let syn = counts.classes[PacketClass::TcpSyn as usize];
+        if syn > 0 {
+            add(&mut self.syn, places.dst, u32::from(syn));
+        }
+        if counts.classes[PacketClass::Udp as usize] > 0 && is_amplifier(port) {
+            add(&mut self.amplified_bytes, places.src, counts.wire_bytes);
+        }
+    }
+
+    #[inline]
+    fn see_prefix(&mut self, index: u16, dst_hash: u64, packets: u32) {
         if packets > 0 {
-            let index = self.prefix_index(dst);
-            let sum = &mut self.prefixes[index];
+            let sum = &mut self.prefixes[usize::from(index)];
             sum.packets = sum.packets.saturating_add(packets);
             sum.members |= 1 << (dst_hash % 64);
         }
     }
 
+    #[inline]
+    fn wants_pairs(&self, plan: &Plan) -> bool {
+        !plan.all_pairs && !self.has_too_many_pairs()
+    }
+
+    #[inline]
+    fn see_pair(&mut self, places: Places) {
+        let index = places.pair as usize;
+        self.pairs_seen += usize::from(!is_set(&self.pairs, index));
+        self.pairs[index / 64] |= 1 << (index % 64);
+    }
+
     /// Bucket of the /24 or /64 that a host is in.
     #[inline]
-    fn prefix_index(&self, host: &Host) -> usize {
+    fn prefix_index(&self, host: &Host) -> u16 {
         let value = u128::from_be_bytes(host.address);
         let prefix = match host.version {
             IpVersion::V4 => value as u64 >> 8,
             IpVersion::V6 => (value >> 64) as u64,
         };
-        (self.seed.word(prefix) >> (64 - PREFIX_BITS)) as usize
+        (self.seed.word(prefix) >> (64 - PREFIX_BITS)) as u16
     }
 
     /// The same for both directions.
     #[inline]
-    fn pair_index(&self, one: u64, other: u64) -> usize {
-        (self.seed.word(one.wrapping_add(other)) >> (64 - PAIR_BITS)) as usize
+    fn pair_index(&self, one: u64, other: u64) -> u32 {
+        (self.seed.word(one.wrapping_add(other)) >> (64 - PAIR_BITS)) as u32
     }
 }
 
@@ -255,14 +363,6 @@ fn classes_of(counts: &Counts) -> &[u16; PACKET_CLASSES] {
 
 fn has_icmp(counts: &Counts) -> bool {
     counts.classes[PacketClass::Icmp as usize] > 0
-}
-
-fn is_group(host: &Host) -> bool {
-    let address = &host.address;
-    match host.version {
-        IpVersion::V4 => address[12] & 0xf0 == 0xe0 || address[12..] == [0xff; 4],
-        IpVersion::V6 => address[0] == 0xff,
-    }
 }
 
 fn collect_bits(words: &mut [u64], mut bits: impl Iterator<Item = bool>) {
@@ -314,15 +414,18 @@ mod tests {
         let plan =
             Plan { one_sided: false, hosts: true, prefixes: true, group: false, all_pairs: false };
         let seed = Seed::default();
-        let mut filters = Filters::new(seed);
+        let mut filters = Filters::new(seed, usize::MAX);
         let host = |value: u32| -> Address { crate::packet::key::mapped(value.to_be_bytes()) };
         let mut see = |src, dst, packets: u32| {
             let mut packet = any_packet();
             packet.class = PacketClass::TcpData;
             (packet.key.a, packet.key.b) = (host(src), host(dst));
             packet.flags |= row_flag::FORWARD;
+            let single = Single::new(&packet, 0);
+            let (src, dst) = (single.src(), single.dst());
+            let (src, dst) = ((&src, seed.host(&src)), (&dst, seed.host(&dst)));
             for _ in 0..packets {
-                filters.see_single(&Single::new(&packet, 0), &plan);
+                filters.see_single(&single, src, dst, &plan);
             }
         };
         // 50 busy hosts, a prefix of 20 that are busy together, 20,000 others.
@@ -339,7 +442,8 @@ mod tests {
         let roles = |src, dst| {
             let of = |value| Host { version: IpVersion::V4, address: host(value) };
             let (src, dst) = (of(src), of(dst));
-            filters.roles((&src, seed.host(&src)), (&dst, seed.host(&dst)), &plan)
+            let places = filters.places((&src, seed.host(&src)), (&dst, seed.host(&dst)), &plan);
+            filters.roles(places, &plan, true, || false)
         };
         for n in 0..50 {
             let both = roles(n << 9, 0xff00_0000 | n << 8);

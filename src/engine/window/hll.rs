@@ -19,14 +19,52 @@ impl Default for Hll {
     }
 }
 
+/// What one hash does to an [`Hll`]: a register and the rank it has at least.
+/// The default does nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Register {
+    index: u8,
+    rank: u8,
+}
+
+impl Register {
+    #[inline]
+    pub(crate) fn of(hash: u64) -> Self {
+        let index = (hash & (REGISTERS as u64 - 1)) as u8;
+        // The guard bit ends the run of zeros at the hash's width.
+        let rank = ((hash >> INDEX_BITS) | 1 << (64 - INDEX_BITS)).trailing_zeros() as u8 + 1;
+        Self { index, rank }
+    }
+}
+
 impl Hll {
     #[inline]
     pub fn insert(&mut self, hash: u64) {
-        let index = (hash & (REGISTERS as u64 - 1)) as usize;
-        // The guard bit ends the run of zeros at the hash's width.
-        let rank = ((hash >> INDEX_BITS) | 1 << (64 - INDEX_BITS)).trailing_zeros() as u8 + 1;
-        let register = &mut self.registers[index];
-        *register = (*register).max(rank);
+        self.raise(Register::of(hash));
+    }
+
+    #[inline]
+    pub(crate) fn raise(&mut self, to: Register) {
+        let register = &mut self.registers[usize::from(to.index) % REGISTERS];
+        *register = (*register).max(to.rank);
+    }
+
+    /// The register that says all; nothing when several are filled.
+    #[inline]
+    pub(crate) fn only_register(&self) -> Option<Register> {
+        let mut only = Register::default();
+        for (at, eight) in self.registers.as_chunks::<8>().0.iter().enumerate() {
+            let word = u64::from_le_bytes(*eight);
+            if word == 0 {
+                continue;
+            }
+            let byte = word.trailing_zeros() / 8;
+            if only.rank > 0 || word & !(0xff << (byte * 8)) != 0 {
+                return None;
+            }
+            only = Register { index: (at * 8) as u8 + byte as u8, rank: eight[byte as usize] };
+        }
+        Some(only)
     }
 
     #[inline]
@@ -78,6 +116,22 @@ mod tests {
             let estimate = hll.estimate() as f64;
             let error = (estimate - count as f64).abs();
             assert!(error <= (0.4 * count as f64).max(0.1), "{count}: {estimate}");
+        }
+    }
+
+    #[test]
+    fn the_only_register_says_all_until_there_are_two() {
+        for item in 0..500u64 {
+            let mut hll = Hll::default();
+            assert_eq!(hll.only_register(), Some(Register::default()));
+            let hash = Seed::default().mix(item, 9);
+            hll.insert(hash);
+            assert_eq!(hll.only_register(), Some(Register::of(hash)));
+            let mut again = Hll::default();
+            again.raise(Register::of(hash));
+            assert_eq!(again, hll);
+            hll.insert(hash ^ 1 << (item % u64::from(INDEX_BITS)));
+            assert_eq!(hll.only_register(), None);
         }
     }
 

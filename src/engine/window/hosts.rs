@@ -1,12 +1,13 @@
 //! Receivers or senders of a second: exact while they are few, a sketch and
 //! prefixes when they are many.
 
+use super::counted::Counted;
 use super::hash::{Seed, halves};
 use super::hll::Hll;
 use super::sketch::HostSketch;
 use super::table::{Coarse, Coarsen, Merge, Table};
 use super::tally::{HostEntry, HostStats};
-use super::{Caps, Delta, Host};
+use super::{Caps, Host};
 use crate::packet::{Address, IpVersion};
 
 /// A block of addresses. Levels: /24 and /64, /16 and /48, /8 and /32, all.
@@ -116,30 +117,29 @@ impl HostTable {
     pub(super) fn add(
         &mut self,
         seed: Seed,
-        host: Host,
-        hash: u64,
-        delta: &Delta,
+        (host, hash): (Host, u64),
+        packets: &impl Counted,
         peer: (Host, u64),
         port: u64,
     ) {
         if let Some(table) = &mut self.table {
             if let Some(entry) = table.get_mut(hash, &host) {
-                entry.stats.add(delta, peer.1, port);
+                entry.stats.add(packets, peer.1, port);
                 entry.sample.insert(peer.1, peer.0);
                 return;
             }
             if table.len() < self.caps.hosts {
                 let entry = table.insert_new(hash, host, HostEntry::default());
-                entry.stats.add(delta, peer.1, port);
+                entry.stats.add(packets, peer.1, port);
                 entry.sample.insert(peer.1, peer.0);
                 return;
             }
         }
         let sketched = self.sketch(seed);
-        sketched.sketch.add(&host, hash, delta, peer.1, port);
+        sketched.sketch.add(&host, hash, packets, peer.1, port);
         sketched.distinct.insert(hash);
         let prefix = sketched.prefixes.entry(seed, Prefix::of(&host));
-        prefix.stats.add(delta, peer.1, port);
+        prefix.stats.add(packets, peer.1, port);
         prefix.members.insert(hash);
     }
 

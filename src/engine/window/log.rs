@@ -452,6 +452,11 @@ impl Log {
         self.singles.iter().filter(|single| !single.is_moved())
     }
 
+    /// The same with those whose packet went over into a flow's row.
+    pub(super) fn singles_ever(&self) -> impl Iterator<Item = &Single> {
+        self.singles.iter()
+    }
+
     pub(super) fn flows(&self) -> impl Iterator<Item = &FlowSecond> {
         self.flows.iter()
     }

@@ -3,9 +3,9 @@
 //! Log, filter, then detail. A shard counts every packet of a second in a few
 //! sums (totals, stations, links) and writes it into a row of a log; it
 //! keeps no table by host. Once the second is over, the assembly
-//! merges the shards' sums, looks at all rows twice, and adds those that can
-//! matter to a detector ([`crate::detect::Interest`]) to the tables of hosts,
-//! pairs and services. What is in these is exact; what is not in them can't
+//! merges the shards' sums, looks at all rows, and then again at those that can
+//! matter to a detector ([`crate::detect::Interest`]), to add them to the tables
+//! of hosts, pairs and services. What is in these is exact; what is not in them can't
 //! reach a threshold.
 //!
 //! Every part is a function of the *set* of rows: sums, HyperLogLog registers,
@@ -37,9 +37,11 @@
 //! shard, are over [`Caps::log_flows`]; and, since packets that the flow table
 //! refused are rows by themselves, when a shard's rows take
 //! [`Caps::log_bytes`]. Only the second bound depends on the number of shards.
-//! The filters of the assembly take 1.4 MB for a run.
+//! The filters of the assembly take 1.4 MB for a run, and 12 bytes for each row
+//! of its fullest second.
 
 mod assemble;
+mod counted;
 mod filter;
 mod hash;
 mod hll;
@@ -59,6 +61,7 @@ pub(crate) use assemble::drain;
 pub use assemble::{Assembled, Assembler};
 pub use hash::Seed;
 pub use hll::Hll;
+pub(crate) use hll::Register;
 pub use hosts::{HostTable, Prefix, PrefixStats};
 pub use links::{Cast, LinkDelta, LinkKey, LinkStats, SOURCE_SAMPLE, Station, StationStats};
 pub(crate) use log::Written;
@@ -71,15 +74,25 @@ pub use tally::{HostEntry, HostStats, PEER_SAMPLE, PairStats, PortBits, Tally};
 
 use std::net::IpAddr;
 
+use counted::{Classes, Counted};
+
 use crate::packet::facts::PACKET_CLASSES;
 use crate::packet::key::{from_ip, to_ip};
 use crate::packet::{Address, IpVersion, Mac, PacketClass};
 
 /// Address of either version as a window's key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Host {
     pub version: IpVersion,
     pub address: Address,
+}
+
+impl std::hash::Hash for Host {
+    /// The address alone, as one number: quicker than field by field, and
+    /// addresses of the two versions are hardly ever equal.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.address));
+    }
 }
 
 impl Default for Host {
@@ -91,6 +104,16 @@ impl Default for Host {
 impl Host {
     pub fn ip(&self) -> IpAddr {
         to_ip(self.version, &self.address)
+    }
+
+    /// Multicast, or the limited broadcast address.
+    #[inline]
+    pub fn is_group(&self) -> bool {
+        let address = &self.address;
+        match self.version {
+            IpVersion::V4 => address[12] & 0xf0 == 0xe0 || address[12..] == [0xff; 4],
+            IpVersion::V6 => address[0] == 0xff,
+        }
     }
 }
 
@@ -204,6 +227,14 @@ struct Roles {
 impl Roles {
     const ALL: Self =
         Self { receiver: true, sender: true, pair: true, src_service: true, dst_service: true };
+
+    const NONE: Self = Self {
+        receiver: false,
+        sender: false,
+        pair: false,
+        src_service: false,
+        dst_service: false,
+    };
 
     fn any(self) -> bool {
         self.receiver || self.sender || self.pair || self.src_service || self.dst_service
@@ -340,46 +371,43 @@ impl Slice {
         }
     }
 
-    /// Counts a delta in the tables by host, by pair and by service, in those
-    /// that it has a role for.
-    fn add_detail(&mut self, delta: &Delta, src_hash: u64, dst_hash: u64, roles: Roles) {
+    /// Counts packets in the tables by host, by pair and by service, in those
+    /// that they have a role for.
+    #[inline]
+    fn add_detail(&mut self, packets: &impl Counted, src_hash: u64, dst_hash: u64, roles: Roles) {
         let seed = self.seed;
-        let port_hash = seed.mix(u64::from(delta.dst_port), 1);
+        let (src, dst) = ((packets.src(), src_hash), (packets.dst(), dst_hash));
+        let port_hash = seed.mix(u64::from(packets.dst_port()), 1);
+        let detail = &mut self.detail;
         if roles.receiver {
-            self.detail.receivers.add(
-                seed,
-                delta.dst,
-                dst_hash,
-                delta,
-                (delta.src, src_hash),
-                port_hash,
-            );
+            detail.receivers.add(seed, dst, packets, src, port_hash);
         }
         if roles.sender {
-            self.detail.senders.add(
-                seed,
-                delta.src,
-                src_hash,
-                delta,
-                (delta.dst, dst_hash),
-                port_hash,
-            );
+            detail.senders.add(seed, src, packets, dst, port_hash);
         }
-        if roles.pair && !self.detail.pairs.overflowed() {
+        if roles.pair && !detail.pairs.overflowed() {
             let pair_hash = seed.mix(src_hash, dst_hash);
-            if let Some(pair) = self.detail.pairs.entry(pair_hash, (delta.src, delta.dst)) {
-                pair.add(delta, seed);
+            if let Some(pair) = detail.pairs.entry(pair_hash, (src.0, dst.0)) {
+                pair.add(packets, seed);
             }
         }
-        let udp = delta.classes[PacketClass::Udp as usize];
-        if udp > 0 && (roles.src_service || roles.dst_service) {
-            let ends = [(delta.src, src_hash, dst_hash), (delta.dst, dst_hash, src_hash)];
-            let wanted = [roles.src_service, roles.dst_service];
-            if services::is_amplifier(delta.src_port) {
-                self.add_service(delta, udp, delta.src_port, true, ends, wanted);
-            }
-            if services::is_amplifier(delta.dst_port) {
-                self.add_service(delta, udp, delta.dst_port, false, ends, wanted);
+        if roles.src_service || roles.dst_service {
+            self.add_services(packets, src_hash, dst_hash, roles);
+        }
+    }
+
+    /// Counts UDP from or to an amplifying port at those of its ends that are
+    /// wanted.
+    fn add_services(&mut self, packets: &impl Counted, src_hash: u64, dst_hash: u64, roles: Roles) {
+        let udp = packets.packets_of(Classes::UDP);
+        if udp == 0 {
+            return;
+        }
+        let (src, dst) = ((packets.src(), src_hash, dst_hash), (packets.dst(), dst_hash, src_hash));
+        let wanted = [roles.src_service, roles.dst_service];
+        for (port, response) in [(packets.src_port(), true), (packets.dst_port(), false)] {
+            if services::is_amplifier(port) {
+                self.add_service(packets, udp, port, response, [src, dst], wanted);
             }
         }
     }
@@ -460,8 +488,14 @@ impl Slice {
 
     /// What `src` sent to `dst`, if pairs are known.
     pub fn pair(&self, src: &Host, dst: &Host) -> Option<&PairStats> {
-        let hash = self.seed.mix(self.seed.host(src), self.seed.host(dst));
-        self.detail.pairs.table()?.get(hash, &(*src, *dst))
+        self.hashed_pair((src, self.seed.host(src)), (dst, self.seed.host(dst)))
+    }
+
+    /// The same for hosts whose hashes are known.
+    #[inline]
+    pub(crate) fn hashed_pair(&self, src: (&Host, u64), dst: (&Host, u64)) -> Option<&PairStats> {
+        let hash = self.seed.mix(src.1, dst.1);
+        self.detail.pairs.table()?.get(hash, &(*src.0, *dst.0))
     }
 
     pub fn pairs_overflowed(&self) -> bool {
@@ -499,8 +533,8 @@ impl Slice {
 
     fn add_service(
         &mut self,
-        delta: &Delta,
-        packets: u32,
+        packets: &impl Counted,
+        udp: u32,
         port: u16,
         response: bool,
         ends: [(Host, u64, u64); 2],
@@ -517,9 +551,9 @@ impl Slice {
                 return;
             };
             if response {
-                stats.add_response(delta, packets, peer_hash);
+                stats.add_response(packets, udp, peer_hash);
             } else {
-                stats.add_request(delta, packets);
+                stats.add_request(packets, udp);
             }
         }
     }

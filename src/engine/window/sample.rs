@@ -20,8 +20,13 @@ impl<T: Copy + Ord + Default, const K: usize> BottomK<T, K> {
     /// `hash` must be a function of `item` alone.
     #[inline]
     pub fn insert(&mut self, hash: u64, item: T) {
-        let entry = ((hash >> 32) as u32, item);
         let len = self.len as usize;
+        let short = (hash >> 32) as u32;
+        // Nearly always so once it is full.
+        if len == K && short > self.items[K - 1].0 {
+            return;
+        }
+        let entry = (short, item);
         if len == K && entry >= self.items[K - 1] {
             return;
         }

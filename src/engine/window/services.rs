@@ -3,10 +3,11 @@
 //! Ports of US-CERT TA14-017A and vendors' reports since. A port alone proves
 //! nothing: the reflection detector measures who asked and how much came back.
 
+use super::Host;
+use super::counted::Counted;
 use super::hash::Seed;
 use super::hll::Hll;
 use super::table::Merge;
-use super::{Delta, Host};
 
 /// UDP services known to amplify, by port.
 pub const AMPLIFIERS: [(u16, &str); 31] = [
@@ -103,17 +104,17 @@ pub struct ServiceStats {
 
 impl ServiceStats {
     #[inline]
-    pub(super) fn add_response(&mut self, delta: &Delta, packets: u32, peer_hash: u64) {
-        self.responses = self.responses.saturating_add(packets);
-        self.response_bytes = self.response_bytes.saturating_add(delta.payload_bytes);
-        self.response_wire_bytes = self.response_wire_bytes.saturating_add(delta.wire_bytes);
+    pub(super) fn add_response(&mut self, packets: &impl Counted, udp: u32, peer_hash: u64) {
+        self.responses = self.responses.saturating_add(udp);
+        self.response_bytes = self.response_bytes.saturating_add(packets.payload_bytes());
+        self.response_wire_bytes = self.response_wire_bytes.saturating_add(packets.wire_bytes());
         self.peers.insert(peer_hash);
     }
 
     #[inline]
-    pub(super) fn add_request(&mut self, delta: &Delta, packets: u32) {
-        self.requests = self.requests.saturating_add(packets);
-        self.request_bytes = self.request_bytes.saturating_add(delta.payload_bytes);
+    pub(super) fn add_request(&mut self, packets: &impl Counted, udp: u32) {
+        self.requests = self.requests.saturating_add(udp);
+        self.request_bytes = self.request_bytes.saturating_add(packets.payload_bytes());
     }
 }
 

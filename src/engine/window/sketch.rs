@@ -9,10 +9,11 @@
 //! Sums read back are estimates: those of the emptiest of the address's
 //! buckets, less what an average address adds to it.
 
+use super::Host;
+use super::counted::{Classes, Counted};
 use super::hash::Seed;
 use super::table::Merge;
 use super::tally::{HostStats, Tally, add_each};
-use super::{Delta, Host};
 use crate::packet::IpVersion;
 use crate::packet::facts::PACKET_CLASSES;
 
@@ -157,9 +158,16 @@ impl HostSketch {
         Self { width, v4: None, v6: None }
     }
 
-    pub(super) fn add(&mut self, host: &Host, hash: u64, delta: &Delta, peer: u64, port: u64) {
-        let packets = delta.packets();
-        self.update(host, hash, packets, |stats| stats.add(delta, peer, port));
+    pub(super) fn add(
+        &mut self,
+        host: &Host,
+        hash: u64,
+        packets: &impl Counted,
+        peer: u64,
+        port: u64,
+    ) {
+        let count = packets.packets_of(Classes::ALL);
+        self.update(host, hash, count, |stats| stats.add(packets, peer, port));
     }
 
     pub(super) fn add_stats(&mut self, host: &Host, hash: u64, add: &HostStats) {

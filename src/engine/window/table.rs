@@ -12,63 +12,70 @@ pub trait Merge {
     fn merge(&mut self, other: &Self);
 }
 
-/// Key, value, and an index of slots; entries lie in one vector in the order of
-/// their arrival, which nothing outside may depend on.
+/// Keys, values, and an index of slots. Keys and values lie in the order of
+/// their arrival, which nothing outside may depend on; apart, since values are
+/// large and many looks end at the key.
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
     /// Index of an entry plus one; 0 is free. Length is 0 or a power of two.
     slots: Vec<u32>,
-    entries: Vec<Entry<K, V>>,
+    keys: Vec<Key<K>>,
+    values: Vec<V>,
 }
 
 #[derive(Clone, Debug)]
-struct Entry<K, V> {
+struct Key<K> {
     hash: u64,
     key: K,
-    value: V,
 }
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self { slots: Vec::new(), entries: Vec::new() }
+        Self { slots: Vec::new(), keys: Vec::new(), values: Vec::new() }
     }
 }
 
 impl<K: Copy + Eq + Ord, V> Table<K, V> {
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.keys.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.keys.is_empty()
     }
 
     #[inline]
     pub fn get(&self, hash: u64, key: &K) -> Option<&V> {
-        self.find(hash, key).map(|index| &self.entries[index].value)
+        self.find(hash, key).map(|index| &self.values[index])
     }
 
     #[inline]
     pub fn get_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {
         let index = self.find(hash, key)?;
-        Some(&mut self.entries[index].value)
+        Some(&mut self.values[index])
     }
 
     /// Adds an entry whose key is not in the table yet.
     pub fn insert_new(&mut self, hash: u64, key: K, value: V) -> &mut V {
         debug_assert!(self.find(hash, &key).is_none());
         // Three quarters full at most keeps probes short.
-        if (self.entries.len() + 1) * 4 > self.slots.len() * 3 {
+        if (self.keys.len() + 1) * 4 > self.slots.len() * 3 {
             self.grow();
         }
-        let index = self.entries.len();
-        self.entries.push(Entry { hash, key, value });
+        let index = self.keys.len();
+        self.keys.push(Key { hash, key });
+        self.values.push(value);
         self.link(index);
-        &mut self.entries[index].value
+        &mut self.values[index]
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.entries.iter().map(|entry| (&entry.key, &entry.value))
+        self.keys.iter().map(|entry| &entry.key).zip(&self.values)
+    }
+
+    /// The entry at a place of [`Self::iter`].
+    pub(crate) fn nth(&self, at: usize) -> Option<(&K, &V)> {
+        Some((&self.keys.get(at)?.key, self.values.get(at)?))
     }
 
     /// Entries by key: the order that detectors see.
@@ -81,15 +88,16 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
     /// Bytes allocated.
     pub fn memory_bytes(&self) -> usize {
         self.slots.capacity() * size_of::<u32>()
-            + self.entries.capacity() * size_of::<Entry<K, V>>()
+            + self.keys.capacity() * size_of::<Key<K>>()
+            + self.values.capacity() * size_of::<V>()
     }
 
     /// Forgets all entries and keeps the memory.
     pub(super) fn clear(&mut self) {
-        if self.entries.len() * 8 < self.slots.len() {
+        if self.keys.len() * 8 < self.slots.len() {
             // A quiet second after a loud one: free the few slots one by one.
             let mask = self.slots.len() - 1;
-            for (index, entry) in self.entries.iter().enumerate() {
+            for (index, entry) in self.keys.iter().enumerate() {
                 let mut at = slot_of(entry.hash) & mask;
                 while self.slots[at] != index as u32 + 1 {
                     at = (at + 1) & mask;
@@ -99,11 +107,12 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         } else {
             self.slots.fill(0);
         }
-        self.entries.clear();
+        self.keys.clear();
+        self.values.clear();
     }
 
     fn into_entries(self) -> impl Iterator<Item = (u64, K, V)> {
-        self.entries.into_iter().map(|entry| (entry.hash, entry.key, entry.value))
+        self.keys.into_iter().zip(self.values).map(|(entry, value)| (entry.hash, entry.key, value))
     }
 
     #[inline]
@@ -115,7 +124,7 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         let mut at = slot_of(hash) & mask;
         loop {
             let index = (self.slots[at] as usize).checked_sub(1)?;
-            let entry = &self.entries[index];
+            let entry = &self.keys[index];
             if entry.hash == hash && entry.key == *key {
                 return Some(index);
             }
@@ -125,7 +134,7 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
 
     fn link(&mut self, index: usize) {
         let mask = self.slots.len() - 1;
-        let mut at = slot_of(self.entries[index].hash) & mask;
+        let mut at = slot_of(self.keys[index].hash) & mask;
         while self.slots[at] != 0 {
             at = (at + 1) & mask;
         }
@@ -136,7 +145,7 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         let size = (self.slots.len() * 2).max(16);
         self.slots.clear();
         self.slots.resize(size, 0);
-        for index in 0..self.entries.len() {
+        for index in 0..self.keys.len() {
             self.link(index);
         }
     }
@@ -151,7 +160,11 @@ fn slot_of(hash: u64) -> usize {
 impl<K: Copy + Eq + Ord, V: PartialEq> PartialEq for Table<K, V> {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len()
-            && self.entries.iter().all(|e| other.get(e.hash, &e.key) == Some(&e.value))
+            && self
+                .keys
+                .iter()
+                .zip(&self.values)
+                .all(|(entry, value)| other.get(entry.hash, &entry.key) == Some(value))
     }
 }
 
@@ -176,7 +189,7 @@ impl<K: Copy + Eq + Ord, V: PartialEq + Default + Merge> Capped<K, V> {
             return None;
         }
         if let Some(index) = self.table.find(hash, &key) {
-            return Some(&mut self.table.entries[index].value);
+            return Some(&mut self.table.values[index]);
         }
         if self.table.len() >= self.cap {
             self.overflow();
@@ -195,7 +208,8 @@ impl<K: Copy + Eq + Ord, V: PartialEq + Default + Merge> Capped<K, V> {
         }
     }
 
-    fn overflow(&mut self) {
+    /// For callers that know that there are more keys than the cap.
+    pub(super) fn overflow(&mut self) {
         self.overflowed = true;
         self.table.clear();
     }
@@ -253,7 +267,7 @@ impl<K: Coarsen, V: PartialEq + Default + Merge> Coarse<K, V> {
 
     pub fn entry(&mut self, seed: super::Seed, finest: K) -> &mut V {
         let index = self.index(seed, finest);
-        &mut self.table.entries[index].value
+        &mut self.table.values[index]
     }
 
     /// Where the key's entry is: good until the level changes.
@@ -275,7 +289,7 @@ impl<K: Coarsen, V: PartialEq + Default + Merge> Coarse<K, V> {
     /// Value of an entry that [`Self::index`] found at this level.
     #[inline]
     pub(super) fn at(&mut self, index: usize) -> &mut V {
-        &mut self.table.entries[index].value
+        &mut self.table.values[index]
     }
 
     pub fn merge(&mut self, seed: super::Seed, other: Self) {

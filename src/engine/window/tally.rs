@@ -3,11 +3,12 @@
 //! Packet counts are `u32` and saturate: a saturating sum is the same in any
 //! order, and no second holds four thousand million packets of one key.
 
+use super::counted::{Classes, Counted};
 use super::hash::Seed;
 use super::hll::Hll;
 use super::sample::BottomK;
 use super::table::Merge;
-use super::{Delta, Host, SIZE_BINS};
+use super::{Host, SIZE_BINS};
 use crate::packet::PacketClass;
 use crate::packet::facts::PACKET_CLASSES;
 
@@ -44,15 +45,11 @@ impl Tally {
     }
 
     #[inline]
-    pub(super) fn add(&mut self, delta: &Delta) {
-        add_each(&mut self.classes, &delta.classes);
-        add_each(&mut self.sizes, &delta.sizes);
-        self.wire_bytes = self.wire_bytes.saturating_add(delta.wire_bytes);
-        self.payload_bytes = self.payload_bytes.saturating_add(delta.payload_bytes);
-        self.fragments = self.fragments.saturating_add(delta.fragments);
-        let icmp = delta.classes[PacketClass::Icmp as usize];
+    pub(super) fn add(&mut self, packets: &impl Counted) {
+        packets.add_sums(self);
+        let icmp = packets.packets_of(Classes::ICMP);
         if icmp > 0 {
-            self.add_icmp(delta.proto, delta.src_port, icmp);
+            self.add_icmp(packets.proto(), packets.src_port(), icmp);
         }
     }
 
@@ -128,13 +125,32 @@ pub struct PortBits {
     ones: [u32; 16],
 }
 
+/// All ones for each bit that is set in four bits of a port.
+const MASKS: [[u32; 4]; 16] = {
+    let mut masks = [[0; 4]; 16];
+    let mut at = 0;
+    while at < 64 {
+        masks[at / 4][at % 4] = if (at / 4) >> (at % 4) & 1 == 1 { u32::MAX } else { 0 };
+        at += 1;
+    }
+    masks
+};
+
 impl PortBits {
     #[inline]
     pub(super) fn add(&mut self, port: u16, packets: u32) {
-        self.packets = self.packets.saturating_add(packets);
-        for (bit, ones) in self.ones.iter_mut().enumerate() {
-            // A mask, not a product: every x86-64 adds these four at a time.
-            *ones = ones.saturating_add(packets & 0u32.wrapping_sub(u32::from(port >> bit & 1)));
+        let all = self.packets.checked_add(packets);
+        self.packets = all.unwrap_or(u32::MAX);
+        for (at, ones) in self.ones.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let masks = &MASKS[usize::from(port >> (at * 4) & 15)];
+            for (ones, mask) in ones.iter_mut().zip(masks) {
+                // No bit has more than all packets. A mask and a plain sum:
+                // every x86-64 does that for four at a time.
+                *ones = match all {
+                    Some(_) => ones.wrapping_add(packets & mask),
+                    None => ones.saturating_add(packets & mask),
+                };
+            }
         }
     }
 
@@ -182,13 +198,13 @@ pub struct HostStats {
 
 impl HostStats {
     #[inline]
-    pub(super) fn add(&mut self, delta: &Delta, peer_hash: u64, port_hash: u64) {
-        self.tally.add(delta);
+    pub(super) fn add(&mut self, packets: &impl Counted, peer_hash: u64, port_hash: u64) {
+        self.tally.add(packets);
         self.peers.insert(peer_hash);
-        if let Some(packets) = signal_packets(delta) {
+        if let Some(count) = packets.signal_packets() {
             self.ports.insert(port_hash);
-            self.src_port.add(delta.src_port, packets);
-            self.dst_port.add(delta.dst_port, packets);
+            self.src_port.add(packets.src_port(), count);
+            self.dst_port.add(packets.dst_port(), count);
         }
     }
 }
@@ -201,20 +217,6 @@ impl Merge for HostStats {
         self.src_port.merge(&other.src_port);
         self.dst_port.merge(&other.dst_port);
     }
-}
-
-/// Packets whose ports mean something to a detector: UDP, and TCP without
-/// data. Nothing for protocols without ports and for pure data deltas.
-fn signal_packets(delta: &Delta) -> Option<u32> {
-    let data = PacketClass::TcpData as usize;
-    let count = delta.classes[PacketClass::Udp as usize].saturating_add(
-        delta.classes[PacketClass::TcpSyn as usize..]
-            .iter()
-            .enumerate()
-            .filter(|&(index, _)| index + PacketClass::TcpSyn as usize != data)
-            .fold(0u32, |sum, (_, &n)| sum.saturating_add(n)),
-    );
-    (count > 0).then_some(count)
 }
 
 /// A host's statistics and a sample of its peers.
@@ -247,28 +249,13 @@ pub struct PairStats {
 
 impl PairStats {
     #[inline]
-    pub(super) fn add(&mut self, delta: &Delta, seed: Seed) {
-        self.tally.add(delta);
-        let ports = u64::from(delta.src_port) << 16 | u64::from(delta.dst_port);
+    pub(super) fn add(&mut self, packets: &impl Counted, seed: Seed) {
+        self.tally.add(packets);
+        let ports = u64::from(packets.src_port()) << 16 | u64::from(packets.dst_port());
         self.flows.insert(seed.mix(ports, 2));
-        if let Some(target) = probed_target(delta) {
+        if let Some(target) = packets.probed_target() {
             self.ports.insert(seed.mix(target, 3));
         }
-    }
-}
-
-/// Port or protocol that the delta's packets probe, if any of them can be a
-/// probe.
-fn probed_target(delta: &Delta) -> Option<u64> {
-    const PROTOCOL: u64 = 1 << 32;
-    let any = |classes: &[PacketClass]| classes.iter().any(|&c| delta.classes[c as usize] > 0);
-    use PacketClass as C;
-    if any(&[C::Udp, C::TcpSyn, C::TcpFin, C::TcpAck, C::TcpOdd]) {
-        Some(u64::from(delta.dst_port))
-    } else if any(&[C::Gre, C::OtherIp]) {
-        Some(PROTOCOL | u64::from(delta.proto))
-    } else {
-        None
     }
 }
 
@@ -277,5 +264,36 @@ impl Merge for PairStats {
         self.tally.merge(&other.tally);
         self.ports.merge(&other.ports);
         self.flows.merge(&other.flows);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn each_bit_of_a_port_has_the_packets_whose_port_has_it(
+            ports in prop::collection::vec(
+                (any::<u16>(), prop_oneof![Just(1u32), 0u32..100, 1u32 << 30..u32::MAX]),
+                0..20,
+            ),
+        ) {
+            let mut bits = PortBits::default();
+            for &(port, packets) in &ports {
+                bits.add(port, packets);
+            }
+            let sum = |wanted: &dyn Fn(u16) -> bool| {
+                let packets = ports.iter().filter(|&&(port, _)| wanted(port));
+                let sum = packets.map(|&(_, packets)| u64::from(packets)).sum::<u64>();
+                u32::try_from(sum).unwrap_or(u32::MAX)
+            };
+            prop_assert_eq!(bits.packets, sum(&|_| true));
+            for (bit, &ones) in bits.ones.iter().enumerate() {
+                prop_assert_eq!(ones, sum(&|port| port >> bit & 1 == 1), "bit {}", bit);
+            }
+        }
     }
 }
