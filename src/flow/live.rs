@@ -181,7 +181,7 @@ impl Live {
     pub(crate) fn from_stub(stub: &mut Stub, bins: &mut Slab<Bins>) -> Self {
         let first = stub.as_row();
         let mut live = Self::start(&first, stub.cut_ns, stub.extra.take(), bins);
-        live.set_entropy(first.direction(), stub.entropy);
+        live.set_entropy(first.direction(), stub.entropy());
         live.row = stub.row;
         live
     }

@@ -3,37 +3,51 @@
 use super::live::{Entropy, Extra, TCP};
 use super::settings::Timeouts;
 use crate::engine::window::RowRef;
-use crate::packet::facts::tcp_flag;
+use crate::packet::facts::{PACKET_CLASSES, tcp_flag};
 use crate::packet::{FlowKey, Mac, NO_TUNNELS, PacketClass, PacketRow};
 
-/// A flow of one packet: little over two cache lines.
+/// A flow of one packet, on two lines of the cache: a flood touches each of its
+/// flows twice, and waits for memory most of all.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Stub {
     pub(crate) key: FlowKey,
     pub(crate) time_ns: i64,
     /// When its packet counted for time-outs.
     pub(crate) cut_ns: i64,
-    pub(crate) extra: Option<Box<Extra>>,
     /// Where its packet is written.
     pub(crate) row: RowRef,
+    pub(crate) extra: Option<Box<Extra>>,
     pub(crate) wire_bytes: u32,
     ip_bytes: u32,
     pub(crate) payload_bytes: u32,
     tcp_seq: u32,
     /// Second of the wheel that will look at its place; see [`super::wheel`].
     pub(crate) wheel_s: i32,
-    pub(crate) entropy: Entropy,
+    /// Below 0: there is none.
+    entropy_bits: f32,
     vlans: [u16; 2],
     interface: u16,
     tcp_flags: u16,
     src_mac: Mac,
     dst_mac: Mac,
+    /// Over how many bytes, less one: 1 to 256.
+    entropy_bytes: u8,
     ttl: u8,
-    class: PacketClass,
-    vlan_count: u8,
+    /// See [`packed`].
+    packed: u8,
     pub(crate) flags: u8,
-    pub(crate) alive: bool,
 }
+
+/// Parts of [`Stub::packed`].
+mod packed {
+    pub(super) const CLASS: u8 = 0x0f;
+    /// Number of VLAN tags, in two bits from this one on.
+    pub(super) const VLANS: u32 = 4;
+    pub(super) const ALIVE: u8 = 0x80;
+}
+
+const _: () = assert!(size_of::<Stub>() == 128 && PACKET_CLASSES <= packed::CLASS as usize);
 
 impl Stub {
     pub(crate) fn new(
@@ -42,28 +56,29 @@ impl Stub {
         extra: Option<Box<Extra>>,
         entropy: Entropy,
     ) -> Self {
+        let (entropy_bits, over_bytes) = entropy.get().unwrap_or((-1.0, 1));
+        let vlan_count = packet.vlan_count.min(packet.vlans.len() as u8);
         Self {
             key: packet.key,
             time_ns: packet.time_ns,
             cut_ns,
-            extra,
             row: RowRef::default(),
+            extra,
             wire_bytes: packet.wire_bytes,
             ip_bytes: packet.ip_bytes,
             payload_bytes: packet.payload_bytes,
             tcp_seq: packet.tcp_seq,
             wheel_s: i32::MAX,
-            entropy,
+            entropy_bits,
             vlans: packet.vlans,
             interface: packet.interface,
             tcp_flags: packet.tcp_flags,
             src_mac: packet.src_mac,
             dst_mac: packet.dst_mac,
+            entropy_bytes: (over_bytes - 1).min(u16::from(u8::MAX)) as u8,
             ttl: packet.ttl,
-            class: packet.class,
-            vlan_count: packet.vlan_count,
+            packed: packet.class as u8 | vlan_count << packed::VLANS | packed::ALIVE,
             flags: packet.flags,
-            alive: true,
         }
     }
 
@@ -89,10 +104,29 @@ impl Stub {
             src_mac: self.src_mac,
             dst_mac: self.dst_mac,
             ttl: self.ttl,
-            class: self.class,
-            vlan_count: self.vlan_count,
+            class: self.class(),
+            vlan_count: self.packed >> packed::VLANS & 3,
             flags: self.flags,
         }
+    }
+
+    fn class(&self) -> PacketClass {
+        PacketClass::ALL[usize::from(self.packed & packed::CLASS)]
+    }
+
+    /// Entropy of its payload.
+    pub(crate) fn entropy(&self) -> Entropy {
+        let known = self.entropy_bits >= 0.0;
+        Entropy::new(known.then(|| (self.entropy_bits, u16::from(self.entropy_bytes) + 1)))
+    }
+
+    #[inline]
+    pub(crate) fn is_alive(&self) -> bool {
+        self.packed & packed::ALIVE != 0
+    }
+
+    pub(crate) fn bury(&mut self) {
+        self.packed &= !packed::ALIVE;
     }
 
     pub(crate) fn is(&self, flag: u8) -> bool {
@@ -105,7 +139,7 @@ impl Stub {
     }
 
     pub(crate) fn idle_ns(&self, timeouts: &Timeouts) -> Option<i64> {
-        if self.key.proto == TCP && self.class != PacketClass::TcpUnknown {
+        if self.key.proto == TCP && self.class() != PacketClass::TcpUnknown {
             if self.is_over() {
                 return timeouts.closed_ns;
             }
@@ -114,5 +148,27 @@ impl Stub {
             }
         }
         timeouts.idle_ns(self.key.proto)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_comes_out_as_it_went_in() {
+        for class in PacketClass::ALL {
+            for vlan_count in 0..=2 {
+                let packet = PacketRow { class, vlan_count, vlans: [5, 6], ..PacketRow::NOTHING };
+                for entropy in [None, Some((0.0, 1)), Some((3.5, 255)), Some((8.0, 256))] {
+                    let mut stub = Stub::new(&packet, 0, None, Entropy::new(entropy));
+                    assert_eq!(stub.as_row(), packet);
+                    assert_eq!(stub.entropy().get(), entropy);
+                    assert!(stub.is_alive());
+                    stub.bury();
+                    assert!(!stub.is_alive() && stub.as_row() == packet);
+                }
+            }
+        }
     }
 }

@@ -235,7 +235,7 @@ impl FlowTable {
             live.is_alive() && live.key == *key
         } else {
             let stub = &self.stubs[id];
-            stub.alive && stub.key == *key
+            stub.is_alive() && stub.key == *key
         }
     }
 
@@ -324,7 +324,7 @@ impl FlowTable {
             let from_originator = live.originator().0 == packet.direction();
             live.look_at(arrival, from_originator);
         }
-        stub.alive = false;
+        stub.bury();
         live.add(packet, cut_ns, &mut self.bins);
         live.wheel_s = self.lives.predecessor().map_or(NO_ENTRY, |before| before.wheel_s);
         let live_id = self.lives.insert(live);

@@ -56,7 +56,7 @@ impl FlowTable {
         let ids = self.stubs.high_water();
         for _ in 0..ids {
             self.hand = if self.hand + 1 < ids { self.hand + 1 } else { 0 };
-            if self.stubs[self.hand].alive {
+            if self.stubs[self.hand].is_alive() {
                 self.ending.push(Ending::new(self.hand, EndReason::Evicted, cut_ns));
                 if self.ending.len() == wanted {
                     break;
@@ -185,7 +185,7 @@ impl FlowTable {
             (live.is_alive(), live.life.is_over(), &mut live.wheel_s)
         } else {
             let stub = &mut self.stubs[id];
-            (stub.alive, stub.is_over(), &mut stub.wheel_s)
+            (stub.is_alive(), stub.is_over(), &mut stub.wheel_s)
         };
         if *wheel_s != wheel_time(second, epoch_s) {
             return;
@@ -220,7 +220,7 @@ impl FlowTable {
     /// afterwards.
     pub(crate) fn finish(&mut self, latest_ns: i64, mut tail: impl FnMut(Vec<FlowRecord>)) {
         let lives = (0..self.lives.high_water()).filter(|&id| self.lives[id].is_alive());
-        let stubs = (0..self.stubs.high_water()).filter(|&id| self.stubs[id].alive);
+        let stubs = (0..self.stubs.high_water()).filter(|&id| self.stubs[id].is_alive());
         if !self.outlet.wanted {
             let left: Vec<u32> = lives.map(|id| id | LIVE).chain(stubs).collect();
             for ids in left.chunks(ENDED_AT_ONCE) {
@@ -262,7 +262,7 @@ impl FlowTable {
             self.lives[id & !LIVE].bury(&mut self.bins);
             self.lives.remove(id & !LIVE);
         } else {
-            self.stubs[id].alive = false;
+            self.stubs[id].bury();
             self.stubs.remove(id);
         }
         self.index.remove(end.hash, id);
