@@ -9,6 +9,7 @@
 
 use std::mem::offset_of;
 use std::num::NonZeroU64;
+use std::ops::Range;
 
 use super::app::AppInfo;
 use super::half::Half;
@@ -37,8 +38,8 @@ pub(crate) const TCP: u8 = 6;
 pub(crate) struct Extra {
     pub(crate) app: Option<Box<AppInfo>>,
     pub(crate) tunnels: Vec<TunnelLayer>,
-    /// Steps of the sequence whose gap is over 32 bits of nanoseconds.
-    long_gaps_ns: Vec<(u8, u64)>,
+    /// Steps of the sequence that a [`Step`] has no room for: place, size, gap.
+    odd_steps: Vec<(u8, u32, u64)>,
     /// What [`Bins`] has no room for, by bin.
     spill: Option<Box<[[u64; BINS]; 2]>>,
 }
@@ -91,33 +92,29 @@ impl Bins {
     }
 }
 
-/// A payload size and the time since the step before in 56 bits.
+/// A payload size in 16 bits and the time since the step before in 40: to 64 KiB
+/// and 18 minutes, which is over the usual age limit of a flow.
 #[derive(Clone, Copy, Debug, Default)]
 struct Step([u8; 7]);
 
 impl Step {
-    /// Stands for a gap that lies in [`Extra::long_gaps_ns`].
-    const LONG: u64 = u32::MAX as u64;
-    /// Sizes are below 16 MiB: longer claims were refused by the input.
-    const MAX_BYTES: u32 = (1 << 24) - 1;
+    /// Stands for one that does not fit and lies in [`Extra::odd_steps`].
+    const ODD: Self = Self([0xff; 7]);
 
-    fn new(payload_bytes: u32, gap_ns: u64) -> Self {
-        let packed = gap_ns.min(Self::LONG) << 24 | u64::from(payload_bytes.min(Self::MAX_BYTES));
-        let [a, b, c, d, e, f, g, _] = packed.to_le_bytes();
-        Self([a, b, c, d, e, f, g])
+    #[inline]
+    fn new(payload_bytes: u32, gap_ns: u64) -> Option<Self> {
+        if payload_bytes >= 0xffff || gap_ns >= 1 << 40 {
+            return None;
+        }
+        let [a, b, c, d, e, f, g, _] = (gap_ns << 16 | u64::from(payload_bytes)).to_le_bytes();
+        Some(Self([a, b, c, d, e, f, g]))
     }
 
-    fn packed(self) -> u64 {
+    /// Size and gap.
+    fn get(self) -> Option<(u32, u64)> {
         let [a, b, c, d, e, f, g] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, 0])
-    }
-
-    fn payload_bytes(self) -> u32 {
-        self.packed() as u32 & Self::MAX_BYTES
-    }
-
-    fn gap_ns(self) -> u64 {
-        self.packed() >> 24
+        let packed = u64::from_le_bytes([a, b, c, d, e, f, g, 0]);
+        (self.0 != Self::ODD.0).then_some((packed as u32 & 0xffff, packed >> 16))
     }
 }
 
@@ -294,11 +291,11 @@ impl Live {
         if at < SEQUENCE_LEN {
             let gap = (packet.time_ns - self.mark).max(0) as u64;
             let gap_ns = if at == 0 { 0 } else { gap };
-            self.sequence[at] = Step::new(packet.payload_bytes, gap_ns);
-            if gap_ns >= Step::LONG {
+            self.sequence[at] = Step::new(packet.payload_bytes, gap_ns).unwrap_or_else(|| {
                 let extra = self.extra.get_or_insert_default();
-                extra.long_gaps_ns.push((at as u8, gap_ns));
-            }
+                extra.odd_steps.push((at as u8, packet.payload_bytes, gap_ns));
+                Step::ODD
+            });
             self.sequence_forward |= u16::from(direction == 0) << at;
             self.sequence_len += 1;
             self.mark = packet.time_ns;
@@ -315,10 +312,9 @@ impl Live {
     #[cold]
     fn begin_bins(&mut self, bins: &mut Slab<Bins>) -> u32 {
         let mut counts = Bins::ZERO;
-        let (steps, forward) = (self.sequence, self.sequence_forward);
-        for (at, step) in steps.iter().enumerate() {
-            let direction = usize::from(forward >> at & 1 == 0);
-            let bin = sizes::bin_of(step.payload_bytes());
+        for at in 0..SEQUENCE_LEN {
+            let direction = self.step_direction(at);
+            let bin = sizes::bin_of(self.step(at).0);
             if let Some(more) = counts.add(direction, bin) {
                 self.spill(direction, bin, more);
             }
@@ -336,14 +332,22 @@ impl Live {
         spill[direction][bin] = spill[direction][bin].saturating_add(more.get());
     }
 
-    /// Steps of the sequence with their directions.
-    fn steps(&self) -> impl Iterator<Item = (Step, usize)> {
-        let len = usize::from(self.sequence_len).min(SEQUENCE_LEN);
-        let forward = self.sequence_forward;
-        self.sequence[..len]
-            .iter()
-            .enumerate()
-            .map(move |(at, &step)| (step, usize::from(forward >> at & 1 == 0)))
+    /// Steps in the sequence.
+    fn steps(&self) -> Range<usize> {
+        0..usize::from(self.sequence_len).min(SEQUENCE_LEN)
+    }
+
+    /// Size and gap of a step.
+    fn step(&self, at: usize) -> (u32, u64) {
+        self.sequence[at].get().unwrap_or_else(|| {
+            let mut odd = self.extra.iter().flat_map(|extra| &extra.odd_steps);
+            let found = odd.find(|&&(of, ..)| usize::from(of) == at);
+            found.map_or((0, 0), |&(_, payload_bytes, gap_ns)| (payload_bytes, gap_ns))
+        })
+    }
+
+    fn step_direction(&self, at: usize) -> usize {
+        usize::from(self.sequence_forward >> at & 1 == 0)
     }
 
     fn remember_vlan(&mut self, vlan: u16) {
@@ -428,9 +432,9 @@ impl Live {
                 }
             }
         } else {
-            for (step, _) in self.steps().filter(|&(_, of)| of == direction) {
+            for at in self.steps().filter(|&at| self.step_direction(at) == direction) {
                 with_payload += 1;
-                add(sizes::bin_of(step.payload_bytes()), 1);
+                add(sizes::bin_of(self.step(at).0), 1);
             }
         }
         let empty = self.halves[direction].packets.saturating_sub(with_payload);
@@ -464,14 +468,9 @@ impl Live {
         seen.map(|half| half.last_ns).max().unwrap_or(self.start_ns)
     }
 
-    fn size_step(&self, at: usize, step: Step, originator: usize) -> SizeStep {
-        let long_gaps = self.extra.iter().flat_map(|extra| &extra.long_gaps_ns);
-        let long = long_gaps.copied().find(|&(of, _)| usize::from(of) == at);
-        SizeStep {
-            fwd: (self.sequence_forward >> at & 1 == 1) == (originator == 0),
-            payload_bytes: step.payload_bytes(),
-            gap_ns: long.map_or_else(|| step.gap_ns(), |(_, gap_ns)| gap_ns),
-        }
+    fn size_step(&self, at: usize, originator: usize) -> SizeStep {
+        let (payload_bytes, gap_ns) = self.step(at);
+        SizeStep { fwd: self.step_direction(at) == originator, payload_bytes, gap_ns }
     }
 
     /// The finished record.
@@ -485,7 +484,6 @@ impl Live {
         let responder = 1 - originator;
         let mut vlans = self.vlans[..usize::from(self.vlan_count)].to_vec();
         vlans.sort_unstable();
-        let steps = self.steps().enumerate();
         let macs_known = self.state == LiveState::AliveWithMacs;
         FlowRecord {
             key: self.key,
@@ -503,7 +501,7 @@ impl Live {
             dst_mac: macs_known.then_some(self.macs[responder]),
             vlans,
             tunnels: self.extra.as_ref().map_or_else(Vec::new, |extra| extra.tunnels.clone()),
-            sequence: steps.map(|(at, (step, _))| self.size_step(at, step, originator)).collect(),
+            sequence: self.steps().map(|at| self.size_step(at, originator)).collect(),
             app: self.extra.as_ref().and_then(|extra| extra.app.clone()),
         }
     }

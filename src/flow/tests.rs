@@ -239,6 +239,27 @@ fn payload_sizes_are_counted_whatever_their_number_and_length() {
     }
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].fwd.sizes, expected);
+    let sequence: Vec<_> = records[0].sequence.iter().map(|step| step.payload_bytes).collect();
+    assert_eq!(sequence, steps[..16].iter().map(|step| step.payload).collect::<Vec<_>>());
+}
+
+/// Gaps around 2^32 and 2^40 nanoseconds, and of ten years.
+#[test]
+fn gaps_of_the_sequence_are_kept_whatever_their_length() {
+    let gaps_ms = [0, 1, 4_294, 4_295, 1_099_511, 1_099_512, 315_576_000_000, 7];
+    let steps: Vec<_> = gaps_ms
+        .map(|advance_ms| Step { flow: 3, forward: true, advance_ms, payload: 9, flags: 0 })
+        .to_vec();
+    let timeouts = Timeouts { udp_idle_ns: None, udp_active_ns: None, ..Timeouts::default() };
+    let mut table = FlowTable::new(TableSettings { timeouts, ..settings(10) }, hash_state());
+    let mut feed = WindowFeed::default();
+    for row in &rows(&steps) {
+        table.update(row, Around::default(), Guess::default(), &mut feed);
+    }
+    let mut records = Vec::new();
+    table.finish(i64::MAX, |mut more| records.append(&mut more));
+    let gaps: Vec<_> = records[0].sequence.iter().map(|step| step.gap_ns / 1_000_000).collect();
+    assert_eq!(gaps, gaps_ms.map(|ms| ms as u64));
 }
 
 /// What a flow costs in memory, its place in the index (at most two slots of 8
