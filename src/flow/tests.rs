@@ -9,7 +9,7 @@ use super::table::{Admission, Around, FlowTable, Guess};
 use crate::engine::feed::WindowFeed;
 use crate::packet::facts::tcp_flag::{ACK, FIN, RST, SYN};
 use crate::packet::key::mapped;
-use crate::packet::{FlowKey, IpVersion, NO_TUNNELS, PacketClass, PacketRow, row_flag};
+use crate::packet::{FlowKey, IpVersion, PacketClass, PacketRow, row_flag};
 
 const SECOND_NS: i64 = 1_000_000_000;
 const LATENESS_S: i64 = 2;
@@ -77,20 +77,13 @@ fn rows(steps: &[Step]) -> Vec<PacketRow> {
                 wire_bytes: step.payload + 54,
                 ip_bytes: step.payload + 40,
                 payload_bytes: step.payload,
-                payload_at: 0,
-                payload_captured: 0,
                 tcp_seq: index as u32 * 100,
-                tunnels: NO_TUNNELS,
                 tcp_flags: if proto == 6 { step.flags } else { 0 },
-                vlans: [0; 2],
-                interface: 0,
-                src_mac: [0; 6],
-                dst_mac: [0; 6],
                 ttl: 64,
                 class,
-                vlan_count: 0,
                 flags: (u8::from(step.forward) * row_flag::FORWARD)
                     | (u8::from(late) * row_flag::LATE),
+                ..PacketRow::NOTHING
             }
         })
         .collect()

@@ -100,26 +100,17 @@ impl Packet {
         flags |= if self.fragment { row_flag::FRAGMENT } else { 0 };
         let mut row = PacketRow {
             key,
-            hash: 0,
             time_ns: self.second * 1_000_000_000,
             clock_ns: self.second * 1_000_000_000,
-            index: 0,
             wire_bytes: self.payload_bytes + 42,
             ip_bytes: self.payload_bytes + 28,
             payload_bytes: self.payload_bytes,
-            payload_at: 0,
-            payload_captured: 0,
-            tcp_seq: 0,
-            tunnels: 0,
-            tcp_flags: 0,
-            vlans: [0; 2],
-            interface: 0,
             src_mac: delta.src_mac,
             dst_mac: [2; 6],
             ttl: 64,
             class: self.class,
-            vlan_count: 0,
             flags,
+            ..PacketRow::NOTHING
         };
         row.mark_group();
         row

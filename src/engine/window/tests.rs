@@ -21,26 +21,13 @@ fn v6(value: u128) -> Host {
 pub(super) fn any_packet() -> PacketRow {
     PacketRow {
         key: FlowKey { proto: 6, ..FlowKey::ZERO },
-        hash: 0,
-        time_ns: 0,
-        clock_ns: 0,
-        index: 0,
         wire_bytes: 60,
         ip_bytes: 40,
-        payload_bytes: 0,
-        payload_at: 0,
-        payload_captured: 0,
-        tcp_seq: 0,
-        tunnels: 0,
-        tcp_flags: 0,
-        vlans: [0; 2],
-        interface: 0,
         src_mac: [2; 6],
         dst_mac: [4; 6],
         ttl: 64,
         class: PacketClass::TcpAck,
-        vlan_count: 0,
-        flags: 0,
+        ..PacketRow::NOTHING
     }
 }
 
