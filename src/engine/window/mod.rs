@@ -28,7 +28,7 @@
 //! | `services` | address, amplifying port, side | emptied | 16,384 | 128 |
 //! | `links` | station, EtherType | EtherType, then one | 4,096 | 112 |
 //! | `stations` | MAC, VLAN, VNI | one | 1,024 | 880 |
-//! | log | packet by itself, flow | counted in the tables | 2 M flows, 512 MiB a shard | 48, 192 |
+//! | log | packet by itself, flow | counted in the tables | 2 M flows, 512 MiB a shard | 52, 192 |
 //!
 //! A slice takes at most 48 MB at the default caps with every table full (a
 //! test holds it to that); an empty one is under 1.5 KB and allocates nothing.
