@@ -251,3 +251,18 @@ fn a_later_fragment_behind_as_many_extension_headers_as_may_be_has_no_ports() {
         facts_are_sound(DecodeOptions::default(), link, &packet, packet.len() as u32);
     }
 }
+
+/// The inputs of `tools/fuzz/fuzz_targets/direct_vs_general.rs`, read as there.
+#[test]
+fn the_two_paths_agree_on_what_fuzzing_found() {
+    let mut taken = 0;
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/fuzz/seeds/direct_vs_general");
+    for seed in std::fs::read_dir(seeds).expect("seeds") {
+        let input = std::fs::read(seed.expect("an entry").path()).expect("a seed");
+        let Some(([settings, more], data)) = input.split_first_chunk::<2>() else { continue };
+        let options = DecodeOptions { no_decap: settings & 1 != 0, key_vlan: settings & 2 != 0 };
+        let wire_bytes = data.len() as u32 + u32::from(*more) * 8;
+        taken += usize::from(paths_agree(options, data, wire_bytes));
+    }
+    assert!(taken > 0, "none was of a shape that the direct reader takes");
+}
