@@ -19,7 +19,7 @@ use super::feed::{ShardWindow, SidedCount, Vantage, WindowFeed};
 use super::sequencer::{Sequencer, offline_hash_state};
 use super::shard::{Shard, ShardOutput};
 use super::window::{Assembler, ChunkPool, Slice, WindowSettings};
-use super::worker::{Pool, Shared, Source};
+use super::worker::{IDLE_WAIT, Pool, Shared, Source};
 use crate::alert;
 use crate::alert::Alert;
 use crate::detect::{DetectSettings, Detection, Interest, Telemetry};
@@ -28,7 +28,7 @@ use crate::flow::table::TableCounters;
 use crate::flow::totals::FlowTotals;
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
-use crate::input::{Counters, FileReport, Input, Interface};
+use crate::input::{Counters, FileReport, Input, Interface, LIVE_WAIT};
 use crate::lock::Lock;
 use crate::packet::{DecodeOptions, Decoder};
 
@@ -62,6 +62,9 @@ pub struct RunOptions {
     pub dedup: Option<DedupSettings>,
     pub filter: Option<Arc<Filter>>,
     pub detect: DetectSettings,
+    /// The input is live: hash keys are drawn anew, since attackers choose
+    /// tuples. No result depends on them.
+    pub live: bool,
 }
 
 impl Default for RunOptions {
@@ -75,13 +78,24 @@ impl Default for RunOptions {
             dedup: None,
             filter: None,
             detect: DetectSettings::default(),
+            live: false,
         }
     }
 }
 
-/// Takes finished records in their final order.
+/// Takes what a run says along the way. Every call comes from one thread, in an
+/// order that does not depend on the number of workers.
 pub trait RecordSink {
+    /// A finished record, in the records' final order.
     fn record(&mut self, record: FlowRecord) -> io::Result<()>;
+
+    /// An alert that was opened, has a new revision, or was closed. At the end
+    /// of a run those still open are closed by [`RunReport::alerts`] alone.
+    fn alert(&mut self, _: &Alert) {}
+
+    /// All seconds before this one are closed: their records and alerts have
+    /// been given.
+    fn closed_before(&mut self, _second: i64) {}
 
     /// False spares the run the making of records: flows are only counted.
     fn wants_records(&self) -> bool {
@@ -131,6 +145,7 @@ impl RunReport {
 pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> RunReport {
     let workers = options.workers.max(1);
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded()).unzip();
+    let hash_state = if options.live { ahash::RandomState::new() } else { offline_hash_state() };
     let shared = Shared {
         read_ahead: input.read_ahead(),
         source: Lock::new(Source { input, clock_ns: i64::MIN, blocks: 0, done: false }),
@@ -141,7 +156,8 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         decoder: Decoder::new(options.decode),
         filter: options.filter.clone(),
         dedup: options.dedup,
-        hash_state: offline_hash_state(),
+        hash_state: hash_state.clone(),
+        idle_wait: if options.live { LIVE_WAIT } else { IDLE_WAIT },
     };
     let table = TableSettings {
         timeouts: options.timeouts,
@@ -202,7 +218,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         accounting,
         flows,
         table: counters,
-        totals: totals.unwrap_or_else(|| FlowTotals::new(offline_hash_state())),
+        totals: totals.unwrap_or_else(|| FlowTotals::new(hash_state)),
         late_packets,
         input: input.counters(),
         files: input.reports().to_vec(),
@@ -358,6 +374,9 @@ impl<'a> Correlation<'a> {
         for records in std::mem::replace(&mut self.records, later).into_values() {
             in_order(records).for_each(|record| self.write(record));
         }
+        if before_s < i64::MAX {
+            self.sink.closed_before(before_s);
+        }
     }
 
     /// Puts a second together and has the detectors look at it.
@@ -384,6 +403,9 @@ impl<'a> Correlation<'a> {
         let telemetry = Telemetry { one_sided: self.is_one_sided(), missing: Vec::new() };
         let assembled = self.assembler.assemble(slice, logs, coarse, telemetry.one_sided);
         self.detection.observe(&assembled.slice, &telemetry);
+        for alert in self.detection.take_updates() {
+            self.sink.alert(&alert);
+        }
         self.assembler.recycle(assembled);
     }
 
