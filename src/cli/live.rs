@@ -9,8 +9,9 @@ use std::time::Instant;
 use clap::Args;
 
 use super::engine_args::EngineArgs;
+use super::values::TimeoutNs;
 use crate::alert::Alert;
-use crate::engine::{RecordSink, run as run_engine};
+use crate::engine::{LiveRun, RecordSink, SensorEvent, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::input::live::{LiveOptions, Method};
 use crate::input::{Input, InputOptions, LiveHandle};
@@ -37,6 +38,9 @@ pub(crate) struct LiveArgs {
     /// Use the device's time stamps where it has any.
     #[arg(long)]
     hardware_stamps: bool,
+    /// Say when an interface that had traffic has none for so long.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    silent_after: TimeoutNs,
     /// Stop after so many seconds.
     #[arg(long, value_name = "S")]
     seconds: Option<u64>,
@@ -52,6 +56,7 @@ pub(crate) struct LiveArgs {
 
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let mut options = args.engine.run_options()?;
+    let filter_in_kernel = options.filter.is_some();
     let live = LiveOptions {
         interfaces: args.interface.clone(),
         rings: options.workers,
@@ -62,16 +67,22 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         hardware_stamps: args.hardware_stamps,
         method: args.capture,
     };
-    options.live = true;
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
     let (input, handle) = Input::live(live, input_options)?;
+    options.live = Some(LiveRun {
+        status: Arc::clone(&handle.status),
+        filter_in_kernel,
+        silent_after_s: args
+            .silent_after
+            .0
+            .map_or(u64::MAX, |ns| ns.unsigned_abs() / 1_000_000_000),
+    });
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&handle.stop))?;
     }
     let started = Instant::now();
     let mut sink = Sink { started, seconds: args.seconds, handle };
     let report = run_engine(input, &options, &mut sink);
-    sink.tell_changes();
     let summary = Summary::new(&report, started.elapsed());
     if args.json {
         let mut out = io::stdout().lock();
@@ -91,14 +102,6 @@ struct Sink {
     handle: LiveHandle,
 }
 
-impl Sink {
-    fn tell_changes(&self) {
-        for change in self.handle.status.take_changes() {
-            eprintln!("flowtap: {change}");
-        }
-    }
-}
-
 impl RecordSink for Sink {
     fn record(&mut self, _: FlowRecord) -> io::Result<()> {
         Ok(())
@@ -109,11 +112,14 @@ impl RecordSink for Sink {
     }
 
     fn alert(&mut self, alert: &Alert) {
-        eprintln!("flowtap: {} {}", alert.severity.name(), alert.id);
+        eprintln!("flowtap: {} {}", alert.severity.name(), alert.summary);
+    }
+
+    fn sensor_event(&mut self, event: &SensorEvent) {
+        eprintln!("flowtap: {}", event.text);
     }
 
     fn closed_before(&mut self, _: i64) {
-        self.tell_changes();
         if self.seconds.is_some_and(|seconds| self.started.elapsed().as_secs() >= seconds) {
             self.handle.stop.store(true, std::sync::atomic::Ordering::Release);
         }

@@ -168,7 +168,6 @@ impl Input {
         let mut input = Self::start(Vec::new(), Vec::new(), Vec::new(), options);
         let live = Live::open(live, &mut input.interfaces)?;
         let handle = LiveHandle { stop: live.stop_handle(), status: live.status() };
-        live.report(&mut input.reports);
         input.feed = Feed::Live(Box::new(live));
         Ok((input, handle))
     }
@@ -194,10 +193,7 @@ impl Input {
                     return Next::Block(self.block(BlockBytes::Owned(Vec::new()), Vec::new()));
                 }
                 Taken::Nothing => return Next::Nothing,
-                Taken::End => {
-                    live.report(&mut self.reports);
-                    None
-                }
+                Taken::End => None,
             },
             Feed::One(_) | Feed::Many(_) | Feed::Nothing => self.read_batch(),
         };

@@ -33,7 +33,7 @@ use super::BlockBytes;
 use super::filter::Filter;
 use super::pool::Pool;
 use super::reader::Batch;
-use super::report::{FileReport, Interface, InterfaceTable};
+use super::report::{Interface, InterfaceTable};
 use super::walk::{Found, Limits, frame};
 use lane::Lane;
 use packet_socket::RETIRE_MS;
@@ -328,26 +328,6 @@ impl Live {
     fn close_rings(&mut self) {
         self.lanes.iter_mut().for_each(Lane::close);
         self.empty_at = Some(Instant::now() + Duration::from_nanos(HIDDEN_NS.unsigned_abs()));
-    }
-
-    /// One report an interface, as for a file.
-    pub(super) fn report(&self, reports: &mut Vec<FileReport>) {
-        reports.clear();
-        reports.extend(self.taps.iter().map(|tap| {
-            let TapStatus { name, frames, wire_bytes, kernel_drops, interface_drops, .. } =
-                tap.status.clone();
-            FileReport {
-                frames,
-                wire_bytes,
-                system_drops: Some(kernel_drops),
-                interface_drops: Some(interface_drops),
-                format: match self.options.method {
-                    Method::Ring => "live, AF_PACKET rings".to_owned(),
-                    Method::Libpcap => "live, libpcap".to_owned(),
-                },
-                ..FileReport::new(&name)
-            }
-        }));
     }
 }
 

@@ -93,7 +93,7 @@ impl LiveStatus {
         std::mem::take(&mut self.state.lock().changes)
     }
 
-    pub(super) fn publish(&self, taps: Vec<TapStatus>, changes: &mut Vec<Change>) {
+    pub(crate) fn publish(&self, taps: Vec<TapStatus>, changes: &mut Vec<Change>) {
         let mut state = self.state.lock();
         state.taps = taps;
         state.changes.append(changes);
