@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::input::Shed;
 use crate::packet::MalformedReason;
 
 /// Packets and wire bytes of one kind.
@@ -41,6 +42,8 @@ pub struct Accounting {
     pub protocols: Box<[Count; 256]>,
     /// IP packets whose captured part does not hold all of the headers' length.
     pub cut: u64,
+    /// Packets that went to flows while so much was left out; see [`Shed`].
+    pub shed: [u64; Shed::ALL.len()],
 }
 
 impl Default for Accounting {
@@ -56,6 +59,7 @@ impl Default for Accounting {
             malformed_reasons: BTreeMap::new(),
             protocols: Box::new([Count::default(); 256]),
             cut: 0,
+            shed: [0; Shed::ALL.len()],
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::worker::Pool;
-use crate::input::BlockBytes;
+use crate::input::{BlockBytes, Shed};
 use crate::packet::{Fragment, Mac, MalformedReason, PacketRow, Tunnels};
 
 /// A frame that is in no flow.
@@ -143,6 +143,7 @@ pub(crate) struct Decoded {
     pub(crate) closed_before_s: i64,
     /// Position of the block's first frame in the stream.
     pub(crate) first_frame: u64,
+    pub(crate) shed: Shed,
 }
 
 /// One shard's part of a block, in its turn.
@@ -154,6 +155,7 @@ pub(crate) struct Batch {
     pub(crate) first_frame: u64,
     /// Seconds before this are closed once the batch is done.
     pub(crate) closed_before_s: i64,
+    pub(crate) shed: Shed,
     /// The last batch; the stream's clock stood at `latest_ns`.
     pub(crate) end: bool,
     pub(crate) latest_ns: i64,

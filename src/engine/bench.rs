@@ -8,7 +8,7 @@ use super::sequencer::offline_hash_state;
 use super::shard::Shard;
 use crate::flow::settings::TableSettings;
 use crate::flow::table::TableCounters;
-use crate::input::BlockBytes;
+use crate::input::{BlockBytes, Shed};
 use crate::packet::PacketRow;
 
 /// The flows of one shard.
@@ -29,6 +29,7 @@ impl Flows {
             closed_before_s: i64::MIN,
             end: false,
             latest_ns: 0,
+            shed: Shed::Nothing,
         };
         Self { shard: Shard::new(settings, None, feed, offline_hash_state()), batch }
     }

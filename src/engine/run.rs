@@ -158,7 +158,8 @@ pub struct LiveCapture {
 impl RunReport {
     /// No record was lost or cut short by the table's cap.
     pub fn flows_complete(&self) -> bool {
-        self.table.evicted == 0 && self.table.refused_packets == 0
+        let TableCounters { evicted, refused_packets, sampled_packets, .. } = self.table;
+        evicted == 0 && refused_packets == 0 && sampled_packets == 0
     }
 }
 
@@ -516,6 +517,7 @@ impl TableCounters {
         self.conversations_inexact |= other.conversations_inexact;
         self.evicted += other.evicted;
         self.refused_packets += other.refused_packets;
+        self.sampled_packets += other.sampled_packets;
         self.peak_flows += other.peak_flows;
     }
 }

@@ -105,12 +105,13 @@ impl Watched {
 
 fn event_of(change: &Change, second: i64) -> SensorEvent {
     let (kind, name) = match change {
-        Change::Up { name } => ("interface.up", name),
-        Change::Down { name } => ("interface.down", name),
-        Change::Removed { name } => ("interface.removed", name),
-        Change::Returned { name } => ("interface.returned", name),
-        Change::Renamed { to, .. } => ("interface.renamed", to),
-        Change::ClockSetBack { name, .. } => ("clock.set_back", name),
+        Change::Up { name } => ("interface.up", name.as_str()),
+        Change::Down { name } => ("interface.down", name.as_str()),
+        Change::Removed { name } => ("interface.removed", name.as_str()),
+        Change::Returned { name } => ("interface.returned", name.as_str()),
+        Change::Renamed { to, .. } => ("interface.renamed", to.as_str()),
+        Change::ClockSetBack { name, .. } => ("clock.set_back", name.as_str()),
+        Change::Overload { .. } => ("sensor.overload", ""),
     };
     event(kind, name, change.to_string(), second)
 }

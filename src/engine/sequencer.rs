@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 
 use super::batch::{Batch, BlockData, Decoded, Emptied, FragmentRow, Rows};
 use super::fragments::{Fragments, Now};
-use crate::input::BlockBytes;
+use crate::input::{BlockBytes, Shed};
 use crate::lock::Lock;
 use crate::packet::PacketRow;
 
@@ -121,6 +121,7 @@ impl State {
                 data: Arc::clone(&decoded.data),
                 first_frame: decoded.first_frame,
                 closed_before_s: decoded.closed_before_s,
+                shed: decoded.shed,
                 end: false,
                 latest_ns: 0,
             };
@@ -144,6 +145,7 @@ impl State {
                 data: Arc::clone(&data),
                 first_frame: 0,
                 closed_before_s: i64::MIN,
+                shed: Shed::Nothing,
                 end: true,
                 latest_ns: self.latest_ns,
             };

@@ -87,7 +87,9 @@ impl Shard {
         self.table.prefetch_slots(run(0));
         self.table.prefetch_slots(run(1));
         self.table.guess(run(0), &mut guesses);
-        let around = Around { bytes: batch.data.all(), tunnels: &batch.rows.tunnels };
+        let around =
+            Around { bytes: batch.data.all(), tunnels: &batch.rows.tunnels, shed: batch.shed };
+        self.accounting.shed[batch.shed as usize] += rows.len() as u64;
         for number in 0..rows.len().div_ceil(RUN) {
             self.table.prefetch_slots(run(number + 2));
             self.table.guess(run(number + 1), &mut next_guesses);

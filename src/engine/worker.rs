@@ -230,10 +230,10 @@ impl Shared {
                 late: frame.flags & frame_flag::LATE != 0,
             });
         }
-        let Block { sequence, first_frame, bytes, frames, closed_before_s, .. } = block;
+        let Block { sequence, first_frame, bytes, frames, closed_before_s, shed, .. } = block;
         give(&self.pool.frames, frames);
         let data = Arc::new(BlockData::new(bytes, Some(Arc::clone(&self.pool))));
-        Decoded { sequence, rows, fragments, data, closed_before_s, first_frame }
+        Decoded { sequence, rows, fragments, data, closed_before_s, first_frame, shed }
     }
 
     /// Nothing without `--dedup`.

@@ -5,6 +5,7 @@ use super::app::{AppInfo, Payload, inspect};
 use super::entropy::byte_entropy;
 use super::live::{Entropy, Extra, Live, MAX_FLOW_TUNNELS};
 use super::table::Arrival;
+use crate::input::Shed;
 use crate::packet::{TunnelLayer, row_flag};
 
 /// Packets with payload in each direction that are shown to the application
@@ -27,7 +28,7 @@ impl FirstPayload {
         from_originator: bool,
         entropy_known: bool,
     ) -> Self {
-        let Arrival { packet, payload, tunnels } = arrival;
+        let Arrival { packet, payload, tunnels, shed } = arrival;
         for layer in tunnels {
             let extra = extra.get_or_insert_default();
             if extra.tunnels.len() < MAX_FLOW_TUNNELS && !extra.tunnels.contains(layer) {
@@ -35,10 +36,11 @@ impl FirstPayload {
             }
         }
         let mut entropy = Entropy::default();
-        if !payload.is_empty() && !packet.is(row_flag::LATER_FRAGMENT) {
-            if !entropy_known {
-                entropy = Entropy::new(byte_entropy(payload));
-            }
+        let is_start = !payload.is_empty() && !packet.is(row_flag::LATER_FRAGMENT);
+        if is_start && !entropy_known && shed < Shed::Entropy {
+            entropy = Entropy::new(byte_entropy(payload));
+        }
+        if is_start && shed < Shed::Hints {
             let (src_port, dst_port) = if packet.is(row_flag::FORWARD) {
                 (packet.key.port_a, packet.key.port_b)
             } else {

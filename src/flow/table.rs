@@ -27,6 +27,7 @@ use super::slab::Slab;
 use super::stub::Stub;
 use super::wheel::Wheel;
 use crate::engine::feed::WindowFeed;
+use crate::input::Shed;
 use crate::memory::prefetch_line;
 use crate::packet::row::NO_TUNNELS;
 use crate::packet::{FlowKey, PacketRow, TunnelLayer, Tunnels};
@@ -42,6 +43,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) payload: &'a [u8],
     /// What it came through.
     pub(crate) tunnels: &'a [TunnelLayer],
+    /// What to leave out.
+    pub(crate) shed: Shed,
 }
 
 /// What packets of a block point into. Most packets are counted without it.
@@ -50,6 +53,7 @@ pub(crate) struct Around<'a> {
     /// The block's captured bytes.
     pub(crate) bytes: &'a [u8],
     pub(crate) tunnels: &'a [Tunnels],
+    pub(crate) shed: Shed,
 }
 
 impl<'a> Around<'a> {
@@ -61,6 +65,7 @@ impl<'a> Around<'a> {
             packet,
             payload: payload.unwrap_or_default(),
             tunnels: tunnels.map_or(&[], Tunnels::as_slice),
+            shed: self.shed,
         }
     }
 }
@@ -94,6 +99,8 @@ pub struct TableCounters {
     pub conversations_inexact: bool,
     pub evicted: u64,
     pub refused_packets: u64,
+    /// Packets of new flows that were sampled away under overload.
+    pub sampled_packets: u64,
     /// Most flows held at once.
     pub peak_flows: u64,
 }
@@ -207,7 +214,10 @@ impl FlowTable {
         feed: &mut WindowFeed,
     ) -> Admission {
         // What only a record tells need not be looked at where nobody wants any.
-        let around = if self.outlet.wanted { around } else { Around::default() };
+        let around = match self.outlet.wanted {
+            true => around,
+            false => Around { shed: around.shed, ..Around::default() },
+        };
         let cut_ns = packet.time_ns.max(packet.clock_ns.saturating_sub(self.settings.lateness_ns));
         let found = if guess.0 != NO_FLOW && self.is_flow(guess.0, &packet.key) {
             Some(guess.0)
@@ -303,7 +313,7 @@ impl FlowTable {
 
     /// Second packet of a flow of one: it becomes a live flow, or ends here.
     fn update_stub(&mut self, id: u32, arrival: Arrival<'_>, cut_ns: i64, feed: &mut WindowFeed) {
-        let Arrival { packet, payload, tunnels } = arrival;
+        let Arrival { packet, payload, tunnels, .. } = arrival;
         let stub = &mut self.stubs[id];
         let idle_ns = stub.idle_ns(&self.settings.timeouts);
         let clock =
@@ -338,6 +348,10 @@ impl FlowTable {
     fn admit(&mut self, arrival: Arrival<'_>, cut_ns: i64, feed: &mut WindowFeed) -> Admission {
         let packet = arrival.packet;
         let row = feed.packet(packet);
+        if arrival.shed >= Shed::NewFlows && !is_sample(packet.hash) {
+            self.counters.sampled_packets += 1;
+            return Admission::Refused;
+        }
         let held = self.stubs.len() + self.lives.len();
         if held >= self.settings.max_flows && !self.evict_stubs(cut_ns) {
             self.counters.refused_packets += 1;
@@ -355,6 +369,12 @@ impl FlowTable {
         self.schedule(id);
         Admission::Counted
     }
+}
+
+/// One flow of [`Shed::NEW_FLOWS_KEPT`], by bits of its hash that neither the
+/// index nor the choice of a shard looks at first.
+fn is_sample(hash: u64) -> bool {
+    (hash >> 24).is_multiple_of(Shed::NEW_FLOWS_KEPT)
 }
 
 /// Counts a packet that a live flow has just taken in.

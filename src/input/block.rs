@@ -21,6 +21,50 @@ pub struct Block {
     pub closed_before_s: i64,
     /// Latest time stamp of the stream up to the end of this block.
     pub latest_ns: i64,
+    /// What to leave out of this block's packets, because a live capture falls
+    /// behind. Nothing offline.
+    pub shed: Shed,
+}
+
+/// What is left out, each step with those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shed {
+    #[default]
+    Nothing,
+    /// Application hints.
+    Hints,
+    /// Payload entropy.
+    Entropy,
+    /// New flows, all but one in [`Shed::NEW_FLOWS_KEPT`]. Their packets are
+    /// counted as untracked and in the windows.
+    NewFlows,
+}
+
+impl Shed {
+    pub const ALL: [Self; 4] = [Self::Nothing, Self::Hints, Self::Entropy, Self::NewFlows];
+
+    /// One new flow in so many is taken in, chosen by its hash, so that both of
+    /// its directions are.
+    pub const NEW_FLOWS_KEPT: u64 = 8;
+
+    /// The next step.
+    pub fn more(self) -> Self {
+        Self::ALL[(self as usize + 1).min(Self::ALL.len() - 1)]
+    }
+
+    /// The step before.
+    pub fn less(self) -> Self {
+        Self::ALL[(self as usize).saturating_sub(1)]
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Hints => "application_hints",
+            Self::Entropy => "payload_entropy",
+            Self::NewFlows => "new_flows_sampled",
+        }
+    }
 }
 
 /// The captured bytes that [`Frame::offset`] counts in.

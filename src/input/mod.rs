@@ -38,7 +38,7 @@ mod walk;
 mod tests;
 
 pub use ahead::ReadAhead;
-pub use block::{Block, BlockBytes, Frame, frame_flag};
+pub use block::{Block, BlockBytes, Frame, Shed, frame_flag};
 pub use error::{InputError, InputErrorKind};
 pub use filter::{Filter, FilterError};
 pub use report::{Counters, FileReport, Interface, Progress};

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::ahead::ReadAhead;
-use super::block::{Block, BlockBytes, Frame, frame_flag};
+use super::block::{Block, BlockBytes, Frame, Shed, frame_flag};
 use super::error::{InputError, InputErrorKind};
 use super::live::{Live, LiveError, LiveOptions, LiveStatus, Taken};
 use super::merge::Merge;
@@ -220,6 +220,10 @@ impl Input {
             frames,
             closed_before_s: self.marks.closed_before_s,
             latest_ns: self.marks.latest_ns,
+            shed: match &self.feed {
+                Feed::Live(live) => live.shed(),
+                Feed::One(_) | Feed::Many(_) | Feed::Nothing => Shed::Nothing,
+            },
         }
     }
 

@@ -3,7 +3,9 @@
 
 use serde::Serialize;
 
+use crate::engine::RunReport;
 use crate::engine::run::LiveCapture;
+use crate::input::Shed;
 use crate::input::live::TapStatus;
 
 #[derive(Debug, Serialize)]
@@ -14,6 +16,19 @@ pub struct CaptureSummary {
     pub kernel_drops: u64,
     pub interface_drops: u64,
     pub interfaces: Vec<CapturedInterface>,
+    pub overload: Overload,
+}
+
+/// Packets that were counted while something was left out, each step with those
+/// before it, because they came in too fast.
+#[derive(Debug, Serialize)]
+pub struct Overload {
+    pub application_hints: u64,
+    pub payload_entropy: u64,
+    /// Packets while new flows were sampled.
+    pub new_flows_sampled: u64,
+    /// Those of them whose flow was not taken in; also in `untracked`.
+    pub sampled_away: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -38,7 +53,9 @@ pub struct CapturedInterface {
 }
 
 impl CaptureSummary {
-    pub(super) fn new(capture: &LiveCapture) -> Self {
+    pub(super) fn new(capture: &LiveCapture, report: &RunReport) -> Self {
+        let shed = &report.accounting.shed;
+        let from = |step: Shed| shed[step as usize..].iter().sum();
         let sum = |of: fn(&TapStatus) -> u64| capture.taps.iter().map(of).sum();
         Self {
             filter_in_kernel: capture.filter_in_kernel,
@@ -62,6 +79,12 @@ impl CaptureSummary {
                     rings: tap.rings,
                 })
                 .collect(),
+            overload: Overload {
+                application_hints: from(Shed::Hints),
+                payload_entropy: from(Shed::Entropy),
+                new_flows_sampled: from(Shed::NewFlows),
+                sampled_away: report.table.sampled_packets,
+            },
         }
     }
 }

@@ -228,7 +228,7 @@ impl Summary {
                     error: file.error.as_ref().map(ToString::to_string),
                 })
                 .collect(),
-            capture: report.capture.as_ref().map(CaptureSummary::new),
+            capture: report.capture.as_ref().map(|capture| CaptureSummary::new(capture, report)),
             alerts: report.alerts.clone(),
             alerts_suppressed: report.detection.alerts_suppressed,
             write_error: report.write_error.as_ref().map(ToString::to_string),

@@ -176,6 +176,17 @@ fn notes(summary: &Summary) -> Vec<String> {
     );
     note(summary.late_packets, "packets came too late for their second's window");
     note(summary.flows_evicted, "flows of one packet made room for others: the table was full");
+    if let Some(capture) = &summary.capture {
+        let overload = &capture.overload;
+        let mut note = |count: u64, text: &str| {
+            if count > 0 {
+                notes.push(format!("{} packets came too fast: {text}", grouped(count)));
+            }
+        };
+        note(overload.application_hints, "application hints were left out");
+        note(overload.payload_entropy, "payload entropy was left out");
+        note(overload.new_flows_sampled, "one new flow in eight was taken in");
+    }
     let capture = summary.capture.iter().flat_map(|capture| &capture.interfaces);
     for interface in capture.filter(|interface| interface.oversized_packets > 0) {
         notes.push(format!(

@@ -14,6 +14,7 @@
 mod filter;
 mod frames;
 mod lane;
+mod overload;
 mod packet_socket;
 mod pcap_handle;
 mod rim_clock;
@@ -29,13 +30,14 @@ use thiserror::Error;
 
 pub use status::{Change, LiveStatus, TapStatus};
 
-use super::BlockBytes;
 use super::filter::Filter;
 use super::pool::Pool;
 use super::reader::Batch;
 use super::report::{Interface, InterfaceTable};
 use super::walk::{Found, Limits, frame};
+use super::{BlockBytes, Shed};
 use lane::Lane;
+use overload::Overload;
 use packet_socket::RETIRE_MS;
 use tap::Tap;
 
@@ -151,6 +153,8 @@ pub(super) struct Live {
     changes: Vec<Change>,
     /// Second that the last frame or mark was in.
     second: i64,
+    overload: Overload,
+    shed: Shed,
     /// The smallest offset that stamps were put ahead by, for marks.
     offset_ns: i64,
 }
@@ -192,6 +196,8 @@ impl Live {
             status,
             changes: Vec::new(),
             second: i64::MIN,
+            overload: Overload::new(Instant::now()),
+            shed: Shed::Nothing,
             offset_ns: 0,
         };
         live.look();
@@ -201,6 +207,11 @@ impl Live {
     /// Set it to end the capture; what has come until then is still handed out.
     pub(super) fn stop_handle(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
+    }
+
+    /// What to leave out of the packets handed out last.
+    pub(super) fn shed(&self) -> Shed {
+        self.shed
     }
 
     pub(super) fn status(&self) -> Arc<LiveStatus> {
@@ -221,6 +232,12 @@ impl Live {
         let mut found = Found::new(pool.frames());
         let mut bytes = pool.bytes();
         bytes.clear();
+        let fill_percent = self.lanes.iter().map(Lane::fill_percent).max().unwrap_or(0);
+        let shed = self.overload.observe(fill_percent, Instant::now());
+        if shed != self.shed {
+            self.shed = shed;
+            self.changes.push(Change::Overload { shed });
+        }
         self.take(limits, horizon_ns, &mut found, &mut bytes);
         if !found.frames.is_empty() {
             self.second = self.second.max(found.tally.latest_ns.div_euclid(SECOND_NS));

@@ -1,5 +1,6 @@
 //! What a live capture says of itself, for others to read while it runs.
 
+use crate::input::Shed;
 use crate::lock::Lock;
 
 /// One interface.
@@ -41,12 +42,30 @@ impl TapStatus {
 /// What happened to an interface or the clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    Up { name: String },
-    Down { name: String },
-    Removed { name: String },
-    Returned { name: String },
-    Renamed { from: String, to: String },
-    ClockSetBack { name: String, step_ns: i64 },
+    Up {
+        name: String,
+    },
+    Down {
+        name: String,
+    },
+    Removed {
+        name: String,
+    },
+    Returned {
+        name: String,
+    },
+    Renamed {
+        from: String,
+        to: String,
+    },
+    ClockSetBack {
+        name: String,
+        step_ns: i64,
+    },
+    /// More or less is left out than before.
+    Overload {
+        shed: Shed,
+    },
 }
 
 impl std::fmt::Display for Change {
@@ -57,6 +76,12 @@ impl std::fmt::Display for Change {
             Self::Removed { name } => write!(f, "{name} is gone; waiting for it"),
             Self::Returned { name } => write!(f, "{name} is back"),
             Self::Renamed { from, to } => write!(f, "{from} is called {to} now"),
+            Self::Overload { shed: Shed::Nothing } => {
+                write!(f, "all packets are looked at in full again")
+            }
+            Self::Overload { shed } => {
+                write!(f, "packets come in too fast: left out from here on: {}", shed.name())
+            }
             Self::ClockSetBack { name, step_ns } => write!(
                 f,
                 "the clock was set back by {:.1} s ({name}): time stamps go on from where they were and come near by 1 %",
