@@ -5,8 +5,12 @@
 
 mod lab;
 mod read;
+#[cfg(target_os = "linux")]
+mod replay;
 mod rundir;
 mod show;
+#[cfg(target_os = "linux")]
+mod stop;
 mod values;
 
 use std::process::ExitCode;
@@ -26,6 +30,8 @@ struct Cli {
 enum Command {
     /// Read captures: write flow records, alerts and a summary.
     Read(Box<read::ReadArgs>),
+    #[cfg(target_os = "linux")]
+    Replay(replay::ReplayArgs),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
     /// Make labelled traffic for tests and benchmarks.
@@ -38,6 +44,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Read(args) => read::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Replay(args) => replay::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Lab(command) => lab::run(&command),
     };
