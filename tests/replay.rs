@@ -27,7 +27,7 @@ struct Lab {
 
 impl Lab {
     fn or_skip(test: &str, options: LinkOptions) -> Option<Self> {
-        let mut net = Netns::or_skip(test, 2)?;
+        let mut net = Netns::or_skip(test, 2, &["tcpdump", "setpriv"])?;
         let link = net.join(0, 1, options);
         Some(Self { net, link, dir: Dir::new() })
     }

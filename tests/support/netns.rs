@@ -2,7 +2,7 @@
 //! in, and leaves nothing of, also when it fails.
 //!
 //! ```ignore
-//! let Some(mut net) = Netns::or_skip("my test", 2) else { return };
+//! let Some(mut net) = Netns::or_skip("my test", 2, &["iperf3"]) else { return };
 //! let link = net.join(0, 1, LinkOptions::default());
 //! net.run(0, ["ping", "-c1", &link.ipv4[1]]);
 //! let server = net.spawn(net.command(1, ["iperf3", "-s"]));
@@ -70,15 +70,16 @@ impl Netns {
         ANSWER.get_or_init(probe).clone()
     }
 
-    /// Namespaces, or a loud skip.
-    pub(crate) fn or_skip(test: &str, count: usize) -> Option<Self> {
-        match Self::available() {
-            Ok(()) => Some(Self::new(count)),
-            Err(why) => {
-                eprintln!("SKIPPED: needs root: {test}: {why}");
-                None
-            }
-        }
+    /// Namespaces and these programs, or a loud skip.
+    pub(crate) fn or_skip(test: &str, count: usize, programs: &[&str]) -> Option<Self> {
+        let missing = programs.iter().find(|program| !is_installed(program));
+        let why = match (Self::available(), missing) {
+            (Err(why), _) => why,
+            (Ok(()), Some(program)) => format!("there is no '{program}' (tools/setup test)"),
+            (Ok(()), None) => return Some(Self::new(count)),
+        };
+        eprintln!("SKIPPED: needs root: {test}: {why}");
+        None
     }
 
     pub(crate) fn new(count: usize) -> Self {
@@ -294,8 +295,10 @@ fn succeeded(command: &mut Command) -> Output {
 }
 
 fn probe() -> Result<(), String> {
-    if !is_installed("ip") {
-        return Err("there is no 'ip' (iproute2)".to_owned());
+    for program in ["ip", "sysctl"] {
+        if !is_installed(program) {
+            return Err(format!("there is no '{program}' (tools/setup test)"));
+        }
     }
     remove_leftovers();
     let name = fresh_name();

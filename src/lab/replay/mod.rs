@@ -51,7 +51,8 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// How long the reading thread may take to end. One that waits for standard
 /// input may never: it ends with the process.
-const LOOKS_FOR_READER: u32 = 10;
+const READER_LOOKS: u32 = 500;
+const READER_LOOK: Duration = Duration::from_millis(1);
 
 /// How to replay.
 #[derive(Clone, Debug)]
@@ -216,11 +217,11 @@ fn open(interface: &str, options: &Options) -> Result<(PacketSocket, Admission),
 }
 
 fn collect(reports: feed::Reports) -> Result<Vec<FileSummary>, InputError> {
-    for _ in 0..LOOKS_FOR_READER {
+    for _ in 0..READER_LOOKS {
         if reports.is_finished() {
             break;
         }
-        thread::sleep(LOOK);
+        thread::sleep(READER_LOOK);
     }
     if !reports.is_finished() {
         return Ok(Vec::new());
