@@ -1,5 +1,4 @@
 //! The harness of network namespaces: what it promises to tests.
-#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 mod support;
 

@@ -336,7 +336,7 @@ fn cut_frames_are_left_out_or_filled_up_with_zeros() {
     assert_eq!(count(&report, "/not_sent/cut"), 0);
     assert_eq!(count(&report, "/padded_packets"), cut.len() as u64);
 
-    let mut filled = original.clone();
+    let mut filled = original;
     filled.iter_mut().for_each(|packet| packet.bytes.resize(packet.wire_bytes, 0));
     let expected = [frames(&whole), frames(&filled)].concat();
     assert_same_frames(&expected, &listening.finish(expected.len()));

@@ -30,7 +30,7 @@ pub(crate) struct ReplayArgs {
     interface: String,
     /// By the time stamps (1x, 10x, 0.5x), at a rate (100Mbps, 50000pps, 50kpps), or max.
     ///
-    /// A rate in bits counts frames from the Ethernet header to their last captured byte.
+    /// A rate in bits counts frames from the Ethernet header to their last byte.
     #[arg(long, default_value = "1x", value_name = "SPEED")]
     speed: Speed,
     /// Rounds over all captures; 0 goes on until stopped.

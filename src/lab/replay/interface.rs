@@ -150,9 +150,9 @@ Inter-|   Receive                                                |  Transmit
     fn links_of_sysfs_name_the_neighbours() {
         let sysfs = tempfile::tempdir().unwrap();
         let eth0 = sysfs.path().join("eth0");
-        std::fs::create_dir(&eth0).unwrap();
+        fs::create_dir(&eth0).unwrap();
         for name in ["upper_br0", "lower_eno1", "mtu", "statistics"] {
-            std::fs::write(eth0.join(name), "").unwrap();
+            fs::write(eth0.join(name), "").unwrap();
         }
         let mut found = neighbours(sysfs.path(), "eth0");
         found.sort();

@@ -3,6 +3,20 @@
 //! Opens AF_PACKET without a protocol, so that it never receives, and hands
 //! over frames where they lie, many in one call (sendmmsg). Start at
 //! [`PacketSocket::open`].
+//!
+//! Why not a ring (PACKET_TX_RING): it was measured and costs more. Processor
+//! time of a packet over a veth pair with a capture socket at the other end,
+//! delivery included (Linux 6.18, 64 frames a call, medians of five alternating
+//! runs on two shared cores):
+//!
+//! | | 64 bytes | 512 bytes |
+//! |---|---|---|
+//! | sendmmsg, queueing bypassed | 1106 ns | 1156 ns |
+//! | sendmmsg | 1163 ns | 1248 ns |
+//! | ring, queueing bypassed | 1250 ns | 1471 ns |
+//! | ring | 1290 ns | 1301 ns |
+//!
+//! Of these about 15 ns are spent in the program, all others in the system.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -70,7 +84,6 @@ impl PacketSocket {
         };
         for (message, parts) in messages.iter_mut().zip(parts.chunks_exact_mut(PARTS)) {
             message.msg_hdr.msg_iov = parts.as_mut_ptr();
-            message.msg_hdr.msg_iovlen = PARTS as _;
         }
         Ok((Self { socket, parts, messages, zeros: Vec::new() }, link))
     }
@@ -83,15 +96,17 @@ impl Wire for PacketSocket {
             self.zeros.resize(most_zeros, 0);
         }
         let count = frames.len().min(BATCH);
-        for (parts, frame) in self.parts.chunks_exact_mut(PARTS).zip(frames) {
+        let parts = self.parts.chunks_exact_mut(PARTS);
+        for ((message, parts), frame) in self.messages.iter_mut().zip(parts).zip(frames) {
             if let [captured, zeros] = parts {
                 captured.iov_base = frame.bytes.as_ptr().cast_mut().cast();
                 captured.iov_len = frame.bytes.len();
                 zeros.iov_base = self.zeros.as_mut_ptr().cast();
                 zeros.iov_len = frame.zeros as usize;
             }
+            message.msg_hdr.msg_iovlen = if frame.zeros == 0 { 1 } else { PARTS as _ };
         }
-        // SAFETY: each of the `count` messages points at its two parts, which
+        // SAFETY: each of the `count` messages points at its one or two parts, which
         // `self` owns and which never move. The parts point at bytes of
         // `frames` and of `self.zeros`, which outlive the call and have at
         // least these lengths. Sending only reads them.
