@@ -60,7 +60,7 @@ pub struct Options {
     pub speed: Speed,
     /// Times over all captures; `None` until stopped.
     pub rounds: Option<u64>,
-    /// Packets to send at most.
+    /// Packets to send at most; at least one.
     pub limit: Option<u64>,
     /// The first packet of each round leaves as far into a second of the wall
     /// clock as its time stamp is.

@@ -118,7 +118,7 @@ impl<'s, W: Wire, C: Clock> Sender<'s, W, C> {
 
     /// Sends a load of the given round; rounds count from 0 and come in order.
     pub(super) fn send(&mut self, round: u64, load: &Load) -> ControlFlow<End> {
-        self.begin_round(round, load);
+        self.begin_round(round, load)?;
         let all = load.bytes.all();
         let mut batch = Batch::new();
         for entry in &load.entries {
@@ -152,15 +152,15 @@ impl<'s, W: Wire, C: Clock> Sender<'s, W, C> {
         self.flush(&mut batch)
     }
 
-    fn begin_round(&mut self, round: u64, load: &Load) {
+    fn begin_round(&mut self, round: u64, load: &Load) -> ControlFlow<End> {
         if round < self.tally.rounds {
-            return;
+            return ControlFlow::Continue(());
         }
         self.tally.rounds = round + 1;
         let first_time_ns = load.entries.first().map_or(0, |entry| entry.time_ns);
         if self.tally.start_ns.is_some() && !self.manner.align_second {
             self.pace.go_on(first_time_ns);
-            return;
+            return ControlFlow::Continue(());
         }
         self.now_ns = self.clock.now_ns();
         let wall_ns = self.clock.wall_ns();
@@ -176,6 +176,8 @@ impl<'s, W: Wire, C: Clock> Sender<'s, W, C> {
             self.tally.start_wall_ns = wall_ns.saturating_add_unsigned(wait_ns);
             self.tally.end_ns = start_ns;
         }
+        // At no pace nothing else would wait for it.
+        self.wait_until(start_ns)
     }
 
     fn wait_until(&mut self, moment_ns: u64) -> ControlFlow<End> {
@@ -205,7 +207,7 @@ impl<'s, W: Wire, C: Clock> Sender<'s, W, C> {
             self.heed_stop()?;
             self.now_ns = self.clock.now_ns();
             let result = match self.wire.send(frames) {
-                // Told apart from an error by nobody.
+                // None taken and no reason given: as if there were no room.
                 Ok(0) => Err(io::Error::from_raw_os_error(libc::ENOBUFS)),
                 result => result,
             };
@@ -218,6 +220,8 @@ impl<'s, W: Wire, C: Clock> Sender<'s, W, C> {
                 Ok(taken) => {
                     cut_short = taken < frames.len();
                     self.count_sent(batch, done, taken);
+                    // Stands when an error keeps the rest of the batch back.
+                    self.tally.end_ns = self.now_ns;
                     done += taken;
                     rest = Rest::default();
                 }

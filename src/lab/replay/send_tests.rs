@@ -235,6 +235,17 @@ fn seconds_are_aligned_at_the_start_of_every_round() {
 }
 
 #[test]
+fn seconds_are_aligned_at_no_pace_too() {
+    let world = World { wall_ns: 100_900_000_000, ..World::default() };
+    let stop = AtomicBool::new(false);
+    let manner = Manner { align_second: true, ..Manner::default() };
+    let mut sender = sender(&world, Speed::Max, manner, &stop);
+    assert!(sender.send(0, &load(&[33_250_000_000, 33_500_000_000])).is_continue());
+    assert_eq!(taken_times(&world), [350_000_000, 350_000_000]);
+    assert_eq!(sender.tally().duration_ns(), CALL_NS);
+}
+
+#[test]
 fn a_round_in_several_loads_keeps_its_pace() {
     let (world, stop) = (World::default(), AtomicBool::new(false));
     let mut sender = sender(&world, Speed::Times(1.0), Manner::default(), &stop);
