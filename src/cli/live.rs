@@ -9,6 +9,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::engine_args::EngineArgs;
+use super::stop::stop_on_signals;
 use super::values::TimeoutNs;
 use crate::alert::Alert;
 use crate::engine::{LiveRun, RecordSink, SensorEvent, run as run_engine};
@@ -77,9 +78,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
             .0
             .map_or(u64::MAX, |ns| ns.unsigned_abs() / 1_000_000_000),
     });
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&handle.stop))?;
-    }
+    stop_on_signals(&handle.stop)?;
     let started = Instant::now();
     let mut sink = Sink { started, seconds: args.seconds, handle };
     let report = run_engine(input, &options, &mut sink);

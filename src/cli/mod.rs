@@ -7,8 +7,12 @@ mod engine_args;
 mod lab;
 mod live;
 mod read;
+#[cfg(target_os = "linux")]
+mod replay;
 mod rundir;
 mod show;
+#[cfg(target_os = "linux")]
+mod stop;
 mod values;
 
 use std::process::ExitCode;
@@ -30,6 +34,8 @@ enum Command {
     Read(Box<read::ReadArgs>),
     /// Listen to interfaces: write flow records and alerts as they come.
     Live(Box<live::LiveArgs>),
+    #[cfg(target_os = "linux")]
+    Replay(replay::ReplayArgs),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
     /// Make labelled traffic for tests and benchmarks.
@@ -43,6 +49,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Read(args) => read::run(&args),
         Command::Live(args) => live::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Replay(args) => replay::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Lab(command) => lab::run(&command),
     };

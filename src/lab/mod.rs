@@ -1,5 +1,9 @@
-//! The lab: traffic whose truth is known because it was written on purpose.
+//! The lab: traffic whose truth is known because it was written on purpose,
+//! and a way to put captures onto a wire.
 //!
-//! Nothing here is on the way from capture to alert. Start at [`synth`].
+//! Nothing here is on the way from capture to alert. Start at [`synth`] and
+//! `replay`.
 
+#[cfg(target_os = "linux")]
+pub mod replay;
 pub mod synth;
