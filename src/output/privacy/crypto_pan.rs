@@ -35,9 +35,12 @@ pub struct Pseudonyms {
     pad: u128,
     /// The same for MAC addresses, so that they say nothing about IP addresses.
     mac_pad: u128,
-    remembered: Box<[Lock<Option<(IpAddr, IpAddr)>>]>,
+    remembered: Box<[Place]>,
     places: ahash::RandomState,
 }
+
+/// An address and its pseudonym.
+type Place = Lock<Option<(IpAddr, IpAddr)>>;
 
 impl fmt::Debug for Pseudonyms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +63,7 @@ impl Pseudonyms {
         Self {
             pad,
             mac_pad,
-            remembered: (0..REMEMBERED).map(|_| Lock::default()).collect(),
+            remembered: (0..REMEMBERED).map(|_| Place::default()).collect(),
             places: ahash::RandomState::new(),
             cipher,
         }
@@ -69,7 +72,8 @@ impl Pseudonyms {
     /// The pseudonym of an address, of the same IP version.
     pub fn address(&self, ip: IpAddr) -> IpAddr {
         let place = self.places.hash_one(ip) as usize % REMEMBERED;
-        if let Some((of, pseudonym)) = *self.remembered[place].lock()
+        let mut place = self.remembered[place].lock();
+        if let Some((of, pseudonym)) = *place
             && of == ip
         {
             return pseudonym;
@@ -83,7 +87,7 @@ impl Pseudonyms {
                 IpAddr::V6(Ipv6Addr::from(self.permute::<128>(u128::from(v6), self.pad, 0)))
             }
         };
-        *self.remembered[place].lock() = Some((ip, pseudonym));
+        *place = Some((ip, pseudonym));
         pseudonym
     }
 

@@ -144,13 +144,11 @@ fn no_file_is_larger_than_asked_for_unless_one_piece_is() {
     let rotation = Rotation { every: None, bytes: Some(20_000) };
     let options = RollingOptions { rotation, ..options(folder.path()) };
     let mut output = RollingOutput::open(&options, START_NS).expect("opened");
-    for _ in 0..200 {
+    for n in 1..=200 {
         // A piece a second, each well below the limit.
         output.record(samples::tcp());
         output.second(START_NS);
-        while output.counters().queued_records > 0 {
-            thread::yield_now();
-        }
+        settle(&output, n);
     }
     assert!(output.finish(PATIENCE).complete);
     let files = files(folder.path());
@@ -169,10 +167,7 @@ fn the_file_being_written_is_a_part_and_has_everything_of_the_last_second() {
     let mut output = RollingOutput::open(&options(folder.path()), START_NS).expect("opened");
     output.record(samples::tcp());
     output.second(START_NS + SECOND_NS);
-    let wait = std::time::Instant::now();
-    while output.counters().queued_records > 0 && wait.elapsed() < PATIENCE {
-        thread::yield_now();
-    }
+    settle(&output, 1);
     let now = files(folder.path());
     let names: Vec<_> = now.keys().map(String::as_str).collect();
     assert_eq!(
@@ -286,10 +281,7 @@ fn parquet_is_complete_each_minute_and_loses_nothing() {
             output.record(record);
         }
         output.second(START_NS + second * SECOND_NS);
-        // Marks are small but bounded: let them be taken.
-        while output.counters().queued_records > 16_384 {
-            thread::yield_now();
-        }
+        settle(&output, bytes.len());
     }
     assert!(output.finish(PATIENCE).complete);
     let names: Vec<_> =

@@ -2,7 +2,6 @@
 //! test's own, in which it runs itself.
 
 use std::process::Command;
-use std::time::Instant;
 
 use super::super::names::FLOWS_NDJSON;
 use super::*;
@@ -56,12 +55,7 @@ fn runs_on_a_small_disk() {
         }
         now_ns += SECOND_NS;
         output.second(now_ns);
-        // Parquet keeps its own records back until the minute is full.
-        let begin = Instant::now();
-        while output.counters().queued_records > 16_384 && begin.elapsed() < PATIENCE {
-            thread::yield_now();
-        }
-        thread::sleep(Duration::from_millis(2));
+        settle(output, pushed as usize);
     };
     let failed = |events: &[OutputEvent], of: Kind| {
         events

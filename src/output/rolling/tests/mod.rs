@@ -10,7 +10,7 @@ mod killed;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::names::{CONN, EVE, FLOWS_CSV, Stem};
 use super::*;
@@ -83,6 +83,23 @@ pub(super) fn expected(format: Format, records: &[FlowRecord]) -> Vec<String> {
     let text = fs::read_to_string(folder.path().join(format.file_name())).expect("text");
     let head = usize::from(format == Format::Csv);
     text.lines().skip(head).filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// Waits until the writer is done with so many records in each text format.
+pub(super) fn settle(output: &RollingOutput, records: usize) {
+    let begin = Instant::now();
+    let behind = |counters: &KindCounters| {
+        let done = counters.written + counters.lost_disk + counters.lost_queue;
+        is_flow_text(counters.kind) && done < records as u64
+    };
+    while output.counters().kinds.iter().any(behind) {
+        assert!(begin.elapsed() < PATIENCE, "the queue is not taken");
+        thread::yield_now();
+    }
+}
+
+fn is_flow_text(kind: Kind) -> bool {
+    matches!(kind, Kind::Flows(format) if lane_of(format) == LaneId::Text)
 }
 
 pub(super) fn eve_alert(alert: &Alert) -> String {
