@@ -97,7 +97,7 @@ fn parse(text: &str) -> Option<[u8; KEY_BYTES]> {
 /// Puts a fresh key there, whole or not at all, and never over another one.
 fn make(path: &Path) -> io::Result<()> {
     let mut key = [0; KEY_BYTES];
-    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
     let mut text = String::with_capacity(2 * KEY_BYTES + 1);
     for byte in key {
         // Writing to a String cannot fail.

@@ -162,6 +162,8 @@ pub struct RollingOutput {
     /// Chunks that wait to be a row group.
     columns: Vec<Chunk>,
     columns_records: usize,
+    /// When the first of them was handed over.
+    columns_began_ns: i64,
     columns_every_ns: i64,
     now_ns: i64,
     /// `None` at the end: then the threads stop.
@@ -307,6 +309,7 @@ impl RollingOutput {
             filling: Vec::with_capacity(CHUNK_RECORDS),
             columns: Vec::new(),
             columns_records: 0,
+            columns_began_ns: now_ns,
             columns_every_ns,
             now_ns,
             lanes: Some(lanes),
@@ -439,9 +442,12 @@ impl RollingOutput {
         let empty = empty.unwrap_or_else(|_| Vec::with_capacity(CHUNK_RECORDS));
         let chunk = Arc::new(std::mem::replace(&mut self.filling, empty));
         let Some(lanes) = &mut self.lanes else { return };
-        lanes.text.offer(vec![Arc::clone(&chunk)]);
+        lanes.text.offer(vec![Arc::clone(&chunk)], self.now_ns);
         if lanes.columns.tallies.is_empty() {
             return;
+        }
+        if self.columns.is_empty() {
+            self.columns_began_ns = self.now_ns;
         }
         self.columns_records += chunk.len();
         self.columns.push(chunk);
@@ -454,7 +460,7 @@ impl RollingOutput {
         self.columns_records = 0;
         let chunks = std::mem::take(&mut self.columns);
         if let Some(lanes) = &mut self.lanes {
-            lanes.columns.offer(chunks);
+            lanes.columns.offer(chunks, self.columns_began_ns);
         }
     }
 

@@ -74,16 +74,17 @@ pub(super) type Chunk = Arc<Vec<FlowRecord>>;
 pub(super) struct Job {
     lane: LaneId,
     position: u64,
+    /// When the first of its records was handed over.
+    began_ns: i64,
     chunks: Vec<Chunk>,
 }
 
 impl Lane {
-    /// Hands chunks on, or counts their records as lost. Says if there was
-    /// room.
-    pub(super) fn offer(&mut self, chunks: Vec<Chunk>) -> bool {
+    /// Hands chunks on, or counts their records as lost.
+    pub(super) fn offer(&mut self, chunks: Vec<Chunk>, began_ns: i64) {
         let records: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         if records == 0 || self.tallies.is_empty() {
-            return true;
+            return;
         }
         let queued = &self.backlog.lanes[self.id as usize].records;
         // Only this thread adds.
@@ -91,13 +92,12 @@ impl Lane {
             for tally in &self.tallies {
                 tally.lost_queue.fetch_add(records, Relaxed);
             }
-            return false;
+            return;
         }
         queued.fetch_add(records, Relaxed);
         // The threads stay until the sender is gone.
-        let _ = self.jobs.send(Job { lane: self.id, position: self.position, chunks });
+        let _ = self.jobs.send(Job { lane: self.id, position: self.position, began_ns, chunks });
         self.position += 1;
-        true
     }
 
     /// Tells the writer the time, behind all records so far.
@@ -127,7 +127,7 @@ pub(super) struct Encoding {
 impl Encoding {
     /// Until there are no more jobs.
     pub(super) fn run(&self) {
-        for Job { lane, position, chunks } in &self.jobs {
+        for Job { lane, position, began_ns, chunks } in &self.jobs {
             let records = chunks.iter().map(|chunk| chunk.len() as u64).sum();
             // A panic must not leave a gap: the writer would wait for ever.
             let made = catch_unwind(AssertUnwindSafe(|| self.encode(lane, chunks)));
@@ -137,7 +137,7 @@ impl Encoding {
                 let formats = self.encoders[lane as usize].iter();
                 formats.map(|_| Err(io::Error::other("the encoder panicked"))).collect()
             });
-            let pieces = Pieces { lane, position, records, made };
+            let pieces = Pieces { lane, position, began_ns, records, made };
             if self.messages.send(Message::Pieces(pieces)).is_err() {
                 return;
             }

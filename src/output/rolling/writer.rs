@@ -39,6 +39,9 @@ pub(super) enum Message {
 pub(super) struct Pieces {
     pub(super) lane: LaneId,
     pub(super) position: u64,
+    /// When the first of its records was handed over: lanes are not equally
+    /// far behind, so the writer's own time says nothing.
+    pub(super) began_ns: i64,
     pub(super) records: u64,
     pub(super) made: Vec<io::Result<Piece>>,
 }
@@ -104,12 +107,11 @@ impl Writer {
     }
 
     fn pieces(&mut self, pieces: Pieces) {
-        let Pieces { lane, records, made, .. } = pieces;
-        let now_ns = self.now_ns;
+        let Pieces { lane, began_ns, records, made, .. } = pieces;
         for (stream, made) in self.lanes[lane as usize].streams.iter_mut().zip(made) {
             match made {
                 Ok(mut piece) => {
-                    stream.append(&mut piece, records, now_ns);
+                    stream.append(&mut piece, records, began_ns);
                     piece.clear();
                     // Dropped when there are enough.
                     let _ = self.spare_pieces.try_send(piece);
@@ -122,9 +124,9 @@ impl Writer {
 
     fn mark(&mut self, lane: LaneId, now_ns: i64) {
         self.backlog.lanes[lane as usize].marks.fetch_sub(1, Relaxed);
-        self.now_ns = now_ns;
         self.lanes[lane as usize].streams.iter_mut().for_each(|stream| stream.mark(now_ns));
         if lane == LaneId::Text {
+            self.now_ns = now_ns;
             self.alerts.mark(now_ns);
             self.prune_if_due();
         }

@@ -280,13 +280,17 @@ fn parquet_is_complete_each_minute_and_loses_nothing() {
             bytes.push(record.fwd.wire_bytes as i64);
             output.record(record);
         }
-        output.second(START_NS + second * SECOND_NS);
+        output.second(START_NS + (second + 1) * SECOND_NS);
         settle(&output, bytes.len());
     }
     assert!(output.finish(PATIENCE).complete);
     let names: Vec<_> =
         files(folder.path()).into_keys().filter(|name| name.ends_with(".parquet")).collect();
-    assert_eq!(names.len(), 3, "{names:?}");
+    // Each is named for its first record, though it is written a minute later.
+    assert_eq!(
+        names,
+        ["0930", "0931", "0932"].map(|minute| format!("flows-20261121T{minute}00Z.parquet"))
+    );
     let mut read = Vec::new();
     for name in names {
         let file = File::open(folder.path().join(name)).expect("file");
