@@ -14,7 +14,8 @@
 //! - Everything that was handed over before [`RollingOutput::second`] is in the
 //!   kernel before it is called again a second later: a process that is killed
 //!   loses no more, unless writing doesn't keep up, which is counted. Parquet
-//!   is complete each minute. After a power cut the newest files may lack what
+//!   is complete each minute; until then its last records, fewer than a row
+//!   group, are in memory alone. After a power cut the newest files may lack what
 //!   the kernel had not written yet.
 //! - Text is the same bytes as [`super::Pipeline`] writes, heads and ends
 //!   aside, and no file ends in half a record.

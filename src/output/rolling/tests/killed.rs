@@ -81,7 +81,13 @@ fn a_killed_process_loses_no_more_than_the_last_second() {
     output.finish(PATIENCE);
     let unreadable = |found: &Recovered| matches!(found.outcome, Recovery::Unfinished { .. });
     let unfinished = recovered.iter().filter(|found| unreadable(found)).count();
-    assert_eq!(unfinished, usize::from(cfg!(feature = "parquet")), "{recovered:?}");
+    // A row group that was not full yet was nowhere but in memory.
+    assert!(unfinished <= usize::from(cfg!(feature = "parquet")), "{recovered:?}");
+    #[cfg(feature = "parquet")]
+    assert!(
+        files(folder.path()).keys().any(|name| name.ends_with(".parquet")),
+        "earlier ones are whole"
+    );
     for found in recovered.iter().filter(|found| !unreadable(found)) {
         let Recovery::Completed { records, .. } = found.outcome else { panic!("{found}") };
         let name = found.path.file_name().and_then(|name| name.to_str()).expect("name");
