@@ -18,12 +18,14 @@ mod clock;
 mod decompress;
 mod error;
 pub mod filter;
+pub(crate) mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod mapping;
 mod merge;
 mod pcap;
 mod pcapng;
+pub(crate) mod pcapng_codes;
 mod pcapng_options;
 mod pool;
 mod reader;

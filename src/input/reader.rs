@@ -62,18 +62,26 @@ pub(super) struct Shared<'a> {
     pub(super) interfaces: &'a mut InterfaceTable,
 }
 
-/// Frames with the bytes that they point into.
+/// Frames with the bytes that they point into. The last one of a file may have
+/// none, when the file ends with a clock mark.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) bytes: BlockBytes,
     pub(super) frames: Vec<Frame>,
     pub(super) tally: Tally,
+    /// The stream's clock had come to this before the first frame.
+    pub(super) mark_ns: Option<i64>,
 }
 
 impl Batch {
     pub(super) fn new(bytes: BlockBytes, found: Found) -> Self {
-        let Found { frames, tally } = found;
-        Self { bytes, frames, tally }
+        let Found { frames, tally, mark_ns } = found;
+        Self { bytes, frames, tally, mark_ns }
+    }
+
+    /// Time of what comes first, mark or frame.
+    pub(super) fn first_ns(&self) -> Option<i64> {
+        self.mark_ns.or_else(|| self.frames.first().map(|frame| frame.time_ns))
     }
 
     pub(super) fn recycle(self, pool: &mut Pool) {
@@ -106,8 +114,10 @@ struct Pieces {
     ahead: Arc<ReadAhead>,
     /// As in a stream.
     carry: Vec<u8>,
-    /// `carry` holds whole records: the walk stopped at its limit of frames.
+    /// `carry` holds whole records: the walk stopped before its end.
     more_in_carry: bool,
+    /// As in a stream.
+    rest: Option<Rest>,
     ended: bool,
     error: Option<io::Error>,
 }
@@ -117,9 +127,19 @@ struct Stream {
     /// Read but not walked over yet: the start of a record, or what is beyond
     /// a block's limit of frames.
     carry: Vec<u8>,
+    /// The same where it is more than what was walked over.
+    rest: Option<Rest>,
     ended: bool,
     /// Bytes to read for one block: what its limit of frames will take.
     target_bytes: usize,
+}
+
+/// A buffer of which a small part at the front was walked over; that part was
+/// copied, so that marks every few frames don't have the rest copied each time.
+struct Rest {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
 }
 
 /// Opens a path; `-` is standard input.
@@ -227,6 +247,7 @@ impl FileReader {
                     ahead: Arc::new(ahead),
                     carry: head.split_off(offset),
                     more_in_carry: false,
+                    rest: None,
                     ended: false,
                     error: None,
                 })
@@ -234,6 +255,7 @@ impl FileReader {
             (None, None) => Body::Stream(Stream {
                 read,
                 carry: head.split_off(offset),
+                rest: None,
                 ended,
                 target_bytes: first_bytes(options.limits),
             }),
@@ -262,8 +284,8 @@ impl FileReader {
         }
     }
 
-    /// The next frames, at least one; `None` at the end, whose reason is in the
-    /// report when it was not the file's own.
+    /// The next frames, at least one unless a clock mark ends the file; `None` at
+    /// the end, whose reason is in the report when it was not the file's own.
     pub(super) fn next_batch(
         &mut self,
         shared: &mut Shared<'_>,
@@ -312,7 +334,7 @@ impl FileReader {
                     note_damage(report, self.offset, what);
                 }
             }
-            if !found.frames.is_empty() {
+            if found.is_batch(self.done) {
                 let bytes = BlockBytes::Mapped { map: Arc::clone(map), base };
                 return Some(Batch::new(bytes, found));
             }
@@ -328,7 +350,7 @@ impl FileReader {
         let mut found = Found::new(shared.pool.frames());
         let mut need = 1;
         loop {
-            let (buffer, start, end) = pieces.join(need, shared.pool);
+            let Rest { mut buffer, start, end } = pieces.join(need, shared.pool);
             if let Some(error) = pieces.error.take() {
                 let offset = self.offset + (end - start) as u64;
                 let kind = InputErrorKind::Read { offset, error: error.to_string() };
@@ -341,6 +363,12 @@ impl FileReader {
             self.offset += consumed as u64;
             pieces.more_in_carry = false;
             match walked.stop {
+                Stop::Limit if consumed < end - walked.at => {
+                    let front = shared.pool.bytes();
+                    let front = copy_front(&buffer[start..walked.at], start, front, &mut found);
+                    let buffer = std::mem::replace(&mut buffer, front);
+                    pieces.rest = Some(Rest { buffer, start: walked.at, end });
+                }
                 Stop::Limit => pieces.more_in_carry = true,
                 Stop::Need(_) if pieces.ended => {
                     self.done = true;
@@ -352,8 +380,10 @@ impl FileReader {
                     note_damage(report, self.offset, what);
                 }
             }
-            pieces.carry.extend_from_slice(&buffer[walked.at..end]);
-            if !found.frames.is_empty() {
+            if pieces.rest.is_none() {
+                pieces.carry.extend_from_slice(&buffer[walked.at..end]);
+            }
+            if found.is_batch(self.done) {
                 pieces.aim(consumed, found.frames.len(), self.limits);
                 return Some(Batch::new(BlockBytes::Owned(buffer), found));
             }
@@ -368,12 +398,19 @@ impl FileReader {
     fn next_streamed(&mut self, shared: &mut Shared<'_>, report: &mut FileReport) -> Option<Batch> {
         let Body::Stream(stream) = &mut self.body else { return None };
         let mut found = Found::new(shared.pool.frames());
-        let mut buffer = shared.pool.bytes();
-        let mut filled = stream.carry.len();
-        grow(&mut buffer, filled.max(stream.target_bytes));
-        buffer[..filled].copy_from_slice(&stream.carry);
-        stream.carry.clear();
-        let mut want = stream.target_bytes;
+        let (mut buffer, mut start, mut filled, mut want);
+        if let Some(rest) = stream.rest.take() {
+            // Nothing is read before it turns out to be needed.
+            Rest { buffer, start, end: filled } = rest;
+            want = filled;
+        } else {
+            buffer = shared.pool.bytes();
+            (start, filled) = (0, stream.carry.len());
+            grow(&mut buffer, filled.max(stream.target_bytes));
+            buffer[..filled].copy_from_slice(&stream.carry);
+            stream.carry.clear();
+            want = stream.target_bytes;
+        }
         loop {
             while !stream.ended && filled < want {
                 match stream.read.read(&mut buffer[filled..want]) {
@@ -396,25 +433,33 @@ impl FileReader {
             }
             let mut notes = Notes { interfaces: shared.interfaces, report, file: self.file };
             let limits = Limits { bytes: usize::MAX, ..self.limits };
-            let walked = self.walker.walk(&buffer[..filled], 0, limits, &mut found, &mut notes);
-            let consumed = walked.at;
+            let walked = self.walker.walk(&buffer[..filled], start, limits, &mut found, &mut notes);
+            let consumed = walked.at - start;
+            let left = filled - walked.at;
             self.offset += consumed as u64;
-            let need = match walked.stop {
-                Stop::Limit => 0,
+            let mut need = 0;
+            match walked.stop {
+                Stop::Limit if consumed < left => {
+                    let front = shared.pool.bytes();
+                    let front = copy_front(&buffer[start..walked.at], start, front, &mut found);
+                    let buffer = std::mem::replace(&mut buffer, front);
+                    stream.rest = Some(Rest { buffer, start: walked.at, end: filled });
+                }
+                Stop::Limit => {}
                 Stop::Need(_) if stream.ended => {
                     self.done = true;
-                    note_cut(report, self.offset, filled - consumed, &self.walker);
-                    0
+                    note_cut(report, self.offset, left, &self.walker);
                 }
-                Stop::Need(need) => need,
+                Stop::Need(bytes) => need = bytes,
                 Stop::Damage(what) => {
                     self.done = true;
                     note_damage(report, self.offset, what);
-                    0
                 }
-            };
-            if !found.frames.is_empty() {
-                stream.carry.extend_from_slice(&buffer[consumed..filled]);
+            }
+            if found.is_batch(self.done) {
+                if stream.rest.is_none() {
+                    stream.carry.extend_from_slice(&buffer[walked.at..filled]);
+                }
                 stream.aim(consumed, found.frames.len(), self.limits);
                 return Some(Batch::new(BlockBytes::Owned(buffer), found));
             }
@@ -424,19 +469,34 @@ impl FileReader {
                 return None;
             }
             // No frame yet: a long record, or blocks without packets.
-            buffer.copy_within(consumed..filled, 0);
-            filled -= consumed;
+            buffer.copy_within(walked.at..filled, 0);
+            (start, filled) = (0, left);
             want = stream.target_bytes.max(need);
             grow(&mut buffer, want);
         }
     }
 }
 
+/// The bytes that were walked over, by themselves, with the frames' offsets set
+/// right; they lay at `start`.
+fn copy_front(walked: &[u8], start: usize, mut front: Vec<u8>, found: &mut Found) -> Vec<u8> {
+    front.clear();
+    front.extend_from_slice(walked);
+    for frame in &mut found.frames {
+        // Frames lie within what was walked over.
+        frame.offset -= start as u32;
+    }
+    front
+}
+
 impl Pieces {
     /// What was carried and what follows it, at least `need` bytes while there
     /// are so many: a buffer, and where in it they begin and end. Nothing stays
     /// in the carry.
-    fn join(&mut self, need: usize, pool: &mut Pool) -> (Vec<u8>, usize, usize) {
+    fn join(&mut self, need: usize, pool: &mut Pool) -> Rest {
+        if let Some(rest) = self.rest.take() {
+            return rest;
+        }
         if !self.more_in_carry
             && self.carry.len() <= HEADROOM_BYTES
             && let Some(Piece { mut buffer, end, .. }) = self.next(pool)
@@ -444,7 +504,7 @@ impl Pieces {
             let start = HEADROOM_BYTES - self.carry.len();
             buffer[start..HEADROOM_BYTES].copy_from_slice(&self.carry);
             self.carry.clear();
-            return (buffer, start, end);
+            return Rest { buffer, start, end };
         }
         let mut buffer = pool.bytes();
         buffer.clear();
@@ -457,7 +517,7 @@ impl Pieces {
             pool.give_bytes(piece.buffer);
         }
         let end = buffer.len();
-        (buffer, 0, end)
+        Rest { buffer, start: 0, end }
     }
 
     fn next(&mut self, pool: &mut Pool) -> Option<Piece> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::ahead::ReadAhead;
-use super::block::{Block, Frame, frame_flag};
+use super::block::{Block, BlockBytes, Frame, frame_flag};
 use super::error::{InputError, InputErrorKind};
 use super::merge::Merge;
 use super::pool::Pool;
@@ -81,6 +81,8 @@ pub struct Input {
     counters: Counters,
     sequence: u64,
     marks: Marks,
+    /// Its clock mark went first, in a block of its own.
+    held: Option<Batch>,
     progress: Option<Arc<Progress>>,
 }
 
@@ -136,22 +138,28 @@ impl Input {
         Self::start(sources, reports, Vec::new(), options)
     }
 
-    /// The next frames; `None` at the end of all inputs.
+    /// The next frames; `None` at the end of all inputs. A block without frames
+    /// moves the stream's clock alone: a recording says where it stood while
+    /// nothing came.
     pub fn next_block(&mut self) -> Option<Block> {
-        let mut shared = Shared { pool: &mut self.pool, interfaces: &mut self.interfaces };
-        let batch = match &mut self.feed {
-            Feed::One(stream) => stream.next_batch(&mut shared, self.reports.first_mut()?),
-            Feed::Many(merge) => {
-                merge.next_batch(&mut self.pool, &mut self.interfaces, &mut self.reports)
+        let (bytes, mut frames, tally) = loop {
+            let Some(mut batch) = self.next_batch() else {
+                self.feed = Feed::Nothing;
+                return None;
+            };
+            match batch.mark_ns.take() {
+                Some(mark_ns) if self.marks.reach(mark_ns) => {
+                    self.held = Some(batch);
+                    break (BlockBytes::Owned(Vec::new()), Vec::new(), Tally::NOTHING);
+                }
+                _ if batch.frames.is_empty() => batch.recycle(&mut self.pool),
+                _ => break (batch.bytes, batch.frames, batch.tally),
             }
-            Feed::Nothing => None,
-        };
-        let Some(Batch { bytes, mut frames, tally }) = batch else {
-            self.feed = Feed::Nothing;
-            return None;
         };
         let first_frame = self.counters.frames;
-        self.marks.mark(&mut frames, &tally, &mut self.counters);
+        if !frames.is_empty() {
+            self.marks.mark(&mut frames, &tally, &mut self.counters);
+        }
         let sequence = self.sequence;
         self.sequence += 1;
         if let Some(progress) = &self.progress {
@@ -198,6 +206,20 @@ impl Input {
         Counters { truncated_records, ..self.counters }
     }
 
+    fn next_batch(&mut self) -> Option<Batch> {
+        if let Some(held) = self.held.take() {
+            return Some(held);
+        }
+        let mut shared = Shared { pool: &mut self.pool, interfaces: &mut self.interfaces };
+        match &mut self.feed {
+            Feed::One(stream) => stream.next_batch(&mut shared, self.reports.first_mut()?),
+            Feed::Many(merge) => {
+                merge.next_batch(&mut self.pool, &mut self.interfaces, &mut self.reports)
+            }
+            Feed::Nothing => None,
+        }
+    }
+
     fn start(
         mut sources: Vec<Source>,
         mut reports: Vec<FileReport>,
@@ -238,6 +260,7 @@ impl Input {
             counters: Counters::default(),
             sequence: 0,
             marks: Marks::new(options.lateness_s),
+            held: None,
             progress: options.progress,
         }
     }
@@ -345,7 +368,7 @@ impl Marks {
         } else {
             self.mark_each(frames, counters);
         }
-        counters.latest_ns = Some(self.latest_ns);
+        counters.latest_ns = counters.latest_ns.max(Some(tally.latest_ns));
     }
 
     fn mark_each(&mut self, frames: &mut [Frame], counters: &mut Counters) {
@@ -366,13 +389,16 @@ impl Marks {
         }
     }
 
-    fn reach(&mut self, time_ns: i64) {
-        if time_ns > self.latest_ns {
+    /// False when the clock was there already.
+    fn reach(&mut self, time_ns: i64) -> bool {
+        let later = time_ns > self.latest_ns;
+        if later {
             self.latest_ns = time_ns;
             if time_ns >= self.next_close_ns {
                 self.close(time_ns);
             }
         }
+        later
     }
 
     /// Windows close `lateness_s` after their end, by packet time.

@@ -25,6 +25,7 @@ pub mod ndjson;
 #[cfg(feature = "parquet")]
 pub mod parquet;
 mod pipeline;
+pub mod recording;
 mod spread;
 pub mod summary;
 mod text;
