@@ -47,9 +47,8 @@ impl InterfaceOptions {
 
 /// True when the options of a section header say that flowtap recorded it.
 pub(super) fn is_our_section(bytes: &[u8], big_endian: bool) -> bool {
-    Options { rest: bytes, big_endian }.any(|(code, value)| {
-        code == SHB_USERAPPL && value.starts_with(OUR_APPLICATION.as_bytes())
-    })
+    Options { rest: bytes, big_endian }
+        .any(|(code, value)| code == SHB_USERAPPL && value.starts_with(OUR_APPLICATION.as_bytes()))
 }
 
 /// `isb_ifdrop` and `isb_osdrop` among the options of a statistics block.

@@ -100,7 +100,11 @@ impl<'a> BlockWriter<'a> {
 }
 
 /// A section header whose length is left open.
-pub(crate) fn section(out: &mut Vec<u8>, big_endian: bool, options: impl FnOnce(&mut BlockWriter<'_>)) {
+pub(crate) fn section(
+    out: &mut Vec<u8>,
+    big_endian: bool,
+    options: impl FnOnce(&mut BlockWriter<'_>),
+) {
     let mut header = BlockWriter::begin(out, block::SECTION_HEADER, big_endian);
     header.u32(BYTE_ORDER_MAGIC);
     header.u16(1);

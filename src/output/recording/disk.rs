@@ -75,6 +75,9 @@ impl Disk {
             let _ = spare.try_send(chunk);
             self.wake();
         }
+        if self.file.is_some_and(|open| open.bytes == 0) {
+            self.shared.ring.lock().remove_last();
+        }
     }
 
     fn wake(&self) {
@@ -84,7 +87,7 @@ impl Disk {
         }
     }
 
-    fn take(&mut self, chunk: &Chunk) {
+    pub(super) fn take(&mut self, chunk: &Chunk) {
         self.missing.add(chunk.lost);
         let written = self.write(chunk);
         let status = &self.shared.status;
@@ -115,7 +118,8 @@ impl Disk {
 
     fn write(&mut self, chunk: &Chunk) -> io::Result<()> {
         let full = self.file.as_ref().is_some_and(|open| {
-            open.bytes > 0 && open.bytes + chunk.bytes.len() as u64 > self.file_bytes
+            let length = open.bytes + chunk.bytes.len() as u64;
+            open.bytes > 0 && !chunk.bytes.is_empty() && length > self.file_bytes
         });
         if full {
             self.file = None;
@@ -137,10 +141,9 @@ impl Disk {
             Some(open) => open,
             None => self.file.insert(self.shared.begin_file(chunk)?),
         };
-        let written = open
-            .file
-            .write_all_at(&self.head, open.bytes)
-            .and_then(|()| open.file.write_all_at(&chunk.bytes, open.bytes + self.head.len() as u64));
+        let written = open.file.write_all_at(&self.head, open.bytes).and_then(|()| {
+            open.file.write_all_at(&chunk.bytes, open.bytes + self.head.len() as u64)
+        });
         if let Err(error) = written {
             // Back to the last whole block; a reader would stop there anyway.
             let _ = open.file.set_len(open.bytes);

@@ -35,7 +35,11 @@ pub struct Extraction {
 
 /// Writes the wanted packets of `captures` into a new file, in the order of the
 /// stream that they are together. Without any, nothing is written.
-pub fn extract(captures: &[PathBuf], wanted: &Wanted<'_>, to: &Path) -> Result<Extraction, ExtractError> {
+pub fn extract(
+    captures: &[PathBuf],
+    wanted: &Wanted<'_>,
+    to: &Path,
+) -> Result<Extraction, ExtractError> {
     let mut extraction = Extraction::default();
     // Each by itself first: most of a ring has nothing of the alert.
     for capture in captures {

@@ -143,8 +143,7 @@ impl Recording {
         }
         let file_bytes = settings.most_bytes / RING_FILES;
         let disk = Disk::new(Arc::clone(&shared), file_bytes, chunk_bytes, wake);
-        recording.disk =
-            Some(spawn("flowtap-record", move || disk.run(&from_tap, &give_back))?);
+        recording.disk = Some(spawn("flowtap-record", move || disk.run(&from_tap, &give_back))?);
         Ok((recording, Tap::new(shared, to_disk, spare, Chunk::new(chunk_bytes), chunk_bytes)))
     }
 

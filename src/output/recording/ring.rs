@@ -56,10 +56,6 @@ impl Ring {
         Ok(ring)
     }
 
-    pub(super) fn files(&self) -> &VecDeque<RingFile> {
-        &self.files
-    }
-
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -108,6 +104,14 @@ impl Ring {
             file.bytes += bytes;
             file.latest_ns = file.latest_ns.max(latest_ns);
             self.bytes += bytes;
+        }
+    }
+
+    /// Takes back a file into which nothing could be written.
+    pub(super) fn remove_last(&mut self) {
+        if let Some(last) = self.files.pop_back() {
+            self.bytes -= last.bytes;
+            let _ = fs::remove_file(last.path);
         }
     }
 
@@ -170,11 +174,7 @@ pub fn files_in(dir: &Path) -> io::Result<Vec<(i64, PathBuf)>> {
 /// Those that may hold packets from `from_ns` to `to_ns`. All of a file came
 /// before the stream's clock stood where the next one begins; what came more
 /// than a minute late is not looked for.
-pub fn files_between(
-    files: Vec<(i64, PathBuf)>,
-    from_ns: i64,
-    to_ns: i64,
-) -> Vec<PathBuf> {
+pub fn files_between(files: Vec<(i64, PathBuf)>, from_ns: i64, to_ns: i64) -> Vec<PathBuf> {
     const LATE_NS: i64 = 60 * 1_000_000_000;
     let next: Vec<i64> = files.iter().skip(1).map(|&(time_ns, _)| time_ns).collect();
     files
@@ -199,7 +199,12 @@ mod tests {
         let name = "flowtap-20261121T143000.123456789Z.pcapng";
         let time_ns = time_of(name).expect("one of ours");
         assert_eq!(file_name(time_ns), name);
-        for other in ["flowtap-.pcapng", "flowtap-2026.pcapng", "x.pcapng", "flowtap-20261121T143000Z.pcapng"] {
+        for other in [
+            "flowtap-.pcapng",
+            "flowtap-2026.pcapng",
+            "x.pcapng",
+            "flowtap-20261121T143000Z.pcapng",
+        ] {
             assert_eq!(time_of(other), None, "{other}");
         }
     }
@@ -244,7 +249,7 @@ mod tests {
             fs::write(dir.path().join(name), [0; 1_000]).expect("written");
         }
         let ring = Ring::open(dir.path(), 2_500).expect("opened");
-        assert_eq!((ring.bytes(), ring.removed(), ring.files().len()), (2_000, 2, 2));
+        assert_eq!((ring.bytes(), ring.removed(), ring.files.len()), (2_000, 2, 2));
         assert!(stranger.exists());
         assert_eq!(files_in(dir.path()).expect("listed").first().map(|f| f.0), Some(2_000_000_000));
     }

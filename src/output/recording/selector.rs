@@ -17,7 +17,11 @@ pub enum Selector {
     Addresses(Vec<(IpVersion, Address)>),
     Prefix(IpNet),
     /// Of frames without MAC where there is none.
-    Station { mac: Option<Mac>, vlan: u16, vni: u32 },
+    Station {
+        mac: Option<Mac>,
+        vlan: u16,
+        vni: u32,
+    },
 }
 
 /// A decoded frame, to be held against several selectors.
@@ -89,9 +93,7 @@ impl Selector {
             Self::Station { mac, vlan, vni } => {
                 let facts = &sight.facts;
                 let ours = match mac {
-                    Some(mac) => {
-                        facts.has_mac && (facts.src_mac == *mac || facts.dst_mac == *mac)
-                    }
+                    Some(mac) => facts.has_mac && (facts.src_mac == *mac || facts.dst_mac == *mac),
                     None => !facts.has_mac,
                 };
                 let in_vni = if sight.is_ip { facts.key.vni } else { 0 };

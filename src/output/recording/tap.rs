@@ -172,6 +172,11 @@ impl Tap {
         self.mark_due = false;
     }
 
+    #[cfg(test)]
+    pub(super) fn interfaces(&self) -> usize {
+        self.interfaces
+    }
+
     fn learn(&mut self, interfaces: &[Interface]) {
         if let Some(new) = interfaces.get(self.interfaces..).filter(|new| !new.is_empty()) {
             self.shared.interfaces.lock().extend_from_slice(new);
@@ -230,7 +235,12 @@ impl Tap {
         if self.mark_due {
             self.write_mark();
         }
-        next.begin(self.chunk_bytes, self.interfaces, self.latest_ns, std::mem::take(&mut self.lost));
+        next.begin(
+            self.chunk_bytes,
+            self.interfaces,
+            self.latest_ns,
+            std::mem::take(&mut self.lost),
+        );
         // The queue has room for every buffer that there is.
         let _ = self.to_disk.try_send(std::mem::replace(&mut self.chunk, next));
         true
@@ -253,14 +263,11 @@ impl Drop for Tap {
         }
         let mut last = Chunk::new(0);
         last.begin(0, self.interfaces, self.latest_ns, self.lost);
-        let chunk = std::mem::replace(&mut self.chunk, last);
-        if !chunk.bytes.is_empty() {
-            let _ = self.to_disk.send(chunk);
-        }
-        if self.lost.packets > 0 {
-            // An empty chunk that says what is missing at the end.
-            let last = std::mem::replace(&mut self.chunk, Chunk::new(0));
-            let _ = self.to_disk.send(last);
+        for chunk in [std::mem::replace(&mut self.chunk, Chunk::new(0)), last] {
+            // Without bytes it may still say what is missing at the end.
+            if !chunk.bytes.is_empty() || chunk.lost.packets > 0 {
+                let _ = self.to_disk.send(chunk);
+            }
         }
     }
 }
