@@ -108,71 +108,86 @@ fn wireshark_reads_what_was_recorded() {
     assert_eq!(seen, expected);
 }
 
+/// Makes a flood from random sources behind one MAC.
+fn spoofed_flood(dir: &common::Dir) -> PathBuf {
+    let capture = dir.path("spoofed.pcap");
+    let arguments = ["lab", "synth", "flood", "--packets", "40000", "--seconds", "3", "-o"];
+    let made = dir.command(arguments).arg(&capture).output().expect("the binary starts");
+    assert!(made.status.success(), "{}", common::text(&made.stderr));
+    capture
+}
+
 #[test]
 fn the_packets_of_an_alert_are_written_with_its_id() {
     let dir = common::Dir::new();
-    let capture = dir.path("flood.pcap");
-    let made = dir.run([
-        "lab",
-        "synth",
-        "flood",
-        "--packets",
-        "40000",
-        "--flows",
-        "1000",
-        "--seconds",
-        "3",
-        "-o",
-        capture.to_str().expect("a path"),
-    ]);
-    assert!(made.status.success(), "{}", common::text(&made.stderr));
-    let summary = dir.summary(["flood.pcap", "--out", "run"]);
-    let alerts = summary["alerts"].as_array().expect("alerts");
-    let alert = alerts.iter().find(|alert| alert["entity"]["kind"] == "address").expect("a flood");
-    let (id, entity) = (alert["id"].as_str().expect("id"), &alert["entity"]["id"]);
+    let kept = |name: &str| common::captures().join(name);
+    for (capture, kind, field) in [
+        (kept("hping3-udp-flood.pcap.zst"), "address", "ip.addr"),
+        (kept("hping3-carpet.pcap.zst"), "prefix", "ip.addr"),
+        (spoofed_flood(&dir), "mac", "eth.addr"),
+    ] {
+        let run = format!("run-{kind}");
+        let path = capture.to_str().expect("a path");
+        let summary = dir.summary([path, "--out", &run]);
+        let alert = &summary["alerts"][0];
+        let (id, entity) = (alert["id"].as_str().expect("id"), &alert["entity"]);
+        assert_eq!(entity["kind"], kind);
+        let ring = format!("ring-{kind}");
+        record(std::slice::from_ref(&capture), &dir.path(&ring));
+
+        let show = |out: &str, from: &[&str]| {
+            let mut command = dir.command(["show", "alert", id, "--run", &run, "--json", "--pcap"]);
+            let output = command.arg(out).args(from).output().expect("the binary starts");
+            assert!(output.status.success(), "{}", common::text(&output.stderr));
+            serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+        };
+        let said = show("out.pcapng", &[]);
+        let packets = said["packets"].as_u64().expect("a count");
+        assert!(packets > 10_000, "{said}");
+        assert_eq!(said["files"][0], serde_json::json!({"path": path, "packets": packets}));
+        assert_eq!(show("ring.pcapng", &["--from", &ring])["packets"], packets);
+        let read = |name: &str| found_in(&[dir.path(name)]);
+        assert!(read("out.pcapng") == read("ring.pcapng"));
+
+        // All of these captures are shorter than the span around the alert.
+        let filter = format!("{field} == {}", entity["id"].as_str().expect("a name"));
+        let Some(expected) = tshark(&capture, &filter, &["frame.time_epoch", "ip.src"]) else {
+            return;
+        };
+        let fields = ["frame.time_epoch", "ip.src", "frame.comment"];
+        let found = tshark(&dir.path("out.pcapng"), "frame", &fields).expect("tshark is there");
+        let commented: Vec<String> = expected.iter().map(|line| format!("{line};{id}")).collect();
+        assert_eq!(found.len(), commented.len());
+        assert!(found == commented, "{kind}");
+    }
+}
+
+#[test]
+fn a_run_that_names_its_recording_needs_no_more() {
+    let dir = common::Dir::new();
+    let capture = common::captures().join("hping3-udp-flood.pcap.zst");
+    let summary = dir.summary([capture.to_str().expect("a path"), "--out", "run"]);
     record(&[capture], &dir.path("ring"));
-
-    let show = |out: &str, from: &[&str]| {
-        let mut command = dir.command(["show", "alert", id, "--run", "run", "--json", "--pcap"]);
-        let output = command.arg(out).args(from).output().expect("the binary starts");
-        assert!(output.status.success(), "{}", common::text(&output.stderr));
-        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
-    };
-    let said = show("out.pcapng", &[]);
-    let packets = said["packets"].as_u64().expect("a count");
-    assert!(packets > 10_000, "{said}");
-    assert_eq!(said["files"][0]["packets"], packets);
-    let from_ring = show("ring.pcapng", &["--from", "ring"]);
-    assert_eq!(from_ring["packets"], packets);
-    let read = |name: &str| found_in(&[dir.path(name)]);
-    assert!(read("out.pcapng") == read("ring.pcapng"));
-
-    let all = dir.path("flood.pcap");
-    let filter = format!("ip.addr == {}", entity.as_str().expect("an address"));
-    let Some(expected) = tshark(&all, &filter, &["frame.time_epoch", "ip.src", "ip.dst"]) else {
-        return;
-    };
-    let fields = ["frame.time_epoch", "ip.src", "ip.dst", "frame.comment"];
-    let found = tshark(&dir.path("out.pcapng"), "frame", &fields).expect("tshark is there");
-    let commented: Vec<String> = expected.iter().map(|line| format!("{line};{id}")).collect();
-    assert_eq!(found.len(), commented.len());
-    assert!(found == commented);
+    let run = serde_json::json!({"recording": {"dir": dir.path("ring")}}).to_string();
+    dir.write("run/run.json", run.as_bytes());
+    let id = summary["alerts"][0]["id"].as_str().expect("an alert");
+    let output = dir.run(["show", "alert", &id[..8], "--run", "run", "--pcap", "out.pcapng"]);
+    let said = common::text(&output.stdout);
+    assert!(output.status.success() && said.contains("ring/flowtap-2026"), "{said}");
 }
 
 #[test]
 fn an_alert_without_packets_says_where_they_were_sought() {
     let dir = common::Dir::new();
-    let capture = dir.path("flood.pcap");
-    let path = capture.to_str().expect("a path");
-    dir.run(["lab", "synth", "flood", "--packets", "40000", "--seconds", "3", "-o", path]);
-    let summary = dir.summary(["flood.pcap", "--out", "run"]);
+    let capture = common::captures().join("hping3-udp-flood.pcap.zst");
+    let summary = dir.summary([capture.to_str().expect("a path"), "--out", "run"]);
     let id = summary["alerts"][0]["id"].as_str().expect("an alert");
-    let other = common::captures().join("crafted-ethernet.pcap");
+    let other = common::captures().join("nmap-syn.pcap");
     let mut command = dir.command(["show", "alert", id, "--run", "run", "--pcap", "o.pcapng"]);
     let output = command.arg("--from").arg(&other).output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(1));
     let said = common::text(&output.stderr);
-    assert!(said.contains("no packet of") && said.contains("crafted-ethernet.pcap"), "{said}");
+    assert!(said.contains("no packet of") && said.contains("nmap-syn.pcap"), "{said}");
     assert!(!dir.path("o.pcapng").exists());
 }
 

@@ -27,6 +27,7 @@ mod pcap;
 mod pcapng;
 pub(crate) mod pcapng_codes;
 mod pcapng_options;
+mod pieces;
 mod pool;
 mod reader;
 mod report;

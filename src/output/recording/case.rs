@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::blocks::Host;
 use super::evidence::EvidenceSettings;
 use super::packets::PacketFile;
 use super::selector::{Selector, Sight};
@@ -41,7 +42,8 @@ impl Case {
         let is_id = !alert.id.is_empty() && alert.id.bytes().all(|byte| byte.is_ascii_hexdigit());
         let Some(selector) = Selector::of(&alert).filter(|_| is_id) else { return Ok(None) };
         let path = dir.join(format!("{}.pcapng", alert.id));
-        let file = PacketFile::begin(File::create(&path)?, &[&json(&alert)])?;
+        let host = Host::of_this_machine();
+        let file = PacketFile::begin(File::create(&path)?, &host, &[&json(&alert)])?;
         let nanos = |seconds: u32| i64::from(seconds) * SECOND_NS;
         Ok(Some(Self {
             begin_ns: alert.start_ns.saturating_sub(nanos(settings.before_s)),
@@ -109,7 +111,8 @@ impl Case {
         let partial = path.with_extension("partial");
         let (json, words) = (json(&alert), sample.words());
         let comments = [json.as_str(), words.as_str()];
-        let mut whole = PacketFile::begin(File::create(&partial)?, &comments)?;
+        let host = Host::of_this_machine();
+        let mut whole = PacketFile::begin(File::create(&partial)?, &host, &comments)?;
         let mut kept = 0;
         let mut result = Ok(());
         Follower::open(&path)?.read_until(u64::MAX, |frame, data, interfaces| {
@@ -168,7 +171,7 @@ impl Sample {
             self.kept.push(0);
         }
         let stands_for = one_of(self.kept.len() - 1);
-        if mix(self.seen) % stands_for != 0 {
+        if !mix(self.seen).is_multiple_of(stands_for) {
             return None;
         }
         self.packets_left -= 1;

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::blocks::Host;
 use super::packets::PacketFile;
 use super::selector::{Selector, Sight};
 use crate::input::filter::Filter;
@@ -58,7 +59,8 @@ pub fn extract(
     }
     let partial = to.with_extension("partial");
     let holding: Vec<PathBuf> = extraction.files.iter().map(|(path, _)| path.clone()).collect();
-    let mut file = PacketFile::begin(File::create(&partial)?, &[wanted.section_comment])?;
+    let mut file =
+        PacketFile::begin(File::create(&partial)?, &Host::default(), &[wanted.section_comment])?;
     read(&holding, wanted, |interfaces, frame, data| {
         extraction.packets += 1;
         file.packet(interfaces, frame, data, wanted.comment)

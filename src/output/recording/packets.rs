@@ -18,10 +18,10 @@ pub(super) struct PacketFile {
 }
 
 impl PacketFile {
-    /// Begins the file's one section.
-    pub(super) fn begin(file: File, comments: &[&str]) -> io::Result<Self> {
+    /// Begins the file's one section; `host` is where the packets were captured.
+    pub(super) fn begin(file: File, host: &Host, comments: &[&str]) -> io::Result<Self> {
         let mut block = Vec::new();
-        blocks::our_section(&mut block, &Host::of_this_machine(), comments);
+        blocks::our_section(&mut block, host, comments);
         let mut out = BufWriter::new(file);
         out.write_all(&block)?;
         Ok(Self { out, block, places: Vec::new(), described: 0 })

@@ -79,7 +79,7 @@ impl Ring {
     /// Number of the first file that may hold packets from this time on.
     pub(super) fn first_until(&self, begin_ns: i64) -> u64 {
         let found = self.files.iter().find(|file| file.latest_ns >= begin_ns);
-        found.or(self.files.back()).map_or(self.next_number, |file| file.number)
+        found.or_else(|| self.files.back()).map_or(self.next_number, |file| file.number)
     }
 
     /// The file of this number, or the first one after it: number, path, length,
