@@ -95,8 +95,7 @@ impl AlertBook {
         telemetry: &Telemetry,
         settings: &DetectSettings,
     ) {
-        let quiet_s = i64::try_from(settings.quiet_time_s).unwrap_or(i64::MAX);
-        self.close_before(second.saturating_sub(quiet_s));
+        self.close_quiet(second, settings);
         // Seconds in order first: a window may bring the one before it along.
         findings.sort_by_key(|f| {
             let rank = (!f.opens, f.precedence, u64::MAX - f.traffic.packets);
@@ -124,6 +123,12 @@ impl AlertBook {
         for number in numbers {
             self.revise(number);
         }
+    }
+
+    /// Closes what has gone quiet by this second.
+    pub fn close_quiet(&mut self, second: i64, settings: &DetectSettings) {
+        let quiet_s = i64::try_from(settings.quiet_time_s).unwrap_or(i64::MAX);
+        self.close_before(second.saturating_sub(quiet_s));
     }
 
     pub fn close_all(&mut self) {
@@ -316,7 +321,10 @@ impl Open {
     fn alert(&self) -> Alert {
         let finding = &self.peak;
         let (analytics, possible_analytics) = analytics(finding);
-        let mut missing = vec!["baseline".to_owned(), "process_map".to_owned()];
+        let mut missing = match finding.family {
+            Family::Sensor => Vec::new(),
+            _ => vec!["baseline".to_owned(), "process_map".to_owned()],
+        };
         if self.one_sided {
             missing.push("one_sided_capture".to_owned());
         }
@@ -399,7 +407,7 @@ impl Open {
 /// workload behind it would answer.
 fn analytics(finding: &Finding) -> (Vec<String>, Vec<String>) {
     let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect();
-    if finding.family == Family::Scan || finding.family == Family::Link {
+    if matches!(finding.family, Family::Scan | Family::Link | Family::Sensor) {
         return (Vec::new(), Vec::new());
     }
     if finding.home_sender {

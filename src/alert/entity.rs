@@ -36,6 +36,11 @@ impl Entity {
         Self::new(EntityKind::Prefix, id)
     }
 
+    /// An interface of the sensor.
+    pub fn interface(name: &str) -> Self {
+        Self::new(EntityKind::Host, format!("sensor:{name}"))
+    }
+
     /// A MAC, told apart by VLAN and VNI where there are any.
     pub fn station(station: &Station) -> Self {
         let mut id = match station.mac {

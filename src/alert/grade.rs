@@ -38,8 +38,13 @@ const STEPS: [Severity; 5] =
 
 /// Starts at low; one step up each for 10,000, 100,000 and a million packets/s
 /// at the peak, for being sustained, and for a stateless flood out of the home
-/// networks (ATT&CK ProtocolType). A scan is low, or medium from inside.
+/// networks (ATT&CK ProtocolType). A scan is low, or medium from inside. Loss at the
+/// sensor is medium, high from a tenth of the packets on, critical from a half.
 pub(super) fn severity(finding: &Finding, peak_packets: u64, state: State) -> Severity {
+    if finding.family == Family::Sensor {
+        let most = finding.measured >= 500;
+        return STEPS[2 + usize::from(finding.measured >= 100) + usize::from(most)];
+    }
     if finding.family == Family::Scan {
         return STEPS[1 + usize::from(finding.home_sender)];
     }
@@ -52,13 +57,18 @@ pub(super) fn severity(finding: &Finding, peak_packets: u64, state: State) -> Se
 
 /// 0.4, and 0.1 more each for twice the threshold, for hardly any
 /// answer, and for being sustained; 0.1 less for sums out of a sketch, 0.15
-/// less when answers can't be seen, 0.1 less for each further gap.
+/// less when answers can't be seen, 0.1 less for each further gap. Loss at the
+/// sensor is certain.
 pub(super) fn confidence(
     finding: &Finding,
     state: State,
     one_sided: bool,
     further_gaps: usize,
 ) -> f64 {
+    if finding.family == Family::Sensor {
+        // Counted, not inferred.
+        return 1.0;
+    }
     let mut confidence = 0.4;
     let clear = finding.measured >= 2 * finding.rule.threshold.max(1);
     let silent = finding.unanswered * 10 >= finding.traffic.packets * 9;

@@ -14,6 +14,18 @@ const ESTIMATED_FROM: u64 = 32;
 pub fn sentence(alert: &Alert) -> String {
     let evidence = &alert.evidence;
     let (peak, rule) = (&evidence.peak, &evidence.rule);
+    if alert.detector == "sensor_loss" {
+        return format!(
+            "Packets lost at {}: up to {} of 1,000 in a second (threshold {}), {} in all over {} s from {}; \
+             everything else of that time is incomplete.",
+            alert.entity.id,
+            thousands(evidence.measured),
+            thousands(rule.threshold),
+            thousands(evidence.packets),
+            thousands(evidence.active_seconds),
+            seconds_text(alert.start_ns),
+        );
+    }
     let mut text = format!(
         "{} {} ({}): ",
         detector_words(&alert.detector),

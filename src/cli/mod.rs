@@ -3,7 +3,9 @@
 //! Exit status: 0 done; 1 an input could not be read; 2 usage, a bad filter or
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
+mod engine_args;
 mod lab;
+mod live;
 mod packets;
 mod read;
 mod rundir;
@@ -27,6 +29,8 @@ struct Cli {
 enum Command {
     /// Read captures: write flow records, alerts and a summary.
     Read(Box<read::ReadArgs>),
+    /// Listen to interfaces: write flow records and alerts as they come.
+    Live(Box<live::LiveArgs>),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
     /// Make labelled traffic for tests and benchmarks.
@@ -39,6 +43,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Read(args) => read::run(&args),
+        Command::Live(args) => live::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Lab(command) => lab::run(&command),
     };

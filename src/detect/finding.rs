@@ -104,6 +104,8 @@ pub enum Family {
     Link,
     Scan,
     Reflector,
+    /// Of the sensor itself.
+    Sensor,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +118,8 @@ pub enum Subject {
     Sender(Host),
     /// A station and the EtherType it sends.
     Station(Station, u16),
+    /// An interface of the sensor, by its number.
+    Interface(u16),
 }
 
 /// Where the packets go, seen from the home networks.

@@ -26,6 +26,7 @@ mod rate_rule;
 mod reflection;
 mod scan;
 mod sender_flood;
+mod sensor_loss;
 mod settings;
 mod sources;
 mod storm;
@@ -50,6 +51,7 @@ pub use kind::Kind;
 pub use reflection::Reflection;
 pub use scan::Scan;
 pub use sender_flood::SenderFlood;
+pub use sensor_loss::{Loss, SensorLoss};
 pub use settings::{DetectSettings, HomeNets};
 pub use storm::Storm;
 
@@ -62,12 +64,15 @@ pub struct Telemetry {
     /// Further gaps, as they stand in an alert (`sampled_packets`,
     /// `cut_packets`, ...).
     pub missing: Vec<String>,
+    /// What the interfaces lost in this second; empty offline.
+    pub losses: Vec<Loss>,
 }
 
 /// What a detector may use.
 pub struct Context<'a> {
     pub settings: &'a DetectSettings,
     pub one_sided: bool,
+    pub losses: &'a [Loss],
 }
 
 impl Context<'_> {
@@ -121,6 +126,7 @@ impl Detection {
             Box::<Storm>::default(),
             Box::<Scan>::default(),
             Box::<ArpSweep>::default(),
+            Box::<SensorLoss>::default(),
         ];
         let book = AlertBook::new(&settings);
         Self {
@@ -137,7 +143,11 @@ impl Detection {
     /// Takes the next second. A slice that is not later than the one before is
     /// an error of the caller; it is looked at as if it were.
     pub fn observe(&mut self, slice: &Slice, telemetry: &Telemetry) {
-        let ctx = Context { settings: &self.settings, one_sided: telemetry.one_sided };
+        let ctx = Context {
+            settings: &self.settings,
+            one_sided: telemetry.one_sided,
+            losses: &telemetry.losses,
+        };
         let window = Window { slice, victims: victims::find(slice, &ctx) };
         self.findings.clear();
         for detector in &mut self.detectors {
@@ -148,6 +158,11 @@ impl Detection {
         self.estimated_windows +=
             u64::from(!slice.receivers().is_exact() || !slice.senders().is_exact());
         self.book.record(slice.second(), &mut self.findings, telemetry, &self.settings);
+    }
+
+    /// Time has come to this second without traffic: what went quiet is closed.
+    pub fn advance(&mut self, second: i64) {
+        self.book.close_quiet(second, &self.settings);
     }
 
     /// Every alert so far, open ones as they stand, by start and id.

@@ -514,7 +514,7 @@ mod tests {
             one_sided in any::<bool>(),
         ) {
             let settings = DetectSettings::default();
-            let ctx = Context { settings: &settings, one_sided };
+            let ctx = Context { settings: &settings, one_sided, losses: &[] };
             let (to, back) = (sum(&rows, 0), sum(&rows, 1));
             let late = to.class(C::TcpSynAck) > back.class(C::TcpSyn);
             if late || probe_of(&to, &back, &ctx).is_some() {

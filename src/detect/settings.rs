@@ -73,6 +73,10 @@ pub struct DetectSettings {
     pub open_alerts: usize,
     /// Alerts of a run.
     pub total_alerts: usize,
+    /// Packets of a thousand that an interface loses in a second: one in a
+    /// hundred makes flows unreliable (Zeek's capture-loss notice: 10 %; a lost
+    /// packet in a thousand is every busy sensor's).
+    pub loss_per_mille: u64,
     /// Sources whose probes are remembered.
     pub scan_sources: usize,
 }
@@ -102,6 +106,7 @@ impl Default for DetectSettings {
             quiet_time_s: 60,
             open_alerts: 1_024,
             total_alerts: 10_000,
+            loss_per_mille: 10,
             scan_sources: 4_096,
         }
     }

@@ -20,9 +20,11 @@ pub mod dedup;
 pub mod feed;
 mod fragments;
 pub mod run;
+mod sensor;
 mod sequencer;
 mod shard;
 pub mod window;
 mod worker;
 
-pub use run::{RecordSink, RunOptions, RunReport, run};
+pub use run::{LiveRun, RecordSink, RunOptions, RunReport, run};
+pub use sensor::SensorEvent;

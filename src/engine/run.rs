@@ -16,19 +16,21 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 use super::accounting::Accounting;
 use super::dedup::DedupSettings;
 use super::feed::{ShardWindow, SidedCount, Vantage, WindowFeed};
+use super::sensor::{Sensor, SensorEvent};
 use super::sequencer::{Sequencer, offline_hash_state};
 use super::shard::{Shard, ShardOutput};
 use super::window::{Assembler, ChunkPool, Slice, WindowSettings};
-use super::worker::{Pool, Shared, Source};
+use super::worker::{IDLE_WAIT, Pool, Shared, Source};
 use crate::alert;
 use crate::alert::Alert;
-use crate::detect::{DetectSettings, Detection, Interest, Telemetry};
+use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
 use crate::flow::settings::TableSettings;
 use crate::flow::table::TableCounters;
 use crate::flow::totals::FlowTotals;
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
-use crate::input::{Counters, FileReport, Input, Interface};
+use crate::input::live::{LiveStatus, TapStatus};
+use crate::input::{Counters, FileReport, Input, Interface, LIVE_WAIT};
 use crate::lock::Lock;
 use crate::packet::{DecodeOptions, Decoder};
 
@@ -62,6 +64,8 @@ pub struct RunOptions {
     pub dedup: Option<DedupSettings>,
     pub filter: Option<Arc<Filter>>,
     pub detect: DetectSettings,
+    /// Where the input is live.
+    pub live: Option<LiveRun>,
 }
 
 impl Default for RunOptions {
@@ -75,13 +79,38 @@ impl Default for RunOptions {
             dedup: None,
             filter: None,
             detect: DetectSettings::default(),
+            live: None,
         }
     }
 }
 
-/// Takes finished records in their final order.
+/// What a live run is told beside. Its hash keys are drawn anew, since attackers
+/// choose tuples; no result depends on them.
+#[derive(Clone, Debug)]
+pub struct LiveRun {
+    pub status: Arc<LiveStatus>,
+    /// A filter runs in the kernel.
+    pub filter_in_kernel: bool,
+    /// Seconds without a packet after which an interface counts as silent.
+    pub silent_after_s: u64,
+}
+
+/// Takes what a run says along the way. Every call comes from one thread, in an
+/// order that does not depend on the number of workers.
 pub trait RecordSink {
+    /// A finished record, in the records' final order.
     fn record(&mut self, record: FlowRecord) -> io::Result<()>;
+
+    /// An alert that was opened, has a new revision, or was closed. At the end
+    /// of a run those still open are closed by [`RunReport::alerts`] alone.
+    fn alert(&mut self, _: &Alert) {}
+
+    /// Something happened to the sensor of a live run.
+    fn sensor_event(&mut self, _: &SensorEvent) {}
+
+    /// All seconds before this one are closed: their records and alerts have
+    /// been given.
+    fn closed_before(&mut self, _second: i64) {}
 
     /// False spares the run the making of records: flows are only counted.
     fn wants_records(&self) -> bool {
@@ -113,8 +142,17 @@ pub struct RunReport {
     pub alerts: Vec<Alert>,
     pub detection: alert::Counters,
     pub workers: usize,
+    /// Of a live run.
+    pub capture: Option<LiveCapture>,
     /// The sink refused a record; the run went on without it.
     pub write_error: Option<io::Error>,
+}
+
+/// What a live run leaves behind beside its packets.
+#[derive(Debug)]
+pub struct LiveCapture {
+    pub taps: Vec<TapStatus>,
+    pub filter_in_kernel: bool,
 }
 
 impl RunReport {
@@ -131,6 +169,8 @@ impl RunReport {
 pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> RunReport {
     let workers = options.workers.max(1);
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded()).unzip();
+    let hash_state =
+        if options.live.is_some() { ahash::RandomState::new() } else { offline_hash_state() };
     let shared = Shared {
         read_ahead: input.read_ahead(),
         source: Lock::new(Source { input, clock_ns: i64::MIN, blocks: 0, done: false }),
@@ -141,7 +181,8 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         decoder: Decoder::new(options.decode),
         filter: options.filter.clone(),
         dedup: options.dedup,
-        hash_state: offline_hash_state(),
+        hash_state: hash_state.clone(),
+        idle_wait: if options.live.is_some() { LIVE_WAIT } else { IDLE_WAIT },
     };
     let table = TableSettings {
         timeouts: options.timeouts,
@@ -152,7 +193,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let windows = WindowSettings::default();
     let chunks = Arc::new(ChunkPool::default());
     let assembler = Assembler::new(windows, Interest::of(&options.detect), Arc::clone(&chunks));
-    let mut correlation = Correlation::new(workers, options.detect.clone(), assembler, sink);
+    let mut correlation = Correlation::new(workers, options, assembler, sink);
     let tails: Vec<_> = (0..workers).map(|_| bounded(TAILS_IN_FLIGHT)).collect();
     let (out, outputs) = bounded(workers * OUTPUTS_IN_FLIGHT_PER_SHARD);
     let finished = thread::scope(|scope| {
@@ -202,7 +243,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         accounting,
         flows,
         table: counters,
-        totals: totals.unwrap_or_else(|| FlowTotals::new(offline_hash_state())),
+        totals: totals.unwrap_or_else(|| FlowTotals::new(hash_state)),
         late_packets,
         input: input.counters(),
         files: input.reports().to_vec(),
@@ -211,6 +252,10 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         alerts,
         detection,
         workers,
+        capture: options.live.as_ref().map(|live| LiveCapture {
+            taps: live.status.taps(),
+            filter_in_kernel: live.filter_in_kernel,
+        }),
         write_error,
     }
 }
@@ -225,6 +270,10 @@ struct Correlation<'a> {
     records: BTreeMap<i64, Vec<FlowRecord>>,
     sided: HashMap<Vantage, SidedCount>,
     detection: Detection,
+    sensor: Option<Sensor>,
+    sensor_second: i64,
+    /// Of the seconds that are being closed; told with the first of them.
+    losses: Vec<Loss>,
     sink: &'a mut dyn RecordSink,
     write_error: Option<io::Error>,
     /// Records of the stream's last second.
@@ -268,7 +317,7 @@ impl Stream<'_> {
 impl<'a> Correlation<'a> {
     fn new(
         workers: usize,
-        settings: DetectSettings,
+        options: &RunOptions,
         assembler: Assembler,
         sink: &'a mut dyn RecordSink,
     ) -> Self {
@@ -278,7 +327,13 @@ impl<'a> Correlation<'a> {
             windows: BTreeMap::new(),
             records: BTreeMap::new(),
             sided: HashMap::default(),
-            detection: Detection::new(settings),
+            detection: Detection::new(options.detect.clone()),
+            sensor: options
+                .live
+                .as_ref()
+                .map(|live| Sensor::new(Arc::clone(&live.status), live.silent_after_s)),
+            sensor_second: 0,
+            losses: Vec::new(),
             sink,
             write_error: None,
             last_records: Vec::new(),
@@ -350,6 +405,7 @@ impl<'a> Correlation<'a> {
 
     /// All shards are past these seconds.
     fn close(&mut self, before_s: i64) {
+        self.look_at_sensor(before_s);
         let later = self.windows.split_off(&before_s);
         for (second, parts) in std::mem::replace(&mut self.windows, later) {
             self.observe(second, parts);
@@ -357,6 +413,42 @@ impl<'a> Correlation<'a> {
         let later = self.records.split_off(&before_s);
         for records in std::mem::replace(&mut self.records, later).into_values() {
             in_order(records).for_each(|record| self.write(record));
+        }
+        if let Some(sensor) = &mut self.sensor {
+            for event in sensor.take_events() {
+                self.sink.sensor_event(&event);
+            }
+        }
+        if before_s < i64::MAX {
+            // Alerts that went quiet end also while nothing comes in.
+            self.detection.advance(before_s.saturating_sub(1));
+            self.tell_alerts();
+            self.sink.closed_before(before_s);
+        }
+    }
+
+    /// What was lost since the last look. Stays until a window tells it.
+    fn look_at_sensor(&mut self, before_s: i64) {
+        let Some(sensor) = &mut self.sensor else { return };
+        // The end of the stream is no time of its own.
+        let ended = before_s == i64::MAX;
+        let second = if ended { self.sensor_second } else { before_s };
+        self.sensor_second = second;
+        let losses = sensor.look(second);
+        if self.losses.is_empty() {
+            self.losses = losses;
+            return;
+        }
+        for (sum, more) in self.losses.iter_mut().zip(losses) {
+            sum.packets += more.packets;
+            sum.kernel_drops += more.kernel_drops;
+            sum.interface_drops += more.interface_drops;
+        }
+    }
+
+    fn tell_alerts(&mut self) {
+        for alert in self.detection.take_updates() {
+            self.sink.alert(&alert);
         }
     }
 
@@ -381,9 +473,16 @@ impl<'a> Correlation<'a> {
         }
         let Some(slice) = slice else { return };
         debug_assert_eq!(slice.second(), second);
-        let telemetry = Telemetry { one_sided: self.is_one_sided(), missing: Vec::new() };
+        let losses = std::mem::take(&mut self.losses);
+        let lost = losses.iter().any(|loss| loss.lost() > 0);
+        let telemetry = Telemetry {
+            one_sided: self.is_one_sided(),
+            missing: lost.then(|| "packets_lost".to_owned()).into_iter().collect(),
+            losses,
+        };
         let assembled = self.assembler.assemble(slice, logs, coarse, telemetry.one_sided);
         self.detection.observe(&assembled.slice, &telemetry);
+        self.tell_alerts();
         self.assembler.recycle(assembled);
     }
 

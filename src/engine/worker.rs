@@ -17,7 +17,7 @@ use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
 use crate::flow::FlowRecord;
 use crate::input::filter::Filter;
-use crate::input::{Block, Frame, Input, ReadAhead, frame_flag};
+use crate::input::{Block, Frame, Input, Next, ReadAhead, frame_flag};
 use crate::lock::Lock;
 use crate::packet::{Decoder, Facts, Verdict};
 
@@ -26,7 +26,7 @@ use crate::packet::{Decoder, Facts, Verdict};
 const BLOCKS_IN_FLIGHT_PER_WORKER: usize = 3;
 
 /// How long an idle worker sleeps before it looks for failed colleagues.
-const IDLE_WAIT: Duration = Duration::from_millis(2);
+pub(crate) const IDLE_WAIT: Duration = Duration::from_millis(2);
 
 /// What all workers of a run see.
 pub(crate) struct Shared {
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) filter: Option<Arc<Filter>>,
     pub(crate) dedup: Option<DedupSettings>,
     pub(crate) hash_state: ahash::RandomState,
+    /// How long a worker without work sleeps before it looks at the input again.
+    pub(crate) idle_wait: Duration,
 }
 
 pub(crate) struct Source {
@@ -103,7 +105,7 @@ impl Shared {
                     emptied = self.sequencer.submit(decoded);
                     continue;
                 }
-                match inbox.recv_timeout(IDLE_WAIT) {
+                match inbox.recv_timeout(self.idle_wait) {
                     Ok(received) => batch = Some(received),
                     Err(RecvTimeoutError::Timeout) if !self.failed.load(Ordering::Acquire) => {}
                     Err(_) => break,
@@ -144,7 +146,12 @@ impl Shared {
             return None;
         }
         source.input.recycle(bytes, take(&self.pool.frames).unwrap_or_default());
-        if let Some(block) = source.input.next_block() {
+        let block = match source.input.poll() {
+            Next::Block(block) => Some(block),
+            Next::Nothing => return None,
+            Next::End => None,
+        };
+        if let Some(block) = block {
             let clock_ns = source.clock_ns;
             source.clock_ns = block.latest_ns;
             source.blocks += 1;

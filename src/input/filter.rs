@@ -76,12 +76,18 @@ impl Filter {
     /// captured. A link type that libpcap can't compile for matches nothing.
     #[inline]
     pub fn matches(&self, link: LinkType, data: &[u8], wire_bytes: u32) -> bool {
-        let Some(slot) = self.programs.get(usize::from(link.0)) else { return false };
+        self.program(link).is_some_and(|program| bpf::accepts(program, data, wire_bytes))
+    }
+
+    /// The program for a link type, if there can be one.
+    #[inline]
+    pub(super) fn program(&self, link: LinkType) -> Option<&[Instruction]> {
+        let slot = self.programs.get(usize::from(link.0))?;
         let program = match slot.get() {
             Some(program) => program,
             None => slot.get_or_init(|| self.compile_for(link)),
         };
-        program.as_deref().is_some_and(|program| bpf::accepts(program, data, wire_bytes))
+        program.as_deref()
     }
 
     pub fn expression(&self) -> &str {

@@ -21,6 +21,7 @@ pub mod filter;
 pub(crate) mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod live;
 mod mapping;
 mod merge;
 mod pcap;
@@ -44,6 +45,7 @@ pub use block::{Block, BlockBytes, Frame, frame_flag};
 pub use error::{InputError, InputErrorKind};
 pub use filter::{Filter, FilterError};
 pub use report::{Counters, FileReport, Interface, Progress};
-pub use source::{Input, InputOptions, Mapping};
+pub(crate) use source::LIVE_WAIT;
+pub use source::{Input, InputOptions, LiveHandle, Mapping, Next};
 
 use source::Source;

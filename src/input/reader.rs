@@ -73,6 +73,12 @@ impl Batch {
         Self { bytes, frames, tally, mark_ns }
     }
 
+    /// The stream's clock alone.
+    pub(super) fn mark(time_ns: i64) -> Self {
+        let nothing = BlockBytes::Owned(Vec::new());
+        Self { mark_ns: Some(time_ns), ..Self::new(nothing, Found::new(Vec::new())) }
+    }
+
     /// Time of what comes first, mark or frame.
     pub(super) fn first_ns(&self) -> Option<i64> {
         self.mark_ns.or_else(|| self.frames.first().map(|frame| frame.time_ns))

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::Duration;
 
 use super::ahead::ReadAhead;
 use super::block::{Block, BlockBytes, Frame, frame_flag};
 use super::error::{InputError, InputErrorKind};
+use super::live::{Live, LiveError, LiveOptions, LiveStatus, Taken};
 use super::merge::Merge;
 use super::pool::Pool;
 use super::reader::{Batch, FileReader, ReadOptions, Shared, recognise};
@@ -57,6 +60,18 @@ impl Default for InputOptions {
     }
 }
 
+/// Time between two looks at rings that were empty: much less than what they
+/// hold, and few enough wake-ups that an idle capture costs next to nothing.
+pub(crate) const LIVE_WAIT: Duration = Duration::from_millis(5);
+
+/// What a live capture is watched and ended with.
+#[derive(Clone, Debug)]
+pub struct LiveHandle {
+    /// Set it: what has come until then is handed out, then the stream ends.
+    pub stop: Arc<AtomicBool>,
+    pub status: Arc<LiveStatus>,
+}
+
 /// One thing to read.
 #[derive(Debug)]
 pub(super) enum Source {
@@ -66,7 +81,17 @@ pub(super) enum Source {
     Used,
 }
 
-/// Capture files and streams as one stream of frames in time order.
+/// What comes next in a stream.
+#[derive(Debug)]
+pub enum Next {
+    Block(Block),
+    /// Live: nothing yet. Ask again a little later.
+    Nothing,
+    End,
+}
+
+/// Capture files and streams, or interfaces, as one stream of frames in time
+/// order.
 ///
 /// Call [`Input::next_block`] until it gives `None`, and hand buffers back with
 /// [`Input::recycle`] so that the steady state allocates nothing. A file that
@@ -83,12 +108,14 @@ pub struct Input {
     marks: Marks,
     /// Its clock mark went first, in a block of its own.
     held: Option<Batch>,
+    limits: Limits,
     progress: Option<Arc<Progress>>,
 }
 
 enum Feed {
     One(Box<FileStream>),
     Many(Box<Merge>),
+    Live(Box<Live>),
     Nothing,
 }
 
@@ -138,14 +165,46 @@ impl Input {
         Self::start(sources, reports, Vec::new(), options)
     }
 
-    /// The next frames; `None` at the end of all inputs. A block without frames
-    /// moves the stream's clock alone: a recording says where it stood while
-    /// nothing came.
+    /// Listens to interfaces. Ends when the handle that comes with it is set.
+    pub fn live(live: LiveOptions, options: InputOptions) -> Result<(Self, LiveHandle), LiveError> {
+        let mut input = Self::start(Vec::new(), Vec::new(), Vec::new(), options);
+        let live = Live::open(live, &mut input.interfaces)?;
+        let handle = LiveHandle { stop: live.stop_handle(), status: live.status() };
+        input.feed = Feed::Live(Box::new(live));
+        Ok((input, handle))
+    }
+
+    /// The next frames; `None` at the end of all inputs. Live, waits for them. A
+    /// block without frames moves the stream's clock alone, while nothing comes;
+    /// a recording says where it did.
     pub fn next_block(&mut self) -> Option<Block> {
+        loop {
+            match self.poll() {
+                Next::Block(block) => return Some(block),
+                Next::Nothing => thread::sleep(LIVE_WAIT),
+                Next::End => return None,
+            }
+        }
+    }
+
+    /// What comes next. Never waits for a packet.
+    pub fn poll(&mut self) -> Next {
         let (bytes, mut frames, tally) = loop {
-            let Some(mut batch) = self.next_batch() else {
+            let batch = if let Some(held) = self.held.take() {
+                Some(held)
+            } else if let Feed::Live(live) = &mut self.feed {
+                match live.next_batch(&mut self.pool, self.limits) {
+                    Taken::Frames(batch) => Some(batch),
+                    Taken::Mark(time_ns) => Some(Batch::mark(time_ns)),
+                    Taken::Nothing => return Next::Nothing,
+                    Taken::End => None,
+                }
+            } else {
+                self.read_batch()
+            };
+            let Some(mut batch) = batch else {
                 self.feed = Feed::Nothing;
-                return None;
+                return Next::End;
             };
             match batch.mark_ns.take() {
                 Some(mark_ns) if self.marks.reach(mark_ns) => {
@@ -160,19 +219,35 @@ impl Input {
         if !frames.is_empty() {
             self.marks.mark(&mut frames, &tally, &mut self.counters);
         }
-        let sequence = self.sequence;
-        self.sequence += 1;
         if let Some(progress) = &self.progress {
             progress.add_packets(frames.len() as u64);
         }
-        Some(Block {
+        Next::Block(Block { first_frame, ..self.block(bytes, frames) })
+    }
+
+    /// The next block of the stream, as the marks stand now.
+    fn block(&mut self, bytes: BlockBytes, frames: Vec<Frame>) -> Block {
+        let sequence = self.sequence;
+        self.sequence += 1;
+        Block {
             sequence,
-            first_frame,
+            first_frame: self.counters.frames,
             bytes,
             frames,
             closed_before_s: self.marks.closed_before_s,
             latest_ns: self.marks.latest_ns,
-        })
+        }
+    }
+
+    fn read_batch(&mut self) -> Option<Batch> {
+        let mut shared = Shared { pool: &mut self.pool, interfaces: &mut self.interfaces };
+        match &mut self.feed {
+            Feed::One(stream) => stream.next_batch(&mut shared, self.reports.first_mut()?),
+            Feed::Many(merge) => {
+                merge.next_batch(&mut self.pool, &mut self.interfaces, &mut self.reports)
+            }
+            Feed::Live(_) | Feed::Nothing => None,
+        }
     }
 
     /// What to read ahead, beside this: a single plain file has it. Threads
@@ -180,7 +255,7 @@ impl Input {
     pub fn read_ahead(&self) -> Option<Arc<ReadAhead>> {
         match &self.feed {
             Feed::One(stream) => stream.read_ahead(),
-            Feed::Many(_) | Feed::Nothing => None,
+            Feed::Many(_) | Feed::Live(_) | Feed::Nothing => None,
         }
     }
 
@@ -261,6 +336,7 @@ impl Input {
             sequence: 0,
             marks: Marks::new(options.lateness_s),
             held: None,
+            limits,
             progress: options.progress,
         }
     }

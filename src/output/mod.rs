@@ -15,6 +15,7 @@
 //! of flowtap reads back, its schema is [`FLOW_SCHEMA`].
 
 mod ascii;
+pub mod capture;
 mod columns;
 pub mod csv;
 pub mod eve;

@@ -12,6 +12,7 @@ use crate::engine::accounting::Accounting;
 use crate::flow::talkers::Talker;
 use crate::flow::totals::FlowTotals;
 use crate::flow::{EndReason, sizes};
+use crate::output::capture::CaptureSummary;
 use crate::output::names::proto_name;
 use crate::packet::key::to_ip;
 use crate::packet::link::non_ip_name;
@@ -56,6 +57,9 @@ pub struct Summary {
     pub tcp_sides: Vec<TcpSides>,
     pub interfaces: Vec<InputInterface>,
     pub files: Vec<InputFile>,
+    /// Of a live run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureSummary>,
     pub alerts: Vec<Alert>,
     pub alerts_suppressed: u64,
     pub write_error: Option<String>,
@@ -68,7 +72,8 @@ pub struct LedgerSums {
     pub in_flows: u64,
     pub non_ip: u64,
     pub malformed: u64,
-    pub filtered: u64,
+    /// Nothing where the kernel filtered.
+    pub filtered: Option<u64>,
     pub duplicate: u64,
     pub untracked: u64,
 }
@@ -160,12 +165,13 @@ impl Summary {
     pub fn new(report: &RunReport, elapsed: Duration) -> Self {
         let totals = &report.totals;
         let total = report.accounting.total();
+        let in_kernel = report.capture.as_ref().is_some_and(|capture| capture.filter_in_kernel);
         Self {
             schema: SUMMARY_SCHEMA,
             packets: report.input.frames,
             wire_bytes: report.input.wire_bytes,
-            accounting: ledger(&report.accounting),
-            accounting_bytes: sums(&report.accounting, |count| count.wire_bytes),
+            accounting: ledger(&report.accounting, in_kernel),
+            accounting_bytes: sums(&report.accounting, in_kernel, |count| count.wire_bytes),
             flows: report.flows,
             conversations: report.table.conversations,
             conversations_exact: !report.table.conversations_inexact,
@@ -222,6 +228,7 @@ impl Summary {
                     error: file.error.as_ref().map(ToString::to_string),
                 })
                 .collect(),
+            capture: report.capture.as_ref().map(CaptureSummary::new),
             alerts: report.alerts.clone(),
             alerts_suppressed: report.detection.alerts_suppressed,
             write_error: report.write_error.as_ref().map(ToString::to_string),
@@ -242,25 +249,26 @@ impl Summary {
 
 fn sums(
     accounting: &Accounting,
+    in_kernel: bool,
     of: impl Fn(&crate::engine::accounting::Count) -> u64,
 ) -> LedgerSums {
     LedgerSums {
         in_flows: of(&accounting.in_flows),
         non_ip: of(&accounting.non_ip),
         malformed: of(&accounting.malformed),
-        filtered: of(&accounting.filtered),
+        filtered: (!in_kernel).then(|| of(&accounting.filtered)),
         duplicate: of(&accounting.duplicate),
         untracked: of(&accounting.untracked),
     }
 }
 
-fn ledger(accounting: &Accounting) -> Ledger {
+fn ledger(accounting: &Accounting, in_kernel: bool) -> Ledger {
     let mut non_ip_types = BTreeMap::new();
     for (&kind, &packets) in &accounting.non_ip_types {
         *non_ip_types.entry(non_ip_name(kind)).or_default() += packets;
     }
     Ledger {
-        sums: sums(accounting, |count| count.packets),
+        sums: sums(accounting, in_kernel, |count| count.packets),
         non_ip_types,
         malformed_reasons: accounting
             .malformed_reasons

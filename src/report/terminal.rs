@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::alert::{Severity, sentence, thousands as grouped};
 use crate::flow::sizes::bin_of;
 use crate::output::Summary;
+use crate::output::capture::CaptureSummary;
 use crate::output::summary::PayloadSizes;
 
 /// Columns of the distribution's bars.
@@ -68,6 +69,7 @@ fn head(page: &mut String, summary: &Summary, style: Style) {
         grouped(summary.conversations)
     );
     line(page, format_args!("{}", style.title(&read)));
+    let how = if summary.capture.is_some() { "captured for" } else { "read in" };
     if let (Some(first), Some(last)) = (&summary.first_packet, &summary.last_packet) {
         line(page, format_args!("{first} to {last}"));
     }
@@ -75,7 +77,7 @@ fn head(page: &mut String, summary: &Summary, style: Style) {
     line(
         page,
         format_args!(
-            "read in {:.2} s by {} worker{} ({:.2} Mpkt/s)",
+            "{how} {:.2} s by {} worker{} ({:.2} Mpkt/s)",
             summary.elapsed_s,
             summary.workers,
             plural(summary.workers as u64),
@@ -108,7 +110,7 @@ fn accounting(page: &mut String, summary: &Summary, style: Style) {
             wire.malformed,
             details(&summary.accounting.malformed_reasons),
         ),
-        ("filtered", packets.filtered, wire.filtered, String::new()),
+        ("filtered", packets.filtered.unwrap_or(0), wire.filtered.unwrap_or(0), String::new()),
         ("duplicate", packets.duplicate, wire.duplicate, String::new()),
         ("untracked", packets.untracked, wire.untracked, "flow table full".to_owned()),
     ] {
@@ -125,8 +127,32 @@ fn accounting(page: &mut String, summary: &Summary, style: Style) {
         bytes(summary.wire_bytes)
     );
     line(page, format_args!("{total}"));
+    if let Some(capture) = &summary.capture {
+        captured(page, capture);
+    }
     for note in notes(summary) {
         line(page, format_args!("  {}", style.paint("33", &note)));
+    }
+}
+
+/// What never came to be counted.
+fn captured(page: &mut String, capture: &CaptureSummary) {
+    for interface in &capture.interfaces {
+        let state = match (interface.present, interface.up) {
+            (false, _) => ", gone",
+            (true, false) => ", down",
+            (true, true) => "",
+        };
+        line(
+            page,
+            format_args!(
+                "  {}{state}: {} packets, lost {} in the kernel's ring and {} at the interface",
+                interface.name,
+                grouped(interface.packets),
+                grouped(interface.kernel_drops),
+                grouped(interface.interface_drops)
+            ),
+        );
     }
 }
 
@@ -150,6 +176,16 @@ fn notes(summary: &Summary) -> Vec<String> {
     );
     note(summary.late_packets, "packets came too late for their second's window");
     note(summary.flows_evicted, "flows of one packet made room for others: the table was full");
+    let capture = summary.capture.iter().flat_map(|capture| &capture.interfaces);
+    for interface in capture.filter(|interface| interface.oversized_packets > 0) {
+        notes.push(format!(
+            "{} frames of {} were longer than its MTU: an offload put packets together \
+             (ethtool -K {} gro off lro off)",
+            grouped(interface.oversized_packets),
+            interface.name,
+            interface.name
+        ));
+    }
     if summary.one_sided_capture {
         notes.push(
             "one-sided capture: many TCP connections are seen in one direction only".to_owned(),

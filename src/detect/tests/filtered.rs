@@ -354,7 +354,7 @@ fn filtered_slices_give_the_alerts_of_whole_ones() {
     let (mut seen, mut hosts, mut all_hosts) = (BTreeSet::new(), 0, 0);
     for case in 0..250 {
         let packets = seconds(case, 5);
-        let telemetry = Telemetry { one_sided: case % 5 == 0, missing: Vec::new() };
+        let telemetry = Telemetry { one_sided: case % 5 == 0, ..Telemetry::default() };
         let mut expected = Detection::new(sensitive());
         for (&second, packets) in &packets {
             let slice = whole(second, packets, &settings);

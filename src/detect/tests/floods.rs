@@ -295,7 +295,8 @@ fn fragments_name_the_flood_that_they_are_nearly_all_of() {
 #[test]
 fn a_one_sided_capture_uses_no_answer_ratio_and_says_so() {
     let mut run = Run::new();
-    run.telemetry = Telemetry { one_sided: true, missing: vec!["cut_packets".to_owned()] };
+    run.telemetry =
+        Telemetry { one_sided: true, missing: vec!["cut_packets".to_owned()], losses: Vec::new() };
     for second in 0..5 {
         let acks = delta(host("10.0.0.7"), host("203.0.113.80"), C::TcpAck, 50_000, 0);
         run.second(T + second, &[udp(5_000), acks]);

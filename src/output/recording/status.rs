@@ -29,7 +29,7 @@ pub struct RecordingCounters {
     pub evidence_packets: u64,
     /// Packets of alerts that only stand for others in the sample.
     pub evidence_sampled_out: u64,
-    /// Alerts without evidence: too many at once.
+    /// Alerts without evidence: too many at once, or about nobody in packets.
     pub evidence_refused: u64,
     /// Files that were gone before the packets of an alert were taken out.
     pub evidence_gaps: u64,

@@ -1,0 +1,166 @@
+//! Options of everything that runs the engine: `read` and `live`.
+
+use std::fs;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+use super::Usage;
+use super::values::TimeoutNs;
+use crate::detect::HomeNets;
+use crate::engine::RunOptions;
+use crate::engine::dedup::{DedupMode, DedupSettings};
+use crate::flow::Timeouts;
+use crate::input::filter::Filter;
+use crate::packet::DecodeOptions;
+
+/// Memory for one flow that the default cap is sized by: 768 bytes of a long
+/// one with its places in index and wheel, 64 in the list that the end of the
+/// input sorts, and room for application hints.
+const BYTES_PER_FLOW: u64 = 1024;
+
+#[derive(Debug, Args)]
+pub(crate) struct EngineArgs {
+    /// Count only packets that this BPF expression (pcap-filter(7)) matches.
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// Drop the second copies that SPAN ports deliver.
+    #[arg(long, value_enum, value_name = "MODE")]
+    dedup: Option<Dedup>,
+    /// Look for copies among this many packets before.
+    #[arg(long, value_name = "N", default_value_t = 1024, requires = "dedup")]
+    dedup_packets: u64,
+    /// And not further back than this many microseconds.
+    #[arg(long, value_name = "US", default_value_t = 10_000, requires = "dedup")]
+    dedup_us: u64,
+    /// Keep the outermost flow instead of opening tunnels.
+    #[arg(long)]
+    no_decap: bool,
+    /// Flows in different VLANs are different flows.
+    #[arg(long)]
+    key_vlan: bool,
+    /// Our side: prefixes, repeated or separated by commas [default: private ranges].
+    #[arg(long, value_delimiter = ',', value_name = "PREFIX")]
+    home_net: Vec<IpNet>,
+    /// Worker threads [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+    /// Flows held at once [default: what an eighth of the machine's memory holds].
+    #[arg(long, value_name = "N")]
+    max_flows: Option<usize>,
+    /// Idle time-out of TCP flows.
+    #[arg(long, value_name = "TIME", default_value = "300s")]
+    tcp_idle: TimeoutNs,
+    /// Time-out of TCP flows whose SYN was not answered.
+    #[arg(long, value_name = "TIME", default_value = "15s")]
+    tcp_half_open: TimeoutNs,
+    /// Time that a closed TCP flow waits for stragglers.
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    tcp_closed: TimeoutNs,
+    /// Idle time-out of UDP flows.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    udp_idle: TimeoutNs,
+    /// Idle time-out of ICMP and ICMPv6 flows.
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    icmp_idle: TimeoutNs,
+    /// Idle time-out of all other flows.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    other_idle: TimeoutNs,
+    /// Age at which a flow's record is cut and a new one begun.
+    #[arg(long, value_name = "TIME", default_value = "300s")]
+    active: TimeoutNs,
+    /// The same for TCP alone [default: --active].
+    #[arg(long, value_name = "TIME")]
+    tcp_active: Option<TimeoutNs>,
+    /// The same for UDP alone [default: --active].
+    #[arg(long, value_name = "TIME")]
+    udp_active: Option<TimeoutNs>,
+    /// The same for ICMP and ICMPv6 alone [default: --active].
+    #[arg(long, value_name = "TIME")]
+    icmp_active: Option<TimeoutNs>,
+    /// The same for all other protocols [default: --active].
+    #[arg(long, value_name = "TIME")]
+    other_active: Option<TimeoutNs>,
+    /// Flood threshold in packets a second (ATT&CK: PacketRateThreshold).
+    #[arg(long, value_name = "PPS")]
+    packet_rate_threshold: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Dedup {
+    /// The same bytes.
+    Exact,
+    /// The same packet with other MACs, VLANs or TTL.
+    Routed,
+}
+
+impl EngineArgs {
+    /// What the engine is told.
+    pub(crate) fn run_options(&self) -> anyhow::Result<RunOptions> {
+        let mut options = RunOptions::default();
+        if let Some(workers) = self.workers {
+            options.workers = usize::from(workers);
+        }
+        options.decode = DecodeOptions { no_decap: self.no_decap, key_vlan: self.key_vlan };
+        options.timeouts = Timeouts {
+            tcp_idle_ns: self.tcp_idle.0,
+            half_open_ns: self.tcp_half_open.0,
+            closed_ns: self.tcp_closed.0,
+            udp_idle_ns: self.udp_idle.0,
+            icmp_idle_ns: self.icmp_idle.0,
+            other_idle_ns: self.other_idle.0,
+            tcp_active_ns: self.tcp_active.unwrap_or(self.active).0,
+            udp_active_ns: self.udp_active.unwrap_or(self.active).0,
+            icmp_active_ns: self.icmp_active.unwrap_or(self.active).0,
+            other_active_ns: self.other_active.unwrap_or(self.active).0,
+        };
+        if self.key_vlan && matches!(self.dedup, Some(Dedup::Routed)) {
+            // Copies in other VLANs would be other flows, with other workers.
+            let text =
+                "--dedup routed ignores VLANs and --key-vlan separates flows by them: choose one";
+            return Err(Usage(text.to_owned()).into());
+        }
+        options.max_flows = self.max_flows.unwrap_or_else(default_max_flows);
+        options.dedup = self.dedup.map(|mode| DedupSettings {
+            mode: match mode {
+                Dedup::Exact => DedupMode::Exact,
+                Dedup::Routed => DedupMode::Routed,
+            },
+            window_packets: self.dedup_packets,
+            window_ns: i64::try_from(self.dedup_us.saturating_mul(1000)).unwrap_or(i64::MAX),
+        });
+        options.filter = self
+            .filter
+            .as_deref()
+            .map(Filter::compile)
+            .transpose()
+            .map_err(|error| Usage(error.to_string()))?
+            .map(Arc::new);
+        if !self.home_net.is_empty() {
+            options.detect.home_nets = HomeNets::new(self.home_net.clone());
+        }
+        if let Some(threshold) = self.packet_rate_threshold {
+            options.detect.packet_rate_threshold = threshold;
+        }
+        Ok(options)
+    }
+}
+
+/// An eighth of the machine's memory, or of what its control group may have,
+/// between 64 Ki and 64 Mi flows. Not of what is free at the moment: the same
+/// capture has the same flows evicted on every run. Most of the memory stays
+/// with the page cache, which the next read of the capture wants.
+fn default_max_flows() -> usize {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(1024)
+    });
+    // "max" where there is no limit; the root group has no such file.
+    let group = fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    let bytes = machine.into_iter().chain(group).min();
+    let flows = bytes.map_or(1 << 20, |bytes| bytes / 8 / BYTES_PER_FLOW);
+    flows.clamp(1 << 16, 1 << 26) as usize
+}

@@ -1,0 +1,171 @@
+//! What a live capture says of itself, second by second: losses for the
+//! detectors, and events for whoever runs the sensor.
+//!
+//! Asked by the correlation stage when seconds close. It reads counters, never
+//! a packet. Offline there is none.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::detect::Loss;
+use crate::input::live::{Change, LiveStatus, TapStatus};
+use crate::time::rfc3339;
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// Something happened to the sensor, not on the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SensorEvent {
+    pub time: String,
+    /// `sensor.silent`, `sensor.resumed`, `interface.down` and so on.
+    pub kind: &'static str,
+    pub interface: String,
+    /// For people.
+    pub text: String,
+}
+
+/// The sensor of a run.
+#[derive(Debug)]
+pub(crate) struct Sensor {
+    status: Arc<LiveStatus>,
+    /// Seconds without a packet after which an interface counts as silent.
+    silent_after_s: i64,
+    taps: Vec<Watched>,
+    events: Vec<SensorEvent>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    before: TapStatus,
+    /// Last second that brought a packet; `None` before the first.
+    last_packet_s: Option<i64>,
+    silent: bool,
+}
+
+impl Sensor {
+    pub(crate) fn new(status: Arc<LiveStatus>, silent_after_s: u64) -> Self {
+        let silent_after_s = i64::try_from(silent_after_s).unwrap_or(i64::MAX);
+        Self { status, silent_after_s, taps: Vec::new(), events: Vec::new() }
+    }
+
+    /// What each interface lost since this was asked last. `second` is the
+    /// stream's.
+    pub(crate) fn look(&mut self, second: i64) -> Vec<Loss> {
+        for change in self.status.take_changes() {
+            self.events.push(event_of(&change, second));
+        }
+        let now = self.status.taps();
+        let mut losses = Vec::with_capacity(now.len());
+        for (number, tap) in now.into_iter().enumerate() {
+            if self.taps.len() == number {
+                let before = TapStatus::default();
+                self.taps.push(Watched { before, last_packet_s: None, silent: false });
+            }
+            let watched = &mut self.taps[number];
+            let before = &watched.before;
+            losses.push(Loss {
+                interface: number as u16,
+                name: tap.name.clone(),
+                packets: tap.frames.saturating_sub(before.frames),
+                kernel_drops: tap.kernel_drops.saturating_sub(before.kernel_drops),
+                interface_drops: tap.interface_drops.saturating_sub(before.interface_drops),
+            });
+            self.events.extend(watched.follow(&tap, second, self.silent_after_s));
+            watched.before = tap;
+        }
+        losses
+    }
+
+    pub(crate) fn take_events(&mut self) -> Vec<SensorEvent> {
+        std::mem::take(&mut self.events)
+    }
+}
+
+impl Watched {
+    /// Silence begins and ends.
+    fn follow(&mut self, tap: &TapStatus, second: i64, after_s: i64) -> Option<SensorEvent> {
+        if tap.frames > self.before.frames {
+            self.last_packet_s = Some(second);
+            return std::mem::take(&mut self.silent).then(|| {
+                let text = format!("{}: packets come in again", tap.name);
+                event("sensor.resumed", &tap.name, text, second)
+            });
+        }
+        // An interface that never had traffic may well be a spare.
+        let quiet_s = second.saturating_sub(self.last_packet_s?);
+        if self.silent || quiet_s < after_s {
+            return None;
+        }
+        self.silent = true;
+        let text = format!("{}: no packet for {quiet_s} s", tap.name);
+        Some(event("sensor.silent", &tap.name, text, second))
+    }
+}
+
+fn event_of(change: &Change, second: i64) -> SensorEvent {
+    let (kind, name) = match change {
+        Change::Up { name } => ("interface.up", name),
+        Change::Down { name } => ("interface.down", name),
+        Change::Removed { name } => ("interface.removed", name),
+        Change::Returned { name } => ("interface.returned", name),
+        Change::Renamed { to, .. } => ("interface.renamed", to),
+        Change::ClockSetBack { name, .. } => ("clock.set_back", name),
+    };
+    event(kind, name, change.to_string(), second)
+}
+
+fn event(kind: &'static str, interface: &str, text: String, second: i64) -> SensorEvent {
+    let time = rfc3339(second.saturating_mul(SECOND_NS));
+    SensorEvent { time, kind, interface: interface.to_owned(), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sensor() -> (Arc<LiveStatus>, Sensor) {
+        let status = Arc::new(LiveStatus::default());
+        (Arc::clone(&status), Sensor::new(status, 60))
+    }
+
+    fn tap(frames: u64, kernel_drops: u64) -> TapStatus {
+        TapStatus { name: "eth0".to_owned(), frames, kernel_drops, ..TapStatus::default() }
+    }
+
+    #[test]
+    fn losses_are_those_since_the_last_look() {
+        let (status, mut sensor) = sensor();
+        status.publish(vec![tap(900, 100)], &mut Vec::new());
+        let first = sensor.look(10);
+        assert_eq!((first[0].packets, first[0].lost(), first[0].per_mille()), (900, 100, 100));
+        assert_eq!(sensor.look(11)[0].lost(), 0);
+    }
+
+    #[test]
+    fn silence_is_told_once_and_its_end_too() {
+        let (status, mut sensor) = sensor();
+        let kinds = |sensor: &mut Sensor| {
+            sensor.take_events().into_iter().map(|event| event.kind).collect::<Vec<_>>()
+        };
+        status.publish(vec![tap(1, 0)], &mut Vec::new());
+        sensor.look(100);
+        sensor.look(159);
+        assert!(kinds(&mut sensor).is_empty());
+        sensor.look(160);
+        sensor.look(161);
+        assert_eq!(kinds(&mut sensor), ["sensor.silent"]);
+        status.publish(vec![tap(2, 0)], &mut Vec::new());
+        sensor.look(170);
+        assert_eq!(kinds(&mut sensor), ["sensor.resumed"]);
+    }
+
+    #[test]
+    fn an_interface_that_never_had_traffic_is_not_silent() {
+        let (status, mut sensor) = sensor();
+        status.publish(vec![tap(0, 0)], &mut Vec::new());
+        sensor.look(0);
+        sensor.look(1_000);
+        assert!(sensor.take_events().is_empty());
+    }
+}

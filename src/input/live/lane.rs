@@ -1,0 +1,138 @@
+//! One ring's frames in their order, with the next one's time at hand.
+
+use super::frames::{Cursor, RawFrame};
+use super::packet_socket::{PacketSocket, RingStatistics};
+use super::pcap_handle::PcapHandle;
+use super::rim_clock::RimClock;
+
+/// Frames of one ring, or of one libpcap handle, on their way into the stream.
+pub(super) struct Lane {
+    source: Source,
+    /// Number of its interface.
+    pub(super) tap: u16,
+    /// Time of the frame at hand; `None` where there is none.
+    head_ns: Option<i64>,
+    pub(super) clock: RimClock,
+}
+
+enum Source {
+    /// With a place in the block at hand, where there is one.
+    Ring(PacketSocket, Option<Cursor>),
+    Pcap(Box<PcapHandle>),
+}
+
+impl Lane {
+    pub(super) fn ring(socket: PacketSocket, tap: u16) -> Self {
+        Self::new(Source::Ring(socket, None), tap)
+    }
+
+    pub(super) fn pcap(handle: PcapHandle, tap: u16) -> Self {
+        Self::new(Source::Pcap(Box::new(handle)), tap)
+    }
+
+    fn new(source: Source, tap: u16) -> Self {
+        Self { source, tap, head_ns: None, clock: RimClock::default() }
+    }
+
+    /// Time of the next frame, if one is there.
+    #[inline]
+    pub(super) fn head_ns(&mut self) -> Option<i64> {
+        if self.head_ns.is_none() {
+            self.source.fill();
+            self.stand();
+        }
+        self.head_ns
+    }
+
+    /// The frame that [`Self::head_ns`] is the time of.
+    #[inline]
+    pub(super) fn frame(&self) -> Option<RawFrame<'_>> {
+        self.source.frame()
+    }
+
+    /// On to the next frame.
+    #[inline]
+    pub(super) fn advance(&mut self) {
+        self.source.advance();
+        self.stand();
+    }
+
+    fn stand(&mut self) {
+        let raw_ns = self.source.frame().map(|frame| frame.time_ns);
+        self.head_ns = raw_ns.map(|raw_ns| self.clock.set_right(raw_ns));
+    }
+
+    /// Nothing more comes in; what is there can still be read.
+    pub(super) fn close(&mut self) {
+        match &mut self.source {
+            Source::Ring(socket, _) => socket.close(),
+            Source::Pcap(handle) => handle.close(),
+        }
+    }
+
+    /// What was counted since this was asked last.
+    pub(super) fn statistics(&mut self) -> RingStatistics {
+        match &mut self.source {
+            // Counting fails only where the socket is closed.
+            Source::Ring(socket, _) => socket.statistics().unwrap_or_default(),
+            Source::Pcap(handle) => handle.statistics(),
+        }
+    }
+
+    /// Share of the ring that waits to be read, to an eighth. libpcap does not
+    /// tell.
+    pub(super) fn fill_percent(&self) -> u8 {
+        let Source::Ring(socket, _) = &self.source else { return 0 };
+        let blocks = socket.blocks();
+        let ready = (1..=8).rev().find(|eighth| socket.is_ready(blocks * eighth / 8 - 1));
+        (ready.unwrap_or(0) * 100 / 8) as u8
+    }
+}
+
+impl Source {
+    /// Takes the next block, where all of the last one has been passed.
+    fn fill(&mut self) {
+        match self {
+            Self::Ring(socket, cursor) => {
+                while cursor.is_none() {
+                    let Some(block) = socket.block() else { return };
+                    let start = Cursor::start(block);
+                    if start.frame(block).is_some() {
+                        *cursor = Some(start);
+                    } else {
+                        // The kernel makes no block without frames, but would be
+                        // stuck behind one.
+                        socket.release();
+                    }
+                }
+            }
+            Self::Pcap(handle) => handle.fill(),
+        }
+    }
+
+    #[inline]
+    fn frame(&self) -> Option<RawFrame<'_>> {
+        match self {
+            Self::Ring(socket, cursor) => (*cursor)?.frame(socket.block()?),
+            Self::Pcap(handle) => handle.frame(),
+        }
+    }
+
+    #[inline]
+    fn advance(&mut self) {
+        match self {
+            Self::Ring(socket, cursor) => {
+                let Some(here) = cursor.take() else { return };
+                let next = socket.block().and_then(|block| {
+                    let next = here.next(block);
+                    next.frame(block).is_some().then_some(next)
+                });
+                *cursor = next;
+                if next.is_none() {
+                    socket.release();
+                }
+            }
+            Self::Pcap(handle) => handle.advance(),
+        }
+    }
+}

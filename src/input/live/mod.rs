@@ -1,0 +1,341 @@
+//! Frames from the wire: AF_PACKET rings, merged into one stream by time.
+//!
+//! [`Live`] opens one ring a worker and interface. The kernel shares frames out
+//! among an interface's rings by a hash that is the same for both directions
+//! of a flow; here they are put in the order of their time stamps again, so
+//! that everything behind sees one stream, as from a file, and what is recorded
+//! and read again gives the same flows. It never decodes a frame, and it never
+//! waits: [`Live::next_batch`] gives what is there.
+//!
+//! A frame is copied once, out of the ring: the kernel gets its blocks back at
+//! once, however long the flows take. Start at [`Live::open`]. Inside: `tap` is
+//! an interface, `lane` one of its rings, `packet_socket` the system calls.
+
+mod filter;
+mod frames;
+mod lane;
+mod packet_socket;
+mod pcap_handle;
+mod rim_clock;
+mod status;
+mod tap;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use thiserror::Error;
+
+pub use status::{Change, LiveStatus, TapStatus};
+
+use super::BlockBytes;
+use super::filter::Filter;
+use super::pool::Pool;
+use super::reader::Batch;
+use super::report::{Interface, InterfaceTable};
+use super::walk::{Found, Limits, frame};
+use lane::Lane;
+use packet_socket::RETIRE_MS;
+use tap::Tap;
+
+/// How frames are taken from the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Method {
+    /// A ring a worker.
+    #[default]
+    Ring,
+    /// One libpcap handle.
+    Libpcap,
+}
+
+/// How to listen.
+#[derive(Clone, Debug)]
+pub struct LiveOptions {
+    /// Interfaces by name, at least one.
+    pub interfaces: Vec<String>,
+    /// Rings an interface: one a worker.
+    pub rings: usize,
+    /// Size of each ring.
+    pub ring_bytes: usize,
+    /// Bytes of each frame that are kept.
+    pub snaplen_bytes: u32,
+    pub promiscuous: bool,
+    /// Runs in the kernel; what it refuses is not counted.
+    pub filter: Option<Arc<Filter>>,
+    /// Ask for the device's time stamps. Frames without one keep the kernel's.
+    pub hardware_stamps: bool,
+    pub method: Method,
+}
+
+impl Default for LiveOptions {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            rings: 1,
+            // Half a second of 64-byte frames at 1 Mpkt/s.
+            ring_bytes: 64 << 20,
+            snaplen_bytes: 262_144,
+            promiscuous: true,
+            filter: None,
+            hardware_stamps: false,
+            method: Method::default(),
+        }
+    }
+}
+
+/// Why an interface can't be listened to.
+#[derive(Debug, Error)]
+pub enum LiveError {
+    #[error("{name}: there is no such interface (there are: {others})")]
+    NoSuchInterface { name: String, others: String },
+    #[error("{name}: no permission to capture: run as root, or give the program CAP_NET_RAW")]
+    NoPermission { name: String },
+    #[error("{name}: frames of hardware type {hardware} (ARPHRD) are not understood")]
+    Link { name: String, hardware: u16 },
+    #[error("{name}: {source}")]
+    Other { name: String, source: io::Error },
+    #[error("no interface was named")]
+    NothingNamed,
+}
+
+impl LiveError {
+    fn open(name: &str, source: io::Error) -> Self {
+        let name = name.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::NoSuchInterface { name, others: interface_names() },
+            io::ErrorKind::PermissionDenied => Self::NoPermission { name },
+            _ => Self::Other { name, source },
+        }
+    }
+}
+
+/// Names of all interfaces, for people.
+fn interface_names() -> String {
+    let table = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    let names = table.lines().filter_map(|line| line.split_once(':').map(|(name, _)| name.trim()));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// How long a frame may lie in a block that the kernel has not handed over: it
+/// looks at each block once a period and hands it over at the second look; with
+/// it, one tick of a slow kernel clock (10 ms).
+const HIDDEN_NS: i64 = (2 * RETIRE_MS as i64 + 10) * 1_000_000;
+
+/// Time between two looks at interfaces and counters.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// What [`Live::next_batch`] has.
+pub(super) enum Taken {
+    Frames(Batch),
+    /// No frame has come, and none before this time will.
+    Mark(i64),
+    /// Nothing yet.
+    Nothing,
+    /// Told to stop, and everything has been handed out.
+    End,
+}
+
+/// All interfaces of a run.
+pub(super) struct Live {
+    options: LiveOptions,
+    taps: Vec<Tap>,
+    lanes: Vec<Lane>,
+    stop: Arc<AtomicBool>,
+    /// When the rings are surely empty after a stop.
+    empty_at: Option<Instant>,
+    looked: Instant,
+    status: Arc<LiveStatus>,
+    changes: Vec<Change>,
+    /// Second that the last frame or mark was in.
+    second: i64,
+    /// The smallest offset that stamps were put ahead by, for marks.
+    offset_ns: i64,
+}
+
+impl Live {
+    pub(super) fn open(
+        options: LiveOptions,
+        interfaces: &mut InterfaceTable,
+    ) -> Result<Self, LiveError> {
+        if options.interfaces.is_empty() {
+            return Err(LiveError::NothingNamed);
+        }
+        let mut taps = Vec::new();
+        let mut lanes = Vec::new();
+        for (number, name) in options.interfaces.iter().enumerate() {
+            let (tap, more) = Tap::open(name, number as u16, &options)?;
+            interfaces.enter(Interface {
+                file: number as u32,
+                section: 0,
+                position: number as u32,
+                name: name.clone(),
+                description: String::new(),
+                link: tap.link,
+                snaplen_bytes: options.snaplen_bytes,
+                tsresol: 9,
+                fcs_bytes: None,
+            });
+            lanes.extend(more);
+            taps.push(tap);
+        }
+        let status = Arc::new(LiveStatus::default());
+        let mut live = Self {
+            options,
+            taps,
+            lanes,
+            stop: Arc::new(AtomicBool::new(false)),
+            empty_at: None,
+            looked: Instant::now(),
+            status,
+            changes: Vec::new(),
+            second: i64::MIN,
+            offset_ns: 0,
+        };
+        live.look();
+        Ok(live)
+    }
+
+    /// Set it to end the capture; what has come until then is still handed out.
+    pub(super) fn stop_handle(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    pub(super) fn status(&self) -> Arc<LiveStatus> {
+        Arc::clone(&self.status)
+    }
+
+    pub(super) fn next_batch(&mut self, pool: &mut Pool, limits: Limits) -> Taken {
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.look();
+        }
+        if self.empty_at.is_none() && self.stop.load(Ordering::Acquire) {
+            self.close_rings();
+        }
+        // Read before the rings are: what is not in them now is not older.
+        let now_ns = now_ns();
+        let ended = self.empty_at.is_some_and(|at| Instant::now() >= at);
+        let horizon_ns = if ended { i64::MAX } else { now_ns - HIDDEN_NS };
+        let mut found = Found::new(pool.frames());
+        let mut bytes = pool.bytes();
+        bytes.clear();
+        self.take(limits, horizon_ns, &mut found, &mut bytes);
+        if !found.frames.is_empty() {
+            self.second = self.second.max(found.tally.latest_ns.div_euclid(SECOND_NS));
+            return Taken::Frames(Batch::new(BlockBytes::Owned(bytes), found));
+        }
+        pool.give_bytes(bytes);
+        pool.give_frames(found.frames);
+        if ended {
+            self.look();
+            return Taken::End;
+        }
+        let mark_ns = horizon_ns + self.offset_ns;
+        let second = mark_ns.div_euclid(SECOND_NS);
+        if second > self.second {
+            self.second = second;
+            return Taken::Mark(mark_ns);
+        }
+        Taken::Nothing
+    }
+
+    /// Frames in the order of their time, as many as there are and as nothing
+    /// older can still come in before.
+    fn take(&mut self, limits: Limits, horizon_ns: i64, found: &mut Found, bytes: &mut Vec<u8>) {
+        let Self { options, taps, lanes, .. } = self;
+        // With one ring nothing can come in before; a device's clock can't be
+        // held against the machine's.
+        let alone = lanes.len() == 1 || options.hardware_stamps;
+        let unseen_before = |lane: &Lane| {
+            if alone { i64::MAX } else { horizon_ns.saturating_add(lane.clock.offset_ns()) }
+        };
+        let mut bound_ns = i64::MAX;
+        for lane in lanes.iter_mut() {
+            if lane.head_ns().is_none() {
+                bound_ns = bound_ns.min(unseen_before(lane));
+            }
+        }
+        while found.frames.len() < limits.frames && bytes.len() < limits.bytes {
+            let next = lanes.iter_mut().enumerate();
+            let next = next.filter_map(|(at, lane)| Some((lane.head_ns()?, at))).min();
+            let Some((time_ns, at)) = next.filter(|&(time_ns, _)| time_ns <= bound_ns) else {
+                return;
+            };
+            let lane = &mut lanes[at];
+            let tap = &mut taps[usize::from(lane.tap)];
+            if let Some(raw) = lane.frame() {
+                let offset = bytes.len();
+                raw.copy_to(bytes);
+                let accepted = raw.vlan.is_none()
+                    || options.filter.as_ref().is_none_or(|filter| {
+                        filter.matches(tap.link, &bytes[offset..], raw.full_wire_bytes())
+                    });
+                if accepted {
+                    let captured = raw.captured_bytes() as u32;
+                    let wire_bytes = raw.full_wire_bytes();
+                    let status = &mut tap.status;
+                    status.frames += 1;
+                    status.wire_bytes += u64::from(wire_bytes);
+                    status.checksum_pending += u64::from(raw.checksum_pending);
+                    status.hardware_stamps += u64::from(raw.hardware_stamp);
+                    status.oversized += u64::from(wire_bytes > status.mtu_bytes + HEADER_BYTES);
+                    found.push(frame(
+                        time_ns,
+                        offset,
+                        captured,
+                        wire_bytes,
+                        tap.link,
+                        tap.interface,
+                        0,
+                    ));
+                } else {
+                    bytes.truncate(offset);
+                }
+            }
+            lane.advance();
+            if lane.head_ns().is_none() {
+                bound_ns = bound_ns.min(unseen_before(lane));
+            }
+        }
+    }
+
+    /// Looks at interfaces and counters.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        for tap in &mut self.taps {
+            if let Some(lanes) = tap.look(&self.options, &mut self.changes) {
+                self.lanes.extend(lanes);
+            }
+            tap.status.ring_fill_percent = 0;
+            tap.status.rings = 0;
+        }
+        let Self { taps, lanes, changes, .. } = self;
+        lanes.retain_mut(|lane| {
+            let tap = &mut taps[usize::from(lane.tap)];
+            tap.count(lane, changes);
+            // The interface is gone: its ring is read to the end first.
+            tap.device.is_some() || lane.head_ns().is_some()
+        });
+        self.offset_ns =
+            lanes.iter().map(|lane| lane.clock.offset_ns()).min().unwrap_or(self.offset_ns);
+        let taps = self.taps.iter().map(|tap| tap.status.clone()).collect();
+        self.status.publish(taps, &mut self.changes);
+    }
+
+    /// Nothing more comes in; what lies in open blocks is handed over soon.
+    fn close_rings(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::close);
+        self.empty_at = Some(Instant::now() + Duration::from_nanos(HIDDEN_NS.unsigned_abs()));
+    }
+}
+
+/// What stands before the MTU's worth in the longest ordinary frame: Ethernet
+/// header and two VLAN tags.
+const HEADER_BYTES: u32 = 14 + 8;
+
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,229 @@
+//! One interface that is listened to: its sockets, and what is known of it.
+//!
+//! An interface comes and goes: taken down, removed, renamed, made anew. A
+//! [`Tap`] says which ([`Tap::look`], once a second), keeps what was counted,
+//! and opens the sockets again when it is back.
+
+use std::io;
+
+use super::filter::{ACCEPT_NOTHING, kernel_program};
+
+use super::lane::Lane;
+use super::packet_socket::{Device, PacketSocket, device, name_of};
+use super::pcap_handle::PcapHandle;
+use super::status::{Change, TapStatus};
+use super::{LiveError, LiveOptions, Method};
+use crate::packet::LinkType;
+
+/// Link types by the kernel's hardware type (linux/if_arp.h).
+fn link_of(hardware: u16) -> Option<LinkType> {
+    const IEEE80211: u16 = 801;
+    const IEEE80211_RADIOTAP: u16 = 803;
+    // libc has no name for the raw-IP kinds.
+    const RAWIP: u16 = 519;
+    const NONE: u16 = 0xfffe;
+    match hardware {
+        libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Some(LinkType(1)),
+        NONE | RAWIP => Some(LinkType(101)),
+        IEEE80211 => Some(LinkType(105)),
+        IEEE80211_RADIOTAP => Some(LinkType(127)),
+        _ => None,
+    }
+}
+
+pub(super) struct Tap {
+    /// Name that it has now.
+    name: String,
+    /// As the user named it: what is waited for.
+    wanted: String,
+    pub(super) device: Option<Device>,
+    pub(super) link: LinkType,
+    /// Number in the table of interfaces.
+    pub(super) interface: u16,
+    pub(super) status: TapStatus,
+    /// Interface drops when the sockets were opened.
+    drops_before: u64,
+    drops_of_earlier: u64,
+}
+
+impl Tap {
+    /// Opens the interface, which must be there. Its lanes get frames once
+    /// [`start`] has been called on them.
+    pub(super) fn open(
+        name: &str,
+        interface: u16,
+        options: &LiveOptions,
+    ) -> Result<(Self, Vec<Lane>), LiveError> {
+        let error = |source| LiveError::open(name, source);
+        let found = device(name).map_err(error)?;
+        let link = link_of(found.hardware)
+            .ok_or_else(|| LiveError::Link { name: name.to_owned(), hardware: found.hardware })?;
+        let mut tap = Self {
+            name: name.to_owned(),
+            wanted: name.to_owned(),
+            device: None,
+            link,
+            interface,
+            status: TapStatus::new(name),
+            drops_before: 0,
+            drops_of_earlier: 0,
+        };
+        let lanes = tap.attach(found, options).map_err(error)?;
+        Ok((tap, lanes))
+    }
+
+    /// Sockets on the device, filled from now on.
+    fn attach(&mut self, found: Device, options: &LiveOptions) -> io::Result<Vec<Lane>> {
+        let tap = self.interface;
+        self.drops_before = interface_drops(&self.name).unwrap_or(0);
+        self.status.up = found.up && found.running;
+        self.status.present = true;
+        self.status.mtu_bytes = found.mtu_bytes;
+        if options.method == Method::Libpcap {
+            let handle = PcapHandle::open(&self.name, options)?;
+            self.link = LinkType(handle.link());
+            self.device = Some(found);
+            return Ok(vec![Lane::pcap(handle, tap)]);
+        }
+        let program = kernel_program(options.filter.as_deref(), self.link, options.snaplen_bytes)?;
+        let mut sockets = Vec::new();
+        for _ in 0..options.rings.max(1) {
+            let socket = PacketSocket::open(options.ring_bytes)?;
+            // Until all are in the group each would get every frame.
+            socket.set_filter(&ACCEPT_NOTHING)?;
+            if found.loopback {
+                socket.ignore_outgoing()?;
+            }
+            if options.hardware_stamps {
+                // Where the device has none, frames say that they have the kernel's.
+                socket.prefer_hardware_stamps()?;
+            }
+            socket.bind(found.index)?;
+            if options.promiscuous {
+                socket.set_promiscuous(found.index)?;
+            }
+            sockets.push(socket);
+        }
+        if let [first, others @ ..] = &*sockets
+            && !others.is_empty()
+        {
+            let group = first.found_group()?;
+            for socket in others {
+                socket.join(group)?;
+            }
+        }
+        for socket in &sockets {
+            socket.set_filter(&program)?;
+        }
+        self.device = Some(found);
+        Ok(sockets.into_iter().map(|socket| Lane::ring(socket, tap)).collect())
+    }
+
+    /// Looks at what has become of the interface. New lanes when it is back.
+    pub(super) fn look(
+        &mut self,
+        options: &LiveOptions,
+        changes: &mut Vec<Change>,
+    ) -> Option<Vec<Lane>> {
+        let Some(known) = &self.device else {
+            let found = device(&self.wanted).ok()?;
+            if link_of(found.hardware) != Some(self.link) {
+                return None;
+            }
+            self.name = self.wanted.clone();
+            let lanes = self.attach(found, options).ok()?;
+            self.status.name.clone_from(&self.name);
+            changes.push(Change::Returned { name: self.name.clone() });
+            return Some(lanes);
+        };
+        match device(&self.name) {
+            Ok(found) if found.index == known.index => {
+                let up = found.up && found.running;
+                if up != self.status.up {
+                    self.status.up = up;
+                    changes.push(if up {
+                        Change::Up { name: self.name.clone() }
+                    } else {
+                        Change::Down { name: self.name.clone() }
+                    });
+                }
+                self.status.mtu_bytes = found.mtu_bytes;
+                let drops = interface_drops(&self.name).unwrap_or(self.drops_before);
+                self.status.interface_drops =
+                    self.drops_of_earlier + drops.saturating_sub(self.drops_before);
+                self.device = Some(found);
+            }
+            _ => match name_of(known.index) {
+                Some(name) => {
+                    changes.push(Change::Renamed { from: self.name.clone(), to: name.clone() });
+                    self.name = name;
+                    self.status.name.clone_from(&self.name);
+                }
+                None => {
+                    changes.push(Change::Removed { name: self.name.clone() });
+                    self.status.up = false;
+                    self.status.present = false;
+                    self.drops_of_earlier = self.status.interface_drops;
+                    self.device = None;
+                }
+            },
+        }
+        None
+    }
+}
+
+impl Tap {
+    /// Adds what a ring counted since the last look.
+    pub(super) fn count(&mut self, lane: &mut Lane, changes: &mut Vec<Change>) {
+        let counted = lane.statistics();
+        let status = &mut self.status;
+        status.kernel_drops += counted.drops;
+        status.ring_fill_percent = status.ring_fill_percent.max(lane.fill_percent());
+        status.rings += 1;
+        if let Some(step_ns) = lane.clock.take_step() {
+            status.clock_steps_back += 1;
+            changes.push(Change::ClockSetBack { name: self.name.clone(), step_ns });
+        }
+    }
+}
+
+/// Frames that the device or its driver dropped before any socket saw them
+/// (`drop` and `fifo` of /proc/net/dev, the task's own network namespace).
+fn interface_drops(name: &str) -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/thread-self/net/dev").ok()?;
+    drops_in(&table, name)
+}
+
+fn drops_in(table: &str, name: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| {
+        let (interface, counters) = line.split_once(':')?;
+        (interface.trim() == name).then_some(counters)
+    })?;
+    // Received: bytes packets errs drop fifo ...
+    let mut counters = line.split_whitespace().map(str::parse::<u64>);
+    let drop = counters.nth(3)?.ok()?;
+    let fifo = counters.next()?.ok()?;
+    Some(drop + fifo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_read_from_the_interfaces_own_line() {
+        let table = "Inter-|   Receive                                                |  Transmit\n \
+             face |bytes    packets errs drop fifo frame compressed multicast|bytes packets\n \
+             lo: 1 2 3 4 5 6 7 8 9 10\n eth0:100 200 0 7 9 0 0 0 1 1 0 0 0 0 0 0\n";
+        assert_eq!(drops_in(table, "eth0"), Some(16));
+        assert_eq!(drops_in(table, "lo"), Some(9));
+        assert_eq!(drops_in(table, "eth"), None);
+    }
+
+    #[test]
+    fn link_types_follow_the_hardware_type() {
+        assert_eq!(link_of(libc::ARPHRD_ETHER), Some(LinkType(1)));
+        assert_eq!(link_of(0xfffe), Some(LinkType(101)));
+        assert_eq!(link_of(32), None, "InfiniBand");
+    }
+}
