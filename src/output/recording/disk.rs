@@ -51,7 +51,7 @@ impl Disk {
         chunk_bytes: usize,
         wake: Option<Sender<()>>,
     ) -> Self {
-        Self {
+        let disk = Self {
             shared,
             host: Host::of_this_machine(),
             file_bytes,
@@ -61,7 +61,9 @@ impl Disk {
             missing: Lost::default(),
             failing: false,
             wake,
-        }
+        };
+        disk.publish();
+        disk
     }
 
     /// Writes until the tap is dropped.
@@ -111,7 +113,13 @@ impl Disk {
                 }
             }
         }
-        let ring = self.shared.ring.lock();
+        self.publish();
+    }
+
+    /// What the ring takes, for those who watch; earlier runs' files count too.
+    fn publish(&self) {
+        let Shared { ring, status, .. } = &*self.shared;
+        let ring = ring.lock();
         status.disk_bytes.store(ring.bytes(), Ordering::Relaxed);
         status.files_removed.store(ring.removed(), Ordering::Relaxed);
     }
