@@ -281,20 +281,6 @@ impl Input {
         Counters { truncated_records, ..self.counters }
     }
 
-    fn next_batch(&mut self) -> Option<Batch> {
-        if let Some(held) = self.held.take() {
-            return Some(held);
-        }
-        let mut shared = Shared { pool: &mut self.pool, interfaces: &mut self.interfaces };
-        match &mut self.feed {
-            Feed::One(stream) => stream.next_batch(&mut shared, self.reports.first_mut()?),
-            Feed::Many(merge) => {
-                merge.next_batch(&mut self.pool, &mut self.interfaces, &mut self.reports)
-            }
-            Feed::Nothing => None,
-        }
-    }
-
     fn start(
         mut sources: Vec<Source>,
         mut reports: Vec<FileReport>,
