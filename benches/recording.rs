@@ -10,8 +10,8 @@ use flowtap::output::recording::{Recording, RecordingSettings};
 use flowtap::packet::LinkType;
 
 const PACKETS: usize = 8_192;
-/// Blocks that wait for the disk at most: well within the queue.
-const BLOCKS_AHEAD: u64 = 8;
+/// Bytes that wait for the disk at most: well within the queue.
+const BYTES_AHEAD: usize = 16 << 20;
 
 fn block(captured_bytes: usize) -> Block {
     let frame = |at: usize| Frame {
@@ -52,12 +52,12 @@ fn record(block: &Block, blocks: u64) -> (Duration, Duration) {
     let dir = tempfile::tempdir().expect("a folder");
     let settings = RecordingSettings::new(dir.path(), 256 << 20);
     let (recording, mut tap) = Recording::start(&settings).expect("a folder");
+    let captured_bytes = block.bytes.all().len();
+    let ahead = (BYTES_AHEAD / captured_bytes).max(1) * PACKETS;
     let mut on_path = Duration::ZERO;
     let started = Instant::now();
     for number in 0..blocks {
-        while recording.counters().packets + BLOCKS_AHEAD * (PACKETS as u64)
-            < number * PACKETS as u64
-        {
+        while recording.counters().packets + (ahead as u64) < number * PACKETS as u64 {
             std::thread::yield_now();
         }
         let begun = Instant::now();

@@ -122,14 +122,10 @@ impl Recording {
             status: Arc::clone(&status),
         });
         let chunk_bytes = settings.chunk_bytes.max(1);
-        // One is filled while the others wait.
-        let chunks = settings.queue_chunks.max(1) + 1;
-        let (to_disk, from_tap) = bounded::<Chunk>(chunks);
-        let (give_back, spare) = bounded(chunks);
-        for _ in 1..chunks {
-            // Memory is taken when a chunk is first filled.
-            let _ = give_back.send(Chunk::new(0));
-        }
+        let queue_chunks = settings.queue_chunks.max(1);
+        // One more is being filled.
+        let (to_disk, from_tap) = bounded::<Chunk>(queue_chunks + 1);
+        let (give_back, spare) = bounded(queue_chunks + 1);
         let mut recording = Self { status, disk: None, alerts: None, evidence: None };
         let mut wake = None;
         if let Some(evidence) = &settings.evidence {
@@ -144,7 +140,7 @@ impl Recording {
         let file_bytes = settings.most_bytes / RING_FILES;
         let disk = Disk::new(Arc::clone(&shared), file_bytes, chunk_bytes, wake);
         recording.disk = Some(spawn("flowtap-record", move || disk.run(&from_tap, &give_back))?);
-        Ok((recording, Tap::new(shared, to_disk, spare, Chunk::new(chunk_bytes), chunk_bytes)))
+        Ok((recording, Tap::new(shared, to_disk, spare, chunk_bytes, queue_chunks)))
     }
 
     /// An alert was opened or revised, or (`closed`) is over: its packets are

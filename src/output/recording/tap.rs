@@ -94,6 +94,9 @@ pub struct Tap {
     spare: Receiver<Chunk>,
     chunk: Chunk,
     chunk_bytes: usize,
+    /// Buffers that may still be made: as few as the disk needs go round, so
+    /// that they stay in the cache.
+    unmade: usize,
     interfaces: usize,
     /// The stream's clock.
     latest_ns: i64,
@@ -110,15 +113,16 @@ impl Tap {
         shared: Arc<Shared>,
         to_disk: Sender<Chunk>,
         spare: Receiver<Chunk>,
-        first: Chunk,
         chunk_bytes: usize,
+        queue_chunks: usize,
     ) -> Self {
         Self {
             shared,
             to_disk,
             spare,
-            chunk: first,
+            chunk: Chunk::new(chunk_bytes),
             chunk_bytes,
+            unmade: queue_chunks,
             interfaces: 0,
             latest_ns: NO_TIME,
             mark_due: false,
@@ -231,7 +235,14 @@ impl Tap {
         if self.interfaces == 0 || (self.chunk.bytes.is_empty() && !self.mark_due) {
             return true;
         }
-        let Ok(mut next) = self.spare.try_recv() else { return false };
+        let mut next = match self.spare.try_recv() {
+            Ok(chunk) => chunk,
+            Err(_) if self.unmade > 0 => {
+                self.unmade -= 1;
+                Chunk::new(0)
+            }
+            Err(_) => return false,
+        };
         if self.mark_due {
             self.write_mark();
         }

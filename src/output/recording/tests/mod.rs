@@ -37,12 +37,8 @@ impl Bench {
         });
         let (to_disk, from_tap) = bounded(chunks + 1);
         let (give_back, spare) = bounded(chunks + 1);
-        for _ in 0..chunks {
-            give_back.send(Chunk::new(0)).expect("room");
-        }
         let disk = Disk::new(Arc::clone(&shared), most_bytes / RING_FILES, chunk_bytes, None);
-        let first = Chunk::new(chunk_bytes);
-        let tap = Tap::new(Arc::clone(&shared), to_disk, spare, first, chunk_bytes);
+        let tap = Tap::new(Arc::clone(&shared), to_disk, spare, chunk_bytes, chunks);
         Self { shared, tap: Some(tap), disk, from_tap, give_back }
     }
 
