@@ -31,6 +31,7 @@ pub mod parquet;
 mod pipeline;
 pub mod privacy;
 pub mod rolling;
+pub mod recording;
 mod spread;
 pub mod summary;
 mod text;
