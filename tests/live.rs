@@ -48,12 +48,14 @@ impl Lab {
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = self.net.spawn(command);
         let mut said = BufReader::new(running.child.stderr.take().unwrap());
-        for _ in interfaces {
+        let (mut listening, mut lines) = (0, Vec::new());
+        while listening < interfaces.len() {
             let mut line = String::new();
-            said.read_line(&mut line).unwrap();
-            assert!(line.contains("listening on"), "{line}{}", rest(said));
+            assert!(said.read_line(&mut line).unwrap() > 0, "does not listen: {lines:?}");
+            listening += usize::from(line.contains("listening on"));
+            lines.push(line);
         }
-        Live { running, said, lines: Vec::new() }
+        Live { running, said, lines }
     }
 
     fn replay(&self, args: &[&str]) -> Value {
@@ -287,6 +289,29 @@ fn an_alert_is_on_disk_while_it_goes_on_and_its_packets_are_shown() {
     let packets = |path: &Path| read(&[path.to_str().unwrap()])["packets"].as_u64().unwrap();
     assert!(packets(&pcap) >= 20_000);
     assert!(packets(&ring.join(format!("evidence/{id}.pcapng"))) >= 20_000);
+}
+
+#[test]
+fn what_a_killed_capture_had_written_is_found_again() {
+    let Some(lab) = Lab::or_skip("SIGKILL", &["ping"], LinkOptions::default()) else { return };
+    let out = lab.dir.path("live");
+    let args = ["--out", out.to_str().unwrap(), "--icmp-idle", "1s"];
+    let mut live = lab.listen(&args);
+    lab.net.run(0, ["ping", "-q", "-f", "-c", "100", &lab.link.ipv4[1]]);
+    wait_for("the flow's record", || written(&out, "flows").contains("icmp"));
+    live.running.signal("KILL");
+    live.running.wait(Duration::from_secs(5));
+    assert!(unfinished(&out) > 0);
+    let again = lab.listen(&args);
+    assert!(again.lines.iter().any(|line| line.contains("flows-")), "{:?}", again.lines);
+    assert_eq!(unfinished(&out), 0, "completed, and nothing new was written");
+    assert!(written(&out, "flows").contains("icmp"));
+    again.stop();
+}
+
+fn unfinished(dir: &Path) -> usize {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_str().unwrap().ends_with(".part")).count()
 }
 
 #[test]

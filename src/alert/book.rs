@@ -13,7 +13,8 @@
 //! Detectors themselves leave out what findings before theirs explain: carpet
 //! bombing the victims, sender floods both, scans the pairs of a flood.
 //!
-//! Bounds: `open_alerts` at a time and `total_alerts` a run. Each window
+//! Bounds: `open_alerts` at a time, `total_alerts` a run and `kept_alerts` that
+//! are over. Each window
 //! that would have opened one more is counted in `alerts_suppressed`; it may
 //! still open when there is room again.
 
@@ -206,6 +207,15 @@ impl AlertBook {
         }
     }
 
+    /// A run of months keeps the newest; the others were handed out.
+    fn bound_closed(&mut self) {
+        let cap = self.settings.kept_alerts.max(1);
+        if self.closed.len() > cap {
+            // Many at a time: the rest moves each time.
+            self.closed.drain(..cap.div_ceil(10));
+        }
+    }
+
     /// Nobody may be taking updates (an offline run): keep the newest.
     fn bound_updates(&mut self) {
         let cap = 4 * self.settings.open_alerts.max(1);
@@ -227,6 +237,7 @@ impl AlertBook {
             let alert = open.alert();
             self.updated.push(Update { alert: alert.clone(), closed: true });
             self.closed.push(alert);
+            self.bound_closed();
             self.by_subject.retain(|_, at| *at != number);
             self.by_entity.retain(|_, at| *at != number);
             self.bound_updates();

@@ -83,6 +83,7 @@ pub(crate) struct LiveArgs {
 
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let mut options = args.engine.run_options()?;
+    options.detect.total_alerts = usize::MAX;
     let filter_in_kernel = options.filter.is_some();
     let live = LiveOptions {
         interfaces: args.interface.clone(),

@@ -71,8 +71,11 @@ pub struct DetectSettings {
     pub quiet_time_s: u64,
     /// Alerts open at the same time.
     pub open_alerts: usize,
-    /// Alerts of a run.
+    /// Alerts of a run that ends. Live, where each is handed out as it comes,
+    /// there is no such bound.
     pub total_alerts: usize,
+    /// Alerts that are over and still held, for the summary: the newest.
+    pub kept_alerts: usize,
     /// Packets of a thousand that an interface loses in a second: one in a
     /// hundred makes flows unreliable (Zeek's capture-loss notice: 10 %; a lost
     /// packet in a thousand is every busy sensor's).
@@ -106,6 +109,7 @@ impl Default for DetectSettings {
             quiet_time_s: 60,
             open_alerts: 1_024,
             total_alerts: 10_000,
+            kept_alerts: 10_000,
             loss_per_mille: 10,
             scan_sources: 4_096,
         }
