@@ -61,3 +61,18 @@ pub(super) fn landlock_abi() -> io::Result<i64> {
     };
     if version < 0 { Err(io::Error::last_os_error()) } else { Ok(version) }
 }
+
+/// Whether the kernel has this netlink protocol.
+pub(super) fn has_netlink(protocol: i32) -> bool {
+    use std::os::fd::{FromRawFd, OwnedFd};
+
+    // SAFETY: no pointers.
+    let raw =
+        unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
+    if raw < 0 {
+        return false;
+    }
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    drop(unsafe { OwnedFd::from_raw_fd(raw) });
+    true
+}

@@ -16,7 +16,7 @@ use super::{LiveError, LiveOptions, Method};
 use crate::packet::LinkType;
 
 /// Link types by the kernel's hardware type (linux/if_arp.h).
-fn link_of(hardware: u16) -> Option<LinkType> {
+pub(super) fn link_of(hardware: u16) -> Option<LinkType> {
     const IEEE80211: u16 = 801;
     const IEEE80211_RADIOTAP: u16 = 803;
     // libc has no name for the raw-IP kinds.
@@ -189,7 +189,7 @@ impl Tap {
 
 /// Frames that the device or its driver dropped before any socket saw them
 /// (`drop` and `fifo` of /proc/net/dev, the task's own network namespace).
-fn interface_drops(name: &str) -> Option<u64> {
+pub(super) fn interface_drops(name: &str) -> Option<u64> {
     let table = std::fs::read_to_string("/proc/thread-self/net/dev").ok()?;
     drops_in(&table, name)
 }
