@@ -345,7 +345,7 @@ pub(super) mod tests {
             alerts: [0, 1, 2, 3, 4],
             taps: vec![tap],
             overload: Shed::Entropy,
-            seconds_behind: 3.5,
+            seconds_behind: 3.0,
             recording: Some(RecordingCounters { packets: 5, bytes: 6, packets_lost: 7 }),
             delivery: vec![TargetCounters {
                 target: "syslog://h:514".to_owned(),
