@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use common::{Dir, text};
 use serde_json::Value;
-use support::netns::{LinkOptions, Netns};
+use support::netns::{LinkOptions, Netns, wait_for};
 
 const FLOWTAP: &str = env!("CARGO_BIN_EXE_flowtap");
 
@@ -125,6 +125,9 @@ fn interfaces_that_are_down_or_missing_are_told() {
     let link = net.join(0, 1, LinkOptions::default());
     let interface = link.names[0].as_str();
     net.run(1, ["ip", "link", "set", link.names[1].as_str(), "down"]);
+    // The kernel tells this end a moment later.
+    let carrier = format!("/sys/class/net/{interface}/operstate");
+    wait_for("the carrier to go", || !net.run(0, ["cat", &carrier]).stdout.starts_with(b"up"));
     let (status, report) = doctor(&net, &[], &["-i", interface]);
     assert_eq!(status, 0);
     assert_eq!(check(&report, "state")["found"], "up, without a carrier");

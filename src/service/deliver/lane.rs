@@ -25,7 +25,7 @@ pub(super) struct Lane {
 }
 
 /// Shared by the thread and those who watch it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     target: String,
     delivered: AtomicU64,
@@ -47,9 +47,17 @@ struct Told {
     changes: Vec<DeliveryChange>,
     failing: bool,
     losing: bool,
-    /// Lost in this outage.
+    /// When the last outage began that was told.
+    began: Option<Instant>,
+    /// The present one follows it so soon that nothing is said of it.
+    untold: bool,
+    /// Lost in this outage, and in those that were not told.
     lost: u64,
 }
+
+/// Outages are told this far apart: a receiver that refuses every other message
+/// must not fill the log.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 impl Lane {
     pub(super) fn start(target: &Target, options: &DeliveryOptions) -> Result<Self, DeliveryError> {
@@ -59,15 +67,8 @@ impl Lane {
         let (end, ended) = bounded(0);
         let state = Arc::new(State {
             target: target.to_string(),
-            delivered: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
-            waiting: AtomicU64::new(0),
-            failing: AtomicBool::new(false),
-            told: Lock::default(),
             closing: Lock::new(Some(closing)),
-            deadline: Lock::default(),
+            ..State::default()
         });
         let carrier = Carrier {
             state: Arc::clone(&state),
@@ -125,8 +126,8 @@ impl Lane {
     }
 
     /// Until the thread has drained the queue, or should have. One that hangs
-    /// in a system call, such as looking up a name, ends with the process; what
-    /// it has not taken is counted here.
+    /// in a system call (looking up a name, a Unix socket that nobody accepts
+    /// from) ends with the process; what it has not delivered is counted here.
     pub(super) fn wait(&self, deadline: Instant) {
         if self.ended.recv_deadline(deadline + LAST_ATTEMPT) == Err(RecvTimeoutError::Timeout) {
             self.state.give_up(self.oldest.try_iter().count() as u64);
@@ -168,6 +169,7 @@ impl State {
 
     fn tell_loss(&self, count: u64, why: &str) {
         let mut told = self.told.lock();
+        told.begin();
         told.lost += count;
         if !std::mem::replace(&mut told.losing, true) {
             told.push(DeliveryChange::Losing { target: self.target.clone(), why: why.to_owned() });
@@ -178,6 +180,7 @@ impl State {
         self.retries.fetch_add(1, Relaxed);
         self.failing.store(true, Relaxed);
         let mut told = self.told.lock();
+        told.begin();
         if !std::mem::replace(&mut told.failing, true) {
             let (target, error) = (self.target.clone(), error.to_string());
             told.push(DeliveryChange::Failing { target, error });
@@ -191,13 +194,29 @@ impl State {
         if told.failing || told.losing {
             let (target, lost) = (self.target.clone(), told.lost);
             told.push(DeliveryChange::Recovered { target, lost });
-            (told.failing, told.losing, told.lost) = (false, false, 0);
+            (told.failing, told.losing) = (false, false);
+            if !told.untold {
+                told.lost = 0;
+            }
         }
     }
 }
 
 impl Told {
+    fn begin(&mut self) {
+        if self.failing || self.losing {
+            return;
+        }
+        self.untold = self.began.is_some_and(|began| began.elapsed() < TELL_EVERY);
+        if !self.untold {
+            self.began = Some(Instant::now());
+        }
+    }
+
     fn push(&mut self, change: DeliveryChange) {
+        if self.untold {
+            return;
+        }
         if self.changes.len() == KEPT_CHANGES {
             self.changes.remove(0);
         }
@@ -267,5 +286,31 @@ impl Carrier {
         let Some(deadline) = *self.state.deadline.lock() else { return Some(wanted) };
         let left = deadline.saturating_duration_since(Instant::now());
         (left >= SHORTEST).then(|| wanted.min(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outages_in_quick_succession_are_told_once_and_all_their_losses_later() {
+        let state = State { target: "x".to_owned(), ..State::default() };
+        let changes = || std::mem::take(&mut state.told.lock().changes);
+        let losing = || DeliveryChange::Losing { target: "x".to_owned(), why: "full".to_owned() };
+        let recovered = |lost| DeliveryChange::Recovered { target: "x".to_owned(), lost };
+        state.lose(2, "full");
+        state.succeed();
+        assert_eq!(changes(), [losing(), recovered(2)]);
+        for _ in 0..10 {
+            state.lose(1, "full");
+            state.succeed();
+        }
+        assert_eq!(changes(), []);
+        state.told.lock().began = Instant::now().checked_sub(TELL_EVERY);
+        state.lose(1, "full");
+        state.succeed();
+        assert_eq!(changes(), [losing(), recovered(11)]);
+        assert_eq!((state.lost.load(Relaxed), state.delivered.load(Relaxed)), (13, 12));
     }
 }

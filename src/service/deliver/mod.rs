@@ -6,7 +6,7 @@
 //! run nor the others. A message is tried until its receiver has it, refuses
 //! it, or newer ones push it out of a full queue; whatever is not delivered is
 //! counted, and told once when it begins and once when it ends
-//! ([`Delivery::take_changes`]). A message may arrive twice, after a connection
+//! ([`Delivery::take_changes`]); of outages within a minute only the first. A message may arrive twice, after a connection
 //! that broke: `id` and `revision` tell.
 //!
 //! What nobody can count: a datagram that the network lost, and bytes that a

@@ -357,7 +357,7 @@ mod tests {
         #[test]
         fn no_text_breaks_the_line_or_its_length(said in "\\PC*|[\\x00-\\x1f\\]\"\\\\é]{0,3000}", longest in 300_usize..3_000) {
             let mut hostile = event(&said);
-            hostile.interface = said.clone();
+            hostile.interface = said;
             let line = text(format(longest).event(&hostile));
             prop_assert!(line.len() <= longest);
             prop_assert!(!line.chars().any(char::is_control));

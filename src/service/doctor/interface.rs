@@ -59,7 +59,9 @@ fn state(name: &str, facts: &InterfaceFacts) -> Check {
 fn link(facts: &InterfaceFacts) -> Check {
     const NAME: &str = "link_type";
     match facts.link {
-        Some(link) => Check::ok(NAME, format!("{} (hardware type {})", link.0, facts.hardware)),
+        Some(link) => {
+            Check::ok(NAME, format!("{} (hardware type {})", link.name(), facts.hardware))
+        }
         None => Check::failing(
             NAME,
             format!("hardware type {}", facts.hardware),
