@@ -30,4 +30,5 @@ mod memory;
 pub mod output;
 pub mod packet;
 pub mod report;
+pub mod service;
 pub mod time;

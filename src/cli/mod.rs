@@ -3,6 +3,8 @@
 //! Exit status: 0 done; 1 an input could not be read; 2 usage, a bad filter or
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
+#[cfg(target_os = "linux")]
+mod doctor;
 mod engine_args;
 mod lab;
 mod live;
@@ -38,6 +40,8 @@ enum Command {
     Live(Box<live::LiveArgs>),
     #[cfg(target_os = "linux")]
     Replay(replay::ReplayArgs),
+    #[cfg(target_os = "linux")]
+    Doctor(doctor::DoctorArgs),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
     /// Make labelled traffic for tests and benchmarks.
@@ -53,6 +57,8 @@ pub fn main() -> ExitCode {
         Command::Live(args) => live::run(&args),
         #[cfg(target_os = "linux")]
         Command::Replay(args) => replay::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Doctor(args) => doctor::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Lab(command) => lab::run(&command),
     };

@@ -17,6 +17,7 @@ mod lane;
 mod overload;
 mod packet_socket;
 mod pcap_handle;
+pub mod probe;
 mod rim_clock;
 mod status;
 mod tap;

@@ -5,7 +5,7 @@
 //! and opens the sockets again when it is back.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::filter::{ACCEPT_NOTHING, kernel_program};
 
@@ -17,7 +17,7 @@ use super::{LiveError, LiveOptions, Method};
 use crate::packet::LinkType;
 
 /// Link types by the kernel's hardware type (linux/if_arp.h).
-fn link_of(hardware: u16) -> Option<LinkType> {
+pub(super) fn link_of(hardware: u16) -> Option<LinkType> {
     const IEEE80211: u16 = 801;
     const IEEE80211_RADIOTAP: u16 = 803;
     // libc has no name for the raw-IP kinds.
@@ -76,7 +76,7 @@ impl Tap {
     /// Sockets on the device, filled from now on.
     fn attach(&mut self, found: Device, options: &LiveOptions) -> io::Result<Vec<Lane>> {
         let tap = self.interface;
-        self.drops_before = interface_drops(&folder_of(&self.name), &found).unwrap_or(0);
+        self.drops_before = interface_drops(&self.name, &found).unwrap_or(0);
         self.status.up = found.up && found.running;
         self.status.present = true;
         self.status.mtu_bytes = found.mtu_bytes;
@@ -150,7 +150,7 @@ impl Tap {
                 }
                 self.status.mtu_bytes = found.mtu_bytes;
                 let drops =
-                    interface_drops(&folder_of(&self.name), &found).unwrap_or(self.drops_before);
+                    interface_drops(&self.name, &found).unwrap_or(self.drops_before);
                 self.status.interface_drops =
                     self.drops_of_earlier + drops.saturating_sub(self.drops_before);
                 self.device = Some(found);
@@ -189,11 +189,16 @@ impl Tap {
     }
 }
 
+/// What the device of this name has dropped since it is there.
+pub(super) fn interface_drops(name: &str, device: &Device) -> Option<u64> {
+    drops_in(&Path::new("/sys/class/net").join(name), device)
+}
+
 /// Frames that the device had no room for, before any socket saw them. Drivers
 /// count them in one of these, some in two, so it is the largest. `rx_dropped`
 /// is none of them: it has what no protocol of this machine wanted, and that
 /// reached us. Nothing where /sys shows another network namespace.
-fn interface_drops(folder: &Path, device: &Device) -> Option<u64> {
+fn drops_in(folder: &Path, device: &Device) -> Option<u64> {
     let number = |name: &str| -> Option<u64> {
         std::fs::read_to_string(folder.join(name)).ok()?.trim().parse().ok()
     };
@@ -202,11 +207,6 @@ fn interface_drops(folder: &Path, device: &Device) -> Option<u64> {
     }
     let counters = ["rx_missed_errors", "rx_fifo_errors", "rx_over_errors"];
     counters.iter().filter_map(|name| number(&format!("statistics/{name}"))).max()
-}
-
-/// Where /sys has an interface.
-fn folder_of(name: &str) -> PathBuf {
-    Path::new("/sys/class/net").join(name)
 }
 
 #[cfg(test)]
@@ -233,8 +233,8 @@ mod tests {
             running: true,
             loopback: false,
         };
-        assert_eq!(interface_drops(folder.path(), &device(7)), Some(12));
-        assert_eq!(interface_drops(folder.path(), &device(8)), None, "another namespace's");
+        assert_eq!(drops_in(folder.path(), &device(7)), Some(12));
+        assert_eq!(drops_in(folder.path(), &device(8)), None, "another namespace's");
     }
 
     #[test]
