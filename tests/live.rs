@@ -7,6 +7,7 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::process::{ChildStderr, Stdio};
 use std::time::{Duration, Instant};
@@ -39,12 +40,22 @@ impl Lab {
 
     /// Starts listening, and comes back once it does.
     fn listen_on(&self, space: usize, interfaces: &[&str], args: &[&str]) -> Live {
+        self.listen_in(space, interfaces, args, &[])
+    }
+
+    fn listen_in(
+        &self,
+        space: usize,
+        interfaces: &[&str],
+        args: &[&str],
+        variables: &[(&str, &Path)],
+    ) -> Live {
         let mut command =
             self.net.command(space, [env!("CARGO_BIN_EXE_flowtap"), "live", "--json"]);
         for interface in interfaces {
             command.args(["-i", interface]);
         }
-        command.env("XDG_STATE_HOME", self.dir.path("state"));
+        command.env("XDG_STATE_HOME", self.dir.path("state")).envs(variables.iter().copied());
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = self.net.spawn(command);
         let mut said = BufReader::new(running.child.stderr.take().unwrap());
@@ -312,6 +323,45 @@ fn what_a_killed_capture_had_written_is_found_again() {
 fn unfinished(dir: &Path) -> usize {
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_str().unwrap().ends_with(".part")).count()
+}
+
+#[test]
+fn a_run_is_watched_by_metrics_receivers_and_a_service_manager() {
+    let programs = ["hping3", "curl"];
+    let Some(lab) = Lab::or_skip("watched", &programs, LinkOptions::default()) else { return };
+    let (alerts, notify) = (lab.dir.path("alerts"), lab.dir.path("notify"));
+    let receiver = UnixListener::bind(&alerts).unwrap();
+    let manager = UnixDatagram::bind(&notify).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let told = || {
+        let mut message = [0; 4096];
+        let length = manager.recv(&mut message).unwrap();
+        text(&message[..length])
+    };
+    let target = format!("unix:{}", alerts.display());
+    let args = ["--alert-to", &target, "--metrics", "127.0.0.1:0"];
+    let watched = [("NOTIFY_SOCKET", notify.as_path())];
+    let mut live = lab.listen_in(1, &[lab.interface()], &args, &watched);
+    assert!(told().contains("READY=1"));
+    let at = live.lines.iter().find_map(|line| line.trim().strip_prefix("flowtap: metrics at "));
+    let at = at.unwrap().to_owned();
+    let address = lab.link.ipv4[1].as_str();
+    let flood = ["hping3", "-q", "--udp", "-p", "53", "-c", "20000", "-i", "u50", address];
+    lab.net.command(0, flood).output().unwrap();
+    live.wait_for("flood");
+    let (connection, _) = receiver.accept().unwrap();
+    let mut first = String::new();
+    BufReader::new(connection).read_line(&mut first).unwrap();
+    let alert: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(alert["detector"], "udp_flood");
+    let page = lab.net.run(1, ["curl", "-sf", &at]).stdout;
+    let page = text(&page);
+    assert!(page.contains("flowtap_alerts_total"), "{page}");
+    let health = at.replace("/metrics", "/health");
+    let health = lab.net.run(1, ["curl", "-sf", &health]).stdout;
+    assert!(text(&health).contains("\"ok\""));
+    live.stop();
+    while !told().contains("STOPPING=1") {}
 }
 
 #[test]

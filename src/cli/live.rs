@@ -16,7 +16,7 @@ use super::engine_args::EngineArgs;
 use super::output_args::OutputArgs;
 use super::rundir::{new_state_run, write_whole};
 use super::stop::stop_on_signals;
-use super::values::{Bytes, TimeoutNs};
+use super::values::{Bytes, Listen, TimeoutNs};
 use crate::alert::Alert;
 use crate::engine::{LiveRun, RecordSink, SensorEvent, run as run_engine};
 use crate::flow::FlowRecord;
@@ -25,11 +25,18 @@ use crate::input::{Input, InputOptions, LiveHandle};
 use crate::output::Summary;
 use crate::output::privacy::Privacy;
 use crate::output::recording::{EvidenceSettings, LEAST_RING_BYTES, Recording, RecordingSettings};
-use crate::output::rolling::RollingOutput;
+use crate::output::rolling::{OutputCounters, RollingOutput};
 use crate::report::terminal::{self, Style};
+use crate::service::deliver::{Delivery, DeliveryOptions, Target};
+use crate::service::http::HttpServer;
+use crate::service::metrics::{Published, RecordingCounters, Snapshot};
+use crate::service::notify::Notifier;
 
 /// How long the end of a run waits for a disk that does not answer.
 const FINISH_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long it waits for receivers of alerts.
+const DELIVER_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct LiveArgs {
@@ -69,6 +76,14 @@ pub(crate) struct LiveArgs {
     /// to 10 s after it.
     #[arg(long, requires = "record")]
     evidence: bool,
+    /// Deliver alerts and what happens to the sensor: syslog://HOST:514 (UDP),
+    /// syslog+tcp://HOST:601, http://..., https://..., unix:/path; repeat it for
+    /// several.
+    #[arg(long, value_name = "TARGET")]
+    alert_to: Vec<Target>,
+    /// Serve /metrics (Prometheus) and /health at this address, or `none`.
+    #[arg(long, value_name = "ADDRESS", default_value = "none")]
+    metrics: Listen,
     /// Print the summary as JSON to standard output, and nothing else there.
     #[arg(long)]
     json: bool,
@@ -119,13 +134,38 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     if let Some(dir) = &dir {
         write_run(dir, args)?;
     }
+    let delivery = (!args.alert_to.is_empty())
+        .then(|| Delivery::start(&args.alert_to, &DeliveryOptions::default()));
+    let delivery = delivery.transpose()?;
+    let published = Arc::new(Published::default());
+    let server = args.metrics.0.map(|address| {
+        HttpServer::start(address, Arc::clone(&published))
+            .with_context(|| format!("can't serve metrics at {address}"))
+    });
+    let server = server.transpose()?;
+    if let Some(server) = &server {
+        eprintln!("flowtap: metrics at http://{}/metrics", server.address());
+    }
+    let notifier = Notifier::from_environment().context("can't reach the service manager")?;
     stop_on_signals(&handle.stop)?;
     for tap in handle.status.taps() {
         let state = if tap.up { "" } else { ", which is down" };
         eprintln!("flowtap: listening on {}{state}", tap.name);
     }
     let started = Instant::now();
-    let mut sink = Sink { started, seconds: args.seconds, handle, output, recording, privacy };
+    let mut sink = Sink {
+        started,
+        seconds: args.seconds,
+        handle,
+        output,
+        recording,
+        privacy,
+        delivery,
+        published,
+        notifier,
+        alerts: [0; 5],
+    };
+    sink.notifier.ready(&format!("listening on {}", args.interface.join(", ")));
     let mut report = run_engine(input, &options, &mut sink);
     let lost = sink.finish();
     let summary = Summary::new(&report, started.elapsed());
@@ -201,12 +241,26 @@ struct Sink {
     output: Option<RollingOutput>,
     recording: Option<Recording>,
     privacy: Arc<Privacy>,
+    delivery: Option<Delivery>,
+    published: Arc<Published>,
+    notifier: Notifier,
+    /// Opened, by severity.
+    alerts: [u64; 5],
 }
 
 impl Sink {
-    /// Ends the files. How many records could not be written.
+    /// Ends the files and what is on its way. How many records could not be
+    /// written.
     fn finish(mut self) -> u64 {
+        self.notifier.stopping();
         self.tell_troubles();
+        if let Some(delivery) = self.delivery.take() {
+            let (counters, changes) = delivery.finish(DELIVER_WITHIN);
+            changes.iter().for_each(|change| eprintln!("flowtap: {change}"));
+            for target in counters.iter().filter(|target| target.lost > 0) {
+                eprintln!("flowtap: {} messages to {} were lost", target.lost, target.target);
+            }
+        }
         if let Some(recording) = self.recording.take() {
             let counters = recording.finish();
             if counters.lost_packets > 0 {
@@ -229,9 +283,40 @@ impl Sink {
         for event in self.output.iter_mut().flat_map(RollingOutput::take_events) {
             eprintln!("flowtap: {event}");
         }
+        for change in self.delivery.iter().flat_map(Delivery::take_changes) {
+            eprintln!("flowtap: {change}");
+        }
         for notice in self.recording.iter().flat_map(Recording::take_notices) {
             eprintln!("flowtap: {notice}");
         }
+    }
+
+    /// What metrics and health are made of.
+    fn publish(&self, second: i64, flows_held: u64) {
+        let taps = self.handle.status.taps();
+        let output = self.output.as_ref().map(RollingOutput::counters);
+        let written = output.iter().flat_map(|output| &output.kinds);
+        let closed_ns = second.saturating_mul(1_000_000_000);
+        self.published.publish(Snapshot {
+            packets: taps.iter().map(|tap| tap.frames).sum(),
+            wire_bytes: taps.iter().map(|tap| tap.wire_bytes).sum(),
+            flows_held,
+            records_written: written.map(|kind| kind.written).sum(),
+            records_lost: output.as_ref().map_or(0, OutputCounters::lost),
+            alerts: self.alerts,
+            taps,
+            overload: self.handle.status.shed(),
+            seconds_behind: now_ns().saturating_sub(closed_ns) as f64 / 1e9,
+            recording: self.recording.as_ref().map(|recording| {
+                let counters = recording.counters();
+                RecordingCounters {
+                    packets: counters.packets,
+                    bytes: counters.bytes,
+                    packets_lost: counters.lost_packets,
+                }
+            }),
+            delivery: self.delivery.as_ref().map(Delivery::counters).unwrap_or_default(),
+        });
     }
 }
 
@@ -254,20 +339,31 @@ impl RecordSink for Sink {
         if let Some(recording) = &self.recording {
             recording.alert(alert, closed);
         }
+        if alert.revision == 1 {
+            self.alerts[alert.severity as usize] += 1;
+        }
         let shown = self.privacy.alert(alert);
+        if let Some(delivery) = &self.delivery {
+            delivery.deliver(&shown);
+        }
         let over = if closed { " (over)" } else { "" };
         eprintln!("flowtap: {}{over}: {}", shown.severity.name(), shown.summary);
     }
 
     fn sensor_event(&mut self, event: &SensorEvent) {
         eprintln!("flowtap: {}", event.text);
+        if let Some(delivery) = &self.delivery {
+            delivery.deliver_event(event);
+        }
     }
 
-    fn closed_before(&mut self, _: i64) {
+    fn closed_before(&mut self, second: i64, flows_held: u64) {
         if let Some(output) = &mut self.output {
             output.second(now_ns());
         }
         self.tell_troubles();
+        self.publish(second, flows_held);
+        self.notifier.progress();
         if self.seconds.is_some_and(|seconds| self.started.elapsed().as_secs() >= seconds) {
             self.handle.stop.store(true, Ordering::Release);
         }

@@ -60,6 +60,24 @@ impl std::str::FromStr for Bytes {
     }
 }
 
+/// An address to listen at, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listen(pub(crate) Option<std::net::SocketAddr>);
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let address = text.parse();
+        address
+            .map(|address| Self(Some(address)))
+            .map_err(|_| format!("'{text}' is no address with a port: try 127.0.0.1:9184, or none"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -109,7 +109,7 @@ pub trait RecordSink {
 
     /// All seconds before this one are closed: their records and alerts have
     /// been given.
-    fn closed_before(&mut self, _second: i64) {}
+    fn closed_before(&mut self, _second: i64, _flows_held: u64) {}
 
     /// False spares the run the making of records: flows are only counted.
     fn wants_records(&self) -> bool {
@@ -264,6 +264,8 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
 struct Correlation<'a> {
     /// Each shard's latest word on which seconds are closed.
     closed_before_s: Vec<i64>,
+    /// Each shard's flows at that time.
+    flows_held: Vec<u64>,
     /// Seconds not closed yet, each with what the shards sent of it.
     windows: BTreeMap<i64, Vec<ShardWindow>>,
     assembler: Assembler,
@@ -324,6 +326,7 @@ impl<'a> Correlation<'a> {
         Self {
             assembler,
             closed_before_s: vec![i64::MIN; workers],
+            flows_held: vec![0; workers],
             windows: BTreeMap::new(),
             records: BTreeMap::new(),
             sided: HashMap::default(),
@@ -394,6 +397,7 @@ impl<'a> Correlation<'a> {
 
     fn take(&mut self, output: ShardOutput) {
         self.closed_before_s[output.shard] = output.closed_before_s;
+        self.flows_held[output.shard] = output.flows_held;
         for window in output.windows {
             self.windows.entry(window.slice.second()).or_default().push(window);
         }
@@ -423,7 +427,8 @@ impl<'a> Correlation<'a> {
             // Alerts that went quiet end also while nothing comes in.
             self.detection.advance(before_s.saturating_sub(1));
             self.tell_alerts();
-            self.sink.closed_before(before_s);
+            let flows_held = self.flows_held.iter().sum();
+            self.sink.closed_before(before_s, flows_held);
         }
     }
 

@@ -124,6 +124,7 @@ fn event(kind: &'static str, interface: &str, text: String, second: i64) -> Sens
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::Shed;
 
     fn sensor() -> (Arc<LiveStatus>, Sensor) {
         let status = Arc::new(LiveStatus::default());
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn losses_are_those_since_the_last_look() {
         let (status, mut sensor) = sensor();
-        status.publish(vec![tap(900, 100)], &mut Vec::new());
+        status.publish(vec![tap(900, 100)], Shed::Nothing, &mut Vec::new());
         let first = sensor.look(10);
         assert_eq!((first[0].packets, first[0].lost(), first[0].per_mille()), (900, 100, 100));
         assert_eq!(sensor.look(11)[0].lost(), 0);
@@ -149,14 +150,14 @@ mod tests {
         let kinds = |sensor: &mut Sensor| {
             sensor.take_events().into_iter().map(|event| event.kind).collect::<Vec<_>>()
         };
-        status.publish(vec![tap(1, 0)], &mut Vec::new());
+        status.publish(vec![tap(1, 0)], Shed::Nothing, &mut Vec::new());
         sensor.look(100);
         sensor.look(159);
         assert!(kinds(&mut sensor).is_empty());
         sensor.look(160);
         sensor.look(161);
         assert_eq!(kinds(&mut sensor), ["sensor.silent"]);
-        status.publish(vec![tap(2, 0)], &mut Vec::new());
+        status.publish(vec![tap(2, 0)], Shed::Nothing, &mut Vec::new());
         sensor.look(170);
         assert_eq!(kinds(&mut sensor), ["sensor.resumed"]);
     }
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn an_interface_that_never_had_traffic_is_not_silent() {
         let (status, mut sensor) = sensor();
-        status.publish(vec![tap(0, 0)], &mut Vec::new());
+        status.publish(vec![tap(0, 0)], Shed::Nothing, &mut Vec::new());
         sensor.look(0);
         sensor.look(1_000);
         assert!(sensor.take_events().is_empty());

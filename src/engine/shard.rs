@@ -44,6 +44,8 @@ pub(crate) struct ShardOutput {
     pub(crate) windows: Vec<ShardWindow>,
     /// Records decided before `closed_before_s`, in no order.
     pub(crate) records: Vec<FlowRecord>,
+    /// In the shard's table now.
+    pub(crate) flows_held: u64,
 }
 
 impl Shard {
@@ -206,6 +208,7 @@ impl Shard {
             windows.push(window);
         }
         let records = std::mem::take(&mut self.table.outlet.records);
-        ShardOutput { shard, closed_before_s: until_s, windows, records }
+        let flows_held = self.table.held();
+        ShardOutput { shard, closed_before_s: until_s, windows, records, flows_held }
     }
 }

@@ -345,6 +345,11 @@ impl FlowTable {
         self.schedule(live_id | LIVE);
     }
 
+    /// Flows in the table.
+    pub(crate) fn held(&self) -> u64 {
+        (self.stubs.len() + self.lives.len()) as u64
+    }
+
     fn admit(&mut self, arrival: Arrival<'_>, cut_ns: i64, feed: &mut WindowFeed) -> Admission {
         let packet = arrival.packet;
         let row = feed.packet(packet);

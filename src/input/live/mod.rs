@@ -372,7 +372,7 @@ impl Live {
         self.offset_ns =
             lanes.iter().map(|lane| lane.clock.offset_ns()).min().unwrap_or(self.offset_ns);
         let taps = self.taps.iter().map(|tap| tap.status.clone()).collect();
-        self.status.publish(taps, &mut self.changes);
+        self.status.publish(taps, self.shed, &mut self.changes);
         self.counted = true;
     }
 

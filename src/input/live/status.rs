@@ -104,6 +104,7 @@ pub struct LiveStatus {
 #[derive(Debug, Default)]
 struct State {
     taps: Vec<TapStatus>,
+    shed: Shed,
     changes: Vec<Change>,
 }
 
@@ -118,9 +119,15 @@ impl LiveStatus {
         std::mem::take(&mut self.state.lock().changes)
     }
 
-    pub(crate) fn publish(&self, taps: Vec<TapStatus>, changes: &mut Vec<Change>) {
+    /// What is left out now.
+    pub fn shed(&self) -> Shed {
+        self.state.lock().shed
+    }
+
+    pub(crate) fn publish(&self, taps: Vec<TapStatus>, shed: Shed, changes: &mut Vec<Change>) {
         let mut state = self.state.lock();
         state.taps = taps;
+        state.shed = shed;
         state.changes.append(changes);
         let over = state.changes.len().saturating_sub(KEPT_CHANGES);
         state.changes.drain(..over);

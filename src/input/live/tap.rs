@@ -149,8 +149,7 @@ impl Tap {
                     });
                 }
                 self.status.mtu_bytes = found.mtu_bytes;
-                let drops =
-                    interface_drops(&self.name, &found).unwrap_or(self.drops_before);
+                let drops = interface_drops(&self.name, &found).unwrap_or(self.drops_before);
                 self.status.interface_drops =
                     self.drops_of_earlier + drops.saturating_sub(self.drops_before);
                 self.device = Some(found);

@@ -1,7 +1,7 @@
 //! What a network driver says of itself, by the ioctls of ethtool(8). Only
 //! those that read; they need no rights.
 //!
-//! Own code: the one crate for this is young, and asynchronous over netlink.
+//! Own code: two requests that every kernel knows need no library.
 #![allow(unsafe_code)]
 
 use std::io;
