@@ -243,6 +243,10 @@ fn numbers(files: &[PathBuf]) -> Vec<u64> {
     let mut numbers = Vec::new();
     for (at, file) in files.iter().enumerate() {
         let last = at + 1 == files.len();
+        if last && file.metadata().expect("a file").len() == 0 {
+            // Begun and not written to yet; read with its folder it is passed over.
+            continue;
+        }
         let one = std::slice::from_ref(file);
         let mut input = Input::open(one, InputOptions::default()).expect("a file");
         while let Some(block) = input.next_block() {
