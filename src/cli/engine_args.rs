@@ -1,6 +1,7 @@
 //! Options of everything that runs the engine: `read` and `live`.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ pub(crate) struct EngineArgs {
     workers: Option<u16>,
     /// Flows held at once [default: what an eighth of the machine's memory holds].
     #[arg(long, value_name = "N")]
-    max_flows: Option<usize>,
+    max_flows: Option<NonZeroUsize>,
     /// Idle time-out of TCP flows.
     #[arg(long, value_name = "TIME", default_value = "300s")]
     tcp_idle: TimeoutNs,
@@ -128,7 +129,7 @@ impl EngineArgs {
                 "--dedup routed ignores VLANs and --key-vlan separates flows by them: choose one";
             return Err(Usage(text.to_owned()).into());
         }
-        options.max_flows = self.max_flows.unwrap_or_else(default_max_flows);
+        options.max_flows = self.max_flows.map_or_else(default_max_flows, NonZeroUsize::get);
         options.dedup = self.dedup.map(|mode| DedupSettings {
             mode: match mode {
                 Dedup::Exact => DedupMode::Exact,
