@@ -44,17 +44,45 @@ impl Lane {
         self.head_ns
     }
 
-    /// The frame that [`Self::head_ns`] is the time of.
+    /// Offers the frame at hand and those behind it, in their order, until
+    /// `take` refuses one, which then is at hand, or none is.
     #[inline]
-    pub(super) fn frame(&self) -> Option<RawFrame<'_>> {
-        self.source.frame()
-    }
-
-    /// On to the next frame.
-    #[inline]
-    pub(super) fn advance(&mut self) {
-        self.source.advance();
-        self.stand();
+    pub(super) fn offer(&mut self, mut take: impl FnMut(i64, &RawFrame<'_>) -> bool) {
+        let Some(mut time_ns) = self.head_ns() else { return };
+        let Self { source, head_ns, clock, .. } = self;
+        match source {
+            Source::Ring(socket, cursor) => {
+                let (Some(block), Some(mut here)) = (socket.block(), *cursor) else { return };
+                let mut next = here.frame(block);
+                while let Some(frame) = next {
+                    if !take(time_ns, &frame) {
+                        *cursor = Some(here);
+                        *head_ns = Some(time_ns);
+                        return;
+                    }
+                    here = here.next(block);
+                    next = here.frame(block);
+                    if let Some(next) = &next {
+                        time_ns = clock.set_right(next.time_ns);
+                    }
+                }
+                *cursor = None;
+                socket.release();
+            }
+            Source::Pcap(handle) => {
+                while let Some(frame) = handle.frame() {
+                    if !take(time_ns, &frame) {
+                        *head_ns = Some(time_ns);
+                        return;
+                    }
+                    handle.advance();
+                    if let Some(next) = handle.frame() {
+                        time_ns = clock.set_right(next.time_ns);
+                    }
+                }
+            }
+        }
+        *head_ns = None;
     }
 
     fn stand(&mut self) {
@@ -115,24 +143,6 @@ impl Source {
         match self {
             Self::Ring(socket, cursor) => (*cursor)?.frame(socket.block()?),
             Self::Pcap(handle) => handle.frame(),
-        }
-    }
-
-    #[inline]
-    fn advance(&mut self) {
-        match self {
-            Self::Ring(socket, cursor) => {
-                let Some(here) = cursor.take() else { return };
-                let next = socket.block().and_then(|block| {
-                    let next = here.next(block);
-                    next.frame(block).is_some().then_some(next)
-                });
-                *cursor = next;
-                if next.is_none() {
-                    socket.release();
-                }
-            }
-            Self::Pcap(handle) => handle.advance(),
         }
     }
 }
