@@ -1,5 +1,6 @@
 //! Records a second of each writer, into nothing: on one core, and through the
-//! threads of a run. Says the bytes of a record.
+//! threads of a run; and into files of a memory file system, by a run that ends
+//! and by one that rolls. Says the bytes of a record.
 #![expect(clippy::expect_used, reason = "a bench stops at its first error")]
 
 use std::io;
@@ -9,7 +10,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowtap::flow::app::{AppInfo, TlsInfo};
 use flowtap::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
 use flowtap::flow::sizes::Sizes;
-use flowtap::output::{FlowWriter, Piece, Pipeline, csv, eve, ndjson, zeek};
+use flowtap::output::rolling::{RollingOptions, RollingOutput};
+use flowtap::output::{FlowWriter, Format, Piece, Pipeline, csv, eve, ndjson, zeek};
 use flowtap::packet::FlowKey;
 use flowtap::packet::key::from_ip;
 
@@ -155,5 +157,44 @@ fn pipeline(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, writers, pipeline);
+/// Into files in memory: the disk is not what is measured.
+fn files(criterion: &mut Criterion) {
+    let records = records();
+    let mut group = criterion.benchmark_group("files");
+    group.throughput(Throughput::Elements(RECORDS * ROUNDS));
+    group.sample_size(10);
+    let folder = || {
+        let memory = std::path::Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        tempfile::tempdir_in(place).expect("folder")
+    };
+    for threads in [1, 2] {
+        group.bench_function(format!("pipeline/{threads}"), |bencher| {
+            bencher.iter(|| {
+                let folder = folder();
+                let writer = Format::Ndjson.create(folder.path()).expect("file");
+                let mut pipeline = Pipeline::start(vec![writer], threads).expect("threads start");
+                for _ in 0..ROUNDS {
+                    records.iter().for_each(|record| pipeline.push(record.clone()));
+                }
+                pipeline.finish().expect("files");
+            });
+        });
+        group.bench_function(format!("rolling/{threads}"), |bencher| {
+            bencher.iter(|| {
+                let folder = folder();
+                let options = RollingOptions { threads, ..RollingOptions::new(folder.path()) };
+                let mut output = RollingOutput::open(&options, 0).expect("opens");
+                for second in 0..ROUNDS as i64 {
+                    records.iter().for_each(|record| output.record(record.clone()));
+                    output.second(second * 1_000_000_000);
+                }
+                let finished = output.finish(std::time::Duration::from_secs(60));
+                assert_eq!(finished.counters.lost(), 0);
+            });
+        });
+    }
+}
+
+criterion_group!(benches, writers, pipeline, files);
 criterion_main!(benches);

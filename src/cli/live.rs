@@ -79,6 +79,10 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
             .map_or(u64::MAX, |ns| ns.unsigned_abs() / 1_000_000_000),
     });
     stop_on_signals(&handle.stop)?;
+    for tap in handle.status.taps() {
+        let state = if tap.up { "" } else { ", which is down" };
+        eprintln!("flowtap: listening on {}{state}", tap.name);
+    }
     let started = Instant::now();
     let mut sink = Sink { started, seconds: args.seconds, handle };
     let report = run_engine(input, &options, &mut sink);

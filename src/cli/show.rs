@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::rundir;
+use super::{packets, rundir};
 use crate::report::detail;
 use crate::report::terminal::Style;
 
@@ -31,6 +31,13 @@ enum What {
     Alert {
         /// The alert's id, or the start of it.
         id: String,
+        /// Write the alert's packets into this pcapng file, from 10 s before to 10 s after it.
+        #[arg(long, value_name = "FILE")]
+        pcap: Option<PathBuf>,
+        /// Captures to take them from: files, or folders of a recording
+        /// [default: the run's recording, or what it read].
+        #[arg(long, value_name = "PATH", requires = "pcap")]
+        from: Vec<PathBuf>,
     },
     /// Every record of one flow.
     Flow {
@@ -42,7 +49,7 @@ enum What {
 pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let dir = rundir::find(args.run.as_deref())?;
     let (file, field, wanted) = match &args.what {
-        What::Alert { id } => ("alerts.ndjson", "id", id),
+        What::Alert { id, .. } => ("alerts.ndjson", "id", id),
         What::Flow { community_id } => ("flows.ndjson", "community_id", community_id),
     };
     let path = dir.join(file);
@@ -53,6 +60,12 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let found = find(&path, field, wanted, prefix)?;
     if found.is_empty() {
         bail!("nothing with {field} {wanted} in {}", path.display());
+    }
+    if let What::Alert { pcap: Some(to), from, .. } = &args.what {
+        let [alert] = found.as_slice() else {
+            bail!("{} alerts begin with {wanted}: name one in full", found.len());
+        };
+        return packets::write(&dir, alert, from, to, args.json);
     }
     let mut out = std::io::stdout().lock();
     let style = Style::for_stdout();

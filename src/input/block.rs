@@ -6,7 +6,8 @@ use memmap2::Mmap;
 
 use crate::packet::LinkType;
 
-/// Frames in stream order with the bytes that they point into.
+/// Frames in stream order with the bytes that they point into. Without frames,
+/// it says how far the stream's clock went on while nothing came.
 #[derive(Debug)]
 pub struct Block {
     /// 0, 1, 2, ... in stream order.

@@ -56,6 +56,24 @@ impl Clock {
         }
     }
 
+    /// Takes a clock mark that lies before `frames`, which are not settled yet;
+    /// false when it is not to be believed: it is held to what a time stamp is
+    /// held to, and one at the start must not be far ahead of the packets either.
+    pub(super) fn settle_mark(
+        &mut self,
+        mark_ns: i64,
+        frames: &[Frame],
+        later: &mut impl Ahead,
+    ) -> bool {
+        let started = self.previous_ns.is_some() || self.latest_ns > 0;
+        let near = started && mark_ns.saturating_sub(self.latest_ns) <= JUMP_NS;
+        let stands = near || Following::new(frames, later).confirm(mark_ns);
+        if stands {
+            self.latest_ns = self.latest_ns.max(mark_ns);
+        }
+        stands
+    }
+
     fn settle_each(&mut self, frames: &mut [Frame], later: &mut impl Ahead) {
         for index in 0..frames.len() {
             let Some((frame, rest)) = frames.get_mut(index..).and_then(<[_]>::split_first_mut)
@@ -116,7 +134,8 @@ impl Clock {
         frame.time_ns = good.or(substitute).unwrap_or(0);
         frame.flags &= !UNTIMED;
         self.previous_ns = Some(frame.time_ns);
-        self.latest_ns = frame.time_ns;
+        // A mark may have come before.
+        self.latest_ns = self.latest_ns.max(frame.time_ns);
     }
 }
 

@@ -33,7 +33,7 @@ const PEEK_LIMITS: Limits = Limits { frames: 128, bytes: 64 << 10 };
 /// The files of a merge that have frames left.
 pub(super) struct Merge {
     files: Vec<MergeFile>,
-    /// Next frame of each file: its place in time, its rank.
+    /// Next frame (or clock mark) of each file: its place in time, its rank.
     heap: BinaryHeap<Reverse<(i64, usize)>>,
     options: ReadOptions,
     open_streams: usize,
@@ -92,7 +92,8 @@ impl Merge {
         merge
     }
 
-    /// The next frames in order, at least one, in one buffer.
+    /// The next frames in order, at least one (or a clock mark, with which the
+    /// last file ends), in one buffer.
     pub(super) fn next_batch(
         &mut self,
         pool: &mut Pool,
@@ -113,6 +114,19 @@ impl Merge {
             let Some(file) = self.files.get_mut(index) else { continue };
             let State::Open(open) = &mut file.state else { continue };
             let OpenFile { batch, at, .. } = open.as_mut();
+            if let Some(mark_ns) = batch.mark_ns {
+                let place = file.reached_ns.max(mark_ns);
+                if !found.frames.is_empty() {
+                    // A mark comes before the frames of its batch.
+                    self.heap.push(Reverse((place, index)));
+                    break;
+                }
+                batch.mark_ns = None;
+                found.mark_ns = found.mark_ns.max(Some(mark_ns));
+                file.reached_ns = place;
+                self.queue(index, pool, interfaces, reports);
+                continue;
+            }
             if *at == 0
                 && found.frames.is_empty()
                 && until
@@ -120,8 +134,9 @@ impl Merge {
             {
                 // No other file comes between: the batch goes on as it is.
                 let empty = Found::new(Vec::new());
-                let whole =
+                let mut whole =
                     std::mem::replace(batch, Batch::new(BlockBytes::Owned(Vec::new()), empty));
+                whole.mark_ns = found.mark_ns;
                 file.reached_ns = file.reached_ns.max(whole.tally.latest_ns);
                 self.queue(index, pool, interfaces, reports);
                 pool.give_bytes(bytes);
@@ -144,7 +159,7 @@ impl Merge {
             }
             self.queue(index, pool, interfaces, reports);
         }
-        if found.frames.is_empty() {
+        if !found.is_batch(true) {
             pool.give_bytes(bytes);
             pool.give_frames(found.frames);
             return None;
@@ -164,7 +179,7 @@ impl Merge {
         let Some(report) = reports.get_mut(file.report) else { return };
         let State::Open(open) = &mut file.state else { return };
         let OpenFile { stream, batch, at, counted } = open.as_mut();
-        if *at >= batch.frames.len() {
+        if *at >= batch.frames.len() && batch.mark_ns.is_none() {
             let mut shared = Shared { pool, interfaces };
             match stream.next_batch(&mut shared, report) {
                 Some(next) => {
@@ -178,9 +193,9 @@ impl Merge {
                 }
             }
         }
-        if let Some(frame) = batch.frames.get(*at) {
-            let place = file.reached_ns.max(frame.time_ns);
-            self.heap.push(Reverse((place, index)));
+        let next_ns = batch.mark_ns.or_else(|| batch.frames.get(*at).map(|frame| frame.time_ns));
+        if let Some(next_ns) = next_ns {
+            self.heap.push(Reverse((file.reached_ns.max(next_ns), index)));
         }
     }
 
@@ -227,7 +242,7 @@ impl Merge {
             progress: None,
         };
         // What is found now will be found again: only a file that gives no
-        // frame keeps the report and the interfaces of this look.
+        // frame and no mark keeps the report and the interfaces of this look.
         let mut first_report = FileReport::new(&report.path);
         let mut scratch = InterfaceTable::default();
         let opened = source.origin().map_err(|e| InputErrorKind::Open(e.to_string()));
@@ -238,8 +253,7 @@ impl Merge {
             Ok(reader) => {
                 let mut shared = Shared { pool, interfaces: &mut scratch };
                 let batch = FileStream::new(reader).next_batch(&mut shared, &mut first_report);
-                let first_ns =
-                    batch.as_ref().and_then(|b| b.frames.first()).map(|frame| frame.time_ns);
+                let first_ns = batch.as_ref().and_then(Batch::first_ns);
                 if let Some(batch) = batch {
                     batch.recycle(pool);
                 }
@@ -298,7 +312,7 @@ impl Merge {
         };
         let mut shared = Shared { pool, interfaces };
         let batch = stream.next_batch(&mut shared, report)?;
-        let reached_ns = batch.frames.first()?.time_ns;
+        let reached_ns = batch.first_ns()?;
         let counted = stream.is_stream();
         self.open_streams += usize::from(counted);
         Some(MergeFile {

@@ -18,6 +18,7 @@ mod clock;
 mod decompress;
 mod error;
 pub mod filter;
+pub(crate) mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod live;
@@ -25,7 +26,9 @@ mod mapping;
 mod merge;
 mod pcap;
 mod pcapng;
+pub(crate) mod pcapng_codes;
 mod pcapng_options;
+mod pieces;
 mod pool;
 mod reader;
 mod report;

@@ -8,19 +8,11 @@
 
 use super::block::{Frame, frame_flag};
 use super::error::{InputError, InputErrorKind};
-use super::pcapng_options::{InterfaceOptions, Resolution, statistics};
+use super::pcapng_codes::{BYTE_ORDER_MAGIC, block::*};
+use super::pcapng_options::{InterfaceOptions, Resolution, is_our_section, statistics};
 use super::report::Interface;
 use super::walk::{Found, Limits, MAX_CAPTURED_BYTES, Notes, Stop, UNTIMED, Walked, frame};
 use crate::packet::LinkType;
-
-const SECTION_HEADER: u32 = 0x0a0d_0d0a;
-const INTERFACE_DESCRIPTION: u32 = 1;
-const OBSOLETE_PACKET: u32 = 2;
-const SIMPLE_PACKET: u32 = 3;
-const INTERFACE_STATISTICS: u32 = 5;
-const ENHANCED_PACKET: u32 = 6;
-
-const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 
 /// Type and total length before the body, total length after it.
 const BLOCK_HEAD_BYTES: usize = 8;
@@ -65,6 +57,8 @@ pub(super) struct PcapngWalker {
     skip: Option<Skip>,
     /// Of the current section: only its block lengths mean anything to us.
     unknown_version: bool,
+    /// Of the current section: we recorded it, so statistics are clock marks.
+    keeps_clock: bool,
     /// Drops reported by earlier sections.
     earlier_drops: (Option<u64>, Option<u64>),
     /// Said once.
@@ -91,6 +85,7 @@ impl PcapngWalker {
                     break Stop::Need(need);
                 }
                 Err(Pause::Need(bytes)) => break Stop::Need(bytes),
+                Err(Pause::Mark) => break Stop::Limit,
                 Err(Pause::Damage(what)) => break Stop::Damage(what),
             }
         };
@@ -156,7 +151,12 @@ impl PcapngWalker {
             SIMPLE_PACKET => found.push(self.simple(body, body_at)?),
             OBSOLETE_PACKET => found.push(self.obsolete(body, body_at)?),
             INTERFACE_DESCRIPTION => self.describe(body, notes)?,
-            INTERFACE_STATISTICS => self.count_drops(body, notes),
+            INTERFACE_STATISTICS => {
+                if self.keeps_clock {
+                    self.mark_clock(body, found)?;
+                }
+                self.count_drops(body, notes);
+            }
             _ => self.begin_section(body, notes)?,
         }
         Ok(at + total_bytes)
@@ -256,6 +256,7 @@ impl PcapngWalker {
             let kind = InputErrorKind::SectionVersion { section: self.sections, major, minor };
             notes.report.error = Some(InputError::new(&notes.report.path, kind));
         }
+        self.keeps_clock = is_our_section(body.get(16..).unwrap_or_default(), self.big_endian);
         self.earlier_drops = self.total_drops();
         self.interfaces.clear();
         self.sections = self.sections.saturating_add(1);
@@ -297,6 +298,22 @@ impl PcapngWalker {
             resolution: Resolution::new(options.tsresol, options.tsoffset_s),
             drops: (None, None),
         });
+        Ok(())
+    }
+
+    /// The stream's clock stood at the block's time there. A mark belongs to the
+    /// frames after it: those before it end the walk first.
+    fn mark_clock(&self, body: &[u8], found: &mut Found) -> Result<(), Pause> {
+        if !found.frames.is_empty() {
+            return Err(Pause::Mark);
+        }
+        let field = |at| self.u32_at(body, at);
+        let (Some(index), Some(high), Some(low)) = (field(0), field(4), field(8)) else {
+            return Ok(());
+        };
+        let local = usize::try_from(index).ok().and_then(|index| self.interfaces.get(index));
+        let ticks = u64::from(high) << 32 | u64::from(low);
+        found.mark_ns = found.mark_ns.max(local.and_then(|local| local.resolution.to_ns(ticks)));
         Ok(())
     }
 
@@ -373,6 +390,8 @@ enum Pause {
     Need(usize),
     /// Skipped up to this offset; this many bytes more are needed there.
     Skipped(usize, usize),
+    /// A clock mark lies here, and the frames before it come first.
+    Mark,
     Damage(String),
 }
 

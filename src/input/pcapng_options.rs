@@ -1,16 +1,9 @@
 //! Options of pcapng blocks, and the units of time they state.
 
+use super::pcapng_codes::{OUR_APPLICATION, option::*};
+
 /// `if_tsresol` when it is absent: microseconds (draft, section 4.2).
 const DEFAULT_TSRESOL: u8 = 6;
-
-const OPT_END: u16 = 0;
-const IF_NAME: u16 = 2;
-const IF_DESCRIPTION: u16 = 3;
-const IF_TSRESOL: u16 = 9;
-const IF_FCSLEN: u16 = 13;
-const IF_TSOFFSET: u16 = 14;
-const ISB_IFDROP: u16 = 5;
-const ISB_OSDROP: u16 = 7;
 
 /// What is used of an interface description's options.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +43,12 @@ impl InterfaceOptions {
         }
         found
     }
+}
+
+/// True when the options of a section header say that flowtap recorded it.
+pub(super) fn is_our_section(bytes: &[u8], big_endian: bool) -> bool {
+    Options { rest: bytes, big_endian }
+        .any(|(code, value)| code == SHB_USERAPPL && value.starts_with(OUR_APPLICATION.as_bytes()))
 }
 
 /// `isb_ifdrop` and `isb_osdrop` among the options of a statistics block.
@@ -134,7 +133,7 @@ impl<'a> Iterator for Options<'a> {
             })
         };
         let (code, length) = (field(0)?, usize::from(field(2)?));
-        if code == OPT_END {
+        if code == END {
             return None;
         }
         let value = self.rest.get(4..4 + length)?;

@@ -24,21 +24,15 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
-use super::ahead::{HEADROOM_BYTES, Piece, ReadAhead};
+use super::ahead::ReadAhead;
 use super::block::{BlockBytes, Frame};
 use super::error::InputErrorKind;
+use super::pieces::{Pieces, Rest, copy_front, first_bytes, least_bytes};
 use super::pool::Pool;
 use super::report::{FileReport, InterfaceTable, Progress};
 use super::sniff::{self, Compression, HEAD_BYTES, Sniffed};
 use super::walk::{Found, Limits, Notes, Stop, Tally, Walker};
 use super::{InputError, Mapping, decompress, mapping, pcap};
-
-/// Least worth a system call.
-const LEAST_BYTES: usize = 64 << 10;
-
-/// Read for each frame of a block before any was seen: a whole packet of most
-/// links. Blocks of few frames must not carry a megabyte from one to the next.
-const FRAME_BYTES: usize = 2 << 10;
 
 /// Where bytes come from.
 pub(super) enum Origin {
@@ -62,18 +56,32 @@ pub(super) struct Shared<'a> {
     pub(super) interfaces: &'a mut InterfaceTable,
 }
 
-/// Frames with the bytes that they point into.
+/// Frames with the bytes that they point into. The last one of a file may have
+/// none, when the file ends with a clock mark.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) bytes: BlockBytes,
     pub(super) frames: Vec<Frame>,
     pub(super) tally: Tally,
+    /// The stream's clock had come to this before the first frame.
+    pub(super) mark_ns: Option<i64>,
 }
 
 impl Batch {
     pub(super) fn new(bytes: BlockBytes, found: Found) -> Self {
-        let Found { frames, tally } = found;
-        Self { bytes, frames, tally }
+        let Found { frames, tally, mark_ns } = found;
+        Self { bytes, frames, tally, mark_ns }
+    }
+
+    /// The stream's clock alone.
+    pub(super) fn mark(time_ns: i64) -> Self {
+        let nothing = BlockBytes::Owned(Vec::new());
+        Self { mark_ns: Some(time_ns), ..Self::new(nothing, Found::new(Vec::new())) }
+    }
+
+    /// Time of what comes first, mark or frame.
+    pub(super) fn first_ns(&self) -> Option<i64> {
+        self.mark_ns.or_else(|| self.frames.first().map(|frame| frame.time_ns))
     }
 
     pub(super) fn recycle(self, pool: &mut Pool) {
@@ -102,21 +110,12 @@ enum Body {
     Stream(Stream),
 }
 
-struct Pieces {
-    ahead: Arc<ReadAhead>,
-    /// As in a stream.
-    carry: Vec<u8>,
-    /// `carry` holds whole records: the walk stopped at its limit of frames.
-    more_in_carry: bool,
-    ended: bool,
-    error: Option<io::Error>,
-}
-
 struct Stream {
     read: Box<dyn Read + Send>,
-    /// Read but not walked over yet: the start of a record, or what is beyond
-    /// a block's limit of frames.
+    /// As in [`Pieces`].
     carry: Vec<u8>,
+    /// As in [`Pieces`].
+    rest: Option<Rest>,
     ended: bool,
     /// Bytes to read for one block: what its limit of frames will take.
     target_bytes: usize,
@@ -227,6 +226,7 @@ impl FileReader {
                     ahead: Arc::new(ahead),
                     carry: head.split_off(offset),
                     more_in_carry: false,
+                    rest: None,
                     ended: false,
                     error: None,
                 })
@@ -234,6 +234,7 @@ impl FileReader {
             (None, None) => Body::Stream(Stream {
                 read,
                 carry: head.split_off(offset),
+                rest: None,
                 ended,
                 target_bytes: first_bytes(options.limits),
             }),
@@ -262,8 +263,8 @@ impl FileReader {
         }
     }
 
-    /// The next frames, at least one; `None` at the end, whose reason is in the
-    /// report when it was not the file's own.
+    /// The next frames, at least one unless a clock mark ends the file; `None` at
+    /// the end, whose reason is in the report when it was not the file's own.
     pub(super) fn next_batch(
         &mut self,
         shared: &mut Shared<'_>,
@@ -312,7 +313,7 @@ impl FileReader {
                     note_damage(report, self.offset, what);
                 }
             }
-            if !found.frames.is_empty() {
+            if found.is_batch(self.done) {
                 let bytes = BlockBytes::Mapped { map: Arc::clone(map), base };
                 return Some(Batch::new(bytes, found));
             }
@@ -328,7 +329,7 @@ impl FileReader {
         let mut found = Found::new(shared.pool.frames());
         let mut need = 1;
         loop {
-            let (buffer, start, end) = pieces.join(need, shared.pool);
+            let Rest { mut buffer, start, end } = pieces.join(need, shared.pool);
             if let Some(error) = pieces.error.take() {
                 let offset = self.offset + (end - start) as u64;
                 let kind = InputErrorKind::Read { offset, error: error.to_string() };
@@ -341,6 +342,12 @@ impl FileReader {
             self.offset += consumed as u64;
             pieces.more_in_carry = false;
             match walked.stop {
+                Stop::Limit if consumed < end - walked.at => {
+                    let front = shared.pool.bytes();
+                    let front = copy_front(&buffer[start..walked.at], start, front, &mut found);
+                    let buffer = std::mem::replace(&mut buffer, front);
+                    pieces.rest = Some(Rest { buffer, start: walked.at, end });
+                }
                 Stop::Limit => pieces.more_in_carry = true,
                 Stop::Need(_) if pieces.ended => {
                     self.done = true;
@@ -352,8 +359,10 @@ impl FileReader {
                     note_damage(report, self.offset, what);
                 }
             }
-            pieces.carry.extend_from_slice(&buffer[walked.at..end]);
-            if !found.frames.is_empty() {
+            if pieces.rest.is_none() {
+                pieces.carry.extend_from_slice(&buffer[walked.at..end]);
+            }
+            if found.is_batch(self.done) {
                 pieces.aim(consumed, found.frames.len(), self.limits);
                 return Some(Batch::new(BlockBytes::Owned(buffer), found));
             }
@@ -368,12 +377,19 @@ impl FileReader {
     fn next_streamed(&mut self, shared: &mut Shared<'_>, report: &mut FileReport) -> Option<Batch> {
         let Body::Stream(stream) = &mut self.body else { return None };
         let mut found = Found::new(shared.pool.frames());
-        let mut buffer = shared.pool.bytes();
-        let mut filled = stream.carry.len();
-        grow(&mut buffer, filled.max(stream.target_bytes));
-        buffer[..filled].copy_from_slice(&stream.carry);
-        stream.carry.clear();
-        let mut want = stream.target_bytes;
+        let (mut buffer, mut start, mut filled, mut want);
+        if let Some(rest) = stream.rest.take() {
+            // Nothing is read before it turns out to be needed.
+            Rest { buffer, start, end: filled } = rest;
+            want = filled;
+        } else {
+            buffer = shared.pool.bytes();
+            (start, filled) = (0, stream.carry.len());
+            grow(&mut buffer, filled.max(stream.target_bytes));
+            buffer[..filled].copy_from_slice(&stream.carry);
+            stream.carry.clear();
+            want = stream.target_bytes;
+        }
         loop {
             while !stream.ended && filled < want {
                 match stream.read.read(&mut buffer[filled..want]) {
@@ -396,25 +412,33 @@ impl FileReader {
             }
             let mut notes = Notes { interfaces: shared.interfaces, report, file: self.file };
             let limits = Limits { bytes: usize::MAX, ..self.limits };
-            let walked = self.walker.walk(&buffer[..filled], 0, limits, &mut found, &mut notes);
-            let consumed = walked.at;
+            let walked = self.walker.walk(&buffer[..filled], start, limits, &mut found, &mut notes);
+            let consumed = walked.at - start;
+            let left = filled - walked.at;
             self.offset += consumed as u64;
-            let need = match walked.stop {
-                Stop::Limit => 0,
+            let mut need = 0;
+            match walked.stop {
+                Stop::Limit if consumed < left => {
+                    let front = shared.pool.bytes();
+                    let front = copy_front(&buffer[start..walked.at], start, front, &mut found);
+                    let buffer = std::mem::replace(&mut buffer, front);
+                    stream.rest = Some(Rest { buffer, start: walked.at, end: filled });
+                }
+                Stop::Limit => {}
                 Stop::Need(_) if stream.ended => {
                     self.done = true;
-                    note_cut(report, self.offset, filled - consumed, &self.walker);
-                    0
+                    note_cut(report, self.offset, left, &self.walker);
                 }
-                Stop::Need(need) => need,
+                Stop::Need(bytes) => need = bytes,
                 Stop::Damage(what) => {
                     self.done = true;
                     note_damage(report, self.offset, what);
-                    0
                 }
-            };
-            if !found.frames.is_empty() {
-                stream.carry.extend_from_slice(&buffer[consumed..filled]);
+            }
+            if found.is_batch(self.done) {
+                if stream.rest.is_none() {
+                    stream.carry.extend_from_slice(&buffer[walked.at..filled]);
+                }
                 stream.aim(consumed, found.frames.len(), self.limits);
                 return Some(Batch::new(BlockBytes::Owned(buffer), found));
             }
@@ -424,63 +448,11 @@ impl FileReader {
                 return None;
             }
             // No frame yet: a long record, or blocks without packets.
-            buffer.copy_within(consumed..filled, 0);
-            filled -= consumed;
+            buffer.copy_within(walked.at..filled, 0);
+            (start, filled) = (0, left);
             want = stream.target_bytes.max(need);
             grow(&mut buffer, want);
         }
-    }
-}
-
-impl Pieces {
-    /// What was carried and what follows it, at least `need` bytes while there
-    /// are so many: a buffer, and where in it they begin and end. Nothing stays
-    /// in the carry.
-    fn join(&mut self, need: usize, pool: &mut Pool) -> (Vec<u8>, usize, usize) {
-        if !self.more_in_carry
-            && self.carry.len() <= HEADROOM_BYTES
-            && let Some(Piece { mut buffer, end, .. }) = self.next(pool)
-        {
-            let start = HEADROOM_BYTES - self.carry.len();
-            buffer[start..HEADROOM_BYTES].copy_from_slice(&self.carry);
-            self.carry.clear();
-            return (buffer, start, end);
-        }
-        let mut buffer = pool.bytes();
-        buffer.clear();
-        buffer.append(&mut self.carry);
-        while !self.more_in_carry
-            && buffer.len() < need
-            && let Some(piece) = self.next(pool)
-        {
-            buffer.extend_from_slice(&piece.buffer[HEADROOM_BYTES..piece.end]);
-            pool.give_bytes(piece.buffer);
-        }
-        let end = buffer.len();
-        (buffer, 0, end)
-    }
-
-    fn next(&mut self, pool: &mut Pool) -> Option<Piece> {
-        if self.ended {
-            return None;
-        }
-        let mut piece = self.ahead.take(|| pool.bytes());
-        match &mut piece {
-            Some(Piece { last: None, .. }) => {}
-            Some(Piece { last: Some(last), .. }) => {
-                self.ended = true;
-                self.error = std::mem::replace(last, Ok(())).err();
-            }
-            None => self.ended = true,
-        }
-        piece
-    }
-
-    /// Pieces end a little before the limit of frames, so that nothing but the
-    /// start of a record is carried.
-    fn aim(&self, consumed: usize, frames: usize, limits: Limits) {
-        let full = (consumed / frames.max(1) + 1).saturating_mul(limits.frames);
-        self.ahead.aim((full - full / 16).max(least_bytes(limits)).min(limits.bytes));
     }
 }
 
@@ -493,15 +465,6 @@ impl Stream {
         let full = full.saturating_add(full / 16);
         self.target_bytes = full.max(least_bytes(limits)).min(limits.bytes);
     }
-}
-
-/// What to read before the frames' lengths are known.
-fn first_bytes(limits: Limits) -> usize {
-    limits.frames.saturating_mul(FRAME_BYTES).min(limits.bytes)
-}
-
-fn least_bytes(limits: Limits) -> usize {
-    first_bytes(limits).min(LEAST_BYTES)
 }
 
 /// A map of the file where one is asked for.

@@ -106,6 +106,8 @@ pub struct Input {
     counters: Counters,
     sequence: u64,
     marks: Marks,
+    /// Its clock mark went first, in a block of its own.
+    held: Option<Batch>,
     limits: Limits,
     progress: Option<Arc<Progress>>,
 }
@@ -172,7 +174,9 @@ impl Input {
         Ok((input, handle))
     }
 
-    /// The next frames; `None` at the end of all inputs. Live, waits for them.
+    /// The next frames; `None` at the end of all inputs. Live, waits for them. A
+    /// block without frames moves the stream's clock alone, while nothing comes;
+    /// a recording says where it did.
     pub fn next_block(&mut self) -> Option<Block> {
         loop {
             match self.poll() {
@@ -185,24 +189,36 @@ impl Input {
 
     /// What comes next. Never waits for a packet.
     pub fn poll(&mut self) -> Next {
-        let batch = match &mut self.feed {
-            Feed::Live(live) => match live.next_batch(&mut self.pool, self.limits) {
-                Taken::Frames(batch) => Some(batch),
-                Taken::Mark(time_ns) => {
-                    self.marks.reach(time_ns);
-                    return Next::Block(self.block(BlockBytes::Owned(Vec::new()), Vec::new()));
+        let (bytes, mut frames, tally) = loop {
+            let batch = if let Some(held) = self.held.take() {
+                Some(held)
+            } else if let Feed::Live(live) = &mut self.feed {
+                match live.next_batch(&mut self.pool, self.limits) {
+                    Taken::Frames(batch) => Some(batch),
+                    Taken::Mark(time_ns) => Some(Batch::mark(time_ns)),
+                    Taken::Nothing => return Next::Nothing,
+                    Taken::End => None,
                 }
-                Taken::Nothing => return Next::Nothing,
-                Taken::End => None,
-            },
-            Feed::One(_) | Feed::Many(_) | Feed::Nothing => self.read_batch(),
-        };
-        let Some(Batch { bytes, mut frames, tally }) = batch else {
-            self.feed = Feed::Nothing;
-            return Next::End;
+            } else {
+                self.read_batch()
+            };
+            let Some(mut batch) = batch else {
+                self.feed = Feed::Nothing;
+                return Next::End;
+            };
+            match batch.mark_ns.take() {
+                Some(mark_ns) if self.marks.reach(mark_ns) => {
+                    self.held = Some(batch);
+                    break (BlockBytes::Owned(Vec::new()), Vec::new(), Tally::NOTHING);
+                }
+                _ if batch.frames.is_empty() => batch.recycle(&mut self.pool),
+                _ => break (batch.bytes, batch.frames, batch.tally),
+            }
         };
         let first_frame = self.counters.frames;
-        self.marks.mark(&mut frames, &tally, &mut self.counters);
+        if !frames.is_empty() {
+            self.marks.mark(&mut frames, &tally, &mut self.counters);
+        }
         if let Some(progress) = &self.progress {
             progress.add_packets(frames.len() as u64);
         }
@@ -309,6 +325,7 @@ impl Input {
             counters: Counters::default(),
             sequence: 0,
             marks: Marks::new(options.lateness_s),
+            held: None,
             limits,
             progress: options.progress,
         }
@@ -417,7 +434,7 @@ impl Marks {
         } else {
             self.mark_each(frames, counters);
         }
-        counters.latest_ns = Some(self.latest_ns);
+        counters.latest_ns = counters.latest_ns.max(Some(tally.latest_ns));
     }
 
     fn mark_each(&mut self, frames: &mut [Frame], counters: &mut Counters) {
@@ -438,13 +455,16 @@ impl Marks {
         }
     }
 
-    fn reach(&mut self, time_ns: i64) {
-        if time_ns > self.latest_ns {
+    /// False when the clock was there already.
+    fn reach(&mut self, time_ns: i64) -> bool {
+        let later = time_ns > self.latest_ns;
+        if later {
             self.latest_ns = time_ns;
             if time_ns >= self.next_close_ns {
                 self.close(time_ns);
             }
         }
+        later
     }
 
     /// Windows close `lateness_s` after their end, by packet time.

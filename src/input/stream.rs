@@ -30,7 +30,8 @@ impl FileStream {
         self.reader.read_ahead()
     }
 
-    /// The next frames, at least one; `None` at the end.
+    /// The next frames, at least one unless a clock mark ends the file; `None` at
+    /// the end.
     pub(super) fn next_batch(
         &mut self,
         shared: &mut Shared<'_>,
@@ -41,6 +42,13 @@ impl FileStream {
             None => self.reader.next_batch(shared, report)?,
         };
         let mut later = Later { reader: &mut self.reader, ahead: &mut self.ahead, shared, report };
+        batch.mark_ns = batch
+            .mark_ns
+            .filter(|&mark_ns| self.clock.settle_mark(mark_ns, &batch.frames, &mut later));
+        if batch.frames.is_empty() {
+            // Nothing follows a batch without frames.
+            return if batch.mark_ns.is_some() { Some(batch) } else { None };
+        }
         self.clock.settle(&mut batch.frames, &mut batch.tally, &mut later);
         report.wire_bytes += batch.tally.wire_bytes;
         report.captured_bytes += batch.tally.captured_bytes;

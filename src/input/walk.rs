@@ -39,7 +39,7 @@ pub(super) struct Walked {
 
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// A limit was reached; there may be more.
+    /// A limit was reached, or a clock mark behind frames; there may be more.
     Limit,
     /// The next record takes this many bytes from there on.
     Need(usize),
@@ -103,12 +103,20 @@ impl Tally {
 pub(super) struct Found {
     pub(super) frames: Vec<Frame>,
     pub(super) tally: Tally,
+    /// The stream's clock had come to this before the first frame.
+    pub(super) mark_ns: Option<i64>,
 }
 
 impl Found {
     /// Starts with an empty list, which keeps its room.
     pub(super) fn new(frames: Vec<Frame>) -> Self {
-        Self { frames, tally: Tally::NOTHING }
+        Self { frames, tally: Tally::NOTHING, mark_ns: None }
+    }
+
+    /// Worth handing on: there are frames, or, where there will be no more, a
+    /// clock mark.
+    pub(super) fn is_batch(&self, last: bool) -> bool {
+        !self.frames.is_empty() || (last && self.mark_ns.is_some())
     }
 
     #[inline(always)]

@@ -11,6 +11,9 @@
 //! a piece of the file and may do so in any thread, and a [`FlowWriter`], which
 //! puts the pieces into the file in order. [`Pipeline`] drives both.
 //!
+//! [`rolling`] writes files for a run that lasts months, [`privacy`] is what
+//! may be left out of or changed in them.
+//!
 //! Start at [`Format::create`]; [`ndjson`] is the format that everything else
 //! of flowtap reads back, its schema is [`FLOW_SCHEMA`].
 
@@ -26,6 +29,9 @@ pub mod ndjson;
 #[cfg(feature = "parquet")]
 pub mod parquet;
 mod pipeline;
+pub mod privacy;
+pub mod rolling;
+pub mod recording;
 mod spread;
 pub mod summary;
 mod text;
@@ -166,14 +172,18 @@ impl Format {
 
     /// Creates the format's file in a folder, replacing one that is there.
     pub fn create(self, folder: &Path) -> io::Result<Box<dyn FlowWriter>> {
-        let file = File::create(folder.join(self.file_name()))?;
+        self.writer(File::create(folder.join(self.file_name()))?)
+    }
+
+    /// The format's writer into anything; needs no buffer.
+    fn writer(self, out: impl io::Write + Send + 'static) -> io::Result<Box<dyn FlowWriter>> {
         Ok(match self {
-            Self::Ndjson => Box::new(ndjson::writer(file)),
-            Self::Csv => Box::new(csv::writer(file)),
+            Self::Ndjson => Box::new(ndjson::writer(out)),
+            Self::Csv => Box::new(csv::writer(out)),
             #[cfg(feature = "parquet")]
-            Self::Parquet => Box::new(parquet::ParquetWriter::new(file)?),
-            Self::Eve => Box::new(eve::writer(file)),
-            Self::Zeek => Box::new(zeek::ZeekWriter::new(file)),
+            Self::Parquet => Box::new(parquet::ParquetWriter::new(out)?),
+            Self::Eve => Box::new(eve::writer(out)),
+            Self::Zeek => Box::new(zeek::ZeekWriter::new(out)),
         })
     }
 }

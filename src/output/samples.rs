@@ -2,6 +2,12 @@
 
 use std::net::IpAddr;
 
+use serde_json::json;
+
+use crate::alert::{
+    Alert, AlertPeer, Entity, EntityKind, Evidence, Peak, Severity, State, alert_id, sentence,
+};
+use crate::detect::{Direction as Way, PeerRole, Rule, Shape};
 use crate::flow::app::{AppInfo, DnsInfo, HttpInfo, QuicInfo, SshInfo, TlsInfo};
 use crate::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
 use crate::flow::sizes::Sizes;
@@ -145,6 +151,69 @@ pub(super) fn icmp() -> FlowRecord {
         app: None,
         ..tcp_without_vni()
     }
+}
+
+/// A UDP flood at 192.0.2.1 whose texts name addresses of every kind.
+pub(super) fn alert() -> Alert {
+    let entity = Entity {
+        kind: EntityKind::Address,
+        id: "192.0.2.1".to_owned(),
+        labels: [("station".to_owned(), "02:00:00:00:00:0a@vlan7".to_owned())].into(),
+    };
+    let rule = Rule { name: "packet_rate", threshold: 10_000, unit: "packets/s", formula: "p" };
+    let evidence = Evidence {
+        class: "udp".to_owned(),
+        direction: Way::Inbound,
+        shape: Shape::OneToOne,
+        rule,
+        measured: 20_000,
+        decided_by: "absolute_threshold".to_owned(),
+        baseline: "none".to_owned(),
+        peak: Peak {
+            time_ns: START_NS,
+            packets_per_s: 20_000,
+            unanswered_packets_per_s: 20_000,
+            bits_per_s: 9_600_000,
+            payload_bytes_per_s: 360_000,
+        },
+        active_seconds: 20,
+        packets: 300_000,
+        wire_bytes: 18_000_000,
+        payload_sizes: Vec::new(),
+        distinct_sources: 1,
+        distinct_destinations: 1,
+        answer_ratio: None,
+        top_source_port: None,
+        top_destination_port: None,
+        spoofed_sources: false,
+        estimated: false,
+        also_seen: Vec::new(),
+        details: [("seen".to_owned(), json!({"near": ["203.0.113.9", 7]}))].into(),
+    };
+    let mut alert = Alert {
+        id: alert_id("udp_flood", &entity, START_NS / 1_000_000_000),
+        revision: 1,
+        detector: "udp_flood".to_owned(),
+        state: State::Provisional,
+        analytics: Vec::new(),
+        possible_analytics: Vec::new(),
+        severity: Severity::High,
+        confidence: 0.6,
+        start_ns: START_NS,
+        end_ns: START_NS + 20_000_000_000,
+        entity,
+        peers: vec![AlertPeer {
+            address: IpAddr::from([198, 51, 100, 7]),
+            role: PeerRole::Source,
+            packets: Some(300_000),
+            wire_bytes: None,
+        }],
+        evidence,
+        missing_telemetry: vec!["baseline".to_owned()],
+        summary: String::new(),
+    };
+    alert.summary = sentence(&alert);
+    alert
 }
 
 fn tcp_without_vni() -> FlowRecord {

@@ -96,8 +96,7 @@ impl<W: Write + Send> FlowWriter for ZeekWriter<W> {
         if self.last_ns.is_none() {
             self.header(0)?;
         }
-        let close = format!("#close\t{}\n", stamp(self.last_ns.unwrap_or(0)));
-        self.text.out.write_all(close.as_bytes())?;
+        self.text.out.write_all(&close_line(self.last_ns.unwrap_or(0)))?;
         Box::new(self.text).finish()
     }
 }
@@ -212,6 +211,11 @@ fn conn_state(record: &FlowRecord) -> &'static str {
         (_, false, true) if rev(FIN) && record.fwd.packets == 0 => "SHR",
         _ => "OTH",
     }
+}
+
+/// The log's last line.
+pub(super) fn close_line(ns: i64) -> Vec<u8> {
+    format!("#close\t{}\n", stamp(ns)).into_bytes()
 }
 
 /// `2026-11-21-09-30-00`, the form of `#open` and `#close`.

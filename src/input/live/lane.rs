@@ -2,8 +2,12 @@
 
 use super::frames::{Cursor, RawFrame};
 use super::packet_socket::{PacketSocket, RingStatistics};
-use super::pcap_handle::PcapHandle;
+use super::pcap_handle::{self, PcapHandle};
 use super::rim_clock::RimClock;
+
+/// From a frame's time stamp until it lies in a ring: one processor stamps and
+/// copies it without a break, but another may be ahead of it.
+const ON_ITS_WAY_NS: i64 = 2_000_000;
 
 /// Frames of one ring, or of one libpcap handle, on their way into the stream.
 pub(super) struct Lane {
@@ -90,11 +94,33 @@ impl Lane {
         self.head_ns = raw_ns.map(|raw_ns| self.clock.set_right(raw_ns));
     }
 
+    /// Where no frame is at hand: none older than this will come. `now_ns` was
+    /// read before the lane was found empty.
+    pub(super) fn nothing_before_ns(&self, now_ns: i64) -> i64 {
+        let settled_ns = now_ns - ON_ITS_WAY_NS;
+        let raw_ns = match &self.source {
+            Source::Ring(socket, _) => {
+                socket.filling_since_ns().map_or(settled_ns, |since_ns| since_ns.min(settled_ns))
+            }
+            Source::Pcap(_) => now_ns - pcap_handle::HIDDEN_NS,
+        };
+        raw_ns.saturating_add(self.clock.offset_ns())
+    }
+
+    /// No frame is at hand, and none is in a block that the kernel fills.
+    pub(super) fn is_drained(&mut self, now_ns: i64) -> bool {
+        self.head_ns().is_none()
+            && match &self.source {
+                Source::Ring(socket, _) => socket.filling_since_ns().is_none(),
+                Source::Pcap(handle) => handle.is_drained(now_ns),
+            }
+    }
+
     /// Nothing more comes in; what is there can still be read.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, now_ns: i64) {
         match &mut self.source {
             Source::Ring(socket, _) => socket.close(),
-            Source::Pcap(handle) => handle.close(),
+            Source::Pcap(handle) => handle.close(now_ns),
         }
     }
 

@@ -38,7 +38,6 @@ use super::walk::{Found, Limits, frame};
 use super::{BlockBytes, Shed};
 use lane::Lane;
 use overload::Overload;
-use packet_socket::RETIRE_MS;
 use tap::Tap;
 
 /// How frames are taken from the kernel.
@@ -119,10 +118,16 @@ fn interface_names() -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// How long a frame may lie in a block that the kernel has not handed over: it
-/// looks at each block once a period and hands it over at the second look; with
-/// it, one tick of a slow kernel clock (10 ms).
-const HIDDEN_NS: i64 = (2 * RETIRE_MS as i64 + 10) * 1_000_000;
+/// After a stop, the longest that rings are waited for to be handed over: many
+/// times what the kernel takes, also on a busy machine.
+const DRAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// After a stop, the least: what was received before may be on its way into a
+/// ring.
+const DRAIN_FOR: Duration = Duration::from_millis(20);
+
+/// How much later than its time stamp a frame with a device's stamp may come.
+const DEVICE_SLACK_NS: i64 = 500_000_000;
 
 /// Time between two looks at interfaces and counters.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -146,13 +151,15 @@ pub(super) struct Live {
     taps: Vec<Tap>,
     lanes: Vec<Lane>,
     stop: Arc<AtomicBool>,
-    /// When the rings are surely empty after a stop.
-    empty_at: Option<Instant>,
+    /// When nothing more was let in.
+    closed: Option<Instant>,
     looked: Instant,
     status: Arc<LiveStatus>,
     changes: Vec<Change>,
     /// Second that the last frame or mark was in.
     second: i64,
+    /// Time of the last frame, and when it was handed out.
+    last_frame: Option<(i64, Instant)>,
     overload: Overload,
     shed: Shed,
     /// The smallest offset that stamps were put ahead by, for marks.
@@ -191,11 +198,12 @@ impl Live {
             taps,
             lanes,
             stop: Arc::new(AtomicBool::new(false)),
-            empty_at: None,
+            closed: None,
             looked: Instant::now(),
             status,
             changes: Vec::new(),
             second: i64::MIN,
+            last_frame: None,
             overload: Overload::new(Instant::now()),
             shed: Shed::Nothing,
             offset_ns: 0,
@@ -222,13 +230,11 @@ impl Live {
         if self.looked.elapsed() >= LOOK_EVERY {
             self.look();
         }
-        if self.empty_at.is_none() && self.stop.load(Ordering::Acquire) {
+        if self.closed.is_none() && self.stop.load(Ordering::Acquire) {
             self.close_rings();
         }
         // Read before the rings are: what is not in them now is not older.
         let now_ns = now_ns();
-        let ended = self.empty_at.is_some_and(|at| Instant::now() >= at);
-        let horizon_ns = if ended { i64::MAX } else { now_ns - HIDDEN_NS };
         let mut found = Found::new(pool.frames());
         let mut bytes = pool.bytes();
         bytes.clear();
@@ -238,18 +244,19 @@ impl Live {
             self.shed = shed;
             self.changes.push(Change::Overload { shed });
         }
-        self.take(limits, horizon_ns, &mut found, &mut bytes);
+        self.take(limits, now_ns, &mut found, &mut bytes);
         if !found.frames.is_empty() {
             self.second = self.second.max(found.tally.latest_ns.div_euclid(SECOND_NS));
+            self.last_frame = Some((found.tally.latest_ns, Instant::now()));
             return Taken::Frames(Batch::new(BlockBytes::Owned(bytes), found));
         }
         pool.give_bytes(bytes);
         pool.give_frames(found.frames);
-        if ended {
+        if self.is_drained() {
             self.look();
             return Taken::End;
         }
-        let mark_ns = horizon_ns + self.offset_ns;
+        let mark_ns = self.nothing_before_ns(now_ns);
         let second = mark_ns.div_euclid(SECOND_NS);
         if second > self.second {
             self.second = second;
@@ -260,14 +267,13 @@ impl Live {
 
     /// Frames in the order of their time, as many as there are and as nothing
     /// older can still come in before.
-    fn take(&mut self, limits: Limits, horizon_ns: i64, found: &mut Found, bytes: &mut Vec<u8>) {
+    fn take(&mut self, limits: Limits, now_ns: i64, found: &mut Found, bytes: &mut Vec<u8>) {
         let Self { options, taps, lanes, .. } = self;
         // With one ring nothing can come in before; a device's clock can't be
         // held against the machine's.
         let alone = lanes.len() == 1 || options.hardware_stamps;
-        let unseen_before = |lane: &Lane| {
-            if alone { i64::MAX } else { horizon_ns.saturating_add(lane.clock.offset_ns()) }
-        };
+        let unseen_before =
+            |lane: &Lane| if alone { i64::MAX } else { lane.nothing_before_ns(now_ns) };
         let mut bound_ns = i64::MAX;
         for lane in lanes.iter_mut() {
             if lane.head_ns().is_none() {
@@ -315,6 +321,24 @@ impl Live {
         }
     }
 
+    /// No frame older than this will come.
+    fn nothing_before_ns(&mut self, now_ns: i64) -> i64 {
+        if let Some((latest_ns, at)) = self.last_frame
+            && self.options.hardware_stamps
+        {
+            // The device's clock may be far from ours, but runs as fast.
+            let passed_ns = i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX);
+            return latest_ns.saturating_add(passed_ns).saturating_sub(DEVICE_SLACK_NS);
+        }
+        let mut before_ns = now_ns.saturating_add(self.offset_ns);
+        for lane in &mut self.lanes {
+            if lane.head_ns().is_none() {
+                before_ns = before_ns.min(lane.nothing_before_ns(now_ns));
+            }
+        }
+        before_ns
+    }
+
     /// Looks at interfaces and counters.
     fn look(&mut self) {
         self.looked = Instant::now();
@@ -338,10 +362,19 @@ impl Live {
         self.status.publish(taps, &mut self.changes);
     }
 
-    /// Nothing more comes in; what lies in open blocks is handed over soon.
+    /// Nothing more comes in.
     fn close_rings(&mut self) {
-        self.lanes.iter_mut().for_each(Lane::close);
-        self.empty_at = Some(Instant::now() + Duration::from_nanos(HIDDEN_NS.unsigned_abs()));
+        let now_ns = now_ns();
+        self.lanes.iter_mut().for_each(|lane| lane.close(now_ns));
+        self.closed = Some(Instant::now());
+    }
+
+    /// Told to stop, and everything that was received has been taken.
+    fn is_drained(&mut self) -> bool {
+        let Some(closed) = self.closed else { return false };
+        let waited = closed.elapsed();
+        waited >= DRAIN_WITHIN
+            || (waited >= DRAIN_FOR && self.lanes.iter_mut().all(|lane| lane.is_drained(now_ns())))
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) struct PacketSocket {
     blocks: usize,
     /// The block to read next.
     next: usize,
+    ignores_outgoing: bool,
 }
 
 /// What a socket counted since the last question.
@@ -74,7 +75,7 @@ impl PacketSocket {
         };
         set_option(&fd, libc::PACKET_RX_RING, &request)?;
         let map = MmapOptions::new().len(blocks * BLOCK_BYTES).map_raw(&fd)?;
-        Ok(Self { fd, map, blocks, next: 0 })
+        Ok(Self { fd, map, blocks, next: 0, ignores_outgoing: false })
     }
 
     /// Receives the frames of this interface from now on.
@@ -100,15 +101,22 @@ impl PacketSocket {
     /// [`Self::join`]. No defragmentation (it would hide fragments), no
     /// rollover (it would take flows apart).
     pub(super) fn found_group(&self) -> io::Result<u16> {
-        let mode = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_UNIQUEID;
+        let mode = self.group_mode() | libc::PACKET_FANOUT_FLAG_UNIQUEID;
         set_option(&self.fd, libc::PACKET_FANOUT, &(mode << 16))?;
         let group: u32 = get_option(&self.fd, libc::PACKET_FANOUT)?;
         Ok(group as u16)
     }
 
     pub(super) fn join(&self, group: u16) -> io::Result<()> {
-        let mode = libc::PACKET_FANOUT_HASH;
+        let mode = self.group_mode();
         set_option(&self.fd, libc::PACKET_FANOUT, &(mode << 16 | u32::from(group)))
+    }
+
+    /// A group does not look at what its sockets ignore.
+    fn group_mode(&self) -> u32 {
+        let ignored =
+            if self.ignores_outgoing { libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING } else { 0 };
+        libc::PACKET_FANOUT_HASH | ignored
     }
 
     /// Only frames that the program accepts, as much of them as it says.
@@ -136,8 +144,9 @@ impl PacketSocket {
     }
 
     /// Leaves out what the machine sends: over loopback each frame would come
-    /// twice.
-    pub(super) fn ignore_outgoing(&self) -> io::Result<()> {
+    /// twice. Before it joins a group.
+    pub(super) fn ignore_outgoing(&mut self) -> io::Result<()> {
+        self.ignores_outgoing = true;
         set_option(&self.fd, libc::PACKET_IGNORE_OUTGOING, &1_i32)
     }
 
@@ -186,6 +195,20 @@ impl PacketSocket {
         self.status(ahead).load(Ordering::Acquire) & libc::TP_STATUS_USER != 0
     }
 
+    /// Where no block is handed over: the time at which the kernel began the one
+    /// that it fills, if a frame is in it.
+    pub(super) fn filling_since_ns(&self) -> Option<i64> {
+        let header = offset_of!(libc::tpacket_block_desc, hdr);
+        let first = header + offset_of!(libc::tpacket_hdr_v1, ts_first_pkt);
+        let frames = self.word(0, header + offset_of!(libc::tpacket_hdr_v1, num_pkts));
+        if frames.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let seconds = self.word(0, first).load(Ordering::Acquire);
+        let nanoseconds = self.word(0, first + size_of::<u32>()).load(Ordering::Acquire);
+        Some(i64::from(seconds) * 1_000_000_000 + i64::from(nanoseconds))
+    }
+
     /// Gives the block at hand back to the kernel.
     pub(super) fn release(&mut self) {
         if self.is_ready(0) {
@@ -200,11 +223,17 @@ impl PacketSocket {
     }
 
     fn status(&self, ahead: usize) -> &AtomicU32 {
-        let at = offset_of!(libc::tpacket_block_desc, hdr)
-            + offset_of!(libc::tpacket_hdr_v1, block_status);
+        let header = offset_of!(libc::tpacket_block_desc, hdr);
+        self.word(ahead, header + offset_of!(libc::tpacket_hdr_v1, block_status))
+    }
+
+    /// A word of a block's header, which the kernel may be writing.
+    fn word(&self, ahead: usize, at: usize) -> &AtomicU32 {
+        assert!(at.is_multiple_of(4) && at < size_of::<libc::tpacket_block_desc>());
         // SAFETY: each block lies within the map and begins with this header; the
-        // word is aligned (blocks are aligned to pages), lives as long as `self`,
-        // and is only read and written as an atomic here and by the kernel.
+        // word is aligned (blocks are aligned to pages, `at` is checked), lives as
+        // long as `self`, and while the kernel owns the block it is only read and
+        // written as an atomic, here and there.
         unsafe { AtomicU32::from_ptr(self.block_start(ahead).wrapping_add(at).cast()) }
     }
 }

@@ -12,6 +12,11 @@ use super::LiveOptions;
 use super::frames::RawFrame;
 use super::packet_socket::{RETIRE_MS, RingStatistics};
 
+/// How long libpcap may have a frame and not show it: the kernel hands a block
+/// over at the second look, one period apart; with it, a tick of a slow kernel
+/// clock (10 ms).
+pub(super) const HIDDEN_NS: i64 = (2 * RETIRE_MS as i64 + 10) * 1_000_000;
+
 /// Frames taken from libpcap at a time.
 const BATCH_FRAMES: usize = 4096;
 
@@ -23,6 +28,8 @@ pub(super) struct PcapHandle {
     at: usize,
     /// libpcap's counters at the last look: they are sums, in 32 bits.
     before: (u32, u32),
+    /// Frames after this are not wanted.
+    until_ns: i64,
     /// Reading failed; nothing more comes.
     failed: bool,
 }
@@ -52,6 +59,7 @@ impl PcapHandle {
             frames: Vec::new(),
             at: 0,
             before: (0, 0),
+            until_ns: i64::MAX,
             failed: false,
         };
         if let Some(filter) = &options.filter {
@@ -74,22 +82,21 @@ impl PcapHandle {
         if self.at < self.frames.len() || self.failed {
             return;
         }
-        let Self { capture, bytes, frames, at, failed, .. } = self;
+        let Self { capture, bytes, frames, at, until_ns, failed, .. } = self;
         bytes.clear();
         frames.clear();
         *at = 0;
         #[expect(clippy::unnecessary_cast, reason = "the fields' widths differ by system")]
         let read = capture.dispatch(Some(BATCH_FRAMES), |packet| {
-            let start = bytes.len();
-            bytes.extend_from_slice(packet.data);
             // With this precision the field of microseconds holds nanoseconds.
             let stamp = packet.header.ts;
-            frames.push(Held {
-                time_ns: stamp.tv_sec as i64 * 1_000_000_000 + stamp.tv_usec as i64,
-                start,
-                end: bytes.len(),
-                wire_bytes: packet.header.len,
-            });
+            let time_ns = stamp.tv_sec as i64 * 1_000_000_000 + stamp.tv_usec as i64;
+            if time_ns > *until_ns {
+                return;
+            }
+            let start = bytes.len();
+            bytes.extend_from_slice(packet.data);
+            frames.push(Held { time_ns, start, end: bytes.len(), wire_bytes: packet.header.len });
         });
         // The interface is gone: the tap sees that for itself.
         *failed = read.is_err();
@@ -111,10 +118,15 @@ impl PcapHandle {
         self.at += 1;
     }
 
-    /// Nothing passes any more.
-    pub(super) fn close(&mut self) {
-        // A handle that is broken gets nothing anyway.
-        let _ = self.capture.filter("less 0", true);
+    /// What is received from now on is not wanted. A filter would do, but
+    /// libpcap throws away what it has when it is given one.
+    pub(super) fn close(&mut self, now_ns: i64) {
+        self.until_ns = now_ns;
+    }
+
+    /// All that was received before it was closed has been read.
+    pub(super) fn is_drained(&self, now_ns: i64) -> bool {
+        self.at == self.frames.len() && now_ns - self.until_ns > HIDDEN_NS
     }
 
     /// What was counted since this was asked last.

@@ -5,6 +5,7 @@
 //! and opens the sockets again when it is back.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use super::filter::{ACCEPT_NOTHING, kernel_program};
 
@@ -75,7 +76,7 @@ impl Tap {
     /// Sockets on the device, filled from now on.
     fn attach(&mut self, found: Device, options: &LiveOptions) -> io::Result<Vec<Lane>> {
         let tap = self.interface;
-        self.drops_before = interface_drops(&self.name).unwrap_or(0);
+        self.drops_before = interface_drops(&folder_of(&self.name), &found).unwrap_or(0);
         self.status.up = found.up && found.running;
         self.status.present = true;
         self.status.mtu_bytes = found.mtu_bytes;
@@ -88,7 +89,7 @@ impl Tap {
         let program = kernel_program(options.filter.as_deref(), self.link, options.snaplen_bytes)?;
         let mut sockets = Vec::new();
         for _ in 0..options.rings.max(1) {
-            let socket = PacketSocket::open(options.ring_bytes)?;
+            let mut socket = PacketSocket::open(options.ring_bytes)?;
             // Until all are in the group each would get every frame.
             socket.set_filter(&ACCEPT_NOTHING)?;
             if found.loopback {
@@ -148,7 +149,8 @@ impl Tap {
                     });
                 }
                 self.status.mtu_bytes = found.mtu_bytes;
-                let drops = interface_drops(&self.name).unwrap_or(self.drops_before);
+                let drops =
+                    interface_drops(&folder_of(&self.name), &found).unwrap_or(self.drops_before);
                 self.status.interface_drops =
                     self.drops_of_earlier + drops.saturating_sub(self.drops_before);
                 self.device = Some(found);
@@ -187,23 +189,24 @@ impl Tap {
     }
 }
 
-/// Frames that the device or its driver dropped before any socket saw them
-/// (`drop` and `fifo` of /proc/net/dev, the task's own network namespace).
-fn interface_drops(name: &str) -> Option<u64> {
-    let table = std::fs::read_to_string("/proc/thread-self/net/dev").ok()?;
-    drops_in(&table, name)
+/// Frames that the device had no room for, before any socket saw them. Drivers
+/// count them in one of these, some in two, so it is the largest. `rx_dropped`
+/// is none of them: it has what no protocol of this machine wanted, and that
+/// reached us. Nothing where /sys shows another network namespace.
+fn interface_drops(folder: &Path, device: &Device) -> Option<u64> {
+    let number = |name: &str| -> Option<u64> {
+        std::fs::read_to_string(folder.join(name)).ok()?.trim().parse().ok()
+    };
+    if number("ifindex") != u64::try_from(device.index).ok() {
+        return None;
+    }
+    let counters = ["rx_missed_errors", "rx_fifo_errors", "rx_over_errors"];
+    counters.iter().filter_map(|name| number(&format!("statistics/{name}"))).max()
 }
 
-fn drops_in(table: &str, name: &str) -> Option<u64> {
-    let line = table.lines().find_map(|line| {
-        let (interface, counters) = line.split_once(':')?;
-        (interface.trim() == name).then_some(counters)
-    })?;
-    // Received: bytes packets errs drop fifo ...
-    let mut counters = line.split_whitespace().map(str::parse::<u64>);
-    let drop = counters.nth(3)?.ok()?;
-    let fifo = counters.next()?.ok()?;
-    Some(drop + fifo)
+/// Where /sys has an interface.
+fn folder_of(name: &str) -> PathBuf {
+    Path::new("/sys/class/net").join(name)
 }
 
 #[cfg(test)]
@@ -211,13 +214,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drops_are_read_from_the_interfaces_own_line() {
-        let table = "Inter-|   Receive                                                |  Transmit\n \
-             face |bytes    packets errs drop fifo frame compressed multicast|bytes packets\n \
-             lo: 1 2 3 4 5 6 7 8 9 10\n eth0:100 200 0 7 9 0 0 0 1 1 0 0 0 0 0 0\n";
-        assert_eq!(drops_in(table, "eth0"), Some(16));
-        assert_eq!(drops_in(table, "lo"), Some(9));
-        assert_eq!(drops_in(table, "eth"), None);
+    fn drops_are_those_of_the_device_itself() {
+        let folder = tempfile::tempdir().expect("folder");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("file");
+        };
+        std::fs::create_dir(folder.path().join("statistics")).expect("folder");
+        write("ifindex", "7\n");
+        write("statistics/rx_dropped", "1000\n");
+        write("statistics/rx_missed_errors", "12\n");
+        write("statistics/rx_fifo_errors", "12\n");
+        write("statistics/rx_over_errors", "3\n");
+        let device = |index| Device {
+            index,
+            hardware: libc::ARPHRD_ETHER,
+            mtu_bytes: 1500,
+            up: true,
+            running: true,
+            loopback: false,
+        };
+        assert_eq!(interface_drops(folder.path(), &device(7)), Some(12));
+        assert_eq!(interface_drops(folder.path(), &device(8)), None, "another namespace's");
     }
 
     #[test]

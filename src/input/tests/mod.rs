@@ -2,6 +2,7 @@
 
 mod formats;
 mod hostile;
+mod marks;
 mod order;
 mod sources;
 mod writer;

@@ -132,6 +132,18 @@ impl Pcapng {
     }
 
     pub(super) fn section(&mut self, major: u16) {
+        self.section_with(major, |_, _| {});
+    }
+
+    /// A section that says who wrote it.
+    pub(super) fn section_of(&mut self, application: &str) {
+        self.section_with(1, |writer, body| {
+            writer.option(4, application.as_bytes(), body);
+            writer.option(0, &[], body);
+        });
+    }
+
+    fn section_with(&mut self, major: u16, options: impl FnOnce(&Self, &mut Vec<u8>)) {
         let order = self.order();
         let mut body = order.u32(0x1a2b_3c4d).to_vec();
         body.extend(order.u16(major));
@@ -139,6 +151,7 @@ impl Pcapng {
         // A length that is plainly wrong: nobody may believe it.
         body.extend(order.u32(7));
         body.extend(order.u32(7));
+        options(self, &mut body);
         self.block(0x0a0d_0d0a, &body);
     }
 
@@ -195,6 +208,15 @@ impl Pcapng {
             let value = if self.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
             self.option(code, &value, &mut body);
         }
+        self.block(5, &body);
+    }
+
+    /// Statistics without counters: a time alone.
+    pub(super) fn mark(&mut self, interface: u32, ticks: u64) {
+        let order = self.order();
+        let mut body = order.u32(interface).to_vec();
+        body.extend(order.u32((ticks >> 32) as u32));
+        body.extend(order.u32(ticks as u32));
         self.block(5, &body);
     }
 

@@ -3,6 +3,9 @@
 
 use std::io::{self, Write};
 
+use crate::input::pcapng_codes::{block, option};
+use crate::output::recording::blocks::{self, BlockWriter};
+
 /// One interface of a section.
 #[derive(Clone, Copy, Debug)]
 pub struct Interface {
@@ -26,13 +29,13 @@ pub struct PcapngWriter<W: Write> {
     out: W,
     big_endian: bool,
     interfaces: Vec<Interface>,
-    body: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 impl<W: Write> PcapngWriter<W> {
     /// Starts with a section; interfaces follow.
     pub fn new(out: W, big_endian: bool) -> io::Result<Self> {
-        let mut writer = Self { out, big_endian, interfaces: Vec::new(), body: Vec::new() };
+        let mut writer = Self { out, big_endian, interfaces: Vec::new(), bytes: Vec::new() };
         writer.section(big_endian)?;
         Ok(writer)
     }
@@ -41,31 +44,23 @@ impl<W: Write> PcapngWriter<W> {
     pub fn section(&mut self, big_endian: bool) -> io::Result<()> {
         self.big_endian = big_endian;
         self.interfaces.clear();
-        self.body.clear();
-        self.u32(0x1a2b_3c4d);
-        self.u16(1);
-        self.u16(0);
-        self.u64(u64::MAX); // section length: unknown
-        self.block(0x0a0d_0d0a)
+        self.bytes.clear();
+        blocks::section(&mut self.bytes, big_endian, |_| {});
+        self.out.write_all(&self.bytes)
     }
 
     /// Returns the index to give to [`Self::packet`].
     pub fn interface(&mut self, interface: Interface) -> io::Result<u32> {
-        self.body.clear();
-        self.u16(interface.link_type);
-        self.u16(0);
-        self.u32(interface.snap_length);
-        self.option(9, &[interface.resolution]);
-        if interface.offset_s != 0 {
-            let offset = if self.big_endian {
-                interface.offset_s.to_be_bytes()
-            } else {
-                interface.offset_s.to_le_bytes()
-            };
-            self.option(14, &offset);
-        }
-        self.option(0, &[]);
-        self.block(1)?;
+        self.block(block::INTERFACE_DESCRIPTION, |block| {
+            block.u16(interface.link_type);
+            block.u16(0);
+            block.u32(interface.snap_length);
+            block.option(option::IF_TSRESOL, &[interface.resolution]);
+            if interface.offset_s != 0 {
+                block.option_u64(option::IF_TSOFFSET, interface.offset_s.cast_unsigned());
+            }
+            block.end_of_options();
+        })?;
         self.interfaces.push(interface);
         Ok(self.interfaces.len() as u32 - 1)
     }
@@ -81,29 +76,26 @@ impl<W: Write> PcapngWriter<W> {
         let settings = self.settings(interface)?;
         let captured = frame.len().min(settings.snap_length as usize);
         let ticks = ticks(time_ns, settings)?;
-        self.body.clear();
-        self.u32(interface);
-        self.u32((ticks >> 32) as u32);
-        self.u32(ticks as u32);
-        self.u32(captured as u32);
-        self.u32(frame.len() as u32);
-        self.body.extend_from_slice(&frame[..captured]);
-        self.align();
-        if let Some(comment) = comment {
-            self.option(1, comment.as_bytes());
-            self.option(0, &[]);
-        }
-        self.block(6)
+        self.block(block::ENHANCED_PACKET, |block| {
+            block.u32(interface);
+            block.ticks(ticks);
+            block.u32(captured as u32);
+            block.u32(frame.len() as u32);
+            block.padded(&frame[..captured]);
+            if let Some(comment) = comment {
+                block.option(option::COMMENT, comment.as_bytes());
+                block.end_of_options();
+            }
+        })
     }
 
     /// Simple packet block: the first interface, no time stamp.
     pub fn simple_packet(&mut self, frame: &[u8]) -> io::Result<()> {
         let captured = frame.len().min(self.settings(0)?.snap_length as usize);
-        self.body.clear();
-        self.u32(frame.len() as u32);
-        self.body.extend_from_slice(&frame[..captured]);
-        self.align();
-        self.block(3)
+        self.block(block::SIMPLE_PACKET, |block| {
+            block.u32(frame.len() as u32);
+            block.padded(&frame[..captured]);
+        })
     }
 
     /// Obsolete packet block (type 2), which old files still hold.
@@ -116,24 +108,19 @@ impl<W: Write> PcapngWriter<W> {
         let settings = self.settings(u32::from(interface))?;
         let captured = frame.len().min(settings.snap_length as usize);
         let ticks = ticks(time_ns, settings)?;
-        self.body.clear();
-        self.u16(interface);
-        self.u16(0xffff); // drops: unknown
-        self.u32((ticks >> 32) as u32);
-        self.u32(ticks as u32);
-        self.u32(captured as u32);
-        self.u32(frame.len() as u32);
-        self.body.extend_from_slice(&frame[..captured]);
-        self.align();
-        self.block(2)
+        self.block(block::OBSOLETE_PACKET, |block| {
+            block.u16(interface);
+            block.u16(0xffff); // drops: unknown
+            block.ticks(ticks);
+            block.u32(captured as u32);
+            block.u32(frame.len() as u32);
+            block.padded(&frame[..captured]);
+        })
     }
 
     /// A block of any type, such as one that no reader knows.
     pub fn other_block(&mut self, block_type: u32, body: &[u8]) -> io::Result<()> {
-        self.body.clear();
-        self.body.extend_from_slice(body);
-        self.align();
-        self.block(block_type)
+        self.block(block_type, |block| block.padded(body))
     }
 
     pub fn finish(mut self) -> io::Result<W> {
@@ -148,40 +135,16 @@ impl<W: Write> PcapngWriter<W> {
             .ok_or_else(|| io::Error::other("packet on an interface that was not described"))
     }
 
-    fn block(&mut self, block_type: u32) -> io::Result<()> {
-        let length = self.body.len() as u32 + 12;
-        let word =
-            |value: u32| if self.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
-        self.out.write_all(&word(block_type))?;
-        self.out.write_all(&word(length))?;
-        self.out.write_all(&self.body)?;
-        self.out.write_all(&word(length))
-    }
-
-    fn option(&mut self, code: u16, value: &[u8]) {
-        self.u16(code);
-        self.u16(value.len() as u16);
-        self.body.extend_from_slice(value);
-        self.align();
-    }
-
-    fn align(&mut self) {
-        self.body.resize(self.body.len().next_multiple_of(4), 0);
-    }
-
-    fn u16(&mut self, value: u16) {
-        let bytes = if self.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
-        self.body.extend_from_slice(&bytes);
-    }
-
-    fn u32(&mut self, value: u32) {
-        let bytes = if self.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
-        self.body.extend_from_slice(&bytes);
-    }
-
-    fn u64(&mut self, value: u64) {
-        let bytes = if self.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
-        self.body.extend_from_slice(&bytes);
+    fn block(
+        &mut self,
+        block_type: u32,
+        body: impl FnOnce(&mut BlockWriter<'_>),
+    ) -> io::Result<()> {
+        self.bytes.clear();
+        let mut block = BlockWriter::begin(&mut self.bytes, block_type, self.big_endian);
+        body(&mut block);
+        block.finish();
+        self.out.write_all(&self.bytes)
     }
 }
 

@@ -1,0 +1,179 @@
+//! `flowtap show alert ID --pcap`: the packets that an alert is about.
+//!
+//! They come from the run's recording (`run.json` says where it is, as
+//! `recording: {"dir": ...}`), from the captures that the run read, or from
+//! what `--from` names.
+
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::input::filter::Filter;
+use crate::output::recording::{Selector, Wanted, extract, files_between, files_in};
+use crate::report::detail;
+
+/// Before an alert's start and after its end, as evidence is recorded by
+/// default.
+const AROUND_NS: i64 = 10 * 1_000_000_000;
+
+/// Writes the packets of `alert` into `to` and says how many there were.
+pub(super) fn write(
+    run: &Path,
+    alert: &Value,
+    from: &[PathBuf],
+    to: &Path,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    let id = alert["id"].as_str().unwrap_or_default();
+    let entity = &alert["entity"];
+    let words = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (kind, name) = (words(&entity["kind"]), words(&entity["id"]));
+    let peers = alert["peers"].as_array().into_iter().flatten();
+    let peers = peers.filter_map(|peer| peer["address"].as_str()?.parse::<IpAddr>().ok());
+    let selector = Selector::named(&kind, &name, peers).with_context(|| {
+        format!("alert {id} is about {kind} {name}: no packet can be told to be its own")
+    })?;
+    let from_ns = time_of(&alert["start"])?.saturating_sub(AROUND_NS);
+    let to_ns = time_of(&alert["end"])?.saturating_add(AROUND_NS);
+
+    let record = run_record(run)?;
+    let captures = captures(&record, id, from, from_ns, to_ns)?;
+    if captures.iter().any(|path| same_file(path, to)) {
+        bail!("{} is one of the captures: choose another file to write", to.display());
+    }
+    let filter = record["filter"].as_str().map(Filter::compile).transpose()?;
+    let wanted = Wanted {
+        selector,
+        from_ns,
+        to_ns,
+        filter,
+        comment: id,
+        section_comment: &alert.to_string(),
+    };
+    let found = extract(&captures, &wanted, to)
+        .with_context(|| format!("can't take the packets of alert {id} out"))?;
+    for report in &found.reports {
+        for warning in &report.warnings {
+            eprintln!("flowtap: warning: {}: {warning}", report.path);
+        }
+        if let Some(error) = &report.error {
+            eprintln!("flowtap: {error}");
+        }
+    }
+    if found.packets == 0 {
+        bail!(
+            "no packet of {kind} {name} from {} to {} in {}",
+            crate::time::rfc3339(from_ns),
+            crate::time::rfc3339(to_ns),
+            named(&captures)
+        );
+    }
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        let files: Vec<Value> = found
+            .files
+            .iter()
+            .map(|(path, packets)| json!({"path": path.display().to_string(), "packets": packets}))
+            .collect();
+        let said = json!({
+            "alert": id, "pcap": to.display().to_string(), "packets": found.packets, "files": files,
+        });
+        writeln!(out, "{}", detail::json(&said))?;
+    } else {
+        let path = to.display().to_string();
+        writeln!(out, "{} packets of alert {id} in {}", found.packets, detail::printable(&path))?;
+        for (path, packets) in &found.files {
+            let path = path.display().to_string();
+            writeln!(out, "  {packets} from {}", detail::printable(&path))?;
+        }
+    }
+    let failed = found.reports.iter().any(|report| report.error.is_some());
+    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Nothing where a run has no `run.json`: one without `--out` keeps none.
+fn run_record(run: &Path) -> anyhow::Result<Value> {
+    let path = run.join("run.json");
+    match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} holds no JSON", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
+        Err(error) => Err(error).with_context(|| format!("can't read {}", path.display())),
+    }
+}
+
+/// Files to look into.
+fn captures(
+    record: &Value,
+    id: &str,
+    named: &[PathBuf],
+    from_ns: i64,
+    to_ns: i64,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let mut captures = Vec::new();
+    if !named.is_empty() {
+        for path in named {
+            captures.extend(within(path, id, from_ns, to_ns)?);
+        }
+    } else if let Some(dir) = record["recording"]["dir"].as_str() {
+        captures = within(Path::new(dir), id, from_ns, to_ns)?;
+    } else {
+        for input in record["inputs"].as_array().into_iter().flatten() {
+            let path = PathBuf::from(input["path"].as_str().unwrap_or_default());
+            if !path.is_file() {
+                bail!("{} is not there (any more): name the captures by --from", path.display());
+            }
+            captures.push(path);
+        }
+    }
+    if captures.is_empty() {
+        bail!("the run does not say where its packets are: name the captures by --from");
+    }
+    Ok(captures)
+}
+
+/// A file itself; of a recording's folder what may hold the packets, of any
+/// other folder everything.
+fn within(path: &Path, id: &str, from_ns: i64, to_ns: i64) -> anyhow::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let ring = files_in(path).with_context(|| format!("can't list {}", path.display()))?;
+    let evidence = path.join("evidence").join(format!("{id}.pcapng"));
+    let reaches_back = ring.first().is_some_and(|&(begin_ns, _)| begin_ns <= from_ns);
+    if !reaches_back && evidence.is_file() {
+        return Ok(vec![evidence]);
+    }
+    let chosen = files_between(ring, from_ns, to_ns);
+    Ok(if chosen.is_empty() { vec![path.to_owned()] } else { chosen })
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (fs::canonicalize(one), fs::canonicalize(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
+
+fn time_of(value: &Value) -> anyhow::Result<i64> {
+    let text = value.as_str().unwrap_or_default();
+    let time: Timestamp =
+        text.parse().with_context(|| format!("the alert has no time: {text:?}"))?;
+    i64::try_from(time.as_nanosecond()).context("the alert's time is out of range")
+}
+
+fn named(captures: &[PathBuf]) -> String {
+    const SHOWN: usize = 5;
+    let mut names: Vec<String> =
+        captures.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
+    if captures.len() > SHOWN {
+        names.push(format!("{} others", captures.len() - SHOWN));
+    }
+    names.join(", ")
+}

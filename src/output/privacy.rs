@@ -1,0 +1,365 @@
+//! What leaves the sensor about people: pseudonyms for addresses, no payload,
+//! masked query strings.
+//!
+//! A [`Privacy`] changes records and alerts before they are written or sent;
+//! nothing behind it needs to know. It is applied once: twice would give
+//! pseudonyms of pseudonyms.
+//!
+//! Pseudonyms keep prefixes: two addresses that share their first bits, and
+//! only those, have pseudonyms that share as many. So subnets, scans and carpet
+//! bombing look as before, and the home networks stay recognisable as the
+//! prefixes that [`Privacy::prefix`] names. They are one-to-one under one key.
+//! What is derived from addresses (Community ID, flow and alert identifiers)
+//! is derived from the pseudonyms, because an unkeyed hash of an address gives
+//! it away to whoever tries them all. Address literals inside texts and
+//! reverse DNS names are replaced too. A name that spells an address in its
+//! own way (`ec2-192-0-2-1.example`) stays: `no_payload` keeps names out.
+//!
+//! Never reads or changes a packet, and never a length or a count.
+
+mod crypto_pan;
+mod key;
+mod text;
+
+use ipnet::IpNet;
+use serde_json::Value;
+
+pub use self::crypto_pan::Pseudonyms;
+pub use self::key::{Key, KeyError};
+use super::names::Icmp;
+use crate::alert::{Alert, alert_id};
+use crate::flow::FlowRecord;
+use crate::flow::app::AppInfo;
+use crate::packet::key::{from_ip, to_ip};
+
+const NS_PER_S: i64 = 1_000_000_000;
+
+/// What is changed. By default the values in query strings are masked and
+/// nothing else is.
+#[derive(Debug, Default)]
+pub struct Privacy {
+    /// Replaces addresses, MAC addresses included.
+    pub pseudonyms: Option<Pseudonyms>,
+    /// Drops what was derived from payload bytes: entropy and application
+    /// hints. Sizes and counts stay.
+    pub no_payload: bool,
+    /// Leaves `/a?x=1` as it is instead of writing `/a?x=*`.
+    pub keep_query_values: bool,
+}
+
+impl Privacy {
+    /// Changes nothing.
+    pub fn none() -> Self {
+        Self { pseudonyms: None, no_payload: false, keep_query_values: true }
+    }
+
+    /// True if [`Self::record`] would change it. Cheap.
+    pub fn concerns(&self, record: &FlowRecord) -> bool {
+        let entropy = || record.fwd.entropy.is_some() || record.rev.entropy.is_some();
+        self.pseudonyms.is_some()
+            || self.no_payload && (record.app.is_some() || entropy())
+            || !self.keep_query_values && record.app.as_deref().is_some_and(has_query)
+    }
+
+    /// Changes a record in place.
+    pub fn record(&self, record: &mut FlowRecord) {
+        if self.no_payload {
+            record.app = None;
+            record.fwd.entropy = None;
+            record.rev.entropy = None;
+        }
+        if let Some(app) = record.app.as_deref_mut() {
+            self.app(app);
+        }
+        let Some(pseudonyms) = &self.pseudonyms else { return };
+        let [src, dst] =
+            [record.src_ip(), record.dst_ip()].map(|ip| from_ip(pseudonyms.address(ip)).1);
+        // Endpoints of a key are in order, by the pseudonyms as well: one
+        // conversation has one Community ID, whoever speaks first.
+        (record.key.a, record.key.b) =
+            if record.forward_is_a_to_b { (src, dst) } else { (dst, src) };
+        put_in_order(record);
+        for layer in &mut record.tunnels {
+            for outer in [&mut layer.outer_src, &mut layer.outer_dst] {
+                let ip = to_ip(layer.version, outer);
+                *outer = from_ip(pseudonyms.address(ip)).1;
+            }
+        }
+        for mac in [&mut record.src_mac, &mut record.dst_mac].into_iter().flatten() {
+            *mac = pseudonyms.mac(*mac);
+        }
+    }
+
+    /// The alert as it may leave. Its identifier is the one of its pseudonymous
+    /// entity, the same for all its revisions: whatever refers to the alert
+    /// outside of the sensor takes it from here.
+    pub fn alert(&self, alert: &Alert) -> Alert {
+        let mut alert = alert.clone();
+        let Some(pseudonyms) = &self.pseudonyms else { return alert };
+        alert.entity.id = text::rewrite(pseudonyms, &alert.entity.id);
+        for label in alert.entity.labels.values_mut() {
+            *label = text::rewrite(pseudonyms, label);
+        }
+        for peer in &mut alert.peers {
+            peer.address = pseudonyms.address(peer.address);
+        }
+        alert.evidence.details.values_mut().for_each(|value| rewrite_value(pseudonyms, value));
+        alert.summary = text::rewrite(pseudonyms, &alert.summary);
+        let start_second = alert.start_ns.div_euclid(NS_PER_S);
+        alert.id = alert_id(&alert.detector, &alert.entity, start_second);
+        alert
+    }
+
+    /// What a prefix looks like in the output: home networks, for the reader.
+    pub fn prefix(&self, prefix: IpNet) -> IpNet {
+        let Some(pseudonyms) = &self.pseudonyms else { return prefix };
+        let address = pseudonyms.address(prefix.addr());
+        // The length was valid for the version, and that stays.
+        IpNet::new(address, prefix.prefix_len()).map_or(prefix, |net| net.trunc())
+    }
+
+    fn app(&self, app: &mut AppInfo) {
+        if !self.keep_query_values
+            && let Some(path) = app.http.as_mut().and_then(|http| http.path.as_mut())
+            && path.contains('?')
+        {
+            *path = text::mask_query(path);
+        }
+        let Some(pseudonyms) = &self.pseudonyms else { return };
+        let rewrite = |text: &mut String| *text = text::rewrite(pseudonyms, text);
+        if let Some(dns) = &mut app.dns {
+            match text::reverse_name(&dns.query) {
+                Some(ip) => dns.query = text::reverse_name_of(pseudonyms.address(ip)),
+                None => rewrite(&mut dns.query),
+            }
+        }
+        let tls = app.tls.as_mut().and_then(|tls| tls.sni.as_mut());
+        let quic = app.quic.as_mut().and_then(|quic| quic.sni.as_mut());
+        tls.into_iter().chain(quic).for_each(rewrite);
+        if let Some(http) = &mut app.http {
+            [&mut http.host, &mut http.path].into_iter().flatten().for_each(rewrite);
+            if let Some(agent) = &mut http.user_agent {
+                *agent = text::rewrite_agent(pseudonyms, agent);
+            }
+        }
+    }
+}
+
+fn has_query(app: &AppInfo) -> bool {
+    let path = app.http.as_ref().and_then(|http| http.path.as_deref());
+    path.is_some_and(|path| path.contains('?'))
+}
+
+/// Swaps the ends of a key whose endpoints are ordered and came out of order.
+/// Equal addresses keep theirs: ports did not change.
+fn put_in_order(record: &mut FlowRecord) {
+    let key = &mut record.key;
+    // The sender of a one-way ICMP type stands first, whatever its address.
+    let icmp = Icmp::of(key.proto, key.port_a, key.port_b);
+    if icmp.is_some_and(|icmp| icmp.code.is_some()) {
+        return;
+    }
+    if (key.a, key.port_a) > (key.b, key.port_b) {
+        std::mem::swap(&mut key.a, &mut key.b);
+        std::mem::swap(&mut key.port_a, &mut key.port_b);
+        record.forward_is_a_to_b = !record.forward_is_a_to_b;
+    }
+}
+
+fn rewrite_value(pseudonyms: &Pseudonyms, value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text::rewrite(pseudonyms, text),
+        Value::Array(values) => {
+            values.iter_mut().for_each(|value| rewrite_value(pseudonyms, value));
+        }
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|value| rewrite_value(pseudonyms, value));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flow::app::HttpInfo;
+    use crate::flow::community_id::community_id;
+    use crate::output::ndjson::flow_line;
+    use crate::output::samples;
+
+    fn with_pseudonyms() -> Privacy {
+        let pseudonyms = Some(Pseudonyms::new(&Key::from_bytes([7; 32])));
+        Privacy { pseudonyms, ..Privacy::none() }
+    }
+
+    /// Everything of `record` that names an address, as it would be printed.
+    fn addresses(record: &FlowRecord) -> Vec<String> {
+        let outer = record.tunnels.iter().flat_map(|layer| {
+            [layer.outer_src, layer.outer_dst].map(|ip| to_ip(layer.version, &ip).to_string())
+        });
+        let macs = [record.src_mac, record.dst_mac].into_iter().flatten();
+        let macs = macs.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
+        [record.src_ip().to_string(), record.dst_ip().to_string()]
+            .into_iter()
+            .chain(outer)
+            .chain(macs)
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_address_of_a_record_is_left_in_its_line(seed: u64) {
+            let before = samples::random(seed);
+            let mut after = before.clone();
+            let privacy = with_pseudonyms();
+            privacy.record(&mut after);
+            let line = flow_line(&after);
+            for address in addresses(&before) {
+                prop_assert!(!line.contains(&format!("\"{address}\"")), "{address} in {line}");
+            }
+            prop_assert_ne!(community_id(&before.key, 0), community_id(&after.key, 0));
+        }
+
+        #[test]
+        fn nothing_but_addresses_changes_and_ports_stay_with_their_side(seed: u64) {
+            let before = samples::random(seed);
+            let mut after = before.clone();
+            let privacy = with_pseudonyms();
+            let pseudonyms = privacy.pseudonyms.as_ref().expect("pseudonyms");
+            privacy.record(&mut after);
+            prop_assert_eq!(after.src_ip(), pseudonyms.address(before.src_ip()));
+            prop_assert_eq!(after.dst_ip(), pseudonyms.address(before.dst_ip()));
+            prop_assert_eq!(
+                (after.src_port(), after.dst_port()),
+                (before.src_port(), before.dst_port())
+            );
+            prop_assert_eq!((&after.fwd, &after.rev), (&before.fwd, &before.rev));
+            prop_assert_eq!(&after.sequence, &before.sequence);
+        }
+
+        #[test]
+        fn both_directions_of_a_conversation_keep_one_community_id(seed: u64) {
+            let forward = samples::random(seed);
+            let icmp = Icmp::of(forward.key.proto, forward.key.port_a, forward.key.port_b);
+            prop_assume!(icmp.is_none());
+            // Another record of the same conversation that the other side began.
+            let mut backward =
+                FlowRecord { forward_is_a_to_b: !forward.forward_is_a_to_b, ..forward.clone() };
+            let mut forward = forward;
+            let privacy = with_pseudonyms();
+            privacy.record(&mut forward);
+            privacy.record(&mut backward);
+            prop_assert_eq!(forward.key, backward.key);
+            prop_assert_ne!(forward.forward_is_a_to_b, backward.forward_is_a_to_b);
+        }
+
+        #[test]
+        fn what_does_not_concern_a_record_leaves_it_alone(seed: u64, no_payload: bool) {
+            let before = samples::random(seed);
+            for privacy in [
+                Privacy::none(),
+                Privacy::default(),
+                Privacy { no_payload, ..Privacy::none() },
+            ] {
+                let mut after = before.clone();
+                privacy.record(&mut after);
+                prop_assert!(privacy.concerns(&before) || after == before);
+            }
+        }
+    }
+
+    #[test]
+    fn without_payload_neither_hints_nor_entropy_leave() {
+        let mut record = samples::tcp();
+        assert!(record.app.is_some() && record.fwd.entropy.is_some());
+        let privacy = Privacy { no_payload: true, ..Privacy::none() };
+        assert!(privacy.concerns(&record));
+        privacy.record(&mut record);
+        let line = flow_line(&record);
+        assert!(!line.contains("app") && !line.contains("entropy"), "{line}");
+        assert!(line.contains("payload_bytes"));
+    }
+
+    #[test]
+    fn query_values_are_masked_unless_they_are_to_stay() {
+        let http = |path: &str| {
+            let http = HttpInfo { path: Some(path.to_owned()), ..HttpInfo::default() };
+            let app = AppInfo { http: Some(http), ..AppInfo::default() };
+            FlowRecord { app: Some(Box::new(app)), ..samples::tcp() }
+        };
+        let path = |privacy: &Privacy| {
+            let mut record = http("/login?user=ann&password=secret");
+            assert_eq!(privacy.concerns(&record), !privacy.keep_query_values);
+            privacy.record(&mut record);
+            record.app.and_then(|app| app.http).and_then(|http| http.path)
+        };
+        assert_eq!(path(&Privacy::default()).as_deref(), Some("/login?user=*&password=*"));
+        assert_eq!(path(&Privacy::none()).as_deref(), Some("/login?user=ann&password=secret"));
+        assert!(!Privacy::default().concerns(&http("/a")));
+    }
+
+    #[test]
+    fn addresses_in_names_and_targets_are_replaced() {
+        let privacy = with_pseudonyms();
+        let pseudonyms = privacy.pseudonyms.as_ref().expect("pseudonyms");
+        let of = |ip: &str| pseudonyms.address(ip.parse::<IpAddr>().expect("address"));
+        let mut record = samples::dns();
+        let app = record.app.as_mut().expect("hints");
+        app.dns.as_mut().expect("dns").query = "10.2.0.192.in-addr.arpa".to_owned();
+        app.http = Some(HttpInfo {
+            host: Some("[2001:db8::7]:8080".to_owned()),
+            path: Some("/from/192.0.2.10".to_owned()),
+            user_agent: Some("Probe/120.0.0.0 (at 192.0.2.10)".to_owned()),
+            ..HttpInfo::default()
+        });
+        privacy.record(&mut record);
+        let app = record.app.expect("hints");
+        let http = app.http.expect("http");
+        let IpAddr::V4(pseudonym) = of("192.0.2.10") else { panic!("a version is kept") };
+        let [a, b, c, d] = pseudonym.octets();
+        assert_eq!(app.dns.expect("dns").query, format!("{d}.{c}.{b}.{a}.in-addr.arpa"));
+        assert_eq!(http.host, Some(format!("[{}]:8080", of("2001:db8::7"))));
+        assert_eq!(http.path, Some(format!("/from/{pseudonym}")));
+        assert_eq!(http.user_agent, Some(format!("Probe/120.0.0.0 (at {pseudonym})")));
+    }
+
+    #[test]
+    fn an_alert_gives_no_address_away() {
+        let alert = samples::alert();
+        let privacy = with_pseudonyms();
+        let pseudonyms = privacy.pseudonyms.as_ref().expect("pseudonyms");
+        let told = privacy.alert(&alert);
+        let text = serde_json::to_string(&told).expect("JSON");
+        for secret in ["192.0.2.1", "198.51.100.7", "203.0.113.9", "02:00:00:00:00:0a"] {
+            assert!(serde_json::to_string(&alert).expect("JSON").contains(secret), "{secret}");
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+        // The identifier is recomputable from what is written, and only from that.
+        let second = alert.start_ns.div_euclid(NS_PER_S);
+        assert_eq!(told.id, alert_id(&told.detector, &told.entity, second));
+        assert_ne!(told.id, alert.id);
+        let later = Alert { revision: 9, end_ns: alert.end_ns + 1, ..alert.clone() };
+        assert_eq!(privacy.alert(&later).id, told.id, "the same for all revisions");
+        let victim = pseudonyms.address("192.0.2.1".parse().expect("address"));
+        assert_eq!(told.entity.id, victim.to_string());
+        assert!(told.summary.contains(&told.entity.id), "{}", told.summary);
+        assert_eq!(Privacy::none().alert(&alert), alert);
+    }
+
+    #[test]
+    fn a_home_network_is_where_its_hosts_pseudonyms_are() {
+        let privacy = with_pseudonyms();
+        let pseudonyms = privacy.pseudonyms.as_ref().expect("pseudonyms");
+        let home: IpNet = "10.20.0.0/16".parse().expect("prefix");
+        let shown = privacy.prefix(home);
+        assert_ne!(shown, home);
+        for (host, inside) in [("10.20.0.1", true), ("10.20.255.255", true), ("10.21.0.1", false)] {
+            let pseudonym = pseudonyms.address(host.parse().expect("address"));
+            assert_eq!(shown.contains(&pseudonym), inside, "{host}");
+        }
+    }
+}

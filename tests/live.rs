@@ -1,0 +1,327 @@
+//! `flowtap live` on veth pairs between network namespaces, with real programs
+//! at both ends.
+#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
+
+mod common;
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{captures, text};
+use serde_json::Value;
+use support::netns::{Link, LinkOptions, Netns, Running, wait_for};
+
+/// Two namespaces joined by a link; flowtap listens in the second.
+struct Lab {
+    net: Netns,
+    link: Link,
+}
+
+impl Lab {
+    fn or_skip(test: &str, programs: &[&str], options: LinkOptions) -> Option<Self> {
+        let mut net = Netns::or_skip(test, 2, programs)?;
+        let link = net.join(0, 1, options);
+        Some(Self { net, link })
+    }
+
+    fn interface(&self) -> &str {
+        &self.link.names[1]
+    }
+
+    fn listen(&self, args: &[&str]) -> Live {
+        self.listen_on(1, &[self.interface()], args)
+    }
+
+    /// Starts listening, and comes back once it does.
+    fn listen_on(&self, space: usize, interfaces: &[&str], args: &[&str]) -> Live {
+        let mut command =
+            self.net.command(space, [env!("CARGO_BIN_EXE_flowtap"), "live", "--json"]);
+        for interface in interfaces {
+            command.args(["-i", interface]);
+        }
+        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = self.net.spawn(command);
+        let mut said = BufReader::new(running.child.stderr.take().unwrap());
+        for _ in interfaces {
+            let mut line = String::new();
+            said.read_line(&mut line).unwrap();
+            assert!(line.contains("listening on"), "{line}{}", rest(said));
+        }
+        Live { running, said, lines: Vec::new() }
+    }
+
+    fn replay(&self, args: &[&str]) -> Value {
+        let replay = [env!("CARGO_BIN_EXE_flowtap"), "replay", "--json", "-i", &self.link.names[0]];
+        let output = self.net.command(0, replay).args(args).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+fn rest(mut said: BufReader<ChildStderr>) -> String {
+    let mut text = String::new();
+    said.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// A capture under way.
+struct Live {
+    running: Running,
+    said: BufReader<ChildStderr>,
+    lines: Vec<String>,
+}
+
+impl Live {
+    /// Waits for a line that holds `what`.
+    fn wait_for(&mut self, what: &str) {
+        let start = Instant::now();
+        loop {
+            let mut line = String::new();
+            assert!(self.said.read_line(&mut line).unwrap() > 0, "no '{what}': {:?}", self.lines);
+            self.lines.push(line);
+            if self.lines.last().is_some_and(|line| line.contains(what)) {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "no '{what}': {:?}", self.lines);
+        }
+    }
+
+    /// Ends it in order; its summary.
+    fn stop(mut self) -> Value {
+        self.running.signal("INT");
+        let mut json = String::new();
+        self.running.child.stdout.take().unwrap().read_to_string(&mut json).unwrap();
+        let status = self.running.wait(Duration::from_secs(20));
+        assert!(status.success(), "{}", rest(self.said));
+        serde_json::from_str(&json).unwrap()
+    }
+}
+
+/// Packets, and no loss.
+fn complete(summary: &Value) -> u64 {
+    assert_eq!(summary["capture"]["kernel_drops"], 0);
+    assert_eq!(summary["capture"]["interface_drops"], 0);
+    assert_eq!(summary["backward_timestamps"], 0, "merged by time");
+    summary["packets"].as_u64().unwrap()
+}
+
+/// What a file and a wire must agree on.
+fn shape(summary: &Value) -> Value {
+    let fields = ["packets", "wire_bytes", "accounting", "flows", "conversations", "protocols"];
+    fields.iter().map(|&name| (name.to_owned(), summary[name].clone())).collect()
+}
+
+/// Detector, entity and severity of each alert.
+fn alerts(summary: &Value) -> Vec<[String; 3]> {
+    let alerts = summary["alerts"].as_array().unwrap();
+    let mut all: Vec<_> = alerts
+        .iter()
+        .map(|alert| {
+            [&alert["detector"], &alert["entity"]["id"], &alert["severity"]]
+                .map(|value| value.as_str().unwrap().to_owned())
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+fn read(args: &[&str]) -> Value {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_flowtap")).args(["read", "--json"]).args(args).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_flood_of_pings_is_counted_to_the_packet() {
+    let Some(lab) = Lab::or_skip("ping", &["ping"], LinkOptions::default()) else { return };
+    for workers in ["1", "2"] {
+        let live = lab.listen(&["--workers", workers]);
+        let address = &lab.link.ipv4[1];
+        lab.net.run(0, ["ping", "-q", "-f", "-c", "2000", address]);
+        let summary = live.stop();
+        complete(&summary);
+        assert_eq!(summary["protocols"]["icmp"]["packets"], 4000, "asked and answered");
+        assert_eq!(summary["protocols"]["icmp"]["flows"], 1, "both directions meet");
+    }
+}
+
+#[test]
+fn libpcap_hears_the_same() {
+    let Some(lab) = Lab::or_skip("libpcap", &["ping"], LinkOptions::default()) else { return };
+    let live = lab.listen(&["--capture", "libpcap"]);
+    lab.net.run(0, ["ping", "-q", "-f", "-c", "2000", &lab.link.ipv4[1]]);
+    let summary = live.stop();
+    complete(&summary);
+    assert_eq!(summary["protocols"]["icmp"]["packets"], 4000);
+}
+
+#[test]
+fn a_syn_flood_is_told_while_it_goes_on() {
+    let Some(lab) = Lab::or_skip("hping3", &["hping3"], LinkOptions::default()) else { return };
+    let mut live = lab.listen(&[]);
+    let address = &lab.link.ipv4[1];
+    let flood = ["hping3", "-q", "-S", "-p", "80", "-c", "60000", "-i", "u50", "--rand-source"];
+    let mut command = lab.net.command(0, flood);
+    command.arg(address).stdout(Stdio::null()).stderr(Stdio::null());
+    let start = Instant::now();
+    let mut flood = lab.net.spawn(command);
+    live.wait_for("flood");
+    let told = start.elapsed();
+    flood.child.kill().unwrap();
+    flood.wait(Duration::from_secs(5));
+    let summary = live.stop();
+    assert!(!alerts(&summary).is_empty());
+    // The window has to end, be late for two seconds, and be put together.
+    assert!(told < Duration::from_secs(8), "{told:?}");
+}
+
+#[test]
+fn what_is_replayed_is_heard_as_it_is_read() {
+    let Some(lab) = Lab::or_skip("replay", &[], LinkOptions::quiet()) else { return };
+    // Tags that the kernel takes out, tunnels, fragments, both IP versions.
+    for name in [
+        "crafted-vlan.pcap",
+        "crafted-qinq.pcap",
+        "crafted-vxlan-vlan-inside.pcap",
+        "crafted-geneve-options.pcap",
+        "crafted-gtpu.pcap",
+        "crafted-mpls.pcap",
+        "crafted-ipv4-fragments.pcap",
+        "crafted-ipv6-fragments.pcap",
+        "crafted-non-ip.pcap",
+        "dns.pcap",
+        "ping.pcap",
+        "ssh.pcap",
+    ] {
+        let path = captures().join(name);
+        let path = path.to_str().unwrap();
+        let live = lab.listen(&["--workers", "2"]);
+        let sent = lab.replay(&["--speed", "2000pps", path]);
+        let summary = live.stop();
+        assert_eq!(complete(&summary), sent["sent_packets"].as_u64().unwrap(), "{name}");
+        let fields = ["packets", "wire_bytes", "accounting", "conversations"];
+        let file = read(&[path]);
+        for field in fields {
+            assert_eq!(summary[field], file[field], "{name}: {field}");
+        }
+    }
+}
+
+#[test]
+fn real_captures_in_real_time_give_the_same_alerts() {
+    let Some(lab) = Lab::or_skip("alerts", &[], LinkOptions::quiet()) else { return };
+    for name in ["nmap-syn.pcap", "fping-sweep.pcap"] {
+        let path = captures().join(name);
+        let path = path.to_str().unwrap();
+        let live = lab.listen(&[]);
+        lab.replay(&["--speed", "1x", "--align-second", path]);
+        let summary = live.stop();
+        complete(&summary);
+        let file = read(&[path]);
+        assert_eq!(alerts(&summary), alerts(&file), "{name}");
+        assert_eq!(shape(&summary), shape(&file), "{name}");
+    }
+}
+
+#[test]
+fn a_filter_means_the_same_live_and_offline_also_behind_a_vlan_tag() {
+    let Some(lab) = Lab::or_skip("filter", &[], LinkOptions::quiet()) else { return };
+    let path = captures().join("crafted-vlan.pcap");
+    let path = path.to_str().unwrap();
+    for filter in ["udp", "vlan and udp", "vlan", "not vlan", "less 100"] {
+        let live = lab.listen(&["--filter", filter]);
+        lab.replay(&["--speed", "2000pps", path]);
+        let summary = live.stop();
+        let file = read(&["--filter", filter, path]);
+        let passed =
+            file["packets"].as_u64().unwrap() - file["accounting"]["filtered"].as_u64().unwrap();
+        assert_eq!(complete(&summary), passed, "{filter}");
+        assert_eq!(summary["accounting"]["filtered"], Value::Null);
+        assert_eq!(summary["capture"]["filter_in_kernel"], true);
+    }
+}
+
+#[test]
+fn an_interface_that_goes_and_comes_back_is_taken_up_again() {
+    let Some(mut lab) = Lab::or_skip("faults", &["ping"], LinkOptions::default()) else { return };
+    let other = lab.net.join(0, 1, LinkOptions::default());
+    let (name, stays) = (lab.interface().to_owned(), other.names[1].clone());
+    let mut live = lab.listen_on(1, &[&name, &stays], &[]);
+    let ping = |address: &str| {
+        lab.net.run(0, ["ping", "-q", "-f", "-c", "100", address]);
+    };
+    let link = |args: &[&str]| {
+        lab.net.run(1, ["ip", "link"].iter().chain(args));
+    };
+    ping(&lab.link.ipv4[1]);
+    link(&["set", &name, "down"]);
+    live.wait_for("is down");
+    ping(&other.ipv4[1]);
+    link(&["set", &name, "up"]);
+    live.wait_for("is up");
+    link(&["set", &name, "name", "renamed0"]);
+    live.wait_for("is called renamed0 now");
+    link(&["set", "renamed0", "name", &name]);
+    live.wait_for("is called");
+    ping(&lab.link.ipv4[1]);
+    link(&["del", &name]);
+    live.wait_for("is gone");
+    ping(&other.ipv4[1]);
+    link(&["add", &name, "type", "veth", "peer", "name", "far0"]);
+    link(&["set", &name, "up"]);
+    link(&["set", "far0", "up"]);
+    live.wait_for("is back");
+    // Something is heard on the new interface of the old name.
+    let heard = || lab.net.counter(1, &name, "rx_packets");
+    wait_for("packets on the new interface", || heard() > 0);
+    std::thread::sleep(Duration::from_millis(100));
+    let expected = heard() + lab.net.counter(1, &name, "tx_packets");
+    let summary = live.stop();
+    let interfaces = summary["capture"]["interfaces"].as_array().unwrap();
+    assert_eq!(interfaces[1]["name"], *stays);
+    assert_eq!(summary["protocols"]["icmp"]["packets"], 800, "pings while others were gone too");
+    assert!(interfaces[0]["packets"].as_u64().unwrap() >= 400 + expected.min(1));
+}
+
+#[test]
+fn silence_is_said_and_its_end_too() {
+    let Some(lab) = Lab::or_skip("silence", &["ping"], LinkOptions::quiet()) else { return };
+    let path = captures().join("dns.pcap");
+    let path = path.to_str().unwrap();
+    let mut live = lab.listen(&["--silent-after", "2s"]);
+    lab.replay(&["--speed", "max", path]);
+    live.wait_for("no packet for 2 s");
+    lab.replay(&["--speed", "max", path]);
+    live.wait_for("packets come in again");
+    live.stop();
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_named_with_those_that_are() {
+    let Some(net) = Netns::or_skip("names", 1, &[]) else { return };
+    let output =
+        net.command(0, [env!("CARGO_BIN_EXE_flowtap"), "live", "-i", "eth77"]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("eth77: there is no such interface (there are: lo)"));
+}
+
+#[test]
+fn over_loopback_each_packet_comes_once() {
+    let Some(net) = Netns::or_skip("loopback", 1, &["ping"]) else { return };
+    let lab = Lab {
+        link: Link {
+            names: [String::new(), "lo".to_owned()],
+            macs: Default::default(),
+            ipv4: Default::default(),
+            ipv6: Default::default(),
+        },
+        net,
+    };
+    let live = lab.listen_on(0, &["lo"], &[]);
+    lab.net.run(0, ["ping", "-q", "-f", "-c", "500", "127.0.0.1"]);
+    assert_eq!(complete(&live.stop()), 1000);
+}
