@@ -137,10 +137,17 @@ impl Lane {
     /// tell.
     pub(super) fn fill_percent(&self) -> u8 {
         let Source::Ring(socket, _) = &self.source else { return 0 };
-        let blocks = socket.blocks();
-        let ready = (1..=8).rev().find(|eighth| socket.is_ready(blocks * eighth / 8 - 1));
-        (ready.unwrap_or(0) * 100 / 8) as u8
+        fill_percent(socket.blocks(), |ahead| socket.is_ready(ahead))
     }
+}
+
+/// Share of `blocks` that waits, to an eighth, where `is_ready` says whether the
+/// block so many ahead does and all before it do if it does.
+fn fill_percent(blocks: usize, is_ready: impl Fn(usize) -> bool) -> u8 {
+    let reaches = |eighths: &usize| {
+        (blocks * eighths).div_ceil(8).checked_sub(1).is_some_and(|last| is_ready(last))
+    };
+    ((1..=8).rev().find(reaches).unwrap_or(0) * 100 / 8) as u8
 }
 
 impl Source {
@@ -169,6 +176,28 @@ impl Source {
         match self {
             Self::Ring(socket, cursor) => (*cursor)?.frame(socket.block()?),
             Self::Pcap(handle) => handle.frame(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_share_that_waits_is_told_to_an_eighth_for_rings_of_any_size(
+            blocks in 2_usize..5_000, share in 0.0..=1.0,
+        ) {
+            let waiting = (blocks as f64 * share) as usize;
+            let told = fill_percent(blocks, |ahead| {
+                assert!(ahead < blocks);
+                ahead < waiting
+            });
+            let exact = waiting as f64 * 100.0 / blocks as f64;
+            prop_assert!(f64::from(told) <= exact && exact < f64::from(told) + 13.0, "{told} {exact}");
         }
     }
 }
