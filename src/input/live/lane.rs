@@ -144,9 +144,8 @@ impl Lane {
 /// Share of `blocks` that waits, to an eighth, where `is_ready` says whether the
 /// block so many ahead does and all before it do if it does.
 fn fill_percent(blocks: usize, is_ready: impl Fn(usize) -> bool) -> u8 {
-    let reaches = |eighths: &usize| {
-        (blocks * eighths).div_ceil(8).checked_sub(1).is_some_and(|last| is_ready(last))
-    };
+    let reaches =
+        |eighths: &usize| (blocks * eighths).div_ceil(8).checked_sub(1).is_some_and(&is_ready);
     ((1..=8).rev().find(reaches).unwrap_or(0) * 100 / 8) as u8
 }
 
