@@ -30,6 +30,7 @@ fn block(captured_bytes: usize) -> Block {
         frames: (0..PACKETS).map(frame).collect(),
         closed_before_s: 0,
         latest_ns: 1_700_000_000_000_000_000,
+        shed: flowtap::input::Shed::Nothing,
     }
 }
 

@@ -5,11 +5,13 @@
 mod common;
 mod support;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{ChildStderr, Command, Stdio};
+use std::path::Path;
+use std::process::{ChildStderr, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{captures, text};
+use common::{Dir, captures, text};
 use serde_json::Value;
 use support::netns::{Link, LinkOptions, Netns, Running, wait_for};
 
@@ -17,13 +19,14 @@ use support::netns::{Link, LinkOptions, Netns, Running, wait_for};
 struct Lab {
     net: Netns,
     link: Link,
+    dir: Dir,
 }
 
 impl Lab {
     fn or_skip(test: &str, programs: &[&str], options: LinkOptions) -> Option<Self> {
         let mut net = Netns::or_skip(test, 2, programs)?;
         let link = net.join(0, 1, options);
-        Some(Self { net, link })
+        Some(Self { net, link, dir: Dir::new() })
     }
 
     fn interface(&self) -> &str {
@@ -41,6 +44,7 @@ impl Lab {
         for interface in interfaces {
             command.args(["-i", interface]);
         }
+        command.env("XDG_STATE_HOME", self.dir.path("state"));
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = self.net.spawn(command);
         let mut said = BufReader::new(running.child.stderr.take().unwrap());
@@ -128,11 +132,15 @@ fn alerts(summary: &Value) -> Vec<[String; 3]> {
 }
 
 fn read(args: &[&str]) -> Value {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_flowtap")).args(["read", "--json"]).args(args).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    Dir::new().summary(args)
+}
+
+/// What the files of a stem hold, one after the other.
+fn written(dir: &Path, stem: &str) -> String {
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(stem));
+    files.sort();
+    files.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
 }
 
 #[test]
@@ -228,6 +236,60 @@ fn real_captures_in_real_time_give_the_same_alerts() {
 }
 
 #[test]
+fn what_was_recorded_and_is_read_gives_the_same_flows_and_alerts() {
+    let Some(lab) = Lab::or_skip("parity", &["hping3"], LinkOptions::default()) else { return };
+    let (out, ring) = (lab.dir.path("live"), lab.dir.path("ring"));
+    let [out_text, ring_text] = [&out, &ring].map(|path| path.to_str().unwrap());
+    let live = lab.listen(&["--out", out_text, "--record", ring_text, "--udp-idle", "1s"]);
+    let address = lab.link.ipv4[1].as_str();
+    let flood = ["hping3", "-q", "--udp", "-p", "53", "-c", "12000", "-i", "u100", address];
+    // Nothing answers, which hping3 ends with an error for.
+    lab.net.command(0, flood).output().unwrap();
+    for name in ["web.pcap", "dns.pcap", "crafted-vxlan-vlan-inside.pcap", "tcp-trouble.pcap"] {
+        let path = captures().join(name);
+        let replay = [env!("CARGO_BIN_EXE_flowtap"), "replay", "-q", "--speed", "2000pps", "-i"];
+        // Frames that are too long for the link stay behind: the rest will do.
+        lab.net.command(0, replay).arg(&lab.link.names[0]).arg(path).output().unwrap();
+    }
+    // Flows time out while nothing comes: the recording must say that time passed.
+    std::thread::sleep(Duration::from_secs(3));
+    let summary = live.stop();
+    complete(&summary);
+    let again = lab.dir.path("again");
+    let offline = read(&["--out", again.to_str().unwrap(), "--udp-idle", "1s", ring_text]);
+    assert_eq!(shape(&summary), shape(&offline));
+    assert_eq!(summary["alerts"], offline["alerts"]);
+    assert!(alerts(&summary).iter().any(|[detector, ..]| detector == "udp_flood"));
+    let flows = written(&out, "flows");
+    for reason in ["idle", "end_of_input"] {
+        assert!(flows.contains(&format!("\"end_reason\":\"{reason}\"")), "{reason}");
+    }
+    assert!(flows == written(&again, "flows"), "the same bytes");
+}
+
+#[test]
+fn an_alert_is_on_disk_while_it_goes_on_and_its_packets_are_shown() {
+    let Some(lab) = Lab::or_skip("evidence", &["hping3"], LinkOptions::default()) else { return };
+    let (out, ring) = (lab.dir.path("live"), lab.dir.path("ring"));
+    let [out_text, ring_text] = [&out, &ring].map(|path| path.to_str().unwrap());
+    let mut live = lab.listen(&["--out", out_text, "--record", ring_text, "--evidence"]);
+    let address = lab.link.ipv4[1].as_str();
+    let flood = ["hping3", "-q", "--udp", "-p", "53", "-c", "20000", "-i", "u50", address];
+    lab.net.command(0, flood).output().unwrap();
+    live.wait_for("flood");
+    wait_for("the alert in its file", || written(&out, "alerts").contains("udp_flood"));
+    let summary = live.stop();
+    let id = summary["alerts"][0]["id"].as_str().unwrap();
+    let pcap = lab.dir.path("alert.pcapng");
+    let show = ["show", "alert", id, "--run", out_text, "--pcap", pcap.to_str().unwrap()];
+    let output = lab.dir.run(show);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let packets = |path: &Path| read(&[path.to_str().unwrap()])["packets"].as_u64().unwrap();
+    assert!(packets(&pcap) >= 20_000);
+    assert!(packets(&ring.join(format!("evidence/{id}.pcapng"))) >= 20_000);
+}
+
+#[test]
 fn a_filter_means_the_same_live_and_offline_also_behind_a_vlan_tag() {
     let Some(lab) = Lab::or_skip("filter", &[], LinkOptions::quiet()) else { return };
     let path = captures().join("crafted-vlan.pcap");
@@ -313,6 +375,7 @@ fn an_interface_that_is_not_there_is_named_with_those_that_are() {
 fn over_loopback_each_packet_comes_once() {
     let Some(net) = Netns::or_skip("loopback", 1, &["ping"]) else { return };
     let lab = Lab {
+        dir: Dir::new(),
         link: Link {
             names: [String::new(), "lo".to_owned()],
             macs: Default::default(),

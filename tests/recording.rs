@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use flowtap::engine::{RunOptions, run};
 use flowtap::flow::FlowRecord;
-use flowtap::input::{Block, BlockBytes, Frame, Input, InputOptions, Interface};
+use flowtap::input::{Block, BlockBytes, Frame, Input, InputOptions, Interface, Shed};
 use flowtap::output::recording::{
     LEAST_RING_BYTES, Recording, RecordingCounters, RecordingSettings, files_in,
 };
@@ -212,7 +212,15 @@ fn numbered(first: u64, packets: u64) -> Block {
     }
     let latest_ns = frames.last().map_or(0, |frame| frame.time_ns);
     let bytes = BlockBytes::Owned(bytes);
-    Block { sequence: 0, first_frame: 0, bytes, frames, closed_before_s: 0, latest_ns }
+    Block {
+        sequence: 0,
+        first_frame: 0,
+        bytes,
+        frames,
+        closed_before_s: 0,
+        latest_ns,
+        shed: Shed::Nothing,
+    }
 }
 
 fn interface() -> [Interface; 1] {

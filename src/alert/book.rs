@@ -36,9 +36,17 @@ pub struct AlertBook {
     by_subject: BTreeMap<(Family, Subject), u64>,
     by_entity: BTreeMap<(&'static str, String), u64>,
     closed: Vec<Alert>,
-    updated: Vec<Alert>,
+    updated: Vec<Update>,
     opened: u64,
     suppressed: u64,
+}
+
+/// An alert with a new revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    pub alert: Alert,
+    /// It has gone quiet: this revision is the last.
+    pub closed: bool,
 }
 
 /// An alert that may still go on.
@@ -143,7 +151,7 @@ impl AlertBook {
         all
     }
 
-    pub fn take_updates(&mut self) -> Vec<Alert> {
+    pub fn take_updates(&mut self) -> Vec<Update> {
         std::mem::take(&mut self.updated)
     }
 
@@ -193,7 +201,7 @@ impl AlertBook {
         if open.revision == 0 || sustained || open.peak_packets >= 2 * open.told_packets.max(1) {
             open.revision += 1;
             open.told_packets = open.peak_packets;
-            self.updated.push(open.alert());
+            self.updated.push(Update { alert: open.alert(), closed: false });
             self.bound_updates();
         }
     }
@@ -217,7 +225,7 @@ impl AlertBook {
             let Some(mut open) = self.open.remove(&number) else { continue };
             open.revision += 1;
             let alert = open.alert();
-            self.updated.push(alert.clone());
+            self.updated.push(Update { alert: alert.clone(), closed: true });
             self.closed.push(alert);
             self.by_subject.retain(|_, at| *at != number);
             self.by_entity.retain(|_, at| *at != number);

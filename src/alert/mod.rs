@@ -11,7 +11,7 @@ mod entity;
 mod grade;
 mod sentence;
 
-pub use book::AlertBook;
+pub use book::{AlertBook, Update};
 pub use entity::{Entity, EntityKind};
 pub use grade::{CONFIDENCE_WITHOUT_BASELINE, Severity};
 pub use sentence::sentence;

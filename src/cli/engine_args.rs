@@ -1,6 +1,7 @@
 //! Options of everything that runs the engine: `read` and `live`.
 
 use std::fs;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -8,11 +9,13 @@ use ipnet::IpNet;
 
 use super::Usage;
 use super::values::TimeoutNs;
+use crate::alert::Severity;
 use crate::detect::HomeNets;
 use crate::engine::RunOptions;
 use crate::engine::dedup::{DedupMode, DedupSettings};
 use crate::flow::Timeouts;
 use crate::input::filter::Filter;
+use crate::output::Summary;
 use crate::packet::DecodeOptions;
 
 /// Memory for one flow that the default cap is sized by: 768 bytes of a long
@@ -85,6 +88,10 @@ pub(crate) struct EngineArgs {
     /// Flood threshold in packets a second (ATT&CK: PacketRateThreshold).
     #[arg(long, value_name = "PPS")]
     packet_rate_threshold: Option<u64>,
+    /// Exit with status 3 when there is an alert of this severity or higher.
+    #[arg(long, value_name = "SEVERITY", num_args = 0..=1, require_equals = true,
+          default_missing_value = "low")]
+    fail_on_alert: Option<Severity>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -144,6 +151,19 @@ impl EngineArgs {
             options.detect.packet_rate_threshold = threshold;
         }
         Ok(options)
+    }
+
+    /// See [`super`].
+    pub(crate) fn exit_status(&self, summary: &Summary) -> ExitCode {
+        if summary.files.iter().any(|file| file.error.is_some()) {
+            return ExitCode::from(1);
+        }
+        match self.fail_on_alert {
+            Some(lowest) if summary.alerts.iter().any(|alert| alert.severity >= lowest) => {
+                ExitCode::from(3)
+            }
+            _ => ExitCode::SUCCESS,
+        }
     }
 }
 

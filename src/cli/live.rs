@@ -1,23 +1,35 @@
 //! `flowtap live`: interfaces in, flow records and alerts out as they come.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Context as _;
 use clap::Args;
+use serde::Serialize;
 
+use super::Usage;
 use super::engine_args::EngineArgs;
+use super::output_args::OutputArgs;
+use super::rundir::{new_state_run, write_whole};
 use super::stop::stop_on_signals;
-use super::values::TimeoutNs;
+use super::values::{Bytes, TimeoutNs};
 use crate::alert::Alert;
 use crate::engine::{LiveRun, RecordSink, SensorEvent, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::input::live::{LiveOptions, Method};
 use crate::input::{Input, InputOptions, LiveHandle};
 use crate::output::Summary;
+use crate::output::privacy::Privacy;
+use crate::output::recording::{EvidenceSettings, LEAST_RING_BYTES, Recording, RecordingSettings};
+use crate::output::rolling::RollingOutput;
 use crate::report::terminal::{self, Style};
+
+/// How long the end of a run waits for a disk that does not answer.
+const FINISH_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(crate) struct LiveArgs {
@@ -28,10 +40,12 @@ pub(crate) struct LiveArgs {
     #[arg(long, value_enum, default_value = "ring", value_name = "METHOD")]
     capture: Method,
     /// Memory of each ring, one a worker and interface.
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=4096))]
+    #[arg(long, value_name = "MIB", default_value_t = 64,
+          value_parser = clap::value_parser!(u32).range(2..=4096))]
     ring_mib: u32,
     /// Bytes of each frame that are kept.
-    #[arg(long, value_name = "BYTES", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(14..=262_144))]
+    #[arg(long, value_name = "BYTES", default_value_t = 262_144,
+          value_parser = clap::value_parser!(u32).range(14..=262_144))]
     snaplen: u32,
     /// Only frames for this station.
     #[arg(long)]
@@ -45,14 +59,26 @@ pub(crate) struct LiveArgs {
     /// Stop after so many seconds.
     #[arg(long, value_name = "S")]
     seconds: Option<u64>,
+    /// Record all packets into this folder, a ring of pcapng files.
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Size of the ring.
+    #[arg(long, value_name = "SIZE", default_value = "10GiB", requires = "record")]
+    record_size: Bytes,
+    /// Keep the packets of each alert in DIR/evidence/ID.pcapng, from 10 s before
+    /// to 10 s after it.
+    #[arg(long, requires = "record")]
+    evidence: bool,
     /// Print the summary as JSON to standard output, and nothing else there.
     #[arg(long)]
     json: bool,
-    /// Print no summary for people.
+    /// Print no summary for people, and nothing while listening but what is wrong.
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
@@ -69,53 +95,167 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         method: args.capture,
     };
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
-    let (input, handle) = Input::live(live, input_options)?;
-    options.live = Some(LiveRun {
-        status: Arc::clone(&handle.status),
-        filter_in_kernel,
-        silent_after_s: args
-            .silent_after
-            .0
-            .map_or(u64::MAX, |ns| ns.unsigned_abs() / 1_000_000_000),
+    let (mut input, handle) = Input::live(live, input_options)?;
+    let silent_after_s =
+        args.silent_after.0.map_or(u64::MAX, |ns| ns.unsigned_abs() / 1_000_000_000);
+    options.live =
+        Some(LiveRun { status: Arc::clone(&handle.status), filter_in_kernel, silent_after_s });
+    let recording = start_recording(args, &mut input)?;
+    let privacy = args.output.privacy()?;
+    let dir = match &args.output.out {
+        Some(dir) => Some(dir.clone()),
+        // Without --out a run is kept for `show`, if there is a place for it.
+        None => new_state_run().ok(),
+    };
+    let output = dir.as_ref().map(|dir| {
+        let rolling = args.output.rolling(dir.clone(), Arc::clone(&privacy));
+        RollingOutput::open(&rolling, now_ns())
     });
+    let output = output.transpose()?;
+    for recovered in output.iter().flat_map(RollingOutput::recovered) {
+        eprintln!("flowtap: {recovered}");
+    }
+    if let Some(dir) = &dir {
+        write_run(dir, args)?;
+    }
     stop_on_signals(&handle.stop)?;
     for tap in handle.status.taps() {
         let state = if tap.up { "" } else { ", which is down" };
         eprintln!("flowtap: listening on {}{state}", tap.name);
     }
     let started = Instant::now();
-    let mut sink = Sink { started, seconds: args.seconds, handle };
-    let report = run_engine(input, &options, &mut sink);
+    let mut sink = Sink { started, seconds: args.seconds, handle, output, recording, privacy };
+    let mut report = run_engine(input, &options, &mut sink);
+    let lost = sink.finish();
     let summary = Summary::new(&report, started.elapsed());
+    if let Some(dir) = &dir {
+        write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(&summary)?)?;
+    }
     if args.json {
         let mut out = io::stdout().lock();
         serde_json::to_writer(&mut out, &summary)?;
         writeln!(out)?;
     } else if !args.quiet {
-        let text =
-            terminal::render(&summary, None::<&PathBuf>.map(PathBuf::as_path), Style::for_stdout());
+        let text = terminal::render(&summary, args.output.out.as_deref(), Style::for_stdout());
         io::stdout().lock().write_all(text.as_bytes())?;
     }
-    Ok(ExitCode::SUCCESS)
+    if let Some(error) = report.write_error.take() {
+        return Err(error).context("some records could not be written");
+    }
+    anyhow::ensure!(lost == 0, "{lost} records could not be written");
+    Ok(args.engine.exit_status(&summary))
 }
 
+fn start_recording(args: &LiveArgs, input: &mut Input) -> anyhow::Result<Option<Recording>> {
+    let Some(dir) = &args.record else { return Ok(None) };
+    if args.record_size.0 < LEAST_RING_BYTES {
+        let least = LEAST_RING_BYTES >> 20;
+        return Err(Usage(format!("--record-size must be at least {least}MiB")).into());
+    }
+    let settings = RecordingSettings {
+        evidence: args.evidence.then(EvidenceSettings::default),
+        ..RecordingSettings::new(dir, args.record_size.0)
+    };
+    let (recording, tap) = Recording::start(&settings)
+        .with_context(|| format!("can't record into {}", dir.display()))?;
+    input.record(Box::new(tap));
+    Ok(Some(recording))
+}
+
+/// What was run: `run.json`.
+#[derive(Debug, Serialize)]
+struct RunRecord {
+    schema: &'static str,
+    flowtap: &'static str,
+    arguments: Vec<String>,
+    interfaces: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<RecordingPlace>,
+}
+
+#[derive(Debug, Serialize)]
+struct RecordingPlace {
+    dir: PathBuf,
+}
+
+fn write_run(dir: &Path, args: &LiveArgs) -> anyhow::Result<()> {
+    let place = |dir: &PathBuf| RecordingPlace {
+        dir: std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
+    };
+    let record = RunRecord {
+        schema: "flowtap.run.v1",
+        flowtap: env!("CARGO_PKG_VERSION"),
+        arguments: std::env::args().skip(1).collect(),
+        interfaces: args.interface.clone(),
+        recording: args.record.as_ref().map(place),
+    };
+    write_whole(&dir.join("run.json"), &serde_json::to_vec_pretty(&record)?)
+}
+
+/// Where a live run's results go. Nothing in here waits.
 struct Sink {
     started: Instant,
     seconds: Option<u64>,
     handle: LiveHandle,
+    output: Option<RollingOutput>,
+    recording: Option<Recording>,
+    privacy: Arc<Privacy>,
+}
+
+impl Sink {
+    /// Ends the files. How many records could not be written.
+    fn finish(mut self) -> u64 {
+        self.tell_troubles();
+        if let Some(recording) = self.recording.take() {
+            let counters = recording.finish();
+            if counters.lost_packets > 0 {
+                eprintln!(
+                    "flowtap: {} packets are missing in the recording",
+                    counters.lost_packets
+                );
+            }
+        }
+        let Some(output) = self.output.take() else { return 0 };
+        let finished = output.finish(FINISH_WITHIN);
+        for event in &finished.events {
+            eprintln!("flowtap: {event}");
+        }
+        let left = if finished.complete { 0 } else { finished.counters.queued_records };
+        finished.counters.lost() + left
+    }
+
+    fn tell_troubles(&mut self) {
+        for event in self.output.iter_mut().flat_map(RollingOutput::take_events) {
+            eprintln!("flowtap: {event}");
+        }
+        for notice in self.recording.iter().flat_map(Recording::take_notices) {
+            eprintln!("flowtap: {notice}");
+        }
+    }
 }
 
 impl RecordSink for Sink {
-    fn record(&mut self, _: FlowRecord) -> io::Result<()> {
+    fn record(&mut self, record: FlowRecord) -> io::Result<()> {
+        if let Some(output) = &mut self.output {
+            output.record(record);
+        }
         Ok(())
     }
 
     fn wants_records(&self) -> bool {
-        false
+        self.output.as_ref().is_some_and(RollingOutput::wants_records)
     }
 
-    fn alert(&mut self, alert: &Alert) {
-        eprintln!("flowtap: {} {}", alert.severity.name(), alert.summary);
+    fn alert(&mut self, alert: &Alert, closed: bool) {
+        if let Some(output) = &mut self.output {
+            output.alert(alert);
+        }
+        if let Some(recording) = &self.recording {
+            recording.alert(alert, closed);
+        }
+        let shown = self.privacy.alert(alert);
+        let over = if closed { " (over)" } else { "" };
+        eprintln!("flowtap: {}{over}: {}", shown.severity.name(), shown.summary);
     }
 
     fn sensor_event(&mut self, event: &SensorEvent) {
@@ -123,8 +263,17 @@ impl RecordSink for Sink {
     }
 
     fn closed_before(&mut self, _: i64) {
+        if let Some(output) = &mut self.output {
+            output.second(now_ns());
+        }
+        self.tell_troubles();
         if self.seconds.is_some_and(|seconds| self.started.elapsed().as_secs() >= seconds) {
-            self.handle.stop.store(true, std::sync::atomic::Ordering::Release);
+            self.handle.stop.store(true, Ordering::Release);
         }
     }
+}
+
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

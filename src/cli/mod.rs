@@ -6,6 +6,7 @@
 mod engine_args;
 mod lab;
 mod live;
+mod output_args;
 mod packets;
 mod read;
 #[cfg(target_os = "linux")]

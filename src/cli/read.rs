@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::engine_args::EngineArgs;
 use super::rundir::{new_state_run, write_whole};
-use crate::alert::{Alert, Severity};
+use crate::alert::Alert;
 use crate::engine::{RecordSink, RunOptions, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::input::{Input, InputOptions, Progress};
@@ -37,10 +37,6 @@ pub(crate) struct ReadArgs {
     json: bool,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Exit with status 3 when there is an alert of this severity or higher.
-    #[arg(long, value_name = "SEVERITY", num_args = 0..=1, require_equals = true,
-          default_missing_value = "low")]
-    fail_on_alert: Option<Severity>,
     /// Print no summary for people and no progress.
     #[arg(long, short)]
     quiet: bool,
@@ -98,19 +94,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     if let Some(error) = &report.write_error {
         anyhow::bail!("some records could not be written: {error}");
     }
-    Ok(exit_status(&summary, args.fail_on_alert))
-}
-
-fn exit_status(summary: &Summary, fail_on: Option<Severity>) -> ExitCode {
-    if summary.files.iter().any(|file| file.error.is_some()) {
-        return ExitCode::from(1);
-    }
-    match fail_on {
-        Some(lowest) if summary.alerts.iter().any(|alert| alert.severity >= lowest) => {
-            ExitCode::from(3)
-        }
-        _ => ExitCode::SUCCESS,
-    }
+    Ok(args.engine.exit_status(&summary))
 }
 
 /// Writes records into the files of `--out`.

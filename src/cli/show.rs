@@ -46,20 +46,60 @@ enum What {
     },
 }
 
+/// `alerts.ndjson`, or those of a live run: `alerts-TIME.ndjson`, oldest first,
+/// and what is being written.
+fn files_of(dir: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let (stem, ending) = name.split_once('.').unwrap_or((name, ""));
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("can't read {}", dir.display()))? {
+        let path = entry?.path();
+        let is_ours = path.file_name().and_then(|name| name.to_str()).is_some_and(|found| {
+            let found = found.strip_suffix(".part").unwrap_or(found);
+            found == name
+                || found
+                    .strip_prefix(stem)
+                    .is_some_and(|rest| rest.starts_with('-') && rest.ends_with(ending))
+        });
+        if is_ours {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Of each alert its last revision, in the order of their first.
+fn last_revisions(found: Vec<Value>) -> Vec<Value> {
+    let mut last: Vec<Value> = Vec::new();
+    for alert in found {
+        match last.iter_mut().find(|known| known["id"] == alert["id"]) {
+            Some(known) => *known = alert,
+            None => last.push(alert),
+        }
+    }
+    last
+}
+
 pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let dir = rundir::find(args.run.as_deref())?;
     let (file, field, wanted) = match &args.what {
         What::Alert { id, .. } => ("alerts.ndjson", "id", id),
         What::Flow { community_id } => ("flows.ndjson", "community_id", community_id),
     };
-    let path = dir.join(file);
-    if !path.is_file() {
+    let files = files_of(&dir, file)?;
+    if files.is_empty() {
         bail!("{} has no {file}: read the capture again with --out DIR", dir.display());
     }
     let prefix = matches!(args.what, What::Alert { .. });
-    let found = find(&path, field, wanted, prefix)?;
+    let mut found = Vec::new();
+    for path in &files {
+        found.append(&mut find(path, field, wanted, prefix)?);
+    }
+    if prefix {
+        found = last_revisions(found);
+    }
     if found.is_empty() {
-        bail!("nothing with {field} {wanted} in {}", path.display());
+        bail!("nothing with {field} {wanted} in {}", dir.display());
     }
     if let What::Alert { pcap: Some(to), from, .. } = &args.what {
         let [alert] = found.as_slice() else {

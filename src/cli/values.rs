@@ -1,6 +1,6 @@
 //! Values that several options share.
 
-/// A time-out: `300s`, `5m`, `1h`, `250ms`, plain seconds, or `never`.
+/// A time: `300s`, `5m`, `1h`, `7d`, `250ms`, plain seconds, or `never`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimeoutNs(pub(crate) Option<i64>);
 
@@ -17,7 +17,8 @@ impl std::str::FromStr for TimeoutNs {
             "ms" => 1_000_000,
             "m" => 60_000_000_000,
             "h" => 3_600_000_000_000,
-            other => return Err(format!("unknown unit '{other}': use ms, s, m, h or 'never'")),
+            "d" => 86_400_000_000_000,
+            other => return Err(format!("unknown unit '{other}': use ms, s, m, h, d or 'never'")),
         };
         let count: i64 = digits
             .parse()
@@ -29,9 +30,50 @@ impl std::str::FromStr for TimeoutNs {
     }
 }
 
+/// An amount of bytes: `64MiB`, `10GB`, plain bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl std::str::FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match &text[digits.len()..] {
+            "" | "B" => 1,
+            "kB" | "KB" => 1000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "TB" => 1_000_000_000_000,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "TiB" => 1 << 40,
+            other => {
+                return Err(format!("unknown unit '{other}': use KiB, MiB, GiB, TiB or kB to TB"));
+            }
+        };
+        let count: u64 =
+            digits.parse().map_err(|_| format!("'{text}' is no size: try 512MiB or 10GiB"))?;
+        let bytes = count.checked_mul(unit).filter(|&bytes| bytes > 0);
+        bytes.map(Self).ok_or_else(|| format!("'{text}' is out of range"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_with_units() {
+        let bytes = |text: &str| text.parse::<Bytes>().map(|bytes| bytes.0);
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert_eq!(bytes("10GiB"), Ok(10 << 30));
+        assert_eq!(bytes("10GB"), Ok(10_000_000_000));
+        for bad in ["", "0", "-1", "10G", "GiB", "99999999999999999999", "20000000TiB"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn timeouts_are_read_with_units() {
@@ -40,7 +82,7 @@ mod tests {
         assert_eq!(ns("250ms"), Ok(Some(250_000_000)));
         assert_eq!(ns("5m"), Ok(Some(300_000_000_000)));
         assert_eq!(ns("never"), Ok(None));
-        for bad in ["", "0", "-5s", "5d", "1e3", "99999999999999999999"] {
+        for bad in ["", "0", "-5s", "5w", "1e3", "99999999999999999999"] {
             assert!(ns(bad).is_err(), "{bad}");
         }
     }

@@ -35,7 +35,7 @@ mod victims;
 #[cfg(test)]
 mod tests;
 
-use crate::alert::{Alert, AlertBook, Counters};
+use crate::alert::{Alert, AlertBook, Counters, Update};
 use crate::engine::window::Slice;
 
 pub use arp_sweep::ArpSweep;
@@ -171,13 +171,18 @@ impl Detection {
     }
 
     /// Alerts whose revision rose since the last call, for live output.
-    pub fn take_updates(&mut self) -> Vec<Alert> {
+    pub fn take_updates(&mut self) -> Vec<Update> {
         self.book.take_updates()
+    }
+
+    /// The stream has ended: closes all alerts.
+    pub fn close(&mut self) {
+        self.book.close_all();
     }
 
     /// Ends the run: all alerts by start and id, and what was left out.
     pub fn finish(mut self) -> (Vec<Alert>, Counters) {
-        self.book.close_all();
+        self.close();
         let counters = self.counters();
         (self.book.alerts(), counters)
     }

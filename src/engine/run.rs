@@ -101,9 +101,8 @@ pub trait RecordSink {
     /// A finished record, in the records' final order.
     fn record(&mut self, record: FlowRecord) -> io::Result<()>;
 
-    /// An alert that was opened, has a new revision, or was closed. At the end
-    /// of a run those still open are closed by [`RunReport::alerts`] alone.
-    fn alert(&mut self, _: &Alert) {}
+    /// An alert that was opened or has a new revision; with `closed`, its last.
+    fn alert(&mut self, _alert: &Alert, _closed: bool) {}
 
     /// Something happened to the sensor of a live run.
     fn sensor_event(&mut self, _: &SensorEvent) {}
@@ -448,8 +447,8 @@ impl<'a> Correlation<'a> {
     }
 
     fn tell_alerts(&mut self) {
-        for alert in self.detection.take_updates() {
-            self.sink.alert(&alert);
+        for update in self.detection.take_updates() {
+            self.sink.alert(&update.alert, update.closed);
         }
     }
 
@@ -494,8 +493,10 @@ impl<'a> Correlation<'a> {
 
     #[expect(clippy::type_complexity, reason = "taken apart at once by the only caller")]
     fn finish(
-        self,
+        mut self,
     ) -> (Vec<Alert>, alert::Counters, Vec<(Vantage, SidedCount)>, Option<io::Error>) {
+        self.detection.close();
+        self.tell_alerts();
         let (alerts, counters) = self.detection.finish();
         let mut sided: Vec<_> = self.sided.into_iter().collect();
         sided.sort_unstable_by_key(|&(vantage, _)| vantage);

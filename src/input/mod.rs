@@ -46,6 +46,6 @@ pub use error::{InputError, InputErrorKind};
 pub use filter::{Filter, FilterError};
 pub use report::{Counters, FileReport, Interface, Progress};
 pub(crate) use source::LIVE_WAIT;
-pub use source::{Input, InputOptions, LiveHandle, Mapping, Next};
+pub use source::{Input, InputOptions, LiveHandle, Mapping, Next, Recorder};
 
 use source::Source;

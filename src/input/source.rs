@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::ahead::ReadAhead;
 use super::block::{Block, BlockBytes, Frame, Shed, frame_flag};
 use super::error::{InputError, InputErrorKind};
-use super::live::{Live, LiveError, LiveOptions, LiveStatus, Taken};
+use super::live::{Live, LiveError, LiveOptions, LiveStatus, Taken, TapStatus};
 use super::merge::Merge;
 use super::pool::Pool;
 use super::reader::{Batch, FileReader, ReadOptions, Shared, recognise};
@@ -81,6 +81,15 @@ pub(super) enum Source {
     Used,
 }
 
+/// Sees a stream as it is handed out, without ever holding it up.
+pub trait Recorder: Send {
+    /// The next block; one without frames moves the clock alone.
+    fn block(&mut self, block: &Block, interfaces: &[Interface]);
+
+    /// What the interfaces of a live capture have counted so far.
+    fn counted(&mut self, taps: &[TapStatus]);
+}
+
 /// What comes next in a stream.
 #[derive(Debug)]
 pub enum Next {
@@ -110,6 +119,7 @@ pub struct Input {
     held: Option<Batch>,
     limits: Limits,
     progress: Option<Arc<Progress>>,
+    recorder: Option<Box<dyn Recorder>>,
 }
 
 enum Feed {
@@ -187,8 +197,28 @@ impl Input {
         }
     }
 
+    /// Shows each block to `recorder` as it is handed out.
+    pub fn record(&mut self, recorder: Box<dyn Recorder>) {
+        self.recorder = Some(recorder);
+    }
+
     /// What comes next. Never waits for a packet.
     pub fn poll(&mut self) -> Next {
+        let next = self.take_next();
+        if let Some(recorder) = &mut self.recorder {
+            if let Next::Block(block) = &next {
+                recorder.block(block, self.interfaces.list());
+            }
+            if let Feed::Live(live) = &mut self.feed
+                && let Some(taps) = live.take_counted()
+            {
+                recorder.counted(&taps);
+            }
+        }
+        next
+    }
+
+    fn take_next(&mut self) -> Next {
         let (bytes, mut frames, tally) = loop {
             let batch = if let Some(held) = self.held.take() {
                 Some(held)
@@ -326,6 +356,7 @@ impl Input {
             sequence: 0,
             marks: Marks::new(options.lateness_s),
             held: None,
+            recorder: None,
             limits,
             progress: options.progress,
         }

@@ -88,7 +88,9 @@ fn one_attack_is_one_alert_that_grows() {
     for second in 0..20 {
         let rate = if second < 10 { 2_000 } else { 30_000 };
         run.second(T + second, &[udp(rate)]);
-        revisions.extend(run.detection.take_updates().into_iter().map(|a| (a.revision, a.state)));
+        revisions.extend(
+            run.detection.take_updates().into_iter().map(|u| (u.alert.revision, u.alert.state)),
+        );
     }
     let alerts = run.alerts();
     assert_eq!(alerts.len(), 1);

@@ -1,14 +1,14 @@
 //! Frames from the wire: AF_PACKET rings, merged into one stream by time.
 //!
-//! [`Live`] opens one ring a worker and interface. The kernel shares frames out
+//! `Live` opens one ring a worker and interface. The kernel shares frames out
 //! among an interface's rings by a hash that is the same for both directions
 //! of a flow; here they are put in the order of their time stamps again, so
 //! that everything behind sees one stream, as from a file, and what is recorded
 //! and read again gives the same flows. It never decodes a frame, and it never
-//! waits: [`Live::next_batch`] gives what is there.
+//! waits: `Live::next_batch` gives what is there.
 //!
 //! A frame is copied once, out of the ring: the kernel gets its blocks back at
-//! once, however long the flows take. Start at [`Live::open`]. Inside: `tap` is
+//! once, however long the flows take. Start at [`LiveOptions`]. Inside: `tap` is
 //! an interface, `lane` one of its rings, `packet_socket` the system calls.
 
 mod filter;
@@ -156,6 +156,8 @@ pub(super) struct Live {
     looked: Instant,
     status: Arc<LiveStatus>,
     changes: Vec<Change>,
+    /// There was a look whose counts nobody has taken yet.
+    counted: bool,
     /// Second that the last frame or mark was in.
     second: i64,
     /// Time of the last frame, and when it was handed out.
@@ -202,6 +204,7 @@ impl Live {
             looked: Instant::now(),
             status,
             changes: Vec::new(),
+            counted: false,
             second: i64::MIN,
             last_frame: None,
             overload: Overload::new(Instant::now()),
@@ -215,6 +218,12 @@ impl Live {
     /// Set it to end the capture; what has come until then is still handed out.
     pub(super) fn stop_handle(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
+    }
+
+    /// The interfaces as counted at the last look, once for each look.
+    pub(super) fn take_counted(&mut self) -> Option<Vec<TapStatus>> {
+        std::mem::take(&mut self.counted)
+            .then(|| self.taps.iter().map(|tap| tap.status.clone()).collect())
     }
 
     /// What to leave out of the packets handed out last.
@@ -360,6 +369,7 @@ impl Live {
             lanes.iter().map(|lane| lane.clock.offset_ns()).min().unwrap_or(self.offset_ns);
         let taps = self.taps.iter().map(|tap| tap.status.clone()).collect();
         self.status.publish(taps, &mut self.changes);
+        self.counted = true;
     }
 
     /// Nothing more comes in.

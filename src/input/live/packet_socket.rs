@@ -24,9 +24,11 @@ use crate::input::bpf::Instruction;
 /// that a full one is worth a look.
 pub(super) const BLOCK_BYTES: usize = 1 << 20;
 
-/// After this time the kernel hands over a block that is not full. Short
-/// enough to look live; each costs an interrupt's work.
-pub(super) const RETIRE_MS: u32 = 16;
+/// After this time the kernel hands over a block that is not full, and takes the
+/// next. So a ring of 64 blocks lasts four seconds while few packets come,
+/// however busy the machine is with other things; windows are two seconds late
+/// anyway.
+pub(super) const RETIRE_MS: u32 = 64;
 
 /// A ring of blocks, and the socket that fills it.
 pub(super) struct PacketSocket {

@@ -48,8 +48,8 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    /// Opens the interface, which must be there. Its lanes get frames once
-    /// [`start`] has been called on them.
+    /// Opens the interface, which must be there. Its lanes get frames
+    /// at once.
     pub(super) fn open(
         name: &str,
         interface: u16,

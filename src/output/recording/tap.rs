@@ -9,8 +9,9 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::Shared;
 use super::blocks::{self, MARK_BYTES, PACKET_BYTES};
+use crate::input::live::TapStatus;
 use crate::input::pcapng_codes::option;
-use crate::input::{Block, Frame, Interface};
+use crate::input::{Block, Frame, Interface, Recorder};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -279,6 +280,23 @@ impl Drop for Tap {
             if !chunk.bytes.is_empty() || chunk.lost.packets > 0 {
                 let _ = self.to_disk.send(chunk);
             }
+        }
+    }
+}
+
+impl Recorder for Tap {
+    fn block(&mut self, block: &Block, interfaces: &[Interface]) {
+        Self::block(self, block, interfaces);
+    }
+
+    fn counted(&mut self, taps: &[TapStatus]) {
+        for (number, tap) in taps.iter().enumerate() {
+            let counters = InterfaceCounters {
+                received: Some(tap.frames + tap.kernel_drops),
+                dropped_by_interface: Some(tap.interface_drops),
+                dropped_by_system: Some(tap.kernel_drops),
+            };
+            self.statistics(number as u16, counters);
         }
     }
 }

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::disk::Disk;
 use super::tap::Chunk;
 use super::*;
-use crate::input::{Block, BlockBytes, Frame, Input, InputOptions};
+use crate::input::{Block, BlockBytes, Frame, Input, InputOptions, Shed};
 use crate::packet::LinkType;
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -161,6 +161,7 @@ fn blocks(stream: &[Step]) -> Vec<Block> {
             frames,
             closed_before_s: 0,
             latest_ns,
+            shed: Shed::Nothing,
         }
     };
     stream.iter().enumerate().map(block).collect()
