@@ -46,7 +46,8 @@ impl RecordSink for Counted {
 }
 
 fn pipeline(criterion: &mut Criterion) {
-    let amount = Amount { packets: PACKETS, flows: 100_000, seconds: 6.0, seed: 42 };
+    let amount =
+        Amount { packets: PACKETS, flows: 100_000, seconds: 6.0, seed: 42, frame_bytes: None };
     let few = Amount { packets: PACKETS / 10, flows: 100, ..amount };
     let captures = [
         ("many_128", capture(128, |out| traffic::many_flows(amount, out)), amount),

@@ -82,6 +82,7 @@ fn tshark_finds_no_wrong_checksum_in_bulk_traffic() {
     for arguments in [
         &["many", "--packets", "3000", "--flows", "300", "--span", "routed"][..],
         &["flood", "--packets", "3000", "--format", "pcapng"],
+        &["growth", "--packets", "3000", "--flows", "300", "--frame-bytes", "512"],
         &["elephants", "--packets", "500", "--flows", "5", "--format", "pcap-ns"],
     ] {
         let path = folder.path().join(arguments[0]);
@@ -125,6 +126,20 @@ fn a_snap_length_cuts_what_is_kept_and_nothing_else() {
     assert!(written.wire_bytes > 100 * 1_000);
     // File header, then 16 bytes of record header and at most 96 of data.
     assert!(std::fs::metadata(path).unwrap().len() <= 24 + 100 * (16 + 96));
+}
+
+#[test]
+fn frames_have_the_length_asked_for_where_they_are_all_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("even");
+    for kind in ["flood", "growth", "churn"] {
+        for bytes in [60_u64, 512] {
+            let length = bytes.to_string();
+            let amount = ["--packets", "100", "--flows", "10", "--frame-bytes", &length];
+            let written = synth(&[&[kind][..], &amount].concat(), &path);
+            assert_eq!(written.wire_bytes, 100 * bytes, "{kind}");
+        }
+    }
 }
 
 #[test]

@@ -45,10 +45,6 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|four| u32::from_ne_bytes(*four))
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|two| u16::from_ne_bytes(*two))
-}
-
 impl Cursor {
     /// The first frame of a block.
     pub(super) fn start(block: &[u8]) -> Self {
@@ -59,46 +55,63 @@ impl Cursor {
     }
 
     /// The frame at hand; `None` behind the last.
+    #[inline]
     pub(super) fn frame(self, block: &[u8]) -> Option<RawFrame<'_>> {
         if self.left == 0 {
             return None;
         }
-        let header = block.get(self.at..)?;
-        let seconds = u32_at(header, offset_of!(tpacket3_hdr, tp_sec))?;
-        let nanoseconds = u32_at(header, offset_of!(tpacket3_hdr, tp_nsec))?;
-        let captured = u32_at(header, offset_of!(tpacket3_hdr, tp_snaplen))? as usize;
-        let status = u32_at(header, offset_of!(tpacket3_hdr, tp_status))?;
-        let data_at = usize::from(u16_at(header, offset_of!(tpacket3_hdr, tp_mac))?);
-        let variant = offset_of!(tpacket3_hdr, hv1);
-        let vlan = (status & libc::TP_STATUS_VLAN_VALID != 0).then(|| {
-            let tci = offset_of!(libc::tpacket_hdr_variant1, tp_vlan_tci);
-            let tpid = offset_of!(libc::tpacket_hdr_variant1, tp_vlan_tpid);
-            let tci = u32_at(header, variant + tci).unwrap_or(0) as u16;
-            let tpid = u16_at(header, variant + tpid)
-                .filter(|_| status & libc::TP_STATUS_VLAN_TPID_VALID != 0)
-                .unwrap_or(TPID_8021Q);
-            let ([a, b], [c, d]) = (tpid.to_be_bytes(), tci.to_be_bytes());
-            [a, b, c, d]
-        });
+        let rest = block.get(self.at..)?;
+        let header: &Header = rest.first_chunk()?;
+        let captured = field(header, offset_of!(tpacket3_hdr, tp_snaplen)) as usize;
+        let status = field(header, offset_of!(tpacket3_hdr, tp_status));
+        let data_at = usize::from(half_field(header, offset_of!(tpacket3_hdr, tp_mac)));
+        let seconds = field(header, offset_of!(tpacket3_hdr, tp_sec));
+        let nanoseconds = field(header, offset_of!(tpacket3_hdr, tp_nsec));
         Some(RawFrame {
             time_ns: i64::from(seconds) * SECOND_NS + i64::from(nanoseconds),
-            data: header.get(data_at..data_at + captured)?,
-            wire_bytes: u32_at(header, offset_of!(tpacket3_hdr, tp_len))?,
-            vlan,
+            data: rest.get(data_at..data_at + captured)?,
+            wire_bytes: field(header, offset_of!(tpacket3_hdr, tp_len)),
+            vlan: (status & libc::TP_STATUS_VLAN_VALID != 0).then(|| vlan_tag(header, status)),
             hardware_stamp: status & libc::TP_STATUS_TS_RAW_HARDWARE != 0,
             checksum_pending: status & libc::TP_STATUS_CSUMNOTREADY != 0,
         })
     }
 
     /// Behind the frame at hand.
+    #[inline]
     pub(super) fn next(self, block: &[u8]) -> Self {
-        let step = block
-            .get(self.at..)
-            .and_then(|header| u32_at(header, offset_of!(tpacket3_hdr, tp_next_offset)));
+        let header: Option<&Header> = block.get(self.at..).and_then(<[u8]>::first_chunk);
+        let step =
+            header.map_or(0, |header| field(header, offset_of!(tpacket3_hdr, tp_next_offset)));
         // A step of 0 is the end: from there nothing could be found.
-        let left = if step.unwrap_or(0) == 0 { 0 } else { self.left - 1 };
-        Self { at: self.at + step.unwrap_or(0) as usize, left }
+        let left = if step == 0 { 0 } else { self.left - 1 };
+        Self { at: self.at + step as usize, left }
     }
+}
+
+/// A frame's header, still in bytes: reads at fixed places need no checks.
+type Header = [u8; size_of::<tpacket3_hdr>()];
+
+#[inline(always)]
+fn field(header: &Header, at: usize) -> u32 {
+    u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+}
+
+#[inline(always)]
+fn half_field(header: &Header, at: usize) -> u16 {
+    u16::from_ne_bytes([header[at], header[at + 1]])
+}
+
+fn vlan_tag(header: &Header, status: u32) -> [u8; VLAN_TAG_BYTES] {
+    let variant = offset_of!(tpacket3_hdr, hv1);
+    let tci = field(header, variant + offset_of!(libc::tpacket_hdr_variant1, tp_vlan_tci)) as u16;
+    let tpid = if status & libc::TP_STATUS_VLAN_TPID_VALID == 0 {
+        TPID_8021Q
+    } else {
+        half_field(header, variant + offset_of!(libc::tpacket_hdr_variant1, tp_vlan_tpid))
+    };
+    let ([a, b], [c, d]) = (tpid.to_be_bytes(), tci.to_be_bytes());
+    [a, b, c, d]
 }
 
 impl RawFrame<'_> {
@@ -113,6 +126,7 @@ impl RawFrame<'_> {
     }
 
     /// Appends the frame as it was on the wire.
+    #[inline]
     pub(super) fn copy_to(&self, out: &mut Vec<u8>) {
         match self.vlan {
             Some(tag) if self.takes_tag() => {

@@ -48,17 +48,45 @@ impl Lane {
         self.head_ns
     }
 
-    /// The frame that [`Self::head_ns`] is the time of.
+    /// Offers the frame at hand and those behind it, in their order, until
+    /// `take` refuses one, which then is at hand, or none is.
     #[inline]
-    pub(super) fn frame(&self) -> Option<RawFrame<'_>> {
-        self.source.frame()
-    }
-
-    /// On to the next frame.
-    #[inline]
-    pub(super) fn advance(&mut self) {
-        self.source.advance();
-        self.stand();
+    pub(super) fn offer(&mut self, mut take: impl FnMut(i64, &RawFrame<'_>) -> bool) {
+        let Some(mut time_ns) = self.head_ns() else { return };
+        let Self { source, head_ns, clock, .. } = self;
+        match source {
+            Source::Ring(socket, cursor) => {
+                let (Some(block), Some(mut here)) = (socket.block(), *cursor) else { return };
+                let mut next = here.frame(block);
+                while let Some(frame) = next {
+                    if !take(time_ns, &frame) {
+                        *cursor = Some(here);
+                        *head_ns = Some(time_ns);
+                        return;
+                    }
+                    here = here.next(block);
+                    next = here.frame(block);
+                    if let Some(next) = &next {
+                        time_ns = clock.set_right(next.time_ns);
+                    }
+                }
+                *cursor = None;
+                socket.release();
+            }
+            Source::Pcap(handle) => {
+                while let Some(frame) = handle.frame() {
+                    if !take(time_ns, &frame) {
+                        *head_ns = Some(time_ns);
+                        return;
+                    }
+                    handle.advance();
+                    if let Some(next) = handle.frame() {
+                        time_ns = clock.set_right(next.time_ns);
+                    }
+                }
+            }
+        }
+        *head_ns = None;
     }
 
     fn stand(&mut self) {
@@ -109,10 +137,16 @@ impl Lane {
     /// tell.
     pub(super) fn fill_percent(&self) -> u8 {
         let Source::Ring(socket, _) = &self.source else { return 0 };
-        let blocks = socket.blocks();
-        let ready = (1..=8).rev().find(|eighth| socket.is_ready(blocks * eighth / 8 - 1));
-        (ready.unwrap_or(0) * 100 / 8) as u8
+        fill_percent(socket.blocks(), |ahead| socket.is_ready(ahead))
     }
+}
+
+/// Share of `blocks` that waits, to an eighth, where `is_ready` says whether the
+/// block so many ahead does and all before it do if it does.
+fn fill_percent(blocks: usize, is_ready: impl Fn(usize) -> bool) -> u8 {
+    let reaches =
+        |eighths: &usize| (blocks * eighths).div_ceil(8).checked_sub(1).is_some_and(&is_ready);
+    ((1..=8).rev().find(reaches).unwrap_or(0) * 100 / 8) as u8
 }
 
 impl Source {
@@ -143,22 +177,26 @@ impl Source {
             Self::Pcap(handle) => handle.frame(),
         }
     }
+}
 
-    #[inline]
-    fn advance(&mut self) {
-        match self {
-            Self::Ring(socket, cursor) => {
-                let Some(here) = cursor.take() else { return };
-                let next = socket.block().and_then(|block| {
-                    let next = here.next(block);
-                    next.frame(block).is_some().then_some(next)
-                });
-                *cursor = next;
-                if next.is_none() {
-                    socket.release();
-                }
-            }
-            Self::Pcap(handle) => handle.advance(),
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_share_that_waits_is_told_to_an_eighth_for_rings_of_any_size(
+            blocks in 2_usize..5_000, share in 0.0..=1.0,
+        ) {
+            let waiting = (blocks as f64 * share) as usize;
+            let told = fill_percent(blocks, |ahead| {
+                assert!(ahead < blocks);
+                ahead < waiting
+            });
+            let exact = waiting as f64 * 100.0 / blocks as f64;
+            prop_assert!(f64::from(told) <= exact && exact < f64::from(told) + 13.0, "{told} {exact}");
         }
     }
 }

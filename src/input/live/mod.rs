@@ -291,43 +291,40 @@ impl Live {
             }
         }
         while found.frames.len() < limits.frames && bytes.len() < limits.bytes {
-            let next = lanes.iter_mut().enumerate();
-            let next = next.filter_map(|(at, lane)| Some((lane.head_ns()?, at))).min();
-            let Some((time_ns, at)) = next.filter(|&(time_ns, _)| time_ns <= bound_ns) else {
+            let Some((first, until)) = first_two(lanes) else { return };
+            // Until another lane's frame or the bound comes in between.
+            let until = until.min((bound_ns, usize::MAX));
+            if first > until {
                 return;
-            };
+            }
+            let (_, at) = first;
             let lane = &mut lanes[at];
-            let tap = &mut taps[usize::from(lane.tap)];
-            if let Some(raw) = lane.frame() {
+            let Tap { link, interface, status, .. } = &mut taps[usize::from(lane.tap)];
+            lane.offer(|time_ns, raw| {
+                let full = found.frames.len() >= limits.frames || bytes.len() >= limits.bytes;
+                if full || (time_ns, at) > until {
+                    return false;
+                }
                 let offset = bytes.len();
                 raw.copy_to(bytes);
                 let accepted = raw.vlan.is_none()
                     || options.filter.as_ref().is_none_or(|filter| {
-                        filter.matches(tap.link, &bytes[offset..], raw.full_wire_bytes())
+                        filter.matches(*link, &bytes[offset..], raw.full_wire_bytes())
                     });
-                if accepted {
-                    let captured = raw.captured_bytes() as u32;
-                    let wire_bytes = raw.full_wire_bytes();
-                    let status = &mut tap.status;
-                    status.frames += 1;
-                    status.wire_bytes += u64::from(wire_bytes);
-                    status.checksum_pending += u64::from(raw.checksum_pending);
-                    status.hardware_stamps += u64::from(raw.hardware_stamp);
-                    status.oversized += u64::from(wire_bytes > status.mtu_bytes + HEADER_BYTES);
-                    found.push(frame(
-                        time_ns,
-                        offset,
-                        captured,
-                        wire_bytes,
-                        tap.link,
-                        tap.interface,
-                        0,
-                    ));
-                } else {
+                if !accepted {
                     bytes.truncate(offset);
+                    return true;
                 }
-            }
-            lane.advance();
+                let captured = raw.captured_bytes() as u32;
+                let wire_bytes = raw.full_wire_bytes();
+                status.frames += 1;
+                status.wire_bytes += u64::from(wire_bytes);
+                status.checksum_pending += u64::from(raw.checksum_pending);
+                status.hardware_stamps += u64::from(raw.hardware_stamp);
+                status.oversized += u64::from(wire_bytes > status.mtu_bytes + HEADER_BYTES);
+                found.push(frame(time_ns, offset, captured, wire_bytes, *link, *interface, 0));
+                true
+            });
             if lane.head_ns().is_none() {
                 bound_ns = bound_ns.min(unseen_before(lane));
             }
@@ -390,6 +387,23 @@ impl Live {
         waited >= DRAIN_WITHIN
             || (waited >= DRAIN_FOR && self.lanes.iter_mut().all(|lane| lane.is_drained(now_ns())))
     }
+}
+
+/// Time and number of the lane whose frame is next, and of the one after; later
+/// than all where there is none.
+fn first_two(lanes: &mut [Lane]) -> Option<((i64, usize), (i64, usize))> {
+    const NONE: (i64, usize) = (i64::MAX, usize::MAX);
+    let (mut first, mut second) = (NONE, NONE);
+    for (at, lane) in lanes.iter_mut().enumerate() {
+        let Some(head_ns) = lane.head_ns() else { continue };
+        let head = (head_ns, at);
+        if head < first {
+            (first, second) = (head, first);
+        } else {
+            second = second.min(head);
+        }
+    }
+    (first != NONE).then_some((first, second))
 }
 
 /// What stands before the MTU's worth in the longest ordinary frame: Ethernet

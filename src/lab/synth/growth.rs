@@ -1,6 +1,6 @@
 //! An exact number of live flows: what time a packet takes as they grow.
 //!
-//! Frames are small UDP packets between many sources and many servers, spread
+//! Frames are UDP packets of one length between many sources and many servers, spread
 //! so that no address stands out. Every packet's flow is computed from its
 //! number: memory does not grow with the flows.
 
@@ -17,13 +17,15 @@ const GENERATION_GAP_NS: i64 = 120 * 1_000_000_000;
 /// Neither a service that a reader would look into nor an amplifier.
 const SERVER_PORT: u16 = 40_001;
 const FLOWS_PER_SOURCE: u64 = 16;
+/// Ethernet's smallest frame without its check sequence.
+const LEAST_FRAME_BYTES: u16 = 60;
 
 /// The first packet of each flow, then further ones of all flows over and
 /// over, each time in another random order. Every flow stays alive as long as
 /// two rounds take less than its time-out.
 pub(super) fn growth(amount: Amount, receive: &mut dyn Receive) -> io::Result<()> {
     let mut rng = Rng::new(amount.seed);
-    let mut sender = Sender::new(&mut rng);
+    let mut sender = Sender::new(amount, &mut rng);
     let flows = u64::from(amount.flows).clamp(1, amount.packets.max(1));
     let mut order = Order::new(&mut rng, flows);
     for index in 0..amount.packets {
@@ -43,7 +45,7 @@ pub(super) fn growth(amount: Amount, receive: &mut dyn Receive) -> io::Result<()
 /// how long a generation lasts.
 pub(super) fn churn(amount: Amount, receive: &mut dyn Receive) -> io::Result<()> {
     let mut rng = Rng::new(amount.seed);
-    let mut sender = Sender::new(&mut rng);
+    let mut sender = Sender::new(amount, &mut rng);
     let flows = u64::from(amount.flows).clamp(1, amount.packets.max(1));
     let duration = duration_ns(amount);
     let order = Order::new(&mut rng, flows);
@@ -62,14 +64,12 @@ fn spaced(index: u64, count: u64, duration: i64) -> i64 {
 
 struct Sender {
     frame: Frame,
-    payload: [u8; 18], // a 60-byte frame, Ethernet's smallest
+    payload: Vec<u8>,
 }
 
 impl Sender {
-    fn new(rng: &mut Rng) -> Self {
-        let mut sender = Self { frame: Frame::default(), payload: [0; 18] };
-        rng.fill(&mut sender.payload);
-        sender
+    fn new(amount: Amount, rng: &mut Rng) -> Self {
+        Self { frame: Frame::default(), payload: amount.udp_payload(LEAST_FRAME_BYTES, rng) }
     }
 
     fn send(
@@ -176,7 +176,7 @@ mod tests {
         ) {
             let packets = u64::from(flows) * rounds as u64;
             let mut seen = Seen::default();
-            growth(Amount { packets, flows, seconds: 2.0, seed }, &mut seen).unwrap();
+            growth(Amount { packets, flows, seconds: 2.0, seed, frame_bytes: None }, &mut seen).unwrap();
             prop_assert!(seen.0.is_sorted_by_key(|packet| packet.0));
             let keys: Vec<_> = seen.0.iter().map(|packet| packet.1).collect();
             let first: BTreeSet<_> = keys[..flows as usize].iter().collect();
@@ -192,7 +192,7 @@ mod tests {
         ) {
             let packets = u64::from(flows) * generations as u64;
             let mut seen = Seen::default();
-            churn(Amount { packets, flows, seconds: 1.0, seed }, &mut seen).unwrap();
+            churn(Amount { packets, flows, seconds: 1.0, seed, frame_bytes: None }, &mut seen).unwrap();
             let keys: BTreeSet<_> = seen.0.iter().map(|packet| packet.1).collect();
             prop_assert_eq!(keys.len() as u64, packets);
             let times: Vec<i64> = seen.0.iter().map(|packet| packet.0).collect();

@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 pub use encapsulation::Gre;
@@ -55,6 +55,12 @@ pub enum Kind {
     Shapes,
 }
 
+impl Kind {
+    fn has_frames_of_one_length(self) -> bool {
+        matches!(self, Self::Flood | Self::Growth | Self::Churn)
+    }
+}
+
 /// File format of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -84,6 +90,11 @@ pub struct SynthArgs {
     /// Length of the capture in seconds; for `churn`, of each generation
     #[arg(long, default_value_t = 60.0, value_parser = seconds)]
     pub seconds: f64,
+    /// Length of each frame without its check sequence; for `flood`, `growth` and `churn`
+    ///
+    /// Without it they are 64 bytes in `flood`, else 60.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=1514))]
+    pub frame_bytes: Option<u16>,
     /// The same seed gives the same bytes
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
@@ -117,6 +128,9 @@ pub struct Written {
 /// Makes what the arguments ask for. For [`Kind::Shapes`] the truth of each
 /// capture goes into `shapes.json` beside the captures.
 pub fn run(args: &SynthArgs) -> Result<Written> {
+    if args.frame_bytes.is_some() && !args.kind.has_frames_of_one_length() {
+        bail!("--frame-bytes is for flood, growth and churn: other frames differ in length");
+    }
     if args.kind == Kind::Shapes {
         return files::write_all(&args.output);
     }
@@ -144,8 +158,13 @@ fn bulk<W: Write>(args: &SynthArgs, out: W) -> io::Result<Written> {
         }
     };
     let mut port = SpanPort::new(writer, args.span, args.span_share, args.one_sided, args.seed);
-    let amount =
-        Amount { packets: args.packets, flows: args.flows, seconds: args.seconds, seed: args.seed };
+    let amount = Amount {
+        packets: args.packets,
+        flows: args.flows,
+        seconds: args.seconds,
+        seed: args.seed,
+        frame_bytes: args.frame_bytes,
+    };
     match args.kind {
         Kind::Many => traffic::many_flows(amount, &mut port)?,
         Kind::Flood => traffic::flood(amount, &mut port)?,

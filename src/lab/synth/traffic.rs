@@ -27,6 +27,22 @@ pub struct Amount {
     pub flows: u32,
     pub seconds: f64,
     pub seed: u64,
+    /// Length of each frame, for kinds whose frames are all alike; `None` is as
+    /// small as the kind has them.
+    pub frame_bytes: Option<u16>,
+}
+
+/// What stands before the payload of a UDP packet in IPv4 over Ethernet.
+const UDP_HEADERS_BYTES: usize = 14 + 20 + 8;
+
+impl Amount {
+    /// Random bytes that fill UDP frames up to the length asked for.
+    pub(super) fn udp_payload(&self, default_frame_bytes: u16, rng: &mut Rng) -> Vec<u8> {
+        let frame_bytes = usize::from(self.frame_bytes.unwrap_or(default_frame_bytes));
+        let mut payload = vec![0; frame_bytes.saturating_sub(UDP_HEADERS_BYTES)];
+        rng.fill(&mut payload);
+        payload
+    }
 }
 
 /// Receives packets in time order. `forward` is client to server.
@@ -68,6 +84,9 @@ pub fn flood(amount: Amount, receive: &mut dyn Receive) -> std::io::Result<()> {
     Flood::new(amount).send_until(i64::MAX, receive)
 }
 
+/// Frame of a flood, where no other length is asked for.
+const FLOOD_FRAME_BYTES: u16 = 64;
+
 /// Elephants, and beside them from the first second to the last a flood that has
 /// ten of eleven packets.
 pub fn besieged(amount: Amount, receive: &mut dyn Receive) -> std::io::Result<()> {
@@ -99,15 +118,14 @@ struct Flood {
     amount: Amount,
     sent: u64,
     rng: Rng,
-    payload: [u8; 22], // a 64-byte frame
+    payload: Vec<u8>,
     frame: Frame,
 }
 
 impl Flood {
     fn new(amount: Amount) -> Self {
         let mut rng = Rng::new(amount.seed);
-        let mut payload = [0; 22];
-        rng.fill(&mut payload);
+        let payload = amount.udp_payload(FLOOD_FRAME_BYTES, &mut rng);
         let mut frame = Frame::default();
         frame.ttl = 200;
         Self { amount, sent: 0, rng, payload, frame }
@@ -443,7 +461,7 @@ mod tests {
             packets in 1u64..5_000, flows in 1u32..500, seconds in 0.001f64..20.0, seed: u64,
         ) {
             let mut seen = Seen::default();
-            many_flows(Amount { packets, flows, seconds, seed }, &mut seen).unwrap();
+            many_flows(Amount { packets, flows, seconds, seed, frame_bytes: None }, &mut seen).unwrap();
             prop_assert_eq!(seen.times.len() as u64, packets);
             prop_assert!(seen.times.is_sorted());
             let span = seen.times.last().unwrap() - EPOCH_NS;
@@ -458,7 +476,8 @@ mod tests {
     fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
         let bytes = |seed| {
             let mut seen = Seen::default();
-            let amount = Amount { packets: 2_000, flows: 100, seconds: 5.0, seed };
+            let amount =
+                Amount { packets: 2_000, flows: 100, seconds: 5.0, seed, frame_bytes: None };
             many_flows(amount, &mut seen).unwrap();
             seen.bytes
         };
@@ -469,7 +488,7 @@ mod tests {
     #[test]
     fn each_packet_of_a_flood_is_a_new_flow_from_a_unicast_source() {
         let mut seen = Seen::default();
-        let amount = Amount { packets: 20_000, flows: 0, seconds: 1.0, seed: 3 };
+        let amount = Amount { packets: 20_000, flows: 0, seconds: 1.0, seed: 3, frame_bytes: None };
         flood(amount, &mut seen).unwrap();
         assert_eq!(seen.flows.len(), 20_000);
         assert!(seen.times.is_sorted());
@@ -477,9 +496,25 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_a_flood_have_the_length_asked_for() {
+        for frame_bytes in [60, 512, 1_514] {
+            let mut seen = Seen::default();
+            let amount = Amount {
+                packets: 100,
+                flows: 0,
+                seconds: 1.0,
+                seed: 3,
+                frame_bytes: Some(frame_bytes),
+            };
+            flood(amount, &mut seen).unwrap();
+            assert_eq!(seen.bytes.len(), 100 * usize::from(frame_bytes));
+        }
+    }
+
+    #[test]
     fn the_besieged_are_elephants_and_a_flood_in_one_order_of_time() {
         let mut seen = Seen::default();
-        let amount = Amount { packets: 11_000, flows: 5, seconds: 2.0, seed: 3 };
+        let amount = Amount { packets: 11_000, flows: 5, seconds: 2.0, seed: 3, frame_bytes: None };
         besieged(amount, &mut seen).unwrap();
         assert_eq!(seen.times.len(), 11_000);
         assert!(seen.times.is_sorted());
@@ -491,7 +526,7 @@ mod tests {
     #[test]
     fn elephants_are_as_many_as_asked_for_and_full() {
         let mut seen = Seen::default();
-        let amount = Amount { packets: 10_001, flows: 7, seconds: 2.0, seed: 3 };
+        let amount = Amount { packets: 10_001, flows: 7, seconds: 2.0, seed: 3, frame_bytes: None };
         elephants(amount, &mut seen).unwrap();
         assert_eq!(seen.flows.len(), 7);
         assert_eq!(seen.times.len(), 10_001);
