@@ -196,7 +196,7 @@ fn a_syn_flood_is_told_while_it_goes_on() {
     flood.wait(Duration::from_secs(5));
     let summary = live.stop();
     assert!(!alerts(&summary).is_empty());
-    // The window has to end, be late for a second, and be put together.
+    // The window has to end, be late for two seconds, and be put together.
     assert!(told < Duration::from_secs(8), "{told:?}");
 }
 

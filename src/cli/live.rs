@@ -35,11 +35,6 @@ use crate::service::notify::Notifier;
 /// How long the end of a run waits for a disk that does not answer.
 const FINISH_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a window stays open after its end. Frames come in the order of
-/// their time, so one second is plenty, and a flood is told within three: its
-/// first full window may take two.
-const LATENESS_S: i64 = 1;
-
 /// How long it waits for receivers of alerts.
 const DELIVER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -104,7 +99,6 @@ pub(crate) struct LiveArgs {
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let mut options = args.engine.run_options()?;
     options.detect.total_alerts = usize::MAX;
-    options.lateness_s = LATENESS_S;
     let filter_in_kernel = options.filter.is_some();
     let live = LiveOptions {
         interfaces: args.interface.clone(),
