@@ -8,7 +8,7 @@ mod common;
 use std::path::Path;
 
 use flowtap::engine::{RunOptions, RunReport, run};
-use flowtap::flow::FlowRecord;
+use flowtap::flow::{FlowRecord, Timeouts};
 use flowtap::input::{Block, Input, InputOptions};
 
 /// Everything that must not depend on workers or files.
@@ -46,6 +46,33 @@ fn assert_same(path: &Path, what: &str, one: &Outcome, other: &Outcome) {
 
 fn open(path: &Path) -> Input {
     Input::open(&[path.to_owned()], InputOptions::default()).expect("one path was named")
+}
+
+/// CONTRACT: end decision (second), start, key. Also where flows end by time in
+/// the last seconds, which are handed out by another way than the others.
+#[test]
+fn records_come_in_the_order_of_their_decision_however_late_windows_close() {
+    const SECOND_NS: i64 = 1_000_000_000;
+    let timeouts = Timeouts {
+        tcp_idle_ns: Some(SECOND_NS),
+        udp_idle_ns: Some(SECOND_NS / 2),
+        icmp_idle_ns: Some(SECOND_NS / 2),
+        ..Timeouts::default()
+    };
+    for path in common::all_captures("order of records") {
+        for lateness_s in [0, 2] {
+            let mut flows = Vec::new();
+            let options = RunOptions { lateness_s, timeouts, ..RunOptions::default() };
+            let input = InputOptions { lateness_s, ..InputOptions::default() };
+            let input = Input::open(std::slice::from_ref(&path), input).expect("one path");
+            run(input, &options, &mut |record: &FlowRecord| {
+                let second = record.decided_ns.div_euclid(SECOND_NS);
+                flows.push((second, record.start_ns, record.key));
+            });
+            let wrong = flows.windows(2).find(|two| two[0] > two[1]);
+            assert_eq!(wrong, None, "{}: lateness of {lateness_s} s", path.display());
+        }
+    }
 }
 
 #[test]

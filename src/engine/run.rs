@@ -348,7 +348,9 @@ impl<'a> Correlation<'a> {
         for output in outputs {
             self.take(output);
             let now_s = self.closed_before_s.iter().copied().min().unwrap_or(i64::MAX);
-            if now_s > closed_s {
+            // At the end all is closed, but the last second's records wait for
+            // those of the flows that the end cut off.
+            if now_s > closed_s && now_s < i64::MAX {
                 closed_s = now_s;
                 self.close(closed_s);
             }
