@@ -28,6 +28,7 @@ pub mod lab;
 pub mod lock;
 mod memory;
 pub mod output;
+mod pace;
 pub mod packet;
 pub mod report;
 pub mod service;

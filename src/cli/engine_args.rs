@@ -1,6 +1,5 @@
 //! Options of everything that runs the engine: `read` and `live`.
 
-use std::fs;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,8 +7,8 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-use super::Usage;
 use super::values::TimeoutNs;
+use super::{Usage, machine};
 use crate::alert::Severity;
 use crate::detect::HomeNets;
 use crate::engine::RunOptions;
@@ -173,15 +172,7 @@ impl EngineArgs {
 /// capture has the same flows evicted on every run. Most of the memory stays
 /// with the page cache, which the next read of the capture wants.
 fn default_max_flows() -> usize {
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(1024)
-    });
-    // "max" where there is no limit; the root group has no such file.
-    let group = fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| text.trim().parse::<u64>().ok());
-    let bytes = machine.into_iter().chain(group).min();
+    let bytes = machine::memory_bytes();
     let flows = bytes.map_or(1 << 20, |bytes| bytes / 8 / BYTES_PER_FLOW);
     flows.clamp(1 << 16, 1 << 26) as usize
 }

@@ -8,6 +8,7 @@ mod doctor;
 mod engine_args;
 mod lab;
 mod live;
+mod machine;
 mod output_args;
 mod packets;
 mod read;

@@ -17,7 +17,7 @@ use super::rundir::{new_state_run, write_whole};
 use crate::alert::Alert;
 use crate::engine::{RecordSink, RunOptions, run as run_engine};
 use crate::flow::FlowRecord;
-use crate::input::{Input, InputOptions, Progress};
+use crate::input::{Input, InputOptions, Progress, Speed};
 use crate::output::{Format, Pipeline, Summary};
 use crate::report::terminal::{self, Style};
 
@@ -37,9 +37,21 @@ pub(crate) struct ReadArgs {
     json: bool,
     #[command(flatten)]
     engine: EngineArgs,
+    /// As if replayed so fast (10x, 0.5x) or at this rate (50000pps, 100Mbps): what `live` would
+    /// have made of that.
+    #[arg(long, value_name = "SPEED", value_parser = time_scale)]
+    time_scale: Option<Speed>,
     /// Print no summary for people and no progress.
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// What a replay as fast as an interface takes it amounts to is known after it.
+fn time_scale(text: &str) -> Result<Speed, String> {
+    match text.parse()? {
+        Speed::Max => Err("max is no time scale: give the rate that `replay` printed".to_owned()),
+        speed => Ok(speed),
+    }
 }
 
 pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
@@ -47,6 +59,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     let progress = Arc::new(Progress::default());
     let input_options = InputOptions {
         lateness_s: options.lateness_s,
+        time_scale: args.time_scale,
         progress: Some(Arc::clone(&progress)),
         ..InputOptions::default()
     };

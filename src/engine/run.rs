@@ -30,7 +30,7 @@ use crate::flow::totals::FlowTotals;
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
 use crate::input::live::{LiveStatus, TapStatus};
-use crate::input::{Counters, FileReport, Input, Interface, LIVE_WAIT};
+use crate::input::{Counters, FileReport, Input, Interface, LATENESS_S, LIVE_WAIT};
 use crate::lock::Lock;
 use crate::packet::{DecodeOptions, Decoder};
 
@@ -75,7 +75,7 @@ impl Default for RunOptions {
             decode: DecodeOptions::default(),
             timeouts: Timeouts::default(),
             max_flows: 1 << 20,
-            lateness_s: 2,
+            lateness_s: LATENESS_S,
             dedup: None,
             filter: None,
             detect: DetectSettings::default(),

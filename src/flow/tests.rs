@@ -12,7 +12,7 @@ use crate::packet::key::mapped;
 use crate::packet::{FlowKey, IpVersion, PacketClass, PacketRow, row_flag};
 
 const SECOND_NS: i64 = 1_000_000_000;
-const LATENESS_S: i64 = 2;
+const LATENESS_S: i64 = crate::input::LATENESS_S;
 
 #[derive(Clone, Debug)]
 struct Step {

@@ -32,6 +32,7 @@ mod pieces;
 mod pool;
 mod reader;
 mod report;
+mod rescale;
 mod sniff;
 mod source;
 mod stream;
@@ -46,6 +47,8 @@ pub use error::{InputError, InputErrorKind};
 pub use filter::{Filter, FilterError};
 pub use report::{Counters, FileReport, Interface, Progress};
 pub(crate) use source::LIVE_WAIT;
-pub use source::{Input, InputOptions, LiveHandle, Mapping, Next, Recorder};
+pub use source::{Input, InputOptions, LATENESS_S, LiveHandle, Mapping, Next, Recorder};
+
+pub use crate::pace::Speed;
 
 use source::Source;

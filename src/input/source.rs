@@ -14,8 +14,10 @@ use super::merge::Merge;
 use super::pool::Pool;
 use super::reader::{Batch, FileReader, ReadOptions, Shared, recognise};
 use super::report::{Counters, FileReport, Interface, InterfaceTable, Progress};
+use super::rescale::Rescale;
 use super::stream::FileStream;
 use super::walk::{Limits, Tally};
+use crate::pace::Speed;
 
 /// A second in the unit of time stamps.
 const SECOND_NS: i64 = 1_000_000_000;
@@ -34,6 +36,12 @@ pub enum Mapping {
     Always,
 }
 
+/// How long a window stays open after its end, in seconds. Packets of one
+/// capture point, merged by time, are out of order by less than milliseconds. A
+/// flood that fills a whole window is told within two seconds and its length:
+/// three, where it began within a window and did not fill that.
+pub const LATENESS_S: i64 = 1;
+
 /// How to read.
 #[derive(Clone, Debug)]
 pub struct InputOptions {
@@ -44,6 +52,9 @@ pub struct InputOptions {
     /// How long a window stays open after its end, in packet time.
     pub lateness_s: i64,
     pub mapping: Mapping,
+    /// Times as if the capture were replayed at this speed; at [`Speed::Max`]
+    /// they stay.
+    pub time_scale: Option<Speed>,
     /// Told how far reading has come.
     pub progress: Option<Arc<Progress>>,
 }
@@ -53,8 +64,9 @@ impl Default for InputOptions {
         Self {
             block_bytes: 1 << 20,
             block_frames: 8192,
-            lateness_s: 2,
+            lateness_s: LATENESS_S,
             mapping: Mapping::Auto,
+            time_scale: None,
             progress: None,
         }
     }
@@ -114,6 +126,7 @@ pub struct Input {
     reports: Vec<FileReport>,
     counters: Counters,
     sequence: u64,
+    rescale: Option<Rescale>,
     marks: Marks,
     /// Its clock mark went first, in a block of its own.
     held: Option<Batch>,
@@ -220,9 +233,13 @@ impl Input {
 
     fn take_next(&mut self) -> Next {
         let (bytes, mut frames, tally) = loop {
-            let batch = if let Some(held) = self.held.take() {
-                Some(held)
-            } else if let Feed::Live(live) = &mut self.feed {
+            if let Some(held) = self.held.take() {
+                if !held.frames.is_empty() {
+                    break (held.bytes, held.frames, held.tally);
+                }
+                held.recycle(&mut self.pool);
+            }
+            let batch = if let Feed::Live(live) = &mut self.feed {
                 match live.next_batch(&mut self.pool, self.limits) {
                     Taken::Frames(batch) => Some(batch),
                     Taken::Mark(time_ns) => Some(Batch::mark(time_ns)),
@@ -236,7 +253,12 @@ impl Input {
                 self.feed = Feed::Nothing;
                 return Next::End;
             };
-            match batch.mark_ns.take() {
+            let mut mark_ns = batch.mark_ns.take();
+            if let Some(rescale) = &mut self.rescale {
+                mark_ns = mark_ns.and_then(|mark_ns| rescale.mark(mark_ns));
+                rescale.frames(&mut batch.frames, &mut batch.tally);
+            }
+            match mark_ns {
                 Some(mark_ns) if self.marks.reach(mark_ns) => {
                     self.held = Some(batch);
                     break (BlockBytes::Owned(Vec::new()), Vec::new(), Tally::NOTHING);
@@ -354,6 +376,7 @@ impl Input {
             reports,
             counters: Counters::default(),
             sequence: 0,
+            rescale: options.time_scale.map(Rescale::new),
             marks: Marks::new(options.lateness_s),
             held: None,
             recorder: None,

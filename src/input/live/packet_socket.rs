@@ -26,7 +26,7 @@ pub(super) const BLOCK_BYTES: usize = 1 << 20;
 
 /// After this time the kernel hands over a block that is not full, and takes the
 /// next. So a ring of 64 blocks lasts four seconds while few packets come,
-/// however busy the machine is with other things; windows are two seconds late
+/// however busy the machine is with other things; windows are a second late
 /// anyway.
 pub(super) const RETIRE_MS: u32 = 64;
 

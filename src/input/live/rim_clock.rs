@@ -11,7 +11,7 @@
 //! and left alone.
 
 /// A step back over this is the clock's, not the capture's: within it, windows
-/// are open still (two seconds of lateness).
+/// are open still (a second of lateness).
 const STEP_NS: i64 = 1_000_000_000;
 
 /// The offset shrinks by this share of the time that passes: rates are wrong by

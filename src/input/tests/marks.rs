@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::writer::{Packet, Pcapng};
-use crate::input::{Counters, Input, InputOptions, frame_flag};
+use crate::input::{Counters, Input, InputOptions, LATENESS_S, frame_flag};
 
 const SECOND: u64 = 1_000_000;
 const START: u64 = 1_700_000_000 * SECOND;
@@ -103,7 +103,7 @@ fn a_mark_closes_windows_where_it_stands() {
     let found = read(vec![write("flowtap 9.9", false, &items)], InputOptions::default());
     assert_eq!(found.frames.iter().map(|f| f.late).collect::<Vec<_>>(), [false, true, false]);
     assert_eq!(found.clock_us, Some(at(30)));
-    assert_eq!(found.closed_before_s, Some((at(28) / SECOND) as i64));
+    assert_eq!(found.closed_before_s, Some((at(30) / SECOND) as i64 - LATENESS_S));
     let counters = found.counters;
     assert_eq!(counters.first_ns, Some(at(0) as i64 * 1_000));
     assert_eq!(counters.latest_ns, Some(at(10) as i64 * 1_000), "of packets alone");
@@ -138,7 +138,7 @@ fn a_silence_of_hours_is_no_anomaly_when_marks_tell_it() {
     items.push(Frame(START + 600 * 60 * SECOND + 1));
     let found = read(vec![write("flowtap 1", false, &items)], InputOptions::default());
     assert_eq!(found.counters.time_anomalies, 0);
-    assert_eq!(found.frames, expected(&items, 2).0);
+    assert_eq!(found.frames, expected(&items, LATENESS_S as u64).0);
 }
 
 #[test]
@@ -236,7 +236,7 @@ proptest! {
             .collect();
         let options = InputOptions { block_frames, ..InputOptions::default() };
         let found = read(files, options);
-        let (frames, clock_us) = expected(&items, 2);
+        let (frames, clock_us) = expected(&items, LATENESS_S as u64);
         prop_assert_eq!(found.frames, frames);
         prop_assert_eq!(found.clock_us, clock_us);
     }

@@ -1,7 +1,7 @@
 //! Frames of captures, sent out of an interface: for labs.
 //!
 //! `feed` reads captures ahead on its own thread and judges each frame
-//! (`admission`); `send` hands each one over at the moment that `pace` works
+//! (`admission`); `send` hands each one over at the moment that [`crate::pace`] works
 //! out, through `socket`, the one place with `unsafe`. Every frame of the
 //! captures is either sent, once and in order, or counted with the reason why
 //! not. Nothing is changed on the way: no addresses, no checksums, no lengths,
@@ -15,7 +15,6 @@ mod admission;
 mod clock;
 mod feed;
 mod interface;
-mod pace;
 mod report;
 mod send;
 #[cfg(test)]
@@ -33,16 +32,16 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use thiserror::Error;
 
+pub use crate::pace::Speed;
 pub use admission::NotSent;
-pub use pace::Speed;
 pub use report::{Ended, FileSummary, Lateness, Report};
 
 use crate::input::{InputError, Progress};
+use crate::pace::Pace;
 use crate::time::rfc3339;
 use admission::{Admission, ETHERNET_HEADER_BYTES};
 use clock::Monotonic;
 use feed::Order;
-use pace::Pace;
 use send::{End, Manner, Sender};
 use socket::PacketSocket;
 

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::admission::{NotSent, Refusal};
 use super::clock::Clock;
 use super::feed::{Fate, Load};
-use super::pace::{Pace, until_phase_ns};
 use super::report::Lateness;
+use crate::pace::{Pace, until_phase_ns};
 
 /// Frames handed over in one call.
 pub(super) const BATCH: usize = 64;

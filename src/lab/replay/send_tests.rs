@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use super::admission::Refusal;
 use super::clock::Clock;
 use super::feed::{Entry, Fate, Load};
-use super::pace::{Pace, Speed};
 use super::send::{BATCH, End, Manner, Outgoing, Sender, Wire};
 use crate::input::BlockBytes;
+use crate::pace::{Pace, Speed};
 
 /// What a call to send costs.
 const CALL_NS: u64 = 1_000;

@@ -1,4 +1,5 @@
-//! When each packet is due: arithmetic alone, no clock and no network.
+//! When each packet is due, on a wire or on another time scale: arithmetic
+//! alone, no clock and no network.
 //!
 //! A [`Speed`] is what the user asked for; a [`Pace`] turns time stamps and
 //! lengths into moments on a clock of nanoseconds. Moments never run backward,
@@ -89,7 +90,7 @@ impl fmt::Display for Speed {
 
 /// The moments of a run of packets.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     speed: Speed,
     start_ns: u64,
     first_time_ns: i64,
@@ -99,12 +100,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(speed: Speed) -> Self {
+    pub(crate) fn new(speed: Speed) -> Self {
         Self { speed, start_ns: 0, first_time_ns: 0, units: 0, previous_due_ns: 0 }
     }
 
     /// Begins a run: the packet stamped `first_time_ns` is due at `start_ns`.
-    pub(super) fn begin(&mut self, start_ns: u64, first_time_ns: i64) {
+    pub(crate) fn begin(&mut self, start_ns: u64, first_time_ns: i64) {
         self.start_ns = start_ns;
         self.first_time_ns = first_time_ns;
         self.units = 0;
@@ -114,7 +115,7 @@ impl Pace {
     /// Begins the next round over the same packets without a pause: by time
     /// stamps its first packet is due together with the last one of the round
     /// before; a rate just goes on.
-    pub(super) fn go_on(&mut self, first_time_ns: i64) {
+    pub(crate) fn go_on(&mut self, first_time_ns: i64) {
         if matches!(self.speed, Speed::Times(_)) {
             self.begin(self.previous_due_ns, first_time_ns);
         }
@@ -122,7 +123,7 @@ impl Pace {
 
     /// When the next packet is due; `None` as soon as there is room for it.
     /// A stamp before that of an earlier packet does not hurry it.
-    pub(super) fn due_ns(&mut self, time_ns: i64, bytes: u64) -> Option<u64> {
+    pub(crate) fn due_ns(&mut self, time_ns: i64, bytes: u64) -> Option<u64> {
         let (after_ns, units) = match self.speed {
             Speed::Times(factor) => {
                 let elapsed_ns = time_ns.saturating_sub(self.first_time_ns).max(0);
@@ -145,7 +146,7 @@ impl Pace {
 /// The next moment of a wall clock, at least `notice_ns` after `wall_ns`, at
 /// which it stands as far into its second as `time_ns` does. In nanoseconds
 /// from `wall_ns`.
-pub(super) fn until_phase_ns(wall_ns: i64, time_ns: i64, notice_ns: u64) -> u64 {
+pub(crate) fn until_phase_ns(wall_ns: i64, time_ns: i64, notice_ns: u64) -> u64 {
     const SECOND_NS: i64 = 1_000_000_000;
 
     let earliest_ns = wall_ns.saturating_add_unsigned(notice_ns);

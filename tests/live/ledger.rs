@@ -1,10 +1,6 @@
 //! What `flowtap live` says it saw and lost, when it is starved on purpose:
 //! small rings, the generator's own core, the lowest priority, and no processor
 //! at all for a while. However much is lost, the sum is what was sent.
-#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
-
-mod common;
-mod support;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,23 +8,24 @@ use std::io::Read;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Dir, text};
 use serde_json::Value;
-use support::netns::{Link, LinkOptions, Netns, Running, wait_for};
+
+use crate::common::{Dir, text};
+use crate::support::netns::{Link, LinkOptions, Netns, Running, wait_for};
 
 /// What two rings of 2 MiB hold is well below: some are lost for certain.
 const BURST_PACKETS: u64 = 60_000;
 const TRICKLE_PACKETS: u64 = 5_000;
 
 /// Two namespaces on one processor; flowtap starves in the second.
-struct Lab {
+struct Starved {
     net: Netns,
     link: Link,
     dir: Dir,
     sent: u64,
 }
 
-impl Lab {
+impl Starved {
     fn or_skip(test: &str) -> Option<Self> {
         let mut net = Netns::or_skip(test, 2, &["taskset", "renice"])?;
         let link = net.join(0, 1, LinkOptions::quiet());
@@ -108,7 +105,7 @@ impl Lab {
 }
 
 fn starved_it_adds_up(test: &str, options: &[&str]) {
-    let Some(mut lab) = Lab::or_skip(test) else { return };
+    let Some(mut lab) = Starved::or_skip(test) else { return };
     let running = lab.starve(options);
     lab.send(TRICKLE_PACKETS);
     lab.send_to_the_stopped(&running);
@@ -132,7 +129,7 @@ fn with_libpcap_every_packet_sent_is_seen_or_counted_as_lost() {
 }
 
 fn across_a_link_that_goes_down_it_adds_up(test: &str, options: &[&str]) {
-    let Some(mut lab) = Lab::or_skip(test) else { return };
+    let Some(mut lab) = Starved::or_skip(test) else { return };
     let running = lab.starve(options);
     lab.send(TRICKLE_PACKETS);
     lab.take_down_and_up();
