@@ -137,7 +137,9 @@ impl Sources {
             self.known.retain(|_, known| known.packets(since) > 0);
             return;
         }
-        let (lower, &mut first_kept, _) = self.ranks.select_nth_unstable(cap / 2);
+        // More than the cap where it was a higher one before.
+        let given_up = self.ranks.len() - cap.div_ceil(2);
+        let (lower, &mut first_kept, _) = self.ranks.select_nth_unstable(given_up);
         // Of sources with equal ranks the first ones go too.
         let tied = lower.iter().filter(|&&rank| rank == first_kept).count();
         let last_to_go = (tied > 0).then(|| {
@@ -151,7 +153,7 @@ impl Sources {
             let rank = known.rank(key, since);
             rank > first_kept || rank == first_kept && last_to_go.is_none_or(|last| *key > last)
         });
-        self.given_up += cap as u64 / 2;
+        self.given_up += given_up as u64;
     }
 }
 
