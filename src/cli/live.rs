@@ -12,13 +12,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Usage;
+use super::config::Reloader;
 use super::engine_args::EngineArgs;
 use super::output_args::OutputArgs;
 use super::rundir::{new_state_run, write_whole};
 use super::stop::stop_on_signals;
 use super::values::{Bytes, Listen, TimeoutNs};
 use crate::alert::Alert;
-use crate::engine::{LiveRun, RecordSink, SensorEvent, run as run_engine};
+use crate::detect::DetectSettings;
+use crate::engine::{LiveRun, RecordSink, Reload, SensorEvent, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::input::live::{LiveOptions, Method};
 use crate::input::{Input, InputOptions, LiveHandle};
@@ -29,7 +31,7 @@ use crate::output::rolling::{OutputCounters, RollingOutput};
 use crate::report::terminal::{self, Style};
 use crate::service::deliver::{Delivery, DeliveryOptions, Target};
 use crate::service::http::HttpServer;
-use crate::service::metrics::{Published, RecordingCounters, Snapshot};
+use crate::service::metrics::{Published, RecordingCounters, ReloadCounters, Snapshot};
 use crate::service::notify::Notifier;
 
 /// How long the end of a run waits for a disk that does not answer.
@@ -91,14 +93,16 @@ pub(crate) struct LiveArgs {
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(crate) engine: EngineArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let mut options = args.engine.run_options()?;
-    options.detect.total_alerts = usize::MAX;
+    options.detect = detect_settings(args);
+    let reloader = Reloader::start(&args.engine.from_file, detect_settings);
+    options.reloads = Some(reloader.context("can't listen for SIGHUP")?.reloads());
     let filter_in_kernel = options.filter.is_some();
     let live = LiveOptions {
         interfaces: args.interface.clone(),
@@ -164,8 +168,10 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         published,
         notifier,
         alerts: [0; 5],
+        listening: format!("listening on {}", args.interface.join(", ")),
+        reloads: ReloadCounters::default(),
     };
-    sink.notifier.ready(&format!("listening on {}", args.interface.join(", ")));
+    sink.notifier.ready(&sink.listening);
     let mut report = run_engine(input, &options, &mut sink);
     let lost = sink.finish();
     let summary = Summary::new(&report, started.elapsed());
@@ -185,6 +191,11 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     }
     anyhow::ensure!(lost == 0, "{lost} records could not be written");
     Ok(args.engine.exit_status(&summary))
+}
+
+/// Alerts are handed out as they come: there may be any number.
+fn detect_settings(args: &LiveArgs) -> DetectSettings {
+    DetectSettings { total_alerts: usize::MAX, ..args.engine.detect_settings() }
 }
 
 fn start_recording(args: &LiveArgs, input: &mut Input) -> anyhow::Result<Option<Recording>> {
@@ -246,6 +257,9 @@ struct Sink {
     notifier: Notifier,
     /// Opened, by severity.
     alerts: [u64; 5],
+    /// For the service manager.
+    listening: String,
+    reloads: ReloadCounters,
 }
 
 impl Sink {
@@ -304,6 +318,7 @@ impl Sink {
             records_written: written.map(|kind| kind.written).sum(),
             records_lost: output.as_ref().map_or(0, OutputCounters::lost),
             alerts: self.alerts,
+            reloads: self.reloads.clone(),
             taps,
             overload: self.handle.status.shed(),
             seconds_behind: now_ns().saturating_sub(closed_ns) as f64 / 1e9,
@@ -355,6 +370,12 @@ impl RecordSink for Sink {
         if let Some(delivery) = &self.delivery {
             delivery.deliver_event(event);
         }
+    }
+
+    fn reloaded(&mut self, reload: &Reload) {
+        self.notifier.reloading();
+        self.reloads.count(reload.settings.is_some());
+        self.notifier.ready(&self.listening);
     }
 
     fn closed_before(&mut self, second: i64, flows_held: u64) {

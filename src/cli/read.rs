@@ -36,7 +36,7 @@ pub(crate) struct ReadArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(crate) engine: EngineArgs,
     /// Print no summary for people and no progress.
     #[arg(long, short)]
     quiet: bool,

@@ -53,6 +53,7 @@ pub use reflection::Reflection;
 pub use scan::Scan;
 pub use sender_flood::SenderFlood;
 pub use sensor_loss::{Loss, SensorLoss};
+pub(crate) use settable::PACKET_RATES;
 pub use settable::{SETTINGS, Setting, SettingRange, SettingValue};
 pub use settings::{DetectSettings, HomeNets};
 pub use storm::Storm;
