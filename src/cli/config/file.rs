@@ -124,6 +124,11 @@ impl File {
         of(section).or_else(|| of(TOP)).map(Vec::as_slice)
     }
 
+    /// Whether any section has this option.
+    pub(super) fn has_option(&self, long: &str) -> bool {
+        self.options.values().any(|section| section.contains_key(long))
+    }
+
     /// What the command is told, by option. Defaults are left out: said or not,
     /// they are the same, and options that need others would ask for them.
     pub(super) fn arguments(&self, name: &str, command: &Command) -> Vec<(String, Vec<String>)> {

@@ -58,7 +58,8 @@ fn option(text: &mut String, file: &File, section: &str, arg: &Arg) {
     } else {
         format!(" [default: {}]", default.join(", "))
     };
-    let _ = writeln!(text, "# {}{valid}{said}", one_line(&help));
+    let help = one_line(help.trim_end_matches('.'));
+    let _ = writeln!(text, "# {help}.{valid}{said}");
     let values = file.values(section, long).map_or(default, <[String]>::to_vec);
     if values.is_empty() {
         let placeholder = literal(&options::placeholder(arg));
@@ -86,7 +87,10 @@ fn detect(text: &mut String, file: &File) {
     let default = DetectSettings::default();
     for setting in SETTINGS {
         let (now, default) = (setting.get(&file.detect), setting.get(&default));
-        let _ = writeln!(text, "# {} [default: {default}]\n{} = {now}", setting.help, setting.name);
+        let option = setting.name.replace('_', "-");
+        let note = if file.has_option(&option) { "# " } else { "" };
+        let (help, name) = (setting.help, setting.name);
+        let _ = writeln!(text, "# {help} [default: {default}]\n{note}{name} = {now}");
     }
 }
 
