@@ -249,6 +249,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn under_a_lower_cap_all_at_once_make_room_and_the_busiest_stay() {
+        let mut sources = Sources::default();
+        let key = |number: u8| {
+            let probe = Seen {
+                source: number,
+                odd: false,
+                packets: 0,
+                answers: 0,
+                touched: Vec::new(),
+                seconds: 0,
+            };
+            probe.key()
+        };
+        let once = |packets| Once {
+            second: 1_790_000_000,
+            packets,
+            answers: 0,
+            target: Register::default(),
+            port: Register::default(),
+        };
+        for number in 0..20 {
+            assert!(sources.note(key(number), once(u16::from(number) + 1), 100));
+        }
+        sources.note(key(20), once(1), 4);
+        let kept: Vec<u8> = (0..=20).filter(|&number| sources.contains(&key(number))).collect();
+        assert_eq!(kept, [18, 19, 20]);
+        assert_eq!(sources.given_up(), 18);
+    }
+
     proptest! {
         #[test]
         fn the_light_form_knows_what_a_horizon_for_every_source_knows(
