@@ -13,6 +13,8 @@
 //! Detectors themselves leave out what findings before theirs explain: carpet
 //! bombing the victims, sender floods both, scans the pairs of a flood.
 //!
+//! What an [`AllowEntry`] covers opens no alert; see [`super::allow`].
+//!
 //! Bounds: `open_alerts` at a time, `total_alerts` a run and `kept_alerts` that
 //! are over. Each window
 //! that would have opened one more is counted in `alerts_suppressed`; it may
@@ -20,6 +22,7 @@
 
 use std::collections::BTreeMap;
 
+use super::allow::{AllowCount, AllowEntry, Allowances, Verdict, beyond_detail};
 use super::grade::{confidence, severity};
 use super::{Alert, AlertPeer, Evidence, Peak, SizeCount, State, alert_id, second_ns, sentence};
 use crate::detect::{DetectSettings, Family, Finding, Peer, PeerRole, Shape, Subject, Telemetry};
@@ -40,7 +43,11 @@ pub struct AlertBook {
     updated: Vec<Update>,
     opened: u64,
     suppressed: u64,
+    allowances: Allowances,
 }
+
+/// Packets by second, detector and entity.
+type Volumes = BTreeMap<(i64, &'static str, String), u64>;
 
 /// An alert with a new revision.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +85,8 @@ struct Open {
     also_seen: Vec<&'static str>,
     one_sided: bool,
     missing: Vec<String>,
+    /// The entry that allowed less.
+    beyond: Option<AllowEntry>,
     /// What it is seen at, and when last.
     subjects: BTreeMap<Subject, i64>,
 }
@@ -93,7 +102,14 @@ impl AlertBook {
             updated: Vec::new(),
             opened: 0,
             suppressed: 0,
+            allowances: Allowances::new(&settings.allow),
         }
+    }
+
+    /// Other settings from here on; alerts that are open go on.
+    pub fn set_settings(&mut self, settings: &DetectSettings) {
+        self.settings = settings.clone();
+        self.allowances.replace(&settings.allow);
     }
 
     /// Takes the findings up to this second and closes what has gone quiet.
@@ -110,6 +126,7 @@ impl AlertBook {
             let rank = (!f.opens, f.precedence, u64::MAX - f.traffic.packets);
             (f.second, f.family, f.subject, rank)
         });
+        let volumes = self.volumes(findings);
         let mut last: Option<(i64, Family, Subject, Option<u64>)> = None;
         for finding in findings.drain(..) {
             match last {
@@ -123,7 +140,7 @@ impl AlertBook {
                 }
                 _ => {
                     let key = (finding.second, finding.family, finding.subject);
-                    let number = self.place(finding, telemetry);
+                    let number = self.place(finding, telemetry, &volumes);
                     last = Some((key.0, key.1, key.2, number));
                 }
             }
@@ -160,8 +177,38 @@ impl AlertBook {
         self.suppressed
     }
 
+    /// What was allowed, by entry.
+    pub fn allowed(&self) -> Vec<AllowCount> {
+        self.allowances.counts()
+    }
+
+    /// Packets of a second by what would be one alert: a sender may flood
+    /// several victims. Only asked for where something is allowed.
+    fn volumes(&self, findings: &[Finding]) -> Volumes {
+        let mut volumes = Volumes::new();
+        if self.allowances.is_empty() {
+            return volumes;
+        }
+        for finding in findings {
+            let key = (finding.second, finding.detector, finding.entity.id.clone());
+            let sum = volumes.entry(key).or_default();
+            *sum = sum.saturating_add(finding.traffic.packets);
+        }
+        volumes
+    }
+
+    /// Whether the finding may open an alert, and what it went beyond.
+    fn judge(&mut self, finding: &Finding, volumes: &Volumes) -> Verdict {
+        if self.allowances.is_empty() {
+            return Verdict::NotListed;
+        }
+        let key = (finding.second, finding.detector, finding.entity.id.clone());
+        let packets = volumes.get(&key).copied().unwrap_or(finding.traffic.packets);
+        self.allowances.judge(finding, packets, self.settings.quiet_time_s)
+    }
+
     /// Number of the alert that the finding now belongs to.
-    fn place(&mut self, finding: Finding, telemetry: &Telemetry) -> Option<u64> {
+    fn place(&mut self, finding: Finding, telemetry: &Telemetry, volumes: &Volumes) -> Option<u64> {
         let subject = (finding.family, finding.subject);
         let entity = (finding.detector, finding.entity.id.clone());
         let known = self.by_subject.get(&subject).or_else(|| self.by_entity.get(&entity)).copied();
@@ -178,6 +225,11 @@ impl AlertBook {
         if !finding.opens {
             return None;
         }
+        let beyond = match self.judge(&finding, volumes) {
+            Verdict::NotListed => None,
+            Verdict::Beyond(entry) => Some(entry),
+            Verdict::Suppressed => return None,
+        };
         if self.open.len() >= self.settings.open_alerts
             || self.opened >= self.settings.total_alerts as u64
         {
@@ -188,7 +240,7 @@ impl AlertBook {
         self.opened += 1;
         self.by_subject.insert(subject, number);
         self.by_entity.insert(entity, number);
-        self.open.insert(number, Open::new(finding, telemetry));
+        self.open.insert(number, Open { beyond, ..Open::new(finding, telemetry) });
         Some(number)
     }
 
@@ -269,6 +321,7 @@ impl Open {
             also_seen: Vec::new(),
             one_sided: false,
             missing: Vec::new(),
+            beyond: None,
             subjects: BTreeMap::new(),
             peak: finding.clone(),
         };
@@ -417,6 +470,7 @@ impl Open {
                 .details
                 .iter()
                 .map(|(&name, value)| (name.to_owned(), value.clone()))
+                .chain(self.beyond.iter().map(|entry| ("allowed".to_owned(), beyond_detail(entry))))
                 .collect(),
         }
     }

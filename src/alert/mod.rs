@@ -6,11 +6,13 @@
 //! itself. No baseline exists yet, so confidence is at most
 //! [`CONFIDENCE_WITHOUT_BASELINE`] and each alert says so.
 
+mod allow;
 mod book;
 mod entity;
 mod grade;
 mod sentence;
 
+pub use allow::{AllowCount, AllowEntry, AllowedEntity, DETECTORS};
 pub use book::{AlertBook, Update};
 pub use entity::{Entity, EntityKind};
 pub use grade::{CONFIDENCE_WITHOUT_BASELINE, Severity};
@@ -142,6 +144,8 @@ pub struct Counters {
     pub estimated_windows: u64,
     /// Entries that detectors refused or gave up because their memory was full.
     pub detector_state_refused: u64,
+    /// Alerts that were allowed, by entry.
+    pub allowed: Vec<AllowCount>,
 }
 
 /// 16 hex digits of SHA-256 over detector, entity and start second.

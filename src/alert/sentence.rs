@@ -56,7 +56,23 @@ pub fn sentence(alert: &Alert) -> String {
         seconds_text(alert.start_ns),
         alert.confidence,
     ));
+    if let Some(allowed) = evidence.details.get("allowed") {
+        text.push_str(&beyond(allowed));
+    }
     text
+}
+
+/// The alert is more than what somebody has allowed.
+fn beyond(allowed: &Value) -> String {
+    let text = |name: &str| allowed.get(name).and_then(Value::as_str).unwrap_or_default();
+    let most = allowed.get("max_packets_per_s").and_then(Value::as_u64).unwrap_or(0);
+    format!(
+        " Beyond the {} packets/s that are allowed ({}, by {}, until {}).",
+        thousands(most),
+        text("reason"),
+        text("owner"),
+        text("expires"),
+    )
 }
 
 /// `tcp_synack_flood` as "TCP SYN-ACK flood".

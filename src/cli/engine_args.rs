@@ -1,16 +1,18 @@
 //! Options of everything that runs the engine: `read` and `live`.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use super::config::FromFile;
 use super::values::TimeoutNs;
 use super::{Usage, machine};
 use crate::alert::Severity;
-use crate::detect::HomeNets;
+use crate::detect::{DetectSettings, HomeNets, PACKET_RATES};
 use crate::engine::RunOptions;
 use crate::engine::dedup::{DedupMode, DedupSettings};
 use crate::flow::Timeouts;
@@ -25,6 +27,12 @@ const BYTES_PER_FLOW: u64 = 1024;
 
 #[derive(Debug, Args)]
 pub(crate) struct EngineArgs {
+    /// Take options, thresholds and what is allowed from this TOML file
+    /// (`flowtap config show` prints one); the command line wins.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[arg(skip)]
+    pub(crate) from_file: FromFile,
     /// Count only packets that this BPF expression (pcap-filter(7)) matches.
     #[arg(long, value_name = "EXPR")]
     pub(crate) filter: Option<String>,
@@ -86,7 +94,8 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "TIME")]
     other_active: Option<TimeoutNs>,
     /// Flood threshold in packets a second (ATT&CK: PacketRateThreshold).
-    #[arg(long, value_name = "PPS")]
+    #[arg(long, value_name = "PPS", value_parser = clap::value_parser!(u64).range(
+          *PACKET_RATES.start()..=*PACKET_RATES.end()))]
     packet_rate_threshold: Option<u64>,
     /// Exit with status 3 when there is an alert of this severity or higher.
     #[arg(long, value_name = "SEVERITY", num_args = 0..=1, require_equals = true,
@@ -144,13 +153,20 @@ impl EngineArgs {
             .transpose()
             .map_err(|error| Usage(error.to_string()))?
             .map(Arc::new);
+        options.detect = self.detect_settings();
+        Ok(options)
+    }
+
+    /// What detectors compare with: the file's, and what the options say.
+    pub(crate) fn detect_settings(&self) -> DetectSettings {
+        let mut settings = self.from_file.detect.clone();
         if !self.home_net.is_empty() {
-            options.detect.home_nets = HomeNets::new(self.home_net.clone());
+            settings.home_nets = HomeNets::new(self.home_net.clone());
         }
         if let Some(threshold) = self.packet_rate_threshold {
-            options.detect.packet_rate_threshold = threshold;
+            settings.packet_rate_threshold = threshold;
         }
-        Ok(options)
+        settings
     }
 
     /// See [`super`].

@@ -3,6 +3,7 @@
 //! Exit status: 0 done; 1 an input could not be read; 2 usage, a bad filter or
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
+mod config;
 #[cfg(target_os = "linux")]
 mod doctor;
 mod engine_args;
@@ -45,6 +46,9 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
+    /// Look at a configuration file.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Make labelled traffic for tests and benchmarks.
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -52,7 +56,16 @@ enum Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let (cli, warnings) = match config::parse(&arguments) {
+        Ok(parsed) => parsed,
+        Err(config::Refusal::Arguments(error)) => error.exit(),
+        Err(config::Refusal::File(problems)) => {
+            problems.iter().for_each(|problem| eprintln!("flowtap: {problem}"));
+            return ExitCode::from(2);
+        }
+    };
+    warnings.iter().for_each(|warning| eprintln!("flowtap: warning: {warning}"));
     let result = match cli.command {
         Command::Read(args) => read::run(&args),
         Command::Live(args) => live::run(&args),
@@ -61,6 +74,7 @@ pub fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Doctor(args) => doctor::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Config(command) => config::run(&command),
         Command::Lab(command) => lab::run(&command),
     };
     result.unwrap_or_else(|error| {

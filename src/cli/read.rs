@@ -36,7 +36,7 @@ pub(crate) struct ReadArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(crate) engine: EngineArgs,
     /// As if replayed so fast (10x, 0.5x) or at this rate (50000pps, 100Mbps): what `live` would
     /// have made of that.
     #[arg(long, value_name = "SPEED", value_parser = time_scale)]

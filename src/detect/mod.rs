@@ -27,6 +27,7 @@ mod reflection;
 mod scan;
 mod sender_flood;
 mod sensor_loss;
+mod settable;
 mod settings;
 mod sources;
 mod storm;
@@ -52,6 +53,8 @@ pub use reflection::Reflection;
 pub use scan::Scan;
 pub use sender_flood::SenderFlood;
 pub use sensor_loss::{Loss, SensorLoss};
+pub(crate) use settable::PACKET_RATES;
+pub use settable::{SETTINGS, Setting, SettingRange, SettingValue};
 pub use settings::{DetectSettings, HomeNets};
 pub use storm::Storm;
 
@@ -140,6 +143,13 @@ impl Detection {
         }
     }
 
+    /// Other settings from the next second on. What detectors remember of
+    /// earlier ones, and alerts that are open, stay.
+    pub fn set_settings(&mut self, settings: DetectSettings) {
+        self.book.set_settings(&settings);
+        self.settings = settings;
+    }
+
     /// Takes the next second. A slice that is not later than the one before is
     /// an error of the caller; it is looked at as if it were.
     pub fn observe(&mut self, slice: &Slice, telemetry: &Telemetry) {
@@ -194,6 +204,7 @@ impl Detection {
             pairs_overflowed_windows: self.pairs_overflowed_windows,
             estimated_windows: self.estimated_windows,
             detector_state_refused: self.detectors.iter().map(|d| d.refused()).sum(),
+            allowed: self.book.allowed(),
         }
     }
 

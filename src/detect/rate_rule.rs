@@ -42,8 +42,10 @@ impl<K: Ord> RateRule<K> {
     ) {
         let floor = ctx.settings.unanswered_rate_threshold;
         let over = !ctx.one_sided && finding.unanswered >= floor;
-        let before =
-            self.previous.remove(&key).filter(|before| over && before.second + 1 == finding.second);
+        // The floor may have been another one a second ago.
+        let before = self.previous.remove(&key).filter(|before| {
+            over && before.second + 1 == finding.second && before.unanswered >= floor
+        });
         if finding.traffic.packets >= ctx.settings.packet_rate_threshold {
             finding.opens = true;
             finding.measured = finding.traffic.packets;

@@ -144,7 +144,9 @@ impl Reflection {
             let mut finding = reflector(slice, &key.host, key.port, stats, ctx);
             let previous = before
                 .get(&(key.host, key.port))
-                .filter(|previous| previous.second + 1 == slice.second());
+                .filter(|previous| previous.second + 1 == slice.second())
+                // Amplification may have been asked less of a second ago.
+                .filter(|previous| previous.measured >= ctx.settings.amplification as u64);
             finding.opens = previous.is_some();
             if let Some(previous) = previous.filter(|previous| !previous.opens) {
                 out.push(Finding { opens: true, ..previous.clone() });

@@ -6,6 +6,7 @@
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::kind::Kind;
+use crate::alert::AllowEntry;
 use crate::engine::window::Host;
 use crate::packet::IpVersion;
 
@@ -82,6 +83,8 @@ pub struct DetectSettings {
     pub loss_per_mille: u64,
     /// Sources whose probes are remembered.
     pub scan_sources: usize,
+    /// Alerts that are counted instead of raised.
+    pub allow: Vec<AllowEntry>,
 }
 
 impl Default for DetectSettings {
@@ -112,6 +115,7 @@ impl Default for DetectSettings {
             kept_alerts: 10_000,
             loss_per_mille: 10,
             scan_sources: 4_096,
+            allow: Vec::new(),
         }
     }
 }

@@ -137,7 +137,9 @@ impl Sources {
             self.known.retain(|_, known| known.packets(since) > 0);
             return;
         }
-        let (lower, &mut first_kept, _) = self.ranks.select_nth_unstable(cap / 2);
+        // More than the cap where it was a higher one before.
+        let given_up = self.ranks.len() - cap.div_ceil(2);
+        let (lower, &mut first_kept, _) = self.ranks.select_nth_unstable(given_up);
         // Of sources with equal ranks the first ones go too.
         let tied = lower.iter().filter(|&&rank| rank == first_kept).count();
         let last_to_go = (tied > 0).then(|| {
@@ -151,7 +153,7 @@ impl Sources {
             let rank = known.rank(key, since);
             rank > first_kept || rank == first_kept && last_to_go.is_none_or(|last| *key > last)
         });
-        self.given_up += cap as u64 / 2;
+        self.given_up += given_up as u64;
     }
 }
 
@@ -245,6 +247,36 @@ mod tests {
         ) -> Seen {
             Seen { source, odd, packets, answers, touched, seconds }
         }
+    }
+
+    #[test]
+    fn under_a_lower_cap_all_at_once_make_room_and_the_busiest_stay() {
+        let mut sources = Sources::default();
+        let key = |number: u8| {
+            let probe = Seen {
+                source: number,
+                odd: false,
+                packets: 0,
+                answers: 0,
+                touched: Vec::new(),
+                seconds: 0,
+            };
+            probe.key()
+        };
+        let once = |packets| Once {
+            second: 1_790_000_000,
+            packets,
+            answers: 0,
+            target: Register::default(),
+            port: Register::default(),
+        };
+        for number in 0..20 {
+            assert!(sources.note(key(number), once(u16::from(number) + 1), 100));
+        }
+        sources.note(key(20), once(1), 4);
+        let kept: Vec<u8> = (0..=20).filter(|&number| sources.contains(&key(number))).collect();
+        assert_eq!(kept, [18, 19, 20]);
+        assert_eq!(sources.given_up(), 18);
     }
 
     proptest! {

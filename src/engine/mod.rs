@@ -19,6 +19,7 @@ pub mod bench;
 pub mod dedup;
 pub mod feed;
 mod fragments;
+pub mod reload;
 pub mod run;
 mod sensor;
 mod sequencer;
@@ -26,5 +27,6 @@ mod shard;
 pub mod window;
 mod worker;
 
+pub use reload::{Reload, Reloads};
 pub use run::{LiveRun, RecordSink, RunOptions, RunReport, run};
 pub use sensor::SensorEvent;

@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 use super::accounting::Accounting;
 use super::dedup::DedupSettings;
 use super::feed::{ShardWindow, SidedCount, Vantage, WindowFeed};
+use super::reload::{Reload, Reloads};
 use super::sensor::{Sensor, SensorEvent};
 use super::sequencer::{Sequencer, offline_hash_state};
 use super::shard::{Shard, ShardOutput};
@@ -50,6 +51,10 @@ const MIN_SIDED_CONNECTIONS: i64 = 10;
 /// one-sided.
 const ONE_SIDED_SHARE: f64 = 0.2;
 
+/// Events of the sensor when settings change.
+const RELOADED: &str = "config.reloaded";
+const REFUSED: &str = "config.refused";
+
 /// Everything a run can be told.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -66,6 +71,8 @@ pub struct RunOptions {
     pub detect: DetectSettings,
     /// Where the input is live.
     pub live: Option<LiveRun>,
+    /// Where other settings of detection come in while the run goes on.
+    pub reloads: Option<Arc<Reloads>>,
 }
 
 impl Default for RunOptions {
@@ -80,6 +87,7 @@ impl Default for RunOptions {
             filter: None,
             detect: DetectSettings::default(),
             live: None,
+            reloads: None,
         }
     }
 }
@@ -106,6 +114,10 @@ pub trait RecordSink {
 
     /// Something happened to the sensor of a live run.
     fn sensor_event(&mut self, _: &SensorEvent) {}
+
+    /// Settings changed, or could not: from here on what is told was judged by
+    /// those in force.
+    fn reloaded(&mut self, _: &Reload) {}
 
     /// All seconds before this one are closed: their records and alerts have
     /// been given.
@@ -274,6 +286,7 @@ struct Correlation<'a> {
     detection: Detection,
     sensor: Option<Sensor>,
     sensor_second: i64,
+    reloads: Option<Arc<Reloads>>,
     /// Of the seconds that are being closed; told with the first of them.
     losses: Vec<Loss>,
     sink: &'a mut dyn RecordSink,
@@ -336,6 +349,7 @@ impl<'a> Correlation<'a> {
                 .as_ref()
                 .map(|live| Sensor::new(Arc::clone(&live.status), live.silent_after_s)),
             sensor_second: 0,
+            reloads: options.reloads.clone(),
             losses: Vec::new(),
             sink,
             write_error: None,
@@ -412,6 +426,7 @@ impl<'a> Correlation<'a> {
     /// All shards are past these seconds.
     fn close(&mut self, before_s: i64) {
         self.look_at_sensor(before_s);
+        self.take_over_settings();
         let later = self.windows.split_off(&before_s);
         for (second, parts) in std::mem::replace(&mut self.windows, later) {
             self.observe(second, parts);
@@ -450,6 +465,23 @@ impl<'a> Correlation<'a> {
             sum.packets += more.packets;
             sum.kernel_drops += more.kernel_drops;
             sum.interface_drops += more.interface_drops;
+        }
+    }
+
+    /// Settings that came since the seconds before these were closed. Only what
+    /// is after the merge asks for settings: rows are the same with any.
+    fn take_over_settings(&mut self) {
+        let Some(reloads) = &self.reloads else { return };
+        for reload in reloads.take() {
+            if let Some(settings) = &reload.settings {
+                self.assembler.set_interest(Interest::of(settings));
+                self.detection.set_settings(DetectSettings::clone(settings));
+            }
+            if let Some(sensor) = &mut self.sensor {
+                let kind = if reload.settings.is_some() { RELOADED } else { REFUSED };
+                sensor.tell(kind, reload.text.clone(), self.sensor_second);
+            }
+            self.sink.reloaded(&reload);
         }
     }
 

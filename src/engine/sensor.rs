@@ -77,6 +77,11 @@ impl Sensor {
         losses
     }
 
+    /// An event that does not come from an interface.
+    pub(crate) fn tell(&mut self, kind: &'static str, text: String, second: i64) {
+        self.events.push(event(kind, "", text, second));
+    }
+
     pub(crate) fn take_events(&mut self) -> Vec<SensorEvent> {
         std::mem::take(&mut self.events)
     }

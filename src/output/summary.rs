@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::alert::Alert;
+use crate::alert::{Alert, AllowCount};
 use crate::engine::RunReport;
 use crate::engine::accounting::Accounting;
 use crate::flow::talkers::Talker;
@@ -62,6 +62,9 @@ pub struct Summary {
     pub capture: Option<CaptureSummary>,
     pub alerts: Vec<Alert>,
     pub alerts_suppressed: u64,
+    /// What entries of the configuration allowed; absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alerts_allowed: Vec<AllowCount>,
     pub write_error: Option<String>,
     pub elapsed_s: f64,
     pub workers: usize,
@@ -231,6 +234,7 @@ impl Summary {
             capture: report.capture.as_ref().map(|capture| CaptureSummary::new(capture, report)),
             alerts: report.alerts.clone(),
             alerts_suppressed: report.detection.alerts_suppressed,
+            alerts_allowed: report.detection.allowed.clone(),
             write_error: report.write_error.as_ref().map(ToString::to_string),
             elapsed_s: round3(elapsed.as_secs_f64()),
             workers: report.workers,

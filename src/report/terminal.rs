@@ -297,6 +297,7 @@ fn blocks(share: f64) -> String {
 fn alerts(page: &mut String, summary: &Summary, style: Style) {
     if summary.alerts.is_empty() {
         line(page, format_args!("\nNo alerts."));
+        allowed(page, summary);
         return;
     }
     let title = format!("{} alert{}", summary.alerts.len(), plural(summary.alerts.len() as u64));
@@ -314,6 +315,16 @@ fn alerts(page: &mut String, summary: &Summary, style: Style) {
     }
     if all.len() > MAX_ALERTS {
         line(page, format_args!("  and {} more: see alerts.ndjson", all.len() - MAX_ALERTS));
+    }
+    allowed(page, summary);
+}
+
+/// What was kept from being an alert, by entry.
+fn allowed(page: &mut String, summary: &Summary) {
+    for entry in summary.alerts_allowed.iter().filter(|entry| entry.suppressed > 0) {
+        let (count, entity) = (grouped(entry.suppressed), &entry.entity);
+        let (reason, owner) = (&entry.reason, &entry.owner);
+        line(page, format_args!("  {count} allowed to {entity} ({reason}, by {owner})"));
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
@@ -30,6 +30,7 @@ pub struct Snapshot {
     pub records_lost: u64,
     /// Alerts opened, by [`Severity`] in rising order: as first told.
     pub alerts: [u64; 5],
+    pub reloads: ReloadCounters,
     pub taps: Vec<TapStatus>,
     /// What is left out now because packets come in too fast.
     pub overload: Shed,
@@ -38,6 +39,29 @@ pub struct Snapshot {
     /// Nothing where nothing is recorded.
     pub recording: Option<RecordingCounters>,
     pub delivery: Vec<TargetCounters>,
+}
+
+/// How often the configuration was read again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReloadCounters {
+    pub done: u64,
+    /// Refused: what was in force stayed so.
+    pub failed: u64,
+    /// When it was done last, in seconds since the epoch.
+    pub last_done_s: Option<f64>,
+}
+
+impl ReloadCounters {
+    /// One more, now.
+    pub fn count(&mut self, done: bool) {
+        if !done {
+            self.failed += 1;
+            return;
+        }
+        self.done += 1;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        self.last_done_s = now.ok().map(|now| now.as_secs_f64());
+    }
 }
 
 /// What was counted where packets are kept.
@@ -126,6 +150,7 @@ pub fn metrics_text(published: &Published) -> String {
     if let Some((_, snapshot)) = published.newest() {
         page.run(&snapshot, health.seconds_behind.unwrap_or(f64::NAN));
         page.interfaces(&snapshot.taps);
+        page.reloads(&snapshot.reloads);
         if let Some(recording) = &snapshot.recording {
             page.recording(recording);
         }
@@ -226,6 +251,18 @@ impl Page {
                 let labels = [("interface", tap.name.as_str()), ("kind", kind)];
                 self.sample("flowtap_drops_total", &labels, count);
             }
+        }
+    }
+
+    fn reloads(&mut self, reloads: &ReloadCounters) {
+        let name = "flowtap_config_reloads_total";
+        self.family(name, "counter", "Times that the configuration was read again.");
+        self.sample(name, &[("result", "done")], reloads.done);
+        self.sample(name, &[("result", "failed")], reloads.failed);
+        if let Some(at_s) = reloads.last_done_s {
+            let name = "flowtap_config_last_reload_timestamp_seconds";
+            self.family(name, "gauge", "When it was read again with success.");
+            self.sample(name, &[], format!("{at_s:.3}"));
         }
     }
 

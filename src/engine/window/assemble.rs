@@ -56,6 +56,11 @@ impl Assembler {
         Self { settings, interest, filters, places: Vec::new(), pool, spare: None }
     }
 
+    /// What matters from the next second on.
+    pub fn set_interest(&mut self, interest: Interest) {
+        self.interest = interest;
+    }
+
     /// Puts the parts of one second together. `coarse` says that the rows of
     /// some shard are in its tables already.
     pub fn assemble(

@@ -1,0 +1,444 @@
+//! What an operator has allowed: alerts that are counted instead of raised.
+//!
+//! An [`AllowEntry`] names a detector, an entity, why, by whom and until when;
+//! it may have a bound in packets/s, beyond which the alert is raised after all
+//! and says so. Judged in the alert book, where an alert would open: packets,
+//! flows and findings are never touched. An entry ends by the stream's time,
+//! never by the wall clock, so that a capture gives the same alerts whenever it
+//! is read. An alert that is open already goes on to its end. Start at
+//! [`Allowances::judge`].
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::{Entity, EntityKind, second_ns};
+use crate::detect::Finding;
+use crate::time::rfc3339;
+
+/// Names that an alert's `detector` can have.
+pub const DETECTORS: [&str; 26] = [
+    "arp_sweep",
+    "broadcast_storm",
+    "carpet_bombing",
+    "connection_flood",
+    "fragment_flood",
+    "gre_flood",
+    "host_scan",
+    "icmp_flood",
+    "ip_flood",
+    "multicast_storm",
+    "non_ip_storm",
+    "ping_sweep",
+    "port_scan",
+    "protocol_scan",
+    "reflection",
+    "reflector",
+    "sender_flood",
+    "sensor_loss",
+    "tcp_ack_flood",
+    "tcp_data_flood",
+    "tcp_fin_flood",
+    "tcp_odd_flood",
+    "tcp_rst_flood",
+    "tcp_syn_flood",
+    "tcp_synack_flood",
+    "udp_flood",
+];
+
+/// Entities of one entry whose suppressed alerts are told apart at a time; the
+/// book's default for open alerts.
+const FOLLOWED_ENTITIES: usize = 1_024;
+
+/// Entries that are no longer configured but have counts for the summary.
+const KEPT_FORMER: usize = 1_024;
+
+/// One thing that is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowEntry {
+    /// One of [`DETECTORS`]; nothing for any.
+    pub detector: Option<String>,
+    pub entity: AllowedEntity,
+    /// Why.
+    pub reason: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// From here on, in the stream's time, it is not in force.
+    pub expires_ns: i64,
+    /// Beyond it the alert is raised.
+    pub max_packets_per_s: Option<u64>,
+}
+
+/// Whom an entry is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedEntity {
+    /// Addresses and prefixes inside of this one.
+    Net(IpNet),
+    /// A station as an alert names it; without VLAN and VNI, in any.
+    Mac(String),
+    /// An interface of the sensor.
+    Interface(String),
+}
+
+impl FromStr for AllowedEntity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // `sensor:` is how an alert names it.
+        let interface = text.strip_prefix("interface:").or_else(|| text.strip_prefix("sensor:"));
+        if let Some(name) = interface {
+            return if name.is_empty() {
+                Err(format!("'{text}' names no interface: try interface:eth0"))
+            } else {
+                Ok(Self::Interface(name.to_owned()))
+            };
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Net(address.into()));
+        }
+        if let Ok(net) = text.parse::<IpNet>() {
+            return Ok(Self::Net(net.trunc()));
+        }
+        if is_station(text) {
+            return Ok(Self::Mac(text.to_ascii_lowercase()));
+        }
+        Err(format!(
+            "'{text}' is neither an address (192.0.2.1), a prefix (10.0.0.0/8), a MAC \
+             (02:00:00:00:00:01) nor an interface (interface:eth0)"
+        ))
+    }
+}
+
+/// `02:00:00:00:00:01`, and `@vlan10` or `@vni5` after it.
+fn is_station(text: &str) -> bool {
+    let mut parts = text.split('@');
+    let octets: Vec<&str> = parts.next().unwrap_or_default().split(':').collect();
+    let is_octet =
+        |octet: &&str| octet.len() == 2 && octet.bytes().all(|byte| byte.is_ascii_hexdigit());
+    octets.len() == 6
+        && octets.iter().all(is_octet)
+        && parts.all(|part| {
+            let number = part.strip_prefix("vlan").or_else(|| part.strip_prefix("vni"));
+            number.is_some_and(|number| {
+                !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+            })
+        })
+}
+
+impl std::fmt::Display for AllowedEntity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Net(net) if net.prefix_len() == net.max_prefix_len() => {
+                write!(f, "{}", net.addr())
+            }
+            Self::Net(net) => write!(f, "{net}"),
+            Self::Mac(id) => f.write_str(id),
+            Self::Interface(name) => write!(f, "interface:{name}"),
+        }
+    }
+}
+
+impl AllowedEntity {
+    fn covers(&self, entity: &Entity) -> bool {
+        match (self, entity.kind) {
+            (Self::Net(net), EntityKind::Address) => {
+                entity.id.parse::<IpAddr>().is_ok_and(|address| net.contains(&address))
+            }
+            (Self::Net(net), EntityKind::Prefix) => {
+                entity.id.parse::<IpNet>().is_ok_and(|prefix| net.contains(&prefix))
+            }
+            (Self::Mac(id), EntityKind::Mac) => {
+                let bare = entity.id.split('@').next().unwrap_or_default();
+                entity.id == *id || bare == id
+            }
+            (Self::Interface(name), EntityKind::Host) => {
+                entity.id.strip_prefix("sensor:").is_some_and(|found| found == name)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl AllowEntry {
+    /// Whether it was over at this time.
+    pub fn has_expired(&self, at_ns: i64) -> bool {
+        at_ns >= self.expires_ns
+    }
+
+    fn covers(&self, finding: &Finding) -> bool {
+        !self.has_expired(second_ns(finding.second))
+            && self.detector.as_ref().is_none_or(|name| name == finding.detector)
+            && self.entity.covers(&finding.entity)
+    }
+}
+
+/// What an entry kept from being raised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AllowCount {
+    pub detector: String,
+    pub entity: String,
+    pub reason: String,
+    pub owner: String,
+    pub expires: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_packets_per_s: Option<u64>,
+    /// Alerts that would have been raised.
+    pub suppressed: u64,
+    /// Seconds of them.
+    pub suppressed_windows: u64,
+}
+
+/// What is to become of a finding that would open an alert.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    NotListed,
+    /// Within an entry in force; counted there.
+    Suppressed,
+    /// Beyond every entry that covers it; this one allows the most.
+    Beyond(AllowEntry),
+}
+
+/// The entries of a run, with their counts.
+#[derive(Debug, Default)]
+pub(super) struct Allowances {
+    listed: Vec<Listed>,
+    /// Of an earlier configuration, with counts.
+    former: Vec<Listed>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    entry: AllowEntry,
+    suppressed: u64,
+    windows: u64,
+    /// Last second of what is being suppressed.
+    current: BTreeMap<(&'static str, String), i64>,
+}
+
+impl Allowances {
+    pub(super) fn new(entries: &[AllowEntry]) -> Self {
+        let mut allowances = Self::default();
+        allowances.replace(entries);
+        allowances
+    }
+
+    /// Other entries from here on; those that stay keep their counts.
+    pub(super) fn replace(&mut self, entries: &[AllowEntry]) {
+        let mut known = std::mem::take(&mut self.former);
+        known.append(&mut self.listed);
+        for entry in entries {
+            let at = known.iter().position(|listed| listed.entry == *entry);
+            self.listed.push(at.map(|at| known.remove(at)).unwrap_or_else(|| Listed {
+                entry: entry.clone(),
+                suppressed: 0,
+                windows: 0,
+                current: BTreeMap::new(),
+            }));
+        }
+        known.retain(|listed| listed.windows > 0);
+        let over = known.len().saturating_sub(KEPT_FORMER);
+        known.drain(..over);
+        self.former = known;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
+    /// Decides on a finding that would open an alert. `packets` are those of
+    /// its second, over all that the alert would be seen at.
+    pub(super) fn judge(&mut self, finding: &Finding, packets: u64, quiet_time_s: u64) -> Verdict {
+        let mut beyond: Option<&AllowEntry> = None;
+        for listed in self.listed.iter_mut().filter(|listed| listed.entry.covers(finding)) {
+            if listed.entry.max_packets_per_s.is_none_or(|most| packets <= most) {
+                listed.count(finding, quiet_time_s);
+                return Verdict::Suppressed;
+            }
+            if beyond.is_none_or(|entry| entry.max_packets_per_s < listed.entry.max_packets_per_s) {
+                beyond = Some(&listed.entry);
+            }
+        }
+        beyond.map_or(Verdict::NotListed, |entry| Verdict::Beyond(entry.clone()))
+    }
+
+    /// Of each entry, in the order of the file; then those of earlier files.
+    pub(super) fn counts(&self) -> Vec<AllowCount> {
+        self.listed.iter().chain(&self.former).map(Listed::counts).collect()
+    }
+}
+
+impl Listed {
+    fn count(&mut self, finding: &Finding, quiet_time_s: u64) {
+        self.windows += 1;
+        let quiet_s = i64::try_from(quiet_time_s).unwrap_or(i64::MAX);
+        let goes_on = |last: i64| finding.second.saturating_sub(last) <= quiet_s;
+        let key = (finding.detector, finding.entity.id.clone());
+        if let Some(last) = self.current.get_mut(&key) {
+            self.suppressed += u64::from(!goes_on(*last));
+            *last = finding.second.max(*last);
+            return;
+        }
+        self.suppressed += 1;
+        if self.current.len() >= FOLLOWED_ENTITIES {
+            self.current.retain(|_, last| goes_on(*last));
+        }
+        if self.current.len() < FOLLOWED_ENTITIES {
+            self.current.insert(key, finding.second);
+        }
+    }
+
+    fn counts(&self) -> AllowCount {
+        let entry = &self.entry;
+        AllowCount {
+            detector: entry.detector.clone().unwrap_or_else(|| "any".to_owned()),
+            entity: entry.entity.to_string(),
+            reason: entry.reason.clone(),
+            owner: entry.owner.clone(),
+            expires: rfc3339(entry.expires_ns),
+            max_packets_per_s: entry.max_packets_per_s,
+            suppressed: self.suppressed,
+            suppressed_windows: self.windows,
+        }
+    }
+}
+
+/// As it stands in an alert that went beyond it.
+pub(super) fn beyond_detail(entry: &AllowEntry) -> serde_json::Value {
+    serde_json::json!({
+        "max_packets_per_s": entry.max_packets_per_s,
+        "reason": entry.reason,
+        "owner": entry.owner,
+        "expires": rfc3339(entry.expires_ns),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::detect::{Family, Rule, Subject, Traffic};
+
+    fn entry(entity: &str) -> AllowEntry {
+        AllowEntry {
+            detector: None,
+            entity: entity.parse().unwrap(),
+            reason: "backup".to_owned(),
+            owner: "ops".to_owned(),
+            expires_ns: i64::MAX,
+            max_packets_per_s: None,
+        }
+    }
+
+    fn finding(detector: &'static str, entity: Entity, second: i64) -> Finding {
+        let subject = Subject::Interface(0);
+        Finding {
+            opens: true,
+            traffic: Traffic { packets: 5_000, ..Traffic::default() },
+            ..Finding::new(detector, Family::Udp, second, subject, entity, Rule::NONE)
+        }
+    }
+
+    fn entity(kind: EntityKind, id: &str) -> Entity {
+        Entity { kind, id: id.to_owned(), labels: BTreeMap::new() }
+    }
+
+    #[test]
+    fn entities_are_covered_by_what_holds_them() {
+        for (allowed, kind, id, covered) in [
+            ("192.0.2.1", EntityKind::Address, "192.0.2.1", true),
+            ("192.0.2.1", EntityKind::Address, "192.0.2.2", false),
+            ("192.0.2.0/24", EntityKind::Address, "192.0.2.200", true),
+            ("192.0.2.9/24", EntityKind::Prefix, "192.0.2.128/25", true),
+            ("192.0.2.0/24", EntityKind::Prefix, "192.0.0.0/16", false),
+            ("0.0.0.0/0", EntityKind::Address, "2001:db8::1", false),
+            ("2001:db8::/32", EntityKind::Address, "2001:db8::1", true),
+            ("02:00:00:00:00:0A", EntityKind::Mac, "02:00:00:00:00:0a", true),
+            ("02:00:00:00:00:0a", EntityKind::Mac, "02:00:00:00:00:0a@vlan7", true),
+            ("02:00:00:00:00:0a@vlan7", EntityKind::Mac, "02:00:00:00:00:0a", false),
+            ("02:00:00:00:00:0a@vlan7", EntityKind::Mac, "02:00:00:00:00:0a@vlan7", true),
+            ("interface:eth0", EntityKind::Host, "sensor:eth0", true),
+            ("sensor:eth0", EntityKind::Host, "sensor:eth1", false),
+        ] {
+            let allowed: AllowedEntity = allowed.parse().unwrap();
+            assert_eq!(allowed.covers(&entity(kind, id)), covered, "{allowed} {id}");
+        }
+        for bad in ["", "eth0", "192.0.2.1/33", "02:00:00:00:00", "02:00:00:00:00:+a", "sensor:"] {
+            assert!(bad.parse::<AllowedEntity>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_entry_ends_by_the_time_of_the_stream() {
+        let mut allowances =
+            Allowances::new(&[AllowEntry { expires_ns: 10_000_000_000, ..entry("192.0.2.1") }]);
+        let at = |second| finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), second);
+        assert_eq!(allowances.judge(&at(9), 1, 60), Verdict::Suppressed);
+        assert_eq!(allowances.judge(&at(10), 1, 60), Verdict::NotListed);
+    }
+
+    #[test]
+    fn beyond_its_bound_an_entry_allows_nothing_and_the_widest_is_named() {
+        let bound = |most| AllowEntry { max_packets_per_s: Some(most), ..entry("192.0.2.1") };
+        let mut allowances = Allowances::new(&[bound(100), bound(300), bound(200)]);
+        let flood = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), 1);
+        assert_eq!(allowances.judge(&flood, 300, 60), Verdict::Suppressed);
+        assert_eq!(allowances.judge(&flood, 301, 60), Verdict::Beyond(bound(300)));
+        let suppressed: Vec<u64> =
+            allowances.counts().iter().map(|count| count.suppressed).collect();
+        assert_eq!(suppressed, [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_pause_longer_than_the_quiet_time_makes_another_alert() {
+        let mut allowances = Allowances::new(&[entry("192.0.2.0/24")]);
+        for second in [1, 2, 61, 62, 123] {
+            let flood = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), second);
+            allowances.judge(&flood, 1, 60);
+        }
+        let count = &allowances.counts()[0];
+        assert_eq!((count.suppressed, count.suppressed_windows), (2, 5));
+    }
+
+    #[test]
+    fn entries_that_stay_keep_their_counts_and_those_that_go_are_still_told() {
+        let mut allowances = Allowances::new(&[entry("192.0.2.1"), entry("192.0.2.2")]);
+        for address in ["192.0.2.1", "192.0.2.2"] {
+            allowances.judge(&finding("udp_flood", entity(EntityKind::Address, address), 1), 1, 60);
+        }
+        allowances.replace(&[entry("192.0.2.3"), entry("192.0.2.2")]);
+        let gone = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), 2);
+        assert_eq!(allowances.judge(&gone, 1, 60), Verdict::NotListed);
+        let counts: Vec<_> =
+            allowances.counts().into_iter().map(|c| (c.entity, c.suppressed)).collect();
+        let expected = [("192.0.2.3", 0), ("192.0.2.2", 1), ("192.0.2.1", 1)];
+        assert_eq!(counts, expected.map(|(entity, count)| (entity.to_owned(), count)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_of_an_entity_is_read_as_the_same(
+            address in any::<[u8; 16]>(), v6: bool, bits in 0u8..=128, mac in any::<[u8; 6]>(),
+            vlan in proptest::option::of(1u16..4096),
+        ) {
+            let ip = if v6 { IpAddr::from(address) } else {
+                IpAddr::from([address[0], address[1], address[2], address[3]])
+            };
+            let bits = if v6 { bits } else { bits % 33 };
+            let net = AllowedEntity::Net(IpNet::new(ip, bits).unwrap().trunc());
+            prop_assert_eq!(net.to_string().parse(), Ok(net));
+            let octets: Vec<String> = mac.iter().map(|octet| format!("{octet:02x}")).collect();
+            let vlan = vlan.map(|vlan| format!("@vlan{vlan}")).unwrap_or_default();
+            let mac = AllowedEntity::Mac(format!("{}{vlan}", octets.join(":")));
+            prop_assert_eq!(mac.to_string().parse(), Ok(mac));
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_of_entities_panic(text in ".{0,40}") {
+            let _ = text.parse::<AllowedEntity>();
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `[[allow]]`: entries of what is allowed, from a file. Start at
+//! [`Reader::allow`].
+
+use std::ops::Range;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use toml::de::{DeTable, DeValue};
+
+use super::file::{File, Key, Reader, Value, did_you_mean, shown};
+use crate::alert::{AllowEntry, AllowedEntity, DETECTORS};
+
+const KEYS: [&str; 6] = ["detector", "entity", "reason", "owner", "expires", "max_packets_per_s"];
+
+/// An alert is held against each: more than this nobody looks after.
+const MOST: usize = 1_000;
+
+impl Reader<'_> {
+    pub(super) fn allow(&mut self, key: &Key<'_>, value: &Value<'_>, file: &mut File) {
+        let DeValue::Array(items) = value.get_ref() else {
+            self.problem(key.span(), "allow is a list of entries: [[allow]]".to_owned());
+            return;
+        };
+        if items.len() > MOST {
+            let text = format!("{} entries in [[allow]]: {MOST} are allowed", items.len());
+            self.problem(key.span(), text);
+        }
+        for item in items.iter() {
+            let DeValue::Table(table) = item.get_ref() else {
+                self.problem(item.span(), "allow is a list of entries: [[allow]]".to_owned());
+                continue;
+            };
+            if let Some(entry) = self.entry(table, item.span()) {
+                file.allow_lines.push(self.line(&item.span()));
+                file.detect.allow.push(entry);
+            }
+        }
+    }
+
+    /// An entry, unless something is wrong with it.
+    fn entry(&mut self, table: &DeTable<'_>, span: Range<usize>) -> Option<AllowEntry> {
+        for (key, _) in table.iter().filter(|(key, _)| !KEYS.contains(&key.get_ref().as_ref())) {
+            let name = key.get_ref();
+            let meant = did_you_mean(name, KEYS.into_iter());
+            self.problem(key.span(), format!("{name}: no such key in [[allow]]{meant}"));
+        }
+        let detector = self.value(table, "detector", &span, detector);
+        let entity =
+            self.value(table, "entity", &span, |value| text(value)?.parse::<AllowedEntity>());
+        let reason = self.value(table, "reason", &span, text);
+        let owner = self.value(table, "owner", &span, text);
+        let expires_ns = self.value(table, "expires", &span, expiry);
+        let bound = "max_packets_per_s";
+        let max_packets_per_s = if table.contains_key(bound) {
+            Some(self.value(table, bound, &span, count)?)
+        } else {
+            None
+        };
+        Some(AllowEntry {
+            detector: detector?,
+            entity: entity?,
+            reason: reason?,
+            owner: owner?,
+            expires_ns: expires_ns?,
+            max_packets_per_s,
+        })
+    }
+
+    fn value<T>(
+        &mut self,
+        table: &DeTable<'_>,
+        name: &str,
+        entry: &Range<usize>,
+        read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
+    ) -> Option<T> {
+        let Some(value) = table.get(name) else {
+            self.problem(entry.clone(), format!("[[allow]]: {name} is missing: {}", wanted(name)));
+            return None;
+        };
+        let read = read(value.get_ref());
+        read.map_err(|reason| self.problem(value.span(), format!("{name}: {reason}"))).ok()
+    }
+}
+
+fn wanted(name: &str) -> &'static str {
+    match name {
+        "detector" => "name a detector, or \"any\"",
+        "entity" => "an address, a prefix, a MAC or interface:NAME",
+        "reason" => "say why it is allowed",
+        "owner" => "say who answers for it",
+        _ => "a date such as 2027-01-31: what has no end is forgotten",
+    }
+}
+
+fn text(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) if !text.trim().is_empty() => Ok(text.to_string()),
+        _ => Err(format!("{} is not allowed: a text", shown(value))),
+    }
+}
+
+fn detector(value: &DeValue<'_>) -> Result<Option<String>, String> {
+    let name = text(value)?;
+    if name == "any" {
+        return Ok(None);
+    }
+    if DETECTORS.contains(&name.as_str()) {
+        return Ok(Some(name));
+    }
+    let meant = did_you_mean(&name, DETECTORS.into_iter());
+    Err(format!("there is no detector {name:?}{meant} (any, {})", DETECTORS.join(", ")))
+}
+
+fn count(value: &DeValue<'_>) -> Result<u64, String> {
+    let DeValue::Integer(number) = value else {
+        return Err(format!("{} is not allowed: a whole number from 1", shown(value)));
+    };
+    let number = u64::from_str_radix(number.as_str(), number.radix()).ok();
+    // TOML's numbers end there, and so does what `config show` can say.
+    number
+        .filter(|number| (1..=i64::MAX as u64).contains(number))
+        .ok_or_else(|| format!("{} is not allowed: a whole number from 1", shown(value)))
+}
+
+/// The first moment after it.
+fn expiry(value: &DeValue<'_>) -> Result<i64, String> {
+    let text = match value {
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::String(text) => text.to_string(),
+        _ => shown(value),
+    };
+    let wrong = || {
+        format!(
+            "{text} is not allowed: a date (2027-01-31: to its end, UTC) or a time with its \
+             offset (2027-01-31T18:00:00Z)"
+        )
+    };
+    // A date parser takes times too, and forgets their hours.
+    let moment: Timestamp = if text.len() == "2027-01-31".len() {
+        let date: Date = text.parse().map_err(|_| wrong())?;
+        let after = date.tomorrow().and_then(|date| date.to_zoned(TimeZone::UTC));
+        after.map_err(|_| wrong())?.timestamp()
+    } else {
+        text.parse().map_err(|_| wrong())?
+    };
+    i64::try_from(moment.as_nanosecond()).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expires(text: &str) -> Result<i64, String> {
+        let parsed = DeValue::parse(text).unwrap();
+        expiry(parsed.get_ref())
+    }
+
+    #[test]
+    fn a_date_ends_with_its_day_and_a_time_where_it_is() {
+        let end = Ok(1_801_440_000_000_000_000);
+        for same in [
+            "2027-01-31",
+            "\"2027-01-31\"",
+            "2027-02-01T00:00:00Z",
+            "2027-02-01 01:00:00+01:00",
+            "\"2027-02-01T00:00:00Z\"",
+        ] {
+            assert_eq!(expires(same), end, "{same}");
+        }
+        for bad in ["2027-01-31T00:00:00", "00:00:00", "\"soon\"", "1", "9999-12-31", "true"] {
+            assert!(expires(bad).is_err(), "{bad}");
+        }
+    }
+}
