@@ -3,6 +3,8 @@
 //! Exit status: 0 done; 1 an input could not be read; 2 usage, a bad filter or
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
+mod confine_args;
+mod confined;
 #[cfg(target_os = "linux")]
 mod doctor;
 mod engine_args;
@@ -42,6 +44,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     #[cfg(target_os = "linux")]
     Doctor(doctor::DoctorArgs),
+    #[command(hide = true)]
+    Confined(confined::ConfinedArgs),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
     /// Make labelled traffic for tests and benchmarks.
@@ -59,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         #[cfg(target_os = "linux")]
         Command::Doctor(args) => doctor::run(&args),
+        Command::Confined(args) => confined::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Lab(command) => lab::run(&command),
     };
