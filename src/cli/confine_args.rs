@@ -1,13 +1,14 @@
 //! Options of what a run gives up before it begins.
 
-use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
 
 use super::rundir::state_dir;
-use crate::service::confine::{Confined, Mode, Plan, confine};
+use crate::input::live::LiveError;
+use crate::service::confine::{Confined, Mode, Plan, confine, how_to_get_cap_net_raw};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Confinement")]
@@ -32,19 +33,17 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
     state_dir().filter(|dir| std::fs::create_dir_all(dir).is_ok())
 }
 
-/// With the command that gives the right to capture, where that is missing.
-pub(crate) fn explain(error: crate::input::live::LiveError) -> anyhow::Error {
-    use crate::input::live::LiveError;
-    use crate::service::confine::how_to_get_cap_net_raw;
-
-    if matches!(error, LiveError::NoPermission { .. }) {
-        return anyhow::anyhow!("{error}: {}", how_to_get_cap_net_raw());
+/// With what gives the right to capture, where that is missing. To be asked
+/// for before the process is confined, when nothing can give it any more.
+pub(crate) fn explaining() -> impl FnOnce(LiveError) -> anyhow::Error {
+    let way = how_to_get_cap_net_raw();
+    move |error| match error {
+        LiveError::NoPermission { .. } => anyhow::anyhow!("{error}: {way}"),
+        error => error.into(),
     }
-    error.into()
 }
 
 /// Binds the port of the metrics while every port can be bound.
-pub(crate) fn bind(address: std::net::SocketAddr) -> anyhow::Result<std::net::TcpListener> {
-    let bind = || -> io::Result<_> { std::net::TcpListener::bind(address) };
-    bind().with_context(|| format!("can't serve metrics at {address}"))
+pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("can't serve metrics at {address}"))
 }

@@ -13,7 +13,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Usage;
-use super::confine_args::{ConfineArgs, bind, explain, state_folder};
+use super::confine_args::{ConfineArgs, bind, explaining, state_folder};
 use super::engine_args::EngineArgs;
 use super::output_args::OutputArgs;
 use super::rundir::{new_state_run, write_whole};
@@ -121,6 +121,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
     let privacy = args.output.privacy()?;
     let listener = args.metrics.0.map(bind).transpose()?;
+    let explain = explaining();
     let confined = args.confine.apply(&plan(args, listener.as_ref()))?;
     if confined.mode != Mode::Off && !(args.quiet && confined.missing.is_empty()) {
         eprintln!("flowtap: {}", confined.text());
