@@ -301,6 +301,20 @@ fn reading_captures_has_no_network_and_writes_beneath_its_folder_alone() {
     refused(&options, &closed, "Permission denied");
     granted(&options, &[format!("open={capture}"), format!("create={out}/flows")]);
 
+    // A link that was there leads where it leads.
+    std::os::unix::fs::symlink(dir.path("other.pcap"), dir.path("out/link")).unwrap();
+    granted(&options, &[format!("create={out}/link")]);
+
+    // A pipe of the shell's has no path.
+    let capture = captures().join("web.pcap").display().to_string();
+    let words = format!("{FLOWTAP} read --json --confine strict <(cat {capture})");
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &words]).env("XDG_STATE_HOME", dir.path("state"));
+    let output = shell.output().unwrap();
+    let piped: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    assert_eq!(piped["flows"], dir.summary([&capture])["flows"]);
+
     // And the real thing is: every kind of input still reads.
     let folder = captures();
     let confined = dir.summary(["--confine", "strict", folder.to_str().unwrap()]);

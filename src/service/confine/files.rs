@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath,
-    PathFd, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus,
-    Scope, make_bitflags,
+    ABI, Access, AccessFs, AccessNet, AddRuleError, AddRulesError, BitFlags, CompatLevel,
+    Compatible, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
 };
 
 use super::Plan;
@@ -53,6 +53,9 @@ fn apply(plan: &Plan) -> Result<RulesetStatus, RulesetError> {
     for folder in plan.writes.iter().chain(&plan.keeps) {
         rules = allow(rules, folder, WRITE)?;
     }
+    for file in &plan.files {
+        rules = allow(rules, file, OF_FILES)?;
+    }
     for folder in &plan.sockets {
         rules = allow(rules, folder, SOCKET)?;
     }
@@ -63,20 +66,22 @@ fn apply(plan: &Plan) -> Result<RulesetStatus, RulesetError> {
     Ok(rules.restrict_self()?.ruleset)
 }
 
-/// What is not there, or has no place in the tree of files (a pipe of the
-/// shell's, `/dev/fd/63`), needs no rule.
+/// What is not there needs no rule; nor does what has no place in the tree of
+/// files (a pipe of the shell's, `/dev/fd/63`), which the kernel leaves open.
 fn allow(
     rules: RulesetCreated,
     path: &Path,
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, RulesetError> {
-    use std::os::unix::fs::FileTypeExt as _;
-
     let (Ok(place), Ok(found)) = (PathFd::new(path), path.metadata()) else { return Ok(rules) };
-    let is_pipe = found.file_type().is_fifo() || found.file_type().is_socket();
-    if is_pipe && path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd") {
-        return Ok(rules);
-    }
     let access = if found.is_dir() { access } else { access & OF_FILES };
-    rules.add_rule(PathBeneath::new(place, access))
+    let Ok(same_rules) = rules.try_clone() else { return Ok(rules) };
+    match rules.add_rule(PathBeneath::new(place, access)) {
+        Err(RulesetError::AddRules(AddRulesError::Fs(AddRuleError::AddRuleCall { source, .. })))
+            if source.raw_os_error() == Some(libc::EBADFD) =>
+        {
+            Ok(same_rules)
+        }
+        result => result,
+    }
 }

@@ -58,6 +58,8 @@ pub struct Plan {
     pub reads: Vec<PathBuf>,
     /// Folders that are written beneath; made where they are missing.
     pub writes: Vec<PathBuf>,
+    /// Files outside of those folders that are written.
+    pub files: Vec<PathBuf>,
     /// A folder that is written beneath where it may be; there is no need to.
     pub keeps: Option<PathBuf>,
     /// Folders that sockets are made and replaced in; made where they are missing.
@@ -123,6 +125,7 @@ impl Plan {
         Self {
             keep: vec![CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH],
             reads: reads.collect(),
+            files: writes.iter().flat_map(|folder| links_in(folder)).collect(),
             writes,
             calls: Calls::Local,
             ..Self::default()
@@ -144,6 +147,14 @@ impl Plan {
             self.reads.extend(named.into_iter().flatten().map(PathBuf::from));
         }
     }
+}
+
+/// Links to files that lie in a folder: whoever laid them wants results where
+/// they lead.
+fn links_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| path.is_symlink() && !path.is_dir()).collect()
 }
 
 /// A part of the confinement.
