@@ -367,6 +367,67 @@ fn the_programs_own_capability_is_enough_for_an_ordinary_user() {
 }
 
 #[test]
+fn a_service_that_was_given_the_capability_alone_is_confined_in_full() {
+    let test = "a_service_that_was_given_the_capability_alone";
+    let Some(mut net) = Netns::or_skip(test, 2, &["setpriv"]) else { return };
+    if !all_there(test) {
+        return;
+    }
+    let link = net.join(0, 1, LinkOptions::default());
+    let (interface, dir) = (link.names[0].as_str(), Dir::new());
+    let (program, out) = for_nobody(&dir);
+    // What tools/flowtap.service has systemd do.
+    let as_service = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--inh-caps=-all,+net_raw",
+        "--ambient-caps=-all,+net_raw",
+        "--bounding-set=-all,+net_raw",
+        "--no-new-privs",
+        program.to_str().unwrap(),
+    ];
+    let args = ["--confine", "strict", "--out", out.to_str().unwrap()];
+    let capture = Live::start(&net, live(&net, &dir, &as_service, interface, &args));
+    for status in &capture.threads() {
+        for (set, bits) in [("CapEff", NET_RAW), ("CapInh", "0000000000000000")] {
+            assert_eq!(field(status, set), bits, "{set}");
+        }
+        assert_eq!(field(status, "CapAmb"), "0000000000000000");
+        assert_eq!(field(status, "Seccomp"), "2");
+    }
+    capture.stop();
+}
+
+#[cfg(feature = "https")]
+#[test]
+fn whom_the_system_trusts_is_still_read_for_https() {
+    let test = "whom_the_system_trusts";
+    let Some(mut net) = Netns::or_skip(test, 2, &[]) else { return };
+    let link = net.join(0, 1, LinkOptions::default());
+    let (interface, dir) = (link.names[0].as_str(), Dir::new());
+    // Without certificates it would not start.
+    let args = ["--alert-to", "https://127.0.0.1:9/in"];
+    Live::start(&net, live(&net, &dir, &[FLOWTAP], interface, &args)).stop();
+}
+
+#[test]
+fn a_second_signal_still_ends_it_at_once() {
+    let test = "a_second_signal";
+    let Some(mut net) = Netns::or_skip(test, 2, &[]) else { return };
+    let link = net.join(0, 1, LinkOptions::default());
+    let (interface, dir) = (link.names[0].as_str(), Dir::new());
+    let mut capture = Live::start(&net, live(&net, &dir, &[FLOWTAP], interface, &[]));
+    // Stopped, it gets both before it does anything.
+    for signal in ["STOP", "INT", "TERM", "CONT"] {
+        capture.running.signal(signal);
+    }
+    let status = capture.running.wait(Duration::from_secs(20));
+    assert!([Some(libc::SIGINT), Some(libc::SIGTERM)].contains(&status.signal()), "{status:?}");
+}
+
+#[test]
 fn root_writes_into_its_own_folders_and_says_why_not_into_others() {
     let test = "root_writes_into_its_own_folders";
     let Some(mut net) = Netns::or_skip(test, 2, &["ping"]) else { return };

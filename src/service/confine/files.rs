@@ -77,11 +77,10 @@ fn allow(
     let access = if found.is_dir() { access } else { access & OF_FILES };
     let Ok(same_rules) = rules.try_clone() else { return Ok(rules) };
     match rules.add_rule(PathBeneath::new(place, access)) {
-        Err(RulesetError::AddRules(AddRulesError::Fs(AddRuleError::AddRuleCall { source, .. })))
-            if source.raw_os_error() == Some(libc::EBADFD) =>
-        {
-            Ok(same_rules)
-        }
+        Err(RulesetError::AddRules(AddRulesError::Fs(AddRuleError::AddRuleCall {
+            source,
+            ..
+        }))) if source.raw_os_error() == Some(libc::EBADFD) => Ok(same_rules),
         result => result,
     }
 }
