@@ -1,6 +1,7 @@
 //! `flowtap live`: interfaces in, flow records and alerts out as they come.
 
 use std::io::{self, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use super::Usage;
 use super::config::Reloader;
+use super::confine_args::{ConfineArgs, bind, explaining, state_folder};
 use super::engine_args::EngineArgs;
 use super::machine;
 use super::output_args::OutputArgs;
@@ -30,6 +32,7 @@ use crate::output::privacy::Privacy;
 use crate::output::recording::{EvidenceSettings, LEAST_RING_BYTES, Recording, RecordingSettings};
 use crate::output::rolling::{OutputCounters, RollingOutput};
 use crate::report::terminal::{self, Style};
+use crate::service::confine::{Confined, Mode, Plan, User};
 use crate::service::deliver::{Delivery, DeliveryOptions, Target};
 use crate::service::http::HttpServer;
 use crate::service::metrics::{Published, RecordingCounters, ReloadCounters, Snapshot};
@@ -97,13 +100,16 @@ pub(crate) struct LiveArgs {
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    confine: ConfineArgs,
+    /// Become this user before anything is opened; only CAP_NET_RAW is kept. Root's only.
+    #[arg(long, value_name = "NAME|UID:GID", help_heading = "Confinement")]
+    user: Option<User>,
 }
 
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let mut options = args.engine.run_options()?;
     options.detect = detect_settings(args);
-    let reloader = Reloader::start(&args.engine.from_file, detect_settings);
-    options.reloads = Some(reloader.context("can't listen for SIGHUP")?.reloads());
     let filter_in_kernel = options.filter.is_some();
     let rings = options.workers.saturating_mul(args.interface.len());
     let live = LiveOptions {
@@ -117,13 +123,21 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         method: args.capture,
     };
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
-    let (mut input, handle) = Input::live(live, input_options)?;
+    let privacy = args.output.privacy()?;
+    let listener = args.metrics.0.map(bind).transpose()?;
+    let explain = explaining();
+    let confined = args.confine.apply(&plan(args, listener.as_ref()))?;
+    if confined.mode != Mode::Off && !(args.quiet && confined.missing.is_empty()) {
+        eprintln!("flowtap: {}", confined.text());
+    }
+    let reloader = Reloader::start(&args.engine.from_file, detect_settings);
+    options.reloads = Some(reloader.context("can't listen for SIGHUP")?.reloads());
+    let (mut input, handle) = Input::live(live, input_options).map_err(explain)?;
     let silent_after_s =
         args.silent_after.0.map_or(u64::MAX, |ns| ns.unsigned_abs() / 1_000_000_000);
     options.live =
         Some(LiveRun { status: Arc::clone(&handle.status), filter_in_kernel, silent_after_s });
     let recording = start_recording(args, &mut input)?;
-    let privacy = args.output.privacy()?;
     let dir = match &args.output.out {
         Some(dir) => Some(dir.clone()),
         // Without --out a run is kept for `show`, if there is a place for it.
@@ -138,17 +152,14 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         eprintln!("flowtap: {recovered}");
     }
     if let Some(dir) = &dir {
-        write_run(dir, args)?;
+        write_run(dir, args, confined)?;
     }
     let delivery = (!args.alert_to.is_empty())
         .then(|| Delivery::start(&args.alert_to, &DeliveryOptions::default()));
     let delivery = delivery.transpose()?;
     let published = Arc::new(Published::default());
-    let server = args.metrics.0.map(|address| {
-        HttpServer::start(address, Arc::clone(&published))
-            .with_context(|| format!("can't serve metrics at {address}"))
-    });
-    let server = server.transpose()?;
+    let server = listener.map(|listener| HttpServer::serve(listener, Arc::clone(&published)));
+    let server = server.transpose().context("can't serve metrics")?;
     if let Some(server) = &server {
         eprintln!("flowtap: metrics at http://{}/metrics", server.address());
     }
@@ -208,6 +219,22 @@ fn detect_settings(args: &LiveArgs) -> DetectSettings {
     DetectSettings { total_alerts: usize::MAX, ..args.engine.detect_settings() }
 }
 
+/// What a run with these options needs once everything named in them is read.
+fn plan(args: &LiveArgs, metrics: Option<&TcpListener>) -> Plan {
+    let folders = args.output.out.iter().chain(&args.record).cloned();
+    let mut plan = Plan::live(folders.collect(), &args.alert_to);
+    plan.user.clone_from(&args.user);
+    // The folder: an editor puts another file in the place of the one that was read.
+    plan.reads.extend(args.engine.from_file.folder());
+    if args.output.out.is_none() {
+        plan.keeps = state_folder();
+    }
+    // At its end the server wakes its threads by connecting to itself.
+    let own = metrics.and_then(|listener| listener.local_addr().ok());
+    plan.connects.extend(own.map(|address| address.port()));
+    plan
+}
+
 fn start_recording(args: &LiveArgs, input: &mut Input) -> anyhow::Result<Option<Recording>> {
     let Some(dir) = &args.record else { return Ok(None) };
     if args.record_size.0 < LEAST_RING_BYTES {
@@ -233,6 +260,7 @@ struct RunRecord {
     interfaces: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recording: Option<RecordingPlace>,
+    confinement: Confined,
 }
 
 #[derive(Debug, Serialize)]
@@ -240,7 +268,7 @@ struct RecordingPlace {
     dir: PathBuf,
 }
 
-fn write_run(dir: &Path, args: &LiveArgs) -> anyhow::Result<()> {
+fn write_run(dir: &Path, args: &LiveArgs, confinement: Confined) -> anyhow::Result<()> {
     let place = |dir: &PathBuf| RecordingPlace {
         dir: std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
     };
@@ -250,6 +278,7 @@ fn write_run(dir: &Path, args: &LiveArgs) -> anyhow::Result<()> {
         arguments: std::env::args().skip(1).collect(),
         interfaces: args.interface.clone(),
         recording: args.record.as_ref().map(place),
+        confinement,
     };
     write_whole(&dir.join("run.json"), &serde_json::to_vec_pretty(&record)?)
 }

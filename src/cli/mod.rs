@@ -4,6 +4,8 @@
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
 mod config;
+mod confine_args;
+mod confined;
 #[cfg(target_os = "linux")]
 mod doctor;
 mod engine_args;
@@ -44,6 +46,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     #[cfg(target_os = "linux")]
     Doctor(doctor::DoctorArgs),
+    #[command(hide = true)]
+    Confined(confined::ConfinedArgs),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
     /// Look at a configuration file.
@@ -73,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         #[cfg(target_os = "linux")]
         Command::Doctor(args) => doctor::run(&args),
+        Command::Confined(args) => confined::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Lab(command) => lab::run(&command),

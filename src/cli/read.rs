@@ -12,6 +12,7 @@ use clap::Args;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
 use super::rundir::{new_state_run, write_whole};
 use crate::alert::Alert;
@@ -20,6 +21,7 @@ use crate::flow::FlowRecord;
 use crate::input::{Input, InputOptions, Progress, Speed};
 use crate::output::{Format, Pipeline, Summary};
 use crate::report::terminal::{self, Style};
+use crate::service::confine::Plan;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReadArgs {
@@ -44,6 +46,8 @@ pub(crate) struct ReadArgs {
     /// Print no summary for people and no progress.
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    confine: ConfineArgs,
 }
 
 /// What a replay as fast as an interface takes it amounts to is known after it.
@@ -63,6 +67,11 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
         progress: Some(Arc::clone(&progress)),
         ..InputOptions::default()
     };
+    let mut plan = Plan::read(&args.paths, args.out.iter().cloned().collect());
+    if args.out.is_none() {
+        plan.keeps = state_folder();
+    }
+    args.confine.apply(&plan)?;
     let started = Instant::now();
     let input = Input::open(&args.paths, input_options)?;
     let mut sink = Sink::open(args, options.workers)?;

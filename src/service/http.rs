@@ -46,7 +46,11 @@ pub struct HttpServer {
 impl HttpServer {
     /// Listens and answers from now on. An error when the address is taken.
     pub fn start(address: SocketAddr, published: Arc<Published>) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
+        Self::serve(TcpListener::bind(address)?, published)
+    }
+
+    /// Answers whoever connects to this listener.
+    pub fn serve(listener: TcpListener, published: Arc<Published>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut server = Self { address, stop: Arc::clone(&stop), threads: Vec::new() };

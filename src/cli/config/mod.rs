@@ -54,6 +54,14 @@ pub(crate) struct FromFile {
     loaded: Option<Loaded>,
 }
 
+impl FromFile {
+    /// Where the file lies.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        let path = std::path::absolute(&self.loaded.as_ref()?.path).ok()?;
+        path.parent().map(PathBuf::from)
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Loaded {
     path: PathBuf,

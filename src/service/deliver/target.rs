@@ -77,6 +77,37 @@ impl FromStr for Target {
     }
 }
 
+impl Target {
+    /// Name or address, without brackets.
+    pub(crate) fn host(&self) -> Option<String> {
+        match self {
+            Self::SyslogUdp { host, .. } | Self::SyslogTcp { host, .. } => Some(host.clone()),
+            Self::Post { url } => {
+                let url: ureq::http::Uri = url.parse().ok()?;
+                Some(url.host()?.trim_start_matches('[').trim_end_matches(']').to_owned())
+            }
+            Self::Unix { .. } => None,
+        }
+    }
+
+    /// What is connected to, where that is TCP.
+    pub(crate) fn tcp_port(&self) -> Option<u16> {
+        match self {
+            Self::SyslogTcp { port, .. } => Some(*port),
+            Self::Post { url } => {
+                let default = if self.is_https() { 443 } else { 80 };
+                let url: ureq::http::Uri = url.parse().ok()?;
+                Some(url.port_u16().unwrap_or(default))
+            }
+            Self::SyslogUdp { .. } | Self::Unix { .. } => None,
+        }
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        matches!(self, Self::Post { url } if url.starts_with("https:"))
+    }
+}
+
 /// `host`, `host:port`, `[address]`, `[address]:port`.
 fn host_and_port(text: &str, rest: &str) -> Result<(String, Option<u16>), TargetError> {
     let form = || TargetError::Form(text.to_owned());

@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::input::live::Method;
+use crate::service::confine::{Confined, outlook};
 
 /// What is meant to be captured, and how.
 #[derive(Clone, Debug)]
@@ -102,6 +103,8 @@ pub struct Report {
     /// The gravest of all checks.
     pub status: Status,
     pub capture: Capture,
+    /// What a capture would be confined by (`--confine on`).
+    pub confinement: Confined,
     pub checks: Vec<Check>,
 }
 
@@ -119,8 +122,24 @@ pub fn examine(plan: &Plan) -> Report {
         checks.push(Check::failing("interface", "none", meaning));
     }
     checks.extend(names.iter().flat_map(|name| interface::checks(name)));
+    let confinement = outlook();
+    checks.push(judge_confinement(&confinement));
     let status = checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
-    Report { version: env!("CARGO_PKG_VERSION"), status, capture, checks }
+    Report { version: env!("CARGO_PKG_VERSION"), status, capture, confinement, checks }
+}
+
+/// Capture works without; whoever takes it over has more to work with.
+fn judge_confinement(confinement: &Confined) -> Check {
+    const NAME: &str = "confinement";
+    if confinement.missing.is_empty() {
+        return Check::ok(NAME, confinement.text());
+    }
+    Check::warning(
+        NAME,
+        confinement.text(),
+        "a capture that is taken over can do more than it should",
+    )
+    .remedy("a newer kernel, with lsm=landlock,...    (--confine strict refuses to start)")
 }
 
 fn capture(ring: &Check) -> Capture {
@@ -194,7 +213,8 @@ mod tests {
                 .of("x"),
         ];
         let capture = Capture { method: None, why: "no right".to_owned() };
-        let report = Report { version: "1", status: Status::Warning, capture, checks };
+        let confinement = outlook();
+        let report = Report { version: "1", status: Status::Warning, capture, confinement, checks };
         let text = "ok       kernel      6.1\n\
                     warning  x offloads  gro on\n         sizes are wrong\n         ethtool -K x gro off\n\n\
                     capture: not possible (no right)\n2 checks: 1 ok, 1 warnings, 0 failing\n";
@@ -208,7 +228,9 @@ mod tests {
             Plan { interfaces: vec!["no-such-if".to_owned()], rings: 1, ring_bytes: 1 << 20 };
         let report = examine(&plan);
         let check = |name| report.checks.iter().find(|check| check.name == name);
-        for name in ["cap_net_raw", "kernel", "ring", "clock", "memory", "open_files"] {
+        for name in
+            ["cap_net_raw", "kernel", "ring", "clock", "memory", "open_files", "confinement"]
+        {
             assert!(check(name).is_some(), "no check {name}");
         }
         let missing = check("interface").unwrap();

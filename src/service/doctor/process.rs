@@ -3,6 +3,7 @@
 use caps::{CapSet, Capability};
 
 use super::Check;
+use crate::service::confine::how_to_get_cap_net_raw;
 
 /// Rings, files of a run, receivers and scrapers need a few dozen.
 const OPEN_FILES: u64 = 1_024;
@@ -20,16 +21,7 @@ fn cap_net_raw() -> Check {
     }
     let found = if permitted { "permitted, not effective" } else { "missing" };
     let check = Check::failing(NAME, found, "no packet can be captured without it");
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    if field(&status, "NoNewPrivs:") == Some("1") {
-        // Capabilities of the file are then ignored.
-        return check.remedy(
-            "no new privileges can be gained here: have the service manager give it (AmbientCapabilities=CAP_NET_RAW)",
-        );
-    }
-    let program = std::env::current_exe();
-    let program = program.map_or_else(|_| "flowtap".to_owned(), |path| path.display().to_string());
-    check.remedy(format!("sudo setcap cap_net_raw+ep {program}    (or run as root)"))
+    check.remedy(how_to_get_cap_net_raw())
 }
 
 fn open_files() -> Check {
@@ -67,10 +59,6 @@ fn soft_limit(table: &str, name: &str) -> Option<u64> {
         "unlimited" => Some(u64::MAX),
         number => number.parse().ok(),
     }
-}
-
-fn field<'a>(table: &'a str, name: &str) -> Option<&'a str> {
-    table.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 #[cfg(test)]

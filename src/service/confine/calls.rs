@@ -1,0 +1,319 @@
+//! System calls, by two seccomp filters.
+//!
+//! One names the calls that are allowed: those that the program was seen to
+//! make in all its tests (strace), and, as a margin, the relatives of each that
+//! another version of the C library may use instead (`pread64` and `preadv2`,
+//! `newfstatat` and `statx`). Every other call fails with ENOSYS, as on a kernel
+//! that does not have it: a library that tries a newer call first then falls
+//! back to an older one. EPERM would not tell it to, and a sensor that runs for
+//! months must not be killed by an update of a library.
+//!
+//! The other kills the process at calls that no correct run, of no version of
+//! any library in it, makes: they start programs, look into other processes,
+//! load code into the kernel, or change what the machine is. Who makes them has
+//! been taken over.
+//!
+//! Arguments are looked at where it is cheap: new threads but no processes,
+//! sockets of the families in use, signals to the process itself, no typing
+//! into terminals.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter,
+};
+
+/// What is left to a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Calls {
+    /// Files, memory, threads.
+    #[default]
+    Local,
+    /// Those, and sockets.
+    Network,
+}
+
+/// Of every run.
+#[rustfmt::skip]
+const LOCAL: &[i64] = &[
+    // Memory.
+    libc::SYS_brk, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mremap, libc::SYS_mprotect, libc::SYS_madvise,
+    libc::SYS_mlock, libc::SYS_mlock2, libc::SYS_munlock, libc::SYS_mincore, libc::SYS_msync, libc::SYS_membarrier,
+    // Files.
+    libc::SYS_openat, libc::SYS_close, libc::SYS_close_range, libc::SYS_read, libc::SYS_readv, libc::SYS_pread64,
+    libc::SYS_preadv, libc::SYS_preadv2, libc::SYS_write, libc::SYS_writev, libc::SYS_pwrite64, libc::SYS_pwritev,
+    libc::SYS_pwritev2, libc::SYS_lseek, libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx, libc::SYS_statfs,
+    libc::SYS_fstatfs, libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_readlinkat, libc::SYS_getdents64,
+    libc::SYS_getcwd, libc::SYS_fcntl, libc::SYS_flock, libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_sync_file_range,
+    libc::SYS_fallocate, libc::SYS_ftruncate, libc::SYS_truncate, libc::SYS_fadvise64, libc::SYS_readahead,
+    libc::SYS_copy_file_range, libc::SYS_sendfile, libc::SYS_splice, libc::SYS_renameat, libc::SYS_renameat2,
+    libc::SYS_unlinkat, libc::SYS_mkdirat, libc::SYS_linkat, libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_utimensat,
+    libc::SYS_umask, libc::SYS_dup, libc::SYS_dup3, libc::SYS_pipe2, libc::SYS_eventfd2,
+    // Waiting, and the time.
+    libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2, libc::SYS_nanosleep, libc::SYS_clock_nanosleep, libc::SYS_clock_gettime,
+    libc::SYS_clock_getres, libc::SYS_gettimeofday, libc::SYS_adjtimex, libc::SYS_clock_adjtime, libc::SYS_times,
+    libc::SYS_timerfd_create, libc::SYS_timerfd_settime, libc::SYS_timerfd_gettime,
+    // Threads and signals.
+    libc::SYS_futex, libc::SYS_futex_waitv, libc::SYS_set_robust_list, libc::SYS_get_robust_list, libc::SYS_rseq,
+    libc::SYS_set_tid_address, libc::SYS_gettid, libc::SYS_getpid, libc::SYS_getppid, libc::SYS_exit,
+    libc::SYS_exit_group, libc::SYS_sched_yield, libc::SYS_sched_getaffinity, libc::SYS_sched_setaffinity,
+    libc::SYS_getcpu, libc::SYS_sigaltstack, libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigpending, libc::SYS_rt_sigsuspend, libc::SYS_rt_sigtimedwait, libc::SYS_restart_syscall,
+    // About itself and the machine.
+    libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid, libc::SYS_getresuid, libc::SYS_getresgid,
+    libc::SYS_getgroups, libc::SYS_getpgid, libc::SYS_getsid, libc::SYS_capget, libc::SYS_uname, libc::SYS_sysinfo,
+    libc::SYS_getrusage, libc::SYS_prlimit64, libc::SYS_getpriority, libc::SYS_getrandom,
+];
+
+/// Older forms of the same, which other processors do not have.
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+const OLDER: &[i64] = &[
+    libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink, libc::SYS_getdents,
+    libc::SYS_rename, libc::SYS_unlink, libc::SYS_rmdir, libc::SYS_mkdir, libc::SYS_link, libc::SYS_chmod,
+    libc::SYS_dup2, libc::SYS_pipe, libc::SYS_poll, libc::SYS_select, libc::SYS_epoll_wait, libc::SYS_time,
+    libc::SYS_arch_prctl, libc::SYS_getrlimit, libc::SYS_getpgrp,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[i64] = &[];
+
+#[rustfmt::skip]
+const NETWORK: &[i64] = &[
+    libc::SYS_connect, libc::SYS_bind, libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4, libc::SYS_getsockname,
+    libc::SYS_getpeername, libc::SYS_getsockopt, libc::SYS_setsockopt, libc::SYS_sendto, libc::SYS_recvfrom,
+    libc::SYS_sendmsg, libc::SYS_recvmsg, libc::SYS_sendmmsg, libc::SYS_recvmmsg, libc::SYS_shutdown,
+];
+
+/// Packets; receivers and the metrics; the manager and local sockets; interfaces
+/// (libpcap, and the C library when it orders addresses).
+const FAMILIES: [i32; 5] =
+    [libc::AF_PACKET, libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
+
+/// The name of a thread, and of memory (newer C libraries).
+const PRCTL: [i32; 3] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
+
+/// To put characters into a terminal's input, as if typed.
+const TYPING: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+
+/// No correct run makes these.
+#[rustfmt::skip]
+const DEADLY: &[i64] = &[
+    // Other programs.
+    libc::SYS_execve, libc::SYS_execveat,
+    // Other processes.
+    libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_pidfd_getfd, libc::SYS_kcmp,
+    // Other views of the machine.
+    libc::SYS_mount, libc::SYS_umount2, libc::SYS_move_mount, libc::SYS_open_tree, libc::SYS_fsopen, libc::SYS_fsmount,
+    libc::SYS_fsconfig, libc::SYS_fspick, libc::SYS_mount_setattr, libc::SYS_pivot_root, libc::SYS_chroot,
+    libc::SYS_setns, libc::SYS_unshare, libc::SYS_open_by_handle_at,
+    // The kernel.
+    libc::SYS_bpf, libc::SYS_init_module, libc::SYS_finit_module, libc::SYS_delete_module, libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_perf_event_open, libc::SYS_userfaultfd, libc::SYS_add_key, libc::SYS_request_key, libc::SYS_keyctl,
+    // The machine.
+    libc::SYS_reboot, libc::SYS_swapon, libc::SYS_swapoff, libc::SYS_acct, libc::SYS_quotactl, libc::SYS_settimeofday,
+    libc::SYS_clock_settime, libc::SYS_sethostname, libc::SYS_setdomainname, libc::SYS_syslog,
+    // Other rights.
+    libc::SYS_setuid, libc::SYS_setgid, libc::SYS_setreuid, libc::SYS_setregid, libc::SYS_setresuid,
+    libc::SYS_setresgid, libc::SYS_setgroups, libc::SYS_setfsuid, libc::SYS_setfsgid, libc::SYS_capset,
+];
+
+/// Installs both filters for this thread and all that it starts.
+pub(super) fn restrict(calls: Calls) -> Result<(), String> {
+    available()?;
+    let install = || -> Result<(), seccompiler::Error> {
+        // This one first: the other no longer allows to install any.
+        apply_filter(&deadly_filter()?)?;
+        apply_filter(&allowed_filter(calls, std::process::id())?)
+    };
+    install().map_err(|error| error.to_string())
+}
+
+/// Whether the kernel, and this processor, have filters.
+pub(super) fn available() -> Result<(), String> {
+    if TargetArch::try_from(std::env::consts::ARCH).is_err() {
+        return Err(format!("no list of calls for {}", std::env::consts::ARCH));
+    }
+    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
+    let actions = actions.unwrap_or_default();
+    let has = |name| actions.split_whitespace().any(|action| action == name);
+    if has("errno") && has("kill_process") {
+        Ok(())
+    } else {
+        Err("the kernel has no seccomp filters".to_owned())
+    }
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn deadly_filter() -> Result<BpfProgram, seccompiler::BackendError> {
+    let rules: Rules = DEADLY.iter().map(|&call| (call, Vec::new())).collect();
+    compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
+}
+
+fn allowed_filter(calls: Calls, process: u32) -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: Rules = LOCAL.iter().chain(OLDER).map(|&call| (call, Vec::new())).collect();
+    // Threads only. clone3 hides its flags in memory: the C library takes clone instead.
+    let thread = libc::CLONE_THREAD as u64;
+    rules.insert(libc::SYS_clone, vec![all([(0, SeccompCmpOp::MaskedEq(thread), thread)])?]);
+    rules.insert(libc::SYS_prctl, any(0, PRCTL)?);
+    // Signals to itself: abort, and the end by a second signal.
+    for call in [libc::SYS_kill, libc::SYS_tgkill] {
+        rules.insert(call, vec![all([(0, SeccompCmpOp::Eq, u64::from(process))])?]);
+    }
+    let not_typing = TYPING.map(|request| (1, SeccompCmpOp::Ne, request));
+    rules.insert(libc::SYS_ioctl, vec![all(not_typing)?]);
+    if calls == Calls::Network {
+        rules.extend(NETWORK.iter().map(|&call| (call, Vec::new())));
+        rules.insert(libc::SYS_socket, any(0, FAMILIES)?);
+        rules.insert(libc::SYS_socketpair, any(0, [libc::AF_UNIX])?);
+    }
+    compile(rules, SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow)
+}
+
+fn compile(
+    rules: Rules,
+    others: SeccompAction,
+    these: SeccompAction,
+) -> Result<BpfProgram, seccompiler::BackendError> {
+    let processor = TargetArch::try_from(std::env::consts::ARCH)?;
+    SeccompFilter::new(rules, others, these, processor)?.try_into()
+}
+
+/// Conditions on arguments that all have to be met.
+fn all<const N: usize>(
+    conditions: [(u8, SeccompCmpOp, u64); N],
+) -> Result<SeccompRule, seccompiler::BackendError> {
+    // The kernel looks at 32 bits of all arguments that are looked at here.
+    let conditions = conditions.into_iter().map(|(argument, operator, value)| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+    });
+    SeccompRule::new(conditions.collect::<Result<_, _>>()?)
+}
+
+/// An argument that is one of these.
+fn any<const N: usize>(
+    argument: u8,
+    values: [i32; N],
+) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    values.into_iter().map(|value| all([(argument, SeccompCmpOp::Eq, value as u64)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARCH: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
+
+    /// What the kernel would answer: another reading of the program than that
+    /// of the crate which wrote it (linux/bpf_common.h, seccomp(2)).
+    fn answer(program: &[seccompiler::sock_filter], call: i64, arguments: [u64; 6]) -> u32 {
+        let mut data = Vec::new();
+        data.extend((call as u32).to_ne_bytes());
+        data.extend(ARCH.to_ne_bytes());
+        data.extend(0_u64.to_ne_bytes());
+        arguments.iter().for_each(|argument| data.extend(argument.to_ne_bytes()));
+        let (mut at, mut value) = (0, 0);
+        loop {
+            let step = &program[at];
+            at += 1;
+            let branch = |met: bool| usize::from(if met { step.jt } else { step.jf });
+            match step.code {
+                0x20 => {
+                    let word = &data[step.k as usize..][..4];
+                    value = u32::from_ne_bytes(word.try_into().unwrap());
+                }
+                0x54 => value &= step.k,
+                0x05 => at += step.k as usize,
+                0x15 => at += branch(value == step.k),
+                0x25 => at += branch(value > step.k),
+                0x35 => at += branch(value >= step.k),
+                0x06 => return step.k,
+                code => panic!("unknown instruction {code:#x}"),
+            }
+        }
+    }
+
+    const KILL_PROCESS: u32 = 0x8000_0000;
+    const ALLOW: u32 = 0x7fff_0000;
+    const NOT_THERE: u32 = 0x0005_0000 | libc::ENOSYS as u32;
+    const PROCESS: u32 = 4_711;
+
+    /// The stricter of both filters decides.
+    fn decided(calls: Calls, call: i64, arguments: [u64; 6]) -> u32 {
+        if answer(&deadly_filter().unwrap(), call, arguments) == KILL_PROCESS {
+            return KILL_PROCESS;
+        }
+        answer(&allowed_filter(calls, PROCESS).unwrap(), call, arguments)
+    }
+
+    #[test]
+    fn each_call_is_allowed_deadly_or_not_there() {
+        let any = [0; 6];
+        for &call in LOCAL.iter().chain(OLDER) {
+            assert_eq!(decided(Calls::Local, call, any), ALLOW, "{call}");
+            assert!(!DEADLY.contains(&call), "{call} is in both lists");
+        }
+        for &call in NETWORK {
+            assert_eq!(decided(Calls::Network, call, any), ALLOW, "{call}");
+            assert_eq!(decided(Calls::Local, call, any), NOT_THERE, "{call}");
+        }
+        for &call in DEADLY {
+            for calls in [Calls::Local, Calls::Network] {
+                assert_eq!(decided(calls, call, any), KILL_PROCESS, "{call}");
+            }
+        }
+        let by_argument = [libc::SYS_clone, libc::SYS_prctl, libc::SYS_kill, libc::SYS_tgkill];
+        let by_argument =
+            [&by_argument, &[libc::SYS_ioctl, libc::SYS_socket, libc::SYS_socketpair][..]];
+        let by_argument = by_argument.concat();
+        let named = |call: &i64| {
+            let lists = [LOCAL, OLDER, NETWORK, DEADLY, &by_argument];
+            lists.iter().any(|list| list.contains(call))
+        };
+        // All others, those that no kernel has yet too, and those of x32.
+        let others = (0..2_000).chain(0x4000_0000..0x4000_0400).filter(|call| !named(call));
+        let (allowed, deadly) =
+            (allowed_filter(Calls::Network, PROCESS).unwrap(), deadly_filter().unwrap());
+        for call in others {
+            assert_eq!(answer(&allowed, call, any), NOT_THERE, "{call}");
+            assert_eq!(answer(&deadly, call, any), ALLOW, "{call}");
+        }
+    }
+
+    #[test]
+    fn threads_but_no_processes() {
+        let thread = (libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND) as u64;
+        let clone = |flags| decided(Calls::Local, libc::SYS_clone, [flags, 0, 0, 0, 0, 0]);
+        assert_eq!(clone(thread), ALLOW);
+        assert_eq!(clone(libc::SIGCHLD as u64), NOT_THERE);
+        assert_eq!(clone((libc::CLONE_VM | libc::CLONE_VFORK) as u64), NOT_THERE);
+        assert_eq!(decided(Calls::Local, libc::SYS_clone3, [0; 6]), NOT_THERE);
+    }
+
+    #[test]
+    fn sockets_of_the_families_in_use_signals_to_itself_and_no_typing() {
+        let first = |call, argument| decided(Calls::Network, call, [argument, 0, 0, 0, 0, 0]);
+        for family in 0..64 {
+            let expected = if FAMILIES.contains(&family) { ALLOW } else { NOT_THERE };
+            assert_eq!(first(libc::SYS_socket, family as u64), expected, "{family}");
+            let local = decided(Calls::Local, libc::SYS_socket, [family as u64, 0, 0, 0, 0, 0]);
+            assert_eq!(local, NOT_THERE);
+        }
+        for call in [libc::SYS_kill, libc::SYS_tgkill] {
+            assert_eq!(first(call, u64::from(PROCESS)), ALLOW);
+            // Another one, all, and its group.
+            for other in [1, u64::MAX, 0, u64::from(PROCESS).wrapping_neg()] {
+                assert_eq!(first(call, other), NOT_THERE);
+            }
+        }
+        let second = |request| decided(Calls::Local, libc::SYS_ioctl, [0, request, 0, 0, 0, 0]);
+        assert_eq!(second(libc::FIONBIO), ALLOW);
+        assert_eq!(second(libc::TIOCSTI), NOT_THERE);
+        assert_eq!(second(libc::TIOCLINUX), NOT_THERE);
+        assert_eq!(first(libc::SYS_prctl, libc::PR_SET_NAME as u64), ALLOW);
+        assert_eq!(first(libc::SYS_prctl, libc::PR_SET_DUMPABLE as u64), NOT_THERE);
+    }
+}
