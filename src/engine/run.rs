@@ -27,9 +27,11 @@ use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
 use crate::flow::settings::TableSettings;
 use crate::flow::table::TableCounters;
 use crate::flow::totals::FlowTotals;
+use crate::flow::record::SeenAt;
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
 use crate::input::live::{LiveStatus, TapStatus};
+use crate::input::origin::{Origin, Origins};
 use crate::input::{Counters, FileReport, Input, Interface, LIVE_WAIT};
 use crate::lock::Lock;
 use crate::packet::{DecodeOptions, Decoder};
@@ -49,6 +51,9 @@ const MIN_SIDED_CONNECTIONS: i64 = 10;
 /// Share of TCP connections seen one way above which a capture counts as
 /// one-sided.
 const ONE_SIDED_SHARE: f64 = 0.2;
+
+/// Pairs of interfaces whose names are remembered: many times what a sensor has.
+const MAX_FLOW_ORIGINS: usize = 1 << 12;
 
 /// Everything a run can be told.
 #[derive(Clone, Debug)]
@@ -169,6 +174,7 @@ impl RunReport {
 pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> RunReport {
     let workers = options.workers.max(1);
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded()).unzip();
+    let origins = input.origins();
     let hash_state =
         if options.live.is_some() { ahash::RandomState::new() } else { offline_hash_state() };
     let shared = Shared {
@@ -193,7 +199,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let windows = WindowSettings::default();
     let chunks = Arc::new(ChunkPool::default());
     let assembler = Assembler::new(windows, Interest::of(&options.detect), Arc::clone(&chunks));
-    let mut correlation = Correlation::new(workers, options, assembler, sink);
+    let mut correlation = Correlation::new(workers, options, assembler, origins, sink);
     let tails: Vec<_> = (0..workers).map(|_| bounded(TAILS_IN_FLIGHT)).collect();
     let (out, outputs) = bounded(workers * OUTPUTS_IN_FLIGHT_PER_SHARD);
     let finished = thread::scope(|scope| {
@@ -272,6 +278,9 @@ struct Correlation<'a> {
     records: BTreeMap<i64, Vec<FlowRecord>>,
     sided: HashMap<Vantage, SidedCount>,
     detection: Detection,
+    origins: Arc<Origins>,
+    /// By the interfaces of a flow's directions.
+    flow_origins: HashMap<SeenAt, Option<Arc<Origin>>>,
     sensor: Option<Sensor>,
     sensor_second: i64,
     /// Of the seconds that are being closed; told with the first of them.
@@ -321,6 +330,7 @@ impl<'a> Correlation<'a> {
         workers: usize,
         options: &RunOptions,
         assembler: Assembler,
+        origins: Arc<Origins>,
         sink: &'a mut dyn RecordSink,
     ) -> Self {
         Self {
@@ -331,6 +341,8 @@ impl<'a> Correlation<'a> {
             records: BTreeMap::new(),
             sided: HashMap::default(),
             detection: Detection::new(options.detect.clone()),
+            origins,
+            flow_origins: HashMap::default(),
             sensor: options
                 .live
                 .as_ref()
@@ -389,7 +401,13 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    fn write(&mut self, record: FlowRecord) {
+    fn write(&mut self, mut record: FlowRecord) {
+        if self.flow_origins.len() > MAX_FLOW_ORIGINS {
+            self.flow_origins.clear();
+        }
+        let SeenAt { first, other } = record.seen_at;
+        let known = self.flow_origins.entry(record.seen_at);
+        record.origin.clone_from(known.or_insert_with(|| self.origins.of_flow(first, other)));
         if let Err(error) = self.sink.record(record)
             && self.write_error.is_none()
         {
@@ -454,7 +472,8 @@ impl<'a> Correlation<'a> {
     }
 
     fn tell_alerts(&mut self) {
-        for update in self.detection.take_updates() {
+        for mut update in self.detection.take_updates() {
+            update.alert.set_origin(&self.origins);
             self.sink.alert(&update.alert, update.closed);
         }
     }
@@ -504,7 +523,8 @@ impl<'a> Correlation<'a> {
     ) -> (Vec<Alert>, alert::Counters, Vec<(Vantage, SidedCount)>, Option<io::Error>) {
         self.detection.close();
         self.tell_alerts();
-        let (alerts, counters) = self.detection.finish();
+        let (mut alerts, counters) = self.detection.finish();
+        alerts.iter_mut().for_each(|alert| alert.set_origin(&self.origins));
         let mut sided: Vec<_> = self.sided.into_iter().collect();
         sided.sort_unstable_by_key(|&(vantage, _)| vantage);
         (alerts, counters, sided, self.write_error)

@@ -211,6 +211,9 @@ pub(super) fn alert() -> Alert {
         evidence,
         missing_telemetry: vec!["baseline".to_owned()],
         summary: String::new(),
+        sensor: String::new(),
+        interface: String::new(),
+        clock_synchronised: None,
     };
     alert.summary = sentence(&alert);
     alert

@@ -1,5 +1,9 @@
 //! What a live capture says of itself, for others to read while it runs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::kernel_clock::ClockWatch;
 use crate::input::Shed;
 use crate::lock::Lock;
 
@@ -99,7 +103,20 @@ const KEPT_CHANGES: usize = 256;
 #[derive(Debug, Default)]
 pub struct LiveStatus {
     state: Lock<State>,
+    sensor: String,
+    clock: Clock,
 }
+
+/// What is known of the clock, asked by one and read by others.
+#[derive(Debug, Default)]
+struct Clock {
+    watch: Option<Arc<dyn ClockWatch>>,
+    /// 0 while unknown.
+    state: AtomicU8,
+}
+
+const UNSYNCHRONISED: u8 = 1;
+const SYNCHRONISED: u8 = 2;
 
 #[derive(Debug, Default)]
 struct State {
@@ -109,6 +126,41 @@ struct State {
 }
 
 impl LiveStatus {
+    /// Asks the clock at once.
+    pub(crate) fn new(sensor: &str, watch: Arc<dyn ClockWatch>) -> Self {
+        let clock = Clock { watch: Some(watch), state: AtomicU8::new(0) };
+        let status = Self { sensor: sensor.to_owned(), clock, ..Self::default() };
+        status.ask_clock();
+        status
+    }
+
+    /// Who captures; empty without a name.
+    pub fn sensor(&self) -> &str {
+        &self.sensor
+    }
+
+    /// Asks the clock anew: once a second, by those who close seconds. Packets that are
+    /// handed out from then on carry what it said.
+    pub(crate) fn ask_clock(&self) -> Option<bool> {
+        let synchronised = self.clock.watch.as_ref()?.is_synchronised();
+        let state = match synchronised {
+            None => 0,
+            Some(false) => UNSYNCHRONISED,
+            Some(true) => SYNCHRONISED,
+        };
+        self.clock.state.store(state, Ordering::Relaxed);
+        synchronised
+    }
+
+    /// Whether the clock followed a reference when it was asked last.
+    pub fn clock_synchronised(&self) -> Option<bool> {
+        match self.clock.state.load(Ordering::Relaxed) {
+            UNSYNCHRONISED => Some(false),
+            SYNCHRONISED => Some(true),
+            _ => None,
+        }
+    }
+
     /// All interfaces, in the order named.
     pub fn taps(&self) -> Vec<TapStatus> {
         self.state.lock().taps.clone()

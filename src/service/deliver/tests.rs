@@ -67,6 +67,9 @@ pub(super) fn alert(id: &str) -> Alert {
         evidence,
         missing_telemetry: Vec::new(),
         summary: "A flood.".to_owned(),
+        sensor: String::new(),
+        interface: String::new(),
+        clock_synchronised: None,
     }
 }
 
