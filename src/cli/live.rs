@@ -311,6 +311,9 @@ impl Sink {
             records_lost: output.as_ref().map_or(0, OutputCounters::lost),
             alerts: self.alerts,
             taps,
+            inferred: self.handle.status.inferred(),
+            sensor: self.handle.status.sensor().to_owned(),
+            clock_synchronised: self.handle.status.clock_synchronised(),
             overload: self.handle.status.shed(),
             seconds_behind: now_ns().saturating_sub(closed_ns) as f64 / 1e9,
             recording: self.recording.as_ref().map(|recording| {

@@ -217,8 +217,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_merged_tail_is_a_stable_sort_of_both(
-            mut head in proptest::collection::vec(0_u32..50, 0..60),
-            mut tail in proptest::collection::vec(0_u32..50, 0..20),
+            mut head in proptest::collection::vec(0_u16..50, 0..60),
+            mut tail in proptest::collection::vec(0_u16..50, 0..20),
             with_digests: bool,
         ) {
             head.sort_unstable();

@@ -24,10 +24,10 @@ use super::worker::{IDLE_WAIT, Pool, Shared, Source};
 use crate::alert;
 use crate::alert::Alert;
 use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
+use crate::flow::record::SeenAt;
 use crate::flow::settings::TableSettings;
 use crate::flow::table::TableCounters;
-use crate::flow::totals::FlowTotals;
-use crate::flow::record::SeenAt;
+use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
 use crate::input::live::{LiveStatus, TapStatus};
@@ -156,6 +156,11 @@ pub struct RunReport {
 #[derive(Debug)]
 pub struct LiveCapture {
     pub taps: Vec<TapStatus>,
+    /// By tap, of all flows.
+    pub inferred: Vec<InferredLoss>,
+    pub sensor: String,
+    /// At the end.
+    pub clock_synchronised: Option<bool>,
     pub filter_in_kernel: bool,
 }
 
@@ -199,7 +204,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let windows = WindowSettings::default();
     let chunks = Arc::new(ChunkPool::default());
     let assembler = Assembler::new(windows, Interest::of(&options.detect), Arc::clone(&chunks));
-    let mut correlation = Correlation::new(workers, options, assembler, origins, sink);
+    let mut correlation = Correlation::new(workers, options, assembler, Arc::clone(&origins), sink);
     let tails: Vec<_> = (0..workers).map(|_| bounded(TAILS_IN_FLIGHT)).collect();
     let (out, outputs) = bounded(workers * OUTPUTS_IN_FLIGHT_PER_SHARD);
     let finished = thread::scope(|scope| {
@@ -245,11 +250,14 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let source = shared.source.into_inner();
     let input = source.input;
     let (alerts, detection, sided, write_error) = correlation.finish();
+    let totals = totals.unwrap_or_else(|| FlowTotals::new(hash_state));
+    let by_tap = |status: &LiveStatus| {
+        status.sum_by_tap(|add| origins.by_name(&totals.inferred_losses, add))
+    };
     RunReport {
         accounting,
         flows,
         table: counters,
-        totals: totals.unwrap_or_else(|| FlowTotals::new(hash_state)),
         late_packets,
         input: input.counters(),
         files: input.reports().to_vec(),
@@ -259,9 +267,13 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         detection,
         workers,
         capture: options.live.as_ref().map(|live| LiveCapture {
+            inferred: by_tap(&live.status),
+            sensor: live.status.sensor().to_owned(),
+            clock_synchronised: live.status.clock_synchronised(),
             taps: live.status.taps(),
             filter_in_kernel: live.filter_in_kernel,
         }),
+        totals,
         write_error,
     }
 }
@@ -272,6 +284,8 @@ struct Correlation<'a> {
     closed_before_s: Vec<i64>,
     /// Each shard's flows at that time.
     flows_held: Vec<u64>,
+    /// What each shard inferred to be lost until then.
+    inferred_losses: Vec<Vec<InferredLoss>>,
     /// Seconds not closed yet, each with what the shards sent of it.
     windows: BTreeMap<i64, Vec<ShardWindow>>,
     assembler: Assembler,
@@ -337,16 +351,17 @@ impl<'a> Correlation<'a> {
             assembler,
             closed_before_s: vec![i64::MIN; workers],
             flows_held: vec![0; workers],
+            inferred_losses: vec![Vec::new(); workers],
             windows: BTreeMap::new(),
             records: BTreeMap::new(),
             sided: HashMap::default(),
             detection: Detection::new(options.detect.clone()),
             origins,
             flow_origins: HashMap::default(),
-            sensor: options
-                .live
-                .as_ref()
-                .map(|live| Sensor::new(Arc::clone(&live.status), live.silent_after_s)),
+            sensor: options.live.as_ref().map(|live| {
+                let status = Arc::clone(&live.status);
+                Sensor::new(status, live.silent_after_s, options.detect.loss_per_mille)
+            }),
             sensor_second: 0,
             losses: Vec::new(),
             sink,
@@ -418,6 +433,7 @@ impl<'a> Correlation<'a> {
     fn take(&mut self, output: ShardOutput) {
         self.closed_before_s[output.shard] = output.closed_before_s;
         self.flows_held[output.shard] = output.flows_held;
+        self.inferred_losses[output.shard] = output.inferred_losses;
         for window in output.windows {
             self.windows.entry(window.slice.second()).or_default().push(window);
         }
@@ -459,7 +475,12 @@ impl<'a> Correlation<'a> {
         let ended = before_s == i64::MAX;
         let second = if ended { self.sensor_second } else { before_s };
         self.sensor_second = second;
+        let mut inferred = Vec::new();
+        for sums in &self.inferred_losses {
+            InferredLoss::add_all(&mut inferred, sums);
+        }
         let losses = sensor.look(second);
+        sensor.infer(second, |add| self.origins.by_name(&inferred, add));
         if self.losses.is_empty() {
             self.losses = losses;
             return;

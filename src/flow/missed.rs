@@ -194,3 +194,198 @@ impl Hole {
         if before(self.start, end) { u64::from(end.wrapping_sub(self.start)) } else { 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flow::tcp::SendSide;
+    use crate::packet::facts::tcp_flag::{ACK, FIN};
+
+    /// A direction as a flow follows it.
+    #[derive(Default)]
+    struct Side {
+        sends: SendSide,
+        watch: Watch,
+        holes: Holes,
+        bytes: u64,
+        acked: Option<u32>,
+        fin: bool,
+    }
+
+    impl Side {
+        fn send(&mut self, seq: u32, payload: u32, flags: u16) {
+            self.bytes += u64::from(payload);
+            self.fin |= flags & FIN != 0;
+            let Self { sends, watch, holes, .. } = self;
+            let Some(odd) = sends.segment(watch, seq, payload, flags) else { return };
+            let sent = Sent { bytes: self.bytes, next: sends.next(), flags, acked: self.acked };
+            follow(watch, odd, sent, true, || holes);
+        }
+
+        fn acknowledge(&mut self, ack: u32) {
+            if self.acked.is_none_or(|acked| before(acked, ack)) {
+                self.acked = Some(ack);
+            }
+        }
+
+        fn missed(&self) -> Option<u64> {
+            let acked = self.acked.filter(|_| self.watch == Watch::Synchronised)?;
+            let within = self.holes.missed(acked, self.bytes);
+            Some(within + at_end(self.sends.next(), acked, self.fin))
+        }
+    }
+
+    /// After a SYN with this number.
+    fn begun(isn: u32) -> Side {
+        let mut side = Side::default();
+        side.send(isn, 0, SYN);
+        side
+    }
+
+    /// One step of a connection: a segment that is sent, and perhaps seen here,
+    /// again, or late; and how much of what was sent is acknowledged.
+    #[derive(Clone, Debug)]
+    struct Step {
+        payload: u32,
+        seen: bool,
+        late: bool,
+        repeated: bool,
+        ack: Option<prop::sample::Index>,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = (1_u32..1_500, 0..10, any::<Option<prop::sample::Index>>()).prop_map(
+            |(payload, fate, ack)| Step {
+                payload,
+                seen: fate > 2,
+                late: fate == 4,
+                repeated: fate == 2 || fate == 5,
+                ack,
+            },
+        );
+        prop::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        /// Against a map of every byte.
+        #[test]
+        fn what_is_acknowledged_and_was_never_seen_is_missed(isn: u32, steps in steps()) {
+            let mut side = begun(isn);
+            let first = isn.wrapping_add(1);
+            let mut seen = Vec::new();
+            let mut ends = vec![0];
+            let mut later: Vec<(u32, u32)> = Vec::new();
+            let mut acked = None;
+            for step in &steps {
+                let at = seen.len() as u32;
+                seen.resize(seen.len() + step.payload as usize, false);
+                ends.push(seen.len() as u32);
+                let range = (at, step.payload);
+                let mut show = |side: &mut Side, (at, payload): (u32, u32)| {
+                    seen[at as usize..(at + payload) as usize].fill(true);
+                    side.send(first.wrapping_add(at), payload, ACK);
+                };
+                if step.seen && !step.late {
+                    show(&mut side, range);
+                }
+                later.drain(..).for_each(|range| show(&mut side, range));
+                if (step.seen && step.late) || step.repeated {
+                    later.push(range);
+                }
+                // Receivers acknowledge whole segments here, and never less than before.
+                if let Some(ack) = &step.ack {
+                    let ack = (*ack.get(&ends)).max(acked.unwrap_or(0));
+                    acked = Some(ack);
+                    side.acknowledge(first.wrapping_add(ack));
+                }
+            }
+            let unseen = |below: u32| {
+                let all = seen[..below as usize].iter().filter(|&&seen| !seen).count() as u64;
+                // A byte after the last one seen may be a FIN.
+                let last = seen.iter().rposition(|&seen| seen).map_or(0, |at| at as u32 + 1);
+                if below == last + 1 { all - 1 } else { all }
+            };
+            prop_assert_eq!(side.missed(), acked.map(unseen));
+        }
+
+        #[test]
+        fn whatever_comes_no_more_is_missed_than_was_acknowledged(
+            segments in prop::collection::vec((any::<u32>(), 0_u32..70_000, any::<u16>(), any::<u32>()), 0..300),
+        ) {
+            let mut side = begun(0);
+            for (seq, payload, flags, ack) in segments {
+                side.send(seq, payload, flags & 0x1ff);
+                side.acknowledge(ack);
+                prop_assert!(side.holes.open.len() <= MAX_HOLES);
+                let most = side.holes.noted_bytes + u64::from(MAX_WINDOW);
+                prop_assert!(side.missed().is_none_or(|missed| missed <= most));
+            }
+        }
+    }
+
+    #[test]
+    fn a_capture_that_begins_in_the_middle_misses_nothing_from_before() {
+        let mut side = Side::default();
+        // An old segment comes again; the other side is far ahead of it.
+        side.acknowledge(9_000);
+        side.send(1_000, 100, ACK);
+        side.send(1_100, 100, ACK);
+        side.send(9_000, 100, ACK);
+        assert_eq!(side.missed(), Some(0));
+        // From here on the stream is known.
+        side.send(9_200, 100, ACK);
+        assert_eq!(side.missed(), Some(0));
+        side.acknowledge(9_150);
+        assert_eq!(side.missed(), Some(50));
+        side.acknowledge(9_300);
+        assert_eq!(side.missed(), Some(100));
+    }
+
+    #[test]
+    fn nothing_is_told_without_acknowledgements_or_of_two_streams_in_one() {
+        let mut side = begun(7);
+        side.send(500, 10, ACK);
+        assert_eq!(side.missed(), None);
+        let mut side = begun(7);
+        side.send(900_000, 0, SYN);
+        side.acknowledge(900_001);
+        assert_eq!(side.missed(), None);
+        let mut side = begun(7);
+        side.send(3_000_000_000, 10, ACK);
+        side.acknowledge(3_000_000_010);
+        assert_eq!(side.missed(), None);
+    }
+
+    #[test]
+    fn a_hole_of_long_ago_is_still_missing_when_numbers_come_round() {
+        let mut side = begun(u32::MAX);
+        side.send(1_000, 1_000, ACK);
+        let mut seq = 2_000_u32;
+        for _ in 0..6_000 {
+            side.send(seq, 1 << 20, ACK);
+            seq = seq.wrapping_add(1 << 20);
+            side.acknowledge(seq);
+        }
+        assert_eq!(side.missed(), Some(1_000));
+        side.send(seq.wrapping_add(10), 1, ACK);
+        side.acknowledge(seq.wrapping_add(11));
+        assert_eq!(side.missed(), Some(1_010));
+    }
+
+    #[test]
+    fn keep_alives_and_what_ends_a_connection_miss_nothing() {
+        let mut side = begun(0);
+        side.send(1, 100, ACK);
+        side.acknowledge(101);
+        side.send(100, 1, ACK);
+        side.send(100, 0, ACK);
+        assert_eq!(side.missed(), Some(0));
+        let fin_unseen = side.missed();
+        side.acknowledge(102);
+        assert_eq!((fin_unseen, side.missed()), (Some(0), Some(0)));
+        side.send(101, 0, FIN | ACK);
+        assert_eq!(side.missed(), Some(0));
+    }
+}

@@ -44,10 +44,10 @@ mod tests;
 pub use ahead::ReadAhead;
 pub use block::{Block, BlockBytes, Frame, Shed, frame_flag};
 pub use error::{InputError, InputErrorKind};
-pub use origin::Origin;
 pub use filter::{Filter, FilterError};
-pub use report::{Counters, FileReport, Interface, Progress};
+pub use origin::Origin;
 pub(crate) use pcapng_codes::is_sensor_id;
+pub use report::{Counters, FileReport, Interface, Progress};
 pub(crate) use source::LIVE_WAIT;
 pub use source::{Input, InputOptions, LiveHandle, Mapping, Next, Recorder};
 

@@ -67,6 +67,12 @@ impl Origins {
         origin.known()
     }
 
+    /// Calls `add` with each interface's name and what `sums` has for it.
+    pub(crate) fn by_name<T: Copy>(&self, sums: &[T], mut add: impl FnMut(&str, T)) {
+        let known = self.0.lock();
+        known.interfaces.iter().zip(sums).for_each(|(of, &sum)| add(&of.name, sum));
+    }
+
     /// The origin of all that came in from `start_ns` to `end_ns`. Sensor and
     /// interface are told where everything so far came from one: what an alert is
     /// about may lie before its start.

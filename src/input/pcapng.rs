@@ -8,8 +8,8 @@
 
 use super::block::{Frame, frame_flag};
 use super::error::{InputError, InputErrorKind};
-use super::pcapng_codes::{BYTE_ORDER_MAGIC, block::*};
 use super::pcapng_codes::Observer;
+use super::pcapng_codes::{BYTE_ORDER_MAGIC, block::*};
 use super::pcapng_options::{InterfaceOptions, Resolution, is_our_section, statistics};
 use super::report::Interface;
 use super::walk::{Found, Limits, MAX_CAPTURED_BYTES, Notes, Stop, UNTIMED, Walked, frame};

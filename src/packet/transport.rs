@@ -73,7 +73,8 @@ impl<'a> Transport<'a> {
         }
         // Cut off, or a data offset that can't be. Without the data offset the
         // least possible header is assumed.
-        let Some(&[_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags]) = header.peek() else {
+        let Some(&[_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags]) = header.peek()
+        else {
             return ported.past(LEN);
         };
         let header_bytes = usize::from(offset >> 4) * 4;

@@ -186,7 +186,8 @@ impl Live {
         if options.interfaces.is_empty() {
             return Err(LiveError::NothingNamed);
         }
-        let status = Arc::new(LiveStatus::new(&options.sensor, Arc::clone(&options.clock)));
+        let clock = Arc::clone(&options.clock);
+        let status = Arc::new(LiveStatus::new(&options.sensor, &options.interfaces, clock));
         let clock_synchronised = status.clock_synchronised();
         let mut taps = Vec::new();
         let mut lanes = Vec::new();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::kernel_clock::ClockWatch;
+use crate::flow::totals::InferredLoss;
 use crate::input::Shed;
 use crate::lock::Lock;
 
@@ -105,6 +106,9 @@ pub struct LiveStatus {
     state: Lock<State>,
     sensor: String,
     clock: Clock,
+    /// Of the taps as they were named, which is what packets are entered under.
+    names: Vec<String>,
+    inferred: Lock<Vec<InferredLoss>>,
 }
 
 /// What is known of the clock, asked by one and read by others.
@@ -127,9 +131,10 @@ struct State {
 
 impl LiveStatus {
     /// Asks the clock at once.
-    pub(crate) fn new(sensor: &str, watch: Arc<dyn ClockWatch>) -> Self {
+    pub(crate) fn new(sensor: &str, names: &[String], watch: Arc<dyn ClockWatch>) -> Self {
         let clock = Clock { watch: Some(watch), state: AtomicU8::new(0) };
-        let status = Self { sensor: sensor.to_owned(), clock, ..Self::default() };
+        let (sensor, names) = (sensor.to_owned(), names.to_vec());
+        let status = Self { sensor, names, clock, ..Self::default() };
         status.ask_clock();
         status
     }
@@ -137,6 +142,31 @@ impl LiveStatus {
     /// Who captures; empty without a name.
     pub fn sensor(&self) -> &str {
         &self.sensor
+    }
+
+    /// Sums by tap of what `each` tells by the interface's name. Packets are entered
+    /// under the name that the tap was given at the start, and keep it.
+    pub(crate) fn sum_by_tap(
+        &self,
+        each: impl FnOnce(&mut dyn FnMut(&str, InferredLoss)),
+    ) -> Vec<InferredLoss> {
+        let mut sums = vec![InferredLoss::default(); self.names.len()];
+        each(&mut |name, loss| {
+            let number = self.names.iter().position(|known| known == name);
+            if let Some(sum) = number.and_then(|number| sums.get_mut(number)) {
+                sum.add(loss);
+            }
+        });
+        sums
+    }
+
+    /// What acknowledgements say was lost, by tap, in the flows that have ended.
+    pub fn inferred(&self) -> Vec<InferredLoss> {
+        self.inferred.lock().clone()
+    }
+
+    pub(crate) fn set_inferred(&self, sums: Vec<InferredLoss>) {
+        *self.inferred.lock() = sums;
     }
 
     /// Asks the clock anew: once a second, by those who close seconds. Packets that are
