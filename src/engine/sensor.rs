@@ -236,6 +236,7 @@ fn event(kind: &'static str, interface: &str, text: String, second: i64) -> Sens
 mod tests {
     use super::*;
     use crate::input::Shed;
+    use crate::input::live::{ClockWatch, KernelClock};
 
     fn sensor() -> (Arc<LiveStatus>, Sensor) {
         let status = Arc::new(LiveStatus::default());
@@ -280,5 +281,65 @@ mod tests {
         sensor.look(0);
         sensor.look(1_000);
         assert!(sensor.take_events().is_empty());
+    }
+
+    #[test]
+    fn inferred_loss_is_told_when_its_share_is_reached_and_when_it_is_over() {
+        const MB: u64 = 1_000_000;
+        let names = ["eth0".to_owned()];
+        let status = Arc::new(LiveStatus::new("tap-7", &names, Arc::new(KernelClock)));
+        let mut sensor = Sensor::new(Arc::clone(&status), 60, 10);
+        status.publish(vec![tap(1, 0)], Shed::Nothing, &mut Vec::new());
+        let mut at = |second: i64, missed_bytes: u64, expected_bytes: u64| {
+            sensor.look(second);
+            let loss = InferredLoss { missed_bytes, expected_bytes };
+            sensor.infer(second, |add| {
+                // The same interface under two states of the clock.
+                add("eth0", loss);
+                add("eth0", InferredLoss::default());
+                add("other", InferredLoss { missed_bytes: 9 * MB, expected_bytes: 9 * MB });
+            });
+            assert_eq!(status.inferred(), [loss]);
+            let events = sensor.take_events();
+            assert!(events.iter().all(|event| event.sensor == "tap-7"));
+            let events = events.iter().filter(|event| event.kind.starts_with("sensor.inferred"));
+            events.map(|event| event.kind).collect::<Vec<_>>()
+        };
+        assert!(at(100, 9_000, 10_000).is_empty(), "too little to mean anything");
+        assert!(at(101, 9_000, 2 * MB).is_empty(), "below 10 per mille");
+        assert_eq!(at(102, 30_000, 2 * MB + MB / 2), ["sensor.inferred_loss"]);
+        assert!(at(103, 60_000, 3 * MB).is_empty(), "told once");
+        assert_eq!(at(170, 60_000, 9 * MB), ["sensor.inferred_loss_over"]);
+    }
+
+    /// A clock whose state a test sets.
+    #[derive(Debug)]
+    struct Said(std::sync::atomic::AtomicBool);
+
+    impl ClockWatch for Said {
+        fn is_synchronised(&self) -> Option<bool> {
+            Some(self.0.load(std::sync::atomic::Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn a_clock_that_gains_or_loses_its_reference_is_an_event() {
+        let clock = Arc::new(Said(true.into()));
+        let watch = Arc::clone(&clock) as Arc<dyn ClockWatch>;
+        let status = Arc::new(LiveStatus::new("", &[], watch));
+        let mut sensor = Sensor::new(Arc::clone(&status), 60, 10);
+        for (second, synchronised, expected) in [
+            (1, true, None),
+            (2, false, Some("clock.unsynchronised")),
+            (3, false, None),
+            (4, true, Some("clock.synchronised")),
+        ] {
+            clock.0.store(synchronised, std::sync::atomic::Ordering::Relaxed);
+            sensor.look(second);
+            let events = sensor.take_events();
+            assert_eq!(events.first().map(|event| event.kind), expected);
+            assert!(events.iter().all(|event| event.clock_synchronised == Some(synchronised)));
+            assert_eq!(status.clock_synchronised(), Some(synchronised));
+        }
     }
 }

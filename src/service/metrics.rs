@@ -401,6 +401,9 @@ pub(super) mod tests {
             wire_bytes: 9_000,
             alerts: [0, 1, 2, 3, 4],
             taps: vec![tap],
+            inferred: vec![InferredLoss { missed_bytes: 11, expected_bytes: 12 }],
+            sensor: "tap-7".to_owned(),
+            clock_synchronised: Some(false),
             overload: Shed::Entropy,
             seconds_behind: 3.0,
             recording: Some(RecordingCounters { packets: 5, bytes: 6, packets_lost: 7 }),
@@ -435,6 +438,10 @@ pub(super) mod tests {
             "flowtap_recording_packets_lost_total 7",
             "flowtap_delivery_delivered_total{target=\"syslog://h:514\"} 8",
             "flowtap_healthy 1",
+            "flowtap_sensor_info{sensor=\"tap-7\"} 1",
+            "flowtap_clock_synchronised 0",
+            "flowtap_inferred_loss_bytes_total{interface=\"eth\\\"0\\\\\"} 11",
+            "flowtap_inferred_loss_expected_bytes_total{interface=\"eth\\\"0\\\\\"} 12",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
