@@ -14,8 +14,9 @@ const MAX_WARNINGS: usize = 32;
 const MAX_NAME_BYTES: usize = 256;
 
 /// A capture interface. The same interface (name, description, link type, place
-/// in its section, sensor and state of its clock) in another section or file is the same entry, so that
-/// a capture cut into a ring of files has the interfaces that it had whole.
+/// in its section, sensor and state of its clock) in another section or file is
+/// the same entry, so that a capture cut into a ring of files has the interfaces
+/// that it had whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Where it was first seen: index into [`super::Input::reports`].

@@ -4,7 +4,8 @@
 //! out are, besides what a record does not have:
 //! - a direction without packets, and `payload_sizes` of one without payload;
 //! - counts of zero that tell nothing new: `empty`, `fragments`,
-//!   `retransmitted`, `out_of_order`, `missed_bytes` (also where they can't be told); and `originator_guessed` where it is not;
+//!   `retransmitted`, `out_of_order`, `missed_bytes` (also where they can't be
+//!   told); and `originator_guessed` where it is not;
 //! - the statistics of values that are all the same: where `min` is `max`, the
 //!   mean, the percentiles and a deviation of zero; `ttl_max` where there was
 //!   one TTL; `duration_ns` of a single packet;
