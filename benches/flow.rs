@@ -38,7 +38,7 @@ fn packets(flows: u64, forward: bool, order: impl Fn(u64) -> u64) -> Vec<Vec<Pac
         flags: 0,
     };
     let state = Flows::hash_state();
-    let mut rows: Vec<PacketRow> = (0..flows)
+    let mut rows: Vec<(u64, PacketRow)> = (0..flows)
         .map(|n| {
             let mut facts = Facts { forward, ..Facts::default() };
             facts.payload_bytes = 100;
@@ -47,12 +47,13 @@ fn packets(flows: u64, forward: bool, order: impl Fn(u64) -> u64) -> Vec<Vec<Pac
             facts.key.a = mapped((n as u32).to_be_bytes());
             facts.key.b = mapped([198, 51, 100, 2]);
             let hash = facts.key.hash(&state);
-            let mut row = *facts.row_of(&frame, hash, n as u32, frame.time_ns);
+            let mut row = *facts.row_of(&frame, hash, 0, frame.time_ns);
             row.flags |= row_flag::FLOW_ONLY;
-            row
+            (order(n), row)
         })
         .collect();
-    rows.sort_unstable_by_key(|row| order(u64::from(row.index)));
+    rows.sort_unstable_by_key(|&(place, _)| place);
+    let rows: Vec<_> = rows.into_iter().map(|(_, row)| row).collect();
     rows.chunks(BLOCK).map(<[_]>::to_vec).collect()
 }
 

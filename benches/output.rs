@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowtap::flow::app::{AppInfo, TlsInfo};
-use flowtap::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
+use flowtap::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SeenAt, SizeStep};
 use flowtap::flow::sizes::Sizes;
 use flowtap::output::rolling::{RollingOptions, RollingOutput};
 use flowtap::output::{FlowWriter, Format, Piece, Pipeline, csv, eve, ndjson, zeek};
@@ -71,6 +71,8 @@ fn record(n: u64) -> FlowRecord {
                 ..AppInfo::default()
             })
         }),
+        seen_at: SeenAt::default(),
+        origin: None,
     }
 }
 

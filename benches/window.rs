@@ -94,7 +94,7 @@ fn packets(flow_packets: u64, victim: bool) -> Vec<PacketRow> {
             // Data: nothing that a scan could be.
             facts.class = if victim { PacketClass::Udp } else { PacketClass::TcpData };
             facts.forward = victim || (n / (PACKETS / flow_packets)).is_multiple_of(2);
-            let mut row = *facts.row_of(&frame, 0, n as u32, 0);
+            let mut row = *facts.row_of(&frame, 0, n as u16, 0);
             row.flags |= row_flag::HAS_MAC;
             row
         })

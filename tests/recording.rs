@@ -234,6 +234,8 @@ fn interface() -> [Interface; 1] {
         snaplen_bytes: 0,
         tsresol: 9,
         fcs_bytes: None,
+        sensor: String::new(),
+        clock_synchronised: None,
     }]
 }
 

@@ -431,6 +431,9 @@ impl Open {
             evidence: self.evidence(),
             missing_telemetry: missing,
             summary: String::new(),
+            sensor: String::new(),
+            interface: String::new(),
+            clock_synchronised: None,
         };
         alert.summary = sentence(&alert);
         alert

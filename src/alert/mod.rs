@@ -28,6 +28,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::detect::{Direction, PeerRole, PortShare, Rule, Shape};
+use crate::input::origin::Origins;
 
 /// One attack.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -57,6 +58,24 @@ pub struct Alert {
     pub missing_telemetry: Vec<String>,
     /// The alert in a sentence.
     pub summary: String,
+    /// Id of the sensor, where everything so far came from one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sensor: String,
+    /// Interface, where everything so far came in through one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub interface: String,
+    /// Whether the sensor's clock followed a reference from start to end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_synchronised: Option<bool>,
+}
+
+impl Alert {
+    pub(crate) fn set_origin(&mut self, origins: &Origins) {
+        let origin = origins.of_span(self.start_ns, self.end_ns);
+        self.sensor = origin.sensor;
+        self.interface = origin.interface;
+        self.clock_synchronised = origin.clock_synchronised;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

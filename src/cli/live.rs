@@ -19,13 +19,14 @@ use super::engine_args::EngineArgs;
 use super::machine;
 use super::output_args::OutputArgs;
 use super::rundir::{new_state_run, write_whole};
+use super::sensor_id::SensorId;
 use super::stop::stop_on_signals;
 use super::values::{Bytes, Listen, TimeoutNs};
 use crate::alert::Alert;
 use crate::detect::DetectSettings;
 use crate::engine::{LiveRun, RecordSink, Reload, SensorEvent, run as run_engine};
 use crate::flow::FlowRecord;
-use crate::input::live::{LiveOptions, Method};
+use crate::input::live::{KernelClock, LiveOptions, Method};
 use crate::input::{Input, InputOptions, LiveHandle};
 use crate::output::Summary;
 use crate::output::privacy::Privacy;
@@ -49,6 +50,9 @@ pub(crate) struct LiveArgs {
     /// Interface to listen to; repeat it for several.
     #[arg(short, long, required = true, value_name = "IFACE")]
     interface: Vec<String>,
+    /// Name of this sensor in every record; without it the host's name.
+    #[arg(long, value_name = "ID")]
+    sensor_id: Option<SensorId>,
     /// How frames are taken from the kernel.
     #[arg(long, value_enum, default_value = "ring", value_name = "METHOD")]
     capture: Method,
@@ -121,6 +125,8 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         filter: options.filter.take(),
         hardware_stamps: args.hardware_stamps,
         method: args.capture,
+        sensor: args.sensor_id.clone().unwrap_or_else(SensorId::of_this_machine).0,
+        clock: Arc::new(KernelClock),
     };
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
     let privacy = args.output.privacy()?;
@@ -359,6 +365,9 @@ impl Sink {
             alerts: self.alerts,
             reloads: self.reloads.clone(),
             taps,
+            inferred: self.handle.status.inferred(),
+            sensor: self.handle.status.sensor().to_owned(),
+            clock_synchronised: self.handle.status.clock_synchronised(),
             overload: self.handle.status.shed(),
             seconds_behind: now_ns().saturating_sub(closed_ns) as f64 / 1e9,
             recording: self.recording.as_ref().map(|recording| {

@@ -18,6 +18,7 @@ mod read;
 #[cfg(target_os = "linux")]
 mod replay;
 mod rundir;
+mod sensor_id;
 mod show;
 #[cfg(target_os = "linux")]
 mod stop;

@@ -62,7 +62,8 @@ impl Rows {
             if self.tunnels.last() != Some(tunnels) {
                 self.tunnels.push(*tunnels);
             }
-            row.tunnels = self.tunnels.len() as u32 - 1;
+            // A block's frames and the fragments that waited: below NO_TUNNELS.
+            row.tunnels = (self.tunnels.len() - 1) as u16;
         }
         self.push(row, digest);
     }
@@ -200,7 +201,7 @@ mod tests {
     use crate::packet::{Facts, LinkType};
 
     /// Tells itself by its hash.
-    fn row(index: u32, name: usize) -> PacketRow {
+    fn row(index: u16, name: usize) -> PacketRow {
         let frame = Frame {
             time_ns: 0,
             offset: 0,
@@ -216,8 +217,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_merged_tail_is_a_stable_sort_of_both(
-            mut head in proptest::collection::vec(0_u32..50, 0..60),
-            mut tail in proptest::collection::vec(0_u32..50, 0..20),
+            mut head in proptest::collection::vec(0_u16..50, 0..60),
+            mut tail in proptest::collection::vec(0_u16..50, 0..20),
             with_digests: bool,
         ) {
             head.sort_unstable();

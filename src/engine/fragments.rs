@@ -25,7 +25,7 @@ const MAX_WAITING: usize = 4_096;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
     pub(crate) clock_ns: i64,
-    pub(crate) index: u32,
+    pub(crate) index: u16,
 }
 
 #[derive(Debug, Default)]

@@ -25,12 +25,14 @@ use super::worker::{IDLE_WAIT, Pool, Shared, Source};
 use crate::alert;
 use crate::alert::Alert;
 use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
+use crate::flow::record::SeenAt;
 use crate::flow::settings::TableSettings;
 use crate::flow::table::TableCounters;
-use crate::flow::totals::FlowTotals;
+use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
 use crate::input::live::{LiveStatus, TapStatus};
+use crate::input::origin::{Origin, Origins};
 use crate::input::{Counters, FileReport, Input, Interface, LATENESS_S, LIVE_WAIT};
 use crate::lock::Lock;
 use crate::packet::{DecodeOptions, Decoder};
@@ -54,6 +56,8 @@ const ONE_SIDED_SHARE: f64 = 0.2;
 /// Events of the sensor when settings change.
 const RELOADED: &str = "config.reloaded";
 const REFUSED: &str = "config.refused";
+/// Pairs of interfaces whose names are remembered: many times what a sensor has.
+const MAX_FLOW_ORIGINS: usize = 1 << 12;
 
 /// Everything a run can be told.
 #[derive(Clone, Debug)]
@@ -163,6 +167,11 @@ pub struct RunReport {
 #[derive(Debug)]
 pub struct LiveCapture {
     pub taps: Vec<TapStatus>,
+    /// By tap, of all flows.
+    pub inferred: Vec<InferredLoss>,
+    pub sensor: String,
+    /// At the end.
+    pub clock_synchronised: Option<bool>,
     pub filter_in_kernel: bool,
 }
 
@@ -181,6 +190,7 @@ impl RunReport {
 pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> RunReport {
     let workers = options.workers.max(1);
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded()).unzip();
+    let origins = input.origins();
     let hash_state =
         if options.live.is_some() { ahash::RandomState::new() } else { offline_hash_state() };
     let shared = Shared {
@@ -205,7 +215,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let windows = WindowSettings::default();
     let chunks = Arc::new(ChunkPool::default());
     let assembler = Assembler::new(windows, Interest::of(&options.detect), Arc::clone(&chunks));
-    let mut correlation = Correlation::new(workers, options, assembler, sink);
+    let mut correlation = Correlation::new(workers, options, assembler, Arc::clone(&origins), sink);
     let tails: Vec<_> = (0..workers).map(|_| bounded(TAILS_IN_FLIGHT)).collect();
     let (out, outputs) = bounded(workers * OUTPUTS_IN_FLIGHT_PER_SHARD);
     let finished = thread::scope(|scope| {
@@ -251,11 +261,14 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let source = shared.source.into_inner();
     let input = source.input;
     let (alerts, detection, sided, write_error) = correlation.finish();
+    let totals = totals.unwrap_or_else(|| FlowTotals::new(hash_state));
+    let by_tap = |status: &LiveStatus| {
+        status.sum_by_tap(|add| origins.by_name(&totals.inferred_losses, add))
+    };
     RunReport {
         accounting,
         flows,
         table: counters,
-        totals: totals.unwrap_or_else(|| FlowTotals::new(hash_state)),
         late_packets,
         input: input.counters(),
         files: input.reports().to_vec(),
@@ -265,9 +278,13 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         detection,
         workers,
         capture: options.live.as_ref().map(|live| LiveCapture {
+            inferred: by_tap(&live.status),
+            sensor: live.status.sensor().to_owned(),
+            clock_synchronised: live.status.clock_synchronised(),
             taps: live.status.taps(),
             filter_in_kernel: live.filter_in_kernel,
         }),
+        totals,
         write_error,
     }
 }
@@ -278,12 +295,17 @@ struct Correlation<'a> {
     closed_before_s: Vec<i64>,
     /// Each shard's flows at that time.
     flows_held: Vec<u64>,
+    /// What each shard inferred to be lost until then.
+    inferred_losses: Vec<Vec<InferredLoss>>,
     /// Seconds not closed yet, each with what the shards sent of it.
     windows: BTreeMap<i64, Vec<ShardWindow>>,
     assembler: Assembler,
     records: BTreeMap<i64, Vec<FlowRecord>>,
     sided: HashMap<Vantage, SidedCount>,
     detection: Detection,
+    origins: Arc<Origins>,
+    /// By the interfaces of a flow's directions.
+    flow_origins: HashMap<SeenAt, Option<Arc<Origin>>>,
     sensor: Option<Sensor>,
     sensor_second: i64,
     reloads: Option<Arc<Reloads>>,
@@ -334,20 +356,24 @@ impl<'a> Correlation<'a> {
         workers: usize,
         options: &RunOptions,
         assembler: Assembler,
+        origins: Arc<Origins>,
         sink: &'a mut dyn RecordSink,
     ) -> Self {
         Self {
             assembler,
             closed_before_s: vec![i64::MIN; workers],
             flows_held: vec![0; workers],
+            inferred_losses: vec![Vec::new(); workers],
             windows: BTreeMap::new(),
             records: BTreeMap::new(),
             sided: HashMap::default(),
             detection: Detection::new(options.detect.clone()),
-            sensor: options
-                .live
-                .as_ref()
-                .map(|live| Sensor::new(Arc::clone(&live.status), live.silent_after_s)),
+            origins,
+            flow_origins: HashMap::default(),
+            sensor: options.live.as_ref().map(|live| {
+                let status = Arc::clone(&live.status);
+                Sensor::new(status, live.silent_after_s, options.detect.loss_per_mille)
+            }),
             sensor_second: 0,
             reloads: options.reloads.clone(),
             losses: Vec::new(),
@@ -403,7 +429,13 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    fn write(&mut self, record: FlowRecord) {
+    fn write(&mut self, mut record: FlowRecord) {
+        if self.flow_origins.len() > MAX_FLOW_ORIGINS {
+            self.flow_origins.clear();
+        }
+        let SeenAt { first, other } = record.seen_at;
+        let known = self.flow_origins.entry(record.seen_at);
+        record.origin.clone_from(known.or_insert_with(|| self.origins.of_flow(first, other)));
         if let Err(error) = self.sink.record(record)
             && self.write_error.is_none()
         {
@@ -414,6 +446,7 @@ impl<'a> Correlation<'a> {
     fn take(&mut self, output: ShardOutput) {
         self.closed_before_s[output.shard] = output.closed_before_s;
         self.flows_held[output.shard] = output.flows_held;
+        self.inferred_losses[output.shard] = output.inferred_losses;
         for window in output.windows {
             self.windows.entry(window.slice.second()).or_default().push(window);
         }
@@ -456,7 +489,12 @@ impl<'a> Correlation<'a> {
         let ended = before_s == i64::MAX;
         let second = if ended { self.sensor_second } else { before_s };
         self.sensor_second = second;
+        let mut inferred = Vec::new();
+        for sums in &self.inferred_losses {
+            InferredLoss::add_all(&mut inferred, sums);
+        }
         let losses = sensor.look(second);
+        sensor.infer(second, |add| self.origins.by_name(&inferred, add));
         if self.losses.is_empty() {
             self.losses = losses;
             return;
@@ -486,7 +524,8 @@ impl<'a> Correlation<'a> {
     }
 
     fn tell_alerts(&mut self) {
-        for update in self.detection.take_updates() {
+        for mut update in self.detection.take_updates() {
+            update.alert.set_origin(&self.origins);
             self.sink.alert(&update.alert, update.closed);
         }
     }
@@ -536,7 +575,8 @@ impl<'a> Correlation<'a> {
     ) -> (Vec<Alert>, alert::Counters, Vec<(Vantage, SidedCount)>, Option<io::Error>) {
         self.detection.close();
         self.tell_alerts();
-        let (alerts, counters) = self.detection.finish();
+        let (mut alerts, counters) = self.detection.finish();
+        alerts.iter_mut().for_each(|alert| alert.set_origin(&self.origins));
         let mut sided: Vec<_> = self.sided.into_iter().collect();
         sided.sort_unstable_by_key(|&(vantage, _)| vantage);
         (alerts, counters, sided, self.write_error)

@@ -4,11 +4,13 @@
 //! Asked by the correlation stage when seconds close. It reads counters, never
 //! a packet. Offline there is none.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::detect::Loss;
+use crate::flow::totals::InferredLoss;
 use crate::input::live::{Change, LiveStatus, TapStatus};
 use crate::time::rfc3339;
 
@@ -23,7 +25,21 @@ pub struct SensorEvent {
     pub interface: String,
     /// For people.
     pub text: String,
+    /// Id of the sensor.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sensor: String,
+    /// Whether its clock followed a reference then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_synchronised: Option<bool>,
 }
+
+/// Seconds whose ended flows a share of inferred loss is over: one lost segment
+/// of a short flow says little.
+const INFER_OVER_S: i64 = 60;
+
+/// Bytes that must be expected in that time for a share to mean something: a
+/// full-sized segment is below 2 per mille of it.
+const LEAST_EXPECTED_BYTES: u64 = 1_000_000;
 
 /// The sensor of a run.
 #[derive(Debug)]
@@ -31,7 +47,10 @@ pub(crate) struct Sensor {
     status: Arc<LiveStatus>,
     /// Seconds without a packet after which an interface counts as silent.
     silent_after_s: i64,
+    /// Share of lost bytes from which on it is told.
+    loss_per_mille: u64,
     taps: Vec<Watched>,
+    clock_synchronised: Option<bool>,
     events: Vec<SensorEvent>,
 }
 
@@ -41,17 +60,29 @@ struct Watched {
     /// Last second that brought a packet; `None` before the first.
     last_packet_s: Option<i64>,
     silent: bool,
+    inferred: Inferred,
+}
+
+/// Loss before us or by us, as acknowledgements tell it.
+#[derive(Debug, Default)]
+struct Inferred {
+    /// Sums up to the last seconds, oldest first; the oldest is of before them.
+    sums: VecDeque<(i64, InferredLoss)>,
+    told: bool,
 }
 
 impl Sensor {
-    pub(crate) fn new(status: Arc<LiveStatus>, silent_after_s: u64) -> Self {
+    pub(crate) fn new(status: Arc<LiveStatus>, silent_after_s: u64, loss_per_mille: u64) -> Self {
         let silent_after_s = i64::try_from(silent_after_s).unwrap_or(i64::MAX);
-        Self { status, silent_after_s, taps: Vec::new(), events: Vec::new() }
+        let clock_synchronised = status.clock_synchronised();
+        let (taps, events) = (Vec::new(), Vec::new());
+        Self { status, silent_after_s, loss_per_mille, taps, clock_synchronised, events }
     }
 
     /// What each interface lost since this was asked last. `second` is the
     /// stream's.
     pub(crate) fn look(&mut self, second: i64) -> Vec<Loss> {
+        self.ask_clock(second);
         for change in self.status.take_changes() {
             self.events.push(event_of(&change, second));
         }
@@ -60,7 +91,8 @@ impl Sensor {
         for (number, tap) in now.into_iter().enumerate() {
             if self.taps.len() == number {
                 let before = TapStatus::default();
-                self.taps.push(Watched { before, last_packet_s: None, silent: false });
+                let inferred = Inferred::default();
+                self.taps.push(Watched { before, last_packet_s: None, silent: false, inferred });
             }
             let watched = &mut self.taps[number];
             let before = &watched.before;
@@ -82,8 +114,46 @@ impl Sensor {
         self.events.push(event(kind, "", text, second));
     }
 
+    /// Takes what each interface is inferred to have lost since the start, as
+    /// `each` calls it by name; of one name all sums count.
+    pub(crate) fn infer(
+        &mut self,
+        second: i64,
+        each: impl FnOnce(&mut dyn FnMut(&str, InferredLoss)),
+    ) {
+        let sums = self.status.sum_by_tap(each);
+        for (watched, &sum) in self.taps.iter_mut().zip(&sums) {
+            let name = &watched.before.name;
+            let told = watched.inferred.follow(sum, second, self.loss_per_mille);
+            self.events.extend(
+                told.map(|(kind, text)| event(kind, name, format!("{name}: {text}"), second)),
+            );
+        }
+        self.status.set_inferred(sums);
+    }
+
     pub(crate) fn take_events(&mut self) -> Vec<SensorEvent> {
-        std::mem::take(&mut self.events)
+        let mut events = std::mem::take(&mut self.events);
+        for event in &mut events {
+            self.status.sensor().clone_into(&mut event.sensor);
+            event.clock_synchronised = self.clock_synchronised;
+        }
+        events
+    }
+
+    fn ask_clock(&mut self, second: i64) {
+        let now = self.status.ask_clock();
+        if now == std::mem::replace(&mut self.clock_synchronised, now) {
+            return;
+        }
+        let (kind, text) = match now {
+            Some(true) => ("clock.synchronised", "the clock follows a reference again"),
+            Some(false) => ("clock.unsynchronised", "the clock follows no reference any more"),
+            None => {
+                ("clock.unknown", "whether the clock follows a reference is not known any more")
+            }
+        };
+        self.events.push(event(kind, "", text.to_owned(), second));
     }
 }
 
@@ -108,6 +178,46 @@ impl Watched {
     }
 }
 
+impl Inferred {
+    /// Takes the sum up to this second; kind and words when loss begins or ends.
+    fn follow(
+        &mut self,
+        sum: InferredLoss,
+        second: i64,
+        threshold: u64,
+    ) -> Option<(&'static str, String)> {
+        if self.sums.is_empty() {
+            // Everything came since the start.
+            self.sums.push_back((second, InferredLoss::default()));
+        }
+        self.sums.push_back((second, sum));
+        while self.sums.get(1).is_some_and(|&(at, _)| second.saturating_sub(at) >= INFER_OVER_S) {
+            self.sums.pop_front();
+        }
+        let before = self.sums.front().map_or_else(InferredLoss::default, |&(_, sum)| sum);
+        let lately = InferredLoss {
+            missed_bytes: sum.missed_bytes.saturating_sub(before.missed_bytes),
+            expected_bytes: sum.expected_bytes.saturating_sub(before.expected_bytes),
+        };
+        let enough = lately.expected_bytes >= LEAST_EXPECTED_BYTES;
+        let lossy = enough && lately.missed_bytes > 0 && lately.per_mille() >= threshold;
+        if lossy == self.told {
+            return None;
+        }
+        self.told = lossy;
+        if !lossy {
+            let text = "acknowledged data is seen again".to_owned();
+            return Some(("sensor.inferred_loss_over", text));
+        }
+        let text = format!(
+            "{} of {} bytes of the TCP flows that ended in the last {INFER_OVER_S} s were \
+             acknowledged but not seen: lost before the capture or in it",
+            lately.missed_bytes, lately.expected_bytes,
+        );
+        Some(("sensor.inferred_loss", text))
+    }
+}
+
 fn event_of(change: &Change, second: i64) -> SensorEvent {
     let (kind, name) = match change {
         Change::Up { name } => ("interface.up", name.as_str()),
@@ -123,17 +233,19 @@ fn event_of(change: &Change, second: i64) -> SensorEvent {
 
 fn event(kind: &'static str, interface: &str, text: String, second: i64) -> SensorEvent {
     let time = rfc3339(second.saturating_mul(SECOND_NS));
-    SensorEvent { time, kind, interface: interface.to_owned(), text }
+    let (sensor, clock_synchronised) = (String::new(), None);
+    SensorEvent { time, kind, interface: interface.to_owned(), text, sensor, clock_synchronised }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::input::Shed;
+    use crate::input::live::{ClockWatch, KernelClock};
 
     fn sensor() -> (Arc<LiveStatus>, Sensor) {
         let status = Arc::new(LiveStatus::default());
-        (Arc::clone(&status), Sensor::new(status, 60))
+        (Arc::clone(&status), Sensor::new(status, 60, 10))
     }
 
     fn tap(frames: u64, kernel_drops: u64) -> TapStatus {
@@ -174,5 +286,65 @@ mod tests {
         sensor.look(0);
         sensor.look(1_000);
         assert!(sensor.take_events().is_empty());
+    }
+
+    #[test]
+    fn inferred_loss_is_told_when_its_share_is_reached_and_when_it_is_over() {
+        const MB: u64 = 1_000_000;
+        let names = ["eth0".to_owned()];
+        let status = Arc::new(LiveStatus::new("tap-7", &names, Arc::new(KernelClock)));
+        let mut sensor = Sensor::new(Arc::clone(&status), 60, 10);
+        status.publish(vec![tap(1, 0)], Shed::Nothing, &mut Vec::new());
+        let mut at = |second: i64, missed_bytes: u64, expected_bytes: u64| {
+            sensor.look(second);
+            let loss = InferredLoss { missed_bytes, expected_bytes };
+            sensor.infer(second, |add| {
+                // The same interface under two states of the clock.
+                add("eth0", loss);
+                add("eth0", InferredLoss::default());
+                add("other", InferredLoss { missed_bytes: 9 * MB, expected_bytes: 9 * MB });
+            });
+            assert_eq!(status.inferred(), [loss]);
+            let events = sensor.take_events();
+            assert!(events.iter().all(|event| event.sensor == "tap-7"));
+            let events = events.iter().filter(|event| event.kind.starts_with("sensor.inferred"));
+            events.map(|event| event.kind).collect::<Vec<_>>()
+        };
+        assert!(at(100, 9_000, 10_000).is_empty(), "too little to mean anything");
+        assert!(at(101, 9_000, 2 * MB).is_empty(), "below 10 per mille");
+        assert_eq!(at(102, 30_000, 2 * MB + MB / 2), ["sensor.inferred_loss"]);
+        assert!(at(103, 60_000, 3 * MB).is_empty(), "told once");
+        assert_eq!(at(170, 60_000, 9 * MB), ["sensor.inferred_loss_over"]);
+    }
+
+    /// A clock whose state a test sets.
+    #[derive(Debug)]
+    struct Said(std::sync::atomic::AtomicBool);
+
+    impl ClockWatch for Said {
+        fn is_synchronised(&self) -> Option<bool> {
+            Some(self.0.load(std::sync::atomic::Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn a_clock_that_gains_or_loses_its_reference_is_an_event() {
+        let clock = Arc::new(Said(true.into()));
+        let watch = Arc::clone(&clock) as Arc<dyn ClockWatch>;
+        let status = Arc::new(LiveStatus::new("", &[], watch));
+        let mut sensor = Sensor::new(Arc::clone(&status), 60, 10);
+        for (second, synchronised, expected) in [
+            (1, true, None),
+            (2, false, Some("clock.unsynchronised")),
+            (3, false, None),
+            (4, true, Some("clock.synchronised")),
+        ] {
+            clock.0.store(synchronised, std::sync::atomic::Ordering::Relaxed);
+            sensor.look(second);
+            let events = sensor.take_events();
+            assert_eq!(events.first().map(|event| event.kind), expected);
+            assert!(events.iter().all(|event| event.clock_synchronised == Some(synchronised)));
+            assert_eq!(status.clock_synchronised(), Some(synchronised));
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::window::LinkDelta;
 use crate::flow::FlowRecord;
 use crate::flow::settings::TableSettings;
 use crate::flow::table::{Admission, Around, FlowTable, Guess, TableCounters};
-use crate::flow::totals::FlowTotals;
+use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::packet::{PacketRow, row_flag};
 
 /// Packets in a run: enough that a miss to memory (about as long as two
@@ -46,6 +46,8 @@ pub(crate) struct ShardOutput {
     pub(crate) records: Vec<FlowRecord>,
     /// In the shard's table now.
     pub(crate) flows_held: u64,
+    /// Of the flows that ended so far, by interface.
+    pub(crate) inferred_losses: Vec<InferredLoss>,
 }
 
 impl Shard {
@@ -209,6 +211,14 @@ impl Shard {
         }
         let records = std::mem::take(&mut self.table.outlet.records);
         let flows_held = self.table.held();
-        ShardOutput { shard, closed_before_s: until_s, windows, records, flows_held }
+        let inferred_losses = self.table.outlet.totals.inferred_losses.clone();
+        ShardOutput {
+            shard,
+            closed_before_s: until_s,
+            windows,
+            records,
+            flows_held,
+            inferred_losses,
+        }
     }
 }

@@ -193,7 +193,7 @@ impl Shared {
             if let Some(mut direct) = self.decoder.direct(frame.link, data, frame.wire_bytes) {
                 let hash = direct.row.key.hash(&self.hash_state);
                 let digest = self.digest(data, frame, Some(direct.ip_offset));
-                direct.row.put_in_stream(frame, hash, at as u32, clock_ns);
+                direct.row.put_in_stream(frame, hash, at as u16, clock_ns);
                 rows[shard_of(hash, self.workers)].push(direct.row, digest);
                 continue;
             }
@@ -201,7 +201,7 @@ impl Shared {
                 Verdict::Flow => {
                     let hash = facts.key.hash(&self.hash_state);
                     let digest = self.digest(data, frame, Some(facts.ip_offset));
-                    facts.row_of(frame, hash, at as u32, clock_ns);
+                    facts.row_of(frame, hash, at as u16, clock_ns);
                     if let Some(fragment) = facts.fragment {
                         let Facts { row, tunnels, .. } = *facts;
                         fragments.push(FragmentRow { row, fragment, digest, tunnels });

@@ -2,9 +2,13 @@
 
 use super::record::{Direction, Gaps};
 use super::sizes::Sizes;
-use super::tcp::SendSide;
+use super::tcp::{Oddity, SendSide, Watch, before};
 use crate::packet::facts::tcp_flag;
 use crate::packet::{PacketRow, row_flag};
+
+/// What [`Half::acks`] counts to, and its other bit: the highest number is known.
+const MOST_ACKS: u8 = 3;
+const ACK_KNOWN: u8 = 0x80;
 
 /// One direction's counters: two cache lines.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,9 +33,9 @@ pub(crate) struct Half {
     ttl_min: u8,
     ttl_max: u8,
     /// ACK-bearing segments without SYN or RST, up to 3: the sign that the
-    /// other side speaks, seen here or not.
-    pub(crate) acks: u8,
-    tcp_started: bool,
+    /// other side speaks, seen here or not. Above them [`ACK_KNOWN`].
+    acks: u8,
+    pub(crate) watch: Watch,
 }
 
 impl Half {
@@ -72,13 +76,49 @@ impl Half {
         }
     }
 
+    /// Counts a TCP segment. `highest_ack` is the highest number that this side
+    /// acknowledged.
     #[inline]
-    pub(crate) fn add_tcp(&mut self, packet: &PacketRow) {
+    pub(crate) fn add_tcp(&mut self, packet: &PacketRow, highest_ack: &mut u32) -> Option<Oddity> {
         self.tcp_flags |= packet.tcp_flags;
-        let Self { tcp, tcp_started, .. } = self;
-        tcp.segment(tcp_started, packet.tcp_seq, packet.payload_bytes, packet.tcp_flags);
         let speaks = packet.tcp_flags & (tcp_flag::ACK | tcp_flag::SYN | tcp_flag::RST);
-        self.acks = (self.acks + u8::from(speaks == tcp_flag::ACK)).min(3);
+        if speaks == tcp_flag::ACK {
+            if self.acks & ACK_KNOWN == 0 || before(*highest_ack, packet.tcp_ack) {
+                *highest_ack = packet.tcp_ack;
+            }
+            self.acks = (self.acks() + 1).min(MOST_ACKS) | ACK_KNOWN;
+        }
+        let Self { tcp, watch, .. } = self;
+        tcp.segment(watch, packet.tcp_seq, packet.payload_bytes, packet.tcp_flags)
+    }
+
+    /// ACK-bearing segments, up to 3.
+    pub(crate) fn acks(&self) -> u8 {
+        self.acks & MOST_ACKS
+    }
+
+    /// Something is known to be acknowledged.
+    pub(crate) fn knows_ack(&self) -> bool {
+        self.acks & ACK_KNOWN != 0
+    }
+
+    /// The number of the first packet was not kept.
+    pub(crate) fn forget_ack(&mut self) {
+        self.acks &= MOST_ACKS;
+    }
+
+    /// One past the highest sequence number sent.
+    pub(crate) fn next_seq(&self) -> u32 {
+        self.tcp.next()
+    }
+
+    pub(crate) fn has_sent(&self, flag: u16) -> bool {
+        self.tcp_flags & flag != 0
+    }
+
+    /// Later fragments: TCP bytes whose numbers are not seen.
+    pub(crate) fn has_fragments(&self) -> bool {
+        self.fragments > 0
     }
 
     fn gap_squares(&self) -> u128 {
@@ -90,7 +130,12 @@ impl Half {
     }
 
     /// The direction of a finished record.
-    pub(crate) fn direction(&self, sizes: Sizes, entropy: Option<(f32, u16)>) -> Direction {
+    pub(crate) fn direction(
+        &self,
+        sizes: Sizes,
+        entropy: Option<(f32, u16)>,
+        missed_bytes: Option<u64>,
+    ) -> Direction {
         Direction {
             packets: self.packets,
             wire_bytes: self.wire_bytes,
@@ -109,6 +154,7 @@ impl Half {
             ttl_max: self.ttl_max,
             retransmitted: self.tcp.retransmitted,
             out_of_order: self.tcp.out_of_order,
+            missed_bytes,
             fragments: self.fragments,
             entropy,
         }

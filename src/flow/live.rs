@@ -13,13 +13,15 @@ use std::ops::Range;
 
 use super::app::AppInfo;
 use super::half::Half;
-use super::record::{ConnState, Direction, EndReason, FlowRecord, SizeStep};
+use super::missed::{self, Holes, Sent};
+use super::record::{ConnState, Direction, EndReason, FlowRecord, SeenAt, SizeStep};
 use super::settings::Timeouts;
 use super::sizes::{self, BINS, Sizes};
 use super::slab::Slab;
 use super::stub::Stub;
-use super::tcp::Life;
+use super::tcp::{Life, Oddity, Watch};
 use crate::engine::window::RowRef;
+use crate::packet::facts::tcp_flag::FIN;
 use crate::packet::{FlowKey, PacketClass, PacketRow, TunnelLayer, row_flag};
 
 /// Packets with payload kept in the size sequence.
@@ -40,6 +42,8 @@ pub(crate) struct Extra {
     pub(crate) tunnels: Vec<TunnelLayer>,
     /// Steps of the sequence that a [`Step`] has no room for: place, size, gap.
     odd_steps: Vec<(u8, u32, u64)>,
+    /// What may be missing in each direction.
+    holes: Option<Box<[Holes; 2]>>,
     /// What [`Bins`] has no room for, by bin.
     spill: Option<Box<[[u64; BINS]; 2]>>,
 }
@@ -135,8 +139,10 @@ pub(crate) struct Live {
     pub(crate) extra: Option<Box<Extra>>,
     /// Second of the wheel that will look at its place; see [`super::wheel`].
     pub(crate) wheel_s: i32,
-    entropy_bits: [f32; 2],
-    entropy_bytes: [u16; 2],
+    /// Highest number that each side acknowledged; see [`Half::knows_ack`].
+    highest_acks: [u32; 2],
+    /// Less one; means something where [`Self::entropy_bits`] is not below 0.
+    entropy_bytes: [u8; 2],
     sequence_forward: u16,
     sequence_len: u8,
     pub(crate) life: Life,
@@ -145,13 +151,15 @@ pub(crate) struct Live {
     pub(crate) sided: Sided,
     state: LiveState,
     vlan_count: u8,
-    pub(crate) interface: u16,
+    /// Where the first packet of each direction was seen.
+    interfaces: [u16; 2],
     pub(crate) first_vlan: u16,
     /// MACs of `key.a` and `key.b`.
     macs: [[u8; 6]; 2],
     pub(crate) halves: [Half; 2],
     sequence: [Step; SEQUENCE_LEN],
     vlans: [u16; MAX_VLANS],
+    entropy_bits: [f32; 2],
 }
 
 const _: () = assert!(offset_of!(Live, halves) == 128 && size_of::<Live>() == 512);
@@ -198,7 +206,8 @@ impl Live {
             mark: packet.time_ns,
             extra,
             wheel_s: i32::MAX,
-            entropy_bits: [0.0; 2],
+            highest_acks: [0; 2],
+            entropy_bits: [-1.0; 2],
             entropy_bytes: [0; 2],
             sequence_forward: 0,
             sequence_len: 0,
@@ -208,13 +217,15 @@ impl Live {
             state: LiveState::Alive,
             vlan_count: 0,
             vlans: [0; MAX_VLANS],
-            interface: packet.interface,
+            interfaces: [packet.interface; 2],
             first_vlan: packet.innermost_vlan(),
             macs: [[0; 6]; 2],
             halves: [Half::default(); 2],
             sequence: [Step::default(); SEQUENCE_LEN],
         };
         live.add(packet, cut_ns, bins);
+        // A flow of one packet does not keep it, and results don't depend on that.
+        live.halves[packet.direction()].forget_ack();
         live
     }
 
@@ -223,9 +234,15 @@ impl Live {
     pub(crate) fn add(&mut self, packet: &PacketRow, cut_ns: i64, bins: &mut Slab<Bins>) {
         let direction = packet.direction();
         let half = &mut self.halves[direction];
+        if half.packets == 0 {
+            self.interfaces[direction] = packet.interface;
+        }
         half.add(packet);
         if self.key.proto == TCP && packet.class != PacketClass::TcpUnknown {
-            half.add_tcp(packet);
+            let odd = half.add_tcp(packet, &mut self.highest_acks[direction]);
+            if let Some(odd) = odd {
+                self.look_for_missed(direction, odd, packet.tcp_flags);
+            }
             self.life.packet(direction, packet.tcp_flags);
         }
         if packet.payload_bytes > 0 {
@@ -275,13 +292,15 @@ impl Live {
     }
 
     pub(crate) fn entropy(&self, direction: usize) -> Option<(f32, u16)> {
-        let (bits, bytes) = (self.entropy_bits[direction], self.entropy_bytes[direction]);
-        Entropy { bits, bytes }.get()
+        let bits = self.entropy_bits[direction];
+        (bits >= 0.0).then(|| (bits, u16::from(self.entropy_bytes[direction]) + 1))
     }
 
     pub(crate) fn set_entropy(&mut self, direction: usize, entropy: Entropy) {
-        self.entropy_bits[direction] = entropy.bits;
-        self.entropy_bytes[direction] = entropy.bytes;
+        let (bits, bytes) = entropy.get().unwrap_or((-1.0, 1));
+        self.entropy_bits[direction] = bits;
+        // Over at most 256 bytes.
+        self.entropy_bytes[direction] = (bytes - 1).min(u16::from(u8::MAX)) as u8;
     }
 
     /// Takes in the payload size: as a step of the sequence while there is
@@ -384,7 +403,7 @@ impl Live {
             Sided::Unknown
         } else if self.answered() {
             Sided::TwoWay
-        } else if self.halves.iter().any(|half| half.acks >= 3) {
+        } else if self.halves.iter().any(|half| half.acks() >= 3) {
             Sided::OneWay
         } else {
             Sided::Unknown
@@ -459,7 +478,11 @@ impl Live {
     }
 
     fn direction(&self, direction: usize, bins: &Slab<Bins>) -> Direction {
-        self.halves[direction].direction(self.sizes(direction, bins), self.entropy(direction))
+        self.halves[direction].direction(
+            self.sizes(direction, bins),
+            self.entropy(direction),
+            self.missed_bytes(direction),
+        )
     }
 
     /// Time of the last packet of either direction.
@@ -471,6 +494,48 @@ impl Live {
     fn size_step(&self, at: usize, originator: usize) -> SizeStep {
         let (payload_bytes, gap_ns) = self.step(at);
         SizeStep { fwd: self.step_direction(at) == originator, payload_bytes, gap_ns }
+    }
+
+    fn seen_at(&self) -> SeenAt {
+        let first = usize::from(self.first_direction);
+        let other = (self.halves[1 - first].packets > 0).then(|| self.interfaces[1 - first]);
+        SeenAt { first: self.interfaces[first], other }
+    }
+
+    /// Where the flow's first packet was seen.
+    pub(crate) fn interface(&self) -> u16 {
+        self.interfaces[usize::from(self.first_direction)]
+    }
+
+    /// Where the first packet of a direction was seen.
+    pub(crate) fn interface_of(&self, direction: usize) -> u16 {
+        self.interfaces[direction]
+    }
+
+    /// Looks closer at a segment, for what may be missing before it.
+    #[cold]
+    fn look_for_missed(&mut self, direction: usize, odd: Oddity, flags: u16) {
+        let peer = 1 - direction;
+        let acked = self.halves[peer].knows_ack().then_some(self.highest_acks[peer]);
+        let half = &mut self.halves[direction];
+        let sent = Sent { bytes: half.payload_bytes, next: half.next_seq(), flags, acked };
+        let known = self.extra.as_ref().is_some_and(|extra| extra.holes.is_some());
+        let extra = &mut self.extra;
+        missed::follow(&mut half.watch, odd, sent, known, || {
+            &mut extra.get_or_insert_default().holes.get_or_insert_default()[direction]
+        });
+    }
+
+    /// Bytes of a direction that the other side acknowledged and nobody here saw.
+    pub(crate) fn missed_bytes(&self, direction: usize) -> Option<u64> {
+        let (half, peer) = (&self.halves[direction], &self.halves[1 - direction]);
+        if half.watch != Watch::Synchronised || half.has_fragments() || !peer.knows_ack() {
+            return None;
+        }
+        let holes = self.extra.as_ref().and_then(|extra| extra.holes.as_ref());
+        let acked = self.highest_acks[1 - direction];
+        let within = holes.map_or(0, |holes| holes[direction].missed(acked, half.payload_bytes));
+        Some(within + missed::at_end(half.next_seq(), acked, half.has_sent(FIN)))
     }
 
     /// The finished record.
@@ -503,6 +568,9 @@ impl Live {
             tunnels: self.extra.as_ref().map_or_else(Vec::new, |extra| extra.tunnels.clone()),
             sequence: self.steps().map(|at| self.size_step(at, originator)).collect(),
             app: self.extra.as_ref().and_then(|extra| extra.app.clone()),
+            seen_at: self.seen_at(),
+            // Names come later: numbers are enough until then.
+            origin: None,
         }
     }
 }

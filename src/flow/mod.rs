@@ -13,6 +13,7 @@ mod first_payload;
 mod half;
 mod index;
 pub(crate) mod live;
+mod missed;
 mod outlet;
 pub mod record;
 mod remembered;

@@ -1,9 +1,11 @@
 //! One finished flow record, as writers see it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::flow::app::AppInfo;
 use crate::flow::sizes::Sizes;
+use crate::input::Origin;
 use crate::packet::{FlowKey, Mac, TunnelLayer};
 
 /// A finished flow record. `fwd` is originator to responder, `src` is the
@@ -36,6 +38,18 @@ pub struct FlowRecord {
     /// First 16 payload-bearing packets.
     pub sequence: Vec<SizeStep>,
     pub app: Option<Box<AppInfo>>,
+    pub seen_at: SeenAt,
+    /// Names to `seen_at`, where any are known.
+    pub origin: Option<Arc<Origin>>,
+}
+
+/// Interfaces by their number in the run's table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SeenAt {
+    /// Of the first packet.
+    pub first: u16,
+    /// Of the other direction's first packet.
+    pub other: Option<u16>,
 }
 
 impl FlowRecord {
@@ -78,6 +92,10 @@ pub struct Direction {
     /// TCP segments that start before the highest byte sent and bring new
     /// bytes or fill a gap.
     pub out_of_order: u32,
+    /// TCP: bytes that the other side acknowledged and that were never seen here,
+    /// by our own loss or before us. Nothing where that can't be told: the other
+    /// direction or the stream's start was not seen, or fragments hide numbers.
+    pub missed_bytes: Option<u64>,
     /// Later fragments counted in this direction.
     pub fragments: u32,
     /// Shannon entropy in bits per byte of the first payload bytes (at most

@@ -97,6 +97,8 @@ impl Stub {
             payload_at: 0,
             payload_captured: 0,
             tcp_seq: self.tcp_seq,
+            // Not kept: what the flow's first packet acknowledges was sent before it.
+            tcp_ack: 0,
             tunnels: NO_TUNNELS,
             tcp_flags: self.tcp_flags,
             vlans: self.vlans,

@@ -385,7 +385,7 @@ fn is_sample(hash: u64) -> bool {
 /// Counts a packet that a live flow has just taken in.
 fn count_live(live: &mut Live, packet: &PacketRow, feed: &mut WindowFeed) {
     if live.sided != Sided::TwoWay {
-        let (now, vantage) = (live.seen_sides(), (live.interface, live.first_vlan));
+        let (now, vantage) = (live.seen_sides(), (live.interface(), live.first_vlan));
         feed.report_side(&mut live.sided, now, vantage, packet.clock_ns);
     }
     feed.live_packet(&mut live.row, packet);

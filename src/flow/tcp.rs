@@ -8,6 +8,21 @@
 
 use crate::packet::facts::tcp_flag::{ACK, FIN, RST, SYN};
 
+/// How far a direction's sequence numbers are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// No bytes were seen.
+    #[default]
+    Nothing,
+    /// Bytes were seen, and may be ones that were acknowledged before.
+    Midstream,
+    /// What comes after the highest number is new: a SYN was seen, or the other
+    /// side had acknowledged no more than what was.
+    Synchronised,
+    /// Numbers contradict each other: two streams share the key.
+    Lost,
+}
+
 /// What one direction has sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SendSide {
@@ -20,38 +35,64 @@ pub(crate) struct SendSide {
     pub(crate) out_of_order: u32,
 }
 
+/// What a segment was that asks for a closer look; see [`super::missed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Oddity {
+    /// In order, while it is not known yet whether the stream before it is.
+    NotSynchronised,
+    /// Starts past what was sent before: `[start, end)` is missing so far.
+    Ahead { start: u32, end: u32 },
+    /// Bytes from before, sent again or late.
+    Behind { seq: u32, end: u32 },
+}
+
 /// `a` is before `b` in sequence space (RFC 9293 section 3.4).
-fn before(a: u32, b: u32) -> bool {
+#[inline]
+pub(super) fn before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
 }
 
 impl SendSide {
-    /// Takes in a segment; `payload` by the headers' lengths. `started` says
-    /// whether any bytes came before; it lies with the caller's other flags.
-    pub(crate) fn segment(&mut self, started: &mut bool, seq: u32, payload: u32, flags: u16) {
+    /// One past the highest sequence number sent.
+    pub(crate) fn next(&self) -> u32 {
+        self.next
+    }
+
+    /// Takes in a segment; `payload` by the headers' lengths. `watch` lies with
+    /// the caller's other flags.
+    #[inline]
+    pub(crate) fn segment(
+        &mut self,
+        watch: &mut Watch,
+        seq: u32,
+        payload: u32,
+        flags: u16,
+    ) -> Option<Oddity> {
         let length = payload
             .wrapping_add(u32::from(flags & SYN != 0))
             .wrapping_add(u32::from(flags & FIN != 0));
         if flags & RST != 0 || length == 0 {
-            return;
+            return None;
         }
         let end = seq.wrapping_add(length);
-        if !*started {
-            *started = true;
+        if *watch == Watch::Nothing {
+            let began = flags & SYN != 0;
+            *watch = if began { Watch::Synchronised } else { Watch::Midstream };
             self.next = end;
-            return;
+            return None;
         }
         if !before(seq, self.next) {
-            if seq != self.next {
-                self.gap_start = self.next;
+            let start = std::mem::replace(&mut self.next, end);
+            if seq != start {
+                self.gap_start = start;
                 self.gap_end = seq;
+                return Some(Oddity::Ahead { start, end: seq });
             }
-            self.next = end;
-            return;
+            return (*watch == Watch::Midstream).then_some(Oddity::NotSynchronised);
         }
         // A keep-alive repeats the last byte on purpose (RFC 9293 section 3.8.4).
         if payload <= 1 && flags & (SYN | FIN) == 0 && seq == self.next.wrapping_sub(1) {
-            return;
+            return None;
         }
         let fills_gap = self.gap_start != self.gap_end
             && !before(seq, self.gap_start)
@@ -71,6 +112,7 @@ impl SendSide {
         } else {
             self.retransmitted = self.retransmitted.saturating_add(1);
         }
+        Some(Oddity::Behind { seq, end })
     }
 }
 
@@ -152,9 +194,9 @@ mod tests {
     use super::*;
 
     fn side(segments: &[(u32, u32)]) -> (u32, u32) {
-        let (mut side, mut started) = (SendSide::default(), false);
+        let (mut side, mut watch) = (SendSide::default(), Watch::default());
         for &(seq, payload) in segments {
-            side.segment(&mut started, seq, payload, ACK);
+            side.segment(&mut watch, seq, payload, ACK);
         }
         (side.retransmitted, side.out_of_order)
     }

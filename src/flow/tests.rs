@@ -73,7 +73,7 @@ fn rows(steps: &[Step]) -> Vec<PacketRow> {
                 hash: key.hash(&state),
                 time_ns,
                 clock_ns,
-                index: index as u32,
+                index: index as u16,
                 wire_bytes: step.payload + 54,
                 ip_bytes: step.payload + 40,
                 payload_bytes: step.payload,

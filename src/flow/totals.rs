@@ -1,7 +1,9 @@
 //! Sums over ended flows, for the summary. Every shard keeps its own; they add
 //! up.
 
-use super::live::{Bins, Live};
+use serde::Serialize;
+
+use super::live::{Bins, Live, TCP};
 use super::record::{END_REASONS, EndReason};
 use super::sizes::{BINS, bin_of};
 use super::slab::Slab;
@@ -23,6 +25,39 @@ pub struct FlowTotals {
     pub size_sum: u64,
     pub size_squares: u128,
     pub talkers: Talkers,
+    /// By interface, as far as there is any.
+    pub inferred_losses: Vec<InferredLoss>,
+}
+
+/// TCP bytes of the directions in which loss can be told: where both directions
+/// and the stream's start, or its acknowledgements, were seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct InferredLoss {
+    /// Acknowledged and never seen.
+    pub missed_bytes: u64,
+    /// Payload seen (repeats too) and missed: what a share is of.
+    pub expected_bytes: u64,
+}
+
+impl InferredLoss {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.missed_bytes = self.missed_bytes.saturating_add(other.missed_bytes);
+        self.expected_bytes = self.expected_bytes.saturating_add(other.expected_bytes);
+    }
+
+    /// Missed bytes of a thousand.
+    pub fn per_mille(&self) -> u64 {
+        let missed = u128::from(self.missed_bytes) * 1000;
+        missed.checked_div(u128::from(self.expected_bytes)).map_or(0, |share| share as u64)
+    }
+
+    /// Adds sums by interface to others.
+    pub(crate) fn add_all(sums: &mut Vec<Self>, more: &[Self]) {
+        if sums.len() < more.len() {
+            sums.resize(more.len(), Self::default());
+        }
+        sums.iter_mut().zip(more).for_each(|(sum, more)| sum.add(*more));
+    }
 }
 
 impl FlowTotals {
@@ -36,6 +71,7 @@ impl FlowTotals {
             size_sum: 0,
             size_squares: 0,
             talkers: Talkers::new(hash_state),
+            inferred_losses: Vec::new(),
         }
     }
 
@@ -72,12 +108,25 @@ impl FlowTotals {
                 self.size_squares += half.size_squares();
             }
         }
+        if live.key.proto == TCP {
+            (0..2).for_each(|direction| self.add_missed(live, direction));
+        }
         let [a, b] = &live.halves;
         let from_a = (a.packets, a.wire_bytes);
         let from_b = (b.packets, b.wire_bytes);
         let key = &live.key;
         self.talkers.add(key.version, &key.a, addresses[0], talker(from_a, from_b));
         self.talkers.add(key.version, &key.b, addresses[1], talker(from_b, from_a));
+    }
+
+    fn add_missed(&mut self, live: &Live, direction: usize) {
+        let Some(missed_bytes) = live.missed_bytes(direction) else { return };
+        let expected_bytes = live.halves[direction].payload_bytes + missed_bytes;
+        let interface = usize::from(live.interface_of(direction));
+        if self.inferred_losses.len() <= interface {
+            self.inferred_losses.resize(interface + 1, InferredLoss::default());
+        }
+        self.inferred_losses[interface].add(InferredLoss { missed_bytes, expected_bytes });
     }
 
     fn end(&mut self, proto: u8, reason: EndReason) {
@@ -113,6 +162,7 @@ impl FlowTotals {
         self.size_sum += other.size_sum;
         self.size_squares += other.size_squares;
         self.talkers.merge(&other.talkers);
+        InferredLoss::add_all(&mut self.inferred_losses, &other.inferred_losses);
     }
 }
 

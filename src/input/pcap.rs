@@ -130,6 +130,8 @@ pub(super) fn parse_header(head: &[u8], notes: &mut Notes<'_>) -> Result<PcapWal
             link,
             snaplen_bytes,
             tsresol: if nanos { 9 } else { 6 },
+            sensor: String::new(),
+            clock_synchronised: None,
             fcs_bytes,
         })
         .ok_or("there are more than 65,536 interfaces in all inputs")?;

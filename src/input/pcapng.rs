@@ -8,6 +8,7 @@
 
 use super::block::{Frame, frame_flag};
 use super::error::{InputError, InputErrorKind};
+use super::pcapng_codes::Observer;
 use super::pcapng_codes::{BYTE_ORDER_MAGIC, block::*};
 use super::pcapng_options::{InterfaceOptions, Resolution, is_our_section, statistics};
 use super::report::Interface;
@@ -57,8 +58,9 @@ pub(super) struct PcapngWalker {
     skip: Option<Skip>,
     /// Of the current section: only its block lengths mean anything to us.
     unknown_version: bool,
-    /// Of the current section: we recorded it, so statistics are clock marks.
-    keeps_clock: bool,
+    /// Of the current section: we recorded it, so statistics are clock marks, and
+    /// interfaces say who captured.
+    ours: bool,
     /// Drops reported by earlier sections.
     earlier_drops: (Option<u64>, Option<u64>),
     /// Said once.
@@ -152,7 +154,7 @@ impl PcapngWalker {
             OBSOLETE_PACKET => found.push(self.obsolete(body, body_at)?),
             INTERFACE_DESCRIPTION => self.describe(body, notes)?,
             INTERFACE_STATISTICS => {
-                if self.keeps_clock {
+                if self.ours {
                     self.mark_clock(body, found)?;
                 }
                 self.count_drops(body, notes);
@@ -256,7 +258,7 @@ impl PcapngWalker {
             let kind = InputErrorKind::SectionVersion { section: self.sections, major, minor };
             notes.report.error = Some(InputError::new(&notes.report.path, kind));
         }
-        self.keeps_clock = is_our_section(body.get(16..).unwrap_or_default(), self.big_endian);
+        self.ours = is_our_section(body.get(16..).unwrap_or_default(), self.big_endian);
         self.earlier_drops = self.total_drops();
         self.interfaces.clear();
         self.sections = self.sections.saturating_add(1);
@@ -272,7 +274,11 @@ impl PcapngWalker {
             return Err(too_short("interface description", body));
         };
         let link = LinkType(link);
-        let options = InterfaceOptions::read(body.get(8..).unwrap_or_default(), self.big_endian);
+        let mut options =
+            InterfaceOptions::read(body.get(8..).unwrap_or_default(), self.big_endian);
+        if !self.ours {
+            options.observer = Observer::default();
+        }
         let too_many =
             || Pause::Damage("there are more than 65,536 interfaces in all inputs".to_owned());
         // Also bounds the section's own table, whose entries may all be alike.
@@ -289,6 +295,8 @@ impl PcapngWalker {
                 snaplen_bytes,
                 tsresol: options.tsresol,
                 fcs_bytes: options.fcs_bytes,
+                sensor: options.observer.sensor,
+                clock_synchronised: options.observer.clock_synchronised,
             })
             .ok_or_else(too_many)?;
         self.interfaces.push(Local {

@@ -1,6 +1,6 @@
 //! Options of pcapng blocks, and the units of time they state.
 
-use super::pcapng_codes::{OUR_APPLICATION, option::*};
+use super::pcapng_codes::{OUR_APPLICATION, Observer, option::*};
 
 /// `if_tsresol` when it is absent: microseconds (draft, section 4.2).
 const DEFAULT_TSRESOL: u8 = 6;
@@ -13,6 +13,8 @@ pub(super) struct InterfaceOptions {
     pub(super) tsresol: u8,
     pub(super) tsoffset_s: i64,
     pub(super) fcs_bytes: Option<u8>,
+    /// What comments say of it; means something in our own sections only.
+    pub(super) observer: Observer,
 }
 
 impl InterfaceOptions {
@@ -23,9 +25,11 @@ impl InterfaceOptions {
             tsresol: DEFAULT_TSRESOL,
             tsoffset_s: 0,
             fcs_bytes: None,
+            observer: Observer::default(),
         };
         for (code, value) in (Options { rest: bytes, big_endian }) {
             match (code, value) {
+                (COMMENT, text) => found.observer.read(text),
                 (IF_NAME, text) => found.name = to_text(text),
                 (IF_DESCRIPTION, text) => found.description = to_text(text),
                 (IF_TSRESOL, [tsresol]) => found.tsresol = *tsresol,

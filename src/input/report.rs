@@ -13,9 +13,10 @@ const MAX_WARNINGS: usize = 32;
 /// file then hold at most 32 MiB of names.
 const MAX_NAME_BYTES: usize = 256;
 
-/// A capture interface. The same interface (name, description, link type and
-/// place in its section) in another section or file is the same entry, so that
-/// a capture cut into a ring of files has the interfaces that it had whole.
+/// A capture interface. The same interface (name, description, link type, place
+/// in its section, sensor and state of its clock) in another section or file is
+/// the same entry, so that a capture cut into a ring of files has the interfaces
+/// that it had whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Where it was first seen: index into [`super::Input::reports`].
@@ -33,9 +34,15 @@ pub struct Interface {
     pub tsresol: u8,
     /// Bytes of frame check sequence at each frame's end, when stated.
     pub fcs_bytes: Option<u8>,
+    /// Sensor that captured here; empty where the file does not say.
+    pub sensor: String,
+    /// Whether the clock that stamped its packets followed a reference, where that
+    /// is known. While it did and while it did not are two entries.
+    pub clock_synchronised: Option<bool>,
 }
 
-type Identity = (String, String, LinkType, u32);
+/// Name, description, link, place, sensor, clock.
+type Identity = (String, String, LinkType, u32, String, Option<bool>);
 
 /// The global table behind [`super::Input::interfaces`].
 #[derive(Debug, Default)]
@@ -59,6 +66,8 @@ impl InterfaceTable {
             interface.description.clone(),
             interface.link,
             interface.position,
+            interface.sensor.clone(),
+            interface.clock_synchronised,
         );
         if let Some(&index) = self.index.get(&identity) {
             if let Some(known) = self.list.get_mut(usize::from(index)) {

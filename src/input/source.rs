@@ -11,6 +11,7 @@ use super::block::{Block, BlockBytes, Frame, Shed, frame_flag};
 use super::error::{InputError, InputErrorKind};
 use super::live::{Live, LiveError, LiveOptions, LiveStatus, Taken, TapStatus};
 use super::merge::Merge;
+use super::origin::{Origins, Watch};
 use super::pool::Pool;
 use super::reader::{Batch, FileReader, ReadOptions, Shared, recognise};
 use super::report::{Counters, FileReport, Interface, InterfaceTable, Progress};
@@ -24,6 +25,10 @@ const SECOND_NS: i64 = 1_000_000_000;
 
 /// Bounds of [`InputOptions::block_bytes`]: offsets in a block are 32 bits.
 const BLOCK_BYTES_RANGE: (usize, usize) = (4 << 10, 256 << 20);
+
+/// Bound of [`InputOptions::block_frames`]: positions in a block have 16 bits,
+/// fragments that waited come on top.
+const MAX_BLOCK_FRAMES: usize = 1 << 15;
 
 /// When to map a file instead of reading it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +52,7 @@ pub const LATENESS_S: i64 = 1;
 pub struct InputOptions {
     /// About how many bytes a block has. From 4 KiB to 256 MiB.
     pub block_bytes: usize,
-    /// At most how many frames a block has.
+    /// At most how many frames a block has; over 32,768 is as that.
     pub block_frames: usize,
     /// How long a window stays open after its end, in packet time.
     pub lateness_s: i64,
@@ -133,6 +138,7 @@ pub struct Input {
     limits: Limits,
     progress: Option<Arc<Progress>>,
     recorder: Option<Box<dyn Recorder>>,
+    origin: Watch,
 }
 
 enum Feed {
@@ -240,7 +246,7 @@ impl Input {
                 held.recycle(&mut self.pool);
             }
             let batch = if let Feed::Live(live) = &mut self.feed {
-                match live.next_batch(&mut self.pool, self.limits) {
+                match live.next_batch(&mut self.pool, &mut self.interfaces, self.limits) {
                     Taken::Frames(batch) => Some(batch),
                     Taken::Mark(time_ns) => Some(Batch::mark(time_ns)),
                     Taken::Nothing => return Next::Nothing,
@@ -269,6 +275,7 @@ impl Input {
         };
         let first_frame = self.counters.frames;
         if !frames.is_empty() {
+            self.origin.note(&frames, self.marks.latest_ns, self.interfaces.list());
             self.marks.mark(&mut frames, &tally, &mut self.counters);
         }
         if let Some(progress) = &self.progress {
@@ -326,6 +333,11 @@ impl Input {
         self.interfaces.list()
     }
 
+    /// Where the packets handed out so far came from.
+    pub(crate) fn origins(&self) -> Arc<Origins> {
+        self.origin.origins()
+    }
+
     /// One report for each file, in the order named; complete at the end.
     pub fn reports(&self) -> &[FileReport] {
         &self.reports
@@ -345,7 +357,7 @@ impl Input {
     ) -> Self {
         let (least, most) = BLOCK_BYTES_RANGE;
         let limits = Limits {
-            frames: options.block_frames.max(1),
+            frames: options.block_frames.clamp(1, MAX_BLOCK_FRAMES),
             bytes: options.block_bytes.clamp(least, most),
         };
         if let Some(progress) = &options.progress {
@@ -380,6 +392,7 @@ impl Input {
             marks: Marks::new(options.lateness_s),
             held: None,
             recorder: None,
+            origin: Watch::default(),
             limits,
             progress: options.progress,
         }

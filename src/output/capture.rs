@@ -5,11 +5,17 @@ use serde::Serialize;
 
 use crate::engine::RunReport;
 use crate::engine::run::LiveCapture;
+use crate::flow::totals::InferredLoss;
 use crate::input::Shed;
 use crate::input::live::TapStatus;
 
 #[derive(Debug, Serialize)]
 pub struct CaptureSummary {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sensor: String,
+    /// At the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_synchronised: Option<bool>,
     /// A filter ran in the kernel: nobody counted what it refused.
     pub filter_in_kernel: bool,
     /// Sums over the interfaces. Not in `packets`.
@@ -50,6 +56,9 @@ pub struct CapturedInterface {
     pub hardware_stamped_packets: u64,
     pub clock_steps_back: u64,
     pub rings: usize,
+    /// Loss as acknowledgements tell it: before us, and what the counters above
+    /// have of TCP data.
+    pub inferred_loss: InferredLoss,
 }
 
 impl CaptureSummary {
@@ -58,13 +67,16 @@ impl CaptureSummary {
         let from = |step: Shed| shed[step as usize..].iter().sum();
         let sum = |of: fn(&TapStatus) -> u64| capture.taps.iter().map(of).sum();
         Self {
+            sensor: capture.sensor.clone(),
+            clock_synchronised: capture.clock_synchronised,
             filter_in_kernel: capture.filter_in_kernel,
             kernel_drops: sum(|tap| tap.kernel_drops),
             interface_drops: sum(|tap| tap.interface_drops),
             interfaces: capture
                 .taps
                 .iter()
-                .map(|tap| CapturedInterface {
+                .zip(&capture.inferred)
+                .map(|(tap, &inferred_loss)| CapturedInterface {
                     name: tap.name.clone(),
                     present: tap.present,
                     up: tap.up,
@@ -77,6 +89,7 @@ impl CaptureSummary {
                     hardware_stamped_packets: tap.hardware_stamps,
                     clock_steps_back: tap.clock_steps_back,
                     rings: tap.rings,
+                    inferred_loss,
                 })
                 .collect(),
             overload: Overload {

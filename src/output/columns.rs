@@ -1,4 +1,7 @@
 //! Flow records as a flat table: the columns of CSV and Parquet, stated once.
+//!
+//! The columns are the same in every file; new ones come behind those of their
+//! kind, so readers should go by names.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -15,6 +18,7 @@ use crate::flow::community_id::CommunityId;
 use crate::flow::record::SizeStep;
 use crate::flow::sizes::{bin_range, stddev};
 use crate::flow::{Direction, FlowRecord, Gaps, Sizes};
+use crate::input::Origin;
 use crate::packet::Mac;
 use crate::packet::key::to_ip;
 
@@ -78,7 +82,8 @@ pub(super) fn columns() -> Vec<(String, Kind)> {
         DIRECTION.iter().map(move |column| (format!("{side}_{}", column.0), column.1))
     });
     let app = APP.iter().map(|column| (column.0.to_owned(), column.1));
-    whole.chain(directions).chain(app).collect()
+    let origin = ORIGIN.iter().map(|column| (column.0.to_owned(), column.1));
+    whole.chain(directions).chain(app).chain(origin).collect()
 }
 
 /// Hands on the cells of one record, in the order of [`columns`].
@@ -94,6 +99,8 @@ pub(super) fn each_cell<'a>(record: &'a FlowRecord, mut take: impl FnMut(Value<'
     }
     let app = record.app.as_deref();
     APP.iter().for_each(|column| take(app.map_or(Value::Null, column.2)));
+    let origin = record.origin.as_deref();
+    ORIGIN.iter().for_each(|column| take(origin.map_or(Value::Null, column.2)));
 }
 
 /// A direction and what several of its columns need.
@@ -105,6 +112,7 @@ struct Side<'a> {
 
 type OfRecord = (&'static str, Kind, fn(&FlowRecord) -> Value<'_>);
 type OfDirection = (&'static str, Kind, for<'a> fn(&Side<'a>) -> Value<'a>);
+type OfOrigin = (&'static str, Kind, fn(&Origin) -> Value<'_>);
 type OfApp = (&'static str, Kind, fn(&AppInfo) -> Value<'_>);
 
 const RECORD: [OfRecord; 24] = [
@@ -138,7 +146,7 @@ const RECORD: [OfRecord; 24] = [
     }),
 ];
 
-const DIRECTION: [OfDirection; 25] = [
+const DIRECTION: [OfDirection; 26] = [
     ("packets", Kind::Int, |d| int(d.of.packets)),
     ("wire_bytes", Kind::Int, |d| int(d.of.wire_bytes)),
     ("ip_bytes", Kind::Int, |d| int(d.of.ip_bytes)),
@@ -168,6 +176,7 @@ const DIRECTION: [OfDirection; 25] = [
     ("fragments", Kind::Int, |d| seen(d, true, |d| int(d.of.fragments))),
     ("entropy", Kind::Float, |d| float(d.of.entropy.map(|(bits, _)| f64::from(bits)))),
     ("entropy_bytes", Kind::Int, |d| d.of.entropy.map_or(Value::Null, |(_, bytes)| int(bytes))),
+    ("missed_bytes", Kind::Int, |d| d.of.missed_bytes.map_or(Value::Null, int)),
 ];
 
 const APP: [OfApp; 19] = [
@@ -204,6 +213,17 @@ const APP: [OfApp; 19] = [
     ("ssh_client", Kind::Text, |a| some(a.ssh.as_ref().and_then(|ssh| ssh.client.as_deref()))),
     ("ssh_server", Kind::Text, |a| some(a.ssh.as_ref().and_then(|ssh| ssh.server.as_deref()))),
 ];
+
+const ORIGIN: [OfOrigin; 4] = [
+    ("sensor", Kind::Text, |o| named(&o.sensor)),
+    ("interface", Kind::Text, |o| named(&o.interface)),
+    ("other_interface", Kind::Text, |o| named(&o.other_interface)),
+    ("clock_synchronised", Kind::Bool, |o| o.clock_synchronised.map_or(Value::Null, Value::Bool)),
+];
+
+fn named(name: &str) -> Value<'_> {
+    some(Some(name).filter(|name| !name.is_empty()))
+}
 
 fn int(value: impl Into<u64>) -> Value<'static> {
     Value::Int(clamp(value.into()))

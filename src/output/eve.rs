@@ -2,7 +2,9 @@
 //!
 //! Field names and meanings are Suricata's; application hints stand in the
 //! blocks that its events have (`dns`, `tls`, `http`, `ssh`, `quic`). Time
-//! stamps have microseconds and are packet times.
+//! stamps have microseconds and are packet times. `host` is the sensor's id and
+//! `in_iface` the interface of the first packet; what Suricata has no field for
+//! stands in `flowtap`.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -19,7 +21,7 @@ use crate::alert::{Alert, Severity};
 use crate::detect::PeerRole;
 use crate::flow::app::{AppInfo, SshInfo};
 use crate::flow::community_id::CommunityId;
-use crate::flow::{ConnState, EndReason, FlowRecord};
+use crate::flow::{ConnState, Direction, EndReason, FlowRecord};
 use crate::packet::facts::tcp_flag;
 use crate::time::suricata;
 
@@ -54,6 +56,10 @@ pub struct AlertEvent<'a> {
     pub dst_ip: Option<IpAddr>,
     /// IP protocol number, if the alert is about one.
     pub proto: Option<u8>,
+    /// Empty where they are not known.
+    pub sensor: &'a str,
+    pub interface: &'a str,
+    pub clock_synchronised: Option<bool>,
 }
 
 /// Adds alerts to the `eve.json` of a finished run folder, behind its flows.
@@ -109,6 +115,9 @@ impl<'a> AlertEvent<'a> {
             src_ip,
             dst_ip,
             proto,
+            sensor: &alert.sensor,
+            interface: &alert.interface,
+            clock_synchronised: alert.clock_synchronised,
         }
     }
 }
@@ -127,6 +136,9 @@ fn flow_event(json: &mut Json, record: &FlowRecord) {
     let community = CommunityId::of(key, 0);
     json.plain("timestamp", &suricata(record.decided_ns));
     json.uint("flow_id", Identity::of(record, &community).flow_id());
+    if let Some(origin) = &record.origin {
+        place(json, &origin.sensor, &origin.interface);
+    }
     json.plain("event_type", b"flow");
     if !record.vlans.is_empty() {
         json.array("vlan", |json| record.vlans.iter().for_each(|&vlan| json.uint_element(vlan)));
@@ -170,10 +182,48 @@ fn flow_event(json: &mut Json, record: &FlowRecord) {
     if let Some(info) = record.app.as_deref() {
         app(json, info);
     }
+    own(json, record);
+}
+
+/// Where it was seen, by Suricata's names.
+fn place(json: &mut Json, sensor: &str, interface: &str) {
+    for (name, text) in [("host", sensor), ("in_iface", interface)] {
+        if !text.is_empty() {
+            json.text(name, text);
+        }
+    }
+}
+
+/// What Suricata has no field for; left out where there is nothing of it.
+fn own(json: &mut Json, record: &FlowRecord) {
+    let missed = |side: &Direction| side.missed_bytes.filter(|&bytes| bytes > 0);
+    let (to_server, to_client) = (missed(&record.fwd), missed(&record.rev));
+    let origin = record.origin.as_deref();
+    let clock = origin.and_then(|origin| origin.clock_synchronised);
+    let other = origin.map_or("", |origin| &origin.other_interface);
+    if to_server.or(to_client).is_none() && clock.is_none() && other.is_empty() {
+        return;
+    }
+    json.object("flowtap", |json| {
+        if !other.is_empty() {
+            json.text("other_interface", other);
+        }
+        if let Some(synchronised) = clock {
+            json.bool("clock_synchronised", synchronised);
+        }
+        for (name, bytes) in
+            [("missed_bytes_toserver", to_server), ("missed_bytes_toclient", to_client)]
+        {
+            if let Some(bytes) = bytes {
+                json.uint(name, bytes);
+            }
+        }
+    });
 }
 
 fn alert_event(json: &mut Json, alert: &AlertEvent<'_>) {
     json.plain("timestamp", &suricata(alert.time_ns));
+    place(json, alert.sensor, alert.interface);
     json.plain("event_type", b"alert");
     if let Some(ip) = alert.src_ip {
         json.ip("src_ip", ip);
@@ -197,6 +247,9 @@ fn alert_event(json: &mut Json, alert: &AlertEvent<'_>) {
             json.array("flowtap_detector", |json| json.text_element(alert.detector));
         });
     });
+    if let Some(synchronised) = alert.clock_synchronised {
+        json.object("flowtap", |json| json.bool("clock_synchronised", synchronised));
+    }
 }
 
 fn has_ports(proto: u8) -> bool {
@@ -388,6 +441,11 @@ mod tests {
             json!({
                 "timestamp": "2026-11-21T09:30:06.000000+0000",
                 "event_type": "flow",
+                "host": "tap-7", "in_iface": "eth0",
+                "flowtap": {
+                    "other_interface": "eth\t1", "clock_synchronised": true,
+                    "missed_bytes_toserver": 150,
+                },
                 "vlan": [10, 20],
                 "src_ip": "192.0.2.10", "src_port": 40000,
                 "dest_ip": "198.51.100.7", "dest_port": 443,
@@ -438,6 +496,9 @@ mod tests {
             src_ip: None,
             dst_ip: Some("192.0.2.1".parse().expect("address")),
             proto: Some(UDP),
+            sensor: "tap-7",
+            interface: "",
+            clock_synchronised: Some(false),
         };
         let mut line = Vec::new();
         write_alerts(&mut line, [alert]).expect("written");
@@ -446,6 +507,7 @@ mod tests {
             event,
             json!({
                 "timestamp": "2026-11-21T09:30:00.000000+0000", "event_type": "alert",
+                "host": "tap-7", "flowtap": {"clock_synchronised": false},
                 "dest_ip": "192.0.2.1", "proto": "UDP",
                 "alert": {
                     "action": "allowed", "gid": 1, "signature_id": 7, "rev": 2,

@@ -4,7 +4,8 @@
 //! out are, besides what a record does not have:
 //! - a direction without packets, and `payload_sizes` of one without payload;
 //! - counts of zero that tell nothing new: `empty`, `fragments`,
-//!   `retransmitted`, `out_of_order`; and `originator_guessed` where it is not;
+//!   `retransmitted`, `out_of_order`, `missed_bytes` (also where they can't be
+//!   told); and `originator_guessed` where it is not;
 //! - the statistics of values that are all the same: where `min` is `max`, the
 //!   mean, the percentiles and a deviation of zero; `ttl_max` where there was
 //!   one TTL; `duration_ns` of a single packet;
@@ -29,6 +30,7 @@ use crate::flow::app::AppInfo;
 use crate::flow::community_id::CommunityId;
 use crate::flow::sizes::{bin_of, bin_range, stddev};
 use crate::flow::{Direction, EndReason, FlowRecord, Sizes};
+use crate::input::Origin;
 use crate::packet::TunnelLayer;
 use crate::packet::key::to_ip;
 
@@ -88,6 +90,9 @@ fn flow(json: &mut Json, record: &FlowRecord) {
         json.bool("originator_guessed", true);
     }
     json.plain("end_reason", record.end_reason.name().as_bytes());
+    if let Some(origin) = &record.origin {
+        self::origin(json, origin);
+    }
     if let Some(mac) = &record.src_mac {
         json.mac("src_mac", mac);
     }
@@ -117,6 +122,20 @@ fn flow(json: &mut Json, record: &FlowRecord) {
     }
     if let Some(info) = record.app.as_deref() {
         json.object("app", |json| app(json, info));
+    }
+}
+
+fn origin(json: &mut Json, origin: &Origin) {
+    let Origin { sensor, interface, other_interface, clock_synchronised } = origin;
+    for (name, text) in
+        [("sensor", sensor), ("interface", interface), ("other_interface", other_interface)]
+    {
+        if !text.is_empty() {
+            json.text(name, text);
+        }
+    }
+    if let Some(synchronised) = *clock_synchronised {
+        json.bool("clock_synchronised", synchronised);
     }
 }
 
@@ -155,6 +174,9 @@ fn direction(json: &mut Json, direction: &Direction, is_tcp: bool) {
         json.plain("tcp_flags", tcp_flags(direction.tcp_flags).as_bytes());
         json.count("retransmitted", direction.retransmitted);
         json.count("out_of_order", direction.out_of_order);
+        if let Some(missed_bytes) = direction.missed_bytes.filter(|&bytes| bytes > 0) {
+            json.uint("missed_bytes", missed_bytes);
+        }
     }
     json.uint("ttl_min", direction.ttl_min);
     if direction.ttl_max != direction.ttl_min {
@@ -291,6 +313,8 @@ mod tests {
                 "decided": "2026-11-21T09:30:06.000000000Z",
                 "state": "closed", "answered": true,
                 "end_reason": "closed",
+                "sensor": "tap-7", "interface": "eth0", "other_interface": "eth\t1",
+                "clock_synchronised": true,
                 "src_mac": "02:00:00:00:00:0a", "dst_mac": "02:00:00:00:ff:01",
                 "vlans": [10, 20], "vni": 4096,
                 "tunnels": [{
@@ -304,7 +328,7 @@ mod tests {
                         "histogram": [[0, 3], [96, 1], [512, 1]]
                     },
                     "gaps": {"min_ns": 1000, "mean_ns": 2000, "max_ns": 3000, "stddev_ns": 1000},
-                    "tcp_flags": "SAPF", "retransmitted": 1,
+                    "tcp_flags": "SAPF", "retransmitted": 1, "missed_bytes": 150,
                     "ttl_min": 63, "ttl_max": 64,
                     "entropy": 5.25, "entropy_bytes": 256
                 },

@@ -1,6 +1,7 @@
 //! Records that the writers' tests share.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -9,8 +10,9 @@ use crate::alert::{
 };
 use crate::detect::{Direction as Way, PeerRole, Rule, Shape};
 use crate::flow::app::{AppInfo, DnsInfo, HttpInfo, QuicInfo, SshInfo, TlsInfo};
-use crate::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
+use crate::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SeenAt, SizeStep};
 use crate::flow::sizes::Sizes;
+use crate::input::Origin;
 use crate::packet::facts::tcp_flag;
 use crate::packet::key::from_ip;
 use crate::packet::{FlowKey, IpVersion, TunnelKind, TunnelLayer};
@@ -70,12 +72,14 @@ pub(super) fn tcp() -> FlowRecord {
         fwd: Direction {
             tcp_flags: tcp_flag::SYN | tcp_flag::ACK | tcp_flag::PSH | tcp_flag::FIN,
             retransmitted: 1,
+            missed_bytes: Some(150),
             entropy: Some((5.25, 256)),
             ..direction(&[0, 0, 517, 100, 0], 52)
         },
         rev: Direction {
             tcp_flags: tcp_flag::SYN | tcp_flag::ACK | tcp_flag::FIN,
             out_of_order: 2,
+            missed_bytes: Some(0),
             fragments: 3,
             entropy: Some((7.999, 200)),
             ..direction(&[0, 1400, 1400, 0], 52)
@@ -102,6 +106,13 @@ pub(super) fn tcp() -> FlowRecord {
                 ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".to_owned()),
             }),
             ..AppInfo::default()
+        })),
+        seen_at: SeenAt { first: 0, other: Some(1) },
+        origin: Some(Arc::new(Origin {
+            sensor: "tap-7".to_owned(),
+            interface: "eth0".to_owned(),
+            other_interface: "eth\t1".to_owned(),
+            clock_synchronised: Some(true),
         })),
     }
 }
@@ -133,6 +144,8 @@ pub(super) fn dns() -> FlowRecord {
             }),
             ..AppInfo::default()
         })),
+        seen_at: SeenAt::default(),
+        origin: None,
         ..tcp_without_vni()
     }
 }
@@ -149,6 +162,8 @@ pub(super) fn icmp() -> FlowRecord {
         rev: direction(&[56, 56, 56], 28),
         tunnels: Vec::new(),
         app: None,
+        seen_at: SeenAt::default(),
+        origin: None,
         ..tcp_without_vni()
     }
 }
@@ -211,6 +226,9 @@ pub(super) fn alert() -> Alert {
         evidence,
         missing_telemetry: vec!["baseline".to_owned()],
         summary: String::new(),
+        sensor: String::new(),
+        interface: String::new(),
+        clock_synchronised: None,
     };
     alert.summary = sentence(&alert);
     alert
@@ -278,6 +296,7 @@ pub(super) fn random(seed: u64) -> FlowRecord {
         let tcp = u16::from(proto == 6);
         Direction {
             tcp_flags: tcp * next(512) as u16,
+            missed_bytes: (tcp == 1 && next(2) == 0).then(|| next(3) * 1000),
             retransmitted: u32::from(tcp) * next(3) as u32,
             out_of_order: u32::from(tcp) * next(3) as u32,
             fragments: next(3) as u32,
@@ -349,6 +368,15 @@ pub(super) fn random(seed: u64) -> FlowRecord {
                     ..HttpInfo::default()
                 }),
                 ssh: (next(3) == 0).then(|| SshInfo { client: Some(text.clone()), server: None }),
+            })
+        }),
+        seen_at: SeenAt { first: 0, other: None },
+        origin: (next(2) == 0).then(|| {
+            Arc::new(Origin {
+                sensor: ["", "tap-7"][next(2) as usize].to_owned(),
+                interface: text.clone(),
+                other_interface: ["", "eth1"][next(2) as usize].to_owned(),
+                clock_synchronised: [None, Some(false), Some(true)][next(3) as usize],
             })
         }),
     }

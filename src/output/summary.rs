@@ -10,7 +10,7 @@ use crate::alert::{Alert, AllowCount};
 use crate::engine::RunReport;
 use crate::engine::accounting::Accounting;
 use crate::flow::talkers::Talker;
-use crate::flow::totals::FlowTotals;
+use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::flow::{EndReason, sizes};
 use crate::output::capture::CaptureSummary;
 use crate::output::names::proto_name;
@@ -149,6 +149,13 @@ pub struct InputInterface {
     pub link_type: String,
     /// 0 when unlimited or not stated.
     pub snaplen_bytes: u32,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sensor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_synchronised: Option<bool>,
+    /// Nothing where no flow tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inferred_loss: Option<InferredLoss>,
 }
 
 #[derive(Debug, Serialize)]
@@ -211,11 +218,19 @@ impl Summary {
             interfaces: report
                 .interfaces
                 .iter()
-                .map(|interface| InputInterface {
+                .enumerate()
+                .map(|(number, interface)| InputInterface {
                     name: interface.name.clone(),
                     description: interface.description.clone(),
                     link_type: interface.link.name(),
                     snaplen_bytes: interface.snaplen_bytes,
+                    sensor: interface.sensor.clone(),
+                    clock_synchronised: interface.clock_synchronised,
+                    inferred_loss: totals
+                        .inferred_losses
+                        .get(number)
+                        .copied()
+                        .filter(|loss| loss.expected_bytes > 0),
                 })
                 .collect(),
             files: report

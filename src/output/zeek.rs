@@ -2,8 +2,9 @@
 //!
 //! Columns and types are Zeek's own, with `community_id` at the end as Zeek's
 //! package for it has it. What a flow record does not know stays unset (`-`):
-//! the order of flags (`history`), missed bytes, which side is local, and the
-//! connections of the tunnels. Times of `#open` and `#close` are packet times.
+//! the order of flags (`history`), which side is local, and the connections of
+//! the tunnels; `missed_bytes` where loss can't be told. Our own columns at the end
+//! say who saw it. Times of `#open` and `#close` are packet times.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -16,11 +17,12 @@ use super::{Encoder, FlowWriter, Piece};
 use crate::flow::app::AppInfo;
 use crate::flow::community_id::CommunityId;
 use crate::flow::{ConnState, FlowRecord};
+use crate::input::Origin;
 use crate::packet::facts::tcp_flag::{FIN, RST, SYN};
 use crate::time::{push_epoch_s, rfc3339_bytes};
 
 /// Name and Zeek type of each column.
-const COLUMNS: [(&str, &str); 23] = [
+const COLUMNS: [(&str, &str); 27] = [
     ("ts", "time"),
     ("uid", "string"),
     ("id.orig_h", "addr"),
@@ -44,6 +46,10 @@ const COLUMNS: [(&str, &str); 23] = [
     ("tunnel_parents", "set[string]"),
     ("ip_proto", "count"),
     ("community_id", "string"),
+    ("sensor", "string"),
+    ("interface", "string"),
+    ("other_interface", "string"),
+    ("clock_synchronised", "bool"),
 ];
 
 /// Writes `conn.log`.
@@ -122,9 +128,14 @@ fn line(record: &FlowRecord, out: &mut Vec<u8>) {
     number(out, record.fwd.payload_bytes);
     number(out, record.rev.payload_bytes);
     tab(out, conn_state(record).as_bytes());
-    for _local_orig_local_resp_missed_bytes_history in 0..4 {
+    for _local_orig_local_resp in 0..2 {
         tab(out, UNSET);
     }
+    match missed_bytes(record) {
+        Some(bytes) => number(out, bytes),
+        None => tab(out, UNSET),
+    }
+    tab(out, UNSET); // history
     for direction in [&record.fwd, &record.rev] {
         number(out, direction.packets);
         number(out, direction.ip_bytes);
@@ -132,7 +143,45 @@ fn line(record: &FlowRecord, out: &mut Vec<u8>) {
     tab(out, UNSET); // tunnel_parents
     number(out, u64::from(record.key.proto));
     tab(out, &community.text());
+    origin(out, record.origin.as_deref());
     out.push(b'\n');
+}
+
+/// Of both directions, as far as it can be told.
+fn missed_bytes(record: &FlowRecord) -> Option<u64> {
+    let both = [record.fwd.missed_bytes, record.rev.missed_bytes];
+    both.into_iter().flatten().reduce(|sum, bytes| sum.saturating_add(bytes))
+}
+
+fn origin(out: &mut Vec<u8>, origin: Option<&Origin>) {
+    let Some(Origin { sensor, interface, other_interface, clock_synchronised }) = origin else {
+        (0..4).for_each(|_| tab(out, UNSET));
+        return;
+    };
+    for text in [sensor, interface, other_interface] {
+        out.push(b'\t');
+        push_text(out, text);
+    }
+    tab(out, clock_synchronised.map_or(UNSET, |yes| if yes { b"T" } else { b"F" }));
+}
+
+/// A text as Zeek's writer has it: what is not printable ASCII, and the backslash,
+/// as `\x` and two digits, so that a name off a file can't make columns or lines.
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    // A text that is the sign for none is told apart from it.
+    if text.is_empty() {
+        out.extend_from_slice(UNSET);
+        return;
+    }
+    let is_sign = text.as_bytes() == UNSET;
+    for &byte in text.as_bytes() {
+        if (b' '..=b'~').contains(&byte) && byte != b'\\' && !is_sign {
+            out.push(byte);
+        } else {
+            // Writing to a vector cannot fail.
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
 }
 
 const UNSET: &[u8] = b"-";
@@ -277,7 +326,7 @@ mod tests {
                 "SF",
                 "-",
                 "-",
-                "-",
+                "150",
                 "-",
                 "5",
                 "877",
@@ -286,6 +335,10 @@ mod tests {
                 "-",
                 "6",
                 "1:J/xyCth7UBTAVlDILJPkvdXxmZw=",
+                "tap-7",
+                "eth0",
+                "eth\\x091",
+                "T",
             ]
         );
         let dns: Vec<&str> = lines[9].split('\t').collect();

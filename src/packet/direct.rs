@@ -112,6 +112,7 @@ impl Ip {
             payload_at: (ip_at + self.header_bytes + skipped) as u32,
             payload_captured: (self.captured - skipped).min(transport.payload_bytes) as u32,
             tcp_seq: transport.tcp_seq,
+            tcp_ack: transport.tcp_ack,
             tcp_flags: transport.tcp_flags,
             vlans: [link.vlan, 0],
             src_mac: link.src_mac,
@@ -202,6 +203,7 @@ struct Transport {
     payload_bytes: usize,
     class: PacketClass,
     tcp_seq: u32,
+    tcp_ack: u32,
     tcp_flags: u16,
 }
 
@@ -211,7 +213,7 @@ struct Transport {
 fn read_transport(ip_proto: u8, bytes: &[u8], ip_payload: usize) -> Option<Transport> {
     match ip_proto {
         proto::TCP => {
-            let [s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, flags, ..] =
+            let [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, ..] =
                 *bytes.first_chunk::<20>()?;
             let header_bytes = usize::from(offset >> 4) * 4;
             if header_bytes < 20 || header_bytes > ip_payload {
@@ -226,6 +228,7 @@ fn read_transport(ip_proto: u8, bytes: &[u8], ip_payload: usize) -> Option<Trans
                 payload_bytes,
                 class: tcp_class(tcp_flags, payload_bytes > 0),
                 tcp_seq: u32::from_be_bytes([q0, q1, q2, q3]),
+                tcp_ack: u32::from_be_bytes([a0, a1, a2, a3]),
                 tcp_flags,
             })
         }
@@ -245,6 +248,7 @@ fn read_transport(ip_proto: u8, bytes: &[u8], ip_payload: usize) -> Option<Trans
                 payload_bytes: length - 8,
                 class: PacketClass::Udp,
                 tcp_seq: 0,
+                tcp_ack: 0,
                 tcp_flags: 0,
             })
         }

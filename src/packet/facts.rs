@@ -355,7 +355,7 @@ impl Facts {
     /// The packet on its way to a flow: adds what the frame's place in the
     /// stream says.
     #[inline]
-    pub fn row_of(&mut self, frame: &Frame, hash: u64, index: u32, clock_ns: i64) -> &PacketRow {
+    pub fn row_of(&mut self, frame: &Frame, hash: u64, index: u16, clock_ns: i64) -> &PacketRow {
         let mut flags = 0;
         if self.forward {
             flags |= row_flag::FORWARD;

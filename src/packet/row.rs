@@ -7,7 +7,7 @@ use super::key::{FlowKey, IpVersion, Mac};
 use crate::input::{Frame, frame_flag};
 
 /// No tunnel: [`PacketRow::tunnels`] points at nothing.
-pub const NO_TUNNELS: u32 = u32::MAX;
+pub const NO_TUNNELS: u16 = u16::MAX;
 
 /// One IP packet on its way to a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,6 @@ pub struct PacketRow {
     /// Latest time stamp of the stream up to this packet: the clock that
     /// time-outs of late packets are measured with.
     pub clock_ns: i64,
-    /// Position in its block.
-    pub index: u32,
     pub wire_bytes: u32,
     /// Length of the innermost IP packet by its header (header included).
     pub ip_bytes: u32,
@@ -33,8 +31,12 @@ pub struct PacketRow {
     /// TCP header fields; flags are the low nine bits of RFC 9293 with NS; 0
     /// when not TCP or cut off.
     pub tcp_seq: u32,
+    /// Means something where the flags have ACK.
+    pub tcp_ack: u32,
+    /// Position in its block.
+    pub index: u16,
     /// Index into the batch's tunnels, or [`NO_TUNNELS`].
-    pub tunnels: u32,
+    pub tunnels: u16,
     pub tcp_flags: u16,
     /// VLAN identifiers of the outermost Ethernet header, outer first.
     pub vlans: [u16; 2],
@@ -79,6 +81,7 @@ impl PacketRow {
         payload_at: 0,
         payload_captured: 0,
         tcp_seq: 0,
+        tcp_ack: 0,
         tunnels: NO_TUNNELS,
         tcp_flags: 0,
         vlans: [0; 2],
@@ -94,7 +97,7 @@ impl PacketRow {
     /// Adds what the frame's place in the stream says; so far the payload's
     /// place was from the frame's start.
     #[inline(always)]
-    pub(crate) fn put_in_stream(&mut self, frame: &Frame, hash: u64, index: u32, clock_ns: i64) {
+    pub(crate) fn put_in_stream(&mut self, frame: &Frame, hash: u64, index: u16, clock_ns: i64) {
         self.hash = hash;
         self.time_ns = frame.time_ns;
         self.clock_ns = clock_ns;

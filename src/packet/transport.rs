@@ -17,6 +17,7 @@ pub(super) struct Transport<'a> {
     echo_id: u16,
     class: PacketClass,
     tcp_seq: u32,
+    tcp_ack: u32,
     tcp_flags: u16,
     icmp_type: u8,
     icmp_code: u8,
@@ -34,6 +35,7 @@ impl<'a> Transport<'a> {
             echo_id: 0,
             class: class_of(packet.proto),
             tcp_seq: 0,
+            tcp_ack: 0,
             tcp_flags: 0,
             icmp_type: 0,
             icmp_code: 0,
@@ -62,6 +64,7 @@ impl<'a> Transport<'a> {
             let flags = flags_of(&tcp);
             return Self {
                 tcp_seq: tcp.sequence_number(),
+                tcp_ack: tcp.acknowledgment_number(),
                 tcp_flags: flags,
                 class: tcp_class(flags, payload.wire_left() > 0),
                 payload,
@@ -70,7 +73,8 @@ impl<'a> Transport<'a> {
         }
         // Cut off, or a data offset that can't be. Without the data offset the
         // least possible header is assumed.
-        let Some(&[_, _, _, _, s0, s1, s2, s3, _, _, _, _, offset, flags]) = header.peek() else {
+        let Some(&[_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags]) = header.peek()
+        else {
             return ported.past(LEN);
         };
         let header_bytes = usize::from(offset >> 4) * 4;
@@ -79,9 +83,10 @@ impl<'a> Transport<'a> {
         }
         let payload = ported.past(header_bytes).payload;
         let tcp_seq = u32::from_be_bytes([s0, s1, s2, s3]);
+        let tcp_ack = u32::from_be_bytes([a0, a1, a2, a3]);
         let tcp_flags = u16::from(offset & 1) << 8 | u16::from(flags);
         let class = tcp_class(tcp_flags, payload.wire_left() > 0);
-        Self { tcp_seq, tcp_flags, class, payload, ..ported }
+        Self { tcp_seq, tcp_ack, tcp_flags, class, payload, ..ported }
     }
 
     fn udp(self) -> Self {
@@ -155,6 +160,7 @@ impl<'a> Transport<'a> {
         facts.payload_captured = self.payload.captured().len() as u32;
         facts.payload_offset = self.payload.captured_at() as u32;
         facts.tcp_seq = self.tcp_seq;
+        facts.tcp_ack = self.tcp_ack;
         facts.tcp_flags = self.tcp_flags;
         facts.ttl = packet.ttl;
         facts.icmp_type = self.icmp_type;

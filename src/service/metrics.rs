@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::deliver::TargetCounters;
 use crate::alert::Severity;
+use crate::flow::totals::InferredLoss;
 use crate::input::Shed;
 use crate::input::live::TapStatus;
 use crate::lock::Lock;
@@ -32,6 +33,11 @@ pub struct Snapshot {
     pub alerts: [u64; 5],
     pub reloads: ReloadCounters,
     pub taps: Vec<TapStatus>,
+    /// By tap, what acknowledgements say was lost in the flows that have ended.
+    pub inferred: Vec<InferredLoss>,
+    /// Id of the sensor; empty for none.
+    pub sensor: String,
+    pub clock_synchronised: Option<bool>,
     /// What is left out now because packets come in too fast.
     pub overload: Shed,
     /// How far the newest closed second is behind the clock.
@@ -102,6 +108,12 @@ pub struct Health {
     /// Why, when failing.
     pub reasons: Vec<String>,
     pub seconds_behind: Option<f64>,
+    /// Id of the sensor.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sensor: String,
+    /// For information: a clock that follows nothing is no failure of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_synchronised: Option<bool>,
 }
 
 impl Health {
@@ -118,7 +130,9 @@ pub const BEHIND_LIMIT: Duration = Duration::from_secs(15);
 pub fn health(published: &Published) -> Health {
     let Some((age, snapshot)) = published.newest() else {
         let reasons = vec!["no second has been closed yet".to_owned()];
-        return Health { status: "failing", reasons, seconds_behind: None };
+        let (sensor, clock_synchronised) = (String::new(), None);
+        let status = "failing";
+        return Health { status, reasons, seconds_behind: None, sensor, clock_synchronised };
     };
     let mut reasons = Vec::new();
     let behind_s = snapshot.seconds_behind + age.as_secs_f64();
@@ -135,7 +149,13 @@ pub fn health(published: &Published) -> Health {
     }
     let status = if reasons.is_empty() { "ok" } else { "failing" };
     // JSON has no infinity.
-    Health { status, reasons, seconds_behind: Some(behind_s).filter(|s| s.is_finite()) }
+    Health {
+        status,
+        reasons,
+        seconds_behind: Some(behind_s).filter(|s| s.is_finite()),
+        sensor: snapshot.sensor.clone(),
+        clock_synchronised: snapshot.clock_synchronised,
+    }
 }
 
 /// All figures, in Prometheus' text format 0.0.4.
@@ -149,8 +169,10 @@ pub fn metrics_text(published: &Published) -> String {
     page.sample("flowtap_healthy", &[], u8::from(health.is_ok()));
     if let Some((_, snapshot)) = published.newest() {
         page.run(&snapshot, health.seconds_behind.unwrap_or(f64::NAN));
+        page.sensor(&snapshot);
         page.interfaces(&snapshot.taps);
         page.reloads(&snapshot.reloads);
+        page.inferred(&snapshot);
         if let Some(recording) = &snapshot.recording {
             page.recording(recording);
         }
@@ -190,6 +212,41 @@ impl Page {
         let help = "How far the newest closed second is behind the clock.";
         self.family("flowtap_behind_seconds", "gauge", help);
         self.sample("flowtap_behind_seconds", &[], behind_s);
+    }
+
+    fn sensor(&mut self, snapshot: &Snapshot) {
+        if !snapshot.sensor.is_empty() {
+            self.family("flowtap_sensor_info", "gauge", "The sensor by its id.");
+            self.sample("flowtap_sensor_info", &[("sensor", &snapshot.sensor)], 1);
+        }
+        if let Some(synchronised) = snapshot.clock_synchronised {
+            let help = "1 while the clock that stamps packets follows a reference.";
+            self.family("flowtap_clock_synchronised", "gauge", help);
+            self.sample("flowtap_clock_synchronised", &[], u8::from(synchronised));
+        }
+    }
+
+    fn inferred(&mut self, snapshot: &Snapshot) {
+        type Figure = fn(&InferredLoss) -> u64;
+        let figures: [(&str, &str, Figure); 2] = [
+            (
+                "flowtap_inferred_loss_bytes_total",
+                "TCP bytes that were acknowledged and never seen, lost before the capture or in \
+                 it. Of flows that have ended.",
+                |loss| loss.missed_bytes,
+            ),
+            (
+                "flowtap_inferred_loss_expected_bytes_total",
+                "TCP payload of the same flows, seen or missed: what a share of loss is of.",
+                |loss| loss.expected_bytes,
+            ),
+        ];
+        for (name, help, figure) in figures {
+            self.family(name, "counter", help);
+            for (tap, loss) in snapshot.taps.iter().zip(&snapshot.inferred) {
+                self.sample(name, &[("interface", &tap.name)], figure(loss));
+            }
+        }
     }
 
     fn interfaces(&mut self, taps: &[TapStatus]) {
@@ -381,6 +438,9 @@ pub(super) mod tests {
             wire_bytes: 9_000,
             alerts: [0, 1, 2, 3, 4],
             taps: vec![tap],
+            inferred: vec![InferredLoss { missed_bytes: 11, expected_bytes: 12 }],
+            sensor: "tap-7".to_owned(),
+            clock_synchronised: Some(false),
             overload: Shed::Entropy,
             seconds_behind: 3.0,
             recording: Some(RecordingCounters { packets: 5, bytes: 6, packets_lost: 7 }),
@@ -415,6 +475,10 @@ pub(super) mod tests {
             "flowtap_recording_packets_lost_total 7",
             "flowtap_delivery_delivered_total{target=\"syslog://h:514\"} 8",
             "flowtap_healthy 1",
+            "flowtap_sensor_info{sensor=\"tap-7\"} 1",
+            "flowtap_clock_synchronised 0",
+            "flowtap_inferred_loss_bytes_total{interface=\"eth\\\"0\\\\\"} 11",
+            "flowtap_inferred_loss_expected_bytes_total{interface=\"eth\\\"0\\\\\"} 12",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

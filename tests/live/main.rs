@@ -2,6 +2,7 @@
 //! at both ends.
 #![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
+mod clock;
 #[path = "../common/mod.rs"]
 mod common;
 mod lab;
@@ -105,7 +106,8 @@ fn what_was_recorded_and_is_read_gives_the_same_flows_and_alerts() {
     let Some(lab) = Lab::or_skip("parity", &["hping3"], LinkOptions::default()) else { return };
     let (out, ring) = (lab.dir.path("live"), lab.dir.path("ring"));
     let [out_text, ring_text] = [&out, &ring].map(|path| path.to_str().unwrap());
-    let live = lab.listen(&["--out", out_text, "--record", ring_text, "--udp-idle", "1s"]);
+    let named = ["--sensor-id", "tap-7", "--udp-idle", "1s"];
+    let live = lab.listen(&[&["--out", out_text, "--record", ring_text], &named[..]].concat());
     let address = lab.link.ipv4[1].as_str();
     let flood = ["hping3", "-q", "--udp", "-p", "53", "-c", "12000", "-i", "u100", address];
     // Nothing answers, which hping3 ends with an error for.
@@ -130,6 +132,17 @@ fn what_was_recorded_and_is_read_gives_the_same_flows_and_alerts() {
         assert!(flows.contains(&format!("\"end_reason\":\"{reason}\"")), "{reason}");
     }
     assert!(flows == written(&again, "flows"), "the same bytes");
+    // Who saw it stands in each record, and comes back from the recording.
+    let clock = summary["capture"]["clock_synchronised"].as_bool().expect("the kernel knows");
+    let origin = format!(
+        "\"sensor\":\"tap-7\",\"interface\":\"{}\",\"clock_synchronised\":{clock}",
+        lab.interface()
+    );
+    assert!(flows.lines().all(|flow| flow.contains(&origin)), "{origin}");
+    let alert = &offline["alerts"][0];
+    assert_eq!(alert["sensor"], "tap-7");
+    assert_eq!(alert["interface"], lab.interface());
+    assert_eq!(alert["clock_synchronised"], clock);
 }
 
 #[test]

@@ -13,6 +13,7 @@
 
 mod filter;
 mod frames;
+mod kernel_clock;
 mod lane;
 mod overload;
 mod packet_socket;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 
+pub use kernel_clock::{ClockWatch, KernelClock};
 pub use status::{Change, LiveStatus, TapStatus};
 
 use super::filter::Filter;
@@ -68,6 +70,9 @@ pub struct LiveOptions {
     /// Ask for the device's time stamps. Frames without one keep the kernel's.
     pub hardware_stamps: bool,
     pub method: Method,
+    /// Names this capture in records; empty for none.
+    pub sensor: String,
+    pub clock: Arc<dyn ClockWatch>,
 }
 
 impl Default for LiveOptions {
@@ -82,6 +87,8 @@ impl Default for LiveOptions {
             filter: None,
             hardware_stamps: false,
             method: Method::default(),
+            sensor: String::new(),
+            clock: Arc::new(KernelClock),
         }
     }
 }
@@ -167,6 +174,8 @@ pub(super) struct Live {
     shed: Shed,
     /// The smallest offset that stamps were put ahead by, for marks.
     offset_ns: i64,
+    /// State of the clock that frames are handed out with.
+    clock_synchronised: Option<bool>,
 }
 
 impl Live {
@@ -177,11 +186,14 @@ impl Live {
         if options.interfaces.is_empty() {
             return Err(LiveError::NothingNamed);
         }
+        let clock = Arc::clone(&options.clock);
+        let status = Arc::new(LiveStatus::new(&options.sensor, &options.interfaces, clock));
+        let clock_synchronised = status.clock_synchronised();
         let mut taps = Vec::new();
         let mut lanes = Vec::new();
         for (number, name) in options.interfaces.iter().enumerate() {
-            let (tap, more) = Tap::open(name, number as u16, &options)?;
-            interfaces.enter(Interface {
+            let (mut tap, more) = Tap::open(name, number as u16, &options)?;
+            let interface = Interface {
                 file: number as u32,
                 section: 0,
                 position: number as u32,
@@ -191,11 +203,13 @@ impl Live {
                 snaplen_bytes: options.snaplen_bytes,
                 tsresol: 9,
                 fcs_bytes: None,
-            });
+                sensor: options.sensor.clone(),
+                clock_synchronised,
+            };
+            tap.enter(interface, interfaces);
             lanes.extend(more);
             taps.push(tap);
         }
-        let status = Arc::new(LiveStatus::default());
         let mut live = Self {
             options,
             taps,
@@ -211,6 +225,7 @@ impl Live {
             overload: Overload::new(Instant::now()),
             shed: Shed::Nothing,
             offset_ns: 0,
+            clock_synchronised,
         };
         live.look();
         Ok(live)
@@ -236,7 +251,19 @@ impl Live {
         Arc::clone(&self.status)
     }
 
-    pub(super) fn next_batch(&mut self, pool: &mut Pool, limits: Limits) -> Taken {
+    pub(super) fn next_batch(
+        &mut self,
+        pool: &mut Pool,
+        interfaces: &mut InterfaceTable,
+        limits: Limits,
+    ) -> Taken {
+        let clock_synchronised = self.status.clock_synchronised();
+        if clock_synchronised != self.clock_synchronised {
+            self.clock_synchronised = clock_synchronised;
+            for tap in &mut self.taps {
+                tap.follow_clock(clock_synchronised, interfaces);
+            }
+        }
         if self.looked.elapsed() >= LOOK_EVERY {
             self.look();
         }
@@ -299,7 +326,7 @@ impl Live {
             }
             let (_, at) = first;
             let lane = &mut lanes[at];
-            let Tap { link, interface, status, .. } = &mut taps[usize::from(lane.tap)];
+            let Tap { link, entry, status, .. } = &mut taps[usize::from(lane.tap)];
             lane.offer(|time_ns, raw| {
                 let full = found.frames.len() >= limits.frames || bytes.len() >= limits.bytes;
                 if full || (time_ns, at) > until {
@@ -322,7 +349,7 @@ impl Live {
                 status.checksum_pending += u64::from(raw.checksum_pending);
                 status.hardware_stamps += u64::from(raw.hardware_stamp);
                 status.oversized += u64::from(wire_bytes > status.mtu_bytes + HEADER_BYTES);
-                found.push(frame(time_ns, offset, captured, wire_bytes, *link, *interface, 0));
+                found.push(frame(time_ns, offset, captured, wire_bytes, *link, *entry, 0));
                 true
             });
             if lane.head_ns().is_none() {

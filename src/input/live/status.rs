@@ -1,5 +1,10 @@
 //! What a live capture says of itself, for others to read while it runs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::kernel_clock::ClockWatch;
+use crate::flow::totals::InferredLoss;
 use crate::input::Shed;
 use crate::lock::Lock;
 
@@ -99,7 +104,23 @@ const KEPT_CHANGES: usize = 256;
 #[derive(Debug, Default)]
 pub struct LiveStatus {
     state: Lock<State>,
+    sensor: String,
+    clock: Clock,
+    /// Of the taps as they were named, which is what packets are entered under.
+    names: Vec<String>,
+    inferred: Lock<Vec<InferredLoss>>,
 }
+
+/// What is known of the clock, asked by one and read by others.
+#[derive(Debug, Default)]
+struct Clock {
+    watch: Option<Arc<dyn ClockWatch>>,
+    /// 0 while unknown.
+    state: AtomicU8,
+}
+
+const UNSYNCHRONISED: u8 = 1;
+const SYNCHRONISED: u8 = 2;
 
 #[derive(Debug, Default)]
 struct State {
@@ -109,6 +130,67 @@ struct State {
 }
 
 impl LiveStatus {
+    /// Asks the clock at once.
+    pub(crate) fn new(sensor: &str, names: &[String], watch: Arc<dyn ClockWatch>) -> Self {
+        let clock = Clock { watch: Some(watch), state: AtomicU8::new(0) };
+        let (sensor, names) = (sensor.to_owned(), names.to_vec());
+        let status = Self { sensor, names, clock, ..Self::default() };
+        status.ask_clock();
+        status
+    }
+
+    /// Who captures; empty without a name.
+    pub fn sensor(&self) -> &str {
+        &self.sensor
+    }
+
+    /// Sums by tap of what `each` tells by the interface's name. Packets are entered
+    /// under the name that the tap was given at the start, and keep it.
+    pub(crate) fn sum_by_tap(
+        &self,
+        each: impl FnOnce(&mut dyn FnMut(&str, InferredLoss)),
+    ) -> Vec<InferredLoss> {
+        let mut sums = vec![InferredLoss::default(); self.names.len()];
+        each(&mut |name, loss| {
+            let number = self.names.iter().position(|known| known == name);
+            if let Some(sum) = number.and_then(|number| sums.get_mut(number)) {
+                sum.add(loss);
+            }
+        });
+        sums
+    }
+
+    /// What acknowledgements say was lost, by tap, in the flows that have ended.
+    pub fn inferred(&self) -> Vec<InferredLoss> {
+        self.inferred.lock().clone()
+    }
+
+    pub(crate) fn set_inferred(&self, sums: Vec<InferredLoss>) {
+        *self.inferred.lock() = sums;
+    }
+
+    /// Asks the clock anew: once a second, by those who close seconds. Packets that are
+    /// handed out from then on carry what it said.
+    pub(crate) fn ask_clock(&self) -> Option<bool> {
+        let synchronised = self.clock.watch.as_ref()?.is_synchronised();
+        let state = match synchronised {
+            None => 0,
+            Some(false) => UNSYNCHRONISED,
+            Some(true) => SYNCHRONISED,
+        };
+        self.clock.state.store(state, Ordering::Relaxed);
+        synchronised
+    }
+
+    /// Whether the clock followed a reference when it was asked last.
+    pub fn clock_synchronised(&self) -> Option<bool> {
+        match self.clock.state.load(Ordering::Relaxed) {
+            UNSYNCHRONISED => Some(false),
+            SYNCHRONISED => Some(true),
+            _ => None,
+        }
+    }
+
     /// All interfaces, in the order named.
     pub fn taps(&self) -> Vec<TapStatus> {
         self.state.lock().taps.clone()

@@ -14,6 +14,7 @@ use super::packet_socket::{Device, PacketSocket, device, name_of};
 use super::pcap_handle::PcapHandle;
 use super::status::{Change, TapStatus};
 use super::{LiveError, LiveOptions, Method};
+use crate::input::report::{Interface, InterfaceTable};
 use crate::packet::LinkType;
 
 /// Link types by the kernel's hardware type (linux/if_arp.h).
@@ -39,8 +40,12 @@ pub(super) struct Tap {
     wanted: String,
     pub(super) device: Option<Device>,
     pub(super) link: LinkType,
-    /// Number in the table of interfaces.
+    /// Place among the taps.
     pub(super) interface: u16,
+    /// Where its packets stand in the table of interfaces: while the clock is
+    /// synchronised elsewhere than while it is not.
+    pub(super) entry: u16,
+    described: Option<Interface>,
     pub(super) status: TapStatus,
     /// Interface drops when the sockets were opened.
     drops_before: u64,
@@ -65,12 +70,33 @@ impl Tap {
             device: None,
             link,
             interface,
+            entry: interface,
+            described: None,
             status: TapStatus::new(name),
             drops_before: 0,
             drops_of_earlier: 0,
         };
         let lanes = tap.attach(found, options).map_err(error)?;
         Ok((tap, lanes))
+    }
+
+    /// Takes its place in the table of interfaces.
+    pub(super) fn enter(&mut self, described: Interface, interfaces: &mut InterfaceTable) {
+        let clock_synchronised = described.clock_synchronised;
+        self.described = Some(described);
+        self.follow_clock(clock_synchronised, interfaces);
+    }
+
+    /// Takes the place of this state of the clock.
+    pub(super) fn follow_clock(
+        &mut self,
+        clock_synchronised: Option<bool>,
+        interfaces: &mut InterfaceTable,
+    ) {
+        let Some(described) = &mut self.described else { return };
+        described.clock_synchronised = clock_synchronised;
+        // A few entries a tap at most: the table has room.
+        self.entry = interfaces.enter(described.clone()).unwrap_or(self.entry);
     }
 
     /// Sockets on the device, filled from now on.

@@ -4,7 +4,7 @@
 //! write those of our own files: little-endian, times in nanoseconds.
 
 use crate::input::Interface;
-use crate::input::pcapng_codes::{BYTE_ORDER_MAGIC, OUR_APPLICATION, block, option};
+use crate::input::pcapng_codes::{BYTE_ORDER_MAGIC, OUR_APPLICATION, Observer, block, option};
 
 /// Nanoseconds (draft, section 4.2: 10 to the minus this).
 const TSRESOL_NS: u8 = 9;
@@ -159,6 +159,11 @@ pub(super) fn interface(out: &mut Vec<u8>, interface: &Interface) {
             description.option(code, text.as_bytes());
         }
     }
+    let observer = Observer {
+        sensor: interface.sensor.clone(),
+        clock_synchronised: interface.clock_synchronised,
+    };
+    observer.comments().for_each(|comment| description.comment(&comment));
     description.option(option::IF_TSRESOL, &[TSRESOL_NS]);
     if let Some(fcs_bytes) = interface.fcs_bytes {
         // In bits.

@@ -11,7 +11,9 @@
 //! with the times that were set right, and where the stream's clock went on
 //! while no packet came (a statistics block with that time; see
 //! [`crate::input`]). So a recording read offline closes the same windows and
-//! ends the same flows. What did not fit is counted, and said in the file where
+//! ends the same flows. Comments on its interfaces say which sensor recorded, and
+//! whether the clock followed a reference: while it did not, packets name another
+//! interface of the same name. What did not fit is counted, and said in the file where
 //! it is missing.
 //!
 //! Start at [`Recording::start`]. Nothing here waits on the packet path, prints,

@@ -80,29 +80,37 @@ impl Format {
         let revision = alert.revision.to_string();
         let confidence = alert.confidence.to_string();
         let analytics = alert.analytics.join(",");
-        let data = structured_data(
-            "alert",
-            &[
-                ("id", &alert.id),
-                ("revision", &revision),
-                ("detector", &alert.detector),
-                ("severity", alert.severity.name()),
-                ("confidence", &confidence),
-                ("entity", &alert.entity.id),
-                ("analytics", &analytics),
-            ],
-        );
+        let mut parameters: Vec<(&str, &str)> = vec![
+            ("id", &alert.id),
+            ("revision", &revision),
+            ("detector", &alert.detector),
+            ("severity", alert.severity.name()),
+            ("confidence", &confidence),
+            ("entity", &alert.entity.id),
+            ("analytics", &analytics),
+        ];
+        let place: [(&str, &str); 2] = [("sensor", &alert.sensor), ("interface", &alert.interface)];
+        parameters.extend(place.into_iter().filter(|(_, name)| !name.is_empty()));
+        let mut data = structured_data("alert", &parameters);
+        data.push_str(time_quality(alert.clock_synchronised));
         // The last activity that the alert speaks of.
         self.line(severity, &rfc3339(alert.end_ns), "alert", &data, &sentence(alert))
     }
 
     fn event(&self, event: &SensorEvent) -> Vec<u8> {
         let severity = match event.kind {
-            "sensor.resumed" | "interface.up" | "interface.returned" => NOTICE,
+            "sensor.resumed"
+            | "sensor.inferred_loss_over"
+            | "clock.synchronised"
+            | "interface.up"
+            | "interface.returned" => NOTICE,
             _ => WARNING,
         };
-        let data =
-            structured_data("sensor", &[("kind", event.kind), ("interface", &event.interface)]);
+        let mut data = structured_data(
+            "sensor",
+            &[("kind", event.kind), ("interface", &event.interface), ("sensor", &event.sensor)],
+        );
+        data.push_str(time_quality(event.clock_synchronised));
         self.line(severity, &event.time, event.kind, &data, &event.text)
     }
 
@@ -144,7 +152,16 @@ fn name_field(text: &str, longest: usize) -> String {
     if name.is_empty() { "-".to_owned() } else { name }
 }
 
-/// SD-ELEMENT; `"`, `\` and `]` are escaped (RFC 5424, section 6.3.3).
+/// The standard's own element for it (RFC 5424, section 7.1); our times are UTC.
+fn time_quality(clock_synchronised: Option<bool>) -> &'static str {
+    match clock_synchronised {
+        Some(true) => "[timeQuality tzKnown=\"1\" isSynced=\"1\"]",
+        Some(false) => "[timeQuality tzKnown=\"1\" isSynced=\"0\"]",
+        None => "",
+    }
+}
+
+/// SD-ELEMENT; `", `\` and `]` are escaped (RFC 5424, section 6.3.3).
 fn structured_data(name: &str, parameters: &[(&str, &str)]) -> String {
     let mut data = format!("[{name}@{ENTERPRISE}");
     for (key, value) in parameters {
@@ -321,14 +338,17 @@ mod tests {
 
     #[test]
     fn an_alert_is_a_message_of_rfc_5424() {
-        let alert = alert("T\"x]\\y");
+        let mut alert = alert("T\"x]\\y");
+        alert.sensor = "tap-7".to_owned();
+        alert.clock_synchronised = Some(true);
         let line = text(format(STREAM_BYTES).alert(&alert));
         let process = std::process::id();
         // Facility daemon (3) and severity warning (4): 3 * 8 + 4.
         let head = format!(
             "<28>1 2026-11-21T13:13:05.000000Z sensor-1 flowtap {process} alert \
              [alert@32473 id=\"T\\\"x\\]\\\\y\" revision=\"1\" detector=\"udp_flood\" severity=\"medium\" \
-             confidence=\"0.6\" entity=\"203.0.113.7\" analytics=\"AN0001,AN0002\"] "
+             confidence=\"0.6\" entity=\"203.0.113.7\" analytics=\"AN0001,AN0002\" sensor=\"tap-7\"]\
+             [timeQuality tzKnown=\"1\" isSynced=\"1\"] "
         );
         assert_eq!(line, head + &sentence(&alert));
     }
@@ -337,7 +357,7 @@ mod tests {
     fn an_event_is_a_message_of_its_kind() {
         let line = text(format(STREAM_BYTES).event(&event("eth0: no packet for 60 s")));
         assert!(line.starts_with("<28>1 2026-11-21T13:13:03.000000Z sensor-1 flowtap "), "{line}");
-        let end = " sensor.silent [sensor@32473 kind=\"sensor.silent\" interface=\"eth0\"] eth0: no packet for 60 s";
+        let end = " sensor.silent [sensor@32473 kind=\"sensor.silent\" interface=\"eth0\" sensor=\"tap-7\"][timeQuality tzKnown=\"1\" isSynced=\"0\"] eth0: no packet for 60 s";
         assert!(line.ends_with(end), "{line}");
     }
 

@@ -67,6 +67,9 @@ pub(super) fn alert(id: &str) -> Alert {
         evidence,
         missing_telemetry: Vec::new(),
         summary: "A flood.".to_owned(),
+        sensor: String::new(),
+        interface: String::new(),
+        clock_synchronised: None,
     }
 }
 
@@ -76,6 +79,8 @@ pub(super) fn event(text: &str) -> SensorEvent {
         kind: "sensor.silent",
         interface: "eth0".to_owned(),
         text: text.to_owned(),
+        sensor: "tap-7".to_owned(),
+        clock_synchronised: Some(false),
     }
 }
 
@@ -519,7 +524,8 @@ fn rsyslogd_understands_every_part_of_a_message() {
         crate::alert::sentence(&alert("x"))
     );
     let event = "daemon|warning|2026-11-21T13:13:03.000000+00:00|sensor-1|flowtap|sensor.silent|\
-         [sensor@32473 kind=\"sensor.silent\" interface=\"eth0\"]|\u{feff}Stille im Äther";
+         [sensor@32473 kind=\"sensor.silent\" interface=\"eth0\" sensor=\"tap-7\"]\
+         [timeQuality tzKnown=\"1\" isSynced=\"0\"]|\u{feff}Stille im Äther";
     let lines = server.lines();
     let count = |wanted: &str| {
         let plain = |line: &str| line.replace('\u{feff}', "").replace("+00:00", "Z");

@@ -79,6 +79,9 @@ fn alert(entity: Entity, start_s: i64, end_s: i64) -> Alert {
         },
         missing_telemetry: Vec::new(),
         summary: "a test".to_owned(),
+        sensor: String::new(),
+        interface: String::new(),
+        clock_synchronised: None,
     }
 }
 

@@ -84,6 +84,8 @@ fn interfaces() -> Vec<Interface> {
         snaplen_bytes: 262_144 * position,
         tsresol: 9,
         fcs_bytes,
+        sensor: String::new(),
+        clock_synchronised: None,
     };
     vec![
         of(0, "eth0", LinkType::ETHERNET, None),
