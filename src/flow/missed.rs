@@ -74,6 +74,9 @@ pub(crate) fn follow<'a>(
         Oddity::Ahead { start, end } if end.wrapping_sub(start) >= MAX_WINDOW => {
             *watch = Watch::Lost;
         }
+        Oddity::Behind { end, .. } if sent.next.wrapping_sub(end) >= MAX_WINDOW => {
+            *watch = Watch::Lost;
+        }
         Oddity::Ahead { start, end } if *watch == Watch::Synchronised => {
             holes().note(start, end, sent);
         }
@@ -352,10 +355,13 @@ mod tests {
         side.send(900_000, 0, SYN);
         side.acknowledge(900_001);
         assert_eq!(side.missed(), None);
-        let mut side = begun(7);
-        side.send(3_000_000_000, 10, ACK);
-        side.acknowledge(3_000_000_010);
-        assert_eq!(side.missed(), None);
+        // Too far ahead, and too far behind.
+        for seq in [1_500_000_000, 3_000_000_000] {
+            let mut side = begun(7);
+            side.send(seq, 10, ACK);
+            side.acknowledge(seq + 10);
+            assert_eq!(side.missed(), None);
+        }
     }
 
     #[test]
