@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
@@ -12,13 +12,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Usage;
+use super::control::{Control, ControlAt};
 use super::engine_args::EngineArgs;
 use super::output_args::OutputArgs;
 use super::rundir::{new_state_run, write_whole};
 use super::stop::stop_on_signals;
 use super::values::{Bytes, Listen, TimeoutNs};
 use crate::alert::Alert;
-use crate::engine::{LiveRun, RecordSink, SensorEvent, run as run_engine};
+use crate::engine::window::Assembled;
+use crate::engine::{FlowGauge, LiveRun, RecordSink, SensorEvent, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::input::live::{LiveOptions, Method};
 use crate::input::{Input, InputOptions, LiveHandle};
@@ -84,6 +86,10 @@ pub(crate) struct LiveArgs {
     /// Serve /metrics (Prometheus) and /health at this address, or `none`.
     #[arg(long, value_name = "ADDRESS", default_value = "none")]
     metrics: Listen,
+    /// Answer `flowtap top` at this Unix socket, or `none` [default:
+    /// flowtap/control.sock in the runtime directory].
+    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
+    control: ControlAt,
     /// Print the summary as JSON to standard output, and nothing else there.
     #[arg(long)]
     json: bool,
@@ -112,10 +118,15 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     };
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
     let (mut input, handle) = Input::live(live, input_options)?;
+    let watched = Arc::new(AtomicBool::new(false));
     let silent_after_s =
         args.silent_after.0.map_or(u64::MAX, |ns| ns.unsigned_abs() / 1_000_000_000);
-    options.live =
-        Some(LiveRun { status: Arc::clone(&handle.status), filter_in_kernel, silent_after_s });
+    options.live = Some(LiveRun {
+        status: Arc::clone(&handle.status),
+        filter_in_kernel,
+        silent_after_s,
+        watched: Arc::clone(&watched),
+    });
     let recording = start_recording(args, &mut input)?;
     let privacy = args.output.privacy()?;
     let dir = match &args.output.out {
@@ -146,6 +157,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     if let Some(server) = &server {
         eprintln!("flowtap: metrics at http://{}/metrics", server.address());
     }
+    let control = Control::start(&args.control, &privacy, &handle, watched)?;
     let notifier = Notifier::from_environment().context("can't reach the service manager")?;
     stop_on_signals(&handle.stop)?;
     for tap in handle.status.taps() {
@@ -162,6 +174,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         privacy,
         delivery,
         published,
+        control,
         notifier,
         alerts: [0; 5],
     };
@@ -243,6 +256,7 @@ struct Sink {
     privacy: Arc<Privacy>,
     delivery: Option<Delivery>,
     published: Arc<Published>,
+    control: Control,
     notifier: Notifier,
     /// Opened, by severity.
     alerts: [u64; 5],
@@ -343,6 +357,7 @@ impl RecordSink for Sink {
             self.alerts[alert.severity as usize] += 1;
         }
         let shown = self.privacy.alert(alert);
+        self.control.alert(&shown, closed);
         if let Some(delivery) = &self.delivery {
             delivery.deliver(&shown);
         }
@@ -350,19 +365,25 @@ impl RecordSink for Sink {
         eprintln!("flowtap: {}{over}: {}", shown.severity.name(), shown.summary);
     }
 
+    fn window(&mut self, window: &Assembled) {
+        self.control.window(window);
+    }
+
     fn sensor_event(&mut self, event: &SensorEvent) {
         eprintln!("flowtap: {}", event.text);
+        self.control.event(event);
         if let Some(delivery) = &self.delivery {
             delivery.deliver_event(event);
         }
     }
 
-    fn closed_before(&mut self, second: i64, flows_held: u64) {
+    fn closed_before(&mut self, second: i64, flows: FlowGauge) {
         if let Some(output) = &mut self.output {
             output.second(now_ns());
         }
         self.tell_troubles();
-        self.publish(second, flows_held);
+        self.publish(second, flows.held);
+        self.control.closed(second, flows, now_ns());
         self.notifier.progress();
         if self.seconds.is_some_and(|seconds| self.started.elapsed().as_secs() >= seconds) {
             self.handle.stop.store(true, Ordering::Release);

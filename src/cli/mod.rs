@@ -3,6 +3,7 @@
 //! Exit status: 0 done; 1 an input could not be read; 2 usage, a bad filter or
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
+mod control;
 #[cfg(target_os = "linux")]
 mod doctor;
 mod engine_args;

@@ -26,5 +26,5 @@ mod shard;
 pub mod window;
 mod worker;
 
-pub use run::{LiveRun, RecordSink, RunOptions, RunReport, run};
+pub use run::{FlowGauge, LiveRun, RecordSink, RunOptions, RunReport, run};
 pub use sensor::SensorEvent;

@@ -6,6 +6,7 @@ use super::accounting::Accounting;
 use super::batch::{Batch, LinkKind, LinkRow};
 use super::dedup::{Dedup, DedupSettings};
 use super::feed::{ShardWindow, WindowFeed};
+use super::run::FlowGauge;
 use super::window::LinkDelta;
 use crate::flow::FlowRecord;
 use crate::flow::settings::TableSettings;
@@ -44,8 +45,8 @@ pub(crate) struct ShardOutput {
     pub(crate) windows: Vec<ShardWindow>,
     /// Records decided before `closed_before_s`, in no order.
     pub(crate) records: Vec<FlowRecord>,
-    /// In the shard's table now.
-    pub(crate) flows_held: u64,
+    /// Of the shard's table now.
+    pub(crate) flows: FlowGauge,
 }
 
 impl Shard {
@@ -101,6 +102,7 @@ impl Shard {
             }
             guesses = next_guesses;
         }
+        self.feed.count_sizes(rows);
         for row in &batch.rows.links {
             self.take_link(row);
         }
@@ -208,7 +210,9 @@ impl Shard {
             windows.push(window);
         }
         let records = std::mem::take(&mut self.table.outlet.records);
-        let flows_held = self.table.held();
-        ShardOutput { shard, closed_before_s: until_s, windows, records, flows_held }
+        let held = self.table.held();
+        // Each flow is in the table until it has its record.
+        let flows = FlowGauge { held, begun: held + self.table.outlet.flows };
+        ShardOutput { shard, closed_before_s: until_s, windows, records, flows }
     }
 }

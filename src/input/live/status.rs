@@ -1,5 +1,7 @@
 //! What a live capture says of itself, for others to read while it runs.
 
+use std::time::Instant;
+
 use crate::input::Shed;
 use crate::lock::Lock;
 
@@ -104,6 +106,7 @@ pub struct LiveStatus {
 #[derive(Debug, Default)]
 struct State {
     taps: Vec<TapStatus>,
+    looked: Option<Instant>,
     shed: Shed,
     changes: Vec<Change>,
 }
@@ -112,6 +115,13 @@ impl LiveStatus {
     /// All interfaces, in the order named.
     pub fn taps(&self) -> Vec<TapStatus> {
         self.state.lock().taps.clone()
+    }
+
+    /// The same, and when the capture looked at them: rates are over the time
+    /// between two looks.
+    pub fn taps_and_look(&self) -> (Vec<TapStatus>, Option<Instant>) {
+        let state = self.state.lock();
+        (state.taps.clone(), state.looked)
     }
 
     /// What happened since this was asked last; of very many the newest.
@@ -127,6 +137,7 @@ impl LiveStatus {
     pub(crate) fn publish(&self, taps: Vec<TapStatus>, shed: Shed, changes: &mut Vec<Change>) {
         let mut state = self.state.lock();
         state.taps = taps;
+        state.looked = Some(Instant::now());
         state.shed = shed;
         state.changes.append(changes);
         let over = state.changes.len().saturating_sub(KEPT_CHANGES);
