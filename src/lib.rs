@@ -30,5 +30,7 @@ mod memory;
 pub mod output;
 pub mod packet;
 pub mod report;
+#[cfg(unix)]
+pub mod screen;
 pub mod service;
 pub mod time;

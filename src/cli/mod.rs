@@ -18,6 +18,8 @@ mod rundir;
 mod show;
 #[cfg(target_os = "linux")]
 mod stop;
+#[cfg(unix)]
+mod top;
 mod values;
 
 use std::process::ExitCode;
@@ -39,6 +41,8 @@ enum Command {
     Read(Box<read::ReadArgs>),
     /// Listen to interfaces: write flow records and alerts as they come.
     Live(Box<live::LiveArgs>),
+    #[cfg(unix)]
+    Top(Box<top::TopArgs>),
     #[cfg(target_os = "linux")]
     Replay(replay::ReplayArgs),
     #[cfg(target_os = "linux")]
@@ -56,6 +60,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Read(args) => read::run(&args),
         Command::Live(args) => live::run(&args),
+        #[cfg(unix)]
+        Command::Top(args) => top::run(&args),
         #[cfg(target_os = "linux")]
         Command::Replay(args) => replay::run(&args),
         #[cfg(target_os = "linux")]

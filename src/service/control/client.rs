@@ -47,13 +47,8 @@ impl Client {
         Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) })
     }
 
-    /// To end a wait in [`Client::next`] from elsewhere.
-    pub fn stream(&self) -> io::Result<UnixStream> {
-        self.stream.get_ref().try_clone()
-    }
-
     /// Waits for the next snapshot.
-    pub fn next(&mut self) -> Result<Snapshot, ClientError> {
+    pub fn snapshot(&mut self) -> Result<Snapshot, ClientError> {
         let path = || self.path.clone();
         let mut line = String::new();
         let read = (&mut self.stream).take(LINE_BYTES).read_line(&mut line);

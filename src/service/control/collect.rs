@@ -151,7 +151,7 @@ impl Collector {
             return None;
         }
         let first_s = self.seconds.front().map_or(before_s - 1, |second| second.second);
-        let since_s = *self.watched_since_s.get_or_insert(first_s.min(before_s - 1));
+        let since_s = *self.watched_since_s.get_or_insert_with(|| first_s.min(before_s - 1));
         let from_s = before_s.saturating_sub(WINDOW_S).max(since_s);
         while self.seconds.front().is_some_and(|second| second.second < from_s) {
             self.seconds.pop_front();
@@ -256,7 +256,7 @@ impl Collector {
                 ProtocolKey::Class(name) => (name, false),
                 ProtocolKey::NonIp => ("non_ip", true),
             };
-            let (all, bytes_known) = sums.entry(name).or_insert((Sum::default(), true));
+            let (all, bytes_known) = sums.entry(name).or_insert_with(|| (Sum::default(), true));
             all.add(*sum);
             *bytes_known &= known;
         }

@@ -289,3 +289,30 @@ fn sketched_hosts(window: &Assembled) -> Ranked<Host> {
     ranked.truncate(KEPT);
     ranked
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heavy_among_very_many_are_listed_exactly() {
+        const HEAVY: u32 = 50;
+        let hasher = RandomState::new();
+        // A flow of one packet each, and some that have a few hundred more.
+        let rows = || {
+            let light = (0..200_000u32).map(|key| (key, Sum { packets: 1, bytes: 60 }));
+            let heavy = (0..300 * HEAVY).map(|n| (n % HEAVY, Sum { packets: 1, bytes: 60 }));
+            light.chain(heavy)
+        };
+        let mut buckets = Buckets::new();
+        rows().for_each(|(key, sum)| buckets.add(hasher.hash_one(key), sum));
+        let mut listed = Listed::new(Some(buckets.filter()), &hasher);
+        rows().for_each(|(key, sum)| listed.add(key, 0, sum));
+        assert!(listed.table.len() < LISTED / 4, "{}", listed.table.len());
+        let ranked = listed.ranked();
+        assert!(!ranked.complete);
+        let first: Vec<_> = ranked.entries.iter().take(HEAVY as usize).collect();
+        let expected = |key| (key, [Sum { packets: 301, bytes: 301 * 60 }, Sum::default()]);
+        assert_eq!(first, (0..HEAVY).map(expected).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    }
+}
