@@ -24,14 +24,15 @@ use crate::input::{Input, InputOptions};
 use crate::output::privacy::Privacy;
 use crate::screen::{self, Message};
 use crate::service::control::{Client, ClientError, Collector, places};
+use crate::time::rfc3339;
 
 /// Between two attempts to reach a service that is gone.
 const RETRY: Duration = Duration::from_secs(1);
 /// Snapshots that wait for the screen; it only ever shows the newest.
 const WAITING: usize = 4;
-/// Snapshots that `--once` waits for: the first second may have been watched in
-/// part.
-const WHOLE: usize = 2;
+/// Snapshots that `--once` waits for at most, should the stream's clock not be
+/// ours.
+const ONCE_AT_MOST: usize = 10;
 /// Memory of each ring, as `live` has it by default.
 const RING_BYTES: usize = 64 << 20;
 /// As `live` by default: results are the same.
@@ -51,7 +52,8 @@ pub(crate) struct TopArgs {
     /// directory, then in /run].
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
-    /// Print one snapshot, for scripts, after two seconds or three.
+    /// Print one snapshot, for scripts, once a second has been watched in full:
+    /// after four seconds or five.
     #[arg(long, requires = "json")]
     once: bool,
     /// As JSON.
@@ -100,12 +102,14 @@ pub(crate) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
 fn once(messages: &Receiver<Message>, stop: &AtomicBool) -> anyhow::Result<Option<String>> {
     /// How long a signal may wait.
     const LOOK: Duration = Duration::from_millis(100);
+    // Of one length: they can be compared as they are.
+    let whole_at = rfc3339(now_ns().saturating_add(1_000_000_000));
     let mut seen = 0;
     while !stop.load(Ordering::Acquire) {
         match messages.recv_timeout(LOOK) {
             Ok(Message::Snapshot(snapshot)) => {
                 seen += 1;
-                if seen >= WHOLE {
+                if snapshot.time >= whole_at || seen >= ONCE_AT_MOST {
                     let mut out = io::stdout().lock();
                     serde_json::to_writer(&mut out, &snapshot)?;
                     writeln!(out)?;
@@ -258,11 +262,14 @@ impl RecordSink for Sink {
     }
 
     fn closed_before(&mut self, second: i64, flows: FlowGauge) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now_ns = now.map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX));
-        if let Some(snapshot) = self.collector.closed(second, flows, now_ns) {
+        if let Some(snapshot) = self.collector.closed(second, flows, now_ns()) {
             // A screen that is stuck has enough of them.
             let _ = self.give.try_send(Message::Snapshot(Box::new(snapshot)));
         }
     }
+}
+
+fn now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
 }

@@ -108,7 +108,7 @@ fn draw_narrow(buffer: &mut Buffer, body: Rect, screen: &Screen, theme: Theme) {
 }
 
 fn draw_wide(buffer: &mut Buffer, body: Rect, screen: &Screen, theme: Theme) {
-    let [left, right] = beside(body, body.width * 11 / 20);
+    let [left, right] = beside(body, body.width / 2);
     let rows = Layout::vertical([Constraint::Length(10), Constraint::Fill(1), Constraint::Fill(1)]);
     let [rates, hosts, conversations] = rows.areas(left);
     let interfaces = (screen.snapshot.interfaces.len() as u16).clamp(2, 8) + 2;
@@ -126,8 +126,7 @@ fn draw_wide(buffer: &mut Buffer, body: Rect, screen: &Screen, theme: Theme) {
     panels::list(buffer, alerts, screen, Panel::Alerts, theme);
 }
 
-/// Two parts with a column between them; on a narrow screen the first may take
-/// half.
+/// Two parts with a column between them; the first has half at most.
 fn beside(area: Rect, left: u16) -> [Rect; 2] {
     let left = left.min(area.width / 2);
     let columns =
@@ -153,9 +152,9 @@ fn draw_head(buffer: &mut Buffer, area: Rect, screen: &Screen, theme: Theme) {
         None if screen.paused => ("PAUSED".to_owned(), theme.selected()),
         None => return,
     };
-    // As much as fits, at the right: what is wrong comes before what time it is.
+    // At the right, and before what time it is; what is watched stays.
     let note = format!(" {note} ");
-    let columns = note.chars().count().min(usize::from(area.width));
+    let columns = note.chars().count().min(usize::from(area.width.saturating_sub(16)));
     let note = screen.glyphs.fit(&note, columns);
     let x = area.right().saturating_sub(columns as u16);
     put(buffer, x, area.y, &note, style, area);

@@ -180,7 +180,7 @@ fn hostile() -> Snapshot {
             p50: Some(u32::MAX),
             p90: Some(u32::MAX),
             p99: Some(u32::MAX),
-            histogram: (0..500).map(|n| (n * 9_000_000, most)).collect(),
+            histogram: (0..500).map(|n| (n * 8_000_000, most)).collect(),
         },
         alerts: Alerts {
             open: most,
@@ -282,7 +282,7 @@ fn a_wide_screen_has_more_of_everything() {
     assert_has(&wide, &PANELS);
     assert_has(
         &wide,
-        &["most 12,259 packets/s in 110 s", "4 to 1,460 bytes; 10.0% without payload"],
+        &["most 12,259 packets/s in 100 s", "4 to 1,460 bytes; 10.0% without payload"],
     );
     assert_has(&wide, &["64-127 █", "1,024-2,047", "50.0%", "01:34:37 over high"]);
     let hosts = |lines: &[String]| {
