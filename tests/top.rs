@@ -150,7 +150,7 @@ fn an_interface_is_shown_at_both_sizes_and_the_keys_work() {
     top.keys(&["Escape"]);
 
     top.run(&["resize-window", "-x", "200", "-y", "60"]);
-    let wide = top.wait_for(&["64-127", "no payload", "32-63", "100.0%", "PAUSED"]);
+    let wide = top.wait_for(&["64-127", "no payload", "32-63 █", "PAUSED"]);
     assert!(PANELS.iter().all(|panel| wide.contains(panel)), "{wide}");
     assert_eq!(wide.lines().count(), 60);
     println!("{small}\n{wide}");
