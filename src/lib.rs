@@ -31,5 +31,7 @@ pub mod output;
 mod pace;
 pub mod packet;
 pub mod report;
+#[cfg(unix)]
+pub mod screen;
 pub mod service;
 pub mod time;

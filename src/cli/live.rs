@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::Usage;
 use super::config::Reloader;
 use super::confine_args::{ConfineArgs, bind, explaining, state_folder};
+use super::control::{Control, ControlAt};
 use super::engine_args::EngineArgs;
 use super::machine;
 use super::output_args::OutputArgs;
@@ -24,7 +25,8 @@ use super::stop::stop_on_signals;
 use super::values::{Bytes, Listen, TimeoutNs};
 use crate::alert::Alert;
 use crate::detect::DetectSettings;
-use crate::engine::{LiveRun, RecordSink, Reload, SensorEvent, run as run_engine};
+use crate::engine::window::Assembled;
+use crate::engine::{FlowGauge, LiveRun, RecordSink, Reload, SensorEvent, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::input::live::{KernelClock, LiveOptions, Method};
 use crate::input::{Input, InputOptions, LiveHandle};
@@ -34,6 +36,7 @@ use crate::output::recording::{EvidenceSettings, LEAST_RING_BYTES, Recording, Re
 use crate::output::rolling::{OutputCounters, RollingOutput};
 use crate::report::terminal::{self, Style};
 use crate::service::confine::{Confined, Mode, Plan, User};
+use crate::service::control::ControlSocket;
 use crate::service::deliver::{Delivery, DeliveryOptions, Target};
 use crate::service::http::HttpServer;
 use crate::service::metrics::{Published, RecordingCounters, ReloadCounters, Snapshot};
@@ -94,6 +97,10 @@ pub(crate) struct LiveArgs {
     /// Serve /metrics (Prometheus) and /health at this address, or `none`.
     #[arg(long, value_name = "ADDRESS", default_value = "none")]
     metrics: Listen,
+    /// Answer `flowtap top` at this Unix socket, or `none` [default:
+    /// flowtap/control.sock in the runtime directory].
+    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
+    control: ControlAt,
     /// Print the summary as JSON to standard output, and nothing else there.
     #[arg(long)]
     json: bool,
@@ -131,18 +138,24 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
     let privacy = args.output.privacy()?;
     let listener = args.metrics.0.map(bind).transpose()?;
+    let control = args.control.take()?;
     let explain = explaining();
-    let confined = args.confine.apply(&plan(args, listener.as_ref()))?;
+    let confined = args.confine.apply(&plan(args, listener.as_ref(), control.as_ref()))?;
     if confined.mode != Mode::Off && !(args.quiet && confined.missing.is_empty()) {
         eprintln!("flowtap: {}", confined.text());
     }
     let reloader = Reloader::start(&args.engine.from_file, detect_settings);
     options.reloads = Some(reloader.context("can't listen for SIGHUP")?.reloads());
     let (mut input, handle) = Input::live(live, input_options).map_err(explain)?;
+    let watched = Arc::new(AtomicBool::new(false));
     let silent_after_s =
         args.silent_after.0.map_or(u64::MAX, |ns| ns.unsigned_abs() / 1_000_000_000);
-    options.live =
-        Some(LiveRun { status: Arc::clone(&handle.status), filter_in_kernel, silent_after_s });
+    options.live = Some(LiveRun {
+        status: Arc::clone(&handle.status),
+        filter_in_kernel,
+        silent_after_s,
+        watched: Arc::clone(&watched),
+    });
     let recording = start_recording(args, &mut input)?;
     let dir = match &args.output.out {
         Some(dir) => Some(dir.clone()),
@@ -169,6 +182,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     if let Some(server) = &server {
         eprintln!("flowtap: metrics at http://{}/metrics", server.address());
     }
+    let control = Control::start(control, &privacy, &handle, watched)?;
     let notifier = Notifier::from_environment().context("can't reach the service manager")?;
     stop_on_signals(&handle.stop)?;
     for tap in handle.status.taps() {
@@ -185,6 +199,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         privacy,
         delivery,
         published,
+        control,
         notifier,
         alerts: [0; 5],
         listening: format!("listening on {}", args.interface.join(", ")),
@@ -226,10 +241,12 @@ fn detect_settings(args: &LiveArgs) -> DetectSettings {
 }
 
 /// What a run with these options needs once everything named in them is read.
-fn plan(args: &LiveArgs, metrics: Option<&TcpListener>) -> Plan {
+fn plan(args: &LiveArgs, metrics: Option<&TcpListener>, control: Option<&ControlSocket>) -> Plan {
     let folders = args.output.out.iter().chain(&args.record).cloned();
     let mut plan = Plan::live(folders.collect(), &args.alert_to);
     plan.user.clone_from(&args.user);
+    let socket = control.and_then(|socket| std::path::absolute(socket.path()).ok());
+    plan.sockets.extend(socket.as_deref().and_then(Path::parent).map(PathBuf::from));
     // The folder: an editor puts another file in the place of the one that was read.
     plan.reads.extend(args.engine.from_file.folder());
     if args.output.out.is_none() {
@@ -299,6 +316,7 @@ struct Sink {
     privacy: Arc<Privacy>,
     delivery: Option<Delivery>,
     published: Arc<Published>,
+    control: Control,
     notifier: Notifier,
     /// Opened, by severity.
     alerts: [u64; 5],
@@ -406,6 +424,7 @@ impl RecordSink for Sink {
             self.alerts[alert.severity as usize] += 1;
         }
         let shown = self.privacy.alert(alert);
+        self.control.alert(&shown, closed);
         if let Some(delivery) = &self.delivery {
             delivery.deliver(&shown);
         }
@@ -413,8 +432,13 @@ impl RecordSink for Sink {
         eprintln!("flowtap: {}{over}: {}", shown.severity.name(), shown.summary);
     }
 
+    fn window(&mut self, window: &Assembled) {
+        self.control.window(window);
+    }
+
     fn sensor_event(&mut self, event: &SensorEvent) {
         eprintln!("flowtap: {}", event.text);
+        self.control.event(event);
         if let Some(delivery) = &self.delivery {
             delivery.deliver_event(event);
         }
@@ -426,12 +450,13 @@ impl RecordSink for Sink {
         self.notifier.ready(&self.listening);
     }
 
-    fn closed_before(&mut self, second: i64, flows_held: u64) {
+    fn closed_before(&mut self, second: i64, flows: FlowGauge) {
         if let Some(output) = &mut self.output {
             output.second(now_ns());
         }
         self.tell_troubles();
-        self.publish(second, flows_held);
+        self.publish(second, flows.held);
+        self.control.closed(second, flows, now_ns());
         self.notifier.progress();
         if self.seconds.is_some_and(|seconds| self.started.elapsed().as_secs() >= seconds) {
             self.handle.stop.store(true, Ordering::Release);

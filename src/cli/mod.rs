@@ -6,6 +6,7 @@
 mod config;
 mod confine_args;
 mod confined;
+mod control;
 #[cfg(target_os = "linux")]
 mod doctor;
 mod engine_args;
@@ -22,6 +23,8 @@ mod sensor_id;
 mod show;
 #[cfg(target_os = "linux")]
 mod stop;
+#[cfg(unix)]
+mod top;
 mod values;
 
 use std::process::ExitCode;
@@ -43,6 +46,8 @@ enum Command {
     Read(Box<read::ReadArgs>),
     /// Listen to interfaces: write flow records and alerts as they come.
     Live(Box<live::LiveArgs>),
+    #[cfg(unix)]
+    Top(Box<top::TopArgs>),
     #[cfg(target_os = "linux")]
     Replay(replay::ReplayArgs),
     #[cfg(target_os = "linux")]
@@ -74,6 +79,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Read(args) => read::run(&args),
         Command::Live(args) => live::run(&args),
+        #[cfg(unix)]
+        Command::Top(args) => top::run(&args),
         #[cfg(target_os = "linux")]
         Command::Replay(args) => replay::run(&args),
         #[cfg(target_os = "linux")]

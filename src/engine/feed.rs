@@ -7,10 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ahash::HashMap;
 
-use super::window::{ChunkPool, Log, RowRef, Slice, StationCache, WindowSettings, Written, drain};
+use super::window::{
+    ChunkPool, FineSizes, Log, RowRef, Slice, StationCache, WindowSettings, Written, drain,
+};
 use crate::flow::live::Sided;
 use crate::packet::{PacketRow, row_flag};
 
@@ -39,6 +42,8 @@ pub struct ShardWindow {
     /// Rows went into the slice's tables: the second has too many flows.
     pub coarse: bool,
     pub sided: HashMap<Vantage, SidedCount>,
+    /// Only where somebody watches.
+    pub sizes: Option<Box<FineSizes>>,
     stations: StationCache,
     /// Rows at which to look at what they take.
     look_at_rows: usize,
@@ -58,6 +63,8 @@ pub struct WindowFeed {
     logs: u32,
     /// Packets that came after their second was closed.
     pub late_packets: u64,
+    /// Set while somebody watches.
+    pub(crate) watched: Option<Arc<AtomicBool>>,
 }
 
 impl WindowFeed {
@@ -110,6 +117,21 @@ impl WindowFeed {
         let row = window.log.single(packet, station, pool);
         self.look();
         row
+    }
+
+    /// Counts payload sizes in fine bins while somebody watches. A pass of its
+    /// own: where nobody does, it costs a look at a flag a batch.
+    pub(crate) fn count_sizes(&mut self, packets: &[PacketRow]) {
+        let watched = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
+        if !self.watched.as_ref().is_some_and(watched) {
+            return;
+        }
+        for packet in packets {
+            if !packet.is(row_flag::FLOW_ONLY) && !packet.is(row_flag::LATE) {
+                let (window, _) = self.window_at(packet.time_ns);
+                window.sizes.get_or_insert_default().record(packet.payload_bytes);
+            }
+        }
     }
 
     /// Asks for the row that a flow's next packet is counted in.
@@ -204,6 +226,7 @@ impl ShardWindow {
             log: Log::new(next(logs)),
             coarse: false,
             sided: HashMap::default(),
+            sizes: None,
             stations: StationCache::default(),
             look_at_rows: (settings.caps.log_flows / 2).max(1),
         }

@@ -28,5 +28,5 @@ pub mod window;
 mod worker;
 
 pub use reload::{Reload, Reloads};
-pub use run::{LiveRun, RecordSink, RunOptions, RunReport, run};
+pub use run::{FlowGauge, LiveRun, RecordSink, RunOptions, RunReport, run};
 pub use sensor::SensorEvent;

@@ -20,7 +20,7 @@ use super::reload::{Reload, Reloads};
 use super::sensor::{Sensor, SensorEvent};
 use super::sequencer::{Sequencer, offline_hash_state};
 use super::shard::{Shard, ShardOutput};
-use super::window::{Assembler, ChunkPool, Slice, WindowSettings};
+use super::window::{Assembled, Assembler, ChunkPool, FineSizes, Slice, WindowSettings};
 use super::worker::{IDLE_WAIT, Pool, Shared, Source};
 use crate::alert;
 use crate::alert::Alert;
@@ -105,6 +105,8 @@ pub struct LiveRun {
     pub filter_in_kernel: bool,
     /// Seconds without a packet after which an interface counts as silent.
     pub silent_after_s: u64,
+    /// Set while somebody watches: windows then hold payload sizes in fine bins.
+    pub watched: Arc<AtomicBool>,
 }
 
 /// Takes what a run says along the way. Every call comes from one thread, in an
@@ -116,6 +118,10 @@ pub trait RecordSink {
     /// An alert that was opened or has a new revision; with `closed`, its last.
     fn alert(&mut self, _alert: &Alert, _closed: bool) {}
 
+    /// A second that is complete and had packets, before it is closed. Most
+    /// sinks have no use for it: what it costs is up to the sink.
+    fn window(&mut self, _: &Assembled) {}
+
     /// Something happened to the sensor of a live run.
     fn sensor_event(&mut self, _: &SensorEvent) {}
 
@@ -125,12 +131,21 @@ pub trait RecordSink {
 
     /// All seconds before this one are closed: their records and alerts have
     /// been given.
-    fn closed_before(&mut self, _second: i64, _flows_held: u64) {}
+    fn closed_before(&mut self, _second: i64, _: FlowGauge) {}
 
     /// False spares the run the making of records: flows are only counted.
     fn wants_records(&self) -> bool {
         true
     }
+}
+
+/// The flow tables of all shards, by the time that a second is closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowGauge {
+    /// Flows in the tables now.
+    pub held: u64,
+    /// Flows begun since the start; one cut by the active time-out begins anew.
+    pub begun: u64,
 }
 
 impl<F: FnMut(&FlowRecord)> RecordSink for F {
@@ -216,6 +231,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let chunks = Arc::new(ChunkPool::default());
     let assembler = Assembler::new(windows, Interest::of(&options.detect), Arc::clone(&chunks));
     let mut correlation = Correlation::new(workers, options, assembler, Arc::clone(&origins), sink);
+    let watched = options.live.as_ref().map(|live| Arc::clone(&live.watched));
     let tails: Vec<_> = (0..workers).map(|_| bounded(TAILS_IN_FLIGHT)).collect();
     let (out, outputs) = bounded(workers * OUTPUTS_IN_FLIGHT_PER_SHARD);
     let finished = thread::scope(|scope| {
@@ -224,7 +240,8 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
             .enumerate()
             .map(|(id, inbox)| {
                 let (shared, out, tail) = (&shared, out.clone(), &tails[id].0);
-                let feed = WindowFeed::new(windows, Arc::clone(&chunks));
+                let mut feed = WindowFeed::new(windows, Arc::clone(&chunks));
+                feed.watched = watched.clone();
                 scope.spawn(move || {
                     let shard = Shard::new(table, shared.dedup, feed, shared.hash_state.clone());
                     let worked = shared.work(id, shard, inbox, out, tail);
@@ -294,7 +311,7 @@ struct Correlation<'a> {
     /// Each shard's latest word on which seconds are closed.
     closed_before_s: Vec<i64>,
     /// Each shard's flows at that time.
-    flows_held: Vec<u64>,
+    flows: Vec<FlowGauge>,
     /// What each shard inferred to be lost until then.
     inferred_losses: Vec<Vec<InferredLoss>>,
     /// Seconds not closed yet, each with what the shards sent of it.
@@ -362,7 +379,7 @@ impl<'a> Correlation<'a> {
         Self {
             assembler,
             closed_before_s: vec![i64::MIN; workers],
-            flows_held: vec![0; workers],
+            flows: vec![FlowGauge::default(); workers],
             inferred_losses: vec![Vec::new(); workers],
             windows: BTreeMap::new(),
             records: BTreeMap::new(),
@@ -445,7 +462,7 @@ impl<'a> Correlation<'a> {
 
     fn take(&mut self, output: ShardOutput) {
         self.closed_before_s[output.shard] = output.closed_before_s;
-        self.flows_held[output.shard] = output.flows_held;
+        self.flows[output.shard] = output.flows;
         self.inferred_losses[output.shard] = output.inferred_losses;
         for window in output.windows {
             self.windows.entry(window.slice.second()).or_default().push(window);
@@ -477,8 +494,11 @@ impl<'a> Correlation<'a> {
             // Alerts that went quiet end also while nothing comes in.
             self.detection.advance(before_s.saturating_sub(1));
             self.tell_alerts();
-            let flows_held = self.flows_held.iter().sum();
-            self.sink.closed_before(before_s, flows_held);
+            let flows = FlowGauge {
+                held: self.flows.iter().map(|flows| flows.held).sum(),
+                begun: self.flows.iter().map(|flows| flows.begun).sum(),
+            };
+            self.sink.closed_before(before_s, flows);
         }
     }
 
@@ -535,14 +555,22 @@ impl<'a> Correlation<'a> {
         let mut slice = None::<Slice>;
         let mut logs = Vec::with_capacity(parts.len());
         let mut coarse = false;
+        let mut sizes = None::<Box<FineSizes>>;
         for part in parts {
-            let ShardWindow { slice: theirs, log, coarse: theirs_coarse, sided, .. } = part;
+            let ShardWindow {
+                slice: theirs, log, coarse: theirs_coarse, sided, sizes: fine, ..
+            } = part;
             for (vantage, count) in sided {
                 let sum = self.sided.entry(vantage).or_default();
                 sum.one_way += count.one_way;
                 sum.two_way += count.two_way;
             }
             coarse |= theirs_coarse;
+            match (&mut sizes, fine) {
+                (Some(sizes), Some(fine)) => sizes.merge(&fine),
+                (sizes @ None, fine) => *sizes = fine,
+                (Some(_), None) => {}
+            }
             logs.push(log);
             match &mut slice {
                 Some(slice) => slice.merge(theirs),
@@ -558,7 +586,9 @@ impl<'a> Correlation<'a> {
             missing: lost.then(|| "packets_lost".to_owned()).into_iter().collect(),
             losses,
         };
-        let assembled = self.assembler.assemble(slice, logs, coarse, telemetry.one_sided);
+        let mut assembled = self.assembler.assemble(slice, logs, coarse, telemetry.one_sided);
+        assembled.sizes = sizes;
+        self.sink.window(&assembled);
         self.detection.observe(&assembled.slice, &telemetry);
         self.tell_alerts();
         self.assembler.recycle(assembled);

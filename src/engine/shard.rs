@@ -6,6 +6,7 @@ use super::accounting::Accounting;
 use super::batch::{Batch, LinkKind, LinkRow};
 use super::dedup::{Dedup, DedupSettings};
 use super::feed::{ShardWindow, WindowFeed};
+use super::run::FlowGauge;
 use super::window::LinkDelta;
 use crate::flow::FlowRecord;
 use crate::flow::settings::TableSettings;
@@ -44,8 +45,8 @@ pub(crate) struct ShardOutput {
     pub(crate) windows: Vec<ShardWindow>,
     /// Records decided before `closed_before_s`, in no order.
     pub(crate) records: Vec<FlowRecord>,
-    /// In the shard's table now.
-    pub(crate) flows_held: u64,
+    /// Of the shard's table now.
+    pub(crate) flows: FlowGauge,
     /// Of the flows that ended so far, by interface.
     pub(crate) inferred_losses: Vec<InferredLoss>,
 }
@@ -103,6 +104,7 @@ impl Shard {
             }
             guesses = next_guesses;
         }
+        self.feed.count_sizes(rows);
         for row in &batch.rows.links {
             self.take_link(row);
         }
@@ -210,15 +212,10 @@ impl Shard {
             windows.push(window);
         }
         let records = std::mem::take(&mut self.table.outlet.records);
-        let flows_held = self.table.held();
+        let held = self.table.held();
+        // Each flow is in the table until it has its record.
+        let flows = FlowGauge { held, begun: held + self.table.outlet.flows };
         let inferred_losses = self.table.outlet.totals.inferred_losses.clone();
-        ShardOutput {
-            shard,
-            closed_before_s: until_s,
-            windows,
-            records,
-            flows_held,
-            inferred_losses,
-        }
+        ShardOutput { shard, closed_before_s: until_s, windows, records, flows, inferred_losses }
     }
 }

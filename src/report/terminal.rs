@@ -333,7 +333,7 @@ fn plural(count: u64) -> &'static str {
 }
 
 /// Bytes in decimal units, as links are sold.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let mut value = count as f64;
     let mut unit = 0;

@@ -107,6 +107,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<(Cli, Vec<String>), Refusa
     match &mut cli.command {
         Command::Read(args) => args.engine.from_file = from_file,
         Command::Live(args) => args.engine.from_file = from_file,
+        Command::Top(args) => args.engine.from_file = from_file,
         _ => {}
     }
     Ok((cli, file.expired()))

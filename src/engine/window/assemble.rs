@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::counted::{Counted, Direction};
 use super::filter::{Filters, Places, Plan};
 use super::log::{ChunkPool, Log};
-use super::{Delta, Detail, Roles, Slice, WindowSettings};
+use super::{Delta, Detail, FineSizes, Roles, Slice, WindowSettings};
 use crate::detect::Interest;
 
 /// Packets of a second up to which all pairs are kept: fewer than it takes to
@@ -39,6 +39,8 @@ pub struct Assembler {
 #[derive(Debug)]
 pub struct Assembled {
     pub slice: Slice,
+    /// Payload sizes in fine bins; only where somebody watches.
+    pub sizes: Option<Box<FineSizes>>,
     logs: Vec<Log>,
 }
 
@@ -80,7 +82,7 @@ impl Assembler {
             slice.detail = self.spare.take().unwrap_or(slice.detail);
             self.add_what_matters(&mut slice, &logs, one_sided);
         }
-        Assembled { slice, logs }
+        Assembled { slice, sizes: None, logs }
     }
 
     /// Gives back the memory of a second that nobody needs any more.

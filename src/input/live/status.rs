@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
 
 use super::kernel_clock::ClockWatch;
 use crate::flow::totals::InferredLoss;
@@ -125,6 +126,7 @@ const SYNCHRONISED: u8 = 2;
 #[derive(Debug, Default)]
 struct State {
     taps: Vec<TapStatus>,
+    looked: Option<Instant>,
     shed: Shed,
     changes: Vec<Change>,
 }
@@ -196,6 +198,13 @@ impl LiveStatus {
         self.state.lock().taps.clone()
     }
 
+    /// The same, and when the capture looked at them: rates are over the time
+    /// between two looks.
+    pub fn taps_and_look(&self) -> (Vec<TapStatus>, Option<Instant>) {
+        let state = self.state.lock();
+        (state.taps.clone(), state.looked)
+    }
+
     /// What happened since this was asked last; of very many the newest.
     pub fn take_changes(&self) -> Vec<Change> {
         std::mem::take(&mut self.state.lock().changes)
@@ -209,6 +218,7 @@ impl LiveStatus {
     pub(crate) fn publish(&self, taps: Vec<TapStatus>, shed: Shed, changes: &mut Vec<Change>) {
         let mut state = self.state.lock();
         state.taps = taps;
+        state.looked = Some(Instant::now());
         state.shed = shed;
         state.changes.append(changes);
         let over = state.changes.len().saturating_sub(KEPT_CHANGES);

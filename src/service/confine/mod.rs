@@ -62,7 +62,8 @@ pub struct Plan {
     pub files: Vec<PathBuf>,
     /// A folder that is written beneath where it may be; there is no need to.
     pub keeps: Option<PathBuf>,
-    /// Folders that sockets are made and replaced in; made where they are missing.
+    /// Folders that sockets are made and replaced in, as far as rights go; made
+    /// where they are missing.
     pub sockets: Vec<PathBuf>,
     /// TCP ports that are connected to.
     pub connects: Vec<u16>,
@@ -253,9 +254,7 @@ pub fn confine(plan: &Plan, mode: Mode) -> Result<Confined, ConfineError> {
         return Ok(confined);
     }
     // As the user that started this, who may make them where the other can't.
-    let writes: Vec<&Path> =
-        plan.writes.iter().chain(&plan.sockets).map(PathBuf::as_path).collect();
-    for folder in &writes {
+    for folder in plan.writes.iter().chain(&plan.sockets) {
         rights::make_folder(folder, plan.user.as_ref())?;
     }
     if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() != 1) {
@@ -270,7 +269,7 @@ pub fn confine(plan: &Plan, mode: Mode) -> Result<Confined, ConfineError> {
         confined.note(Part::Capabilities, kept);
         confined.note(Part::NoNewPrivileges, rights::forgo_new_privileges());
     }
-    for folder in &writes {
+    for folder in &plan.writes {
         rights::check_folder(folder, overrode)?;
     }
     if mode == Mode::Off {
