@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
+use tracing::warn;
 
 use crate::alert::Alert;
 use crate::engine::window::Assembled;
@@ -47,8 +48,9 @@ impl ControlAt {
         match path.map(|path| ControlSocket::take(&path)).transpose() {
             Ok(socket) => Ok(socket),
             Err(error) if *self == Self::Default => {
-                eprintln!(
-                    "flowtap: no control socket: {error}; `flowtap top` can't watch this run: \
+                warn!(
+                    event = "control.none",
+                    "no control socket: {error}; `flowtap top` can't watch this run: \
                      name another place with --control PATH, or --control none"
                 );
                 Ok(None)

@@ -12,7 +12,9 @@ mod doctor;
 mod engine_args;
 mod lab;
 mod live;
+mod log;
 mod machine;
+mod man;
 mod output_args;
 mod packets;
 mod read;
@@ -59,6 +61,7 @@ enum Command {
     /// Look at a configuration file.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    Man(man::ManArgs),
     /// Make labelled traffic for tests and benchmarks.
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -75,6 +78,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Command::Live(args) = &cli.command {
+        log::start(args.log_format);
+    }
     warnings.iter().for_each(|warning| eprintln!("flowtap: warning: {warning}"));
     let result = match cli.command {
         Command::Read(args) => read::run(&args),
@@ -88,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Confined(args) => confined::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Config(command) => config::run(&command),
+        Command::Man(args) => man::run(&args),
         Command::Lab(command) => lab::run(&command),
     };
     result.unwrap_or_else(|error| {
@@ -95,7 +102,11 @@ pub fn main() -> ExitCode {
             // `flowtap ... | head`: the reader has what it wanted.
             return ExitCode::SUCCESS;
         }
-        eprintln!("flowtap: {error:#}");
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(event = "failed", "{error:#}");
+        } else {
+            eprintln!("flowtap: {error:#}");
+        }
         ExitCode::from(error.downcast_ref::<Usage>().map_or(1, |_| 2))
     })
 }

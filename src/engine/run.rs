@@ -17,7 +17,7 @@ use super::accounting::Accounting;
 use super::dedup::DedupSettings;
 use super::feed::{ShardWindow, SidedCount, Vantage, WindowFeed};
 use super::reload::{Reload, Reloads};
-use super::sensor::{Sensor, SensorEvent};
+use super::sensor::{REFUSED, RELOADED, Sensor, SensorEvent};
 use super::sequencer::{Sequencer, offline_hash_state};
 use super::shard::{Shard, ShardOutput};
 use super::window::{Assembled, Assembler, ChunkPool, FineSizes, Slice, WindowSettings};
@@ -53,9 +53,6 @@ const MIN_SIDED_CONNECTIONS: i64 = 10;
 /// one-sided.
 const ONE_SIDED_SHARE: f64 = 0.2;
 
-/// Events of the sensor when settings change.
-const RELOADED: &str = "config.reloaded";
-const REFUSED: &str = "config.refused";
 /// Pairs of interfaces whose names are remembered: many times what a sensor has.
 const MAX_FLOW_ORIGINS: usize = 1 << 12;
 

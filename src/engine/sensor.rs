@@ -16,6 +16,10 @@ use crate::time::rfc3339;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
+/// Kinds of events when settings change.
+pub(crate) const RELOADED: &str = "config.reloaded";
+pub(crate) const REFUSED: &str = "config.refused";
+
 /// Something happened to the sensor, not on the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SensorEvent {
@@ -40,6 +44,21 @@ const INFER_OVER_S: i64 = 60;
 /// Bytes that must be expected in that time for a share to mean something: a
 /// full-sized segment is below 2 per mille of it.
 const LEAST_EXPECTED_BYTES: u64 = 1_000_000;
+
+impl SensorEvent {
+    /// Nobody has to do anything.
+    pub fn is_good_news(&self) -> bool {
+        matches!(
+            self.kind,
+            "interface.up"
+                | "interface.returned"
+                | "sensor.resumed"
+                | "sensor.inferred_loss_over"
+                | "clock.synchronised"
+                | RELOADED
+        )
+    }
+}
 
 /// The sensor of a run.
 #[derive(Debug)]

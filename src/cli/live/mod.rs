@@ -1,52 +1,49 @@
 //! `flowtap live`: interfaces in, flow records and alerts out as they come.
+//! [`run`] puts a run together; what it gives goes through [`Sink`].
+
+mod sink;
 
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
+use tracing::info;
 
-use super::Usage;
-use super::config::Reloader;
-use super::confine_args::{ConfineArgs, bind, explaining, state_folder};
-use super::control::{Control, ControlAt};
-use super::engine_args::EngineArgs;
-use super::machine;
-use super::output_args::OutputArgs;
-use super::rundir::{new_state_run, write_whole};
-use super::sensor_id::SensorId;
-use super::stop::stop_on_signals;
-use super::values::{Bytes, Listen, TimeoutNs};
-use crate::alert::Alert;
+use sink::{Sink, now_ns};
+
+use crate::cli::Usage;
+use crate::cli::config::Reloader;
+use crate::cli::confine_args::{ConfineArgs, bind, explaining, state_folder};
+use crate::cli::control::{Control, ControlAt};
+use crate::cli::engine_args::EngineArgs;
+use crate::cli::log::LogFormat;
+use crate::cli::machine;
+use crate::cli::output_args::OutputArgs;
+use crate::cli::rundir::{new_state_run, write_whole};
+use crate::cli::sensor_id::SensorId;
+use crate::cli::stop::stop_on_signals;
+use crate::cli::values::{Bytes, Listen, TimeoutNs};
 use crate::detect::DetectSettings;
-use crate::engine::window::Assembled;
-use crate::engine::{FlowGauge, LiveRun, RecordSink, Reload, SensorEvent, run as run_engine};
-use crate::flow::FlowRecord;
+use crate::engine::{LiveRun, run as run_engine};
 use crate::input::live::{KernelClock, LiveOptions, Method};
-use crate::input::{Input, InputOptions, LiveHandle};
+use crate::input::{Input, InputOptions};
 use crate::output::Summary;
-use crate::output::privacy::Privacy;
 use crate::output::recording::{EvidenceSettings, LEAST_RING_BYTES, Recording, RecordingSettings};
-use crate::output::rolling::{OutputCounters, RollingOutput};
+use crate::output::rolling::RollingOutput;
 use crate::report::terminal::{self, Style};
 use crate::service::confine::{Confined, Mode, Plan, User};
 use crate::service::control::ControlSocket;
 use crate::service::deliver::{Delivery, DeliveryOptions, Target};
 use crate::service::http::HttpServer;
-use crate::service::metrics::{Published, RecordingCounters, ReloadCounters, Snapshot};
+use crate::service::metrics::{Published, ReloadCounters};
 use crate::service::notify::Notifier;
-
-/// How long the end of a run waits for a disk that does not answer.
-const FINISH_WITHIN: Duration = Duration::from_secs(30);
-
-/// How long it waits for receivers of alerts.
-const DELIVER_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct LiveArgs {
@@ -107,6 +104,9 @@ pub(crate) struct LiveArgs {
     /// Print no summary for people, and nothing while listening but what is wrong.
     #[arg(long, short)]
     quiet: bool,
+    /// How what happens is told on standard error.
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
@@ -142,7 +142,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let explain = explaining();
     let confined = args.confine.apply(&plan(args, listener.as_ref(), control.as_ref()))?;
     if confined.mode != Mode::Off && !(args.quiet && confined.missing.is_empty()) {
-        eprintln!("flowtap: {}", confined.text());
+        info!(event = "confined", "{}", confined.text());
     }
     let reloader = Reloader::start(&args.engine.from_file, detect_settings);
     options.reloads = Some(reloader.context("can't listen for SIGHUP")?.reloads());
@@ -168,7 +168,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     });
     let output = output.transpose()?;
     for recovered in output.iter().flat_map(RollingOutput::recovered) {
-        eprintln!("flowtap: {recovered}");
+        info!(event = "output.recovered", "{recovered}");
     }
     if let Some(dir) = &dir {
         write_run(dir, args, confined)?;
@@ -180,14 +180,19 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let server = listener.map(|listener| HttpServer::serve(listener, Arc::clone(&published)));
     let server = server.transpose().context("can't serve metrics")?;
     if let Some(server) = &server {
-        eprintln!("flowtap: metrics at http://{}/metrics", server.address());
+        info!(event = "metrics.serving", "metrics at http://{}/metrics", server.address());
     }
     let control = Control::start(control, &privacy, &handle, watched)?;
     let notifier = Notifier::from_environment().context("can't reach the service manager")?;
     stop_on_signals(&handle.stop)?;
     for tap in handle.status.taps() {
         let state = if tap.up { "" } else { ", which is down" };
-        eprintln!("flowtap: listening on {}{state}", tap.name);
+        info!(
+            event = "interface.listening",
+            interface = tap.name,
+            "listening on {}{state}",
+            tap.name
+        );
     }
     let started = Instant::now();
     let mut sink = Sink {
@@ -304,167 +309,4 @@ fn write_run(dir: &Path, args: &LiveArgs, confinement: Confined) -> anyhow::Resu
         confinement,
     };
     write_whole(&dir.join("run.json"), &serde_json::to_vec_pretty(&record)?)
-}
-
-/// Where a live run's results go. Nothing in here waits.
-struct Sink {
-    started: Instant,
-    seconds: Option<u64>,
-    handle: LiveHandle,
-    output: Option<RollingOutput>,
-    recording: Option<Recording>,
-    privacy: Arc<Privacy>,
-    delivery: Option<Delivery>,
-    published: Arc<Published>,
-    control: Control,
-    notifier: Notifier,
-    /// Opened, by severity.
-    alerts: [u64; 5],
-    /// For the service manager.
-    listening: String,
-    reloads: ReloadCounters,
-}
-
-impl Sink {
-    /// Ends the files and what is on its way. How many records could not be
-    /// written.
-    fn finish(mut self) -> u64 {
-        self.notifier.stopping();
-        self.tell_troubles();
-        if let Some(delivery) = self.delivery.take() {
-            let (counters, changes) = delivery.finish(DELIVER_WITHIN);
-            changes.iter().for_each(|change| eprintln!("flowtap: {change}"));
-            for target in counters.iter().filter(|target| target.lost > 0) {
-                eprintln!("flowtap: {} messages to {} were lost", target.lost, target.target);
-            }
-        }
-        if let Some(recording) = self.recording.take() {
-            let counters = recording.finish();
-            if counters.lost_packets > 0 {
-                eprintln!(
-                    "flowtap: {} packets are missing in the recording",
-                    counters.lost_packets
-                );
-            }
-        }
-        let Some(output) = self.output.take() else { return 0 };
-        let finished = output.finish(FINISH_WITHIN);
-        for event in &finished.events {
-            eprintln!("flowtap: {event}");
-        }
-        let left = if finished.complete { 0 } else { finished.counters.queued_records };
-        finished.counters.lost() + left
-    }
-
-    fn tell_troubles(&mut self) {
-        for event in self.output.iter_mut().flat_map(RollingOutput::take_events) {
-            eprintln!("flowtap: {event}");
-        }
-        for change in self.delivery.iter().flat_map(Delivery::take_changes) {
-            eprintln!("flowtap: {change}");
-        }
-        for notice in self.recording.iter().flat_map(Recording::take_notices) {
-            eprintln!("flowtap: {notice}");
-        }
-    }
-
-    /// What metrics and health are made of.
-    fn publish(&self, second: i64, flows_held: u64) {
-        let taps = self.handle.status.taps();
-        let output = self.output.as_ref().map(RollingOutput::counters);
-        let written = output.iter().flat_map(|output| &output.kinds);
-        let closed_ns = second.saturating_mul(1_000_000_000);
-        self.published.publish(Snapshot {
-            packets: taps.iter().map(|tap| tap.frames).sum(),
-            wire_bytes: taps.iter().map(|tap| tap.wire_bytes).sum(),
-            flows_held,
-            records_written: written.map(|kind| kind.written).sum(),
-            records_lost: output.as_ref().map_or(0, OutputCounters::lost),
-            alerts: self.alerts,
-            reloads: self.reloads.clone(),
-            taps,
-            inferred: self.handle.status.inferred(),
-            sensor: self.handle.status.sensor().to_owned(),
-            clock_synchronised: self.handle.status.clock_synchronised(),
-            overload: self.handle.status.shed(),
-            seconds_behind: now_ns().saturating_sub(closed_ns) as f64 / 1e9,
-            recording: self.recording.as_ref().map(|recording| {
-                let counters = recording.counters();
-                RecordingCounters {
-                    packets: counters.packets,
-                    bytes: counters.bytes,
-                    packets_lost: counters.lost_packets,
-                }
-            }),
-            delivery: self.delivery.as_ref().map(Delivery::counters).unwrap_or_default(),
-        });
-    }
-}
-
-impl RecordSink for Sink {
-    fn record(&mut self, record: FlowRecord) -> io::Result<()> {
-        if let Some(output) = &mut self.output {
-            output.record(record);
-        }
-        Ok(())
-    }
-
-    fn wants_records(&self) -> bool {
-        self.output.as_ref().is_some_and(RollingOutput::wants_records)
-    }
-
-    fn alert(&mut self, alert: &Alert, closed: bool) {
-        if let Some(output) = &mut self.output {
-            output.alert(alert);
-        }
-        if let Some(recording) = &self.recording {
-            recording.alert(alert, closed);
-        }
-        if alert.revision == 1 {
-            self.alerts[alert.severity as usize] += 1;
-        }
-        let shown = self.privacy.alert(alert);
-        self.control.alert(&shown, closed);
-        if let Some(delivery) = &self.delivery {
-            delivery.deliver(&shown);
-        }
-        let over = if closed { " (over)" } else { "" };
-        eprintln!("flowtap: {}{over}: {}", shown.severity.name(), shown.summary);
-    }
-
-    fn window(&mut self, window: &Assembled) {
-        self.control.window(window);
-    }
-
-    fn sensor_event(&mut self, event: &SensorEvent) {
-        eprintln!("flowtap: {}", event.text);
-        self.control.event(event);
-        if let Some(delivery) = &self.delivery {
-            delivery.deliver_event(event);
-        }
-    }
-
-    fn reloaded(&mut self, reload: &Reload) {
-        self.notifier.reloading();
-        self.reloads.count(reload.settings.is_some());
-        self.notifier.ready(&self.listening);
-    }
-
-    fn closed_before(&mut self, second: i64, flows: FlowGauge) {
-        if let Some(output) = &mut self.output {
-            output.second(now_ns());
-        }
-        self.tell_troubles();
-        self.publish(second, flows.held);
-        self.control.closed(second, flows, now_ns());
-        self.notifier.progress();
-        if self.seconds.is_some_and(|seconds| self.started.elapsed().as_secs() >= seconds) {
-            self.handle.stop.store(true, Ordering::Release);
-        }
-    }
-}
-
-fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

@@ -1,0 +1,207 @@
+//! Where a live run's results go: files, the recording, receivers, metrics, the
+//! control socket, the service manager, and standard error. Nothing in here waits.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::{info, warn};
+
+use crate::alert::Alert;
+use crate::cli::control::Control;
+use crate::engine::window::Assembled;
+use crate::engine::{FlowGauge, RecordSink, Reload, SensorEvent};
+use crate::flow::FlowRecord;
+use crate::input::LiveHandle;
+use crate::output::privacy::Privacy;
+use crate::output::recording::Recording;
+use crate::output::rolling::{OutputCounters, RollingOutput};
+use crate::service::deliver::Delivery;
+use crate::service::metrics::{Published, RecordingCounters, ReloadCounters, Snapshot};
+use crate::service::notify::Notifier;
+
+/// How long the end of a run waits for a disk that does not answer.
+const FINISH_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long it waits for receivers of alerts.
+const DELIVER_WITHIN: Duration = Duration::from_secs(5);
+
+/// All of them, as the correlation stage sees them.
+pub(super) struct Sink {
+    pub(super) started: Instant,
+    pub(super) seconds: Option<u64>,
+    pub(super) handle: LiveHandle,
+    pub(super) output: Option<RollingOutput>,
+    pub(super) recording: Option<Recording>,
+    pub(super) privacy: Arc<Privacy>,
+    pub(super) delivery: Option<Delivery>,
+    pub(super) published: Arc<Published>,
+    pub(super) control: Control,
+    pub(super) notifier: Notifier,
+    /// Opened, by severity.
+    pub(super) alerts: [u64; 5],
+    /// For the service manager.
+    pub(super) listening: String,
+    pub(super) reloads: ReloadCounters,
+}
+
+impl Sink {
+    /// Ends the files and what is on its way. How many records could not be
+    /// written.
+    pub(super) fn finish(mut self) -> u64 {
+        self.notifier.stopping();
+        self.tell_troubles();
+        if let Some(delivery) = self.delivery.take() {
+            let (counters, changes) = delivery.finish(DELIVER_WITHIN);
+            changes.iter().for_each(|change| warn!(event = "delivery.changed", "{change}"));
+            for target in counters.iter().filter(|target| target.lost > 0) {
+                let (lost, to) = (target.lost, &target.target);
+                warn!(event = "delivery.lost", lost, "{lost} messages to {to} were lost");
+            }
+        }
+        if let Some(recording) = self.recording.take() {
+            let counters = recording.finish();
+            if counters.lost_packets > 0 {
+                let lost = counters.lost_packets;
+                warn!(
+                    event = "recording.lost",
+                    lost, "{lost} packets are missing in the recording"
+                );
+            }
+        }
+        let Some(output) = self.output.take() else { return 0 };
+        let finished = output.finish(FINISH_WITHIN);
+        for event in &finished.events {
+            warn!(event = "output.changed", "{event}");
+        }
+        let left = if finished.complete { 0 } else { finished.counters.queued_records };
+        finished.counters.lost() + left
+    }
+
+    fn tell_troubles(&mut self) {
+        for event in self.output.iter_mut().flat_map(RollingOutput::take_events) {
+            warn!(event = "output.changed", "{event}");
+        }
+        for change in self.delivery.iter().flat_map(Delivery::take_changes) {
+            warn!(event = "delivery.changed", "{change}");
+        }
+        for notice in self.recording.iter().flat_map(Recording::take_notices) {
+            warn!(event = "recording.changed", "{notice}");
+        }
+    }
+
+    /// What metrics and health are made of.
+    fn publish(&self, second: i64, flows_held: u64) {
+        let taps = self.handle.status.taps();
+        let output = self.output.as_ref().map(RollingOutput::counters);
+        let written = output.iter().flat_map(|output| &output.kinds);
+        let closed_ns = second.saturating_mul(1_000_000_000);
+        self.published.publish(Snapshot {
+            packets: taps.iter().map(|tap| tap.frames).sum(),
+            wire_bytes: taps.iter().map(|tap| tap.wire_bytes).sum(),
+            flows_held,
+            records_written: written.map(|kind| kind.written).sum(),
+            records_lost: output.as_ref().map_or(0, OutputCounters::lost),
+            alerts: self.alerts,
+            reloads: self.reloads.clone(),
+            taps,
+            inferred: self.handle.status.inferred(),
+            sensor: self.handle.status.sensor().to_owned(),
+            clock_synchronised: self.handle.status.clock_synchronised(),
+            overload: self.handle.status.shed(),
+            seconds_behind: now_ns().saturating_sub(closed_ns) as f64 / 1e9,
+            recording: self.recording.as_ref().map(|recording| {
+                let counters = recording.counters();
+                RecordingCounters {
+                    packets: counters.packets,
+                    bytes: counters.bytes,
+                    packets_lost: counters.lost_packets,
+                }
+            }),
+            delivery: self.delivery.as_ref().map(Delivery::counters).unwrap_or_default(),
+        });
+    }
+}
+
+impl RecordSink for Sink {
+    fn record(&mut self, record: FlowRecord) -> io::Result<()> {
+        if let Some(output) = &mut self.output {
+            output.record(record);
+        }
+        Ok(())
+    }
+
+    fn wants_records(&self) -> bool {
+        self.output.as_ref().is_some_and(RollingOutput::wants_records)
+    }
+
+    fn alert(&mut self, alert: &Alert, closed: bool) {
+        if let Some(output) = &mut self.output {
+            output.alert(alert);
+        }
+        if let Some(recording) = &self.recording {
+            recording.alert(alert, closed);
+        }
+        if alert.revision == 1 {
+            self.alerts[alert.severity as usize] += 1;
+        }
+        let shown = self.privacy.alert(alert);
+        self.control.alert(&shown, closed);
+        if let Some(delivery) = &self.delivery {
+            delivery.deliver(&shown);
+        }
+        let over = if closed { " (over)" } else { "" };
+        warn!(
+            event = if closed { "alert.closed" } else { "alert" },
+            id = shown.id,
+            revision = shown.revision,
+            detector = shown.detector,
+            severity = shown.severity.name(),
+            "{}{over}: {}",
+            shown.severity.name(),
+            shown.summary
+        );
+    }
+
+    fn window(&mut self, window: &Assembled) {
+        self.control.window(window);
+    }
+
+    fn sensor_event(&mut self, event: &SensorEvent) {
+        let SensorEvent { kind, interface, text, .. } = event;
+        if event.is_good_news() {
+            info!(event = kind, interface, "{text}");
+        } else {
+            warn!(event = kind, interface, "{text}");
+        }
+        self.control.event(event);
+        if let Some(delivery) = &self.delivery {
+            delivery.deliver_event(event);
+        }
+    }
+
+    fn reloaded(&mut self, reload: &Reload) {
+        self.notifier.reloading();
+        self.reloads.count(reload.settings.is_some());
+        self.notifier.ready(&self.listening);
+    }
+
+    fn closed_before(&mut self, second: i64, flows: FlowGauge) {
+        if let Some(output) = &mut self.output {
+            output.second(now_ns());
+        }
+        self.tell_troubles();
+        self.publish(second, flows.held);
+        self.control.closed(second, flows, now_ns());
+        self.notifier.progress();
+        if self.seconds.is_some_and(|seconds| self.started.elapsed().as_secs() >= seconds) {
+            self.handle.stop.store(true, Ordering::Release);
+        }
+    }
+}
+
+pub(super) fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
