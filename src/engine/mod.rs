@@ -16,6 +16,7 @@ pub mod accounting;
 mod batch;
 #[doc(hidden)]
 pub mod bench;
+mod correlation;
 pub mod dedup;
 pub mod feed;
 mod fragments;

@@ -26,6 +26,7 @@ use serde_json::Value;
 
 pub use self::crypto_pan::Pseudonyms;
 pub use self::key::{Key, KeyError};
+use super::Summary;
 use super::names::Icmp;
 use crate::alert::{Alert, alert_id};
 use crate::flow::FlowRecord;
@@ -108,6 +109,17 @@ impl Privacy {
         let start_second = alert.start_ns.div_euclid(NS_PER_S);
         alert.id = alert_id(&alert.detector, &alert.entity, start_second);
         alert
+    }
+
+    /// Changes what a run says at its end.
+    pub fn summary(&self, summary: &mut Summary) {
+        summary.alerts = summary.alerts.iter().map(|alert| self.alert(alert)).collect();
+        let Some(pseudonyms) = &self.pseudonyms else { return };
+        let rewrite = |text: &mut String| *text = text::rewrite(pseudonyms, text);
+        summary.top_talkers.iter_mut().for_each(|talker| rewrite(&mut talker.ip));
+        for allowed in &mut summary.alerts_allowed {
+            [&mut allowed.entity, &mut allowed.reason].into_iter().for_each(rewrite);
+        }
     }
 
     /// What a prefix looks like in the output: home networks, for the reader.

@@ -8,6 +8,7 @@ mod common;
 mod lab;
 mod ledger;
 mod parity;
+mod privacy;
 mod programs;
 #[path = "../support/mod.rs"]
 mod support;

@@ -212,8 +212,10 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     };
     sink.notifier.ready(&sink.listening);
     let mut report = run_engine(input, &options, &mut sink);
+    let privacy = Arc::clone(&sink.privacy);
     let lost = sink.finish();
-    let summary = Summary::new(&report, started.elapsed());
+    let mut summary = Summary::new(&report, started.elapsed());
+    privacy.summary(&mut summary);
     if let Some(dir) = &dir {
         write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(&summary)?)?;
     }

@@ -1,0 +1,358 @@
+//! The correlation stage: one thread that merges what the shards say, in
+//! event-time order.
+//!
+//! It closes seconds when all shards are past them: puts their windows together,
+//! runs the detectors, and hands records to the sink in their final order. It
+//! never sees a packet, and nothing it sees depends on the number of workers.
+//! Start at [`Correlation::follow`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use ahash::HashMap;
+use crossbeam_channel::Receiver;
+
+use super::feed::{ShardWindow, SidedCount, Vantage};
+use super::reload::Reloads;
+use super::run::{FlowGauge, RecordSink, RunOptions};
+use super::sensor::{REFUSED, RELOADED, Sensor};
+use super::shard::ShardOutput;
+use super::window::{Assembler, FineSizes, Slice};
+use crate::alert;
+use crate::alert::Alert;
+use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
+use crate::flow::FlowRecord;
+use crate::flow::record::SeenAt;
+use crate::flow::totals::InferredLoss;
+use crate::input::origin::{Origin, Origins};
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// Connections of an interface and VLAN that must be known before their share
+/// of one-way ones says anything.
+const MIN_SIDED_CONNECTIONS: i64 = 10;
+/// Share of TCP connections seen one way above which a capture counts as
+/// one-sided.
+const ONE_SIDED_SHARE: f64 = 0.2;
+
+/// Pairs of interfaces whose names are remembered: many times what a sensor has.
+const MAX_FLOW_ORIGINS: usize = 1 << 12;
+
+/// Merges what the shards say, in event-time order.
+pub(super) struct Correlation<'a> {
+    /// Each shard's latest word on which seconds are closed.
+    closed_before_s: Vec<i64>,
+    /// Each shard's flows at that time.
+    flows: Vec<FlowGauge>,
+    /// What each shard inferred to be lost until then.
+    inferred_losses: Vec<Vec<InferredLoss>>,
+    /// Seconds not closed yet, each with what the shards sent of it.
+    windows: BTreeMap<i64, Vec<ShardWindow>>,
+    assembler: Assembler,
+    records: BTreeMap<i64, Vec<FlowRecord>>,
+    sided: HashMap<Vantage, SidedCount>,
+    detection: Detection,
+    origins: Arc<Origins>,
+    /// By the interfaces of a flow's directions.
+    flow_origins: HashMap<SeenAt, Option<Arc<Origin>>>,
+    sensor: Option<Sensor>,
+    sensor_second: i64,
+    reloads: Option<Arc<Reloads>>,
+    /// Of the seconds that are being closed; told with the first of them.
+    losses: Vec<Loss>,
+    sink: &'a mut dyn RecordSink,
+    write_error: Option<io::Error>,
+    /// Records of the stream's last second.
+    last_records: Vec<FlowRecord>,
+}
+
+fn by_start_and_key(x: &FlowRecord, y: &FlowRecord) -> std::cmp::Ordering {
+    (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key))
+}
+
+/// Records of a second in the output's order. Records are large: only their
+/// places are sorted. Stable: records of one key come from one shard, in their
+/// order.
+fn in_order(records: Vec<FlowRecord>) -> impl Iterator<Item = FlowRecord> {
+    let mut order: Vec<usize> = (0..records.len()).collect();
+    order.sort_by(|&x, &y| by_start_and_key(&records[x], &records[y]));
+    let mut records: Vec<_> = records.into_iter().map(Some).collect();
+    order.into_iter().filter_map(move |at| records[at].take())
+}
+
+/// A shard's tail on its way through the merge.
+struct Stream<'a> {
+    ready: std::vec::IntoIter<FlowRecord>,
+    /// `None` once the shard has said that there is no more.
+    more: Option<&'a Receiver<Vec<FlowRecord>>>,
+}
+
+impl Stream<'_> {
+    fn refill(&mut self) {
+        while self.ready.as_slice().is_empty()
+            && let Some(more) = self.more
+        {
+            match more.recv() {
+                Ok(records) if !records.is_empty() => self.ready = records.into_iter(),
+                _ => self.more = None,
+            }
+        }
+    }
+}
+
+impl<'a> Correlation<'a> {
+    pub(super) fn new(
+        workers: usize,
+        options: &RunOptions,
+        assembler: Assembler,
+        origins: Arc<Origins>,
+        sink: &'a mut dyn RecordSink,
+    ) -> Self {
+        Self {
+            assembler,
+            closed_before_s: vec![i64::MIN; workers],
+            flows: vec![FlowGauge::default(); workers],
+            inferred_losses: vec![Vec::new(); workers],
+            windows: BTreeMap::new(),
+            records: BTreeMap::new(),
+            sided: HashMap::default(),
+            detection: Detection::new(options.detect.clone()),
+            origins,
+            flow_origins: HashMap::default(),
+            sensor: options.live.as_ref().map(|live| {
+                let status = Arc::clone(&live.status);
+                Sensor::new(status, live.silent_after_s, options.detect.loss_per_mille)
+            }),
+            sensor_second: 0,
+            reloads: options.reloads.clone(),
+            losses: Vec::new(),
+            sink,
+            write_error: None,
+            last_records: Vec::new(),
+        }
+    }
+
+    pub(super) fn follow(&mut self, outputs: &Receiver<ShardOutput>) {
+        let mut closed_s = i64::MIN;
+        for output in outputs {
+            self.take(output);
+            let now_s = self.closed_before_s.iter().copied().min().unwrap_or(i64::MAX);
+            // At the end all is closed, but the last second's records wait for
+            // those of the flows that the end cut off.
+            if now_s > closed_s && now_s < i64::MAX {
+                closed_s = now_s;
+                self.close(closed_s);
+            }
+        }
+        // The last second goes on: flows that the end cut off are decided in it.
+        let last_s = self.records.keys().next_back().copied();
+        let last = last_s.and_then(|second| self.records.remove(&second)).unwrap_or_default();
+        self.close(i64::MAX);
+        self.last_records = last;
+    }
+
+    /// Merges what the shards still held at the end of the input with what
+    /// else was decided in the stream's last second.
+    pub(super) fn write_tails<'b>(
+        &mut self,
+        tails: impl Iterator<Item = &'b Receiver<Vec<FlowRecord>>>,
+    ) {
+        let last = std::mem::take(&mut self.last_records);
+        let last = in_order(last).collect::<Vec<_>>();
+        let mut streams = vec![Stream { ready: last.into_iter(), more: None }];
+        streams
+            .extend(tails.map(|tail| Stream { ready: Vec::new().into_iter(), more: Some(tail) }));
+        loop {
+            for stream in &mut streams {
+                stream.refill();
+            }
+            // The first of equals: of one key, the earlier record is in front.
+            let second = |record: &FlowRecord| record.decided_ns.div_euclid(SECOND_NS);
+            let next = streams
+                .iter()
+                .enumerate()
+                .filter_map(|(at, stream)| Some((at, stream.ready.as_slice().first()?)))
+                .min_by(|(_, x), (_, y)| {
+                    second(x).cmp(&second(y)).then_with(|| by_start_and_key(x, y))
+                })
+                .map(|(at, _)| at);
+            let Some(record) = next.and_then(|at| streams[at].ready.next()) else { break };
+            self.write(record);
+        }
+    }
+
+    fn write(&mut self, mut record: FlowRecord) {
+        if self.flow_origins.len() > MAX_FLOW_ORIGINS {
+            self.flow_origins.clear();
+        }
+        let SeenAt { first, other } = record.seen_at;
+        let known = self.flow_origins.entry(record.seen_at);
+        record.origin.clone_from(known.or_insert_with(|| self.origins.of_flow(first, other)));
+        if let Err(error) = self.sink.record(record)
+            && self.write_error.is_none()
+        {
+            self.write_error = Some(error);
+        }
+    }
+
+    fn take(&mut self, output: ShardOutput) {
+        self.closed_before_s[output.shard] = output.closed_before_s;
+        self.flows[output.shard] = output.flows;
+        self.inferred_losses[output.shard] = output.inferred_losses;
+        for window in output.windows {
+            self.windows.entry(window.slice.second()).or_default().push(window);
+        }
+        for record in output.records {
+            let second = record.decided_ns.div_euclid(SECOND_NS);
+            self.records.entry(second).or_default().push(record);
+        }
+    }
+
+    /// All shards are past these seconds.
+    fn close(&mut self, before_s: i64) {
+        self.look_at_sensor(before_s);
+        self.take_over_settings();
+        let later = self.windows.split_off(&before_s);
+        for (second, parts) in std::mem::replace(&mut self.windows, later) {
+            self.observe(second, parts);
+        }
+        let later = self.records.split_off(&before_s);
+        for records in std::mem::replace(&mut self.records, later).into_values() {
+            in_order(records).for_each(|record| self.write(record));
+        }
+        if let Some(sensor) = &mut self.sensor {
+            for event in sensor.take_events() {
+                self.sink.sensor_event(&event);
+            }
+        }
+        if before_s < i64::MAX {
+            // Alerts that went quiet end also while nothing comes in.
+            self.detection.advance(before_s.saturating_sub(1));
+            self.tell_alerts();
+            let flows = FlowGauge {
+                held: self.flows.iter().map(|flows| flows.held).sum(),
+                begun: self.flows.iter().map(|flows| flows.begun).sum(),
+            };
+            self.sink.closed_before(before_s, flows);
+        }
+    }
+
+    /// What was lost since the last look. Stays until a window tells it.
+    fn look_at_sensor(&mut self, before_s: i64) {
+        let Some(sensor) = &mut self.sensor else { return };
+        // The end of the stream is no time of its own.
+        let ended = before_s == i64::MAX;
+        let second = if ended { self.sensor_second } else { before_s };
+        self.sensor_second = second;
+        let mut inferred = Vec::new();
+        for sums in &self.inferred_losses {
+            InferredLoss::add_all(&mut inferred, sums);
+        }
+        let losses = sensor.look(second);
+        sensor.infer(second, |add| self.origins.by_name(&inferred, add));
+        if self.losses.is_empty() {
+            self.losses = losses;
+            return;
+        }
+        for (sum, more) in self.losses.iter_mut().zip(losses) {
+            sum.packets += more.packets;
+            sum.kernel_drops += more.kernel_drops;
+            sum.interface_drops += more.interface_drops;
+        }
+    }
+
+    /// Settings that came since the seconds before these were closed. Only what
+    /// is after the merge asks for settings: rows are the same with any.
+    fn take_over_settings(&mut self) {
+        let Some(reloads) = &self.reloads else { return };
+        for reload in reloads.take() {
+            if let Some(settings) = &reload.settings {
+                self.assembler.set_interest(Interest::of(settings));
+                self.detection.set_settings(DetectSettings::clone(settings));
+            }
+            if let Some(sensor) = &mut self.sensor {
+                let kind = if reload.settings.is_some() { RELOADED } else { REFUSED };
+                sensor.tell(kind, reload.text.clone(), self.sensor_second);
+            }
+            self.sink.reloaded(&reload);
+        }
+    }
+
+    fn tell_alerts(&mut self) {
+        for mut update in self.detection.take_updates() {
+            update.alert.set_origin(&self.origins);
+            self.sink.alert(&update.alert, update.closed);
+        }
+    }
+
+    /// Puts a second together and has the detectors look at it.
+    fn observe(&mut self, second: i64, parts: Vec<ShardWindow>) {
+        let mut slice = None::<Slice>;
+        let mut logs = Vec::with_capacity(parts.len());
+        let mut coarse = false;
+        let mut sizes = None::<Box<FineSizes>>;
+        for part in parts {
+            let ShardWindow {
+                slice: theirs, log, coarse: theirs_coarse, sided, sizes: fine, ..
+            } = part;
+            for (vantage, count) in sided {
+                let sum = self.sided.entry(vantage).or_default();
+                sum.one_way += count.one_way;
+                sum.two_way += count.two_way;
+            }
+            coarse |= theirs_coarse;
+            match (&mut sizes, fine) {
+                (Some(sizes), Some(fine)) => sizes.merge(&fine),
+                (sizes @ None, fine) => *sizes = fine,
+                (Some(_), None) => {}
+            }
+            logs.push(log);
+            match &mut slice {
+                Some(slice) => slice.merge(theirs),
+                None => slice = Some(theirs),
+            }
+        }
+        let Some(slice) = slice else { return };
+        debug_assert_eq!(slice.second(), second);
+        let losses = std::mem::take(&mut self.losses);
+        let lost = losses.iter().any(|loss| loss.lost() > 0);
+        let telemetry = Telemetry {
+            one_sided: self.is_one_sided(),
+            missing: lost.then(|| "packets_lost".to_owned()).into_iter().collect(),
+            losses,
+        };
+        let mut assembled = self.assembler.assemble(slice, logs, coarse, telemetry.one_sided);
+        assembled.sizes = sizes;
+        self.sink.window(&assembled);
+        self.detection.observe(&assembled.slice, &telemetry);
+        self.tell_alerts();
+        self.assembler.recycle(assembled);
+    }
+
+    /// On some interface and VLAN too many connections are seen one way.
+    fn is_one_sided(&self) -> bool {
+        self.sided.values().any(SidedCount::is_one_sided)
+    }
+
+    #[expect(clippy::type_complexity, reason = "taken apart at once by the only caller")]
+    pub(super) fn finish(
+        mut self,
+    ) -> (Vec<Alert>, alert::Counters, Vec<(Vantage, SidedCount)>, Option<io::Error>) {
+        self.detection.close();
+        self.tell_alerts();
+        let (mut alerts, counters) = self.detection.finish();
+        alerts.iter_mut().for_each(|alert| alert.set_origin(&self.origins));
+        let mut sided: Vec<_> = self.sided.into_iter().collect();
+        sided.sort_unstable_by_key(|&(vantage, _)| vantage);
+        (alerts, counters, sided, self.write_error)
+    }
+}
+
+impl SidedCount {
+    /// Too many connections are seen one way for answers to mean anything.
+    pub fn is_one_sided(&self) -> bool {
+        let known = self.one_way + self.two_way;
+        known >= MIN_SIDED_CONNECTIONS && self.one_way as f64 > known as f64 * ONE_SIDED_SHARE
+    }
+}
