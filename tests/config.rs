@@ -162,6 +162,10 @@ fn sample(placeholder: &str) -> &str {
         "IFACE" => "eth9",
         "SIZE" => "64MiB",
         "TARGET" => "unix:/run/x",
+        "PATH" => "x.sock",
+        "MIB" => "32",
+        "ID" => "tap-7",
+        "SPEED" => "10x",
         other => panic!("no sample for {other}: add one"),
     }
 }

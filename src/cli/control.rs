@@ -18,45 +18,42 @@ use crate::service::control::{Collector, ControlServer, ControlSocket, default_p
 /// Where the socket is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ControlAt {
-    Default,
     Nowhere,
     Path(PathBuf),
 }
 
 impl FromStr for ControlAt {
-    type Err = std::convert::Infallible;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text {
-            "" => Self::Default,
-            "none" => Self::Nowhere,
-            path => Self::Path(path.into()),
-        })
+        match text {
+            "" => Err("name a path, or `none`".to_owned()),
+            "none" => Ok(Self::Nowhere),
+            path => Ok(Self::Path(path.into())),
+        }
     }
 }
 
-impl ControlAt {
-    /// Takes the socket. One that was asked for and can't be had is an error. The
-    /// default one is not worth a run: a second service on the machine does
-    /// without, and says so.
-    pub(crate) fn take(&self) -> anyhow::Result<Option<ControlSocket>> {
-        let path = match self {
-            Self::Nowhere => None,
-            Self::Path(path) => Some(path.clone()),
-            Self::Default => default_path(),
-        };
-        match path.map(|path| ControlSocket::take(&path)).transpose() {
-            Ok(socket) => Ok(socket),
-            Err(error) if *self == Self::Default => {
-                warn!(
-                    event = "control.none",
-                    "no control socket: {error}; `flowtap top` can't watch this run: \
-                     name another place with --control PATH, or --control none"
-                );
-                Ok(None)
-            }
-            Err(error) => Err(error).context("no control socket"),
+/// Takes the socket. One that was asked for and can't be had is an error. The
+/// default one is not worth a run: a second service on the machine does without,
+/// and says so.
+pub(crate) fn take_control_socket(at: Option<&ControlAt>) -> anyhow::Result<Option<ControlSocket>> {
+    let path = match at {
+        Some(ControlAt::Nowhere) => None,
+        Some(ControlAt::Path(path)) => Some(path.clone()),
+        None => default_path(),
+    };
+    match path.map(|path| ControlSocket::take(&path)).transpose() {
+        Ok(socket) => Ok(socket),
+        Err(error) if at.is_none() => {
+            warn!(
+                event = "control.none",
+                "no control socket: {error}; `flowtap top` can't watch this run: name another \
+                 place with --control PATH, or --control none"
+            );
+            Ok(None)
         }
+        Err(error) => Err(error).context("no control socket"),
     }
 }
 

@@ -46,7 +46,7 @@ const SILENT_AFTER_S: u64 = 60;
 pub(crate) struct TopArgs {
     /// Listen to this interface instead, and write nothing; repeat it for
     /// several.
-    #[arg(short, long, value_name = "IFACE", conflicts_with = "control")]
+    #[arg(short, long, value_name = "IFACE")]
     interface: Vec<String>,
     /// Socket of the service [default: flowtap/control.sock in the user's runtime
     /// directory, then in /run].

@@ -1,35 +1,32 @@
 //! A run from input to alerts: what it is told, what it says, and the threads
 //! that it starts. The calling thread is the correlation stage. Start at [`run`].
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use ahash::HashMap;
-use crossbeam_channel::{Receiver, bounded, unbounded};
+use crossbeam_channel::{bounded, unbounded};
 
 use super::accounting::Accounting;
+use super::correlation::Correlation;
 use super::dedup::DedupSettings;
-use super::feed::{ShardWindow, SidedCount, Vantage, WindowFeed};
+use super::feed::{SidedCount, Vantage, WindowFeed};
 use super::reload::{Reload, Reloads};
-use super::sensor::{REFUSED, RELOADED, Sensor, SensorEvent};
+use super::sensor::SensorEvent;
 use super::sequencer::{Sequencer, offline_hash_state};
-use super::shard::{Shard, ShardOutput};
-use super::window::{Assembled, Assembler, ChunkPool, FineSizes, Slice, WindowSettings};
+use super::shard::Shard;
+use super::window::{Assembled, Assembler, ChunkPool, WindowSettings};
 use super::worker::{IDLE_WAIT, Pool, Shared, Source};
 use crate::alert;
 use crate::alert::Alert;
-use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
-use crate::flow::record::SeenAt;
+use crate::detect::{DetectSettings, Interest};
 use crate::flow::settings::TableSettings;
 use crate::flow::table::TableCounters;
 use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::flow::{FlowRecord, Timeouts};
 use crate::input::filter::Filter;
 use crate::input::live::{LiveStatus, TapStatus};
-use crate::input::origin::{Origin, Origins};
 use crate::input::{Counters, FileReport, Input, Interface, LATENESS_S, LIVE_WAIT};
 use crate::lock::Lock;
 use crate::packet::{DecodeOptions, Decoder};

@@ -16,8 +16,15 @@ use crate::common::captures;
 use crate::lab::{Lab, alerts, complete, read, shape};
 use crate::support::netns::LinkOptions;
 
+/// So late a packet still lies in the second that it lay in, but for the few next to
+/// its end.
+const ON_TIME_NS: u64 = 20_000_000;
+
 /// Captures on the way at the same time. Most of it is waiting.
-const LANES: usize = 3;
+const LANES: usize = 2;
+
+/// Of a replay that a busy machine interrupts.
+const ATTEMPTS: usize = 20;
 
 /// Calls `compare` with each capture; it gives what was heard of it.
 fn for_each_capture(test: &str, compare: impl Fn(&Lab, &str) -> Value + Sync) {
@@ -78,7 +85,7 @@ fn is_fit(summary: &Value) -> bool {
 #[test]
 fn in_real_time_every_capture_gives_its_own_alerts() {
     for_each_capture("parity 1x", |lab, path| {
-        let (heard, _) = heard(lab, path, "1x", &[]);
+        let heard = heard_on_time(lab, path, "1x");
         assert_same(&heard, &read(&[path]), path);
         heard
     });
@@ -87,17 +94,28 @@ fn in_real_time_every_capture_gives_its_own_alerts() {
 #[test]
 fn ten_times_as_fast_is_what_read_makes_of_that_time_scale() {
     for_each_capture("parity 10x", |lab, path| {
-        let (heard, _) = heard(lab, path, "10x", &[]);
+        let heard = heard_on_time(lab, path, "10x");
         assert_same(&heard, &read(&["--time-scale", "10x", path]), path);
         heard
     });
+}
+
+/// Times are the capture's only while the replay keeps to them: by its own
+/// report. One that the machine interrupted is done again.
+fn heard_on_time(lab: &Lab, path: &str, speed: &str) -> Value {
+    for _ in 0..ATTEMPTS {
+        let (heard, sent) = heard(lab, path, speed, &[]);
+        if sent["lateness"]["worst_ns"].as_u64().unwrap() <= ON_TIME_NS {
+            return heard;
+        }
+    }
+    panic!("{path}: no replay on time in {ATTEMPTS}");
 }
 
 /// A rate describes a replay only while it is even: one that the machine
 /// interrupted is done again.
 #[test]
 fn as_fast_as_can_be_is_what_read_makes_of_that_rate() {
-    const ATTEMPTS: usize = 10;
     for_each_capture("parity max", |lab, path| {
         for attempt in 0..ATTEMPTS {
             let name = path.replace('/', "_");

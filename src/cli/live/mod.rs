@@ -21,7 +21,7 @@ use sink::{Sink, now_ns};
 use crate::cli::Usage;
 use crate::cli::config::Reloader;
 use crate::cli::confine_args::{ConfineArgs, bind, explaining, state_folder};
-use crate::cli::control::{Control, ControlAt};
+use crate::cli::control::{Control, ControlAt, take_control_socket};
 use crate::cli::engine_args::EngineArgs;
 use crate::cli::log::LogFormat;
 use crate::cli::machine;
@@ -96,8 +96,8 @@ pub(crate) struct LiveArgs {
     metrics: Listen,
     /// Answer `flowtap top` at this Unix socket, or `none` [default:
     /// flowtap/control.sock in the runtime directory].
-    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
-    control: ControlAt,
+    #[arg(long, value_name = "PATH")]
+    control: Option<ControlAt>,
     /// Print the summary as JSON to standard output, and nothing else there.
     #[arg(long)]
     json: bool,
@@ -138,7 +138,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
     let privacy = args.output.privacy()?;
     let listener = args.metrics.0.map(bind).transpose()?;
-    let control = args.control.take()?;
+    let control = take_control_socket(args.control.as_ref())?;
     let explain = explaining();
     let confined = args.confine.apply(&plan(args, listener.as_ref(), control.as_ref()))?;
     if confined.mode != Mode::Off && !(args.quiet && confined.missing.is_empty()) {

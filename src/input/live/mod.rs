@@ -37,7 +37,7 @@ use super::filter::Filter;
 use super::pool::Pool;
 use super::reader::Batch;
 use super::report::{Interface, InterfaceTable};
-use super::walk::{Found, Limits, frame};
+use super::walk::{Found, Limits, Tally, frame};
 use super::{BlockBytes, Shed};
 use lane::Lane;
 use overload::Overload;
@@ -282,6 +282,12 @@ impl Live {
             self.changes.push(Change::Overload { shed });
         }
         self.take(limits, now_ns, &mut found, &mut bytes);
+        if found.tally.backward {
+            // Two processors filled one ring: each stamps a frame before it has
+            // its turn there.
+            found.frames.sort_by_key(|frame| frame.time_ns);
+            found.tally = Tally::of(&found.frames);
+        }
         if !found.frames.is_empty() {
             self.second = self.second.max(found.tally.latest_ns.div_euclid(SECOND_NS));
             self.last_frame = Some((found.tally.latest_ns, Instant::now()));
