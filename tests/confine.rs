@@ -350,7 +350,7 @@ fn the_programs_own_capability_is_enough_for_an_ordinary_user() {
     let output = without.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
-    let command = format!("sudo setcap cap_net_raw+ep {program}    (or run as root)");
+    let command = format!("sudo setcap cap_net_raw+ep {program}");
     assert!(said.contains(interface) && said.contains(&command), "{said}");
 
     net.run(0, ["setcap", "cap_net_raw+ep", program]);

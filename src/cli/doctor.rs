@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::machine;
 use crate::service::doctor::{Plan, Status, examine};
 
 /// Say whether this machine can capture, and what would falsify what it captures.
@@ -19,9 +20,9 @@ pub(crate) struct DoctorArgs {
     /// Workers that are meant to run: each has a ring on each interface. By default one a core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
-    /// Memory that is meant for each ring.
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=4096))]
-    ring_mib: u32,
+    /// Memory that is meant for each ring [default: as `live`].
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(2..=4096))]
+    ring_mib: Option<u32>,
     /// Print everything as JSON to standard output.
     #[arg(long)]
     json: bool,
@@ -29,10 +30,11 @@ pub(crate) struct DoctorArgs {
 
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let rings = args.workers.map_or_else(cores, usize::from);
     let report = examine(&Plan {
         interfaces: args.interface.clone(),
-        rings: args.workers.map_or_else(cores, usize::from),
-        ring_bytes: (args.ring_mib as usize) << 20,
+        rings,
+        ring_bytes: machine::ring_bytes(args.ring_mib, rings, args.interface.len()),
     });
     let mut out = io::stdout().lock();
     if args.json {

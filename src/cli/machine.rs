@@ -15,3 +15,14 @@ pub(super) fn memory_bytes() -> Option<u64> {
         .and_then(|text| text.trim().parse::<u64>().ok());
     machine.into_iter().chain(group).min()
 }
+
+/// Memory of each ring: what was asked for, or a 128th of the machine's memory for
+/// all together: 0.15 s of standstill at 10 Gbit/s on a machine with 24 GiB, and
+/// never a burden. The bounds: a quarter of a second of 1 Gbit/s, and what is
+/// cleared within a second of the start.
+pub(super) fn ring_bytes(asked_mib: Option<u32>, workers: usize, interfaces: usize) -> usize {
+    let rings = workers.saturating_mul(interfaces).max(1) as u64;
+    let share = || memory_bytes().map_or(0, |bytes| bytes / 128 / rings) >> 20;
+    let mib = asked_mib.map_or_else(|| share().clamp(32, 256), u64::from);
+    (mib as usize) << 20
+}

@@ -79,9 +79,15 @@ pub fn main() -> ExitCode {
         }
     };
     if let Command::Live(args) = &cli.command {
-        log::start(args.log_format);
+        log::start(args.log_format, args.quiet);
     }
-    warnings.iter().for_each(|warning| eprintln!("flowtap: warning: {warning}"));
+    for warning in warnings {
+        if tracing::dispatcher::has_been_set() {
+            tracing::warn!(event = "config.warning", "{warning}");
+        } else {
+            eprintln!("flowtap: warning: {warning}");
+        }
+    }
     let result = match cli.command {
         Command::Read(args) => read::run(&args),
         Command::Live(args) => live::run(&args),
@@ -97,7 +103,7 @@ pub fn main() -> ExitCode {
         Command::Man(args) => man::run(&args),
         Command::Lab(command) => lab::run(&command),
     };
-    result.unwrap_or_else(|error| {
+    let status = result.unwrap_or_else(|error| {
         if is_broken_pipe(&error) {
             // `flowtap ... | head`: the reader has what it wanted.
             return ExitCode::SUCCESS;
@@ -108,7 +114,9 @@ pub fn main() -> ExitCode {
             eprintln!("flowtap: {error:#}");
         }
         ExitCode::from(error.downcast_ref::<Usage>().map_or(1, |_| 2))
-    })
+    });
+    log::finish();
+    status
 }
 
 /// An error in how the program was called, not in what it was given to read.

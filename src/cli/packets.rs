@@ -31,6 +31,10 @@ pub(super) fn write(
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
     let id = alert["id"].as_str().unwrap_or_default();
+    let record = run_record(run)?;
+    if record["pseudonyms"] == true {
+        return copy_evidence(&record, id, to, as_json);
+    }
     let entity = &alert["entity"];
     let words = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (kind, name) = (words(&entity["kind"]), words(&entity["id"]));
@@ -42,7 +46,6 @@ pub(super) fn write(
     let from_ns = time_of(&alert["start"])?.saturating_sub(AROUND_NS);
     let to_ns = time_of(&alert["end"])?.saturating_add(AROUND_NS);
 
-    let record = run_record(run)?;
     let captures = captures(&record, id, from, from_ns, to_ns)?;
     if captures.iter().any(|path| same_file(path, to)) {
         bail!("{} is one of the captures: choose another file to write", to.display());
@@ -95,6 +98,29 @@ pub(super) fn write(
     }
     let failed = found.reports.iter().any(|report| report.error.is_some());
     Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Of a run with pseudonyms nothing can be looked up in real packets: the
+/// sensor, which knew both, kept what there is.
+fn copy_evidence(record: &Value, id: &str, to: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
+    let dir = Path::new(record["recording"]["dir"].as_str().unwrap_or_default());
+    let evidence = dir.join("evidence").join(format!("{id}.pcapng"));
+    if !evidence.is_file() {
+        bail!(
+            "this run has pseudonyms, which no recorded packet has: the packets of alert {id} are \
+             only there where `live` ran with --record and --evidence"
+        );
+    }
+    fs::copy(&evidence, to)
+        .with_context(|| format!("can't copy {} to {}", evidence.display(), to.display()))?;
+    let mut out = std::io::stdout().lock();
+    let (to, from) = (to.display().to_string(), evidence.display().to_string());
+    if as_json {
+        writeln!(out, "{}", detail::json(&json!({"alert": id, "pcap": to, "evidence": from})))?;
+    } else {
+        writeln!(out, "packets of alert {id} in {}", detail::printable(&to))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Nothing where a run has no `run.json`: one without `--out` keeps none.

@@ -14,11 +14,12 @@ use sha2::{Digest, Sha256};
 
 use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
-use super::rundir::{new_state_run, write_whole};
+use super::rundir::{recorded_arguments, state_run, write_whole};
 use crate::alert::Alert;
 use crate::engine::{RecordSink, RunOptions, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::input::{Input, InputOptions, Progress, Speed};
+use crate::output::privacy::Privacy;
 use crate::output::{Format, Pipeline, Summary};
 use crate::report::terminal::{self, Style};
 use crate::service::confine::Plan;
@@ -227,13 +228,11 @@ fn write_run(
     let dir = match out {
         Some(dir) => dir,
         // Without --out a run is kept for `show`, if there is a place for it.
-        None => match new_state_run() {
-            Ok(dir) => {
-                kept = dir;
-                &kept
-            }
-            Err(_) => return Ok(()),
-        },
+        None => {
+            let Some(dir) = state_run() else { return Ok(()) };
+            kept = dir;
+            &kept
+        }
     };
     write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(summary)?)?;
     write_alerts(&dir.join("alerts.ndjson"), &summary.alerts)?;
@@ -244,7 +243,7 @@ fn write_run(
         let record = RunRecord {
             schema: "flowtap.run.v1",
             flowtap: env!("CARGO_PKG_VERSION"),
-            arguments: std::env::args().skip(1).collect(),
+            arguments: recorded_arguments(&Privacy::none()),
             inputs: hashes.join().unwrap_or_default(),
             workers: options.workers,
             max_flows: options.max_flows,

@@ -1,10 +1,14 @@
 //! Run directories: where a run's results lie and how the newest is found.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
+
+use crate::output::privacy::Privacy;
+use crate::service::deliver::Target;
 
 /// Runs kept when nobody named a folder. Enough to look back over an
 /// afternoon's work, few enough that nobody has to tidy up.
@@ -19,20 +23,82 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
     Some(base.join("flowtap"))
 }
 
-/// Makes a new run folder under the state folder and drops the oldest ones.
-pub(crate) fn new_state_run() -> io::Result<PathBuf> {
+/// The lock of a run that goes on, in its folder; it goes with the process.
+const LOCK: &str = ".running";
+
+/// Makes a new run folder under the state folder, this process's own while it
+/// lives, and drops the oldest ones that are nobody's.
+fn new_state_run() -> io::Result<PathBuf> {
+    static RUNNING: OnceLock<File> = OnceLock::new();
     let base =
         state_dir().ok_or_else(|| io::Error::other("neither XDG_STATE_HOME nor HOME is set"))?;
     fs::create_dir_all(&base)?;
+    let runs = runs_in(&base)?;
+    // One that can't be removed, somebody else's, does no harm.
+    for run in runs.iter().take((runs.len() + 1).saturating_sub(KEPT_RUNS)) {
+        if !is_running(run) {
+            let _ = fs::remove_dir_all(run);
+        }
+    }
     let now = jiff::Timestamp::now();
     let stamp = now.strftime("%Y%m%dT%H%M%S%.9fZ");
     let dir = base.join(format!("run-{stamp}-{}", std::process::id()));
     fs::create_dir(&dir)?;
-    let mut runs = runs_in(&base)?;
-    while runs.len() > KEPT_RUNS {
-        fs::remove_dir_all(runs.remove(0))?;
+    let lock = File::create(dir.join(LOCK))?;
+    if lock.try_lock().is_ok() {
+        RUNNING.get_or_init(|| lock);
     }
     Ok(dir)
+}
+
+fn is_running(run: &Path) -> bool {
+    let lock = File::open(run.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+/// Whether a run can be kept that nobody named a folder for; why not, where
+/// there should be a place.
+pub(crate) fn state_run() -> Option<PathBuf> {
+    match new_state_run() {
+        Ok(dir) => Some(dir),
+        Err(error) => {
+            if let Some(base) = state_dir() {
+                let base = base.display();
+                tell(&format!(
+                    "this run is not kept for `show`: {base}: {error}; name a folder with --out"
+                ));
+            }
+            None
+        }
+    }
+}
+
+fn tell(text: &str) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::warn!(event = "run.not_kept", "{text}");
+    } else {
+        eprintln!("flowtap: warning: {text}");
+    }
+}
+
+/// The command line as it may be kept: receivers without passwords and tokens,
+/// and nobody's address where others are pseudonyms.
+pub(crate) fn recorded_arguments(privacy: &Privacy) -> Vec<String> {
+    const RECEIVER: &str = "--alert-to";
+    let without_secrets =
+        |text: &str| text.parse::<Target>().map_or_else(|_| "?".to_owned(), |to| to.to_string());
+    let mut is_receiver = false;
+    let arguments = std::env::args_os().skip(1).map(|argument| {
+        let argument = argument.to_string_lossy().into_owned();
+        let after = std::mem::replace(&mut is_receiver, argument == RECEIVER);
+        let glued = argument.strip_prefix(RECEIVER).and_then(|rest| rest.strip_prefix('='));
+        match glued {
+            Some(receiver) => format!("{RECEIVER}={}", without_secrets(receiver)),
+            None if after => without_secrets(&argument),
+            None => argument,
+        }
+    });
+    arguments.map(|argument| privacy.text(&argument)).collect()
 }
 
 /// Run folders, oldest first: their names sort by time.

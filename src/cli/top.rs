@@ -12,9 +12,9 @@ use anyhow::Context as _;
 use clap::Args;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::Usage;
 use super::engine_args::EngineArgs;
 use super::stop::stop_on_signals;
+use super::{Usage, machine};
 use crate::alert::Alert;
 use crate::engine::window::Assembled;
 use crate::engine::{FlowGauge, LiveRun, RecordSink, RunOptions, SensorEvent, run as run_engine};
@@ -33,8 +33,6 @@ const WAITING: usize = 4;
 /// Snapshots that `--once` waits for at most, should the stream's clock not be
 /// ours.
 const ONCE_AT_MOST: usize = 10;
-/// Memory of each ring, as `live` has it by default.
-const RING_BYTES: usize = 64 << 20;
 /// As `live` by default: results are the same.
 const SNAPLEN_BYTES: u32 = 262_144;
 /// As `live` by default.
@@ -198,7 +196,7 @@ fn listen(
     let live = LiveOptions {
         interfaces: args.interface.clone(),
         rings: options.workers,
-        ring_bytes: RING_BYTES,
+        ring_bytes: machine::ring_bytes(None, options.workers, args.interface.len()),
         snaplen_bytes: SNAPLEN_BYTES,
         promiscuous: true,
         filter: options.filter.take(),

@@ -270,6 +270,9 @@ impl<'a> Correlation<'a> {
             if let Some(settings) = &reload.settings {
                 self.assembler.set_interest(Interest::of(settings));
                 self.detection.set_settings(DetectSettings::clone(settings));
+                if let Some(sensor) = &mut self.sensor {
+                    sensor.set_loss_per_mille(settings.loss_per_mille);
+                }
             }
             if let Some(sensor) = &mut self.sensor {
                 let kind = if reload.settings.is_some() { RELOADED } else { REFUSED };

@@ -31,8 +31,9 @@ impl Reloads {
     pub fn put(&self, reload: Reload) {
         let mut waiting = self.waiting.lock();
         if waiting.len() >= WAITING {
-            // The settings in force later are those of the last good one.
-            waiting.remove(0);
+            // The settings in force later are those of the last good one: it stays.
+            let refused = waiting.iter().position(|reload| reload.settings.is_none());
+            waiting.remove(refused.unwrap_or(0));
         }
         waiting.push(reload);
     }

@@ -98,6 +98,11 @@ impl Sensor {
         Self { status, silent_after_s, loss_per_mille, taps, clock_synchronised, events }
     }
 
+    /// From here on, inferred loss is held against this.
+    pub(crate) fn set_loss_per_mille(&mut self, loss_per_mille: u64) {
+        self.loss_per_mille = loss_per_mille;
+    }
+
     /// What each interface lost since this was asked last. `second` is the
     /// stream's.
     pub(crate) fn look(&mut self, second: i64) -> Vec<Loss> {
@@ -218,9 +223,10 @@ impl Inferred {
             missed_bytes: sum.missed_bytes.saturating_sub(before.missed_bytes),
             expected_bytes: sum.expected_bytes.saturating_sub(before.expected_bytes),
         };
+        // Too little says nothing, neither that it begins nor that it is over.
         let enough = lately.expected_bytes >= LEAST_EXPECTED_BYTES;
-        let lossy = enough && lately.missed_bytes > 0 && lately.per_mille() >= threshold;
-        if lossy == self.told {
+        let lossy = lately.missed_bytes > 0 && lately.per_mille() >= threshold;
+        if !enough || lossy == self.told {
             return None;
         }
         self.told = lossy;
@@ -243,6 +249,7 @@ fn event_of(change: &Change, second: i64) -> SensorEvent {
         Change::Down { name } => ("interface.down", name.as_str()),
         Change::Removed { name } => ("interface.removed", name.as_str()),
         Change::Returned { name } => ("interface.returned", name.as_str()),
+        Change::CannotOpen { name, .. } => ("interface.unusable", name.as_str()),
         Change::Renamed { to, .. } => ("interface.renamed", to.as_str()),
         Change::ClockSetBack { name, .. } => ("clock.set_back", name.as_str()),
         Change::Overload { .. } => ("sensor.overload", ""),

@@ -535,7 +535,9 @@ impl Live {
         let holes = self.extra.as_ref().and_then(|extra| extra.holes.as_ref());
         let acked = self.highest_acks[1 - direction];
         let within = holes.map_or(0, |holes| holes[direction].missed(acked, half.payload_bytes));
-        Some(within + missed::at_end(half.next_seq(), acked, half.has_sent(FIN)))
+        Some(
+            within + missed::at_end(half.next_seq(), acked, half.has_sent(FIN), half.payload_bytes),
+        )
     }
 
     /// The finished record.

@@ -23,6 +23,13 @@ const MAX_HOLES: usize = 32;
 /// past what was acknowledged can have been sent. A longer jump is another stream.
 const MAX_WINDOW: u32 = 1 << 30;
 
+/// An acknowledgement further ahead than a large window of data in flight is
+/// forged: whoever spoofs one draws its number from four thousand million.
+const MAX_UNSEEN: u32 = 16 << 20;
+/// The same from a side that never sent a byte: a window without scaling
+/// (RFC 9293, section 3.1).
+const MAX_UNSEEN_FROM_NOBODY: u32 = 1 << 16;
+
 /// Bytes of a direction that may be missing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holes {
@@ -93,12 +100,13 @@ pub(crate) fn follow<'a>(
     }
 }
 
-/// Bytes acknowledged past the highest number seen. One byte alone may as well be
-/// a FIN that was not seen.
-pub(crate) fn at_end(next: u32, acked: u32, fin_seen: bool) -> u64 {
+/// Bytes acknowledged past the highest number seen, from a side that sent
+/// `seen_bytes`. One byte alone may as well be a FIN that was not seen.
+pub(crate) fn at_end(next: u32, acked: u32, fin_seen: bool, seen_bytes: u64) -> u64 {
     let over = acked.wrapping_sub(next);
     let is_fin = over == 1 && !fin_seen;
-    if over >= MAX_WINDOW || is_fin { 0 } else { u64::from(over) }
+    let most = if seen_bytes == 0 { MAX_UNSEEN_FROM_NOBODY } else { MAX_UNSEEN };
+    if over >= most || is_fin { 0 } else { u64::from(over) }
 }
 
 impl Holes {
@@ -236,7 +244,7 @@ mod tests {
         fn missed(&self) -> Option<u64> {
             let acked = self.acked.filter(|_| self.watch == Watch::Synchronised)?;
             let within = self.holes.missed(acked, self.bytes);
-            Some(within + at_end(self.sends.next(), acked, self.fin))
+            Some(within + at_end(self.sends.next(), acked, self.fin, self.bytes))
         }
     }
 

@@ -29,6 +29,7 @@ pub use self::key::{Key, KeyError};
 use super::Summary;
 use super::names::Icmp;
 use crate::alert::{Alert, alert_id};
+use crate::engine::SensorEvent;
 use crate::flow::FlowRecord;
 use crate::flow::app::AppInfo;
 use crate::packet::key::{from_ip, to_ip};
@@ -109,6 +110,17 @@ impl Privacy {
         let start_second = alert.start_ns.div_euclid(NS_PER_S);
         alert.id = alert_id(&alert.detector, &alert.entity, start_second);
         alert
+    }
+
+    /// What happened to the sensor, as it may leave.
+    pub fn event(&self, event: &SensorEvent) -> SensorEvent {
+        SensorEvent { text: self.text(&event.text), ..event.clone() }
+    }
+
+    /// A text of any kind, as it may leave.
+    pub fn text(&self, text: &str) -> String {
+        let pseudonyms = self.pseudonyms.as_ref();
+        pseudonyms.map_or_else(|| text.to_owned(), |pseudonyms| text::rewrite(pseudonyms, text))
     }
 
     /// Changes what a run says at its end.

@@ -47,6 +47,8 @@ impl Lab {
     ) -> Live {
         let mut command =
             self.net.command(space, [env!("CARGO_BIN_EXE_flowtap"), "live", "--json"]);
+        // However a test goes wrong, what it waits for ends.
+        command.args(["--seconds", "300"]);
         for interface in interfaces {
             command.args(["-i", interface]);
         }

@@ -291,6 +291,26 @@ fn an_interface_that_goes_and_comes_back_is_taken_up_again() {
 }
 
 #[test]
+fn what_happens_is_told_as_json_to_whoever_wants_that() {
+    let Some(lab) = Lab::or_skip("log", &["ping"], LinkOptions::default()) else { return };
+    let mut live = lab.listen(&["--log-format", "json", "--silent-after", "2s"]);
+    lab.net.run(0, ["ping", "-q", "-c", "1", &lab.link.ipv4[1]]);
+    live.wait_for("sensor.silent");
+    let lines: Vec<Value> =
+        live.lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    live.stop();
+    for line in &lines {
+        for field in ["timestamp", "level", "event", "message"] {
+            assert!(line[field].is_string(), "{field}: {line}");
+        }
+    }
+    let silent = lines.last().unwrap();
+    assert_eq!((&silent["level"], &silent["event"]), (&"WARN".into(), &"sensor.silent".into()));
+    assert_eq!(silent["interface"], lab.interface());
+    assert!(silent["message"].as_str().unwrap().contains("no packet for 2 s"));
+}
+
+#[test]
 fn silence_is_said_and_its_end_too() {
     let Some(lab) = Lab::or_skip("silence", &["ping"], LinkOptions::quiet()) else { return };
     let path = captures().join("dns.pcap");

@@ -55,10 +55,11 @@ pub(crate) struct FromFile {
 }
 
 impl FromFile {
-    /// Where the file lies.
-    pub(crate) fn folder(&self) -> Option<PathBuf> {
-        let path = std::path::absolute(&self.loaded.as_ref()?.path).ok()?;
-        path.parent().map(PathBuf::from)
+    /// Where the file lies, and where what it links to does.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        let path = self.loaded.iter().map(|loaded| &loaded.path);
+        let places = path.flat_map(|path| [std::path::absolute(path), path.canonicalize()]);
+        places.flatten().filter_map(|place| place.parent().map(PathBuf::from)).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
-use tracing::info;
+use tracing::{info, warn};
 
 use sink::{Sink, now_ns};
 
@@ -24,17 +24,18 @@ use crate::cli::confine_args::{ConfineArgs, bind, explaining, state_folder};
 use crate::cli::control::{Control, ControlAt, take_control_socket};
 use crate::cli::engine_args::EngineArgs;
 use crate::cli::log::LogFormat;
-use crate::cli::machine;
 use crate::cli::output_args::OutputArgs;
-use crate::cli::rundir::{new_state_run, write_whole};
+use crate::cli::rundir::{recorded_arguments, state_run, write_whole};
 use crate::cli::sensor_id::SensorId;
 use crate::cli::stop::stop_on_signals;
 use crate::cli::values::{Bytes, Listen, TimeoutNs};
+use crate::cli::{log, machine};
 use crate::detect::DetectSettings;
 use crate::engine::{LiveRun, run as run_engine};
 use crate::input::live::{KernelClock, LiveOptions, Method};
 use crate::input::{Input, InputOptions};
 use crate::output::Summary;
+use crate::output::privacy::Privacy;
 use crate::output::recording::{EvidenceSettings, LEAST_RING_BYTES, Recording, RecordingSettings};
 use crate::output::rolling::RollingOutput;
 use crate::report::terminal::{self, Style};
@@ -56,7 +57,7 @@ pub(crate) struct LiveArgs {
     /// How frames are taken from the kernel.
     #[arg(long, value_enum, default_value = "ring", value_name = "METHOD")]
     capture: Method,
-    /// Memory of each ring, one a worker and interface [default: together a 64th
+    /// Memory of each ring, one a worker and interface [default: together a 128th
     /// of the machine's memory].
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(2..=4096))]
     ring_mib: Option<u32>,
@@ -103,7 +104,7 @@ pub(crate) struct LiveArgs {
     json: bool,
     /// Print no summary for people, and nothing while listening but what is wrong.
     #[arg(long, short)]
-    quiet: bool,
+    pub(crate) quiet: bool,
     /// How what happens is told on standard error.
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -122,11 +123,10 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let mut options = args.engine.run_options()?;
     options.detect = detect_settings(args);
     let filter_in_kernel = options.filter.is_some();
-    let rings = options.workers.saturating_mul(args.interface.len());
     let live = LiveOptions {
         interfaces: args.interface.clone(),
         rings: options.workers,
-        ring_bytes: (args.ring_mib.unwrap_or_else(|| default_ring_mib(rings)) as usize) << 20,
+        ring_bytes: machine::ring_bytes(args.ring_mib, options.workers, args.interface.len()),
         snaplen_bytes: args.snaplen,
         promiscuous: !args.no_promiscuous,
         filter: options.filter.take(),
@@ -137,12 +137,22 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     };
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
     let privacy = args.output.privacy()?;
+    if args.record.is_some() && (privacy.pseudonyms.is_some() || privacy.no_payload) {
+        warn!(
+            event = "recording.private",
+            "packets are recorded as they are, with their addresses and payloads: --record keeps \
+             what --pseudonyms and --no-payload leave out"
+        );
+    }
     let listener = args.metrics.0.map(bind).transpose()?;
     let control = take_control_socket(args.control.as_ref())?;
     let explain = explaining();
     let confined = args.confine.apply(&plan(args, listener.as_ref(), control.as_ref()))?;
-    if confined.mode != Mode::Off && !(args.quiet && confined.missing.is_empty()) {
-        info!(event = "confined", "{}", confined.text());
+    log::go_on_behind()?;
+    match &*confined.missing {
+        _ if confined.mode == Mode::Off => {}
+        [] => info!(event = "confined", "{}", confined.text()),
+        _ => warn!(event = "confined", "{}", confined.text()),
     }
     let reloader = Reloader::start(&args.engine.from_file, detect_settings);
     options.reloads = Some(reloader.context("can't listen for SIGHUP")?.reloads());
@@ -160,7 +170,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let dir = match &args.output.out {
         Some(dir) => Some(dir.clone()),
         // Without --out a run is kept for `show`, if there is a place for it.
-        None => new_state_run().ok(),
+        None => state_run(),
     };
     let output = dir.as_ref().map(|dir| {
         let rolling = args.output.rolling(dir.clone(), Arc::clone(&privacy));
@@ -171,7 +181,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         info!(event = "output.recovered", "{recovered}");
     }
     if let Some(dir) = &dir {
-        write_run(dir, args, confined)?;
+        write_run(dir, args, &privacy, confined)?;
     }
     let delivery = (!args.alert_to.is_empty())
         .then(|| Delivery::start(&args.alert_to, &DeliveryOptions::default()));
@@ -234,14 +244,6 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     Ok(args.engine.exit_status(&summary))
 }
 
-/// A 64th of the machine's memory, for all rings together: at 10 Gbit/s that is
-/// 0.3 s of standstill on a machine with 24 GiB, and never a burden. The bounds:
-/// a quarter of a second of 1 Gbit/s, and a whole one of 4 Gbit/s.
-fn default_ring_mib(rings: usize) -> u32 {
-    let share = machine::memory_bytes().map_or(0, |bytes| bytes / 64 / rings.max(1) as u64);
-    u32::try_from(share >> 20).unwrap_or(u32::MAX).clamp(32, 512)
-}
-
 /// Alerts are handed out as they come: there may be any number.
 fn detect_settings(args: &LiveArgs) -> DetectSettings {
     DetectSettings { total_alerts: usize::MAX, ..args.engine.detect_settings() }
@@ -255,7 +257,7 @@ fn plan(args: &LiveArgs, metrics: Option<&TcpListener>, control: Option<&Control
     let socket = control.and_then(|socket| std::path::absolute(socket.path()).ok());
     plan.sockets.extend(socket.as_deref().and_then(Path::parent).map(PathBuf::from));
     // The folder: an editor puts another file in the place of the one that was read.
-    plan.reads.extend(args.engine.from_file.folder());
+    plan.reads.extend(args.engine.from_file.folders());
     if args.output.out.is_none() {
         plan.keeps = state_folder();
     }
@@ -290,6 +292,9 @@ struct RunRecord {
     interfaces: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recording: Option<RecordingPlace>,
+    /// Records and alerts have pseudonyms; recorded packets never do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pseudonyms: bool,
     confinement: Confined,
 }
 
@@ -298,16 +303,22 @@ struct RecordingPlace {
     dir: PathBuf,
 }
 
-fn write_run(dir: &Path, args: &LiveArgs, confinement: Confined) -> anyhow::Result<()> {
+fn write_run(
+    dir: &Path,
+    args: &LiveArgs,
+    privacy: &Privacy,
+    confinement: Confined,
+) -> anyhow::Result<()> {
     let place = |dir: &PathBuf| RecordingPlace {
         dir: std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
     };
     let record = RunRecord {
         schema: "flowtap.run.v1",
         flowtap: env!("CARGO_PKG_VERSION"),
-        arguments: std::env::args().skip(1).collect(),
+        arguments: recorded_arguments(privacy),
         interfaces: args.interface.clone(),
         recording: args.record.as_ref().map(place),
+        pseudonyms: privacy.pseudonyms.is_some(),
         confinement,
     };
     write_whole(&dir.join("run.json"), &serde_json::to_vec_pretty(&record)?)

@@ -140,13 +140,15 @@ impl RecordSink for Sink {
         if let Some(output) = &mut self.output {
             output.alert(alert);
         }
-        if let Some(recording) = &self.recording {
-            recording.alert(alert, closed);
-        }
         if alert.revision == 1 {
             self.alerts[alert.severity as usize] += 1;
         }
         let shown = self.privacy.alert(alert);
+        if let Some(recording) = &self.recording {
+            // Packets are found by real addresses, and named as everything else is.
+            let Alert { id, summary, .. } = shown.clone();
+            recording.alert(&Alert { id, summary, ..alert.clone() }, closed);
+        }
         self.control.alert(&shown, closed);
         if let Some(delivery) = &self.delivery {
             delivery.deliver(&shown);
@@ -169,6 +171,7 @@ impl RecordSink for Sink {
     }
 
     fn sensor_event(&mut self, event: &SensorEvent) {
+        let event = &self.privacy.event(event);
         let SensorEvent { kind, interface, text, .. } = event;
         if event.is_good_news() {
             info!(event = kind, interface, "{text}");

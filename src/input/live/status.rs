@@ -60,6 +60,11 @@ pub enum Change {
     Returned {
         name: String,
     },
+    /// It is back and can't be listened to.
+    CannotOpen {
+        name: String,
+        why: String,
+    },
     Renamed {
         from: String,
         to: String,
@@ -81,6 +86,9 @@ impl std::fmt::Display for Change {
             Self::Down { name } => write!(f, "{name} is down; waiting for it"),
             Self::Removed { name } => write!(f, "{name} is gone; waiting for it"),
             Self::Returned { name } => write!(f, "{name} is back"),
+            Self::CannotOpen { name, why } => {
+                write!(f, "{name} is back and can't be listened to: {why}; trying again")
+            }
             Self::Renamed { from, to } => write!(f, "{from} is called {to} now"),
             Self::Overload { shed: Shed::Nothing } => {
                 write!(f, "all packets are looked at in full again")

@@ -50,6 +50,8 @@ pub(super) struct Tap {
     /// Interface drops when the sockets were opened.
     drops_before: u64,
     drops_of_earlier: u64,
+    /// Why it can't be taken up again, as it was told.
+    refused: Option<String>,
 }
 
 impl Tap {
@@ -75,6 +77,7 @@ impl Tap {
             status: TapStatus::new(name),
             drops_before: 0,
             drops_of_earlier: 0,
+            refused: None,
         };
         let lanes = tap.attach(found, options).map_err(error)?;
         Ok((tap, lanes))
@@ -101,15 +104,22 @@ impl Tap {
 
     /// Sockets on the device, filled from now on.
     fn attach(&mut self, found: Device, options: &LiveOptions) -> io::Result<Vec<Lane>> {
-        let tap = self.interface;
-        self.drops_before = interface_drops(&self.name, &found).unwrap_or(0);
+        let drops_before = interface_drops(&self.name, &found).unwrap_or(0);
+        let lanes = self.lanes(&found, options)?;
+        self.drops_before = drops_before;
         self.status.up = found.up && found.running;
         self.status.present = true;
         self.status.mtu_bytes = found.mtu_bytes;
+        self.device = Some(found);
+        self.refused = None;
+        Ok(lanes)
+    }
+
+    fn lanes(&mut self, found: &Device, options: &LiveOptions) -> io::Result<Vec<Lane>> {
+        let tap = self.interface;
         if options.method == Method::Libpcap {
             let handle = PcapHandle::open(&self.name, options)?;
             self.link = LinkType(handle.link());
-            self.device = Some(found);
             return Ok(vec![Lane::pcap(handle, tap)]);
         }
         let program = kernel_program(options.filter.as_deref(), self.link, options.snaplen_bytes)?;
@@ -142,7 +152,6 @@ impl Tap {
         for socket in &sockets {
             socket.set_filter(&program)?;
         }
-        self.device = Some(found);
         Ok(sockets.into_iter().map(|socket| Lane::ring(socket, tap)).collect())
     }
 
@@ -154,14 +163,29 @@ impl Tap {
     ) -> Option<Vec<Lane>> {
         let Some(known) = &self.device else {
             let found = device(&self.wanted).ok()?;
-            if link_of(found.hardware) != Some(self.link) {
-                return None;
-            }
             self.name = self.wanted.clone();
-            let lanes = self.attach(found, options).ok()?;
-            self.status.name.clone_from(&self.name);
-            changes.push(Change::Returned { name: self.name.clone() });
-            return Some(lanes);
+            let attached = if link_of(found.hardware) == Some(self.link) {
+                self.attach(found, options)
+            } else {
+                Err(io::Error::other("it has another link type now"))
+            };
+            return match attached {
+                Ok(lanes) => {
+                    self.status.name.clone_from(&self.name);
+                    changes.push(Change::Returned { name: self.name.clone() });
+                    Some(lanes)
+                }
+                Err(error) => {
+                    // Tried again with each look, told once.
+                    let why = error.to_string();
+                    if self.refused.as_ref() != Some(&why) {
+                        let name = self.name.clone();
+                        changes.push(Change::CannotOpen { name, why: why.clone() });
+                        self.refused = Some(why);
+                    }
+                    None
+                }
+            };
         };
         match device(&self.name) {
             Ok(found) if found.index == known.index => {

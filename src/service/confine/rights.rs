@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use caps::{CapSet, Capability};
 use rustix::fs::{Access, access};
@@ -35,8 +36,10 @@ impl FromStr for User {
     type Err = UserError;
 
     fn from_str(text: &str) -> Result<Self, UserError> {
-        let table = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        Self::find(text, &table)
+        /// Kept: once confined the process can't read it, and a reload asks again.
+        static TABLE: OnceLock<String> = OnceLock::new();
+        let table = TABLE.get_or_init(|| fs::read_to_string("/etc/passwd").unwrap_or_default());
+        Self::find(text, table)
     }
 }
 
@@ -86,7 +89,7 @@ pub fn how_to_get_cap_net_raw() -> String {
     }
     let program = std::env::current_exe();
     let program = program.map_or_else(|_| "flowtap".to_owned(), |path| path.display().to_string());
-    format!("sudo setcap cap_net_raw+ep {program}    (or run as root)")
+    format!("sudo setcap cap_net_raw+ep {program}")
 }
 
 /// Whether files are open to this process that their owners closed.

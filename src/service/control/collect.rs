@@ -116,7 +116,8 @@ impl Collector {
             *known = line;
             return;
         }
-        self.alerts_total = self.alerts_total.saturating_add(1);
+        // One that was dropped from here while it went on is none more.
+        self.alerts_total = self.alerts_total.saturating_add(u64::from(shown.revision == 1));
         if self.alerts.len() >= ALERTS {
             let oldest = self.alerts.iter().position(|alert| alert.over).unwrap_or(0);
             self.alerts.remove(oldest);
