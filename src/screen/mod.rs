@@ -7,7 +7,7 @@
 //!
 //! It never looks at a packet, never writes a file, and shows no character that
 //! it did not look at: names and texts of a snapshot come from the network.
-//! Start at [`run`]; [`model`] holds what is shown.
+//! Start at [`run`]; `model` holds what is shown.
 
 mod detail;
 mod draw;

@@ -1,7 +1,7 @@
 //! Frames of captures, sent out of an interface: for labs.
 //!
 //! `feed` reads captures ahead on its own thread and judges each frame
-//! (`admission`); `send` hands each one over at the moment that [`crate::pace`] works
+//! (`admission`); `send` hands each one over at the moment that `crate::pace` works
 //! out, through `socket`, the one place with `unsafe`. Every frame of the
 //! captures is either sent, once and in order, or counted with the reason why
 //! not. Nothing is changed on the way: no addresses, no checksums, no lengths,
