@@ -311,6 +311,29 @@ fn what_happens_is_told_as_json_to_whoever_wants_that() {
 }
 
 #[test]
+fn a_device_without_time_stamps_of_its_own_leaves_them_to_the_kernel() {
+    let Some(lab) = Lab::or_skip("stamps", &["ping", "curl"], LinkOptions::default()) else {
+        return;
+    };
+    let live = lab.listen(&["--hardware-stamps", "--metrics", "127.0.0.1:9187"]);
+    lab.net.run(0, ["ping", "-q", "-c", "20", "-i", "0.05", &lab.link.ipv4[1]]);
+    let metrics = ["curl", "-s", "--noproxy", "*", "127.0.0.1:9187/metrics"];
+    wait_for("the packets in the metrics", || {
+        let page = text(&lab.net.run(1, metrics).stdout);
+        let of = |name: &str| -> Option<u64> {
+            let line = page.lines().find(|line| line.starts_with(name))?;
+            line.rsplit(' ').next()?.parse().ok()
+        };
+        of("flowtap_interface_packets_total").is_some_and(|packets| packets >= 40)
+            && of("flowtap_interface_hardware_stamps_total") == Some(0)
+    });
+    let summary = live.stop();
+    complete(&summary);
+    assert_eq!(summary["protocols"]["icmp"]["packets"], 40);
+    assert_eq!(summary["time_anomalies"], 0);
+}
+
+#[test]
 fn silence_is_said_and_its_end_too() {
     let Some(lab) = Lab::or_skip("silence", &["ping"], LinkOptions::quiet()) else { return };
     let path = captures().join("dns.pcap");

@@ -16,6 +16,8 @@ pub(super) struct Lane {
     pub(super) tap: u16,
     /// Time of the frame at hand; `None` where there is none.
     head_ns: Option<i64>,
+    /// Frames have had time stamps of the device's clock.
+    pub(super) by_device: bool,
     pub(super) clock: RimClock,
 }
 
@@ -35,7 +37,7 @@ impl Lane {
     }
 
     fn new(source: Source, tap: u16) -> Self {
-        Self { source, tap, head_ns: None, clock: RimClock::default() }
+        Self { source, tap, head_ns: None, by_device: false, clock: RimClock::default() }
     }
 
     /// Time of the next frame, if one is there.
@@ -90,8 +92,12 @@ impl Lane {
     }
 
     fn stand(&mut self) {
-        let raw_ns = self.source.frame().map(|frame| frame.time_ns);
-        self.head_ns = raw_ns.map(|raw_ns| self.clock.set_right(raw_ns));
+        let Some(frame) = self.source.frame() else {
+            self.head_ns = None;
+            return;
+        };
+        self.by_device |= frame.hardware_stamp;
+        self.head_ns = Some(self.clock.set_right(frame.time_ns));
     }
 
     /// Where no frame is at hand: none older than this will come. `now_ns` was

@@ -312,9 +312,12 @@ impl Live {
     /// older can still come in before.
     fn take(&mut self, limits: Limits, now_ns: i64, found: &mut Found, bytes: &mut Vec<u8>) {
         let Self { options, taps, lanes, .. } = self;
+        lanes.iter_mut().for_each(|lane| {
+            lane.head_ns();
+        });
         // With one ring nothing can come in before; a device's clock can't be
         // held against the machine's.
-        let alone = lanes.len() == 1 || options.hardware_stamps;
+        let alone = lanes.len() == 1 || lanes.iter().any(|lane| lane.by_device);
         let unseen_before =
             |lane: &Lane| if alone { i64::MAX } else { lane.nothing_before_ns(now_ns) };
         let mut bound_ns = i64::MAX;
@@ -367,7 +370,7 @@ impl Live {
     /// No frame older than this will come.
     fn nothing_before_ns(&mut self, now_ns: i64) -> i64 {
         if let Some((latest_ns, at)) = self.last_frame
-            && self.options.hardware_stamps
+            && self.lanes.iter().any(|lane| lane.by_device)
         {
             // The device's clock may be far from ours, but runs as fast.
             let passed_ns = i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX);
