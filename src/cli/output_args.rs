@@ -68,10 +68,6 @@ impl OutputArgs {
     /// What to write into `folder`: alerts alone where nobody named one.
     pub(crate) fn rolling(&self, folder: PathBuf, privacy: Arc<Privacy>) -> RollingOptions {
         let formats = if self.out.is_some() { self.format.clone() } else { Vec::new() };
-        let limits = |age: TimeoutNs, size: Option<Bytes>| Limits {
-            max_age: age.0.map(duration),
-            max_bytes: size.map(|size| size.0),
-        };
         RollingOptions {
             formats,
             rotation: Rotation {
@@ -84,6 +80,11 @@ impl OutputArgs {
             ..RollingOptions::new(folder)
         }
     }
+}
+
+/// How long and how much is kept.
+pub(crate) fn limits(age: TimeoutNs, size: Option<Bytes>) -> Limits {
+    Limits { max_age: age.0.map(duration), max_bytes: size.map(|size| size.0) }
 }
 
 fn duration(ns: i64) -> Duration {

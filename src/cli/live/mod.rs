@@ -24,7 +24,7 @@ use crate::cli::confine_args::{ConfineArgs, bind, explaining, state_folder};
 use crate::cli::control::{Control, ControlAt, take_control_socket};
 use crate::cli::engine_args::EngineArgs;
 use crate::cli::log::LogFormat;
-use crate::cli::output_args::OutputArgs;
+use crate::cli::output_args::{OutputArgs, limits};
 use crate::cli::rundir::{recorded_arguments, state_run, write_whole};
 use crate::cli::sensor_id::SensorId;
 use crate::cli::stop::stop_on_signals;
@@ -83,10 +83,24 @@ pub(crate) struct LiveArgs {
     /// Size of the ring.
     #[arg(long, value_name = "SIZE", default_value = "10GiB", requires = "record")]
     record_size: Bytes,
-    /// Keep the packets of each alert in DIR/evidence/ID.pcapng, from 10 s before
-    /// to 10 s after it.
+    /// Keep the packets of each alert in DIR/evidence/ID.pcapng. For these alone
+    /// a small ring will do, as long as it holds the seconds before an alert.
     #[arg(long, requires = "record")]
     evidence: bool,
+    /// Seconds before an alert that belong to it.
+    #[arg(long, value_name = "S", default_value_t = 10, requires = "evidence",
+          value_parser = clap::value_parser!(u32).range(..=3600))]
+    evidence_before: u32,
+    /// Seconds after its end.
+    #[arg(long, value_name = "S", default_value_t = 10, requires = "evidence",
+          value_parser = clap::value_parser!(u32).range(..=3600))]
+    evidence_after: u32,
+    /// Remove evidence that is older.
+    #[arg(long, value_name = "TIME", default_value = "never", requires = "evidence")]
+    keep_evidence_for: TimeoutNs,
+    /// Remove the oldest evidence when all takes more than this.
+    #[arg(long, value_name = "SIZE", default_value = "10GiB", requires = "evidence")]
+    keep_evidence_size: Bytes,
     /// Deliver alerts and what happens to the sensor: syslog://HOST:514 (UDP),
     /// syslog+tcp://HOST:601, http://..., https://..., unix:/path; repeat it for
     /// several.
@@ -274,7 +288,12 @@ fn start_recording(args: &LiveArgs, input: &mut Input) -> anyhow::Result<Option<
         return Err(Usage(format!("--record-size must be at least {least}MiB")).into());
     }
     let settings = RecordingSettings {
-        evidence: args.evidence.then(EvidenceSettings::default),
+        evidence: args.evidence.then(|| EvidenceSettings {
+            before_s: args.evidence_before,
+            after_s: args.evidence_after,
+            keep: limits(args.keep_evidence_for, Some(args.keep_evidence_size)),
+            ..EvidenceSettings::default()
+        }),
         ..RecordingSettings::new(dir, args.record_size.0)
     };
     let (recording, tap) = Recording::start(&settings)

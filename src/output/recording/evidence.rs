@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, never, select};
 
@@ -20,6 +21,14 @@ use super::tap::NO_TIME;
 use crate::alert::Alert;
 use crate::input::follow::Follower;
 use crate::input::{Frame, Interface};
+use crate::output::rolling::Limits;
+use crate::output::rolling::retention::{OwnFile, prune};
+
+/// Digits of an alert's id, see [`crate::alert::alert_id`].
+const ID_DIGITS: usize = 16;
+
+/// Between looks for files that have become too old.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// How much is kept of each alert.
 #[derive(Clone, Debug)]
@@ -34,6 +43,8 @@ pub struct EvidenceSettings {
     pub most_bytes: u64,
     /// Alerts at a time; others get none.
     pub most_alerts: usize,
+    /// How long and how much the files of alerts that are over are kept.
+    pub keep: Limits,
 }
 
 impl Default for EvidenceSettings {
@@ -44,6 +55,8 @@ impl Default for EvidenceSettings {
             most_packets: 100_000,
             most_bytes: 64 << 20,
             most_alerts: 64,
+            // As much as a ring has by default: a run of months must not fill a disk.
+            keep: Limits { max_age: None, max_bytes: Some(10 << 30) },
         }
     }
 }
@@ -63,6 +76,7 @@ pub(super) struct Evidence {
     /// Where the cases have come to; nothing without cases.
     cursor: Option<Cursor>,
     sight: Sight,
+    tidied: Instant,
 }
 
 impl Evidence {
@@ -73,7 +87,11 @@ impl Evidence {
     ) -> io::Result<Self> {
         let dir = recording.join("evidence");
         fs::create_dir_all(&dir)?;
-        Ok(Self { shared, dir, settings, cases: Vec::new(), cursor: None, sight: Sight::default() })
+        let tidied = Instant::now();
+        let (cases, sight) = (Vec::new(), Sight::default());
+        let evidence = Self { shared, dir, settings, cases, cursor: None, sight, tidied };
+        evidence.remove_old();
+        Ok(evidence)
     }
 
     /// Works until no alert can come and nothing is written any more.
@@ -87,7 +105,13 @@ impl Evidence {
                     Err(_) => told = None,
                 },
                 recv(woken.unwrap_or(&no_wake)) -> wake => match wake {
-                    Ok(()) => self.advance(),
+                    Ok(()) => {
+                        self.advance();
+                        if self.tidied.elapsed() >= TIDY_EVERY {
+                            self.tidied = Instant::now();
+                            self.remove_old();
+                        }
+                    }
                     Err(_) => woken = None,
                 },
             }
@@ -166,6 +190,33 @@ impl Evidence {
         let id = case.id().to_owned();
         if let Err(error) = case.finish() {
             fail(&self.shared.status, &id, &error);
+        }
+        self.remove_old();
+    }
+
+    /// Files of alerts that are over, of earlier runs too, as far as they are
+    /// beyond the limits.
+    fn remove_old(&self) {
+        let owns = |name: &str| {
+            let path = Path::new(name);
+            let id = path.file_stem()?.to_str()?;
+            let extension = path.extension()?.to_str()?;
+            let ours = id.len() == ID_DIGITS
+                && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && ["pcapng", "partial"].contains(&extension);
+            let changed = ours.then(|| self.dir.join(name).metadata()?.modified());
+            let since = changed?.ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            Some(OwnFile {
+                began_s: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+                number: since.subsec_nanos(),
+                being_written: self.cases.iter().any(|case| case.id() == id),
+            })
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+        let (_, error) = prune(&self.dir, &owns, self.settings.keep, now_ns);
+        if let Some(error) = error {
+            self.shared.status.notice(format!("old evidence can't be removed: {error}"));
         }
     }
 }
