@@ -22,6 +22,7 @@ pub mod cli;
 pub mod detect;
 pub mod engine;
 pub mod flow;
+pub mod host;
 pub mod input;
 pub mod lab;
 #[doc(hidden)]

@@ -169,7 +169,7 @@ pub(super) fn icmp() -> FlowRecord {
 }
 
 /// A UDP flood at 192.0.2.1 whose texts name addresses of every kind.
-pub(super) fn alert() -> Alert {
+pub(crate) fn alert() -> Alert {
     let entity = Entity {
         kind: EntityKind::Address,
         id: "192.0.2.1".to_owned(),

@@ -6,13 +6,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use proptest::prelude::*;
 
 use super::{SECOND_NS, START_NS, blocks, interfaces, one_packet, read_back};
-use crate::alert::{
-    Alert, AlertPeer, Entity, EntityKind, Evidence as Measured, Peak, Severity, State,
-};
-use crate::detect::{Direction, PeerRole, Rule, Shape};
+use crate::alert::{Alert, AlertPeer, Entity, EntityKind};
+use crate::detect::PeerRole;
 use crate::engine::window::Host;
 use crate::lab::synth::frame::Frame as Built;
 use crate::output::recording::*;
+use crate::output::rolling::Limits;
+use crate::output::samples;
 use crate::packet::IpVersion;
 use crate::packet::key::from_ip;
 
@@ -29,59 +29,15 @@ fn udp(from: u8, to: u8) -> Vec<u8> {
 }
 
 fn alert(entity: Entity, start_s: i64, end_s: i64) -> Alert {
-    let id = crate::alert::alert_id("test", &entity, start_s);
+    let peer =
+        AlertPeer { address: address(9), role: PeerRole::Source, packets: None, wire_bytes: None };
     Alert {
-        id,
-        revision: 1,
-        detector: "test".to_owned(),
-        state: State::Provisional,
-        analytics: Vec::new(),
-        possible_analytics: Vec::new(),
-        severity: Severity::Low,
-        confidence: 0.5,
+        id: crate::alert::alert_id("test", &entity, start_s),
         start_ns: START_NS + start_s * SECOND_NS,
         end_ns: START_NS + end_s * SECOND_NS,
         entity,
-        peers: vec![AlertPeer {
-            address: address(9),
-            role: PeerRole::Source,
-            packets: None,
-            wire_bytes: None,
-        }],
-        evidence: Measured {
-            class: "udp".to_owned(),
-            direction: Direction::Inbound,
-            shape: Shape::OneToOne,
-            rule: Rule { name: "", threshold: 0, unit: "", formula: "" },
-            measured: 0,
-            decided_by: String::new(),
-            baseline: String::new(),
-            peak: Peak {
-                time_ns: 0,
-                packets_per_s: 0,
-                unanswered_packets_per_s: 0,
-                bits_per_s: 0,
-                payload_bytes_per_s: 0,
-            },
-            active_seconds: 0,
-            packets: 0,
-            wire_bytes: 0,
-            payload_sizes: Vec::new(),
-            distinct_sources: 0,
-            distinct_destinations: 0,
-            answer_ratio: None,
-            top_source_port: None,
-            top_destination_port: None,
-            spoofed_sources: false,
-            estimated: false,
-            also_seen: Vec::new(),
-            details: std::collections::BTreeMap::new(),
-        },
-        missing_telemetry: Vec::new(),
-        summary: "a test".to_owned(),
-        sensor: String::new(),
-        interface: String::new(),
-        clock_synchronised: None,
+        peers: vec![peer],
+        ..samples::alert()
     }
 }
 
@@ -199,6 +155,41 @@ fn several_alerts_at_once_each_get_their_own() {
         assert!(found.iter().all(|(packet, _)| packet.data == udp(last, 100)));
         assert_eq!(found.len(), 12, "every fifth packet, from the first on");
     }
+}
+
+#[test]
+fn the_oldest_evidence_goes_when_there_is_too_much_and_nothing_that_is_not_ours() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = dir.path().join("evidence");
+    fs::create_dir(&folder).expect("made");
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    for (name, age_h) in [("00000000000000aa.pcapng", 2), ("00000000000000bb.pcapng", 1)] {
+        let file = fs::File::create(folder.join(name)).expect("made");
+        file.set_len(4_000).expect("long");
+        file.set_modified(hour_ago - std::time::Duration::from_secs(age_h * 3600)).expect("old");
+    }
+    fs::write(folder.join("notes.pcapng"), [0; 9_000]).expect("written");
+    let keep = Limits { max_age: None, max_bytes: Some(7_000) };
+    let settings = RecordingSettings {
+        evidence: Some(EvidenceSettings { keep, ..EvidenceSettings::default() }),
+        ..RecordingSettings::new(dir.path(), LEAST_RING_BYTES)
+    };
+    let (recording, mut tap) = Recording::start(&settings).expect("started");
+    let left = |name: &str| folder.join(name).exists();
+    assert!(!left("00000000000000aa.pcapng"), "at the start, as of earlier runs");
+    assert!(left("00000000000000bb.pcapng") && left("notes.pcapng"));
+    let alert = alert(entity_of(2), 0, 30);
+    recording.alert(&alert, true);
+    for at in 0..50 {
+        tap.block(
+            &blocks(&[one_packet(START_NS + at * SECOND_NS / 10, &udp(1, 2))])[0],
+            &interfaces(),
+        );
+    }
+    drop(tap);
+    assert_eq!(recording.finish().evidence_alerts, 1);
+    assert!(!left("00000000000000bb.pcapng"), "an alert that is over needs the room");
+    assert!(left(&format!("{}.pcapng", alert.id)) && left("notes.pcapng"));
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! How a process was found, and how sure that is.
+
+use serde::{Deserialize, Serialize};
+
+/// Which provider said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Programs in the kernel saw the socket used.
+    Ebpf,
+    /// The kernel's socket tables, read when a process appeared (netlink).
+    SockDiag,
+    /// The same, read at intervals.
+    Polling,
+    /// Another tool's telemetry.
+    Imported,
+}
+
+/// What the claim of a process on a socket rests on. From the strongest to the
+/// weakest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// It was seen sending or receiving on the very socket.
+    Used,
+    /// It connected or bound it.
+    Opened,
+    /// It holds a descriptor of the socket, and nobody else does.
+    Holds,
+    /// It made the socket.
+    Created,
+    /// It is one of several that hold the socket.
+    SharesIt,
+    /// It listens on the port that an accepted connection came in at.
+    Listens,
+    /// It has a raw socket of the protocol: any such packet could be its own.
+    RawSocket,
+    /// It has a packet socket on the interface: any packet could be its own.
+    PacketSocket,
+}
+
+impl Basis {
+    /// 0 to 1: the share of such claims that are expected to be right. Order
+    /// matters more than the figures: `tools/attribution-bench` measures them.
+    pub fn certainty(self) -> f64 {
+        match self {
+            Self::Used => 1.0,
+            Self::Opened => 0.95,
+            Self::Holds => 0.9,
+            Self::Created => 0.8,
+            Self::SharesIt | Self::Listens => 0.6,
+            Self::RawSocket => 0.4,
+            Self::PacketSocket => 0.2,
+        }
+    }
+}

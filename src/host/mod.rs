@@ -1,0 +1,21 @@
+//! Which process, container and instance sent a packet: what the correlation
+//! stage knows of hosts.
+//!
+//! ```text
+//! watchers (own process)        map                    correlation stage
+//! eBPF, sock_diag, polling ──▶ HostEvent ──▶ HostMap ◀── join: record to sides
+//! map.jsonl, importers     ──▶                      ▲
+//! inventory, owners, reputation, names ─────────────┘
+//! ```
+//!
+//! Capture workers never touch any of it, and nothing here sees a packet. Start
+//! at [`event`] for what travels, [`provider`] for where it comes from.
+
+pub mod attribution;
+pub mod event;
+pub mod inventory;
+pub mod process;
+pub mod provider;
+pub mod side;
+mod time_text;
+pub mod workload;
