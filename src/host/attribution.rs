@@ -16,6 +16,17 @@ pub enum Method {
     Imported,
 }
 
+impl Method {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ebpf => "ebpf",
+            Self::SockDiag => "sock_diag",
+            Self::Polling => "polling",
+            Self::Imported => "imported",
+        }
+    }
+}
+
 /// What the claim of a process on a socket rests on. From the strongest to the
 /// weakest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +51,19 @@ pub enum Basis {
 }
 
 impl Basis {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Used => "used",
+            Self::Opened => "opened",
+            Self::Holds => "holds",
+            Self::Created => "created",
+            Self::SharesIt => "shares_it",
+            Self::Listens => "listens",
+            Self::RawSocket => "raw_socket",
+            Self::PacketSocket => "packet_socket",
+        }
+    }
+
     /// 0 to 1: the share of such claims that are expected to be right. Order
     /// matters more than the figures: `tools/attribution-bench` measures them.
     pub fn certainty(self) -> f64 {

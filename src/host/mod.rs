@@ -12,10 +12,17 @@
 //! at [`event`] for what travels, [`provider`] for where it comes from.
 
 pub mod attribution;
+mod claim;
+pub mod coverage;
 pub mod event;
+pub(crate) mod gate;
 pub mod inventory;
+pub mod join;
+pub mod log;
+pub mod map;
 pub mod process;
 pub mod provider;
+mod resolve;
 pub mod side;
 mod time_text;
 pub mod workload;

@@ -114,6 +114,7 @@ pub(super) fn tcp() -> FlowRecord {
             other_interface: "eth\t1".to_owned(),
             clock_synchronised: Some(true),
         })),
+        hosts: None,
     }
 }
 
@@ -146,6 +147,7 @@ pub(super) fn dns() -> FlowRecord {
         })),
         seen_at: SeenAt::default(),
         origin: None,
+        hosts: None,
         ..tcp_without_vni()
     }
 }
@@ -164,6 +166,7 @@ pub(super) fn icmp() -> FlowRecord {
         app: None,
         seen_at: SeenAt::default(),
         origin: None,
+        hosts: None,
         ..tcp_without_vni()
     }
 }
@@ -379,5 +382,6 @@ pub(super) fn random(seed: u64) -> FlowRecord {
                 clock_synchronised: [None, Some(false), Some(true)][next(3) as usize],
             })
         }),
+        hosts: None,
     }
 }
