@@ -17,6 +17,8 @@ mod machine;
 mod man;
 mod output_args;
 mod packets;
+#[cfg(target_os = "linux")]
+mod procs;
 mod read;
 #[cfg(target_os = "linux")]
 mod replay;
@@ -56,6 +58,10 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     #[command(hide = true)]
     Confined(confined::ConfinedArgs),
+    /// Which process has which socket.
+    #[cfg(target_os = "linux")]
+    #[command(subcommand)]
+    Procs(procs::ProcsCommand),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
     /// Look at a configuration file.
@@ -98,6 +104,8 @@ pub fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Doctor(args) => doctor::run(&args),
         Command::Confined(args) => confined::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Procs(command) => procs::run(&command),
         Command::Show(args) => show::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Man(args) => man::run(&args),

@@ -209,9 +209,10 @@ impl HostMap {
     /// False when there is no room.
     fn claim(&self, at: Endpoint, claim: Claim) -> bool {
         let mut claims = self.claims.entry(at).or_default();
-        if let Some(known) = claims.iter_mut().rev().find(|known| known.is_again(&claim)) {
+        // One that reaches further back is news, and as such has its own time.
+        let again = |known: &&mut Claim| known.is_again(&claim) && known.from_ns <= claim.from_ns;
+        if let Some(known) = claims.iter_mut().rev().find(again) {
             known.told_ns = claim.told_ns;
-            known.from_ns = known.from_ns.min(claim.from_ns);
             return true;
         }
         if claims.len() >= MAX_CLAIMS_AT_ENDPOINT
@@ -340,7 +341,7 @@ impl MapWriter {
             }
             What::AddressUp(address) => map.address_is_up(ns, ns, source, address),
             What::AddressDown(address) => map.address_is_down(ns, source, address),
-            What::Counters(_) => {}
+            What::Counters(_) | What::Provider(_) => {}
             What::Workload(workload) => {
                 let key = (source, workload.container.clone());
                 if (map.workloads.len() as u64) < map.limits.workloads {

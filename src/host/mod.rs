@@ -24,5 +24,10 @@ pub mod process;
 pub mod provider;
 mod resolve;
 pub mod side;
+pub mod table;
 mod time_text;
+pub mod watch;
 pub mod workload;
+
+#[cfg(test)]
+mod tests;

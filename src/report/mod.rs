@@ -2,5 +2,6 @@
 //! progress bar.
 
 pub mod detail;
+pub mod owners;
 pub mod progress;
 pub mod terminal;

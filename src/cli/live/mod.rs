@@ -1,6 +1,7 @@
 //! `flowtap live`: interfaces in, flow records and alerts out as they come.
 //! [`run`] puts a run together; what it gives goes through [`Sink`].
 
+mod hosts;
 mod sink;
 
 use std::io::{self, Write};
@@ -32,6 +33,7 @@ use crate::cli::values::{Bytes, Listen, TimeoutNs};
 use crate::cli::{log, machine};
 use crate::detect::DetectSettings;
 use crate::engine::{LiveRun, run as run_engine};
+use crate::host::join::HostKnowledge;
 use crate::input::live::{KernelClock, LiveOptions, Method};
 use crate::input::{Input, InputOptions};
 use crate::output::Summary;
@@ -125,6 +127,8 @@ pub(crate) struct LiveArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
+    hosts: hosts::LiveHostArgs,
+    #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
     confine: ConfineArgs,
@@ -160,6 +164,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     }
     let listener = args.metrics.0.map(bind).transpose()?;
     let control = take_control_socket(args.control.as_ref())?;
+    let watcher = hosts::Watcher::start(&args.hosts)?;
     let explain = explaining();
     let confined = args.confine.apply(&plan(args, listener.as_ref(), control.as_ref()))?;
     log::go_on_behind()?;
@@ -180,6 +185,10 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         silent_after_s,
         watched: Arc::clone(&watched),
     });
+    let watcher = watcher.map(hosts::Watcher::follow).transpose()?;
+    options.hosts = watcher
+        .as_ref()
+        .map(|watcher| HostKnowledge { map: Some(Arc::clone(&watcher.map)), live: true });
     let recording = start_recording(args, &mut input)?;
     let dir = match &args.output.out {
         Some(dir) => Some(dir.clone()),
@@ -236,6 +245,9 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     };
     sink.notifier.ready(&sink.listening);
     let mut report = run_engine(input, &options, &mut sink);
+    if let Some(watcher) = watcher {
+        watcher.finish();
+    }
     let privacy = Arc::clone(&sink.privacy);
     let lost = sink.finish();
     let mut summary = Summary::new(&report, started.elapsed());
