@@ -16,6 +16,9 @@ use crossbeam_channel::Sender;
 use super::attribution::Method;
 use super::event::{HostEvent, What};
 
+#[cfg(target_os = "linux")]
+pub mod proc;
+
 /// A way to watch a host.
 pub trait Provider: Send {
     fn method(&self) -> Method;
