@@ -6,6 +6,15 @@
 //! meet, and the strongest wins. Importers of other tools' telemetry are
 //! providers too.
 
+#[cfg(target_os = "linux")]
+mod namespaces;
+#[cfg(target_os = "linux")]
+mod netlink;
+#[cfg(target_os = "linux")]
+pub mod polling;
+#[cfg(target_os = "linux")]
+pub mod sock_diag;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,0 +1,380 @@
+//! The loop of the watchers of socket tables.
+//!
+//! ```text
+//! a process appears ──▶ look at its descriptors at some ages ──▶ new socket: read
+//!                                                                 that one table
+//! each interval ──▶ read all tables of all namespaces ──▶ differences
+//! socket destroyed (notice) ──▶ close
+//! ```
+
+use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::Settings;
+use super::found::{Table, Tables};
+use super::index::{Index, NewSocket, thread_namespaces};
+use super::known::{Boot, Known};
+use super::process_events::{ProcessChange, ProcessEvents};
+use super::schedule::Schedule;
+use super::tables::SocketTables;
+use super::unresolved::Unresolved;
+use crate::host::attribution::Method;
+use crate::host::event::What;
+use crate::host::provider::namespaces::{Namespaces, named};
+use crate::host::provider::{EventSink, ProviderError, Stop, TIME_INTERVAL};
+
+/// The loop turns at least this often: notices of destroyed sockets wait no
+/// longer, and a stop is seen.
+const TURN: Duration = Duration::from_millis(20);
+
+/// A walk through all processes takes at most one part in so many of the time.
+const WALK_SHARE: u32 = 30;
+
+/// The same for dumps that young processes cause, of each table.
+const DUMP_SHARE: u32 = 5;
+
+/// And for full dumps.
+const FULL_SHARE: u32 = 20;
+
+/// Without anything that is looked for, processes are walked this often: sockets
+/// passed to others show only there.
+const IDLE_WALK: Duration = Duration::from_secs(10);
+
+pub(super) struct Engine<E> {
+    method: Method,
+    settings: Settings,
+    processes: E,
+    namespaces: Namespaces<SocketTables>,
+    index: Index,
+    known: Known,
+    schedule: Schedule,
+    unresolved: Unresolved,
+    boot: Boot,
+    /// When each table was last read wholly.
+    read_at: AHashMap<(u64, Table), i64>,
+    /// What young processes' sockets need, and when their tables may be read next.
+    wanted: AHashMap<u64, Tables>,
+    not_before: AHashMap<(u64, Table), Instant>,
+    walk_not_before: Instant,
+    walk_cost: Duration,
+    walked: Instant,
+    out: Vec<What>,
+    lost: u64,
+}
+
+impl<E: ProcessEvents> Engine<E> {
+    pub(super) fn open(
+        method: Method,
+        settings: Settings,
+        processes: E,
+    ) -> Result<Self, ProviderError> {
+        let io = |what| move |source| ProviderError::Io { what, source };
+        let now = Instant::now();
+        let mut engine = Self {
+            method,
+            schedule: Schedule::new(settings.ages.clone()),
+            settings,
+            processes,
+            namespaces: Namespaces::new().map_err(io("/proc/self/ns/net"))?,
+            index: Index::default(),
+            known: Known::new(method),
+            unresolved: Unresolved::default(),
+            boot: boot(),
+            read_at: AHashMap::new(),
+            wanted: AHashMap::new(),
+            not_before: AHashMap::new(),
+            walk_not_before: now,
+            walk_cost: Duration::ZERO,
+            walked: now,
+            out: Vec::new(),
+            lost: 0,
+        };
+        let own = engine.namespaces.own();
+        engine.open_namespace(own, "/proc/self/ns/net".as_ref());
+        if engine.namespaces.get_mut(own).is_none() {
+            return Err(ProviderError::Unavailable {
+                what: "the kernel's socket tables (sock_diag)",
+                reason: "netlink sockets could not be opened; the log says why".into(),
+            });
+        }
+        Ok(engine)
+    }
+
+    pub(super) fn run(mut self, events: &EventSink, stop: &Stop) -> Result<(), ProviderError> {
+        let mut changes = Vec::new();
+        let (mut next_full, mut next_time) = (Instant::now(), Instant::now());
+        // What there is first, before anything waits.
+        self.walk();
+        while !stop.is_set() {
+            let now = Instant::now();
+            if now >= next_full {
+                self.full();
+                let cost = now.elapsed();
+                next_full = now + self.settings.dump_interval.max(cost * FULL_SHARE);
+            }
+            let began_ns = now_ns();
+            let due = self.schedule.next().unwrap_or(next_full).min(next_full).min(next_time);
+            let timeout = due.saturating_duration_since(Instant::now()).min(TURN);
+            changes.clear();
+            self.lost += self.processes.next(timeout, &mut changes, events)?;
+            self.take_changes(&changes);
+            self.look();
+            self.take_destroyed();
+            self.read_wanted();
+            if !self.hand_over(events) {
+                return Ok(());
+            }
+            if Instant::now() >= next_time {
+                next_time = Instant::now() + TIME_INTERVAL / 2;
+                if !events.told_before(began_ns) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_changes(&mut self, changes: &[ProcessChange]) {
+        let now = Instant::now();
+        for &change in changes {
+            match change {
+                ProcessChange::Fork { pid } | ProcessChange::Exec { pid } => {
+                    self.schedule.add(pid, now);
+                }
+                ProcessChange::Exit { pid } => {
+                    self.schedule.remove(pid);
+                    self.unresolved.ended(pid, now);
+                    self.index.remove(pid);
+                }
+            }
+        }
+    }
+
+    /// Looks at the young processes that are due.
+    fn look(&mut self) {
+        let (mut due, mut new) = (Vec::new(), Vec::new());
+        self.schedule.take_due(Instant::now(), &mut due);
+        for pid in due {
+            self.index.scan(pid, &mut new);
+            // Its socket is not bound yet, or the table was not read meanwhile.
+            for waiting in self.unresolved.of(pid) {
+                self.want(waiting.netns, waiting.tables);
+            }
+        }
+        for socket in new {
+            self.look_for(socket);
+        }
+    }
+
+    /// A process holds a socket that it did not before.
+    fn look_for(&mut self, socket: NewSocket) {
+        if self.known.knows(socket.inode) {
+            return;
+        }
+        if !self.namespaces.is_open(socket.netns) {
+            let path = format!("/proc/{}/ns/net", socket.pid);
+            self.open_namespace(socket.netns, path.as_ref());
+        }
+        if let Some(id) = self.index.id(socket.pid) {
+            self.unresolved.add(id, socket);
+        }
+        self.want(socket.netns, socket.tables);
+    }
+
+    fn want(&mut self, netns: u64, tables: Tables) {
+        self.wanted.entry(netns).or_default().add(tables);
+    }
+
+    /// Reads tables that young processes' sockets should be in.
+    fn read_wanted(&mut self) {
+        let mut later = AHashMap::new();
+        for (netns, tables) in std::mem::take(&mut self.wanted) {
+            for table in tables.iter() {
+                let began = Instant::now();
+                if self.not_before.get(&(netns, table)).is_some_and(|&at| at > began) {
+                    later.entry(netns).or_insert(Tables::NONE).add(Tables::one(table));
+                    continue;
+                }
+                self.read(netns, Tables::one(table));
+                let cost = began.elapsed();
+                self.not_before.insert((netns, table), began + cost * DUMP_SHARE);
+            }
+        }
+        self.wanted = later;
+        self.known.tell(&self.index, self.boot, false, &mut self.out);
+    }
+
+    /// Tables of a namespace; which were read wholly.
+    fn read(&mut self, netns: u64, tables: Tables) -> Tables {
+        let Some(open) = self.namespaces.get_mut(netns) else { return Tables::NONE };
+        let began_ns = now_ns();
+        let (known, unresolved, out) = (&mut self.known, &mut self.unresolved, &mut self.out);
+        let read_at = &mut self.read_at;
+        let whole = open.read(tables, |found| {
+            let before = read_at.get(&(netns, found.table)).copied();
+            unresolved.found(found.inode);
+            known.see(netns, found, before, out);
+        });
+        for table in whole.iter() {
+            read_at.insert((netns, table), began_ns);
+        }
+        whole
+    }
+
+    /// Everything: namespaces, all tables, and processes where need be.
+    fn full(&mut self) {
+        self.boot = boot();
+        self.find_namespaces();
+        self.known.begin_dump();
+        let mut whole = AHashMap::new();
+        for netns in self.namespaces.inodes() {
+            let read = self.read(netns, Tables::ALL);
+            let notices = self.namespaces.get_mut(netns).is_some_and(|open| open.listens());
+            whole.insert(netns, (read, notices));
+        }
+        self.known.end_dump(&whole, &mut self.out);
+        self.known.tell(&self.index, self.boot, false, &mut self.out);
+        let patience = self.find_missing();
+        self.ask_threads();
+        self.known.tell(&self.index, self.boot, patience, &mut self.out);
+        let changed = self.index.take_changed();
+        self.known.tell_changed(&changed, &self.index, &mut self.out);
+        self.lost += self.known.take_over_limit();
+        self.unresolved.forget(Instant::now());
+        self.not_before.retain(|_, at| *at > Instant::now());
+    }
+
+    /// Looks for the holders of sockets that have none. True where every process
+    /// has been looked at.
+    fn find_missing(&mut self) -> bool {
+        let (listeners, mut missing) = self.known.missing(&self.index);
+        let mut new = Vec::new();
+        for pid in listeners {
+            self.index.scan(pid, &mut new);
+        }
+        if !new.is_empty() {
+            self.known.tell(&self.index, self.boot, false, &mut self.out);
+            missing = self.known.missing(&self.index).1;
+        }
+        let now = Instant::now();
+        let due = missing > 0 || now.duration_since(self.walked) >= IDLE_WALK;
+        if due && now >= self.walk_not_before {
+            self.walk();
+            return true;
+        }
+        false
+    }
+
+    fn walk(&mut self) {
+        let began = Instant::now();
+        let mut new = Vec::new();
+        self.index.walk(&mut new);
+        self.walk_cost = began.elapsed();
+        self.walked = began;
+        self.walk_not_before = began + self.settings.walk_interval.max(self.walk_cost * WALK_SHARE);
+        for socket in new {
+            if let Some(id) = self.index.id(socket.pid)
+                && !self.known.knows(socket.inode)
+            {
+                self.unresolved.add(id, socket);
+            }
+        }
+    }
+
+    /// Sockets that no table shows may be in the namespace of a thread.
+    fn ask_threads(&mut self) {
+        for socket in self.unresolved.not_asked() {
+            for (inode, path) in thread_namespaces(socket.pid) {
+                if self.namespaces.is_open(inode) {
+                    continue;
+                }
+                self.open_namespace(inode, &path);
+                self.unresolved.thread_namespace(inode, path);
+                self.want(inode, Tables::ALL);
+            }
+        }
+    }
+
+    fn find_namespaces(&mut self) {
+        let mut there = self.index.namespaces();
+        for (&inode, pid) in &there {
+            if !self.namespaces.is_open(inode) {
+                let path = format!("/proc/{pid}/ns/net");
+                open_namespace(&mut self.namespaces, self.method, inode, path.as_ref());
+            }
+        }
+        for (inode, path) in named() {
+            there.insert(inode, 0);
+            self.open_namespace(inode, &path);
+        }
+        let threads = self.unresolved.thread_namespaces();
+        let closed =
+            self.namespaces.retain(|inode| there.contains_key(&inode) || threads.contains(&inode));
+        for netns in closed {
+            self.read_at.retain(|&(of, _), _| of != netns);
+        }
+        self.lost += self.namespaces.take_newly_refused();
+    }
+
+    fn open_namespace(&mut self, inode: u64, path: &std::path::Path) {
+        open_namespace(&mut self.namespaces, self.method, inode, path);
+    }
+
+    fn take_destroyed(&mut self) {
+        let now = Instant::now();
+        let (known, unresolved, out) = (&mut self.known, &mut self.unresolved, &mut self.out);
+        for (netns, open) in self.namespaces.iter_mut() {
+            self.lost += open.take_destroyed(|found| {
+                if !known.destroyed(netns, &found, out) {
+                    unresolved.destroyed(netns, found, now);
+                }
+            });
+        }
+        let boot = self.boot;
+        let read_at = &self.read_at;
+        unresolved.decide(now, |netns, found, holders| {
+            let mut socket = super::known::socket(self.method, netns, found, holders);
+            let before = read_at.get(&(netns, found.table)).copied();
+            socket.since_ns = holders.iter().map(|&id| boot.start_ns(id)).min().max(before);
+            out.push(What::SocketOpen(socket.clone()));
+            out.push(What::SocketClose(socket));
+        });
+    }
+
+    /// Tells what has gathered.
+    fn hand_over(&mut self, events: &EventSink) -> bool {
+        let now_ns = now_ns();
+        if self.lost > 0 && !events.lost(now_ns, std::mem::take(&mut self.lost)) {
+            return false;
+        }
+        self.out.drain(..).all(|what| events.tell(now_ns, what))
+    }
+}
+
+fn open_namespace(
+    namespaces: &mut Namespaces<SocketTables>,
+    method: Method,
+    inode: u64,
+    path: &std::path::Path,
+) {
+    namespaces.ensure(inode, path, |_| {
+        let mut tables = SocketTables::open()?;
+        if method == Method::SockDiag {
+            tables.listen();
+        }
+        Ok(tables)
+    });
+}
+
+/// By the clock that stamps packets.
+pub(super) fn now_ns() -> i64 {
+    let now = clock_gettime(ClockId::Realtime);
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+}
+
+fn boot() -> Boot {
+    let up = clock_gettime(ClockId::Boottime);
+    Boot(now_ns() - up.tv_sec.saturating_mul(1_000_000_000) - up.tv_nsec)
+}

@@ -1,0 +1,304 @@
+//! Sockets that have been seen, and what has been told of them.
+//!
+//! What a dump shows is held against what was known; the differences become
+//! events. A socket is told of once its holders are known, and again when its
+//! ends or holders change.
+
+use ahash::{AHashMap, AHashSet};
+
+use super::found::{Found, Tables};
+use super::index::Index;
+use crate::host::attribution::{Basis, Method};
+use crate::host::event::{Socket, SocketKind, What};
+use crate::host::process::ProcessId;
+
+/// About 200 bytes each: 200 MB. What is beyond is counted as lost.
+const MAX_SOCKETS: usize = 1 << 20;
+
+/// Full dumps after which a socket is told of without a process: the kernel's own
+/// have none, others are found in the first or second.
+const TRIES: u8 = 3;
+
+/// How a dump may miss a socket that lives: while it walks, others leave the same
+/// bucket. Where the kernel tells of destroyed sockets, that decides first.
+const MISSES_WITH_NOTICES: u8 = 2;
+
+/// Identity of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    /// Unique in a boot; on older kernels in its namespace.
+    Cookie(u64, u64),
+    Inode(u64, u32),
+}
+
+impl Key {
+    fn of(netns: u64, found: &Found) -> Option<Self> {
+        match found.cookie {
+            Some(cookie) => Some(Self::Cookie(netns, cookie)),
+            None if found.inode != 0 => Some(Self::Inode(netns, found.inode)),
+            None => None,
+        }
+    }
+}
+
+struct Entry {
+    found: Found,
+    netns: u64,
+    /// As told; empty while not told or without a process.
+    holders: Vec<ProcessId>,
+    told: bool,
+    tries: u8,
+    /// When it was certainly not there: the dump before.
+    not_before_ns: Option<i64>,
+    seen_in: u32,
+    misses: u8,
+}
+
+pub(super) struct Known {
+    method: Method,
+    sockets: AHashMap<Key, Entry>,
+    by_inode: AHashMap<u32, Key>,
+    listeners: AHashMap<(u64, u16), u32>,
+    untold: AHashSet<Key>,
+    dump: u32,
+    over_limit: u64,
+}
+
+/// When processes began, as time.
+#[derive(Clone, Copy)]
+pub(super) struct Boot(pub(super) i64);
+
+impl Boot {
+    pub(super) fn start_ns(self, id: ProcessId) -> i64 {
+        let ns = i64::try_from(id.start_ticks).unwrap_or(i64::MAX).saturating_mul(10_000_000);
+        self.0.saturating_add(ns)
+    }
+}
+
+impl Known {
+    pub(super) fn new(method: Method) -> Self {
+        Self {
+            method,
+            sockets: AHashMap::new(),
+            by_inode: AHashMap::new(),
+            listeners: AHashMap::new(),
+            untold: AHashSet::new(),
+            dump: 0,
+            over_limit: 0,
+        }
+    }
+
+    /// A full dump begins.
+    pub(super) fn begin_dump(&mut self) {
+        self.dump = self.dump.wrapping_add(1);
+    }
+
+    /// A dump shows this socket, which was not there in the one that began at
+    /// `not_before_ns` if it is new.
+    pub(super) fn see(
+        &mut self,
+        netns: u64,
+        found: Found,
+        not_before_ns: Option<i64>,
+        out: &mut Vec<What>,
+    ) {
+        let Some(key) = Key::of(netns, &found) else { return };
+        let method = self.method;
+        if let Some(entry) = self.sockets.get_mut(&key) {
+            (entry.seen_in, entry.misses) = (self.dump, 0);
+            if found.same_ends(&entry.found) {
+                return;
+            }
+            // Bound or connected since. What it was before has ended.
+            if entry.told {
+                out.push(What::SocketClose(entry.socket(method)));
+                entry.told = false;
+            }
+            // One whose process let go of it has no inode any more.
+            let inode = if found.inode == 0 { entry.found.inode } else { found.inode };
+            entry.found = Found { inode, ..found };
+            entry.not_before_ns = not_before_ns;
+            self.untold.insert(key);
+            return;
+        }
+        if found.inode == 0 {
+            return;
+        }
+        if self.sockets.len() >= MAX_SOCKETS {
+            self.over_limit += 1;
+            return;
+        }
+        if found.kind == SocketKind::Listener {
+            self.listeners.insert((netns, found.local_port), found.inode);
+        }
+        self.by_inode.insert(found.inode, key);
+        self.untold.insert(key);
+        self.sockets.insert(
+            key,
+            Entry {
+                found,
+                netns,
+                holders: Vec::new(),
+                told: false,
+                tries: 0,
+                not_before_ns,
+                seen_in: self.dump,
+                misses: 0,
+            },
+        );
+    }
+
+    /// A full dump is over. `whole` are the tables of each namespace that were read
+    /// wholly, and whether notices of destroyed sockets come from there.
+    pub(super) fn end_dump(&mut self, whole: &AHashMap<u64, (Tables, bool)>, out: &mut Vec<What>) {
+        let mut gone = Vec::new();
+        for (&key, entry) in &mut self.sockets {
+            if entry.seen_in == self.dump {
+                continue;
+            }
+            // The namespace itself is gone.
+            let Some(&(tables, notices)) = whole.get(&entry.netns) else {
+                gone.push(key);
+                continue;
+            };
+            if !tables.has(entry.found.table) {
+                continue;
+            }
+            entry.misses += 1;
+            if !notices || entry.misses >= MISSES_WITH_NOTICES {
+                gone.push(key);
+            }
+        }
+        for key in gone {
+            self.close(key, out);
+        }
+    }
+
+    /// A socket was destroyed. False where it was not known.
+    pub(super) fn destroyed(&mut self, netns: u64, found: &Found, out: &mut Vec<What>) -> bool {
+        Key::of(netns, found).is_some_and(|key| self.close(key, out))
+    }
+
+    /// Tells of sockets whose holders are known by now. `patience` is true at the
+    /// end of a full dump with all processes looked at: what has no holder after
+    /// some of those has none.
+    pub(super) fn tell(&mut self, index: &Index, boot: Boot, patience: bool, out: &mut Vec<What>) {
+        let method = self.method;
+        let sockets = &mut self.sockets;
+        self.untold.retain(|key| {
+            let Some(entry) = sockets.get_mut(key) else { return false };
+            entry.holders = index.holders(entry.found.inode);
+            entry.tries += u8::from(patience);
+            if entry.holders.is_empty() && entry.tries < TRIES {
+                return true;
+            }
+            entry.told = true;
+            let mut socket = entry.socket(method);
+            let started = entry.holders.iter().map(|&id| boot.start_ns(id)).min();
+            socket.since_ns = started.max(entry.not_before_ns);
+            out.push(What::SocketOpen(socket));
+            false
+        });
+    }
+
+    /// Tells again of sockets that have other holders now.
+    pub(super) fn tell_changed(&mut self, inodes: &AHashSet<u32>, index: &Index, out: &mut Vec<What>) {
+        for inode in inodes {
+            let Some(entry) = self.by_inode.get(inode).and_then(|key| self.sockets.get_mut(key))
+            else {
+                continue;
+            };
+            let holders = index.holders(*inode);
+            // Without any it is about to close, or its process could not be read once.
+            if entry.told && !holders.is_empty() && holders != entry.holders {
+                entry.holders = holders;
+                out.push(What::SocketOpen(entry.socket(self.method)));
+            }
+        }
+    }
+
+    /// Processes to look at first for sockets without a holder: who listens on the
+    /// port that a connection came in at. And how many there are.
+    pub(super) fn missing(&self, index: &Index) -> (AHashSet<u32>, usize) {
+        let mut listeners = AHashSet::new();
+        for entry in self.untold.iter().filter_map(|key| self.sockets.get(key)) {
+            if let Some(inode) = self.listeners.get(&(entry.netns, entry.found.local_port)) {
+                listeners.extend(index.holders(*inode).iter().map(|id| id.pid));
+            }
+        }
+        (listeners, self.untold.len())
+    }
+
+    pub(super) fn knows(&self, inode: u32) -> bool {
+        self.by_inode.contains_key(&inode)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Sockets passed over since the last call.
+    pub(super) fn take_over_limit(&mut self) -> u64 {
+        std::mem::take(&mut self.over_limit)
+    }
+
+    fn close(&mut self, key: Key, out: &mut Vec<What>) -> bool {
+        let Some(entry) = self.sockets.remove(&key) else { return false };
+        self.untold.remove(&key);
+        let inode = entry.found.inode;
+        if self.by_inode.get(&inode) == Some(&key) {
+            self.by_inode.remove(&inode);
+        }
+        let port = (entry.netns, entry.found.local_port);
+        if self.listeners.get(&port) == Some(&inode) {
+            self.listeners.remove(&port);
+        }
+        if entry.told {
+            out.push(What::SocketClose(entry.socket(self.method)));
+        }
+        true
+    }
+}
+
+impl Entry {
+    fn socket(&self, method: Method) -> Socket {
+        socket(method, self.netns, &self.found, &self.holders)
+    }
+}
+
+/// The claim of holders on a socket.
+pub(super) fn socket(
+    method: Method,
+    netns: u64,
+    found: &Found,
+    holders: &[ProcessId],
+) -> Socket {
+    let (process, shared_with) = match holders {
+        [] => (None, Vec::new()),
+        [first, others @ ..] => (Some(*first), others.to_vec()),
+    };
+    let basis = match found.kind {
+        SocketKind::Raw => Basis::RawSocket,
+        SocketKind::Packet => Basis::PacketSocket,
+        _ if shared_with.is_empty() => Basis::Holds,
+        _ => Basis::SharesIt,
+    };
+    Socket {
+        method,
+        basis,
+        kind: found.kind,
+        protocol: found.protocol,
+        local: found.local,
+        local_port: found.local_port,
+        remote: found.remote,
+        remote_port: found.remote_port,
+        dual_stack: found.dual_stack,
+        process,
+        shared_with,
+        cookie: found.cookie,
+        inode: (found.inode != 0).then(|| found.inode.into()),
+        netns: Some(netns),
+        interface_index: found.interface_index,
+        since_ns: None,
+    }
+}

@@ -1,0 +1,181 @@
+//! Sockets of short-lived processes that no table showed in time.
+//!
+//! A process was seen with a descriptor of a UDP socket, say, but by the time the
+//! table was read it had ended. The kernel still tells of the socket's end, with
+//! its addresses but without an owner. Where the two meet within
+//! [`MEETING_TIME`], the process is claimed to have had the socket; where several
+//! could be meant, all of them are named.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ahash::{AHashMap, AHashSet};
+
+use super::found::Found;
+use super::index::NewSocket;
+use crate::host::process::ProcessId;
+
+/// Between the end of a socket and that of its process: closing all descriptors
+/// of a process on a busy machine.
+const MEETING_TIME: Duration = Duration::from_millis(50);
+
+/// A socket that is waited for longer than this was never bound, or belongs to a
+/// table that is not read.
+const WAITING_TIME: Duration = Duration::from_secs(2);
+
+/// Of each kind kept; what is beyond is passed over.
+const MAX_WAITING: usize = 1 << 14;
+
+#[derive(Default)]
+pub(super) struct Unresolved {
+    /// By inode.
+    waiting: AHashMap<u32, Waiting>,
+    by_pid: AHashMap<u32, Vec<u32>>,
+    destroyed: Vec<(Instant, u64, Found)>,
+    /// Namespaces that only a thread was seen in, with a path to each.
+    threads: AHashMap<u64, PathBuf>,
+}
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    id: ProcessId,
+    socket: NewSocket,
+    since: Instant,
+    ended: Option<Instant>,
+    /// Its process's threads were asked for their namespaces.
+    asked: bool,
+}
+
+impl Unresolved {
+    pub(super) fn add(&mut self, id: ProcessId, socket: NewSocket) {
+        if self.waiting.len() >= MAX_WAITING {
+            return;
+        }
+        let waiting = Waiting { id, socket, since: Instant::now(), ended: None, asked: false };
+        if self.waiting.insert(socket.inode, waiting).is_none() {
+            self.by_pid.entry(socket.pid).or_default().push(socket.inode);
+        }
+    }
+
+    /// What a process still waits for.
+    pub(super) fn of(&self, pid: u32) -> Vec<NewSocket> {
+        let inodes = self.by_pid.get(&pid).map(Vec::as_slice).unwrap_or_default();
+        inodes.iter().filter_map(|inode| Some(self.waiting.get(inode)?.socket)).collect()
+    }
+
+    /// A table showed it.
+    pub(super) fn found(&mut self, inode: u32) {
+        if !self.waiting.is_empty() {
+            self.remove(inode);
+        }
+    }
+
+    pub(super) fn ended(&mut self, pid: u32, now: Instant) {
+        for inode in self.by_pid.get(&pid).into_iter().flatten() {
+            if let Some(waiting) = self.waiting.get_mut(inode) {
+                waiting.ended.get_or_insert(now);
+            }
+        }
+    }
+
+    /// A socket that nobody knew was destroyed. One that never sent is no loss.
+    pub(super) fn destroyed(&mut self, netns: u64, found: Found, now: Instant) {
+        if found.local_port != 0 && self.destroyed.len() < MAX_WAITING {
+            self.destroyed.push((now, netns, found));
+        }
+    }
+
+    /// Calls `claim` for destroyed sockets whose process is clear by now: those
+    /// that waited for such a socket.
+    pub(super) fn decide(
+        &mut self,
+        now: Instant,
+        mut claim: impl FnMut(u64, &Found, &[ProcessId]),
+    ) {
+        if self.destroyed.is_empty() {
+            return;
+        }
+        let waiting = &mut self.waiting;
+        let mut claimed = Vec::new();
+        self.destroyed.retain(|(at, netns, found)| {
+            let fits = |waiting: &&Waiting| {
+                waiting.socket.netns == *netns
+                    && waiting.socket.tables.has(found.table)
+                    && waiting.since <= *at
+                    && waiting.ended.is_none_or(|ended| {
+                        ended.max(*at) - ended.min(*at) <= MEETING_TIME
+                    })
+            };
+            // Those that ended with it; else any that may have closed it.
+            let mut candidates: Vec<&Waiting> =
+                waiting.values().filter(|&waiting| fits(&waiting)).collect();
+            if candidates.iter().any(|waiting| waiting.ended.is_some()) {
+                candidates.retain(|waiting| waiting.ended.is_some());
+            } else if now - *at < MEETING_TIME {
+                return true;
+            }
+            let mut ids: Vec<ProcessId> = candidates.iter().map(|waiting| waiting.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            if !ids.is_empty() {
+                claim(*netns, found, &ids);
+                if let [only] = candidates[..] {
+                    claimed.push(only.socket.inode);
+                }
+            }
+            false
+        });
+        for inode in claimed {
+            self.remove(inode);
+        }
+    }
+
+    /// Lets go of what was waited for too long.
+    pub(super) fn forget(&mut self, now: Instant) {
+        let old: Vec<u32> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| now - waiting.since > WAITING_TIME)
+            .map(|(&inode, _)| inode)
+            .collect();
+        for inode in old {
+            self.remove(inode);
+        }
+    }
+
+    /// Sockets that are waited for since a while, each once.
+    pub(super) fn not_asked(&mut self) -> Vec<NewSocket> {
+        let waiting = self.waiting.values_mut().filter(|waiting| {
+            !waiting.asked && waiting.ended.is_none() && waiting.since.elapsed() > MEETING_TIME
+        });
+        waiting
+            .map(|waiting| {
+                waiting.asked = true;
+                waiting.socket
+            })
+            .collect()
+    }
+
+    pub(super) fn thread_namespace(&mut self, inode: u64, path: PathBuf) {
+        self.threads.insert(inode, path);
+    }
+
+    /// Namespaces of threads that still are there.
+    pub(super) fn thread_namespaces(&mut self) -> AHashSet<u64> {
+        self.threads.retain(|&inode, path| {
+            std::fs::metadata(path).is_ok_and(|about| about.ino() == inode)
+        });
+        self.threads.keys().copied().collect()
+    }
+
+    fn remove(&mut self, inode: u32) {
+        let Some(waiting) = self.waiting.remove(&inode) else { return };
+        if let Some(inodes) = self.by_pid.get_mut(&waiting.socket.pid) {
+            inodes.retain(|&other| other != inode);
+            if inodes.is_empty() {
+                self.by_pid.remove(&waiting.socket.pid);
+            }
+        }
+    }
+}
