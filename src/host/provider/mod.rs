@@ -6,6 +6,9 @@
 //! meet, and the strongest wins. Importers of other tools' telemetry are
 //! providers too.
 
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+pub mod ebpf;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
