@@ -14,6 +14,8 @@ mod netlink;
 pub mod polling;
 #[cfg(target_os = "linux")]
 pub mod sock_diag;
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+pub mod ebpf;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
