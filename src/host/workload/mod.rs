@@ -1,5 +1,7 @@
 //! Which container, pod and image a process belongs to.
 
+pub mod cgroup;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
