@@ -12,10 +12,12 @@
 //! at [`event`] for what travels, [`provider`] for where it comes from.
 
 pub mod attribution;
+pub mod destination;
 pub mod event;
 pub mod inventory;
 pub mod process;
 pub mod provider;
 pub mod side;
+pub mod table;
 mod time_text;
 pub mod workload;
