@@ -14,6 +14,7 @@
 pub mod attribution;
 mod claim;
 pub mod coverage;
+pub mod destination;
 pub mod event;
 pub(crate) mod gate;
 pub mod inventory;

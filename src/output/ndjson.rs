@@ -229,6 +229,16 @@ fn app(json: &mut Json, info: &AppInfo) {
             if let Some(answers) = dns.answers {
                 json.uint("answers", answers);
             }
+            if !dns.addresses.is_empty() {
+                json.array("addresses", |json| {
+                    for found in &dns.addresses {
+                        json.element(|json| {
+                            json.ip("address", found.address);
+                            json.uint("ttl_s", found.ttl_s);
+                        });
+                    }
+                });
+            }
         });
     }
     if let Some(tls) = &info.tls {

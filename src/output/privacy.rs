@@ -156,6 +156,9 @@ impl Privacy {
                 Some(ip) => dns.query = text::reverse_name_of(pseudonyms.address(ip)),
                 None => rewrite(&mut dns.query),
             }
+            for found in &mut dns.addresses {
+                found.address = pseudonyms.address(found.address);
+            }
         }
         let tls = app.tls.as_mut().and_then(|tls| tls.sni.as_mut());
         let quic = app.quic.as_mut().and_then(|quic| quic.sni.as_mut());
@@ -210,7 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow::app::HttpInfo;
+    use crate::flow::app::{DnsAddress, HttpInfo};
     use crate::flow::community_id::community_id;
     use crate::output::ndjson::flow_line;
     use crate::output::samples;
@@ -333,7 +336,10 @@ mod tests {
         let of = |ip: &str| pseudonyms.address(ip.parse::<IpAddr>().expect("address"));
         let mut record = samples::dns();
         let app = record.app.as_mut().expect("hints");
-        app.dns.as_mut().expect("dns").query = "10.2.0.192.in-addr.arpa".to_owned();
+        let dns = app.dns.as_mut().expect("dns");
+        dns.query = "10.2.0.192.in-addr.arpa".to_owned();
+        let address = "192.0.2.10".parse().expect("address");
+        dns.addresses = vec![DnsAddress { address, ttl_s: 60 }];
         app.http = Some(HttpInfo {
             host: Some("[2001:db8::7]:8080".to_owned()),
             path: Some("/from/192.0.2.10".to_owned()),
@@ -345,7 +351,9 @@ mod tests {
         let http = app.http.expect("http");
         let IpAddr::V4(pseudonym) = of("192.0.2.10") else { panic!("a version is kept") };
         let [a, b, c, d] = pseudonym.octets();
-        assert_eq!(app.dns.expect("dns").query, format!("{d}.{c}.{b}.{a}.in-addr.arpa"));
+        let dns = app.dns.expect("dns");
+        assert_eq!(dns.query, format!("{d}.{c}.{b}.{a}.in-addr.arpa"));
+        assert_eq!(dns.addresses, [DnsAddress { address: of("192.0.2.10"), ttl_s: 60 }]);
         assert_eq!(http.host, Some(format!("[{}]:8080", of("2001:db8::7"))));
         assert_eq!(http.path, Some(format!("/from/{pseudonym}")));
         assert_eq!(http.user_agent, Some(format!("Probe/120.0.0.0 (at {pseudonym})")));

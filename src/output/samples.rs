@@ -9,7 +9,7 @@ use crate::alert::{
     Alert, AlertPeer, Entity, EntityKind, Evidence, Peak, Severity, State, alert_id, sentence,
 };
 use crate::detect::{Direction as Way, PeerRole, Rule, Shape};
-use crate::flow::app::{AppInfo, DnsInfo, HttpInfo, QuicInfo, SshInfo, TlsInfo};
+use crate::flow::app::{AppInfo, DnsAddress, DnsInfo, HttpInfo, QuicInfo, SshInfo, TlsInfo};
 use crate::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SeenAt, SizeStep};
 use crate::flow::sizes::Sizes;
 use crate::input::Origin;
@@ -142,6 +142,7 @@ pub(super) fn dns() -> FlowRecord {
                 query_type: 28,
                 response_code: None,
                 answers: None,
+                addresses: Vec::new(),
             }),
             ..AppInfo::default()
         })),
@@ -352,6 +353,12 @@ pub(super) fn random(seed: u64) -> FlowRecord {
                     query_type: next(300) as u16,
                     response_code: (next(2) == 0).then(|| next(16) as u8),
                     answers: (next(2) == 0).then(|| next(65_536) as u16),
+                    addresses: (0..next(3))
+                        .map(|n| DnsAddress {
+                            address: IpAddr::from([198, 51, 100, n as u8]),
+                            ttl_s: next(1 << 32) as u32,
+                        })
+                        .collect(),
                 }),
                 tls: (next(3) == 0).then(|| TlsInfo {
                     sni: Some(text.clone()),
