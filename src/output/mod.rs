@@ -22,6 +22,7 @@ pub mod capture;
 mod columns;
 pub mod csv;
 pub mod eve;
+mod hosts;
 mod identity;
 mod json;
 pub mod names;
@@ -29,6 +30,7 @@ pub mod ndjson;
 #[cfg(feature = "parquet")]
 pub mod parquet;
 mod pipeline;
+pub(crate) mod printable;
 pub mod privacy;
 pub mod recording;
 pub mod rolling;

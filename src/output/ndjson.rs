@@ -20,6 +20,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::SCHEMA_VERSION;
+use super::hosts::host_side;
 use super::json::Json;
 use super::names::{
     Icmp, TCP, dns_response_code, dns_type, proto_name, quic_version, tcp_flags, tls_version,
@@ -122,6 +123,10 @@ fn flow(json: &mut Json, record: &FlowRecord) {
     }
     if let Some(info) = record.app.as_deref() {
         json.object("app", |json| app(json, info));
+    }
+    if let Some(hosts) = record.hosts.as_deref() {
+        host_side(json, "src_host", hosts.src.as_ref());
+        host_side(json, "dst_host", hosts.dst.as_ref());
     }
 }
 

@@ -1,5 +1,7 @@
 //! Records that the writers' tests share.
 
+pub(super) mod hosts;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -389,6 +391,6 @@ pub(super) fn random(seed: u64) -> FlowRecord {
                 clock_synchronised: [None, Some(false), Some(true)][next(3) as usize],
             })
         }),
-        hosts: None,
+        hosts: hosts::random(&mut next),
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::terminal::{Style, bytes};
 use crate::alert::{bits, thousands};
+use crate::output::printable::is_obeyed;
 
 /// Columns of a field's name.
 const NAME_COLUMNS: usize = 18;
@@ -208,12 +209,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 /// Line breaks stay: callers put them there, or JSON has escaped them.
 fn escape(text: &str, written: impl Fn(char) -> String) -> Cow<'_, str> {
-    let obeyed = |letter: char| {
-        let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{061c}')
-            || ('\u{202a}'..='\u{202e}').contains(&letter)
-            || ('\u{2066}'..='\u{2069}').contains(&letter);
-        turns || (letter.is_control() && letter != '\n')
-    };
+    let obeyed = |letter| is_obeyed(letter) && letter != '\n';
     if !text.chars().any(obeyed) {
         return Cow::Borrowed(text);
     }
