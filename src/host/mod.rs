@@ -21,6 +21,7 @@ pub mod inventory;
 pub mod join;
 pub mod log;
 pub mod map;
+pub mod owners;
 pub mod process;
 pub mod provider;
 mod resolve;

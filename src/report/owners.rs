@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::host::event::{Socket, SocketKind};
-use crate::host::table::OwnerTable;
+use crate::host::owners::OwnerTable;
 use crate::output::names::proto_name;
 
 /// The widest command line that still fits beside the rest on a wide screen.

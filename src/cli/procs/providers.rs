@@ -1,11 +1,18 @@
 //! Which providers watch this host, and what starts them.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::cli::sensor_id::SensorId;
 use crate::host::event::{HostEvent, MAP_VERSION, MapStart};
-use crate::host::provider::{Provider, Stop};
+use crate::host::provider::polling::{self, Polling};
+use crate::host::provider::proc::KernelClock;
+use crate::host::provider::sock_diag::{self, PolledProcesses, Settings, SockDiag};
+use crate::host::provider::{Provider, ProviderError, Stop};
 use crate::host::watch::watch;
 
 /// How the processes behind sockets are found.
@@ -40,10 +47,51 @@ pub(super) struct Watching {
     providers: Vec<Box<dyn Provider>>,
 }
 
+/// Beside programs in the kernel, which see sockets when they are used, the tables
+/// are read for those that were there before and rest.
+const REST_INTERVAL: Duration = Duration::from_secs(60);
+
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
 impl Watching {
     /// Opens what the providers need, with all the rights of this process.
-    pub(super) fn open(_: Providers) -> anyhow::Result<Self> {
-        Ok(Self { providers: Vec::new() })
+    pub(super) fn open(wanted: Providers) -> anyhow::Result<Self> {
+        let providers: Vec<Box<dyn Provider>> = match wanted {
+            Providers::Off => Vec::new(),
+            Providers::Auto => Self::best()?,
+            Providers::Ebpf => Self::ebpf()?,
+            Providers::SockDiag => vec![sock_diag()?],
+            Providers::Polling => {
+                polling::available()?;
+                vec![Box::new(Polling::new(POLL_INTERVAL))]
+            }
+        };
+        Ok(Self { providers })
+    }
+
+    fn best() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
+        let why_not = match Self::ebpf() {
+            Ok(providers) => return Ok(providers),
+            Err(error) => error,
+        };
+        eprintln!("flowtap: processes are watched by sock_diag, less exactly than by eBPF: {why_not}");
+        Ok(vec![sock_diag()?])
+    }
+
+    #[cfg(feature = "ebpf")]
+    fn ebpf() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
+        use crate::host::provider::ebpf::Ebpf;
+        let ebpf = Box::new(Ebpf::new()?);
+        Ok(match polling::available() {
+            Ok(()) => vec![ebpf, Box::new(Polling::new(REST_INTERVAL))],
+            Err(_) => vec![ebpf],
+        })
+    }
+
+    #[cfg(not(feature = "ebpf"))]
+    fn ebpf() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
+        let reason = "this flowtap was built without the feature `ebpf`".to_owned();
+        Err(ProviderError::Unavailable { what: "eBPF", reason })
     }
 
     /// Gives up what watching does not take.
@@ -57,7 +105,29 @@ impl Watching {
         stop: &Stop,
         take: &mut dyn FnMut(&HostEvent) -> io::Result<()>,
     ) -> io::Result<()> {
-        let start = MapStart { version: MAP_VERSION, ..MapStart::default() };
-        watch(self.providers, (0, start), stop, &mut (), take)
+        let start = MapStart {
+            version: MAP_VERSION,
+            host: SensorId::of_this_machine().0,
+            boot: boot_id(),
+            providers: self.providers.iter().map(|provider| provider.method()).collect(),
+            netns: own_netns(),
+        };
+        watch(self.providers, (KernelClock::wall_now_ns(), start), stop, &mut (), take)
     }
+}
+
+fn sock_diag() -> Result<Box<dyn Provider>, ProviderError> {
+    sock_diag::available()?;
+    let processes = PolledProcesses::new(POLL_INTERVAL);
+    Ok(Box::new(SockDiag::new(Settings::default(), processes)))
+}
+
+fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+/// Inode of this process's network namespace: where its captures hear.
+fn own_netns() -> Option<u64> {
+    fs::metadata("/proc/self/ns/net").ok().map(|namespace| namespace.ino())
 }

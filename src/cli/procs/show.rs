@@ -8,8 +8,8 @@ use clap::Args;
 use super::providers::{Providers, Watching};
 use crate::host::event::{HostEvent, What};
 use crate::host::log::MapLog;
+use crate::host::owners::OwnerTable;
 use crate::host::provider::Stop;
-use crate::host::table::OwnerTable;
 use crate::report::owners;
 
 #[derive(Debug, Args)]

@@ -6,6 +6,8 @@
 //! meet, and the strongest wins. Importers of other tools' telemetry are
 //! providers too.
 
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+pub mod ebpf;
 #[cfg(target_os = "linux")]
 mod namespaces;
 #[cfg(target_os = "linux")]
@@ -14,8 +16,6 @@ mod netlink;
 pub mod polling;
 #[cfg(target_os = "linux")]
 pub mod sock_diag;
-#[cfg(all(feature = "ebpf", target_os = "linux"))]
-pub mod ebpf;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -50,7 +50,8 @@ impl<'a> Rows<'a> {
             let more = self.reader.read_byte_record(&mut self.record);
             let file = || self.file.to_owned();
             // A slice in memory, records of any length: nothing is left to fail.
-            let failed = |error: csv::Error| TableError::File { file: file(), what: error.to_string() };
+            let failed =
+                |error: csv::Error| TableError::File { file: file(), what: error.to_string() };
             if !more.map_err(failed)? {
                 return Ok(None);
             }

@@ -108,6 +108,7 @@ pub(in crate::output) fn instance(word: &str) -> Instance {
         security_groups: vec![format!("sg-{word}")],
         routes: vec!["192.0.2.0/24".parse().expect("prefix")],
         addresses: vec!["192.0.2.10".parse().expect("address")],
+        networks: vec!["192.0.2.0/28".parse().expect("prefix")],
         interfaces: vec!["eni-0abc".to_owned(), "vni:4711".to_owned()],
     }
 }
@@ -139,10 +140,9 @@ pub(super) fn random(next: &mut impl FnMut(u64) -> u64) -> Option<Box<FlowHosts>
                 translated: next(2) == 0,
                 reason: None,
             },
-            None => Attribution {
-                reason: Some(reasons[next(6) as usize]),
-                ..Attribution::default()
-            },
+            None => {
+                Attribution { reason: Some(reasons[next(6) as usize]), ..Attribution::default() }
+            }
         };
         HostSide {
             process: view.map(Arc::new),

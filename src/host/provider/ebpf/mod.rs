@@ -43,6 +43,7 @@ use std::time::{Duration, Instant};
 
 use self::clock::Clock;
 use self::load::Loaded;
+use self::proc_side::ProcSide;
 use super::{EventSink, Provider, ProviderError, Stop, TIME_INTERVAL};
 use crate::host::attribution::Method;
 use crate::host::event::{HostEvent, What};
@@ -69,6 +70,7 @@ pub struct Ebpf {
     /// Read and not yet told, since earlier ones may follow.
     waiting: Vec<HostEvent>,
     lost_events: u64,
+    proc_side: ProcSide,
 }
 
 impl Ebpf {
@@ -80,6 +82,7 @@ impl Ebpf {
             clock: Clock::new(),
             waiting: Vec::new(),
             lost_events: 0,
+            proc_side: ProcSide::default(),
         })
     }
 
@@ -98,7 +101,7 @@ impl Ebpf {
                     if let What::ProcessStart(process) | What::ProcessExec(process) =
                         &mut event.what
                     {
-                        proc_side::complete(process);
+                        self.proc_side.complete(process);
                     }
                     self.waiting.push(event);
                 }
@@ -128,7 +131,9 @@ impl Provider for Ebpf {
     }
 
     fn run(mut self: Box<Self>, events: &EventSink, stop: &Stop) -> Result<(), ProviderError> {
-        proc_side::tell_what_is_there(events);
+        if !self.proc_side.tell_what_is_there(events)? {
+            return Ok(());
+        }
         let mut said = Instant::now();
         loop {
             let last = stop.is_set();

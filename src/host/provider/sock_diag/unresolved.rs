@@ -103,9 +103,9 @@ impl Unresolved {
                 waiting.socket.netns == *netns
                     && waiting.socket.tables.has(found.table)
                     && waiting.since <= *at
-                    && waiting.ended.is_none_or(|ended| {
-                        ended.max(*at) - ended.min(*at) <= MEETING_TIME
-                    })
+                    && waiting
+                        .ended
+                        .is_none_or(|ended| ended.max(*at) - ended.min(*at) <= MEETING_TIME)
             };
             // Those that ended with it; else any that may have closed it.
             let mut candidates: Vec<&Waiting> =
@@ -163,9 +163,8 @@ impl Unresolved {
 
     /// Namespaces of threads that still are there.
     pub(super) fn thread_namespaces(&mut self) -> AHashSet<u64> {
-        self.threads.retain(|&inode, path| {
-            std::fs::metadata(path).is_ok_and(|about| about.ino() == inode)
-        });
+        self.threads
+            .retain(|&inode, path| std::fs::metadata(path).is_ok_and(|about| about.ino() == inode));
         self.threads.keys().copied().collect()
     }
 
