@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::map::MapCounters;
-use super::side::FlowHosts;
+use super::side::{FlowHosts, HostSide};
 
 /// Flows and what was in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,13 @@ impl Share {
         }
     }
 }
+
+/// A process that is named with less certainty is one of many that it could have
+/// been: it does not count as found.
+const FOUND_CERTAINTY: f64 = 0.5;
+
+/// Row of flows for which there are only such candidates.
+const CANDIDATES_ONLY: &str = "candidates_only";
 
 /// Every flow is in exactly one row: that of a method, of a reason, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -60,7 +67,10 @@ impl Coverage {
         if sides().any(|side| side.instance.is_some()) {
             self.with_instance.add(packets, wire_bytes);
         }
-        let named = sides().find(|side| side.process.is_some());
+        let certainty =
+            |side: &HostSide| side.attribution.as_ref().map_or(0.0, |how| how.certainty);
+        let named =
+            sides().find(|side| side.process.is_some() && certainty(side) >= FOUND_CERTAINTY);
         if let Some(side) = named {
             let method = side.attribution.as_ref().and_then(|how| how.method);
             let row = self.attributed.entry(method.map_or("imported", |method| method.name()));
@@ -68,6 +78,11 @@ impl Coverage {
             if side.workload.is_some() {
                 self.in_workloads.add(packets, wire_bytes);
             }
+            return;
+        }
+        if sides().any(|side| side.process.is_some()) {
+            let row = self.unattributed.entry(CANDIDATES_ONLY).or_default();
+            row.add(packets, wire_bytes);
             return;
         }
         match sides().find_map(|side| side.attribution.as_ref()?.reason) {

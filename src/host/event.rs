@@ -88,6 +88,9 @@ pub struct MapStart {
     /// Inode of the network namespace of the watcher itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<u64>,
+    /// Who watches and captures: their packet sockets hear and never send.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observers: Vec<ProcessId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

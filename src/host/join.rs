@@ -16,7 +16,7 @@ use super::process::Process;
 use super::resolve::{Answer, Question};
 use super::side::{Ancestor, Attribution, FlowHosts, HostSide, ProcessView};
 use super::workload::Workload;
-use crate::flow::FlowRecord;
+use crate::flow::{Direction, FlowRecord};
 
 /// How much later than a record's decision something may be told and still count
 /// in it. Live, seconds wait so long for the watchers before they are closed:
@@ -62,8 +62,8 @@ impl Joiner {
         let (src, dst) = (record.src_ip(), record.dst_ip());
         let (src_port, dst_port) = ports(record);
         let hosts = FlowHosts {
-            src: self.side(record, (src, src_port), (dst, dst_port)),
-            dst: self.side(record, (dst, dst_port), (src, src_port)),
+            src: self.side(record, (src, src_port), (dst, dst_port), &record.fwd),
+            dst: self.side(record, (dst, dst_port), (src, src_port), &record.rev),
         };
         let known = hosts.src.is_some() || hosts.dst.is_some();
         let packets = record.fwd.packets + record.rev.packets;
@@ -88,6 +88,7 @@ impl Joiner {
         record: &FlowRecord,
         (local, local_port): (IpAddr, u16),
         (remote, remote_port): (IpAddr, u16),
+        sent: &Direction,
     ) -> Option<HostSide> {
         let question = Question {
             protocol: record.key.proto,
@@ -95,6 +96,7 @@ impl Joiner {
             local_port,
             remote,
             remote_port: if is_icmp(record) { 0 } else { remote_port },
+            sent: sent.packets > 0,
             start_ns: record.start_ns,
             end_ns: record.end_ns,
             known_ns: record.decided_ns.saturating_add(HOLD_NS),

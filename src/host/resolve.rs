@@ -12,6 +12,7 @@ use super::attribution::{Basis, Method};
 use super::claim::{Claim, Endpoint, ICMP, ICMPV6, ProcessKey};
 use super::event::Ends;
 use super::map::{HostMap, MapSource, Presence};
+use super::process::ProcessId;
 use super::side::Reason;
 
 /// How far a claim reaches beyond what was told. A provider speaks after the
@@ -32,6 +33,8 @@ pub struct Question {
     pub local_port: u16,
     pub remote: IpAddr,
     pub remote_port: u16,
+    /// This end sent packets: only then could they be a packet socket's.
+    pub sent: bool,
     pub start_ns: i64,
     pub end_ns: i64,
     /// What was told after this does not count.
@@ -131,6 +134,11 @@ impl HostMap {
                 let Some((late, overlap_ns)) = self.overlap(claim, question) else { continue };
                 *saw_socket = true;
                 let Some(id) = claim.process else { continue };
+                if claim.basis == Basis::PacketSocket
+                    && !(question.sent && self.may_send(claim, id))
+                {
+                    continue;
+                }
                 let overlap_ns = std::cmp::Reverse(overlap_ns);
                 let rank = Rank { late, basis: claim.basis, tier, overlap_ns };
                 found.push((rank, ProcessKey { source: claim.source, id }, claim.method));
@@ -147,6 +155,13 @@ impl HostMap {
             .collect();
         let others = others.into_iter().take(MAX_OTHERS).collect();
         Some(Answer { process, basis: rank.basis, method, others, translated: false })
+    }
+
+    /// Who captures has packet sockets too, and sends nothing through them.
+    fn may_send(&self, claim: &Claim, id: ProcessId) -> bool {
+        let sources = self.sources.lock();
+        let of = sources.get(usize::from(claim.source));
+        of.is_none_or(|of| !of.start.observers.contains(&id))
     }
 
     /// Whether the claim was there only with slack, and how long both were.

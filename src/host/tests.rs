@@ -97,6 +97,7 @@ fn from_here() -> Question {
         local_port: 40_000,
         remote: ip(THERE),
         remote_port: 443,
+        sent: true,
         start_ns: 10 * S,
         end_ns: 12 * S,
         known_ns: 60 * S,
@@ -289,6 +290,8 @@ fn an_echo_is_found_by_its_identifier_and_raw_sockets_are_candidates() {
     assert_eq!((candidate.process.id, candidate.basis), (pid(2), Basis::RawSocket));
     let anything = answer(&map, &Question { protocol: 47, ..echo(0) });
     assert_eq!((anything.process.id, anything.basis), (pid(3), Basis::PacketSocket));
+    let heard = Question { protocol: 47, sent: false, ..echo(0) };
+    assert!(map.resolve(&heard).is_err(), "what only came in was sent by nobody here");
 }
 
 #[test]

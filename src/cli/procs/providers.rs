@@ -9,8 +9,9 @@ use clap::ValueEnum;
 
 use crate::cli::sensor_id::SensorId;
 use crate::host::event::{HostEvent, MAP_VERSION, MapStart};
+use crate::host::process::ProcessId;
 use crate::host::provider::polling::{self, Polling};
-use crate::host::provider::proc::KernelClock;
+use crate::host::provider::proc::{KernelClock, ProcessReader};
 use crate::host::provider::sock_diag::{self, PolledProcesses, Settings, SockDiag};
 use crate::host::provider::{Provider, ProviderError, Stop};
 use crate::host::watch::watch;
@@ -74,7 +75,9 @@ impl Watching {
             Ok(providers) => return Ok(providers),
             Err(error) => error,
         };
-        eprintln!("flowtap: processes are watched by sock_diag, less exactly than by eBPF: {why_not}");
+        eprintln!(
+            "flowtap: processes are watched by sock_diag, less exactly than by eBPF: {why_not}"
+        );
         Ok(vec![sock_diag()?])
     }
 
@@ -111,6 +114,7 @@ impl Watching {
             boot: boot_id(),
             providers: self.providers.iter().map(|provider| provider.method()).collect(),
             netns: own_netns(),
+            observers: observers(),
         };
         watch(self.providers, (KernelClock::wall_now_ns(), start), stop, &mut (), take)
     }
@@ -120,6 +124,16 @@ fn sock_diag() -> Result<Box<dyn Provider>, ProviderError> {
     sock_diag::available()?;
     let processes = PolledProcesses::new(POLL_INTERVAL);
     Ok(Box::new(SockDiag::new(Settings::default(), processes)))
+}
+
+/// This process, and the one that started it if that is a capture of ours.
+fn observers() -> Vec<ProcessId> {
+    let mut reader = ProcessReader::new();
+    let Ok(own) = reader.read_process(std::process::id()) else { return Vec::new() };
+    let parent = own
+        .parent
+        .filter(|parent| reader.read_process(parent.pid).is_ok_and(|parent| parent.exe == own.exe));
+    [Some(own.id), parent].into_iter().flatten().collect()
 }
 
 fn boot_id() -> String {
