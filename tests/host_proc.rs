@@ -17,7 +17,8 @@ use flowtap::host::event::{HostEvent, What};
 use flowtap::host::process::Process;
 use flowtap::host::provider::EventSink;
 use flowtap::host::provider::proc::{
-    KernelClock, ProcConnector, ProcEvent, ProcPoller, ProcessReader, ProcessTable, ProcessWatch,
+    KernelClock, ProcConnector, ProcEvent, ProcPoller, ProcessReader, ProcessSource as _,
+    ProcessTable, ProcessWatch,
 };
 
 /// What a test waits for at most on a busy machine.
@@ -325,6 +326,19 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
+/// Processor time of this thread: what a busy machine does not change much.
+fn processor_ms() -> f64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e6
+}
+
+/// Wall and processor milliseconds of what it does.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64, f64) {
+    let (begun, before) = (Instant::now(), processor_ms());
+    let result = work();
+    (result, ms(begun.elapsed()), processor_ms() - before)
+}
+
 /// Figures, not limits: they depend on the machine and what else it does.
 #[test]
 #[ignore = "makes 20,000 processes"]
@@ -332,63 +346,66 @@ fn figures_of_a_full_host() {
     let Some((_sleepers, made)) = Sleepers::start(20_000) else { return };
     let (mut table, mut told) = (ProcessTable::new(), Vec::new());
     let before_mib = resident_mib();
-    let begun = Instant::now();
-    table.refresh(&mut told).unwrap();
-    let first = begun.elapsed();
-    let with_events_mib = resident_mib() - before_mib;
+    let ((), wall, processor) = timed(|| table.refresh(&mut told).unwrap());
+    let mib = resident_mib() - before_mib;
     assert!(table.len() >= made as usize);
     println!(
-        "snapshot of {} processes: {:.0} ms, {:.1} us each; {with_events_mib:.1} MiB with the events to tell",
+        "snapshot of {} processes: {wall:.0} ms, {processor:.0} ms of a processor, {:.1} us each; \
+         {mib:.1} MiB with the events to tell",
         table.len(),
-        ms(first),
-        1e3 * ms(first) / table.len() as f64,
+        1e3 * processor / table.len() as f64,
     );
     told.clear();
     told.shrink_to_fit();
-    let begun = Instant::now();
-    table.refresh(&mut told).unwrap();
-    println!("second look at all: {:.0} ms, {} changes", ms(begun.elapsed()), told.len());
+    let ((), wall, processor) = timed(|| table.refresh(&mut told).unwrap());
+    println!(
+        "second look at all: {wall:.0} ms, {processor:.0} ms of a processor, {} changes",
+        told.len()
+    );
 
     let mut poller = ProcPoller::new(Duration::ZERO);
-    let watch = |poller: &mut ProcPoller| {
+    let mut look = || {
         let mut events = Vec::new();
-        let begun = Instant::now();
-        let _ =
-            flowtap::host::provider::proc::ProcessSource::next(poller, Duration::ZERO, &mut events);
-        ms(begun.elapsed())
+        let (lost, _, processor) = timed(|| poller.next(Duration::ZERO, &mut events).unwrap());
+        assert_eq!(lost.events, 0);
+        processor
     };
-    let looks: Vec<f64> = (0..40).map(|_| watch(&mut poller)).collect();
+    let (first, second) = (look(), look());
+    thread::sleep(Duration::from_secs(2));
+    let (_, later) = (look(), look());
     println!(
-        "poller: first look {:.0} ms, looks at young processes {:.0} ms, later looks {:.1} ms",
-        looks[0], looks[8], looks[39]
+        "poller, ms of a processor: first look {first:.0}, at young processes {second:.0}, later {later:.1}"
     );
 
     let Some(mut connector) = connector() else { return };
     let mut events = Vec::new();
     for _ in 0..300 {
         let mut child = Command::new("/bin/true").spawn().unwrap();
-        let wait = child.id();
-        // Still a zombie when its events are taken, as most are.
-        while !events.iter().any(|e| matches!(e, ProcEvent::Exit { pid, .. } if *pid == wait)) {
+        let id = child.id();
+        while !events.iter().any(|e| matches!(e, ProcEvent::Exit { pid, .. } if *pid == id)) {
             let _ = connector.next(Duration::from_millis(100), &mut events).unwrap();
         }
         child.wait().unwrap();
     }
-    let begun = Instant::now();
-    for event in &events {
-        table.apply(*event, &mut told);
-    }
+    let ((), _, processor) =
+        timed(|| events.iter().for_each(|event| table.apply(*event, &mut told)));
     println!(
-        "{} events applied: {:.1} us each (of ended processes)",
+        "{} events of ended processes: {:.1} us of a processor each",
         events.len(),
-        1e3 * ms(begun.elapsed()) / events.len() as f64
+        1e3 * processor / events.len() as f64
     );
     let pid = std::process::id();
-    let begun = Instant::now();
-    for _ in 0..1000 {
-        table.apply(ProcEvent::Exec { pid, time_ns: KernelClock::wall_now_ns() }, &mut told);
-    }
-    println!("an exec of a living process: {:.1} us", ms(begun.elapsed()));
+    let mut run = |event: fn(u32, i64) -> ProcEvent| {
+        let ((), _, processor) = timed(|| {
+            for _ in 0..1000 {
+                table.apply(event(pid, KernelClock::wall_now_ns()), &mut told);
+            }
+        });
+        processor
+    };
+    let exec = run(|pid, time_ns| ProcEvent::Exec { pid, time_ns });
+    let again = run(|pid, time_ns| ProcEvent::Fork { parent: 1, child: pid, time_ns });
+    println!("of a living process, us of a processor: exec {exec:.1}, fork {again:.1}");
 }
 
 /// Figures: how many command lines of processes of about a millisecond can be read.

@@ -256,10 +256,8 @@ impl Sequences {
             return;
         }
         let (overrun, is_drained) = (self.overrun, self.is_drained);
-        let last = self
-            .last
-            .entry(processor)
-            .or_insert(Sequence { number: number.wrapping_sub(1), settled: overrun });
+        let first = Sequence { number: number.wrapping_sub(1), settled: 0 };
+        let last = self.last.entry(processor).or_insert(first);
         if last.settled < overrun {
             self.missing += u64::from(number.wrapping_sub(last.number).saturating_sub(1));
             if is_drained {
@@ -342,5 +340,15 @@ mod tests {
         sequences.note(0, 2);
         sequences.note(u32::MAX, 9);
         assert_eq!((sequences.missing, sequences.last.len()), (2, 1));
+    }
+
+    #[test]
+    fn an_overrun_before_the_first_event_counts_too() {
+        let mut sequences = Sequences::default();
+        sequences.overrun();
+        sequences.note(0, 5);
+        sequences.drained();
+        sequences.note(0, 16);
+        assert_eq!(sequences.missing, 10);
     }
 }
