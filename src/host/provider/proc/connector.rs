@@ -16,8 +16,8 @@ use crate::host::provider::ProviderError;
 
 const WHAT: &str = "process connector";
 
-/// Room in the kernel for about 20,000 events (some 800 bytes each with the
-/// kernel's own structure): two seconds of a busy build.
+/// Room in the kernel for 40,000 events (800 bytes each with the kernel's own
+/// structures; the kernel doubles what is asked for): seconds of a busy build.
 const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
 
 /// A message is below 100 bytes; the kernel sends one at a time.
