@@ -16,8 +16,8 @@ use crate::host::provider::ProviderError;
 
 const WHAT: &str = "process connector";
 
-/// Room in the kernel for about 20,000 events (some 800 bytes each with the
-/// kernel's own structure): two seconds of a busy build.
+/// Room in the kernel for 40,000 events (800 bytes each with the kernel's own
+/// structures; the kernel doubles what is asked for): seconds of a busy build.
 const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
 
 /// A message is below 100 bytes; the kernel sends one at a time.
@@ -78,7 +78,8 @@ impl ProcConnector {
         })
     }
 
-    fn receive(&mut self, clock: KernelClock, out: &mut Vec<ProcEvent>) -> Result<usize, Error> {
+    /// `batch` is what came since the call began.
+    fn receive(&mut self, clock: KernelClock, batch: &mut Vec<ProcEvent>) -> Result<usize, Error> {
         let bytes = self.socket.recv_raw(&mut self.buffer)?;
         let mut events = Vec::new();
         for message in NetlinkMessageIter::new(&self.buffer, bytes) {
@@ -90,12 +91,12 @@ impl ProcConnector {
             }
         }
         for event in &events {
-            out.extend(self.event(event, clock));
+            self.take(event, clock, batch);
         }
         Ok(events.len())
     }
 
-    fn event(&mut self, event: &KernelEvent, clock: KernelClock) -> Option<ProcEvent> {
+    fn take(&mut self, event: &KernelEvent, clock: KernelClock, batch: &mut Vec<ProcEvent>) {
         match *event {
             KernelEvent::Fork {
                 cpu,
@@ -107,32 +108,34 @@ impl ProcConnector {
                 ..
             } => {
                 self.sequences.note(cpu, seq);
-                let time_ns = clock.monotonic_to_wall_ns(timestamp_ns);
-                (child_pid == child_tgid).then_some(ProcEvent::Fork {
-                    parent: parent_tgid,
-                    child: child_tgid,
-                    time_ns,
-                })
+                if child_pid == child_tgid {
+                    let time_ns = clock.monotonic_to_wall_ns(timestamp_ns);
+                    batch.push(ProcEvent::Fork { parent: parent_tgid, child: child_tgid, time_ns });
+                }
             }
             KernelEvent::Exec { cpu, seq, tgid: pid, timestamp_ns, .. } => {
                 self.sequences.note(cpu, seq);
                 self.leaderless.remove(&pid);
-                Some(ProcEvent::Exec { pid, time_ns: clock.monotonic_to_wall_ns(timestamp_ns) })
+                forget_exit(batch, pid);
+                batch.push(ProcEvent::Exec {
+                    pid,
+                    time_ns: clock.monotonic_to_wall_ns(timestamp_ns),
+                });
             }
-            KernelEvent::Exit { cpu, seq, pid, tgid, timestamp_ns, .. } => {
+            KernelEvent::Exit { cpu, seq, pid: thread, tgid: pid, timestamp_ns, .. } => {
                 self.sequences.note(cpu, seq);
                 let time_ns = clock.monotonic_to_wall_ns(timestamp_ns);
-                let is_end = if pid == tgid {
-                    !self.lives_on(tgid, time_ns, clock)
+                let ends = if thread == pid || self.leaderless.contains(&pid) {
+                    !self.lives_on(pid, time_ns, clock)
                 } else {
-                    self.leaderless.contains(&tgid) && !self.lives_on(tgid, time_ns, clock)
+                    forget_exit(batch, pid)
                 };
-                is_end.then(|| {
-                    self.leaderless.remove(&tgid);
-                    ProcEvent::Exit { pid: tgid, time_ns }
-                })
+                if ends {
+                    self.leaderless.remove(&pid);
+                    batch.push(ProcEvent::Exit { pid, time_ns });
+                }
             }
-            _ => None,
+            _ => {}
         }
     }
 
@@ -157,13 +160,13 @@ impl ProcConnector {
 
 impl ProcessSource for ProcConnector {
     fn next(&mut self, timeout: Duration, out: &mut Vec<ProcEvent>) -> Result<Lost, ProviderError> {
-        let first = out.len();
         let deadline = Instant::now() + timeout;
         let clock = KernelClock::now();
+        let mut batch = Vec::new();
         let mut lost = Lost::default();
         let mut received = 0;
         while received < MAX_BATCH {
-            match self.receive(clock, out) {
+            match self.receive(clock, &mut batch) {
                 Ok(events) => received += events,
                 Err(Error::Interrupted) => {}
                 Err(Error::Overrun) => {
@@ -172,7 +175,7 @@ impl ProcessSource for ProcConnector {
                 }
                 Err(Error::WouldBlock) => {
                     self.sequences.drained();
-                    if out.len() > first || lost.events > 0 || !self.wait(deadline)? {
+                    if !batch.is_empty() || lost.events > 0 || !self.wait(deadline)? {
                         break;
                     }
                 }
@@ -181,7 +184,8 @@ impl ProcessSource for ProcConnector {
         }
         lost.events = lost.events.max(std::mem::take(&mut self.sequences.missing));
         // Processors' events can overtake one another by a little.
-        out[first..].sort_by_key(ProcEvent::time_ns);
+        batch.sort_by_key(ProcEvent::time_ns);
+        out.append(&mut batch);
         Ok(lost)
     }
 
@@ -219,6 +223,15 @@ impl ProcConnector {
     }
 }
 
+/// The first thread's exit is the process's unless more comes: of another thread,
+/// or a program that another thread ran. When all of it is over by the time that
+/// it is read, only the order of events tells. True when there was an exit.
+fn forget_exit(batch: &mut Vec<ProcEvent>, pid: u32) -> bool {
+    let last = batch.iter().rposition(|event| event.pid() == pid);
+    let exit = last.filter(|&at| matches!(batch[at], ProcEvent::Exit { .. }));
+    exit.map(|at| batch.remove(at)).is_some()
+}
+
 /// Each processor numbers its events. With a filter in the kernel there are gaps
 /// always, so they count only around an overrun: from when it is told, through what
 /// the queue still holds, to the first event of each processor after.
@@ -243,10 +256,8 @@ impl Sequences {
             return;
         }
         let (overrun, is_drained) = (self.overrun, self.is_drained);
-        let last = self
-            .last
-            .entry(processor)
-            .or_insert(Sequence { number: number.wrapping_sub(1), settled: overrun });
+        let first = Sequence { number: number.wrapping_sub(1), settled: 0 };
+        let last = self.last.entry(processor).or_insert(first);
         if last.settled < overrun {
             self.missing += u64::from(number.wrapping_sub(last.number).saturating_sub(1));
             if is_drained {
@@ -310,6 +321,17 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_first_threads_exit_makes_it_none() {
+        let exit = |pid| ProcEvent::Exit { pid, time_ns: 1 };
+        let fork = ProcEvent::Fork { parent: 1, child: 8, time_ns: 2 };
+        let mut batch = vec![exit(7), exit(8), fork];
+        assert!(forget_exit(&mut batch, 7));
+        assert!(!forget_exit(&mut batch, 7));
+        assert!(!forget_exit(&mut batch, 8), "the number is another process's");
+        assert_eq!(batch, [exit(8), fork]);
+    }
+
+    #[test]
     fn numbers_wrap_and_absurd_processors_are_ignored() {
         let mut sequences = Sequences::default();
         sequences.note(0, u32::MAX);
@@ -318,5 +340,15 @@ mod tests {
         sequences.note(0, 2);
         sequences.note(u32::MAX, 9);
         assert_eq!((sequences.missing, sequences.last.len()), (2, 1));
+    }
+
+    #[test]
+    fn an_overrun_before_the_first_event_counts_too() {
+        let mut sequences = Sequences::default();
+        sequences.overrun();
+        sequences.note(0, 5);
+        sequences.drained();
+        sequences.note(0, 16);
+        assert_eq!(sequences.missing, 10);
     }
 }

