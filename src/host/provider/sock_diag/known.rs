@@ -233,10 +233,6 @@ impl Known {
         self.by_inode.contains_key(&inode)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.sockets.len()
-    }
-
     /// Sockets passed over since the last call.
     pub(super) fn take_over_limit(&mut self) -> u64 {
         std::mem::take(&mut self.over_limit)
@@ -266,6 +262,9 @@ impl Entry {
     }
 }
 
+/// Holders named with one socket; a group of more says no more.
+const MAX_SHARED: usize = 256;
+
 /// The claim of holders on a socket.
 pub(super) fn socket(
     method: Method,
@@ -275,7 +274,7 @@ pub(super) fn socket(
 ) -> Socket {
     let (process, shared_with) = match holders {
         [] => (None, Vec::new()),
-        [first, others @ ..] => (Some(*first), others.to_vec()),
+        [first, others @ ..] => (Some(*first), others.iter().copied().take(MAX_SHARED).collect()),
     };
     let basis = match found.kind {
         SocketKind::Raw => Basis::RawSocket,
