@@ -44,6 +44,9 @@ pub enum Basis {
     SharesIt,
     /// It listens on the port that an accepted connection came in at.
     Listens,
+    /// It ended just as the kernel destroyed the socket, and nobody was seen
+    /// holding it.
+    EndedWith,
     /// It has a raw socket of the protocol: any such packet could be its own.
     RawSocket,
     /// It has a packet socket on the interface: any packet could be its own.
@@ -73,7 +76,7 @@ impl Basis {
             Self::Holds => 0.9,
             Self::Created => 0.8,
             Self::SharesIt | Self::Listens => 0.6,
-            Self::RawSocket => 0.4,
+            Self::EndedWith | Self::RawSocket => 0.4,
             Self::PacketSocket => 0.2,
         }
     }

@@ -9,9 +9,15 @@
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 pub mod ebpf;
 #[cfg(target_os = "linux")]
+pub mod conntrack;
+#[cfg(target_os = "linux")]
+pub mod interfaces;
+#[cfg(target_os = "linux")]
 mod namespaces;
 #[cfg(target_os = "linux")]
 mod netlink;
+#[cfg(target_os = "linux")]
+pub mod network;
 #[cfg(target_os = "linux")]
 pub mod polling;
 #[cfg(target_os = "linux")]

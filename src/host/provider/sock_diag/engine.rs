@@ -23,6 +23,7 @@ use super::unresolved::Unresolved;
 use crate::host::attribution::Method;
 use crate::host::event::What;
 use crate::host::provider::namespaces::{Namespaces, named};
+use crate::host::provider::network::now_ns;
 use crate::host::provider::{EventSink, ProviderError, Stop, TIME_INTERVAL};
 
 /// The loop turns at least this often: notices of destroyed sockets wait no
@@ -144,8 +145,12 @@ impl<E: ProcessEvents> Engine<E> {
                     self.schedule.add(pid, now);
                 }
                 ProcessChange::Exit { pid } => {
+                    if self.schedule.is_young(pid, now)
+                        && let Some(process) = self.index.process(pid)
+                    {
+                        self.unresolved.ended(process, now);
+                    }
                     self.schedule.remove(pid);
-                    self.unresolved.ended(pid, now);
                     self.index.remove(pid);
                 }
             }
@@ -177,7 +182,7 @@ impl<E: ProcessEvents> Engine<E> {
             let path = format!("/proc/{}/ns/net", socket.pid);
             self.open_namespace(socket.netns, path.as_ref());
         }
-        if let Some(id) = self.index.id(socket.pid) {
+        if let Some((id, _)) = self.index.process(socket.pid) {
             self.unresolved.add(id, socket);
         }
         self.want(socket.netns, socket.tables);
@@ -275,7 +280,7 @@ impl<E: ProcessEvents> Engine<E> {
         self.walked = began;
         self.walk_not_before = began + self.settings.walk_interval.max(self.walk_cost * WALK_SHARE);
         for socket in new {
-            if let Some(id) = self.index.id(socket.pid)
+            if let Some((id, _)) = self.index.process(socket.pid)
                 && !self.known.knows(socket.inode)
             {
                 self.unresolved.add(id, socket);
@@ -334,8 +339,9 @@ impl<E: ProcessEvents> Engine<E> {
         }
         let boot = self.boot;
         let read_at = &self.read_at;
-        unresolved.decide(now, |netns, found, holders| {
+        unresolved.decide(now, |netns, found, basis, holders| {
             let mut socket = super::known::socket(self.method, netns, found, holders);
+            socket.basis = basis;
             let before = read_at.get(&(netns, found.table)).copied();
             socket.since_ns = holders.iter().map(|&id| boot.start_ns(id)).min().max(before);
             out.push(What::SocketOpen(socket.clone()));
@@ -366,12 +372,6 @@ fn open_namespace(
         }
         Ok(tables)
     });
-}
-
-/// By the clock that stamps packets.
-pub(super) fn now_ns() -> i64 {
-    let now = clock_gettime(ClockId::Realtime);
-    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
 }
 
 fn boot() -> Boot {

@@ -120,8 +120,9 @@ impl Index {
         holders
     }
 
-    pub(super) fn id(&self, pid: u32) -> Option<ProcessId> {
-        Some(self.processes.get(&pid)?.id)
+    /// A process that has been read, and its namespace.
+    pub(super) fn process(&self, pid: u32) -> Option<(ProcessId, u64)> {
+        self.processes.get(&pid).map(|known| (known.id, known.netns))
     }
 
     /// Each namespace with a process that is in it.
@@ -131,10 +132,6 @@ impl Index {
 
     pub(super) fn take_changed(&mut self) -> AHashSet<u32> {
         std::mem::take(&mut self.changed)
-    }
-
-    pub(super) fn processes(&self) -> usize {
-        self.processes.len()
     }
 
     fn take(&mut self, pid: u32, reading: Reading, new: &mut Vec<NewSocket>) {
@@ -297,7 +294,7 @@ pub(super) fn thread_namespaces(pid: u32) -> Vec<(u64, std::path::PathBuf)> {
 }
 
 /// Numbers of all processes, as `/proc` lists them.
-pub(super) fn pids() -> impl Iterator<Item = u32> {
+pub(in crate::host::provider) fn pids() -> impl Iterator<Item = u32> {
     std::fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -323,7 +320,7 @@ mod tests {
         assert!(index.scan(me, &mut new));
         let found = new.iter().find(|new| new.inode == inode).unwrap();
         assert_eq!(found.tables, Tables::one(Table::Udp4));
-        assert_eq!(index.holders(inode), [index.id(me).unwrap()]);
+        assert_eq!(index.holders(inode), [index.process(me).unwrap().0]);
 
         // A second look finds nothing new of it.
         new.clear();

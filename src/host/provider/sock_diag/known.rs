@@ -238,10 +238,6 @@ impl Known {
         self.by_inode.contains_key(&inode)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.sockets.len()
-    }
-
     /// Sockets passed over since the last call.
     pub(super) fn take_over_limit(&mut self) -> u64 {
         std::mem::take(&mut self.over_limit)
@@ -271,11 +267,14 @@ impl Entry {
     }
 }
 
+/// Holders named with one socket; a group of more says no more.
+const MAX_SHARED: usize = 256;
+
 /// The claim of holders on a socket.
 pub(super) fn socket(method: Method, netns: u64, found: &Found, holders: &[ProcessId]) -> Socket {
     let (process, shared_with) = match holders {
         [] => (None, Vec::new()),
-        [first, others @ ..] => (Some(*first), others.to_vec()),
+        [first, others @ ..] => (Some(*first), others.iter().copied().take(MAX_SHARED).collect()),
     };
     let basis = match found.kind {
         SocketKind::Raw => Basis::RawSocket,

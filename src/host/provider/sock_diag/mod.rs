@@ -24,6 +24,7 @@ use std::time::Duration;
 pub use process_events::{PolledProcesses, ProcessChange, ProcessEvents};
 
 use self::engine::Engine;
+pub(super) use self::index::pids;
 use super::{EventSink, Provider, ProviderError, Stop};
 use crate::host::attribution::Method;
 

@@ -9,6 +9,9 @@ use ahash::AHashMap;
 /// Young processes kept; a fork bomb's others are left to the next full dump.
 const MAX_YOUNG: usize = 1 << 14;
 
+/// Longer than between two full dumps.
+const YOUNG: Duration = Duration::from_secs(2);
+
 /// A look that comes this late is left out: the next one is due.
 const TOO_LATE: Duration = Duration::from_millis(40);
 
@@ -36,6 +39,12 @@ impl Schedule {
         self.push(pid, self.number, now, 0);
     }
 
+    /// Whether it began its program so short a time ago that full dumps may have
+    /// missed its sockets.
+    pub(super) fn is_young(&self, pid: u32, now: Instant) -> bool {
+        self.young.get(&pid).is_some_and(|&(_, born)| now - born <= YOUNG)
+    }
+
     pub(super) fn remove(&mut self, pid: u32) {
         self.young.remove(&pid);
     }
@@ -52,7 +61,7 @@ impl Schedule {
             }
             let mut next = step + 1;
             // The last look is never left out.
-            if now - at <= TOO_LATE || next == self.ages.len() {
+            if step < self.ages.len() && (now - at <= TOO_LATE || next == self.ages.len()) {
                 due.push(pid);
             }
             while next + 1 < self.ages.len() && born + self.ages[next] <= now {
@@ -69,6 +78,9 @@ impl Schedule {
     fn push(&mut self, pid: u32, number: u32, born: Instant, step: usize) {
         match self.ages.get(step) {
             Some(&age) => self.due.push(Reverse((born + age, pid, number, step))),
+            None if step == self.ages.len() => {
+                self.due.push(Reverse((born + YOUNG, pid, number, step)));
+            }
             None => {
                 self.young.remove(&pid);
             }

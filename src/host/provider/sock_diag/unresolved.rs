@@ -3,9 +3,12 @@
 //! A process was seen with a descriptor of a UDP socket, say, but by the time the
 //! table was read it had ended. The kernel still tells of the socket's end, with
 //! its addresses but without an owner. Where the two meet within
-//! [`MEETING_TIME`], the process is claimed to have had the socket; where several
-//! could be meant, all of them are named.
+//! [`MEETING_TIME`], the process is claimed to have had the socket. Where another
+//! young process ended in that time too, all of them are named, and so they are
+//! where no look fell into the socket's life: that they ended with it is then all
+//! that is known.
 
+use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,6 +17,7 @@ use ahash::{AHashMap, AHashSet};
 
 use super::found::Found;
 use super::index::NewSocket;
+use crate::host::attribution::Basis;
 use crate::host::process::ProcessId;
 
 /// Between the end of a socket and that of its process: closing all descriptors
@@ -24,6 +28,9 @@ const MEETING_TIME: Duration = Duration::from_millis(50);
 /// table that is not read.
 const WAITING_TIME: Duration = Duration::from_secs(2);
 
+/// Candidates beyond which a claim says nothing.
+const MAX_CANDIDATES: usize = 16;
+
 /// Of each kind kept; what is beyond is passed over.
 const MAX_WAITING: usize = 1 << 14;
 
@@ -33,6 +40,8 @@ pub(super) struct Unresolved {
     waiting: AHashMap<u32, Waiting>,
     by_pid: AHashMap<u32, Vec<u32>>,
     destroyed: Vec<(Instant, u64, Found)>,
+    /// Young processes that ended, with their namespace, in order.
+    ended: VecDeque<(Instant, ProcessId, u64)>,
     /// Namespaces that only a thread was seen in, with a path to each.
     threads: AHashMap<u64, PathBuf>,
 }
@@ -71,11 +80,15 @@ impl Unresolved {
         }
     }
 
-    pub(super) fn ended(&mut self, pid: u32, now: Instant) {
-        for inode in self.by_pid.get(&pid).into_iter().flatten() {
+    /// A young process ended.
+    pub(super) fn ended(&mut self, (id, netns): (ProcessId, u64), now: Instant) {
+        for inode in self.by_pid.get(&id.pid).into_iter().flatten() {
             if let Some(waiting) = self.waiting.get_mut(inode) {
                 waiting.ended.get_or_insert(now);
             }
+        }
+        if self.ended.len() < MAX_WAITING {
+            self.ended.push_back((now, id, netns));
         }
     }
 
@@ -86,48 +99,66 @@ impl Unresolved {
         }
     }
 
-    /// Calls `claim` for destroyed sockets whose process is clear by now: those
-    /// that waited for such a socket.
+    /// Calls `claim` for destroyed sockets of which by now is known what can be,
+    /// with the processes that may have had them: first who ended closest to it.
     pub(super) fn decide(
         &mut self,
         now: Instant,
-        mut claim: impl FnMut(u64, &Found, &[ProcessId]),
+        mut claim: impl FnMut(u64, &Found, Basis, &[ProcessId]),
     ) {
-        if self.destroyed.is_empty() {
-            return;
-        }
-        let waiting = &mut self.waiting;
         let mut claimed = Vec::new();
-        self.destroyed.retain(|(at, netns, found)| {
-            let fits = |waiting: &&Waiting| {
-                waiting.socket.netns == *netns
-                    && waiting.socket.tables.has(found.table)
-                    && waiting.since <= *at
-                    && waiting
-                        .ended
-                        .is_none_or(|ended| ended.max(*at) - ended.min(*at) <= MEETING_TIME)
-            };
-            // Those that ended with it; else any that may have closed it.
-            let mut candidates: Vec<&Waiting> =
-                waiting.values().filter(|&waiting| fits(&waiting)).collect();
-            if candidates.iter().any(|waiting| waiting.ended.is_some()) {
-                candidates.retain(|waiting| waiting.ended.is_some());
-            } else if now - *at < MEETING_TIME {
-                return true;
+        let mut decided = 0;
+        for (at, netns, found) in &self.destroyed {
+            if now.duration_since(*at) < MEETING_TIME {
+                break;
             }
-            let mut ids: Vec<ProcessId> = candidates.iter().map(|waiting| waiting.id).collect();
-            ids.sort_unstable();
-            ids.dedup();
-            if !ids.is_empty() {
-                claim(*netns, found, &ids);
-                if let [only] = candidates[..] {
-                    claimed.push(only.socket.inode);
+            decided += 1;
+            let distance = |ended: Instant| ended.max(*at) - ended.min(*at);
+            let mut candidates: Vec<(Duration, ProcessId)> = self
+                .ended
+                .iter()
+                .filter(|(_, _, of)| of == netns)
+                .map(|&(ended, id, _)| (distance(ended), id))
+                .filter(|&(distance, _)| distance <= MEETING_TIME)
+                .collect();
+            let seen: Vec<&Waiting> = self
+                .waiting
+                .values()
+                .filter(|waiting| {
+                    waiting.socket.netns == *netns
+                        && waiting.socket.tables.has(found.table)
+                        && waiting.since <= *at
+                        && waiting.ended.is_none_or(|ended| distance(ended) <= MEETING_TIME)
+                })
+                .collect();
+            for waiting in &seen {
+                if candidates.iter().all(|&(_, id)| id != waiting.id) {
+                    candidates.push((MEETING_TIME, waiting.id));
                 }
             }
-            false
-        });
+            candidates.sort_unstable();
+            let ids: Vec<ProcessId> = candidates.iter().map(|&(_, id)| id).collect();
+            match (&ids[..], &seen[..]) {
+                ([], _) => {}
+                ([_], [only]) => {
+                    claim(*netns, found, Basis::Created, &ids);
+                    claimed.push(only.socket.inode);
+                }
+                (ids, _) if ids.len() <= MAX_CANDIDATES => {
+                    claim(*netns, found, Basis::EndedWith, ids);
+                }
+                _ => {}
+            }
+        }
+        self.destroyed.drain(..decided);
         for inode in claimed {
             self.remove(inode);
+        }
+        // Needed for sockets destroyed up to now, which are decided later.
+        while let Some((ended, ..)) = self.ended.front()
+            && now.duration_since(*ended) > 3 * MEETING_TIME
+        {
+            self.ended.pop_front();
         }
     }
 
@@ -163,8 +194,9 @@ impl Unresolved {
 
     /// Namespaces of threads that still are there.
     pub(super) fn thread_namespaces(&mut self) -> AHashSet<u64> {
-        self.threads
-            .retain(|&inode, path| std::fs::metadata(path).is_ok_and(|about| about.ino() == inode));
+        self.threads.retain(|&inode, path| {
+            std::fs::metadata(path).is_ok_and(|about| about.ino() == inode)
+        });
         self.threads.keys().copied().collect()
     }
 
