@@ -138,9 +138,8 @@ fn a_udp_sender_is_named_with_its_command_line_and_its_end() {
                   s.sendto(b'x',('127.0.0.1',40001))\nprint(s.getsockname()[1])";
     let (sender, said) = run(python(script, &["an argument"]));
     let port = numbers(&said)[0];
-    let socket = watch.socket("the datagram", |socket| {
-        used_by(socket, sender) && socket.remote_port == 40001
-    });
+    let socket = watch
+        .socket("the datagram", |socket| used_by(socket, sender) && socket.remote_port == 40001);
     assert_eq!(socket.kind, SocketKind::Datagram);
     assert_eq!((socket.local, socket.remote), (home(), home()));
     assert_eq!((u64::from(socket.local_port), socket.protocol), (port, 17));
@@ -191,11 +190,8 @@ fn what_is_told_of_a_process_is_what_proc_says() {
 fn a_program_in_a_writable_folder_that_is_deleted_while_it_runs_says_so() {
     let Some(watch) = watch() else { return };
     let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(
-        folder.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o1777),
-    )
-    .unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o1777))
+        .unwrap();
     let program = folder.path().join("sender");
     std::fs::copy("/bin/sh", &program).unwrap();
     let script = format!("rm {}; (:; :) ; exit 0", program.display());
@@ -223,9 +219,8 @@ fn a_ping_is_named_by_its_echo_identifier() {
     let mut ping = Command::new("ping");
     ping.args(["-c1", HOME]);
     let (pinger, _) = run(ping);
-    let socket = watch.socket("the echo request", |socket| {
-        used_by(socket, pinger) && socket.remote == home()
-    });
+    let socket = watch
+        .socket("the echo request", |socket| used_by(socket, pinger) && socket.remote == home());
     assert!(matches!(socket.kind, SocketKind::Ping | SocketKind::Raw));
     assert_eq!(socket.protocol, 1);
     assert_ne!(socket.local_port, 0);
@@ -237,9 +232,8 @@ fn a_refused_connection_is_named_with_both_ports() {
     let Some(watch) = watch() else { return };
     let script = "import socket\ns=socket.socket()\ns.connect_ex(('127.0.0.1',40002))";
     let (client, _) = run(python(script, &[]));
-    let socket = watch.socket("the first packet", |socket| {
-        pid(socket) == client && socket.remote_port == 40002
-    });
+    let socket = watch
+        .socket("the first packet", |socket| pid(socket) == client && socket.remote_port == 40002);
     assert_eq!((socket.kind, socket.basis), (SocketKind::Stream, Basis::Opened));
     assert_eq!((socket.local, socket.remote), (home(), home()));
     assert_ne!(socket.local_port, 0);
@@ -352,12 +346,10 @@ fn who_was_given_a_socket_and_sends_is_named() {
                   socket.send_fds(a,[b'x'],[s.fileno()])\nprint(os.wait()[0])";
     let (giver, said) = run(python(script, &[]));
     let taker = u32::try_from(numbers(&said)[0]).unwrap();
-    let first = watch.socket("the giver's", |socket| {
-        used_by(socket, giver) && socket.remote_port == 40009
-    });
-    let second = watch.socket("the taker's", |socket| {
-        used_by(socket, taker) && socket.remote_port == 40008
-    });
+    let first =
+        watch.socket("the giver's", |socket| used_by(socket, giver) && socket.remote_port == 40009);
+    let second =
+        watch.socket("the taker's", |socket| used_by(socket, taker) && socket.remote_port == 40008);
     assert_eq!(first.cookie, second.cookie);
     assert_ne!(first.cookie, None);
 }
@@ -380,7 +372,9 @@ fn a_socket_that_outlives_an_exec_belongs_to_the_new_program() {
     });
     let executed_ns = watch.wait("the second program", |events| {
         events.iter().find_map(|event| match &event.what {
-            What::ProcessExec(process) if process.args.first().is_some_and(|arg| arg == "second") => {
+            What::ProcessExec(process)
+                if process.args.first().is_some_and(|arg| arg == "second") =>
+            {
                 assert_eq!(Some(process.id), socket.process);
                 Some(event.time_ns)
             }
@@ -465,9 +459,8 @@ fn a_packet_that_waited_for_its_neighbour_is_its_senders() {
          run(['neigh replace 192.0.2.2 lladdr 02:00:00:00:00:02 dev near'])\nprint(os.getpid())"
     );
     let (sender, _) = run(python(&script, &[]));
-    let socket = watch.socket("the late datagram", |socket| {
-        pid(socket) == sender && socket.remote_port == 40014
-    });
+    let socket = watch
+        .socket("the late datagram", |socket| pid(socket) == sender && socket.remote_port == 40014);
     assert_eq!(socket.basis, Basis::Used);
     assert_eq!(socket.remote, "192.0.2.2".parse().ok());
 }
