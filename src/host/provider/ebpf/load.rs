@@ -152,8 +152,9 @@ impl Loaded {
     fn attach_cgroup(&mut self, name: &str, root: &File) -> Result<(), ProgramError> {
         let program: &mut CgroupSock = self.program(name)?.try_into()?;
         program.load()?;
-        // Beside whatever others attached there.
-        program.attach(root, CgroupAttachMode::AllowMultiple)?;
+        // By a link, which always stands beside whatever others attached; with one
+        // the kernel takes no mode.
+        program.attach(root, CgroupAttachMode::Single)?;
         Ok(())
     }
 

@@ -36,8 +36,6 @@ mod clock;
 mod load;
 mod proc_side;
 mod raw;
-#[cfg(test)]
-mod tests;
 
 use std::time::{Duration, Instant};
 

@@ -214,3 +214,79 @@ impl<'a> Fields<'a> {
         Some((!address.is_unspecified()).then_some(address))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process event as the programs send it.
+    fn process_bytes(args: &[u8], exe: &[u8], cgroup: &[u8], flags: u8) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(5_000_000_000_u64.to_ne_bytes());
+        bytes.extend(4_129_999_999_u64.to_ne_bytes());
+        bytes.extend([77_u32, 0].map(u32::to_ne_bytes).concat());
+        bytes.extend([2, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(40_000_000_u64.to_ne_bytes());
+        bytes.extend([12_u32, 0].map(u32::to_ne_bytes).concat());
+        bytes.extend([1000, u32::MAX, 9, 4_026_531_840, 5000].map(u32::to_ne_bytes).concat());
+        for part in [args, exe, cgroup] {
+            bytes.extend(u16::try_from(part.len()).unwrap().to_ne_bytes());
+        }
+        bytes.extend([flags, 0, 0, 0, 0, 0]);
+        bytes.extend(*b"curl\0remainder..");
+        bytes.extend(*b"pts3\0\0\0\0\0\0\0\0\0\0\0\0");
+        bytes.extend([args, exe, cgroup].concat());
+        bytes
+    }
+
+    fn parsed(bytes: &[u8]) -> Process {
+        match parse(bytes, &Clock::new()).map(|event| event.what) {
+            Some(What::ProcessExec(process)) => *process,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_process_is_read_as_proc_would_have_it() {
+        let process = parsed(&process_bytes(
+            b"curl\0\0http://a/\0",
+            b"curl\0bin\0usr\0",
+            b"web.service\0system.slice\0",
+            EXE_DELETED,
+        ));
+        assert_eq!(process.id, ProcessId { pid: 77, start_ticks: 412 });
+        assert_eq!(process.parent, Some(ProcessId { pid: 12, start_ticks: 4 }));
+        assert_eq!(process.args, ["curl", "", "http://a/"]);
+        assert!(process.args_cut && process.exe_deleted && !process.exe_in_writable_folder);
+        assert_eq!(process.exe, "/usr/bin/curl");
+        assert_eq!(process.cgroup, "/system.slice/web.service");
+        assert_eq!((process.name.as_str(), process.terminal.as_str()), ("curl", "pts/3"));
+        assert_eq!((process.uid, process.login_uid), (Some(1000), None));
+    }
+
+    #[test]
+    fn what_is_not_there_is_empty_and_what_is_cut_says_so() {
+        let process = parsed(&process_bytes(b"", b"", b"", 0));
+        assert_eq!((process.args.len(), process.args_cut), (0, false));
+        assert_eq!((process.exe.as_str(), process.cgroup.as_str()), ("", "/"));
+        let deep = parsed(&process_bytes(b"\xff\0", b"run\0deep\0", b"", EXE_CUT));
+        assert_eq!(deep.exe, ".../deep/run");
+        assert_eq!(deep.args, ["\u{fffd}"]);
+    }
+
+    #[test]
+    fn a_cut_event_is_none_and_no_byte_makes_it_panic() {
+        let whole = process_bytes(b"a\0b\0", b"c\0d\0", b"e\0", 7);
+        let clock = Clock::new();
+        for end in 0..whole.len() {
+            assert_eq!(parse(&whole[..end], &clock), None, "{end} bytes");
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 4, 5, 6, 0x7f, 0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                let _ = parse(&bytes, &clock);
+            }
+        }
+    }
+}

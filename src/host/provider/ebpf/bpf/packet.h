@@ -6,9 +6,11 @@
 
 #include "socket.h"
 
-// A scan or flood has a new tuple with each packet. More than this a second of
-// one socket are counted, not told: the claim on the socket itself stands.
-#define TUPLES_A_SECOND 256
+// A scan or flood has a new tuple with each packet. More than this of one socket
+// in so many ticks (1 s where there are 250 a second) are not told: the claim on
+// the socket itself stands.
+#define TUPLES_AT_ONCE 256
+#define TUPLES_TICKS 250
 
 struct packet_key {
 	u64 cookie;
@@ -57,15 +59,49 @@ INLINE int has_ports(u8 protocol)
 	       protocol == 132 /* SCTP */ || protocol == 136 /* UDP-Lite */;
 }
 
+#define IPV4_BYTES 20
+#define IPV6_BYTES 40
+#define TRANSPORT_BYTES 8
+
+// The transport's first bytes give ports, or the identifier of an echo.
+INLINE int tuple_of_transport(struct sk_buff *skb, const u8 *at, const u16 *read,
+			      struct tuple *tuple)
+{
+	u16 transport[4];
+
+	if (!read) {
+		u32 bytes = has_ports(tuple->protocol) ? 4 : TRANSPORT_BYTES;
+
+		__builtin_memset(transport, 0, sizeof(transport));
+		if (!read_packet(skb, transport, bytes, at))
+			return 0;
+		read = transport;
+	}
+	if (has_ports(tuple->protocol)) {
+		tuple->local_port = ntohs(read[0]);
+		tuple->remote_port = ntohs(read[1]);
+	} else {
+		u8 type = read[0] & 0xff;
+
+		if (type == 8 || type == 0 || type == 128 || type == 129)
+			tuple->local_port = ntohs(read[2]);
+	}
+	return 1;
+}
+
 // False for what has no tuple of its own: later fragments, cut and odd packets.
 INLINE int tuple_of_packet(struct sk_buff *skb, u16 family, struct tuple *tuple)
 {
 	const u8 *at = ip_header(skb, family);
-	u8 ip[40];
-	u16 transport[4];
+	u8 ip[IPV6_BYTES] __attribute__((aligned(8)));
+	const u16 *transport = 0;
 
 	__builtin_memset(tuple, 0, sizeof(*tuple));
-	if (!at || !read_packet(skb, ip, 20, at))
+	if (!at)
+		return 0;
+	if (read_packet(skb, ip, IPV4_BYTES + TRANSPORT_BYTES, at))
+		transport = (const u16 *)&ip[IPV4_BYTES];
+	else if (!read_packet(skb, ip, IPV4_BYTES, at))
 		return 0;
 	if (ip[0] >> 4 == 4) {
 		u32 *words = (u32 *)ip;
@@ -76,13 +112,16 @@ INLINE int tuple_of_packet(struct sk_buff *skb, u16 family, struct tuple *tuple)
 		map_ipv4(tuple->local, words[3]);
 		map_ipv4(tuple->remote, words[4]);
 		at += (ip[0] & 15) * 4;
-	} else if (ip[0] >> 4 == 6 && read_packet(skb, ip, 40, at)) {
+		if ((ip[0] & 15) * 4 != IPV4_BYTES)
+			transport = 0;
+	} else if (ip[0] >> 4 == 6 && read_packet(skb, ip, IPV6_BYTES, at)) {
 		u8 next = ip[6];
 		u8 option[4];
 
 		__builtin_memcpy(tuple->local, &ip[8], 16);
 		__builtin_memcpy(tuple->remote, &ip[24], 16);
-		at += 40;
+		at += IPV6_BYTES;
+		transport = 0;
 		for (int options = 0; options < 4; options++) {
 			if (next != 0 && next != 43 && next != 44 && next != 60)
 				break;
@@ -97,18 +136,9 @@ INLINE int tuple_of_packet(struct sk_buff *skb, u16 family, struct tuple *tuple)
 	} else {
 		return 0;
 	}
-	if (has_ports(tuple->protocol)) {
-		if (!read_packet(skb, transport, 4, at))
-			return 0;
-		tuple->local_port = ntohs(transport[0]);
-		tuple->remote_port = ntohs(transport[1]);
-	} else if (tuple->protocol == IPPROTO_ICMP || tuple->protocol == IPPROTO_ICMPV6) {
-		if (!read_packet(skb, transport, 8, at))
-			return 0;
-		u8 type = transport[0] & 0xff;
-		if (type == 8 || type == 0 || type == 128 || type == 129)
-			tuple->local_port = ntohs(transport[2]);
-	}
+	if (has_ports(tuple->protocol) || tuple->protocol == IPPROTO_ICMP ||
+	    tuple->protocol == IPPROTO_ICMPV6)
+		return tuple_of_transport(skb, at, transport, tuple);
 	return 1;
 }
 
@@ -119,14 +149,14 @@ INLINE int same_tuple(const struct tuple *a, const struct tuple *b)
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3] && x[4] == y[4];
 }
 
-INLINE int too_many_tuples(struct socket_state *state, u64 now_ns)
+INLINE int too_many_tuples(struct socket_state *state, u64 now)
 {
-	if (now_ns - state->tuples_since_ns >= 1000000000ULL) {
-		state->tuples_since_ns = now_ns;
+	if (now - state->tuples_since >= TUPLES_TICKS) {
+		state->tuples_since = now;
 		state->tuples = 0;
 	}
 	state->tuples += 1;
-	return state->tuples > TUPLES_A_SECOND;
+	return state->tuples > TUPLES_AT_ONCE;
 }
 
 INLINE int packet_of_datagram_socket(struct sk_buff *skb, struct sock *sk, u16 family)
@@ -145,10 +175,10 @@ INLINE int packet_of_datagram_socket(struct sk_buff *skb, struct sock *sk, u16 f
 	struct packet_key key = {};
 	if (!tuple_of_packet(skb, family, &key.tuple))
 		return 0;
-	u64 now_ns = bpf_ktime_get_ns();
+	u64 now = bpf_jiffies64();
 	u8 due = state->packet_due;
 	state->packet_due = 0;
-	if (same_tuple(&state->tuple, &key.tuple) && now_ns - state->told_ns < TELL_AGAIN_NS)
+	if (same_tuple(&state->tuple, &key.tuple) && now - state->told_at < TELL_AGAIN_TICKS)
 		return 0;
 	// A packet socket's first packet, or one from before the programs came: the
 	// call that sends it tells it.
@@ -159,17 +189,19 @@ INLINE int packet_of_datagram_socket(struct sk_buff *skb, struct sock *sk, u16 f
 	}
 	learn_socket(sk, state);
 	key.cookie = state->cookie;
-	u64 *told_ns = bpf_map_lookup_elem(&told_tuples, &key);
-	if (told_ns && now_ns - *told_ns < TELL_AGAIN_NS)
+	u64 *told_at = bpf_map_lookup_elem(&told_tuples, &key);
+	if (told_at && now - *told_at < TELL_AGAIN_TICKS)
 		return 0;
-	if (too_many_tuples(state, now_ns)) {
-		lost(LOST_TOO_MANY_TUPLES);
+	state->kind = kind_of_socket(sk);
+	if (too_many_tuples(state, now)) {
+		// A datagram socket's own port says enough; others have none.
+		if (state->kind != DATAGRAM)
+			lost(LOST_TOO_MANY_TUPLES);
 		return 0;
 	}
-	bpf_map_update_elem(&told_tuples, &key, &now_ns, 0);
+	bpf_map_update_elem(&told_tuples, &key, &now, 0);
 	state->tuple = key.tuple;
-	state->told_ns = now_ns;
-	state->kind = kind_of_socket(sk);
+	state->told_at = now;
 
 	// `current` is the sender, unless the packet waited for a neighbour's address
 	// or an interrupt came between: then the call that sent it is over and its

@@ -8,8 +8,8 @@
 
 struct socket_state {
 	struct process_id owner;
-	u64 told_ns;
-	u64 tuples_since_ns;
+	u64 told_at; // in jiffies
+	u64 tuples_since;
 	u64 cookie;
 	u64 inode;
 	struct tuple tuple; // of the packet that was told last
@@ -35,8 +35,10 @@ struct {
 } sockets SEC(".maps");
 
 // A process that goes on using a socket is told again after this time, so that
-// a reader that missed it learns of it.
-#define TELL_AGAIN_NS 5000000000ULL
+// a reader that missed it learns of it: 5 s where the kernel ticks 250 times a
+// second, 1.25 to 12.5 s elsewhere. Ticks, since reading them costs next to
+// nothing, and a clock is half of what a known packet would cost.
+#define TELL_AGAIN_TICKS 1250
 
 struct use {
 	u64 cookie;
@@ -182,10 +184,10 @@ INLINE int used(struct sock *sk, int result, int sending)
 		state->packet_due = !state->packet_seen;
 		state->packet_seen = 0;
 	}
-	u64 now_ns = bpf_ktime_get_ns();
+	u64 now = bpf_jiffies64();
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	if (state->owner.pid == pid && state->basis == USED && !state->tuple_waits &&
-	    now_ns - state->told_ns < TELL_AGAIN_NS)
+	    now - state->told_at < TELL_AGAIN_TICKS)
 		return 0;
 
 	struct process_id me = {};
@@ -196,8 +198,8 @@ INLINE int used(struct sock *sk, int result, int sending)
 		state->cookie = bpf_get_socket_cookie(sk);
 	learn_socket(sk, state);
 	struct use use = { .cookie = state->cookie, .process = me };
-	u64 *told_ns = bpf_map_lookup_elem(&told_uses, &use);
-	int known = told_ns && now_ns - *told_ns < TELL_AGAIN_NS;
+	u64 *told_at = bpf_map_lookup_elem(&told_uses, &use);
+	int known = told_at && now - *told_at < TELL_AGAIN_TICKS;
 	u8 with_packet = state->tuple_waits;
 
 	state->owner = me;
@@ -205,8 +207,8 @@ INLINE int used(struct sock *sk, int result, int sending)
 	state->tuple_waits = 0;
 	if (known && !with_packet)
 		return 0;
-	state->told_ns = now_ns;
-	bpf_map_update_elem(&told_uses, &use, &now_ns, 0);
+	state->told_at = now;
+	bpf_map_update_elem(&told_uses, &use, &now, 0);
 	tell_process_once(task, &me);
 	state->kind = kind_of_socket(sk);
 	struct tuple tuple;
