@@ -150,3 +150,100 @@ fn same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::{Duration, Instant};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::host::workload::Role;
+    use crate::host::workload::pods::PodSource;
+
+    const A: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90";
+    const UID: &str = "3c9e1f52-8a40-4d7b-b6f1-0e2d4c6a8b90";
+
+    fn write(root: &Path, path: &str, content: &serde_json::Value) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content.to_string()).unwrap();
+    }
+
+    #[test]
+    fn state_and_pod_list_complete_each_other() {
+        let host = tempfile::tempdir().unwrap();
+        let spec = json!({"annotations": {
+            "io.kubernetes.cri.container-name": "shop",
+            "io.kubernetes.cri.sandbox-name": "shop-5d8f7c9b6d-x2x9z",
+            "io.kubernetes.cri.sandbox-namespace": "store",
+        }});
+        let task = format!("run/containerd/io.containerd.runtime.v2.task/k8s.io/{A}/config.json");
+        write(host.path(), &task, &spec);
+        let list = |containers: &str| {
+            json!({"items": [{
+                "metadata": {
+                    "name": "shop-5d8f7c9b6d-x2x9z", "namespace": "store", "uid": UID,
+                    "labels": {"app": "shop"},
+                    "ownerReferences": [{"kind": "ReplicaSet", "name": "shop-5d8f7c9b6d"}],
+                },
+                "spec": {"containers": [{"name": "shop"}]},
+                "status": {"containerStatuses": [{"name": "shop", "image": "shop:1",
+                    "containerID": format!("containerd://{containers}")}]},
+            }]})
+        };
+        // The list is of before the container began.
+        write(host.path(), "pods.json", &list(""));
+        let path = host.path().join("pods.json");
+        let source = PodSource::new(path.to_str().unwrap()).unwrap();
+        let pods = PodList::start(source, Duration::from_secs(3_600)).unwrap();
+        let mut workloads = Workloads::new(host.path(), Some(pods)).unwrap();
+        let group = format!("/kubepods/burstable/pod{UID}/{A}");
+        let mut wait_for = |what: &str, there: &dyn Fn(&Workload) -> bool| {
+            let start = Instant::now();
+            loop {
+                let found = workloads.of(&group).unwrap();
+                if there(&found) {
+                    return found;
+                }
+                assert!(start.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        let found = wait_for("the pod", &|found| !found.owner.is_empty());
+        assert_eq!(found.stable_name(), "store/Deployment/shop/shop");
+        assert_eq!((found.runtime.as_str(), found.image.as_str()), ("containerd", ""));
+        assert_eq!(found.role, Some(Role::Main));
+
+        write(host.path(), "pods.json", &list(A));
+        let found = wait_for("the container", &|found| !found.image.is_empty());
+        assert_eq!((found.image.as_str(), found.labels["app"].as_str()), ("shop:1", "shop"));
+        let again = workloads.of(&group).unwrap();
+        assert!(Arc::ptr_eq(&found, &again), "nothing new, nothing made");
+        assert_eq!(workloads.counters().without_pod, 0);
+    }
+
+    #[test]
+    fn a_container_without_any_state_is_still_one() {
+        let host = tempfile::tempdir().unwrap();
+        let mut workloads = Workloads::new(host.path(), None).unwrap();
+        let found = workloads
+            .of(&format!("/kubepods.slice/kubepods-pod{UID}.slice/cri-containerd-{A}.scope"));
+        let expected = Workload {
+            runtime: "containerd".into(),
+            container: A.into(),
+            pod_uid: UID.into(),
+            ..Workload::default()
+        };
+        assert_eq!(found.as_deref(), Some(&expected));
+        assert_eq!(expected.stable_name(), A);
+        // A name that no runtime confirms is none.
+        for plain in ["/", "/system.slice/nginx.service", "/jobs/17", ""] {
+            assert_eq!(workloads.of(plain), None, "{plain}");
+        }
+        let expected =
+            WorkloadCounters { asked: 5, in_container: 1, without_state: 1, ..Default::default() };
+        assert_eq!(workloads.counters(), expected);
+    }
+}
