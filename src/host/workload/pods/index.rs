@@ -265,7 +265,8 @@ impl Metadata {
     /// What is the same after the next roll-out.
     fn owner(&self) -> String {
         let owners = &self.owner_references;
-        let Some(owner) = owners.iter().find(|owner| owner.controller).or(owners.first()) else {
+        let Some(owner) = owners.iter().find(|owner| owner.controller).or_else(|| owners.first())
+        else {
             return String::new();
         };
         let (kind, name) = (owner.kind.as_str(), owner.name.as_str());

@@ -279,6 +279,41 @@ fn a_list_that_breaks_off_is_not_taken_for_a_short_one() {
     asked.join().unwrap();
 }
 
+/// A large cluster's list, with all that a pod has besides.
+#[test]
+#[ignore = "a measurement: cargo test --lib five_thousand_pods -- --ignored --nocapture"]
+fn five_thousand_pods() {
+    let environment: Vec<_> = (0..100)
+        .map(|n| json!({"name": format!("VARIABLE_{n}"), "value": "x".repeat(60)}))
+        .collect();
+    let items: Vec<_> = (0..5_000)
+        .map(|n| {
+            let owner = json!({"kind": "ReplicaSet", "name": "shop-5d8f7c9b6d"});
+            let mut item =
+                pod(owner, "shop-5d8f7c9b6d-x2x9z", &[("shop", 2 * n), ("envoy", 2 * n + 1)]);
+            item["metadata"]["uid"] = json!(format!("uid-{n}"));
+            item["metadata"]["labels"] = json!({"app": "shop", "pod-template-hash": "5d8f7c9b6d"});
+            item["spec"]["containers"][0]["env"] = json!(environment);
+            item
+        })
+        .collect();
+    let text = json!({"items": items}).to_string();
+    drop(items);
+    let resident_pages = || -> u64 {
+        let text = fs::read_to_string("/proc/self/statm").unwrap();
+        text.split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    let (before, start) = (resident_pages(), Instant::now());
+    let index = PodIndex::read(text.as_bytes()).unwrap();
+    let (time, pages) = (start.elapsed(), resident_pages().saturating_sub(before));
+    assert_eq!((index.pods(), index.containers()), (5_000, 10_000));
+    println!(
+        "{} MB in {time:?}, {} MB more resident",
+        text.len() / 1_000_000,
+        pages * 4_096 / 1_000_000
+    );
+}
+
 fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
     let start = Instant::now();
     while !there() {

@@ -1,13 +1,13 @@
 //! What runtimes know of their containers, from the state they keep on disk.
 //!
 //! [`Runtimes::look_up`] remembers what it found. When it looks again:
-//! - A container with a full id is looked at again after [`FOUND_FOR`] (names can
+//! - A container with a full id is looked at again after five minutes (names can
 //!   be changed), and what was known stays when its state has gone: such an id
 //!   is never used again.
-//! - A container with a name is looked at again after [`NAMED_FOR`], since another
-//!   one may have the name by now, and forgotten with its state.
-//! - What is not found is looked for again after [`RETRY_FIRST`], then each time
-//!   twice as late up to [`RETRY_LAST`]: a process can be faster than the file.
+//! - A container with a name is looked at again after a second, since another one
+//!   may have the name by now, and forgotten with its state.
+//! - What is not found is looked for again after a tenth of a second, then each
+//!   time twice as late up to a minute: a process can be faster than the file.
 //!
 //! Who belongs to no container costs one look at its path.
 
