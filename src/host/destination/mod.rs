@@ -225,7 +225,8 @@ impl Destinations {
                     country.get_or_insert(owner);
                 }
                 Ok(owner) => {
-                    let longer = |best: &Owner| owner.prefix.prefix_len() > best.prefix.prefix_len();
+                    let longer =
+                        |best: &Owner| owner.prefix.prefix_len() > best.prefix.prefix_len();
                     if best.as_ref().is_none_or(longer) {
                         best = Some(owner);
                     }

@@ -132,9 +132,7 @@ impl Names {
                 ttl_s: name.ttl_s,
             })
             .collect();
-        names.sort_by(|a, b| {
-            (b.seen_ns, &a.name, a.source).cmp(&(a.seen_ns, &b.name, b.source))
-        });
+        names.sort_by(|a, b| (b.seen_ns, &a.name, a.source).cmp(&(a.seen_ns, &b.name, b.source)));
         names
     }
 

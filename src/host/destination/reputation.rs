@@ -194,7 +194,12 @@ enum Field {
 impl Field {
     fn of(name: &str) -> Option<Self> {
         Some(match name {
-            "address" | "prefix" | "name" | "indicator" | "address_or_prefix_or_name" | "ip"
+            "address"
+            | "prefix"
+            | "name"
+            | "indicator"
+            | "address_or_prefix_or_name"
+            | "ip"
             | "domain" => Self::Key,
             "category" => Self::Category,
             "score" => Self::Score,

@@ -49,10 +49,7 @@ impl Field {
 
     /// Values that may be several.
     pub(super) fn is_list(self) -> bool {
-        matches!(
-            self,
-            Self::SecurityGroups | Self::Routes | Self::Addresses | Self::Interfaces
-        )
+        matches!(self, Self::SecurityGroups | Self::Routes | Self::Addresses | Self::Interfaces)
     }
 
     /// Takes a value over into an entry: of a list, adds what the text names. What is
@@ -60,7 +57,9 @@ impl Field {
     pub(super) fn set(self, text: &str, entry: &mut Instance) -> Result<(), String> {
         if self.is_list() {
             let items = text.split(|c: char| c == ';' || c.is_whitespace());
-            return items.filter(|item| !item.is_empty()).try_for_each(|item| self.add(item, entry));
+            return items
+                .filter(|item| !item.is_empty())
+                .try_for_each(|item| self.add(item, entry));
         }
         match self {
             Self::SharedEgress => entry.shared_egress = flag(text)?,

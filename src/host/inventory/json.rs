@@ -20,8 +20,14 @@ use crate::host::table::{
 
 pub(super) fn parse(content: &Content, builder: &mut Builder<'_>) -> Result<(), TableError> {
     let bytes = content.text();
-    let mut reader =
-        Reader { file: &content.file, bytes, line: 1, counted: 0, unknown: Unknown::default(), entries: 0 };
+    let mut reader = Reader {
+        file: &content.file,
+        bytes,
+        line: 1,
+        counted: 0,
+        unknown: Unknown::default(),
+        entries: 0,
+    };
     let mut values = Deserializer::from_slice(bytes).into_iter::<IgnoredAny>();
     let mut top: Vec<Span> = Vec::new();
     loop {

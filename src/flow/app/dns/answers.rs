@@ -49,8 +49,7 @@ pub(super) fn addresses(message: &[u8], dns: &mut DnsInfo) {
 /// A record, and what follows it.
 fn record(bytes: &[u8]) -> Option<(Option<DnsAddress>, &[u8])> {
     let (fixed, behind) = skip_name(bytes)?.split_first_chunk::<10>()?;
-    let [kind, class, length] =
-        [0, 2, 8].map(|at| u16::from_be_bytes([fixed[at], fixed[at + 1]]));
+    let [kind, class, length] = [0, 2, 8].map(|at| u16::from_be_bytes([fixed[at], fixed[at + 1]]));
     let ttl_s = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
     let (data, behind) = behind.split_at_checked(usize::from(length))?;
     let address = match kind {
