@@ -339,12 +339,17 @@ fn load_of_a_hundred_thousand_rows() {
         let before = resident_kib();
         let start = std::time::Instant::now();
         let (inventory, _) = Inventory::read(&path).expect("inventory");
-        let (took, kib) = (start.elapsed(), resident_kib().saturating_sub(before));
+        let (mut took, kib) = (start.elapsed(), resident_kib().saturating_sub(before));
+        for _ in 0..4 {
+            let start = std::time::Instant::now();
+            Inventory::read(&path).expect("inventory");
+            took = took.min(start.elapsed());
+        }
         let start = std::time::Instant::now();
         let found = (0..100_000).filter(|&n| inventory.by_address(row(n).2.into()).is_some());
         assert_eq!(found.count(), 100_000);
         println!(
-            "{name}: {} bytes, 100000 rows in {took:?}, {kib} KiB more resident; 100000 look-ups \
+            "{name}: {} bytes, 100000 rows in {took:?} (best of 5), {kib} KiB more resident; 100000 look-ups \
              with their making {:?}",
             text.len(),
             start.elapsed()
