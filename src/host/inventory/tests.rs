@@ -349,7 +349,8 @@ fn load_of_a_hundred_thousand_rows() {
         let found = (0..100_000).filter(|&n| inventory.by_address(row(n).2.into()).is_some());
         assert_eq!(found.count(), 100_000);
         println!(
-            "{name}: {} bytes, 100000 rows in {took:?} (best of 5), {kib} KiB more resident; 100000 look-ups \
+            "{name}: {} bytes, 100000 rows in {took:?} (best of 5), {kib} KiB more resident (of the \
+             second what the first left free is not counted); 100000 look-ups \
              with their making {:?}",
             text.len(),
             start.elapsed()

@@ -10,8 +10,8 @@ pub(super) enum Value {
     U16(u16),
     U32(u32),
     U64(u64),
-    List(Vec<Value>),
-    Map(Vec<(&'static str, Value)>),
+    List(Vec<Self>),
+    Map(Vec<(&'static str, Self)>),
 }
 
 impl Value {

@@ -58,15 +58,18 @@ fn owners_come_from_files_of_as_numbers_countries_and_others() {
     let mut told = Vec::new();
     for address in ["192.0.3.1", "192.0.2.1", "2001:db8::7", "203.0.113.1", "198.51.100.1", "::1"] {
         let about = destinations.about(ip(address), 10_000_000_000);
-        told.push(about.owner.map_or("-".to_owned(), |owner| {
-            let Origin { file, as_of_ns, age_ns, .. } = owner.origin;
-            let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-            let (asn, country) = (owner.asn, owner.country.as_deref().unwrap_or("-"));
-            let from = owner.country_file.as_deref().map(name);
-            let seconds = (as_of_ns / 1_000_000_000, age_ns / 1_000_000_000);
-            let (file, prefix) = (name(&file), owner.prefix);
-            format!("{} {asn:?} {country} {from:?} {prefix} {file} {seconds:?}", owner.name)
-        }));
+        told.push(about.owner.map_or_else(
+            || "-".to_owned(),
+            |owner| {
+                let Origin { file, as_of_ns, age_ns, .. } = owner.origin;
+                let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+                let (asn, country) = (owner.asn, owner.country.as_deref().unwrap_or("-"));
+                let from = owner.country_file.as_deref().map(name);
+                let seconds = (as_of_ns / 1_000_000_000, age_ns / 1_000_000_000);
+                let (file, prefix) = (name(&file), owner.prefix);
+                format!("{} {asn:?} {country} {from:?} {prefix} {file} {seconds:?}", owner.name)
+            },
+        ));
     }
     assert_eq!(
         told,
