@@ -10,6 +10,11 @@ mod control;
 #[cfg(target_os = "linux")]
 mod doctor;
 mod engine_args;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "read and live take it with the join of hosts to flows")
+)]
+mod host_args;
 mod lab;
 mod live;
 mod log;

@@ -40,7 +40,7 @@ mod text;
 pub mod zeek;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::fs::File;
 use std::io;

@@ -59,7 +59,7 @@ fn direction(payloads: &[u32], header_bytes: u64) -> Direction {
 }
 
 /// An answered HTTPS connection inside VXLAN, closed by both sides.
-pub(super) fn tcp() -> FlowRecord {
+pub(crate) fn tcp() -> FlowRecord {
     let (key, forward_is_a_to_b) = key(6, ("192.0.2.10", 40_000), ("198.51.100.7", 443));
     FlowRecord {
         key: FlowKey { vni: 4097, ..key },

@@ -161,8 +161,9 @@ impl Names {
         known.names.push(Name { name: name.into(), source, seen_ns, ttl_s });
         self.name_bytes += name.len();
         if known.names.len() > MAX_NAMES {
-            let age = |(_, name): &(usize, &Name)| (name.seen_ns, name.name.clone(), name.source);
-            let oldest = known.names.iter().enumerate().min_by_key(age);
+            let oldest = known.names.iter().enumerate().min_by(|(_, a), (_, b)| {
+                (a.seen_ns, &a.name, a.source).cmp(&(b.seen_ns, &b.name, b.source))
+            });
             if let Some((oldest, _)) = oldest {
                 self.name_bytes -= known.names.swap_remove(oldest).name.len();
             }

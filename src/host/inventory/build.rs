@@ -11,7 +11,8 @@ use crate::host::table::{TableError, Warning, shown};
 
 pub(super) struct Builder<'a> {
     file: &'a str,
-    instances: Vec<Instance>,
+    /// Nobody else has them yet.
+    instances: Vec<Arc<Instance>>,
     /// First line of each instance.
     lines: Vec<u32>,
     by_id: HashMap<String, u32>,
@@ -56,7 +57,7 @@ impl<'a> Builder<'a> {
             Some(known) => self.join(known as usize, entry, line),
             None => {
                 self.by_id.insert(entry.id.clone(), instance);
-                self.instances.push(entry);
+                self.instances.push(Arc::new(trimmed(entry)));
                 self.lines.push(line);
                 Ok(())
             }
@@ -97,7 +98,7 @@ impl<'a> Builder<'a> {
     /// Joins another line of an instance that is known.
     fn join(&mut self, known: usize, entry: Instance, line: u32) -> Result<(), TableError> {
         let first_line = self.lines[known];
-        let instance = &mut self.instances[known];
+        let instance = Arc::make_mut(&mut self.instances[known]);
         let mut contradiction = None;
         for (name, known, new) in [
             ("name", &mut instance.name, entry.name),
@@ -146,9 +147,19 @@ impl<'a> Builder<'a> {
                 shown(&first.id)
             )));
         }
-        self.inventory.instances = self.instances.into_iter().map(Arc::new).collect();
+        self.inventory.instances = self.instances;
         (self.inventory, self.warnings)
     }
+}
+
+/// Without room to grow: most instances have one line, and there may be a million.
+fn trimmed(mut instance: Instance) -> Instance {
+    instance.security_groups.shrink_to_fit();
+    instance.routes.shrink_to_fit();
+    instance.addresses.shrink_to_fit();
+    instance.networks.shrink_to_fit();
+    instance.interfaces.shrink_to_fit();
+    instance
 }
 
 fn extend<T: PartialEq>(list: &mut Vec<T>, new: Vec<T>) -> Result<(), String> {

@@ -113,7 +113,8 @@ impl<'a> Reader<'a> {
         let mut seen: Vec<Field> = Vec::new();
         for (key, value) in Members::of(self.bytes, object.clone()) {
             let name = self.text(key.clone())?;
-            let Some(field) = Field::of(&normal(&name)) else {
+            let known = Field::of(&name).or_else(|| Field::of(&normal(&name)));
+            let Some(field) = known else {
                 self.unknown.add(&name);
                 continue;
             };

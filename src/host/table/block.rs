@@ -108,8 +108,4 @@ impl<V> Blocks<V> {
     pub(in crate::host) fn longest(&self, address: IpAddr) -> Option<(IpNet, &V)> {
         self.holding(address).next()
     }
-
-    pub(in crate::host) fn len(&self) -> usize {
-        self.values.len()
-    }
 }

@@ -22,7 +22,7 @@ pub(super) use file::read;
 pub(super) use rows::{Columns, Row, Rows, Unknown, normal};
 
 /// Entries of one file. More is no list that a person or an export of one account
-/// keeps, and a million take some hundred MiB.
+/// keeps; of an inventory a million take about a GiB.
 pub(super) const MAX_ENTRIES: usize = 1_000_000;
 
 /// Size of a file that is read as text: a million entries of 256 bytes.

@@ -210,10 +210,10 @@ impl<F: Copy + PartialEq> Columns<F> {
         let (has, wanted) = (row.len(), self.fields.len());
         if has > wanted || (all && has < wanted) {
             let what = format!(
-                "the row has {has} values and there are {wanted} columns: \
-                 values with commas need quotes, empty ones their comma"
+                "{has} of {wanted} values: those with commas need quotes, empty ones their comma"
             );
-            return Err(row.wrong(has.min(wanted), what));
+            // Of a row that is too short all is doubtful: a quote may be missing in it.
+            return Err(row.wrong(if has > wanted { wanted } else { 0 }, what));
         }
         Ok(())
     }
