@@ -291,8 +291,14 @@ mod tests {
         }
         fields.insert("command_line".to_owned(), written["process"]["command_line"].clone());
         assert_eq!(written["process"], process);
-        assert_eq!(written["workload"], serde_json::to_value(side.workload.as_deref()).expect("JSON"));
-        assert_eq!(written["instance"], serde_json::to_value(side.instance.as_deref()).expect("JSON"));
+        assert_eq!(
+            written["workload"],
+            serde_json::to_value(side.workload.as_deref()).expect("JSON")
+        );
+        assert_eq!(
+            written["instance"],
+            serde_json::to_value(side.instance.as_deref()).expect("JSON")
+        );
         assert_eq!(written["attribution"], serde_json::to_value(&side.attribution).expect("JSON"));
     }
 }

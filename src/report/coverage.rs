@@ -74,9 +74,10 @@ pub fn hosts(coverage: &Value, style: Style) -> String {
             table.push_str(&row.line(&format!("  {}", reason_words(reason)), all));
         }
     }
-    for (name, share) in
-        [("in containers", &coverage["in_workloads"]), ("with an instance", &coverage["with_instance"])]
-    {
+    for (name, share) in [
+        ("in containers", &coverage["in_workloads"]),
+        ("with an instance", &coverage["with_instance"]),
+    ] {
         let row = Row::of(share);
         if row.flows() > 0 {
             // Instances are also known of hosts without a map: no share of these.

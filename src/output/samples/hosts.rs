@@ -148,10 +148,9 @@ pub(super) fn random(next: &mut impl FnMut(u64) -> u64) -> Option<Box<FlowHosts>
                 translated: next(2) == 0,
                 reason: None,
             },
-            None => Attribution {
-                reason: Some(reasons[next(6) as usize]),
-                ..Attribution::default()
-            },
+            None => {
+                Attribution { reason: Some(reasons[next(6) as usize]), ..Attribution::default() }
+            }
         };
         HostSide {
             process: view.map(Arc::new),
