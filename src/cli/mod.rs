@@ -7,6 +7,7 @@ mod config;
 mod confine_args;
 mod confined;
 mod control;
+mod coverage;
 #[cfg(target_os = "linux")]
 mod doctor;
 mod engine_args;
@@ -69,6 +70,7 @@ enum Command {
     Procs(procs::ProcsCommand),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
+    Coverage(coverage::CoverageArgs),
     /// Look at a configuration file.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -112,6 +114,7 @@ pub fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Procs(command) => procs::run(&command),
         Command::Show(args) => show::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Man(args) => man::run(&args),
         Command::Lab(command) => lab::run(&command),

@@ -17,11 +17,8 @@ use crate::host::workload::{Role, Workload};
 
 /// Writes one end under `key`; nothing where nothing of it is known.
 pub(super) fn host_side(json: &mut Json, key: &str, side: Option<&HostSide>) {
-    let Some(HostSide { process, workload, instance, attribution }) = side else { return };
-    let attribution = attribution.as_ref().filter(|how| says_something(how));
-    if process.is_none() && workload.is_none() && instance.is_none() && attribution.is_none() {
-        return;
-    }
+    let Some(side) = side.filter(|side| is_known(side)) else { return };
+    let HostSide { process, workload, instance, attribution } = side;
     json.object(key, |json| {
         if let Some(view) = process.as_deref() {
             json.object("process", |json| {
@@ -37,10 +34,18 @@ pub(super) fn host_side(json: &mut Json, key: &str, side: Option<&HostSide>) {
         if let Some(instance) = instance.as_deref() {
             json.object("instance", |json| self::instance(json, instance));
         }
-        if let Some(how) = attribution {
+        if let Some(how) = attribution.as_ref().filter(|how| says_something(how)) {
             json.object("attribution", |json| self::attribution(json, how));
         }
     });
+}
+
+/// Whether there is anything to say of it.
+pub(super) fn is_known(side: &HostSide) -> bool {
+    side.process.is_some()
+        || side.workload.is_some()
+        || side.instance.is_some()
+        || side.attribution.as_ref().is_some_and(says_something)
 }
 
 fn says_something(how: &Attribution) -> bool {
@@ -152,7 +157,7 @@ fn attribution(json: &mut Json, how: &Attribution) {
     }
 }
 
-pub(super) fn context_name(context: Context) -> &'static str {
+fn context_name(context: Context) -> &'static str {
     match context {
         Context::Gui => "gui",
         Context::Terminal => "terminal",
@@ -194,5 +199,106 @@ fn flag(json: &mut Json, key: &str, set: bool) {
 fn texts(json: &mut Json, key: &str, texts: &[String]) {
     if !texts.is_empty() {
         json.array(key, |json| texts.iter().for_each(|text| json.text_element(text)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::output::samples::hosts::{HOSTILE, hosts, instance, process, workload};
+
+    fn read(side: &HostSide) -> Value {
+        let mut json = Json::default();
+        json.line(|json| host_side(json, "host", Some(side)));
+        serde_json::from_slice(&json.bytes).expect("JSON")
+    }
+
+    #[test]
+    fn a_full_side_reads_as_it_was_written_down_by_hand() {
+        let sides = hosts();
+        let container = "0123456789abcdef".repeat(4);
+        let expected = json!({"host": {
+            "process": {
+                "pid": 4720, "start_ticks": 123_456, "started": "2026-11-21T09:29:59.995000000Z",
+                "name": "curl", "exe": "/tmp/curl", "exe_deleted": true,
+                "exe_in_writable_folder": true,
+                "command_line": "curl -h192.0.2.10 8080:192.0.2.10:80 '[2001:db8::7]:443' \
+                                 ether=02:00:00:00:00:0a 'http://192.0.2.10/curl?a=b c'",
+                "args_cut": true, "uid": 1000, "user": "ann-curl", "login_uid": 1001,
+                "login_user": "bob-curl", "session": 12, "terminal": "pts/3-curl",
+                "context": "terminal", "unit": "curl@192.0.2.10.service",
+                "cgroup": "/user.slice/curl", "netns": 4_026_531_840_u64,
+                "ancestors": [
+                    {"pid": 812, "start_ticks": 812, "name": "curl", "exe": "/usr/bin/curl"},
+                    {"pid": 1, "start_ticks": 1, "name": "systemd", "exe": "/usr/bin/systemd"},
+                ],
+            },
+            "workload": {
+                "runtime": "containerd", "container": container, "name": "web",
+                "image": "registry.example/web:1.27", "image_id": "sha256:00", "pod": "web-7d9f",
+                "pod_uid": "11112222-3333", "namespace": "shop-web", "owner": "Deployment/web",
+                "role": "sidecar", "labels": {"app/web": "web", "node": "192.0.2.10"},
+            },
+            "instance": {
+                "id": "192.0.2.10", "name": "web-1", "owner": "team web-1",
+                "application": "web-1", "environment": "production", "purpose": "web-1",
+                "role": "front", "last_change": "2026-11-01", "shared_egress": true,
+                "security_groups": ["sg-web-1"], "routes": ["192.0.2.0/24"],
+                "addresses": ["192.0.2.10"], "interfaces": ["eni-0abc", "vni:4711"],
+            },
+            "attribution": {
+                "method": "ebpf", "basis": "used", "certainty": 0.5, "others": [4721],
+                "translated": true,
+            },
+        }});
+        assert_eq!(read(&sides.src.expect("side")), expected);
+        let without = json!({"host": {"attribution": {"reason": "no_socket"}}});
+        assert_eq!(read(&sides.dst.expect("side")), without);
+    }
+
+    #[test]
+    fn a_container_is_named_once_and_what_says_nothing_is_left_out() {
+        let view = process("a");
+        let container = view.process.container.clone();
+        let mut side = HostSide { process: Some(Arc::new(view)), ..HostSide::default() };
+        assert_eq!(read(&side)["host"]["process"]["container"], container);
+        side.workload = Some(Arc::new(workload("a")));
+        assert_eq!(read(&side)["host"]["process"].get("container"), None);
+        let nothing = HostSide { attribution: Some(Attribution::default()), ..HostSide::default() };
+        assert_eq!(read(&nothing), json!({}));
+        let bare = HostSide { process: Some(Arc::default()), ..HostSide::default() };
+        assert_eq!(read(&bare), json!({"host": {"process": {"pid": 0, "start_ticks": 0}}}));
+    }
+
+    /// By serde, which map files are written with, field for field.
+    #[test]
+    fn texts_of_an_attacker_read_back_as_they_were() {
+        let side = HostSide {
+            process: Some(Arc::new(process(HOSTILE))),
+            workload: Some(Arc::new(workload(HOSTILE))),
+            instance: Some(Arc::new(instance(HOSTILE))),
+            attribution: hosts().src.and_then(|side| side.attribution),
+        };
+        let written = &read(&side)["host"];
+        let mut process = serde_json::to_value(side.process.as_deref()).expect("JSON");
+        let fields = process.as_object_mut().expect("object");
+        for told_otherwise in ["parent", "args", "container"] {
+            assert!(fields.remove(told_otherwise).is_some(), "{told_otherwise}");
+        }
+        fields.insert("command_line".to_owned(), written["process"]["command_line"].clone());
+        assert_eq!(written["process"], process);
+        assert_eq!(
+            written["workload"],
+            serde_json::to_value(side.workload.as_deref()).expect("JSON")
+        );
+        assert_eq!(
+            written["instance"],
+            serde_json::to_value(side.instance.as_deref()).expect("JSON")
+        );
+        assert_eq!(written["attribution"], serde_json::to_value(&side.attribution).expect("JSON"));
     }
 }

@@ -18,6 +18,7 @@
 //! Never reads or changes a packet, and never a length or a count.
 
 mod crypto_pan;
+mod hosts;
 mod key;
 mod text;
 
@@ -90,6 +91,9 @@ impl Privacy {
         for mac in [&mut record.src_mac, &mut record.dst_mac].into_iter().flatten() {
             *mac = pseudonyms.mac(*mac);
         }
+        if let Some(hosts) = record.hosts.as_deref_mut() {
+            pseudonyms.hosts(hosts);
+        }
     }
 
     /// The alert as it may leave. Its identifier is the one of its pseudonymous
@@ -137,9 +141,7 @@ impl Privacy {
     /// What a prefix looks like in the output: home networks, for the reader.
     pub fn prefix(&self, prefix: IpNet) -> IpNet {
         let Some(pseudonyms) = &self.pseudonyms else { return prefix };
-        let address = pseudonyms.address(prefix.addr());
-        // The length was valid for the version, and that stays.
-        IpNet::new(address, prefix.prefix_len()).map_or(prefix, |net| net.trunc())
+        hosts::prefix(pseudonyms, prefix)
     }
 
     fn app(&self, app: &mut AppInfo) {
@@ -216,7 +218,7 @@ mod tests {
     use crate::flow::app::{DnsAddress, HttpInfo};
     use crate::flow::community_id::community_id;
     use crate::output::ndjson::flow_line;
-    use crate::output::samples;
+    use crate::output::{Format, samples};
 
     fn with_pseudonyms() -> Privacy {
         let pseudonyms = Some(Pseudonyms::new(&Key::from_bytes([7; 32])));
@@ -296,6 +298,33 @@ mod tests {
                 privacy.record(&mut after);
                 prop_assert!(privacy.concerns(&before) || after == before);
             }
+        }
+    }
+
+    /// Parquet has the cells of CSV, compressed.
+    #[test]
+    fn no_file_of_any_format_has_an_address_of_a_host() {
+        const TELLTALES: [&str; 4] = ["192.0.2.", "2001:db8:", "02:00:00:00:00:0a", "198.51.100."];
+        let (privacy, hosts) = (with_pseudonyms(), samples::hosts::hosts());
+        let mut records: Vec<_> = (0..300).map(samples::random).collect();
+        records.push(FlowRecord { hosts: Some(Box::new(hosts)), ..samples::tcp() });
+        let written = |records: &[FlowRecord], format: Format| {
+            let folder = tempfile::tempdir().expect("folder");
+            let mut writer = format.create(folder.path()).expect("file");
+            writer.write(records).expect("written");
+            writer.finish().expect("finished");
+            std::fs::read_to_string(folder.path().join(format.file_name())).expect("text")
+        };
+        let formats = [Format::Ndjson, Format::Csv, Format::Eve, Format::Zeek];
+        let before = formats.map(|format| written(&records, format));
+        records.iter_mut().for_each(|record| privacy.record(record));
+        for (format, before) in formats.into_iter().zip(before) {
+            let after = written(&records, format);
+            for telltale in TELLTALES {
+                assert!(!after.contains(telltale), "{telltale} in {}", format.name());
+            }
+            assert!(before.contains(TELLTALES[0]), "{}", format.name());
+            assert_eq!(before.lines().count(), after.lines().count(), "{}", format.name());
         }
     }
 

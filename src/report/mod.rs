@@ -1,7 +1,8 @@
 //! What people read: the summary on a terminal, one alert or flow in full, the
 //! progress bar.
 
+pub mod coverage;
 pub mod detail;
-pub mod owners;
+mod hosts;
 pub mod progress;
 pub mod terminal;

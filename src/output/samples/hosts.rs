@@ -57,7 +57,16 @@ pub(in crate::output) fn process(word: &str) -> ProcessView {
         exe: format!("/tmp/{word}"),
         exe_deleted: true,
         exe_in_writable_folder: true,
-        args: vec![word.to_owned(), "-s".to_owned(), format!("http://192.0.2.10/{word}?a=b c")],
+        args: [
+            word,
+            "-h192.0.2.10",
+            "8080:192.0.2.10:80",
+            "[2001:db8::7]:443",
+            "ether=02:00:00:00:00:0a",
+            &format!("http://192.0.2.10/{word}?a=b c"),
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         args_cut: true,
         uid: Some(1000),
         user: format!("ann-{word}"),
