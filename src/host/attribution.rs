@@ -62,6 +62,7 @@ impl Basis {
             Self::Created => "created",
             Self::SharesIt => "shares_it",
             Self::Listens => "listens",
+            Self::EndedWith => "ended_with",
             Self::RawSocket => "raw_socket",
             Self::PacketSocket => "packet_socket",
         }

@@ -4,5 +4,6 @@
 pub mod coverage;
 pub mod detail;
 mod hosts;
+pub mod owners;
 pub mod progress;
 pub mod terminal;

@@ -95,6 +95,7 @@ pub(in crate::output) fn workload(word: &str) -> Workload {
         namespace: format!("shop-{word}"),
         owner: format!("Deployment/{word}"),
         role: Some(Role::Sidecar),
+        host_network: false,
         labels: [
             (format!("app/{word}"), word.to_owned()),
             ("node".to_owned(), "192.0.2.10".to_owned()),

@@ -126,7 +126,7 @@ impl ProcessReader {
             process.container = container_id(&process.cgroup).unwrap_or_default().to_owned();
         }
         if process.context.is_none() {
-            process.context = Some(context(process, "", || false));
+            process.context = Some(context(process, |_| false));
         }
     }
 
