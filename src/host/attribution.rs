@@ -14,6 +14,8 @@ pub enum Method {
     Polling,
     /// Another tool's telemetry.
     Imported,
+    /// Addresses, counters and translations of interfaces; names no process.
+    Network,
 }
 
 impl Method {
@@ -23,6 +25,7 @@ impl Method {
             Self::SockDiag => "sock_diag",
             Self::Polling => "polling",
             Self::Imported => "imported",
+            Self::Network => "network",
         }
     }
 }

@@ -13,6 +13,8 @@
 
 pub mod attribution;
 mod claim;
+#[cfg(target_os = "linux")]
+pub mod containers;
 pub mod coverage;
 pub mod destination;
 pub mod event;

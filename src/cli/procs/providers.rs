@@ -8,11 +8,13 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::cli::sensor_id::SensorId;
+use crate::host::containers::Containers;
 use crate::host::event::{HostEvent, MAP_VERSION, MapStart};
 use crate::host::process::ProcessId;
 use crate::host::provider::polling::{self, Polling};
-use crate::host::provider::proc::{KernelClock, ProcessReader};
-use crate::host::provider::sock_diag::{self, PolledProcesses, Settings, SockDiag};
+use crate::host::provider::network::NetworkWatch;
+use crate::host::provider::proc::{KernelClock, ProcPoller, ProcessReader, ProcessWatch};
+use crate::host::provider::sock_diag::{self, Settings, SockDiag, WatchedProcesses};
 use crate::host::provider::{Provider, ProviderError, Stop};
 use crate::host::watch::watch;
 
@@ -64,9 +66,14 @@ impl Watching {
             Providers::SockDiag => vec![sock_diag()?],
             Providers::Polling => {
                 polling::available()?;
-                vec![Box::new(Polling::new(POLL_INTERVAL))]
+                let poller = ProcessWatch::new(Box::new(ProcPoller::new(POLL_INTERVAL)));
+                vec![Box::new(Polling::with(POLL_INTERVAL, WatchedProcesses::new(poller)))]
             }
         };
+        let mut providers = providers;
+        if !providers.is_empty() {
+            providers.push(Box::new(NetworkWatch::default()));
+        }
         Ok(Self { providers })
     }
 
@@ -108,6 +115,7 @@ impl Watching {
         stop: &Stop,
         take: &mut dyn FnMut(&HostEvent) -> io::Result<()>,
     ) -> io::Result<()> {
+        let mut containers = Containers::of_this_host(None)?;
         let start = MapStart {
             version: MAP_VERSION,
             host: SensorId::of_this_machine().0,
@@ -116,13 +124,16 @@ impl Watching {
             netns: own_netns(),
             observers: observers(),
         };
-        watch(self.providers, (KernelClock::wall_now_ns(), start), stop, &mut (), take)
+        watch(self.providers, (KernelClock::wall_now_ns(), start), stop, &mut containers, take)
     }
 }
 
 fn sock_diag() -> Result<Box<dyn Provider>, ProviderError> {
     sock_diag::available()?;
-    let processes = PolledProcesses::new(POLL_INTERVAL);
+    let processes = WatchedProcesses::new(ProcessWatch::open(POLL_INTERVAL));
+    if let Some(error) = processes.why_polling() {
+        eprintln!("flowtap: processes are looked for once a second alone: {error}");
+    }
     Ok(Box::new(SockDiag::new(Settings::default(), processes)))
 }
 

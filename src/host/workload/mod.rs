@@ -29,6 +29,7 @@ use super::process::is_false;
 
 #[cfg(target_os = "linux")]
 pub use joined::{WorkloadCounters, Workloads};
+pub use pods::{PodList, PodSource};
 
 /// A container as its runtime and orchestrator know it. What is not known is
 /// empty. CONTRACT: an entity of kind `workload` is `runtime:container id`; its

@@ -18,10 +18,12 @@ mod process_events;
 mod schedule;
 mod tables;
 mod unresolved;
+mod watched;
 
 use std::time::Duration;
 
 pub use process_events::{PolledProcesses, ProcessChange, ProcessEvents};
+pub use watched::WatchedProcesses;
 
 use self::engine::Engine;
 pub(super) use self::index::pids;
