@@ -3,6 +3,7 @@
 //! where they are missing. Traffic goes to loopback and to namespaces of its own.
 
 #![cfg(all(feature = "ebpf", target_os = "linux"))]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails fails its test")]
 
 use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
