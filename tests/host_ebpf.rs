@@ -197,6 +197,17 @@ fn told_as_proc_says(watch: &Watch, program: &str) {
 }
 
 #[test]
+fn long_command_lines_are_cut_and_say_so() {
+    let Some(watch) = watch() else { return };
+    let mut long = Command::new("true");
+    long.args(["first", &"x".repeat(10_000)]);
+    let process = watch.executed(run(long).0);
+    assert!(process.args_cut);
+    assert_eq!(process.args[..2], ["true", "first"]);
+    assert_eq!(process.args.join(" ").len(), 4096);
+}
+
+#[test]
 fn a_program_in_a_writable_folder_that_is_deleted_while_it_runs_says_so() {
     let Some(watch) = watch() else { return };
     let folder = tempfile::tempdir().unwrap();
