@@ -3,6 +3,7 @@
 //! where they are missing. Traffic goes to loopback and to namespaces of its own.
 
 #![cfg(all(feature = "ebpf", target_os = "linux"))]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails fails its test")]
 
 use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
@@ -193,6 +194,17 @@ fn told_as_proc_says(watch: &Watch, program: &str) {
     let started_ns = told.started_ns.unwrap();
     let now_ns = jiff::Timestamp::now().as_nanosecond();
     assert!((0..60_000_000_000).contains(&(now_ns - i128::from(started_ns))));
+}
+
+#[test]
+fn long_command_lines_are_cut_and_say_so() {
+    let Some(watch) = watch() else { return };
+    let mut long = Command::new("true");
+    long.args(["first", &"x".repeat(10_000)]);
+    let process = watch.executed(run(long).0);
+    assert!(process.args_cut);
+    assert_eq!(process.args[..2], ["true", "first"]);
+    assert_eq!(process.args.join(" ").len(), 4096);
 }
 
 #[test]

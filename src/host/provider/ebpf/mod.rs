@@ -60,6 +60,10 @@ const ORDER_WINDOW_NS: i64 = 5_000_000;
 /// kernel has.
 const BATCH_EVENTS: usize = 16_384;
 
+/// Batches at the end: more than the ring holds, so that what it has is told, and
+/// not endless while events go on.
+const LAST_BATCHES: usize = 12;
+
 /// The provider. Its programs are at work from when it was made.
 #[derive(Debug)]
 pub struct Ebpf {
@@ -135,8 +139,13 @@ impl Provider for Ebpf {
         let mut said = Instant::now();
         loop {
             let last = stop.is_set();
-            let until_ns = self.read_ring();
-            let until_ns = if last { i64::MAX } else { until_ns };
+            let mut until_ns = self.read_ring();
+            if last {
+                for _ in 1..LAST_BATCHES {
+                    self.read_ring();
+                }
+                until_ns = i64::MAX;
+            }
             if !self.tell_until(events, until_ns) {
                 return Ok(());
             }
