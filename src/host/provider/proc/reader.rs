@@ -98,6 +98,10 @@ impl ProcessReader {
         if !process.exe.is_empty() {
             process.exe_in_writable_folder = in_writable_folder(folder.as_fd(), &process.exe);
         }
+        if process.args.is_empty() && !process.exe.is_empty() {
+            // In the middle of an exec the arguments are not there yet.
+            self.read_arguments(&folder, &mut process);
+        }
         process.context = Some(self.context(&folder, &process, parent));
         Ok((process, parent))
     }

@@ -117,11 +117,21 @@ impl ProcessTable {
             ProcEvent::Exec { pid, .. } => self.exec(pid, time_ns, told),
             ProcEvent::Exit { pid, .. } => {
                 let kept = self.processes.get(&pid).map(|process| process.id);
-                // One that is not kept still has its start time while it is a zombie.
-                if let Some(id) = kept.or_else(|| self.reader.id_of(pid)) {
+                if let Some(id) = kept.or_else(|| self.id_of_zombie(pid)) {
                     self.end(id, time_ns, told);
                 }
             }
+        }
+    }
+
+    /// Reads a process again and tells what changed without an event: servers take
+    /// another user, leave the terminal and write their titles after they began.
+    pub fn look_again(&mut self, id: ProcessId, told: &mut Vec<HostEvent>) {
+        let Some(parent) = self.get(id).map(|known| known.parent) else { return };
+        let Ok((process, _)) = self.reader.read_with_parent_pid(id.pid) else { return };
+        if process.id == id {
+            let time_ns = self.in_order(KernelClock::wall_now_ns());
+            self.found(process, parent, time_ns, told);
         }
     }
 
@@ -187,6 +197,12 @@ impl ProcessTable {
         })
     }
 
+    /// One that is not kept still has its start time until its parent takes note.
+    fn id_of_zombie(&mut self, pid: u32) -> Option<ProcessId> {
+        let id = |start_ticks| ProcessId { pid, start_ticks };
+        self.reader.with_stat(pid, |stat| stat.is_dead().then(|| id(stat.start_ticks))).flatten()
+    }
+
     fn exec(&mut self, pid: u32, time_ns: i64, told: &mut Vec<HostEvent>) {
         let read = self.reader.read_with_parent_pid(pid).ok();
         let known = self.processes.get(&pid).cloned();
@@ -232,18 +248,23 @@ impl ProcessTable {
         self.processes.get(&pid).map(|process| process.id)
     }
 
-    /// A process as it is: new, another program, or nothing new.
+    /// A process as it is: new, changed, or as before.
     fn found(
         &mut self,
-        process: Process,
+        mut process: Process,
         parent: Option<ProcessId>,
         time_ns: i64,
         told: &mut Vec<HostEvent>,
     ) {
-        match self.get(process.id) {
-            Some(known) if known.exe == process.exe && known.args == process.args => {}
-            _ => self.ran(process, parent, time_ns, told),
+        if let Some(known) = self.get(process.id) {
+            process.parent = known.parent;
+            process.started_ns = known.started_ns;
+            // Of a zombie less is left than is known.
+            if is_unread(&process) || process == **known {
+                return;
+            }
         }
+        self.ran(process, parent, time_ns, told);
     }
 
     /// A process that is new or runs another program.

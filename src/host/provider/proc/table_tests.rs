@@ -146,3 +146,31 @@ fn times_do_not_go_back_but_when_the_clock_was_set() {
     let hour = 3_600_000_000_000;
     assert_eq!(times([time_ns, time_ns - 50, time_ns - hour]), [time_ns, time_ns, time_ns - hour]);
 }
+
+#[test]
+fn another_look_tells_what_changed_without_an_event() {
+    let mut table = refreshed();
+    let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
+    // The child is there a little before its arguments are.
+    while std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    let mut told = Vec::new();
+    let fork = ProcEvent::Fork {
+        parent: myself(),
+        child: child.id(),
+        time_ns: KernelClock::wall_now_ns(),
+    };
+    table.apply(fork, &mut told);
+    let id = start(&told[0]).id;
+    told.clear();
+    table.look_again(id, &mut told);
+    table.look_again(id, &mut told);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    table.look_again(id, &mut told);
+    assert_eq!(told.len(), 1, "once, when it changed");
+    let What::ProcessExec(process) = &told[0].what else { panic!("{:?}", told[0]) };
+    assert_eq!((process.id, process.args.join(" ").as_str()), (id, "/bin/sleep 60"));
+    assert_eq!(process.parent.map(|parent| parent.pid), Some(myself()));
+}

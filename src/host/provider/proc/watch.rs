@@ -1,6 +1,7 @@
 //! A source of process events, the table they feed, and the telling.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use rustix::process::setpriority_process;
 
@@ -8,6 +9,14 @@ use super::{KernelClock, Lost, ProcConnector, ProcEvent, ProcPoller, ProcessSour
 use crate::host::event::{HostEvent, What};
 use crate::host::process::ProcessId;
 use crate::host::provider::{EventSink, ProviderError};
+
+/// So long after a process began or ran a program it is read once more: servers
+/// have taken another user and written their titles by then.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Processes that wait for that look: more begin within a second only in a flood of
+/// them, which has nothing to settle.
+const MAX_UNSETTLED: usize = 1 << 16;
 
 /// Puts the calling thread before all others of usual scheduling; false without
 /// the right (`CAP_SYS_NICE`).
@@ -37,6 +46,7 @@ pub struct ProcessWatch {
     table: ProcessTable,
     events: Vec<ProcEvent>,
     told: Vec<HostEvent>,
+    unsettled: VecDeque<(Instant, ProcessId)>,
     lost: u64,
 }
 
@@ -58,6 +68,7 @@ impl ProcessWatch {
             table: ProcessTable::new(),
             events: Vec::new(),
             told: Vec::new(),
+            unsettled: VecDeque::new(),
             lost: 0,
         }
     }
@@ -106,6 +117,7 @@ impl ProcessWatch {
         for event in self.events.drain(..) {
             self.table.apply(event, &mut self.told);
         }
+        self.settle(Instant::now());
         if !self.tell(sink, changes) {
             return Ok(false);
         }
@@ -114,6 +126,23 @@ impl ProcessWatch {
         }
         self.lost += lost;
         Ok(sink.lost(KernelClock::wall_now_ns(), lost) && self.begin(sink, changes)?)
+    }
+
+    fn settle(&mut self, now: Instant) {
+        for event in &self.told {
+            if let What::ProcessStart(process) | What::ProcessExec(process) = &event.what
+                && self.unsettled.len() < MAX_UNSETTLED
+            {
+                self.unsettled.push_back((now, process.id));
+            }
+        }
+        // What this tells is not looked at once more: some titles change for ever.
+        while let Some(&(begun, id)) = self.unsettled.front()
+            && now.duration_since(begun) >= SETTLED
+        {
+            self.unsettled.pop_front();
+            self.table.look_again(id, &mut self.told);
+        }
     }
 
     fn tell(&mut self, sink: &EventSink, changes: &mut Vec<Change>) -> bool {

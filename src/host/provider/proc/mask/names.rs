@@ -112,7 +112,7 @@ const KEYS: &[&str] = &[
 
 /// By the words of a name: `--db-password`, `AWS_SECRET_ACCESS_KEY`, `spring.datasource.password`.
 pub(super) fn secret(name: &str) -> Secret {
-    if name.len() > MAX_NAME_BYTES || !name.is_ascii() {
+    if name.len() < 2 || name.len() > MAX_NAME_BYTES || !name.is_ascii() {
         return Secret::No;
     }
     let name = name.to_ascii_lowercase();
@@ -132,7 +132,10 @@ pub(super) fn secret(name: &str) -> Secret {
         }
         previous = word;
     }
-    // `tokenfile`, `passwordFile` too.
+    if found == Secret::No {
+        return found;
+    }
+    // `passwordfile`, `passwordFile` too.
     let about = ABOUT.iter().any(|end| {
         previous == *end
             || end.len() > 3 && PARTS.iter().any(|part| previous.strip_suffix(end) == Some(part))

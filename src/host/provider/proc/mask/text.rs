@@ -8,6 +8,9 @@ use super::names::{Secret, is_harmless, secret};
 /// A text with its secrets masked; nothing when it has none. In a script an
 /// assignment at the beginning ends with its word.
 pub(super) fn mask(text: &str, is_script: bool) -> Option<String> {
+    if text.len() < LEAST_TOKEN_BYTES && !text.contains([':', '=']) {
+        return None;
+    }
     let mut masked: Option<String> = None;
     let word = (!is_script).then_some(assignment as Find);
     let finds = [key_block as Find, header].into_iter().chain(word);
@@ -177,6 +180,10 @@ fn closing(text: &str, from: usize, quote: char) -> Option<usize> {
     None
 }
 
+/// Names and passwords in URLs are shorter; a text of nothing but `://` takes no
+/// long search for each.
+const MAX_USER_INFO_BYTES: usize = 512;
+
 /// `scheme://user:password@host`. The password may hold what should have been
 /// escaped.
 fn url_password(text: &str) -> Vec<Range<usize>> {
@@ -188,16 +195,18 @@ fn url_password(text: &str) -> Vec<Range<usize>> {
         }
         let start = at + 3;
         let rest = &text[start..];
-        let space = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>');
-        let rest = &rest[..rest.find(space).unwrap_or(rest.len())];
-        let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+        let rest = &rest[..rest.floor_char_boundary(MAX_USER_INFO_BYTES)];
+        let is_space = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>');
+        let ends = |c: char| is_space(c) || matches!(c, '/' | '?' | '#');
+        let authority = &rest[..rest.find(ends).unwrap_or(rest.len())];
         let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         let user_info = match (authority.rfind('@'), authority.rfind(':')) {
             (Some(end), _) => &rest[..end],
             (None, Some(colon))
                 if !is_port(&authority[colon + 1..]) && !authority.contains(']') =>
             {
-                &rest[..rest.rfind('@').unwrap_or(0)]
+                let word = &rest[..rest.find(is_space).unwrap_or(rest.len())];
+                &word[..word.rfind('@').unwrap_or(0)]
             }
             _ => continue,
         };
@@ -242,6 +251,9 @@ const TOKENS: &[(&str, usize)] = &[
     ("dop_v1_", 30),
     ("AGE-SECRET-KEY-", 20),
 ];
+
+/// No token above is shorter.
+const LEAST_TOKEN_BYTES: usize = 15;
 
 fn tokens(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
