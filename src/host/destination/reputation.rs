@@ -60,16 +60,13 @@ impl Reputation {
             let matched = if single { net.addr().to_string() } else { net.to_string() };
             (matched, entries)
         });
-        // A name may have been learned from several sources.
-        let mut seen = HashSet::new();
-        let names = names.iter().filter(|name| seen.insert(&name.name));
-        let names = names.flat_map(|name| self.entries.named(&name.name));
+        let names = names.iter().flat_map(|name| self.entries.named(&name.name));
         let listed = blocks.chain(names).flat_map(|(matched, entries)| {
             entries.iter().map(move |entry| (matched.clone(), entry))
         });
         let mut told = HashSet::new();
         let listed = listed.filter(|(matched, entry)| {
-            // Two names may be beneath the same one.
+            // A name may be known from several sources, and two be beneath the same.
             told.insert((matched.clone(), std::ptr::from_ref(*entry)))
         });
         listings.extend(listed.take(room).map(|(matched, entry)| Listing {
