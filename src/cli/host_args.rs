@@ -61,6 +61,11 @@ impl HostArgs {
 }
 
 impl HostFiles {
+    /// No file was named.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inventory.is_none() && self.lists.is_empty()
+    }
+
     /// For the correlation stage.
     pub(crate) fn destinations(&self) -> Destinations {
         Destinations::new(Arc::clone(&self.lists))

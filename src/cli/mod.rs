@@ -11,10 +11,6 @@ mod coverage;
 #[cfg(target_os = "linux")]
 mod doctor;
 mod engine_args;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "read and live take it with the join of hosts to flows")
-)]
 mod host_args;
 mod lab;
 mod live;

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
+use super::host_args::HostArgs;
 use super::rundir::{recorded_arguments, state_run, write_whole};
 use crate::alert::Alert;
 use crate::engine::{RecordSink, RunOptions, run as run_engine};
@@ -47,6 +48,8 @@ pub(crate) struct ReadArgs {
     /// `flowtap live --procs-record` wrote; repeat it for several hosts.
     #[arg(long, value_name = "MAP")]
     procs: Vec<PathBuf>,
+    #[command(flatten)]
+    hosts: HostArgs,
     /// As if replayed so fast (10x, 0.5x) or at this rate (50000pps, 100Mbps): what `live` would
     /// have made of that.
     #[arg(long, value_name = "SPEED", value_parser = time_scale)]
@@ -80,8 +83,9 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
         plan.keeps = state_folder();
     }
     plan.reads.extend(args.procs.iter().cloned());
+    plan.reads.extend(args.hosts.paths().map(PathBuf::from));
     args.confine.apply(&plan)?;
-    options.hosts = host_knowledge(&args.procs)?;
+    options.hosts = host_knowledge(args, &options)?;
     let started = Instant::now();
     let input = Input::open(&args.paths, input_options)?;
     let mut sink = Sink::open(args, options.workers)?;
@@ -130,12 +134,17 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What is known of hosts, read whole before the captures.
-fn host_knowledge(maps: &[PathBuf]) -> anyhow::Result<Option<HostKnowledge>> {
-    if maps.is_empty() {
+fn host_knowledge(args: &ReadArgs, options: &RunOptions) -> anyhow::Result<Option<HostKnowledge>> {
+    let files = args.hosts.open()?;
+    for warning in &files.warnings {
+        eprintln!("flowtap: warning: {warning}");
+    }
+    if args.procs.is_empty() && args.hosts.paths().next().is_none() {
         return Ok(None);
     }
-    let map = Arc::new(HostMap::new(MapLimits::default()));
-    for path in maps {
+    let map = (!args.procs.is_empty()).then(|| Arc::new(HostMap::new(MapLimits::default())));
+    for path in &args.procs {
+        let Some(map) = &map else { break };
         let read = read_map(path, &mut map.writer())?;
         if let Some(first) = read.first_bad {
             eprintln!(
@@ -144,8 +153,16 @@ fn host_knowledge(maps: &[PathBuf]) -> anyhow::Result<Option<HostKnowledge>> {
             );
         }
     }
-    map.complete();
-    Ok(Some(HostKnowledge { map: Some(map), live: false }))
+    if let Some(map) = &map {
+        map.complete();
+    }
+    Ok(Some(HostKnowledge {
+        map,
+        live: false,
+        inventory: files.inventory,
+        lists: Some(files.lists),
+        home_nets: options.detect.home_nets.clone(),
+    }))
 }
 
 /// Writes records into the files of `--out`.

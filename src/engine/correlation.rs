@@ -314,6 +314,9 @@ impl<'a> Correlation<'a> {
     fn tell_alerts(&mut self) {
         for mut update in self.detection.take_updates() {
             update.alert.set_origin(&self.origins);
+            if let Some(joiner) = &self.joiner {
+                joiner.explain(&mut update.alert);
+            }
             self.sink.alert(&update.alert, update.closed);
         }
     }
@@ -374,7 +377,12 @@ impl<'a> Correlation<'a> {
         self.detection.close();
         self.tell_alerts();
         let (mut alerts, counters) = self.detection.finish();
-        alerts.iter_mut().for_each(|alert| alert.set_origin(&self.origins));
+        for alert in &mut alerts {
+            alert.set_origin(&self.origins);
+            if let Some(joiner) = &self.joiner {
+                joiner.explain(alert);
+            }
+        }
         let mut sided: Vec<_> = self.sided.into_iter().collect();
         sided.sort_unstable_by_key(|&(vantage, _)| vantage);
         (alerts, counters, sided, self.write_error)

@@ -10,12 +10,17 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::claim::ProcessKey;
+use super::destination::{Destinations, Lists};
+use super::inventory::Inventory;
 use super::coverage::Coverage;
 use super::map::HostMap;
 use super::process::Process;
 use super::resolve::{Answer, Question};
 use super::side::{Ancestor, Attribution, FlowHosts, HostSide, ProcessView};
+use super::table::Watched;
 use super::workload::Workload;
+use crate::alert::{Alert, Known};
+use crate::detect::HomeNets;
 use crate::flow::{Direction, FlowRecord};
 
 /// How much later than a record's decision something may be told and still count
@@ -35,12 +40,20 @@ pub struct HostKnowledge {
     pub map: Option<Arc<HostMap>>,
     /// The map is still growing: seconds wait for its watchers.
     pub live: bool,
+    pub inventory: Option<Arc<Watched<Inventory>>>,
+    /// Owners and reputation. Names are learned along the way.
+    pub lists: Option<Arc<Lists>>,
+    /// Which end a mirror session's interface belongs to.
+    pub home_nets: HomeNets,
 }
 
 /// Joins records to what is known of hosts.
 #[derive(Debug)]
 pub struct Joiner {
     map: Option<Arc<HostMap>>,
+    inventory: Option<Arc<Watched<Inventory>>>,
+    destinations: Destinations,
+    home_nets: HomeNets,
     /// By process and the time from which it ran that program.
     views: HashMap<(ProcessKey, i64), Arc<ProcessView>>,
     bare_workloads: HashMap<String, Arc<Workload>>,
@@ -51,6 +64,9 @@ impl Joiner {
     pub fn new(hosts: HostKnowledge) -> Self {
         Self {
             map: hosts.map,
+            inventory: hosts.inventory,
+            destinations: Destinations::new(hosts.lists.unwrap_or_default()),
+            home_nets: hosts.home_nets,
             views: HashMap::default(),
             bare_workloads: HashMap::default(),
             coverage: Coverage::default(),
@@ -59,12 +75,14 @@ impl Joiner {
 
     /// What is known of both ends of a record.
     pub fn join(&mut self, record: &FlowRecord) -> Option<Box<FlowHosts>> {
+        self.destinations.learn(record);
         let (src, dst) = (record.src_ip(), record.dst_ip());
         let (src_port, dst_port) = ports(record);
-        let hosts = FlowHosts {
+        let mut hosts = FlowHosts {
             src: self.side(record, (src, src_port), (dst, dst_port), &record.fwd),
             dst: self.side(record, (dst, dst_port), (src, src_port), &record.rev),
         };
+        self.add_instances(record, &mut hosts);
         let known = hosts.src.is_some() || hosts.dst.is_some();
         let packets = record.fwd.packets + record.rev.packets;
         let wire_bytes = record.fwd.wire_bytes + record.rev.wire_bytes;
@@ -114,6 +132,53 @@ impl Joiner {
         let workload = self.workload(&map, answer.process.source, &process.process);
         let attribution = Some(attribution(&answer));
         Some(HostSide { process: Some(process), workload, instance: None, attribution })
+    }
+
+    /// Instances by the ends' addresses. Where neither is in the inventory, the
+    /// interface that a mirror session copies (by its VNI) is that of the end at
+    /// home.
+    fn add_instances(&self, record: &FlowRecord, hosts: &mut FlowHosts) {
+        let Some(inventory) = &self.inventory else { return };
+        let inventory = inventory.get();
+        let (src, dst) = (record.src_ip(), record.dst_ip());
+        let mut of_src = inventory.by_address(src);
+        let mut of_dst = inventory.by_address(dst);
+        if of_src.is_none()
+            && of_dst.is_none()
+            && let Some(vni) = record.key.vni.checked_sub(1)
+        {
+            let at_home = [src, dst].map(|address| self.home_nets.contains_ip(address));
+            let mirrored = inventory.by_interface(&format!("vni:{vni}"));
+            match at_home {
+                [true, false] => of_src = mirrored,
+                [false, true] => of_dst = mirrored,
+                _ => {}
+            }
+        }
+        for (instance, side) in [(of_src, &mut hosts.src), (of_dst, &mut hosts.dst)] {
+            if instance.is_some() {
+                side.get_or_insert_default().instance = instance;
+            }
+        }
+    }
+
+    /// Adds to an alert what is known of its entity's and its peers' addresses.
+    pub fn explain(&self, alert: &mut Alert) {
+        let at_ns = alert.end_ns;
+        if let Ok(address) = alert.entity.id.parse() {
+            alert.known = self.known(address, at_ns);
+        }
+        for peer in &mut alert.peers {
+            peer.known = self.known(peer.address, at_ns);
+        }
+    }
+
+    fn known(&self, address: IpAddr, at_ns: i64) -> Known {
+        let inventory = self.inventory.as_ref().map(|inventory| inventory.get());
+        Known {
+            instance: inventory.and_then(|inventory| inventory.by_address(address)),
+            context: Some(Box::new(self.destinations.about(address, at_ns))),
+        }
     }
 
     /// The program that the process ran at the time.

@@ -108,7 +108,9 @@ impl Privacy {
         }
         for peer in &mut alert.peers {
             peer.address = pseudonyms.address(peer.address);
+            hosts::rewrite_known(pseudonyms, &mut peer.known);
         }
+        hosts::rewrite_known(pseudonyms, &mut alert.known);
         alert.evidence.details.values_mut().for_each(|value| rewrite_value(pseudonyms, value));
         alert.summary = text::rewrite(pseudonyms, &alert.summary);
         let start_second = alert.start_ns.div_euclid(NS_PER_S);

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::alert::{
-    Alert, AlertPeer, Entity, EntityKind, Evidence, Peak, Severity, State, alert_id, sentence,
+    Alert, AlertPeer, Entity, EntityKind, Evidence, Known, Peak, Severity, State, alert_id,
+    sentence,
 };
 use crate::detect::{Direction as Way, PeerRole, Rule, Shape};
 use crate::flow::app::{AppInfo, DnsAddress, DnsInfo, HttpInfo, QuicInfo, SshInfo, TlsInfo};
@@ -228,7 +229,9 @@ pub(crate) fn alert() -> Alert {
             role: PeerRole::Source,
             packets: Some(300_000),
             wire_bytes: None,
+            known: Known::default(),
         }],
+        known: Known::default(),
         evidence,
         missing_telemetry: vec!["baseline".to_owned()],
         summary: String::new(),

@@ -14,13 +14,17 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
 use tracing::{info, warn};
 
+use crate::cli::host_args::{HostArgs, HostFiles};
 use crate::cli::procs::Providers;
+use crate::engine::RunOptions;
 use crate::host::event::{HostEvent, What};
+use crate::host::join::HostKnowledge;
 use crate::host::log::MapLog;
 use crate::host::map::{HostMap, MapLimits};
 
@@ -34,6 +38,51 @@ pub(crate) struct LiveHostArgs {
     /// Record what the watchers say, for `flowtap read --procs`.
     #[arg(long, value_name = "FILE")]
     pub(super) procs_record: Option<PathBuf>,
+}
+
+/// Reads the user's files of hosts.
+pub(super) fn open_files(args: &HostArgs) -> anyhow::Result<HostFiles> {
+    let files = args.open()?;
+    for warning in &files.warnings {
+        warn!(event = "hosts.file", "{warning}");
+    }
+    Ok(files)
+}
+
+/// How often files are looked at: [`HostFiles::look`] takes over what has been the
+/// same for two looks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the run is told of hosts, where it is told anything; files are looked at
+/// again from now on.
+pub(super) fn knowledge(
+    map: Option<Arc<HostMap>>,
+    files: &Arc<HostFiles>,
+    options: &RunOptions,
+) -> io::Result<Option<HostKnowledge>> {
+    if map.is_none() && files.is_empty() {
+        return Ok(None);
+    }
+    if !files.is_empty() {
+        let files = Arc::downgrade(files);
+        // Ends with the run, which holds the files.
+        thread::Builder::new().name("host-files".to_owned()).spawn(move || {
+            while let Some(files) = files.upgrade() {
+                for told in files.look(Instant::now()) {
+                    info!(event = "hosts.file", "{told}");
+                }
+                drop(files);
+                thread::sleep(LOOK_INTERVAL);
+            }
+        })?;
+    }
+    Ok(Some(HostKnowledge {
+        map,
+        live: true,
+        inventory: files.inventory.clone(),
+        lists: Some(Arc::clone(&files.lists)),
+        home_nets: options.detect.home_nets.clone(),
+    }))
 }
 
 /// The second process, started and not yet listened to.

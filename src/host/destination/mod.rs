@@ -170,6 +170,11 @@ impl Lists {
         Ok((lists, warnings))
     }
 
+    /// There are no lists.
+    pub fn is_empty(&self) -> bool {
+        self.owners.is_empty() && self.reputation.is_empty()
+    }
+
     /// See [`Watched::look`].
     pub fn look(&self, now: Instant) -> Vec<String> {
         let owners = self.owners.iter().filter_map(|file| file.look(now));

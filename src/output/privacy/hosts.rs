@@ -13,6 +13,7 @@ use ipnet::IpNet;
 
 use super::crypto_pan::Pseudonyms;
 use super::text::rewrite_glued;
+use crate::alert::Known;
 use crate::host::inventory::Instance;
 use crate::host::side::{FlowHosts, HostSide, ProcessView};
 use crate::host::workload::Workload;
@@ -134,10 +135,26 @@ fn instance(pseudonyms: &Pseudonyms, instance: &Instance) -> Instance {
     for address in &mut instance.addresses {
         *address = pseudonyms.address(*address);
     }
-    for route in &mut instance.routes {
+    for route in instance.routes.iter_mut().chain(&mut instance.networks) {
         *route = prefix(pseudonyms, *route);
     }
     instance
+}
+
+/// What is known of an alert's address.
+pub(super) fn rewrite_known(pseudonyms: &Pseudonyms, known: &mut Known) {
+    if let Some(of) = &mut known.instance {
+        *of = Arc::new(instance(pseudonyms, of));
+    }
+    let Some(context) = &mut known.context else { return };
+    rewrite_all(pseudonyms, context.names.iter_mut().map(|name| &mut name.name));
+    if let Some(owner) = &mut context.owner {
+        owner.prefix = prefix(pseudonyms, owner.prefix);
+        rewrite_all(pseudonyms, [&mut owner.name, &mut owner.note].into_iter());
+    }
+    for listing in &mut context.reputation {
+        rewrite_all(pseudonyms, [&mut listing.matched, &mut listing.note].into_iter());
+    }
 }
 
 /// The prefix that the pseudonyms of its addresses share.
