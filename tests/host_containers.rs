@@ -1,7 +1,7 @@
 //! Processes in real OCI containers (runc) are found with their container.
 //! Other runtimes' states are written by hand in the unit tests.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 mod support;
 

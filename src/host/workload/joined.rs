@@ -43,7 +43,7 @@ pub struct WorkloadCounters {
     pub in_container: u64,
     /// Of those: no runtime's state was found, the path alone says so.
     pub without_state: u64,
-    /// Of those: in a pod that the pod list does not have (with a list alone).
+    /// Of those: in a pod that the pod list does not have (yet).
     pub without_pod: u64,
     /// Files of runtimes that could not be read.
     pub unreadable: u64,
@@ -198,6 +198,11 @@ mod tests {
         let path = host.path().join("pods.json");
         let source = PodSource::new(path.to_str().unwrap()).unwrap();
         let pods = PodList::start(source, Duration::from_secs(3_600)).unwrap();
+        let start = Instant::now();
+        while pods.counts().0 == 0 {
+            assert!(start.elapsed() < Duration::from_secs(20), "waited in vain for the list");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let mut workloads = Workloads::new(host.path(), Some(pods)).unwrap();
         let group = format!("/kubepods/burstable/pod{UID}/{A}");
         let mut wait_for = |what: &str, there: &dyn Fn(&Workload) -> bool| {

@@ -14,7 +14,7 @@ use super::{PodIndex, PodSource};
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Not more often than this a server is asked, however many containers start.
-const LEAST_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const LEAST_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The newest list, kept by a thread that ends when this is dropped.
 ///
@@ -84,11 +84,10 @@ impl Keeper {
             }
             before = stamp;
             let interval = if before.is_some() { FILE_INTERVAL } else { self.interval };
-            let start = Instant::now();
+            let read_at = Instant::now();
             let mut woken = wakes.recv_timeout(interval);
-            if woken.is_ok() && before.is_none() {
-                let wait = LEAST_INTERVAL.saturating_sub(start.elapsed());
-                woken = wakes.recv_timeout(wait);
+            while woken.is_ok() && before.is_none() {
+                woken = wakes.recv_deadline(read_at + LEAST_INTERVAL);
             }
             if woken == Err(RecvTimeoutError::Disconnected) {
                 return;
