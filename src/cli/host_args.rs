@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::Usage;
-use crate::host::destination::{Destinations, Lists};
+use crate::host::destination::Lists;
 use crate::host::inventory::Inventory;
 use crate::host::table::{Warning, Watched};
 
@@ -66,11 +66,6 @@ impl HostFiles {
         self.inventory.is_none() && self.lists.is_empty()
     }
 
-    /// For the correlation stage.
-    pub(crate) fn destinations(&self) -> Destinations {
-        Destinations::new(Arc::clone(&self.lists))
-    }
-
     /// Reads again what changed; what happened, for people. For a thread that may wait
     /// for a disk, each second.
     pub(crate) fn look(&self, now: Instant) -> Vec<String> {
@@ -87,6 +82,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::host::destination::Destinations;
 
     #[derive(Parser)]
     struct Line {
@@ -124,7 +120,7 @@ mod tests {
         let address = "192.0.2.1".parse().expect("address");
         let instance = files.inventory.as_ref().and_then(|file| file.get().by_address(address));
         assert_eq!(instance.expect("instance").id, "web-1");
-        let about = files.destinations().about(address, 0);
+        let about = Destinations::new(Arc::clone(&files.lists)).about(address, 0);
         assert_eq!(about.owner.expect("owner").name, "Example Lab");
         assert_eq!(about.reputation[0].category, "c2");
 
