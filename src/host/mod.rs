@@ -30,6 +30,7 @@ pub mod resolve;
 pub mod side;
 pub mod table;
 mod time_text;
+mod versions;
 pub mod watch;
 pub mod workload;
 
