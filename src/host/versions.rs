@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn there_is_an_end_to_versions() {
         let mut versions = Versions::default();
-        let insert = |n| versions.insert(Version { from_ns: n, learned_ns: n, value: n });
+        let mut insert = |n| versions.insert(Version { from_ns: n, learned_ns: n, value: n });
         assert_eq!((0..1000).filter(|&n| insert(n)).count(), MAX_VERSIONS);
     }
 }

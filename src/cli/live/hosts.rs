@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -132,7 +133,13 @@ impl Watcher {
     pub(super) fn follow(self) -> io::Result<Following> {
         let map = Arc::new(HostMap::new(MapLimits::default()));
         let socket = self.socket.try_clone()?;
-        let reader = Reader { socket: self.socket, log: self.log, map: Arc::clone(&map) };
+        let ending = Arc::new(AtomicBool::new(false));
+        let reader = Reader {
+            socket: self.socket,
+            log: self.log,
+            map: Arc::clone(&map),
+            ending: Arc::clone(&ending),
+        };
         let thread = thread::Builder::new().name("host-map".to_owned());
         let thread = thread.spawn(move || reader.run())?;
         let until = Instant::now() + START_PATIENCE;
@@ -143,7 +150,7 @@ impl Watcher {
             }
             thread::sleep(START_LOOK);
         }
-        Ok(Following { map, socket, thread })
+        Ok(Following { map, socket, ending, thread })
     }
 }
 
@@ -151,12 +158,14 @@ impl Watcher {
 pub(super) struct Following {
     pub(super) map: Arc<HostMap>,
     socket: UnixStream,
+    ending: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Following {
     /// Ends the watchers.
     pub(super) fn finish(self) {
+        self.ending.store(true, Ordering::Relaxed);
         // Where it is gone already there is nothing to end.
         let _ = self.socket.shutdown(Shutdown::Both);
         let _ = self.thread.join();
@@ -167,6 +176,8 @@ struct Reader {
     socket: UnixStream,
     log: Option<(File, PathBuf)>,
     map: Arc<HostMap>,
+    /// The capture ends its watcher, not the other way round.
+    ending: Arc<AtomicBool>,
 }
 
 impl Reader {
@@ -175,8 +186,14 @@ impl Reader {
         let path = self.log.as_ref().map(|(_, path)| path.clone()).unwrap_or_default();
         let mut log = self.log.map(|(file, _)| MapLog::new(file));
         let (mut bad_lines, mut last_ns) = (0_u64, i64::MIN);
-        for line in BufReader::with_capacity(1 << 16, self.socket).split(b'\n') {
-            let Ok(line) = line else { break };
+        let mut lines = BufReader::with_capacity(1 << 16, self.socket);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            // A last line without an end was cut by the watcher's own.
+            if lines.read_until(b'\n', &mut line).is_err() || line.last() != Some(&b'\n') {
+                break;
+            }
             let Ok(event) = serde_json::from_slice::<HostEvent>(&line) else {
                 bad_lines += 1;
                 continue;
@@ -195,6 +212,12 @@ impl Reader {
         }
         map.ended(last_ns);
         self.map.complete();
+        if !self.ending.load(Ordering::Relaxed) {
+            warn!(
+                event = "procs.gone",
+                "the watcher of processes is gone: flows from now on have none"
+            );
+        }
         if let Some(Err(error)) = log.map(MapLog::finish) {
             warn!(event = "procs.record", "can't write {}: {error}", path.display());
         }
