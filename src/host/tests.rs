@@ -448,7 +448,7 @@ fn a_map_that_is_full_refuses_and_says_so() {
         let process = Process { id: pid(n), ..Process::default() };
         writer.apply(&at(10 * S, What::ProcessStart(Box::new(process))));
     }
-    writer.apply(&at(100 * S, What::Time));
+    writer.apply(&at(15 * S, What::Time));
     let counters = map.counters();
     assert_eq!((counters.claims, counters.processes, counters.refused), (10, 5, 85));
     assert_eq!(map.resolve(&from_here()), Err(Reason::MapFull));
