@@ -105,7 +105,7 @@ fn a_container_that_stays_is_named_by_the_socket_tables() {
     let interfaces = [lab.link.names[0].as_str()];
     let watched = Watched::start(&lab, (0, &interfaces), "sock-diag", &[]);
     let script =
-        format!("(echo GET /busybox HTTP/1.0; echo; sleep 1.5) | nc {relay_at} 8080 > /dev/null");
+        format!("(sleep 2; echo GET /busybox HTTP/1.0; echo) | nc {relay_at} 8080 > /dev/null");
     sender.run(["sh", "-c", &script]);
     let records = watched.stop();
     let flow = records.to_port(6, 8080);

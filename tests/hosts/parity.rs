@@ -135,13 +135,19 @@ fn traffic(lab: &Lab, there: &str) {
             container.run(["ping", "-q", "-c1", there]);
             container.run(["wget", "-q", "-O", "/dev/null", &small]);
         }
-        short.iter_mut().for_each(|one| drop(one.wait(Duration::from_secs(20))));
+        end(&mut short);
     }
     quiet(&["hping3", "-q", "--udp", "-p", "40002", "-c", "500", "-i", "u200", there])
         .wait(Duration::from_secs(20));
-    long.iter_mut().for_each(|one| drop(one.wait(Duration::from_secs(20))));
+    end(&mut long);
     // Flows end while nothing comes, and the last is cut off by the end.
     thread::sleep(Duration::from_millis(2500));
     quiet(&["curl", "-s", "-o", "/dev/null", &small]).wait(Duration::from_secs(20));
     assert!(fs::metadata(lab.dir.path("map.jsonl")).unwrap().len() > 0);
+}
+
+fn end(programs: &mut [Running]) {
+    for program in programs {
+        program.wait(Duration::from_secs(20));
+    }
 }

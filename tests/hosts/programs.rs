@@ -69,7 +69,7 @@ fn each_program_is_named_with_its_command_line_and_parents() {
     let echo = records.one("an echo", |flow| flow["proto"] == 1 && flow["icmp_type"] != 3);
     assert_names(&echo["src_host"], ping, &format!("ping -q -c1 {there}"));
     assert_how(&echo["src_host"], "ebpf", "used", 1.0);
-    assert_eq!(echo["dst_host"]["attribution"]["reason"], "no_socket", "the kernel's own answer");
+    assert_eq!(echo["dst_host"]["attribution"]["reason"], "no_socket", "the kernel's own: {echo:#}");
 
     let question = records.to_port(17, 53);
     assert_names(&question["src_host"], dig, &format!("dig {server} +short +tries=1 a.lab.test"));

@@ -92,7 +92,8 @@ impl Records {
 /// Holds an end of a flow to a process, with all that is known of one.
 pub(crate) fn assert_names(host: &Value, pid: u32, command_line: &str) {
     let process = &host["process"];
-    assert_eq!((&process["pid"], &process["command_line"]), (&pid.into(), &command_line.into()));
+    let named = (&process["pid"], &process["command_line"]);
+    assert_eq!(named, (&pid.into(), &command_line.into()), "{host:#}");
     assert_eq!(process["user"], "root", "{host:#}");
     assert!(process["exe"].is_string() && process["start_ticks"].is_u64(), "{host:#}");
 }
@@ -142,7 +143,7 @@ pub(crate) fn nginx(lab: &Lab, address: &str) -> Running {
     let folder = lab.dir.path("www");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("small"), "hello\n").unwrap();
-    fs::write(folder.join("large"), vec![b'x'; 600_000]).unwrap();
+    fs::write(folder.join("large"), vec![b'x'; 1_500_000]).unwrap();
     let configuration = lab.dir.path("nginx.conf");
     let text = format!(
         "user root; worker_processes 1; daemon off; pid {pid}; error_log stderr;

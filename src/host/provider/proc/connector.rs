@@ -5,6 +5,7 @@
 //! the kernel does not even answer: [`ProcConnector::open`] looks first.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
 use super::{KernelClock, Lost, ProcEvent, ProcessReader, ProcessSource};
 use crate::host::provider::ProviderError;
+use crate::host::provider::namespaces::enter;
 
 const WHAT: &str = "process connector";
 
@@ -62,7 +64,7 @@ impl ProcConnector {
                 return Err(ProviderError::Unavailable { what: WHAT, reason });
             }
         }
-        let socket = proc_connector::ProcConnector::new().map_err(unavailable)?;
+        let socket = connect().map_err(unavailable)?;
         socket.set_nonblocking().map_err(failed)?;
         if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER_BYTES).is_err() {
             socket.set_recv_buf_size(RECEIVE_BUFFER_BYTES).map_err(failed)?;
@@ -275,6 +277,22 @@ impl Sequences {
     fn drained(&mut self) {
         self.is_drained = true;
     }
+}
+
+/// Where the kernel's own threads are; 2 is the parent of all of them.
+const FIRST_NETNS: &str = "/proc/2/ns/net";
+
+/// The kernel speaks in the first network namespace alone. From another one the
+/// socket is opened there, with the right to (`CAP_SYS_ADMIN`).
+fn connect() -> Result<proc_connector::ProcConnector, Error> {
+    let refused = match proc_connector::ProcConnector::new() {
+        Err(Error::Os(error)) if error.kind() == io::ErrorKind::ConnectionRefused => error,
+        result => return result,
+    };
+    let inside = File::open(FIRST_NETNS).and_then(|first| {
+        enter(&first, || proc_connector::ProcConnector::new().map_err(io::Error::other))
+    });
+    inside.map_err(|_| Error::Os(refused))
 }
 
 fn unavailable(error: Error) -> ProviderError {
