@@ -101,9 +101,8 @@ impl HostMap {
         // Every namespace has a loopback, and private addresses come again: it is the
         // watcher's own namespace that a capture hears.
         if question.local.is_loopback() || presences.iter().any(is_own) {
-            presences.retain(|span| {
-                is_own(span) || span.netns.is_none() || heard_in(span).is_none()
-            });
+            presences
+                .retain(|span| is_own(span) || span.netns.is_none() || heard_in(span).is_none());
         }
         presences
     }
@@ -142,9 +141,7 @@ impl HostMap {
                 };
                 *saw_socket = true;
                 let Some(id) = claim.process else { continue };
-                if claim.basis == Basis::PacketSocket
-                    && !(question.sent && may_send(of, id))
-                {
+                if claim.basis == Basis::PacketSocket && !(question.sent && may_send(of, id)) {
                     continue;
                 }
                 let overlap_ns = std::cmp::Reverse(overlap_ns);

@@ -275,7 +275,8 @@ fn what_is_known_of_the_very_conversation_goes_before_what_is_known_of_the_socke
     let server = |process, remote: Option<&str>, remote_port| {
         let remote = remote.map(ip);
         let cookie = Some(u64::from(process));
-        let used = Socket { local_port: 53, remote, remote_port, cookie, ..tcp(process, Basis::Used) };
+        let used =
+            Socket { local_port: 53, remote, remote_port, cookie, ..tcp(process, Basis::Used) };
         at(10 * S, What::SocketUse(Socket { protocol: 17, kind: SocketKind::Datagram, ..used }))
     };
     let map = map([server(1, None, 0), server(2, None, 0), server(2, Some(THERE), 443)]);

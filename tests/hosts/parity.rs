@@ -115,9 +115,9 @@ fn traffic(lab: &Lab, there: &str) {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         lab.net.spawn(command)
     };
-    let container = Container::available().is_ok().then(|| {
-        Container::start(&lab.net, 0, ContainerOptions::default())
-    });
+    let container = Container::available()
+        .is_ok()
+        .then(|| Container::start(&lab.net, 0, ContainerOptions::default()));
     let mut long = vec![
         quiet(&["curl", "-s", "-o", "/dev/null", "--limit-rate", "200k", &large]),
         quiet(&["iperf3", "-u", "-b", "1M", "-t", "3", "-c", there]),

@@ -69,7 +69,10 @@ fn each_program_is_named_with_its_command_line_and_parents() {
     let echo = records.one("an echo", |flow| flow["proto"] == 1 && flow["icmp_type"] != 3);
     assert_names(&echo["src_host"], ping, &format!("ping -q -c1 {there}"));
     assert_how(&echo["src_host"], "ebpf", "used", 1.0);
-    assert_eq!(echo["dst_host"]["attribution"]["reason"], "no_socket", "the kernel's own: {echo:#}");
+    assert_eq!(
+        echo["dst_host"]["attribution"]["reason"], "no_socket",
+        "the kernel's own: {echo:#}"
+    );
 
     let question = records.to_port(17, 53);
     assert_names(&question["src_host"], dig, &format!("dig {server} +short +tries=1 a.lab.test"));
@@ -103,8 +106,7 @@ fn programs_that_live_longer_are_named_by_the_socket_tables() {
     let url = format!("http://{there}/large");
     let words = ["curl", "-s", "-o", "/dev/null", "--limit-rate", "300k", &url];
     let mut curl = lab.net.spawn(lab.net.command(0, words));
-    let (sender, _) =
-        run(&lab.net, 0, &["iperf3", "-u", "-b", "1M", "-t", "2", "-J", "-c", there]);
+    let (sender, _) = run(&lab.net, 0, &["iperf3", "-u", "-b", "1M", "-t", "2", "-J", "-c", there]);
     let server = format!("@{there}");
     run(&lab.net, 0, &["dig", &server, "+short", "+tries=1", "a.lab.test"]);
     curl.wait(Duration::from_secs(10));
