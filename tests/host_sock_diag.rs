@@ -18,8 +18,9 @@ use std::time::Duration;
 use flowtap::host::attribution::Basis;
 use flowtap::host::event::{Socket, SocketKind};
 use flowtap::host::provider::polling::Polling;
+use flowtap::host::provider::proc::{ProcConnector, ProcessWatch};
 use flowtap::host::provider::sock_diag::{Settings, SockDiag, available};
-use host_watch::{Connector, Watch};
+use host_watch::Watch;
 use support::netns::{Netns, Running};
 
 fn ready(test: &str) -> bool {
@@ -313,14 +314,14 @@ fn a_socket_that_closes_is_told_at_once_where_the_kernel_says_so() {
     if !ready("a_socket_that_closes") {
         return;
     }
-    let Ok(connector) = Connector::open() else {
+    let Ok(connector) = ProcConnector::open() else {
         return eprintln!("SKIP: a_socket_that_closes: no process connector");
     };
     // No dump would show it.
     let settings = Settings { dump_interval: Duration::from_secs(600), ..Settings::default() };
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
-    let watch = Watch::start(SockDiag::new(settings, connector));
+    let watch = Watch::start(SockDiag::new(settings, ProcessWatch::new(Box::new(connector))));
     let mine = |socket: &Socket| socket.local_port == port && socket.protocol == 17;
     let open = watch.wait("socket", mine);
     assert_eq!(holders(&open), [std::process::id()].into());

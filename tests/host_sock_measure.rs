@@ -12,8 +12,13 @@ use std::time::{Duration, Instant};
 
 use flowtap::host::event::{Socket, What};
 use flowtap::host::provider::polling::Polling;
+use flowtap::host::provider::proc::{ProcConnector, ProcessWatch};
 use flowtap::host::provider::sock_diag::{Settings, SockDiag};
-use host_watch::{Connector, Watch};
+use host_watch::Watch;
+
+fn connector() -> ProcessWatch {
+    ProcessWatch::new(Box::new(ProcConnector::open().unwrap()))
+}
 
 /// Compiles a small static program.
 fn compile(folder: &Path, name: &str, source: &str) -> PathBuf {
@@ -128,7 +133,7 @@ fn share(seconds: u64) -> f64 {
 #[test]
 #[ignore = "measures"]
 fn cost_of_a_full_map() {
-    if Connector::open().is_err() {
+    if ProcConnector::open().is_err() {
         return eprintln!("SKIP: no process connector");
     }
     let folder = tempfile::tempdir().unwrap();
@@ -140,7 +145,7 @@ fn cost_of_a_full_map() {
             let memory = resident_mib();
             let (began, cpu) = (Instant::now(), cpu_seconds());
             let watch = if exact {
-                Watch::start(SockDiag::new(Settings::default(), Connector::open().unwrap()))
+                Watch::start(SockDiag::new(Settings::default(), connector()))
             } else {
                 Watch::start(Polling::new(Duration::from_secs(1)))
             };
@@ -167,7 +172,7 @@ fn cost_of_a_full_map() {
 #[test]
 #[ignore = "measures"]
 fn share_of_one_shot_senders_caught() {
-    if Connector::open().is_err() {
+    if ProcConnector::open().is_err() {
         return eprintln!("SKIP: no process connector");
     }
     let folder = tempfile::tempdir().unwrap();
@@ -189,7 +194,7 @@ fn share_of_one_shot_senders_caught() {
     let schedules: [(&str, Vec<u64>); 3] = [
         ("0,1,3,10,30", vec![0, 1, 3, 10, 30]),
         ("each 2 ms to 20, then 25,30,40,60", vec![0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 25, 30, 40, 60]),
-        ("each ms to 60", (0..60).collect()),
+        ("0,1,3,6,10,15,20,30,45", vec![0, 1, 3, 6, 10, 15, 20, 30, 45]),
     ];
     for (name, ages) in schedules {
         let settings = Settings {
@@ -197,7 +202,7 @@ fn share_of_one_shot_senders_caught() {
             ..Settings::default()
         };
         for kind in ["python", "0+0", "0+10", "10+0", "5+5"] {
-            let watch = Watch::start(SockDiag::new(settings.clone(), Connector::open().unwrap()));
+            let watch = Watch::start(SockDiag::new(settings.clone(), connector()));
             std::thread::sleep(Duration::from_millis(500));
             let mut sent = Vec::new();
             for _ in 0..100 {

@@ -19,6 +19,8 @@ pub mod network;
 #[cfg(target_os = "linux")]
 pub mod polling;
 #[cfg(target_os = "linux")]
+pub mod proc;
+#[cfg(target_os = "linux")]
 pub mod sock_diag;
 
 use std::sync::Arc;

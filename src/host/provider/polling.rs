@@ -5,39 +5,37 @@
 
 use std::time::Duration;
 
-use super::sock_diag::{PolledProcesses, ProcessEvents, Settings, run_polling};
+use super::proc::{ProcPoller, ProcessWatch};
+use super::sock_diag::{Settings, run_polling};
 use super::{EventSink, Provider, ProviderError, Stop};
 use crate::host::attribution::Method;
 
 /// Looks at sockets and processes at intervals.
 #[derive(Debug)]
-pub struct Polling<E = PolledProcesses> {
-    settings: Settings,
-    processes: E,
+pub struct Polling {
+    interval: Duration,
 }
 
 impl Polling {
     pub fn new(interval: Duration) -> Self {
-        Self::with(interval, PolledProcesses::new(interval))
+        Self { interval }
     }
 }
 
-impl<E: ProcessEvents> Polling<E> {
-    /// With another way to see processes.
-    pub fn with(interval: Duration, processes: E) -> Self {
-        let settings =
-            Settings { dump_interval: interval, walk_interval: interval, ages: Vec::new() };
-        Self { settings, processes }
-    }
-}
-
-impl<E: ProcessEvents> Provider for Polling<E> {
+impl Provider for Polling {
     fn method(&self) -> Method {
         Method::Polling
     }
 
     fn run(self: Box<Self>, events: &EventSink, stop: &Stop) -> Result<(), ProviderError> {
-        run_polling(self.settings, self.processes, events, stop)
+        let settings = Settings {
+            dump_interval: self.interval,
+            walk_interval: self.interval,
+            // A new process once, when it is seen.
+            ages: vec![Duration::ZERO],
+        };
+        let processes = ProcessWatch::new(Box::new(ProcPoller::new(self.interval)));
+        run_polling(settings, processes, events, stop)
     }
 }
 

@@ -14,17 +14,15 @@ mod index;
 mod inet;
 mod known;
 mod proc_net;
-mod process_events;
 mod schedule;
 mod tables;
 mod unresolved;
 
 use std::time::Duration;
 
-pub use process_events::{PolledProcesses, ProcessChange, ProcessEvents};
-
 use self::engine::Engine;
 pub(super) use self::index::pids;
+use super::proc::{ProcessWatch, run_before_others};
 use super::{EventSink, Provider, ProviderError, Stop};
 use crate::host::attribution::Method;
 
@@ -53,23 +51,27 @@ impl Default for Settings {
 
 /// Watches sockets as processes come and go.
 #[derive(Debug)]
-pub struct SockDiag<E> {
+pub struct SockDiag {
     settings: Settings,
-    processes: E,
+    processes: ProcessWatch,
 }
 
-impl<E: ProcessEvents> SockDiag<E> {
-    pub fn new(settings: Settings, processes: E) -> Self {
+impl SockDiag {
+    /// Tells of the processes of `processes` too.
+    pub fn new(settings: Settings, processes: ProcessWatch) -> Self {
         Self { settings, processes }
     }
 }
 
-impl<E: ProcessEvents> Provider for SockDiag<E> {
+impl Provider for SockDiag {
     fn method(&self) -> Method {
         Method::SockDiag
     }
 
     fn run(self: Box<Self>, events: &EventSink, stop: &Stop) -> Result<(), ProviderError> {
+        // Looks come too late where others are served first; without the right that
+        // is so on a busy host.
+        run_before_others();
         Engine::open(Method::SockDiag, self.settings, self.processes)?.run(events, stop)
     }
 }
@@ -77,11 +79,10 @@ impl<E: ProcessEvents> Provider for SockDiag<E> {
 /// Runs the engine without what comes from the kernel by itself.
 pub(super) fn run_polling(
     settings: Settings,
-    processes: impl ProcessEvents,
+    processes: ProcessWatch,
     events: &EventSink,
     stop: &Stop,
 ) -> Result<(), ProviderError> {
-    let settings = Settings { ages: vec![Duration::ZERO], ..settings };
     Engine::open(Method::Polling, settings, processes)?.run(events, stop)
 }
 

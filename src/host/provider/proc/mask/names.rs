@@ -1,0 +1,232 @@
+//! Names that say that their value is a secret.
+
+/// What a name says of its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secret {
+    No,
+    Always,
+    /// The value may as well be the path of a file that has it.
+    UnlessPath,
+}
+
+/// A name longer than this is no name.
+const MAX_NAME_BYTES: usize = 128;
+
+/// Last words of names whose value is about a secret, but none.
+const ABOUT: &[&str] = &[
+    "address",
+    "age",
+    "audience",
+    "auth",
+    "cache",
+    "class",
+    "count",
+    "dir",
+    "directory",
+    "endpoint",
+    "env",
+    "expiration",
+    "expiry",
+    "field",
+    "file",
+    "files",
+    "format",
+    "header",
+    "host",
+    "id",
+    "interval",
+    "issuer",
+    "jar",
+    "len",
+    "length",
+    "limit",
+    "manager",
+    "max",
+    "min",
+    "mode",
+    "name",
+    "names",
+    "path",
+    "policy",
+    "prompt",
+    "provider",
+    "ref",
+    "review",
+    "server",
+    "size",
+    "stdin",
+    "store",
+    "timeout",
+    "ttl",
+    "type",
+    "uri",
+    "url",
+    "user",
+    "username",
+    "version",
+    "webhook",
+];
+
+/// Words that make any name a secret's by being part of it.
+const PARTS: &[&str] = &["password", "passwd", "passphrase"];
+
+/// Ends of words, for `clientsecret` and `authtoken`.
+const ENDS: &[&str] = &["secret", "token"];
+
+/// Whole words.
+const WORDS: &[&str] = &[
+    "apikey",
+    "authkey",
+    "bearer",
+    "cookie",
+    "jwt",
+    "keypass",
+    "pass",
+    "passin",
+    "passout",
+    "psk",
+    "pw",
+    "setcookie",
+    "sshpass",
+    "storepass",
+];
+
+/// Whole words of things that are often given by a file's path.
+const PATH_WORDS: &[&str] =
+    &["credential", "credentials", "pwd", "accesskey", "privatekey", "secretkey"];
+
+/// What makes a key one to be kept secret.
+const KEYS: &[&str] = &[
+    "access",
+    "account",
+    "api",
+    "auth",
+    "encryption",
+    "master",
+    "private",
+    "secret",
+    "shared",
+    "signing",
+    "storage",
+];
+
+/// By the words of a name: `--db-password`, `AWS_SECRET_ACCESS_KEY`, `spring.datasource.password`.
+pub(super) fn secret(name: &str) -> Secret {
+    if name.len() < 2 || name.len() > MAX_NAME_BYTES || !name.is_ascii() {
+        return Secret::No;
+    }
+    let name = name.to_ascii_lowercase();
+    let mut found = Secret::No;
+    let mut previous = "";
+    for word in name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
+        let stem = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        if PARTS.iter().any(|part| stem.contains(part))
+            || ENDS.iter().any(|end| stem.ends_with(end))
+            || WORDS.contains(&stem)
+        {
+            found = Secret::Always;
+        } else if found == Secret::No
+            && (PATH_WORDS.contains(&stem) || stem == "key" && KEYS.contains(&previous))
+        {
+            found = Secret::UnlessPath;
+        }
+        previous = word;
+    }
+    if found == Secret::No {
+        return found;
+    }
+    // `passwordfile`, `passwordFile` too.
+    let about = ABOUT.iter().any(|end| {
+        previous == *end
+            || end.len() > 3 && PARTS.iter().any(|part| previous.strip_suffix(end) == Some(part))
+    });
+    if about { Secret::No } else { found }
+}
+
+/// The value gives nothing away: it is empty, a switch, or names where the secret
+/// is.
+pub(super) fn is_harmless(value: &str, secret: Secret) -> bool {
+    const SWITCHES: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "none", "null"];
+    let is_path = || ["/", "./", "../", "~/", "@"].iter().any(|start| value.starts_with(start));
+    value.is_empty()
+        || SWITCHES.iter().any(|switch| value.eq_ignore_ascii_case(switch))
+        || ["env:", "file:", "fd:"].iter().any(|start| value.starts_with(start))
+        || is_variable(value)
+        || secret == Secret::UnlessPath && is_path()
+        || secret == Secret::No
+}
+
+/// `$NAME` or `${NAME}` alone: what the shell had not put in yet.
+fn is_variable(value: &str) -> bool {
+    let Some(name) = value.strip_prefix('$') else { return false };
+    let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets_are_known_by_their_words() {
+        for name in [
+            "--password",
+            "--db-password",
+            "DB_PASSWORD",
+            "PGPASSWORD",
+            "MYSQL_ROOT_PASSWORD",
+            "spring.datasource.password",
+            "dbPassword",
+            "GITHUB_TOKEN",
+            "--authtoken",
+            "TOKEN2",
+            "AWS_SECRET_ACCESS_KEY",
+            "client_secret",
+            "clientSecret",
+            "--passphrase",
+            "-storepass",
+            "-passin",
+            "SSHPASS",
+            "--psk",
+        ] {
+            assert_eq!(secret(name), Secret::Always, "{name}");
+        }
+        for name in ["--api-key", "X-Api-Key", "--private-key", "storage.key", "credentials"] {
+            assert_eq!(secret(name), Secret::UnlessPath, "{name}");
+        }
+        for name in [
+            "--password-file",
+            "--passwordfile",
+            "--token-url",
+            "--max-tokens",
+            "tokenizer",
+            "--keyfile",
+            "--key",
+            "bypass",
+            "--compass",
+            "--secret-name",
+            "AWS_ACCESS_KEY_ID",
+            "--pass-through",
+            "--authentication-token-webhook",
+            "PATH",
+            "",
+            "--",
+            "monkey",
+            "--passive-mode",
+        ] {
+            let expected = if name == "--pass-through" { Secret::Always } else { Secret::No };
+            assert_eq!(secret(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_says_where_the_secret_is_stays() {
+        for value in ["", "true", "No", "env:PW", "file:/etc/pw", "$PW", "${DB_PASSWORD}"] {
+            assert!(is_harmless(value, Secret::Always), "{value}");
+        }
+        for value in ["/etc/pw", "$1$salt$hash", "hunter2", "$", "${a b}"] {
+            assert!(!is_harmless(value, Secret::Always), "{value}");
+        }
+        assert!(is_harmless("/etc/key.pem", Secret::UnlessPath));
+    }
+}

@@ -1,0 +1,206 @@
+//! Options that only certain programs take a secret with.
+
+use super::MASK;
+use super::names::{Secret, is_harmless};
+
+/// What of a value is the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Whole,
+    /// What follows the first of this: `user:password`.
+    After(char),
+}
+
+impl Shape {
+    pub(super) fn mask(self, value: &str, secret: Secret) -> Option<String> {
+        match self {
+            Self::Whole => (value != MASK && !is_harmless(value, secret)).then(|| MASK.to_owned()),
+            Self::After(mark) => {
+                let (user, password) = value.split_once(mark)?;
+                (password != MASK && !is_harmless(password, secret))
+                    .then(|| format!("{user}{mark}{MASK}"))
+            }
+        }
+    }
+}
+
+/// Where an option's secret is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// The next word.
+    Next(Shape),
+    /// From this byte of the word on.
+    Attached { at: usize, shape: Shape },
+}
+
+/// Programs that a line named so far: `sudo mysql`, `docker exec db mysql`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tools {
+    seen: Vec<&'static Options>,
+    /// `login` was said: `-p` of container tools is a port elsewhere.
+    login: bool,
+    words: usize,
+}
+
+#[derive(Debug)]
+struct Options {
+    programs: &'static [&'static str],
+    /// Also programs whose names begin so.
+    prefixes: &'static [&'static str],
+    options: &'static [(&'static str, Joined, Shape)],
+    only_login: bool,
+}
+
+/// How the value joins the option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Joined {
+    Word,
+    Attached,
+    Either,
+}
+
+use Joined::{Attached, Either, Word};
+
+const USER: Shape = Shape::After(':');
+
+const fn options(
+    programs: &'static [&'static str],
+    options: &'static [(&'static str, Joined, Shape)],
+) -> Options {
+    Options { programs, prefixes: &[], options, only_login: false }
+}
+
+static OPTIONS: &[Options] = &[
+    Options {
+        programs: &["mycli"],
+        prefixes: &["mysql", "mariadb"],
+        options: &[("-p", Attached, Shape::Whole)],
+        only_login: false,
+    },
+    options(
+        &["curl"],
+        &[
+            ("-u", Either, USER),
+            ("-U", Either, USER),
+            ("--user", Word, USER),
+            ("--user=", Attached, USER),
+            ("--proxy-user", Word, USER),
+            ("--proxy-user=", Attached, USER),
+            ("-b", Word, Shape::Whole),
+            ("--oauth2-bearer", Word, Shape::Whole),
+        ],
+    ),
+    options(&["http", "https", "xh"], &[("-a", Word, USER), ("--auth", Word, USER)]),
+    options(&["lftp"], &[("-u", Either, Shape::After(','))]),
+    options(&["sshpass"], &[("-p", Either, Shape::Whole)]),
+    options(&["redis-cli", "valkey-cli"], &[("-a", Word, Shape::Whole)]),
+    Options {
+        programs: &["smbclient", "rpcclient", "smbmap"],
+        prefixes: &[],
+        options: &[("-U", Either, Shape::After('%')), ("--user=", Attached, Shape::After('%'))],
+        only_login: false,
+    },
+    Options {
+        programs: &[],
+        prefixes: &["mongo"],
+        options: &[("-p", Either, Shape::Whole)],
+        only_login: false,
+    },
+    Options {
+        programs: &[],
+        prefixes: &["ldap"],
+        options: &[("-w", Either, Shape::Whole)],
+        only_login: false,
+    },
+    Options {
+        programs: &[],
+        prefixes: &["snmp"],
+        options: &[
+            ("-c", Either, Shape::Whole),
+            ("-A", Either, Shape::Whole),
+            ("-X", Either, Shape::Whole),
+        ],
+        only_login: false,
+    },
+    options(
+        &["ipmitool", "sqlcmd", "bcp", "tsql", "zip", "mosquitto_pub", "mosquitto_sub"],
+        &[("-P", Either, Shape::Whole)],
+    ),
+    options(&["7z", "7za", "7zr", "rar", "unrar"], &[("-p", Attached, Shape::Whole)]),
+    options(
+        &["rdesktop", "useradd", "usermod", "hydra", "nxc", "netexec", "evil-winrm"],
+        &[("-p", Either, Shape::Whole)],
+    ),
+    options(&["xfreerdp", "wlfreerdp"], &[("/p:", Attached, Shape::Whole)]),
+    options(&["openssl"], &[("-k", Word, Shape::Whole), ("-K", Word, Shape::Whole)]),
+    Options {
+        programs: &[
+            "docker", "podman", "nerdctl", "buildah", "skopeo", "helm", "oc", "az", "crane",
+        ],
+        prefixes: &[],
+        options: &[("-p", Either, Shape::Whole)],
+        only_login: true,
+    },
+];
+
+/// Programs are looked for in so many words: wrappers come before them.
+const MAX_WORDS: usize = 24;
+
+/// Options of curl that take no value and so may stand before `u` in one word.
+const CURL_SWITCHES: &str = "#0123456aBfgGiIjJklLnNOpqQrRsSvVZ";
+
+impl Tools {
+    /// A word that is no option may be the program's name.
+    pub(super) fn note(&mut self, word: &str) {
+        self.words += 1;
+        if self.words > MAX_WORDS || word.starts_with('-') {
+            return;
+        }
+        self.login |= word == "login";
+        let name = word.rsplit('/').next().unwrap_or(word);
+        for options in OPTIONS {
+            let named = options.programs.contains(&name)
+                || options.prefixes.iter().any(|prefix| name.starts_with(prefix));
+            if named && !self.seen.iter().any(|seen| std::ptr::eq(*seen, options)) {
+                self.seen.push(options);
+            }
+        }
+    }
+
+    /// Whether a word is an option that takes a secret.
+    pub(super) fn rule(&self, word: &str) -> Option<Rule> {
+        if self.seen.is_empty() || !word.starts_with(['-', '/']) {
+            return None;
+        }
+        let usable = |options: &&&'static Options| !options.only_login || self.login;
+        self.seen.iter().filter(usable).find_map(|options| {
+            options.options.iter().find_map(|&(option, joined, shape)| {
+                let is_curl = options.programs.first() == Some(&"curl");
+                let at = option_end(word, option, is_curl)?;
+                match (at == word.len(), joined) {
+                    (true, Word | Either) => Some(Rule::Next(shape)),
+                    (false, Attached | Either) => Some(Rule::Attached { at, shape }),
+                    _ => None,
+                }
+            })
+        })
+    }
+}
+
+/// Where an option ends in a word, and its value begins: `-u`, `-uname`, and of curl
+/// `-su`.
+fn option_end(word: &str, option: &str, is_curl: bool) -> Option<usize> {
+    if option.starts_with("--") || option.starts_with('/') {
+        return word
+            .starts_with(option)
+            .then_some(option.len())
+            .filter(|&end| option.ends_with(['=', ':']) || end == word.len());
+    }
+    if is_curl {
+        let letter = option.chars().nth(1)?;
+        let switches = word.strip_prefix('-')?.find(|c| !CURL_SWITCHES.contains(c))?;
+        let rest = &word[1 + switches..];
+        return rest.starts_with(letter).then_some(2 + switches);
+    }
+    word.starts_with(option).then_some(option.len())
+}
