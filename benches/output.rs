@@ -73,6 +73,7 @@ fn record(n: u64) -> FlowRecord {
         }),
         seen_at: SeenAt::default(),
         origin: None,
+        hosts: None,
     }
 }
 

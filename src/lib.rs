@@ -23,6 +23,7 @@ pub mod detect;
 pub mod engine;
 pub mod flow;
 pub mod host;
+mod https;
 pub mod input;
 pub mod lab;
 #[doc(hidden)]

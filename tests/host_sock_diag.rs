@@ -19,7 +19,7 @@ use flowtap::host::attribution::Basis;
 use flowtap::host::event::{Socket, SocketKind};
 use flowtap::host::provider::polling::Polling;
 use flowtap::host::provider::proc::{ProcConnector, ProcessWatch};
-use flowtap::host::provider::sock_diag::{Settings, SockDiag, available};
+use flowtap::host::provider::sock_diag::{Settings, SockDiag, WatchedProcesses, available};
 use host_watch::Watch;
 use support::netns::{Netns, Running};
 
@@ -321,7 +321,7 @@ fn a_socket_that_closes_is_told_at_once_where_the_kernel_says_so() {
     let settings = Settings { dump_interval: Duration::from_secs(600), ..Settings::default() };
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
-    let watch = Watch::start(SockDiag::new(settings, ProcessWatch::new(Box::new(connector))));
+    let watch = Watch::start(SockDiag::new(settings, WatchedProcesses::new(ProcessWatch::new(Box::new(connector)))));
     let mine = |socket: &Socket| socket.local_port == port && socket.protocol == 17;
     let open = watch.wait("socket", mine);
     assert_eq!(holders(&open), [std::process::id()].into());

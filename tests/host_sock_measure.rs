@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use flowtap::host::event::{Socket, What};
 use flowtap::host::provider::polling::Polling;
 use flowtap::host::provider::proc::{ProcConnector, ProcessWatch};
-use flowtap::host::provider::sock_diag::{Settings, SockDiag};
+use flowtap::host::provider::sock_diag::{Settings, SockDiag, WatchedProcesses};
 use host_watch::Watch;
 
-fn connector() -> ProcessWatch {
-    ProcessWatch::new(Box::new(ProcConnector::open().unwrap()))
+fn connector() -> WatchedProcesses {
+    WatchedProcesses::new(ProcessWatch::new(Box::new(ProcConnector::open().unwrap())))
 }
 
 /// Compiles a small static program.

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 use super::allow::{AllowCount, AllowEntry, Allowances, Verdict, beyond_detail};
 use super::grade::{confidence, severity};
-use super::{Alert, AlertPeer, Evidence, Peak, SizeCount, State, alert_id, second_ns, sentence};
+use super::{Alert, AlertPeer, Evidence, Known, Peak, SizeCount, State, alert_id, second_ns, sentence};
 use crate::detect::{DetectSettings, Family, Finding, Peer, PeerRole, Shape, Subject, Telemetry};
 use crate::engine::window::{Host, SIZE_BINS, size_bin_range};
 
@@ -418,6 +418,7 @@ impl Open {
             start_ns: second_ns(self.start_second),
             end_ns: second_ns(self.last_second.saturating_add(1)),
             entity: finding.entity.clone(),
+            known: Known::default(),
             peers: peers
                 .into_iter()
                 .take(LISTED_PEERS)
@@ -426,6 +427,7 @@ impl Open {
                     role,
                     packets: sums.map(|s| s.0),
                     wire_bytes: sums.map(|s| s.1),
+                    known: Known::default(),
                 })
                 .collect(),
             evidence: self.evidence(),

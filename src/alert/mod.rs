@@ -21,6 +21,7 @@ pub(crate) use sentence::{bits, thousands};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -28,6 +29,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::detect::{Direction, PeerRole, PortShare, Rule, Shape};
+use crate::host::destination::Context;
+use crate::host::inventory::Instance;
 use crate::input::origin::Origins;
 
 /// One attack.
@@ -52,6 +55,9 @@ pub struct Alert {
     #[serde(rename = "end", serialize_with = "rfc3339")]
     pub end_ns: i64,
     pub entity: Entity,
+    /// What is known of the entity's address, where the run was told anything.
+    #[serde(flatten)]
+    pub known: Known,
     /// Most packets first.
     pub peers: Vec<AlertPeer>,
     pub evidence: Evidence,
@@ -78,6 +84,14 @@ impl Alert {
     }
 }
 
+/// What an `Arc` holds, as if it were there itself.
+fn shared<T: Serialize, S: Serializer>(
+    value: &Option<Arc<T>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    value.as_deref().serialize(serializer)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -93,6 +107,18 @@ pub struct AlertPeer {
     /// Nothing for a member of a sample.
     pub packets: Option<u64>,
     pub wire_bytes: Option<u64>,
+    #[serde(flatten)]
+    pub known: Known,
+}
+
+/// What users documented of an address, and what it was seen to be called.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Known {
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shared")]
+    pub instance: Option<Arc<Instance>>,
+    /// Names, owner and reputation, and which of them are not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<Box<Context>>,
 }
 
 /// What was measured and what it was held against.

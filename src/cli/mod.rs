@@ -7,9 +7,11 @@ mod config;
 mod confine_args;
 mod confined;
 mod control;
+mod coverage;
 #[cfg(target_os = "linux")]
 mod doctor;
 mod engine_args;
+mod host_args;
 mod lab;
 mod live;
 mod log;
@@ -17,6 +19,8 @@ mod machine;
 mod man;
 mod output_args;
 mod packets;
+#[cfg(target_os = "linux")]
+mod procs;
 mod read;
 #[cfg(target_os = "linux")]
 mod replay;
@@ -56,8 +60,13 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     #[command(hide = true)]
     Confined(confined::ConfinedArgs),
+    /// Which process has which socket.
+    #[cfg(target_os = "linux")]
+    #[command(subcommand)]
+    Procs(procs::ProcsCommand),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
+    Coverage(coverage::CoverageArgs),
     /// Look at a configuration file.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -98,7 +107,10 @@ pub fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Doctor(args) => doctor::run(&args),
         Command::Confined(args) => confined::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Procs(command) => procs::run(&command),
         Command::Show(args) => show::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Man(args) => man::run(&args),
         Command::Lab(command) => lab::run(&command),

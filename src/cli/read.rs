@@ -14,10 +14,14 @@ use sha2::{Digest, Sha256};
 
 use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
+use super::host_args::HostArgs;
 use super::rundir::{recorded_arguments, state_run, write_whole};
 use crate::alert::Alert;
 use crate::engine::{RecordSink, RunOptions, run as run_engine};
 use crate::flow::FlowRecord;
+use crate::host::join::HostKnowledge;
+use crate::host::log::read_map;
+use crate::host::map::{HostMap, MapLimits};
 use crate::input::{Input, InputOptions, Progress, Speed};
 use crate::output::privacy::Privacy;
 use crate::output::{Format, Pipeline, Summary};
@@ -40,6 +44,12 @@ pub(crate) struct ReadArgs {
     json: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+    /// Host maps that tell which process had which socket: what `flowtap procs record` or
+    /// `flowtap live --procs-record` wrote; repeat it for several hosts.
+    #[arg(long, value_name = "MAP")]
+    procs: Vec<PathBuf>,
+    #[command(flatten)]
+    hosts: HostArgs,
     /// As if replayed so fast (10x, 0.5x) or at this rate (50000pps, 100Mbps): what `live` would
     /// have made of that.
     #[arg(long, value_name = "SPEED", value_parser = time_scale)]
@@ -60,7 +70,7 @@ fn time_scale(text: &str) -> Result<Speed, String> {
 }
 
 pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
-    let options = args.engine.run_options()?;
+    let mut options = args.engine.run_options()?;
     let progress = Arc::new(Progress::default());
     let input_options = InputOptions {
         lateness_s: options.lateness_s,
@@ -72,7 +82,10 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     if args.out.is_none() {
         plan.keeps = state_folder();
     }
+    plan.reads.extend(args.procs.iter().cloned());
+    plan.reads.extend(args.hosts.paths().map(PathBuf::from));
     args.confine.apply(&plan)?;
+    options.hosts = host_knowledge(args, &options)?;
     let started = Instant::now();
     let input = Input::open(&args.paths, input_options)?;
     let mut sink = Sink::open(args, options.workers)?;
@@ -118,6 +131,38 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
         anyhow::bail!("some records could not be written: {error}");
     }
     Ok(args.engine.exit_status(&summary))
+}
+
+/// What is known of hosts, read whole before the captures.
+fn host_knowledge(args: &ReadArgs, options: &RunOptions) -> anyhow::Result<Option<HostKnowledge>> {
+    let files = args.hosts.open()?;
+    for warning in &files.warnings {
+        eprintln!("flowtap: warning: {warning}");
+    }
+    if args.procs.is_empty() && args.hosts.paths().next().is_none() {
+        return Ok(None);
+    }
+    let map = (!args.procs.is_empty()).then(|| Arc::new(HostMap::new(MapLimits::default())));
+    for path in &args.procs {
+        let Some(map) = &map else { break };
+        let read = read_map(path, &mut map.writer())?;
+        if let Some(first) = read.first_bad {
+            eprintln!(
+                "flowtap: warning: {} lines are no events and are left out; the first: {first}",
+                read.bad_lines
+            );
+        }
+    }
+    if let Some(map) = &map {
+        map.complete();
+    }
+    Ok(Some(HostKnowledge {
+        map,
+        live: false,
+        inventory: files.inventory,
+        lists: Some(files.lists),
+        home_nets: options.detect.home_nets.clone(),
+    }))
 }
 
 /// Writes records into the files of `--out`.

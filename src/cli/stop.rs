@@ -16,3 +16,11 @@ pub(crate) fn stop_on_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// These signals are for another process of the same service.
+pub(crate) fn ignore_signals() -> io::Result<()> {
+    for signal in [SIGINT, SIGTERM] {
+        flag::register(signal, Arc::default())?;
+    }
+    Ok(())
+}

@@ -3,12 +3,15 @@
 //! InstanceTrafficThreshold (egress above an instance's normal) is missing on
 //! purpose: without a baseline there is no normal to be above.
 
+use std::net::IpAddr;
+
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::kind::Kind;
 use crate::alert::AllowEntry;
 use crate::engine::window::Host;
 use crate::packet::IpVersion;
+use crate::packet::key::from_ip;
 
 /// What detectors compare with.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,6 +149,11 @@ impl HomeNets {
         };
         let at = ranges.partition_point(|&(_, last)| last < number);
         ranges.get(at).is_some_and(|&(first, _)| first <= number)
+    }
+
+    pub fn contains_ip(&self, address: IpAddr) -> bool {
+        let (version, address) = from_ip(address);
+        self.contains(&Host { version, address })
     }
 
     pub fn nets(&self) -> &[IpNet] {

@@ -25,6 +25,9 @@ use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
 use crate::flow::FlowRecord;
 use crate::flow::record::SeenAt;
 use crate::flow::totals::InferredLoss;
+use crate::host::coverage::Coverage;
+use crate::host::gate::Gate;
+use crate::host::join::Joiner;
 use crate::input::origin::{Origin, Origins};
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -56,6 +59,9 @@ pub(super) struct Correlation<'a> {
     origins: Arc<Origins>,
     /// By the interfaces of a flow's directions.
     flow_origins: HashMap<SeenAt, Option<Arc<Origin>>>,
+    joiner: Option<Joiner>,
+    /// Of a live run with watchers: holds seconds until they are up to date.
+    gate: Option<Gate>,
     sensor: Option<Sensor>,
     sensor_second: i64,
     reloads: Option<Arc<Reloads>>,
@@ -120,6 +126,8 @@ impl<'a> Correlation<'a> {
             detection: Detection::new(options.detect.clone()),
             origins,
             flow_origins: HashMap::default(),
+            joiner: options.hosts.clone().map(Joiner::new),
+            gate: options.hosts.as_ref().and_then(Gate::of),
             sensor: options.live.as_ref().map(|live| {
                 let status = Arc::clone(&live.status);
                 Sensor::new(status, live.silent_after_s, options.detect.loss_per_mille)
@@ -140,10 +148,15 @@ impl<'a> Correlation<'a> {
             let now_s = self.closed_before_s.iter().copied().min().unwrap_or(i64::MAX);
             // At the end all is closed, but the last second's records wait for
             // those of the flows that the end cut off.
+            let now_s = if now_s < i64::MAX { self.held_to(now_s) } else { now_s };
             if now_s > closed_s && now_s < i64::MAX {
                 closed_s = now_s;
                 self.close(closed_s);
             }
+        }
+        if let Some(gate) = &self.gate {
+            let last_s = self.windows.keys().chain(self.records.keys()).max();
+            gate.wait_for_the_end(last_s.copied().unwrap_or(closed_s));
         }
         // The last second goes on: flows that the end cut off are decided in it.
         let last_s = self.records.keys().next_back().copied();
@@ -189,6 +202,7 @@ impl<'a> Correlation<'a> {
         let SeenAt { first, other } = record.seen_at;
         let known = self.flow_origins.entry(record.seen_at);
         record.origin.clone_from(known.or_insert_with(|| self.origins.of_flow(first, other)));
+        record.hosts = self.joiner.as_mut().and_then(|joiner| joiner.join(&record));
         if let Err(error) = self.sink.record(record)
             && self.write_error.is_none()
         {
@@ -207,6 +221,21 @@ impl<'a> Correlation<'a> {
             let second = record.decided_ns.div_euclid(SECOND_NS);
             self.records.entry(second).or_default().push(record);
         }
+    }
+
+    /// The second up to which host watchers have told everything, at most `now_s`.
+    fn held_to(&mut self, now_s: i64) -> i64 {
+        let Some(gate) = &mut self.gate else { return now_s };
+        let (held_s, late) = gate.held_to(now_s);
+        if late && let Some(joiner) = &mut self.joiner {
+            joiner.count_late_second();
+        }
+        held_s
+    }
+
+    /// How much of what was written has a process.
+    pub(super) fn coverage(&self) -> Option<Coverage> {
+        self.joiner.as_ref().map(Joiner::coverage)
     }
 
     /// All shards are past these seconds.
@@ -285,6 +314,9 @@ impl<'a> Correlation<'a> {
     fn tell_alerts(&mut self) {
         for mut update in self.detection.take_updates() {
             update.alert.set_origin(&self.origins);
+            if let Some(joiner) = &self.joiner {
+                joiner.explain(&mut update.alert);
+            }
             self.sink.alert(&update.alert, update.closed);
         }
     }
@@ -345,7 +377,12 @@ impl<'a> Correlation<'a> {
         self.detection.close();
         self.tell_alerts();
         let (mut alerts, counters) = self.detection.finish();
-        alerts.iter_mut().for_each(|alert| alert.set_origin(&self.origins));
+        for alert in &mut alerts {
+            alert.set_origin(&self.origins);
+            if let Some(joiner) = &self.joiner {
+                joiner.explain(alert);
+            }
+        }
         let mut sided: Vec<_> = self.sided.into_iter().collect();
         sided.sort_unstable_by_key(|&(vantage, _)| vantage);
         (alerts, counters, sided, self.write_error)

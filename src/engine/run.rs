@@ -25,6 +25,8 @@ use crate::flow::settings::TableSettings;
 use crate::flow::table::TableCounters;
 use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::flow::{FlowRecord, Timeouts};
+use crate::host::coverage::Coverage;
+use crate::host::join::HostKnowledge;
 use crate::input::filter::Filter;
 use crate::input::live::{LiveStatus, TapStatus};
 use crate::input::{Counters, FileReport, Input, Interface, LATENESS_S, LIVE_WAIT};
@@ -56,6 +58,8 @@ pub struct RunOptions {
     pub detect: DetectSettings,
     /// Where the input is live.
     pub live: Option<LiveRun>,
+    /// What is known of hosts: records are joined to it.
+    pub hosts: Option<HostKnowledge>,
     /// Where other settings of detection come in while the run goes on.
     pub reloads: Option<Arc<Reloads>>,
 }
@@ -72,6 +76,7 @@ impl Default for RunOptions {
             filter: None,
             detect: DetectSettings::default(),
             live: None,
+            hosts: None,
             reloads: None,
         }
     }
@@ -153,6 +158,8 @@ pub struct RunReport {
     pub alerts: Vec<Alert>,
     pub detection: alert::Counters,
     pub workers: usize,
+    /// How much of it has a process, where hosts are known.
+    pub coverage: Option<Coverage>,
     /// Of a live run.
     pub capture: Option<LiveCapture>,
     /// The sink refused a record; the run went on without it.
@@ -206,7 +213,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         timeouts: options.timeouts,
         max_flows: options.max_flows.div_ceil(workers).max(1),
         lateness_ns: options.lateness_s.saturating_mul(SECOND_NS),
-        records: sink.wants_records(),
+        records: sink.wants_records() || options.hosts.is_some(),
     };
     let windows = WindowSettings::default();
     let chunks = Arc::new(ChunkPool::default());
@@ -258,6 +265,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     }
     let source = shared.source.into_inner();
     let input = source.input;
+    let coverage = correlation.coverage();
     let (alerts, detection, sided, write_error) = correlation.finish();
     let totals = totals.unwrap_or_else(|| FlowTotals::new(hash_state));
     let by_tap = |status: &LiveStatus| {
@@ -275,6 +283,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         alerts,
         detection,
         workers,
+        coverage,
         capture: options.live.as_ref().map(|live| LiveCapture {
             inferred: by_tap(&live.status),
             sensor: live.status.sensor().to_owned(),

@@ -573,6 +573,7 @@ impl Live {
             seen_at: self.seen_at(),
             // Names come later: numbers are enough until then.
             origin: None,
+            hosts: None,
         }
     }
 }

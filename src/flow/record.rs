@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::flow::app::AppInfo;
 use crate::flow::sizes::Sizes;
+use crate::host::side::FlowHosts;
 use crate::input::Origin;
 use crate::packet::{FlowKey, Mac, TunnelLayer};
 
@@ -41,6 +42,8 @@ pub struct FlowRecord {
     pub seen_at: SeenAt,
     /// Names to `seen_at`, where any are known.
     pub origin: Option<Arc<Origin>>,
+    /// What is known of the hosts at its ends.
+    pub hosts: Option<Box<FlowHosts>>,
 }
 
 /// Interfaces by their number in the run's table.

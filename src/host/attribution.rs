@@ -14,6 +14,20 @@ pub enum Method {
     Polling,
     /// Another tool's telemetry.
     Imported,
+    /// Addresses, counters and translations of interfaces; names no process.
+    Network,
+}
+
+impl Method {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ebpf => "ebpf",
+            Self::SockDiag => "sock_diag",
+            Self::Polling => "polling",
+            Self::Imported => "imported",
+            Self::Network => "network",
+        }
+    }
 }
 
 /// What the claim of a process on a socket rests on. From the strongest to the
@@ -43,6 +57,20 @@ pub enum Basis {
 }
 
 impl Basis {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Used => "used",
+            Self::Opened => "opened",
+            Self::Holds => "holds",
+            Self::Created => "created",
+            Self::SharesIt => "shares_it",
+            Self::Listens => "listens",
+            Self::EndedWith => "ended_with",
+            Self::RawSocket => "raw_socket",
+            Self::PacketSocket => "packet_socket",
+        }
+    }
+
     /// 0 to 1: the share of such claims that are expected to be right. Order
     /// matters more than the figures: `tools/attribution-bench` measures them.
     pub fn certainty(self) -> f64 {

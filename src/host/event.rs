@@ -63,6 +63,9 @@ pub enum What {
     /// The kernel translates a connection's addresses.
     #[serde(rename = "nat")]
     Nat(Nat),
+    /// A provider begins, or can't go on.
+    #[serde(rename = "map.provider")]
+    Provider(ProviderState),
     /// Events that a provider could not tell.
     #[serde(rename = "map.lost")]
     Lost { method: Method, events: u64 },
@@ -85,6 +88,18 @@ pub struct MapStart {
     /// Inode of the network namespace of the watcher itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<u64>,
+    /// Who watches and captures: their packet sockets hear and never send.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observers: Vec<ProcessId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderState {
+    pub method: Method,
+    pub running: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// A socket, and the claim of a process on it.

@@ -12,10 +12,26 @@
 //! at [`event`] for what travels, [`provider`] for where it comes from.
 
 pub mod attribution;
+mod claim;
+#[cfg(target_os = "linux")]
+pub mod containers;
+pub mod coverage;
+pub mod destination;
 pub mod event;
+pub(crate) mod gate;
 pub mod inventory;
+pub mod join;
+pub mod log;
+pub mod map;
+pub mod owners;
 pub mod process;
 pub mod provider;
+pub mod resolve;
 pub mod side;
+pub mod table;
 mod time_text;
+pub mod watch;
 pub mod workload;
+
+#[cfg(test)]
+mod tests;

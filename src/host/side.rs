@@ -16,9 +16,9 @@ pub struct FlowHosts {
     pub dst: Option<HostSide>,
 }
 
-/// One end of a flow: nothing of it is there for an address that no map and no
+/// One end of a flow. Nothing of it is there for an address that no map and no
 /// inventory knows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostSide {
     pub process: Option<Arc<ProcessView>>,
     pub workload: Option<Arc<Workload>>,
@@ -48,7 +48,7 @@ pub struct Ancestor {
 }
 
 /// How the process was found, or why not.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Attribution {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
@@ -56,16 +56,16 @@ pub struct Attribution {
     pub basis: Option<Basis>,
     /// 0 to 1; 0 without a process.
     pub certainty: f64,
-    /// Processes with a claim of the same strength, besides the one named.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub others: u32,
+    /// Numbers of processes with a claim of the same strength, besides the one
+    /// named; at most eight.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<u32>,
+    /// The kernel had changed the addresses on the way (NAT).
+    #[serde(skip_serializing_if = "super::process::is_false")]
+    pub translated: bool,
     /// Why there is no process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-}
-
-fn is_zero(n: &u32) -> bool {
-    *n == 0
 }
 
 /// Why a flow's end has no process.

@@ -37,6 +37,7 @@ mod rescale;
 mod sniff;
 mod source;
 mod stream;
+pub(crate) mod text;
 mod walk;
 
 #[cfg(test)]

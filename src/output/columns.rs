@@ -3,9 +3,12 @@
 //! The columns are the same in every file; new ones come behind those of their
 //! kind, so readers should go by names.
 
+mod hosts;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use self::hosts::HOST;
 use super::ascii::Ascii;
 use super::json::mac_text;
 use super::names::{
@@ -83,7 +86,10 @@ pub(super) fn columns() -> Vec<(String, Kind)> {
     });
     let app = APP.iter().map(|column| (column.0.to_owned(), column.1));
     let origin = ORIGIN.iter().map(|column| (column.0.to_owned(), column.1));
-    whole.chain(directions).chain(app).chain(origin).collect()
+    let hosts = ["src", "dst"]
+        .into_iter()
+        .flat_map(|side| HOST.iter().map(move |column| (format!("{side}_{}", column.0), column.1)));
+    whole.chain(directions).chain(app).chain(origin).chain(hosts).collect()
 }
 
 /// Hands on the cells of one record, in the order of [`columns`].
@@ -101,6 +107,13 @@ pub(super) fn each_cell<'a>(record: &'a FlowRecord, mut take: impl FnMut(Value<'
     APP.iter().for_each(|column| take(app.map_or(Value::Null, column.2)));
     let origin = record.origin.as_deref();
     ORIGIN.iter().for_each(|column| take(origin.map_or(Value::Null, column.2)));
+    let hosts = record.hosts.as_deref();
+    for side in [hosts.and_then(|h| h.src.as_ref()), hosts.and_then(|h| h.dst.as_ref())] {
+        match side {
+            Some(side) => HOST.iter().for_each(|column| take((column.2)(side))),
+            None => HOST.iter().for_each(|_| take(Value::Null)),
+        }
+    }
 }
 
 /// A direction and what several of its columns need.

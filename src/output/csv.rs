@@ -77,10 +77,13 @@ fn push_int(cell: &mut Vec<u8>, number: i64) {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::sync::Arc;
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::host::side::{FlowHosts, HostSide};
+    use crate::output::printable::is_obeyed;
     use crate::output::{FlowWriter, samples};
 
     /// Rows as maps from column to cell, read back with another reader's rules.
@@ -121,6 +124,8 @@ mod tests {
             ("tls_alpn", "h2 http/1.1"),
             ("tls_version", "TLS 1.3"),
             ("icmp_type", ""),
+            ("src_process_pid", ""),
+            ("dst_attribution_reason", ""),
         ] {
             assert_eq!(tcp[column], expected, "{column}");
         }
@@ -128,6 +133,46 @@ mod tests {
         assert_eq!((&*dns["dns_query"], &*dns["rev_payload_min"]), ("a\\\"b.example", ""));
         assert_eq!((&*dns["rev_packets"], &*dns["rev_ttl_min"]), ("0", ""));
         assert_eq!((&*rows[2]["icmp_type"], &*rows[2]["icmp_id"]), ("8", "77"));
+    }
+
+    #[test]
+    fn what_is_known_of_hosts_fills_their_cells() {
+        let hosts = Some(Box::new(samples::hosts::hosts()));
+        let rows = written(&[FlowRecord { hosts, ..samples::tcp() }]);
+        for (column, expected) in [
+            ("src_process_pid", "4720"),
+            ("src_process_name", "curl"),
+            ("src_process_exe", "/tmp/curl"),
+            ("src_process_user", "ann-curl"),
+            ("src_process_start", "2026-11-21T09:29:59.995000000Z"),
+            ("src_container", &"0123456789abcdef".repeat(4)),
+            ("src_image", "registry.example/web:1.27"),
+            ("src_pod", "web-7d9f"),
+            ("src_namespace", "shop-web"),
+            ("src_instance", "192.0.2.10"),
+            ("src_attribution_method", "ebpf"),
+            ("src_attribution_certainty", "0.5"),
+            ("src_attribution_reason", ""),
+            ("dst_process_pid", ""),
+            ("dst_attribution_method", ""),
+            ("dst_attribution_certainty", ""),
+            ("dst_attribution_reason", "no_socket"),
+        ] {
+            assert_eq!(rows[0][column], expected, "{column}");
+        }
+        let line = &rows[0]["src_process_command_line"];
+        assert!(line.ends_with(" 'http://192.0.2.10/curl?a=b c'"), "{line}");
+    }
+
+    #[test]
+    fn a_process_with_an_odd_name_makes_neither_lines_nor_commands() {
+        let view = samples::hosts::process(samples::hosts::HOSTILE);
+        let side = HostSide { process: Some(Arc::new(view)), ..HostSide::default() };
+        let hosts = Some(Box::new(FlowHosts { src: Some(side), dst: None }));
+        let mut out = Vec::new();
+        line(&FlowRecord { hosts, ..samples::dns() }, &mut out);
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert!(!text.trim_end_matches('\n').chars().any(is_obeyed), "{text}");
     }
 
     proptest! {

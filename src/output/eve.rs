@@ -4,7 +4,8 @@
 //! blocks that its events have (`dns`, `tls`, `http`, `ssh`, `quic`). Time
 //! stamps have microseconds and are packet times. `host` is the sensor's id and
 //! `in_iface` the interface of the first packet; what Suricata has no field for
-//! stands in `flowtap`.
+//! stands in `flowtap`: the hosts at both ends as in `flows.ndjson`, by the
+//! names `src_host` and `dest_host`.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::hosts::{host_side, is_known};
 use super::identity::Identity;
 use super::json::Json;
 use super::names::{ICMP, ICMPV6, Icmp, SCTP, TCP, UDP, dns_response_code, dns_type, quic_version};
@@ -201,7 +203,10 @@ fn own(json: &mut Json, record: &FlowRecord) {
     let origin = record.origin.as_deref();
     let clock = origin.and_then(|origin| origin.clock_synchronised);
     let other = origin.map_or("", |origin| &origin.other_interface);
-    if to_server.or(to_client).is_none() && clock.is_none() && other.is_empty() {
+    let hosts = record.hosts.as_deref();
+    let (src, dst) = hosts.map_or((None, None), |hosts| (hosts.src.as_ref(), hosts.dst.as_ref()));
+    let is_bare = to_server.or(to_client).is_none() && clock.is_none() && other.is_empty();
+    if is_bare && ![src, dst].into_iter().flatten().any(is_known) {
         return;
     }
     json.object("flowtap", |json| {
@@ -218,6 +223,8 @@ fn own(json: &mut Json, record: &FlowRecord) {
                 json.uint(name, bytes);
             }
         }
+        host_side(json, "src_host", src);
+        host_side(json, "dest_host", dst);
     });
 }
 
@@ -423,6 +430,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::host::side::{FlowHosts, HostSide};
+    use crate::output::ndjson::flow_line;
     use crate::output::samples;
 
     fn read(record: &FlowRecord) -> Value {
@@ -469,6 +478,18 @@ mod tests {
                 },
             })
         );
+    }
+
+    #[test]
+    fn hosts_stand_among_our_own_fields_as_in_a_flow_record() {
+        let hosts = Some(Box::new(samples::hosts::hosts()));
+        let record = FlowRecord { hosts, origin: None, ..samples::dns() };
+        let line: Value = serde_json::from_str(&flow_line(&record)).expect("JSON");
+        let expected = json!({"src_host": line["src_host"], "dest_host": line["dst_host"]});
+        assert_eq!(read(&record)["flowtap"], expected);
+        let nothing = FlowHosts { src: Some(HostSide::default()), dst: None };
+        let record = FlowRecord { hosts: Some(Box::new(nothing)), ..record };
+        assert_eq!(read(&record).get("flowtap"), None);
     }
 
     #[test]

@@ -120,6 +120,14 @@ impl Json {
         self.quoted(value);
     }
 
+    /// A text under a key that may need escapes itself.
+    pub(super) fn member(&mut self, key: &str, value: &str) {
+        self.comma();
+        self.quoted(key);
+        self.bytes.push(b':');
+        self.quoted(value);
+    }
+
     /// A text that is known to need no escape.
     #[inline(always)]
     pub(super) fn plain(&mut self, key: &str, value: &[u8]) {
@@ -137,6 +145,14 @@ impl Json {
     #[inline(always)]
     pub(super) fn ip(&mut self, key: &str, ip: IpAddr) {
         self.key(key);
+        self.bytes.push(b'"');
+        push_ip(&mut self.bytes, ip);
+        self.bytes.push(b'"');
+    }
+
+    /// An address that is an array's element.
+    pub(super) fn ip_element(&mut self, ip: IpAddr) {
+        self.comma();
         self.bytes.push(b'"');
         push_ip(&mut self.bytes, ip);
         self.bytes.push(b'"');
@@ -275,11 +291,13 @@ mod tests {
                     json.text_element(&text);
                     json.text_element("");
                 });
+                json.object("members", |json| json.member(&text, &text));
             });
             prop_assert_eq!(json.bytes.iter().filter(|&&byte| byte == b'\n').count(), 1);
             let read: serde_json::Value = serde_json::from_slice(&json.bytes).expect("JSON");
             prop_assert_eq!(read[&key].as_str(), Some(text.as_str()));
             prop_assert_eq!(read["list"][0].as_str(), Some(text.as_str()));
+            prop_assert_eq!(read["members"][&text].as_str(), Some(text.as_str()));
         }
 
         #[test]

@@ -22,6 +22,7 @@ pub mod capture;
 mod columns;
 pub mod csv;
 pub mod eve;
+mod hosts;
 mod identity;
 mod json;
 pub mod names;
@@ -29,6 +30,7 @@ pub mod ndjson;
 #[cfg(feature = "parquet")]
 pub mod parquet;
 mod pipeline;
+pub(crate) mod printable;
 pub mod privacy;
 pub mod recording;
 pub mod rolling;
@@ -38,7 +40,7 @@ mod text;
 pub mod zeek;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::fs::File;
 use std::io;
@@ -195,6 +197,7 @@ mod tests {
     use super::samples;
     use super::*;
     use crate::engine::{RunOptions, run};
+    use crate::host::coverage::{Coverage, Share};
     use crate::input::{Input, InputOptions};
 
     #[test]
@@ -301,6 +304,13 @@ mod tests {
         let mut summary = serde_json::to_value(&summary).expect("JSON");
         summary["protocols"]["udp"] = json!({"packets": 3, "wire_bytes": 340, "flows": 1});
         summary["first_packet"] = json!("2026-11-21T09:30:00.000000000Z");
+        let share = Share { flows: 3, packets: 4, wire_bytes: 340 };
+        let coverage = Coverage {
+            attributed: [("ebpf", share)].into(),
+            unattributed: [("no_socket", share)].into(),
+            ..Coverage::default()
+        };
+        summary["coverage"] = serde_json::to_value(&coverage).expect("JSON");
         let schema = schema(SUMMARY_SCHEMA);
         let wanted = [
             "packets",
@@ -324,6 +334,9 @@ mod tests {
             ("/protocols/udp/flows", json!("1")),
             ("/workers", json!(0)),
             ("/first_packet", json!(1_795_253_400)),
+            ("/coverage/attributed", json!({"guessed": share})),
+            ("/coverage/unattributed/no_socket/flows", json!(-1)),
+            ("/coverage/no_host", json!(7)),
         ] {
             let mut summary = summary.clone();
             *summary.pointer_mut(pointer).expect(pointer) = bad;

@@ -10,7 +10,8 @@
 //!   mean, the percentiles and a deviation of zero; `ttl_max` where there was
 //!   one TTL; `duration_ns` of a single packet;
 //! - `decided` where nothing was decided because the input ended
-//!   (`end_of_input`): it would be the time of the input's last packet.
+//!   (`end_of_input`): it would be the time of the input's last packet;
+//! - of hosts what `src_host` and `dst_host` tell otherwise (see `hosts.rs`).
 //!
 //! Measured zeros stay: `payload_bytes`, `duration_ns` of several packets.
 //! The layout is [`super::FLOW_SCHEMA`].
@@ -20,6 +21,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::SCHEMA_VERSION;
+use super::hosts::host_side;
 use super::json::Json;
 use super::names::{
     Icmp, TCP, dns_response_code, dns_type, proto_name, quic_version, tcp_flags, tls_version,
@@ -122,6 +124,10 @@ fn flow(json: &mut Json, record: &FlowRecord) {
     }
     if let Some(info) = record.app.as_deref() {
         json.object("app", |json| app(json, info));
+    }
+    if let Some(hosts) = record.hosts.as_deref() {
+        host_side(json, "src_host", hosts.src.as_ref());
+        host_side(json, "dst_host", hosts.dst.as_ref());
     }
 }
 
@@ -228,6 +234,16 @@ fn app(json: &mut Json, info: &AppInfo) {
             }
             if let Some(answers) = dns.answers {
                 json.uint("answers", answers);
+            }
+            if !dns.addresses.is_empty() {
+                json.array("addresses", |json| {
+                    for found in &dns.addresses {
+                        json.element(|json| {
+                            json.ip("address", found.address);
+                            json.uint("ttl_s", found.ttl_s);
+                        });
+                    }
+                });
             }
         });
     }
@@ -389,7 +405,8 @@ mod tests {
     #[test]
     fn the_schema_refuses_what_is_no_flow_record() {
         let schema = schema();
-        let good = read(&samples::tcp());
+        let hosts = Some(Box::new(samples::hosts::hosts()));
+        let good = read(&FlowRecord { hosts, ..samples::tcp() });
         assert!(schema.is_valid(&good));
         for (pointer, bad) in [
             ("/start", json!("2026-11-21 09:30:00")),
@@ -402,6 +419,12 @@ mod tests {
             ("/community_id", json!("h9lE9jS5")),
             ("/tunnels/0/kind", json!("carrier pigeon")),
             ("/schema_version", json!(1)),
+            ("/src_host", json!({})),
+            ("/src_host/process/pid", json!(-1)),
+            ("/src_host/process/command_line", json!(["curl"])),
+            ("/src_host/attribution/certainty", json!(1.5)),
+            ("/dst_host/attribution/reason", json!("tired")),
+            ("/dst_host/attribution", json!({"method": "ebpf", "reason": "no_socket"})),
         ] {
             let mut record = good.clone();
             *record.pointer_mut(pointer).expect(pointer) = bad;

@@ -18,6 +18,7 @@
 //! Never reads or changes a packet, and never a length or a count.
 
 mod crypto_pan;
+mod hosts;
 mod key;
 mod text;
 
@@ -90,6 +91,9 @@ impl Privacy {
         for mac in [&mut record.src_mac, &mut record.dst_mac].into_iter().flatten() {
             *mac = pseudonyms.mac(*mac);
         }
+        if let Some(hosts) = record.hosts.as_deref_mut() {
+            pseudonyms.hosts(hosts);
+        }
     }
 
     /// The alert as it may leave. Its identifier is the one of its pseudonymous
@@ -104,7 +108,9 @@ impl Privacy {
         }
         for peer in &mut alert.peers {
             peer.address = pseudonyms.address(peer.address);
+            hosts::rewrite_known(pseudonyms, &mut peer.known);
         }
+        hosts::rewrite_known(pseudonyms, &mut alert.known);
         alert.evidence.details.values_mut().for_each(|value| rewrite_value(pseudonyms, value));
         alert.summary = text::rewrite(pseudonyms, &alert.summary);
         let start_second = alert.start_ns.div_euclid(NS_PER_S);
@@ -137,9 +143,7 @@ impl Privacy {
     /// What a prefix looks like in the output: home networks, for the reader.
     pub fn prefix(&self, prefix: IpNet) -> IpNet {
         let Some(pseudonyms) = &self.pseudonyms else { return prefix };
-        let address = pseudonyms.address(prefix.addr());
-        // The length was valid for the version, and that stays.
-        IpNet::new(address, prefix.prefix_len()).map_or(prefix, |net| net.trunc())
+        hosts::prefix(pseudonyms, prefix)
     }
 
     fn app(&self, app: &mut AppInfo) {
@@ -155,6 +159,9 @@ impl Privacy {
             match text::reverse_name(&dns.query) {
                 Some(ip) => dns.query = text::reverse_name_of(pseudonyms.address(ip)),
                 None => rewrite(&mut dns.query),
+            }
+            for found in &mut dns.addresses {
+                found.address = pseudonyms.address(found.address);
             }
         }
         let tls = app.tls.as_mut().and_then(|tls| tls.sni.as_mut());
@@ -210,10 +217,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow::app::HttpInfo;
+    use crate::flow::app::{DnsAddress, HttpInfo};
     use crate::flow::community_id::community_id;
     use crate::output::ndjson::flow_line;
-    use crate::output::samples;
+    use crate::output::{Format, samples};
 
     fn with_pseudonyms() -> Privacy {
         let pseudonyms = Some(Pseudonyms::new(&Key::from_bytes([7; 32])));
@@ -296,6 +303,33 @@ mod tests {
         }
     }
 
+    /// Parquet has the cells of CSV, compressed.
+    #[test]
+    fn no_file_of_any_format_has_an_address_of_a_host() {
+        const TELLTALES: [&str; 4] = ["192.0.2.", "2001:db8:", "02:00:00:00:00:0a", "198.51.100."];
+        let (privacy, hosts) = (with_pseudonyms(), samples::hosts::hosts());
+        let mut records: Vec<_> = (0..300).map(samples::random).collect();
+        records.push(FlowRecord { hosts: Some(Box::new(hosts)), ..samples::tcp() });
+        let written = |records: &[FlowRecord], format: Format| {
+            let folder = tempfile::tempdir().expect("folder");
+            let mut writer = format.create(folder.path()).expect("file");
+            writer.write(records).expect("written");
+            writer.finish().expect("finished");
+            std::fs::read_to_string(folder.path().join(format.file_name())).expect("text")
+        };
+        let formats = [Format::Ndjson, Format::Csv, Format::Eve, Format::Zeek];
+        let before = formats.map(|format| written(&records, format));
+        records.iter_mut().for_each(|record| privacy.record(record));
+        for (format, before) in formats.into_iter().zip(before) {
+            let after = written(&records, format);
+            for telltale in TELLTALES {
+                assert!(!after.contains(telltale), "{telltale} in {}", format.name());
+            }
+            assert!(before.contains(TELLTALES[0]), "{}", format.name());
+            assert_eq!(before.lines().count(), after.lines().count(), "{}", format.name());
+        }
+    }
+
     #[test]
     fn without_payload_neither_hints_nor_entropy_leave() {
         let mut record = samples::tcp();
@@ -333,7 +367,10 @@ mod tests {
         let of = |ip: &str| pseudonyms.address(ip.parse::<IpAddr>().expect("address"));
         let mut record = samples::dns();
         let app = record.app.as_mut().expect("hints");
-        app.dns.as_mut().expect("dns").query = "10.2.0.192.in-addr.arpa".to_owned();
+        let dns = app.dns.as_mut().expect("dns");
+        dns.query = "10.2.0.192.in-addr.arpa".to_owned();
+        let address = "192.0.2.10".parse().expect("address");
+        dns.addresses = vec![DnsAddress { address, ttl_s: 60 }];
         app.http = Some(HttpInfo {
             host: Some("[2001:db8::7]:8080".to_owned()),
             path: Some("/from/192.0.2.10".to_owned()),
@@ -345,7 +382,9 @@ mod tests {
         let http = app.http.expect("http");
         let IpAddr::V4(pseudonym) = of("192.0.2.10") else { panic!("a version is kept") };
         let [a, b, c, d] = pseudonym.octets();
-        assert_eq!(app.dns.expect("dns").query, format!("{d}.{c}.{b}.{a}.in-addr.arpa"));
+        let dns = app.dns.expect("dns");
+        assert_eq!(dns.query, format!("{d}.{c}.{b}.{a}.in-addr.arpa"));
+        assert_eq!(dns.addresses, [DnsAddress { address: of("192.0.2.10"), ttl_s: 60 }]);
         assert_eq!(http.host, Some(format!("[{}]:8080", of("2001:db8::7"))));
         assert_eq!(http.path, Some(format!("/from/{pseudonym}")));
         assert_eq!(http.user_agent, Some(format!("Probe/120.0.0.0 (at {pseudonym})")));

@@ -1,15 +1,18 @@
 //! Records that the writers' tests share.
 
+pub(super) mod hosts;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::alert::{
-    Alert, AlertPeer, Entity, EntityKind, Evidence, Peak, Severity, State, alert_id, sentence,
+    Alert, AlertPeer, Entity, EntityKind, Evidence, Known, Peak, Severity, State, alert_id,
+    sentence,
 };
 use crate::detect::{Direction as Way, PeerRole, Rule, Shape};
-use crate::flow::app::{AppInfo, DnsInfo, HttpInfo, QuicInfo, SshInfo, TlsInfo};
+use crate::flow::app::{AppInfo, DnsAddress, DnsInfo, HttpInfo, QuicInfo, SshInfo, TlsInfo};
 use crate::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SeenAt, SizeStep};
 use crate::flow::sizes::Sizes;
 use crate::input::Origin;
@@ -57,7 +60,7 @@ fn direction(payloads: &[u32], header_bytes: u64) -> Direction {
 }
 
 /// An answered HTTPS connection inside VXLAN, closed by both sides.
-pub(super) fn tcp() -> FlowRecord {
+pub(crate) fn tcp() -> FlowRecord {
     let (key, forward_is_a_to_b) = key(6, ("192.0.2.10", 40_000), ("198.51.100.7", 443));
     FlowRecord {
         key: FlowKey { vni: 4097, ..key },
@@ -114,6 +117,7 @@ pub(super) fn tcp() -> FlowRecord {
             other_interface: "eth\t1".to_owned(),
             clock_synchronised: Some(true),
         })),
+        hosts: None,
     }
 }
 
@@ -141,11 +145,13 @@ pub(super) fn dns() -> FlowRecord {
                 query_type: 28,
                 response_code: None,
                 answers: None,
+                addresses: Vec::new(),
             }),
             ..AppInfo::default()
         })),
         seen_at: SeenAt::default(),
         origin: None,
+        hosts: None,
         ..tcp_without_vni()
     }
 }
@@ -164,6 +170,7 @@ pub(super) fn icmp() -> FlowRecord {
         app: None,
         seen_at: SeenAt::default(),
         origin: None,
+        hosts: None,
         ..tcp_without_vni()
     }
 }
@@ -222,7 +229,9 @@ pub(crate) fn alert() -> Alert {
             role: PeerRole::Source,
             packets: Some(300_000),
             wire_bytes: None,
+            known: Known::default(),
         }],
+        known: Known::default(),
         evidence,
         missing_telemetry: vec!["baseline".to_owned()],
         summary: String::new(),
@@ -349,6 +358,12 @@ pub(super) fn random(seed: u64) -> FlowRecord {
                     query_type: next(300) as u16,
                     response_code: (next(2) == 0).then(|| next(16) as u8),
                     answers: (next(2) == 0).then(|| next(65_536) as u16),
+                    addresses: (0..next(3))
+                        .map(|n| DnsAddress {
+                            address: IpAddr::from([198, 51, 100, n as u8]),
+                            ttl_s: next(1 << 32) as u32,
+                        })
+                        .collect(),
                 }),
                 tls: (next(3) == 0).then(|| TlsInfo {
                     sni: Some(text.clone()),
@@ -379,5 +394,6 @@ pub(super) fn random(seed: u64) -> FlowRecord {
                 clock_synchronised: [None, Some(false), Some(true)][next(3) as usize],
             })
         }),
+        hosts: hosts::random(&mut next),
     }
 }

@@ -12,6 +12,7 @@ use crate::engine::accounting::Accounting;
 use crate::flow::talkers::Talker;
 use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::flow::{EndReason, sizes};
+use crate::host::coverage::Coverage;
 use crate::output::capture::CaptureSummary;
 use crate::output::names::proto_name;
 use crate::packet::key::to_ip;
@@ -57,6 +58,9 @@ pub struct Summary {
     pub tcp_sides: Vec<TcpSides>,
     pub interfaces: Vec<InputInterface>,
     pub files: Vec<InputFile>,
+    /// How much of it has a process; absent where nothing was known of hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// Of a live run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureSummary>,
@@ -246,6 +250,7 @@ impl Summary {
                     error: file.error.as_ref().map(ToString::to_string),
                 })
                 .collect(),
+            coverage: report.coverage.clone(),
             capture: report.capture.as_ref().map(|capture| CaptureSummary::new(capture, report)),
             alerts: report.alerts.clone(),
             alerts_suppressed: report.detection.alerts_suppressed,

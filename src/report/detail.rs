@@ -9,14 +9,16 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::hosts;
 use super::terminal::{Style, bytes};
 use crate::alert::{bits, thousands};
+use crate::output::printable::is_obeyed;
 
 /// Columns of a field's name.
 const NAME_COLUMNS: usize = 18;
 
 /// Fields of a flow record that [`flow`] has words for.
-const FLOW_WORDED: [&str; 19] = [
+const FLOW_WORDED: [&str; 21] = [
     "schema_version",
     "community_id",
     "src_ip",
@@ -36,6 +38,8 @@ const FLOW_WORDED: [&str; 19] = [
     "rev",
     "src_mac",
     "dst_mac",
+    "src_host",
+    "dst_host",
 ];
 
 /// The page of one alert.
@@ -186,6 +190,7 @@ pub fn flow(records: &[Value], style: Style) -> String {
         for (name, value) in without(record, &FLOW_WORDED) {
             page.field(&name.replace('_', " "), plain(value));
         }
+        hosts::part(&mut page, record);
     }
     page.text
 }
@@ -208,12 +213,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 /// Line breaks stay: callers put them there, or JSON has escaped them.
 fn escape(text: &str, written: impl Fn(char) -> String) -> Cow<'_, str> {
-    let obeyed = |letter: char| {
-        let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{061c}')
-            || ('\u{202a}'..='\u{202e}').contains(&letter)
-            || ('\u{2066}'..='\u{2069}').contains(&letter);
-        turns || (letter.is_control() && letter != '\n')
-    };
+    let obeyed = |letter| is_obeyed(letter) && letter != '\n';
     if !text.chars().any(obeyed) {
         return Cow::Borrowed(text);
     }
@@ -223,7 +223,7 @@ fn escape(text: &str, written: impl Fn(char) -> String) -> Cow<'_, str> {
         .into()
 }
 
-struct Page {
+pub(super) struct Page {
     text: String,
     style: Style,
 }
@@ -234,7 +234,7 @@ impl Page {
     }
 
     /// May start with a line break of its own.
-    fn title(&mut self, title: &str) {
+    pub(super) fn title(&mut self, title: &str) {
         let words = title.trim_start_matches('\n');
         self.text.push_str(&title[..title.len() - words.len()]);
         let words = printable(words).replace('\n', " ");
@@ -248,7 +248,7 @@ impl Page {
     }
 
     /// Nothing when there is no value.
-    fn field(&mut self, name: &str, value: String) {
+    pub(super) fn field(&mut self, name: &str, value: String) {
         if !value.is_empty() {
             self.line(&format!("  {name:<NAME_COLUMNS$} {value}"));
         }
@@ -325,7 +325,7 @@ fn number(value: &Value) -> String {
 }
 
 /// A string without its quotes; nothing for null.
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -333,12 +333,12 @@ fn word(value: &Value) -> String {
     }
 }
 
-fn list(value: &Value) -> String {
+pub(super) fn list(value: &Value) -> String {
     value.as_array().into_iter().flatten().map(word).collect::<Vec<_>>().join(", ")
 }
 
 /// A nested value in a line: `method GET, host example.test`.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::Object(fields) => fields
             .iter()
@@ -378,6 +378,10 @@ mod tests {
             let record = json!({
                 "id": &hostile, "summary": &hostile, "community_id": &hostile, "src_ip": &hostile,
                 "app": {"http": {"path": &hostile}}, (hostile.as_str()): [&hostile],
+                "src_host": {"process": {"name": &hostile, (hostile.as_str()): &hostile},
+                    "workload": {"pod": &hostile, "labels": {(hostile.as_str()): &hostile}},
+                    "instance": {(hostile.as_str()): &hostile},
+                    "attribution": {"method": &hostile, "reason": &hostile}},
                 "entity": {"id": &hostile}, "peers": [{"address": &hostile}],
                 "evidence": {"details": {(hostile.as_str()): &hostile}},
             });

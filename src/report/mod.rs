@@ -1,6 +1,9 @@
 //! What people read: the summary on a terminal, one alert or flow in full, the
 //! progress bar.
 
+pub mod coverage;
 pub mod detail;
+mod hosts;
+pub mod owners;
 pub mod progress;
 pub mod terminal;

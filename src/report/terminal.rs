@@ -37,6 +37,10 @@ impl Style {
     pub(super) fn title(self, text: &str) -> String {
         self.paint("1", text)
     }
+
+    pub(super) fn warning(self, text: &str) -> String {
+        self.paint("33", text)
+    }
 }
 
 /// The whole page. `dir` is where the results were written.
@@ -46,6 +50,11 @@ pub fn render(summary: &Summary, dir: Option<&Path>, style: Style) -> String {
     accounting(&mut page, summary, style);
     protocols(&mut page, summary, style);
     talkers(&mut page, summary, style);
+    if let Some(coverage) = &summary.coverage {
+        // Plain numbers and names: always JSON.
+        let coverage = serde_json::to_value(coverage).unwrap_or_default();
+        line(&mut page, format_args!("\n{}", super::coverage::hosts(&coverage, style).trim_end()));
+    }
     sizes(&mut page, &summary.payload_sizes, style);
     alerts(&mut page, summary, style);
     if let Some(dir) = dir {
@@ -131,7 +140,7 @@ fn accounting(page: &mut String, summary: &Summary, style: Style) {
         captured(page, capture);
     }
     for note in notes(summary) {
-        line(page, format_args!("  {}", style.paint("33", &note)));
+        line(page, format_args!("  {}", style.warning(&note)));
     }
 }
 

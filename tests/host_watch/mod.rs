@@ -24,7 +24,7 @@ impl Watch {
     }
 
     pub(crate) fn network(watch: NetworkWatch) -> Self {
-        Self::run(Method::Polling, move |sink, stop| watch.run(sink, stop))
+        Self::start(watch)
     }
 
     fn run(

@@ -1,6 +1,7 @@
 //! `flowtap live`: interfaces in, flow records and alerts out as they come.
 //! [`run`] puts a run together; what it gives goes through [`Sink`].
 
+mod hosts;
 mod sink;
 
 use std::io::{self, Write};
@@ -23,6 +24,7 @@ use crate::cli::config::Reloader;
 use crate::cli::confine_args::{ConfineArgs, bind, explaining, state_folder};
 use crate::cli::control::{Control, ControlAt, take_control_socket};
 use crate::cli::engine_args::EngineArgs;
+use crate::cli::host_args::HostArgs;
 use crate::cli::log::LogFormat;
 use crate::cli::output_args::{OutputArgs, limits};
 use crate::cli::rundir::{recorded_arguments, state_run, write_whole};
@@ -125,6 +127,10 @@ pub(crate) struct LiveArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
+    hosts: hosts::LiveHostArgs,
+    #[command(flatten)]
+    host_files: HostArgs,
+    #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
     confine: ConfineArgs,
@@ -160,6 +166,8 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     }
     let listener = args.metrics.0.map(bind).transpose()?;
     let control = take_control_socket(args.control.as_ref())?;
+    let watcher = hosts::Watcher::start(&args.hosts)?;
+    let host_files = Arc::new(hosts::open_files(&args.host_files)?);
     let explain = explaining();
     let confined = args.confine.apply(&plan(args, listener.as_ref(), control.as_ref()))?;
     log::go_on_behind()?;
@@ -180,6 +188,9 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         silent_after_s,
         watched: Arc::clone(&watched),
     });
+    let watcher = watcher.map(hosts::Watcher::follow).transpose()?;
+    let map = watcher.as_ref().map(|watcher| Arc::clone(&watcher.map));
+    options.hosts = hosts::knowledge(map, &host_files, &options)?;
     let recording = start_recording(args, &mut input)?;
     let dir = match &args.output.out {
         Some(dir) => Some(dir.clone()),
@@ -236,6 +247,9 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     };
     sink.notifier.ready(&sink.listening);
     let mut report = run_engine(input, &options, &mut sink);
+    if let Some(watcher) = watcher {
+        watcher.finish();
+    }
     let privacy = Arc::clone(&sink.privacy);
     let lost = sink.finish();
     let mut summary = Summary::new(&report, started.elapsed());
@@ -272,6 +286,7 @@ fn plan(args: &LiveArgs, metrics: Option<&TcpListener>, control: Option<&Control
     plan.sockets.extend(socket.as_deref().and_then(Path::parent).map(PathBuf::from));
     // The folder: an editor puts another file in the place of the one that was read.
     plan.reads.extend(args.engine.from_file.folders());
+    plan.reads.extend(folders_of(args.host_files.paths()));
     if args.output.out.is_none() {
         plan.keeps = state_folder();
     }
@@ -279,6 +294,11 @@ fn plan(args: &LiveArgs, metrics: Option<&TcpListener>, control: Option<&Control
     let own = metrics.and_then(|listener| listener.local_addr().ok());
     plan.connects.extend(own.map(|address| address.port()));
     plan
+}
+
+/// Editors put another file in the place of the one that was read.
+fn folders_of<'a>(files: impl Iterator<Item = &'a Path>) -> impl Iterator<Item = PathBuf> {
+    files.filter_map(|file| std::path::absolute(file).ok()?.parent().map(PathBuf::from))
 }
 
 fn start_recording(args: &LiveArgs, input: &mut Input) -> anyhow::Result<Option<Recording>> {

@@ -1,8 +1,11 @@
 //! DNS (RFC 1035), multicast DNS (RFC 6762) and LLMNR (RFC 4795): the first
-//! question and, from the response, its code and number of answers.
+//! question and, from the response, its code, its number of answers and the
+//! addresses among them ([`answers`]).
 //!
-//! Records behind the question are never read: a response cut by the snap
-//! length tells as much as a whole one, and counts that lie cost nothing.
+//! A response cut by the snap length tells its code as a whole one does, and
+//! counts that lie cost nothing.
+
+mod answers;
 
 use simple_dns::Packet;
 
@@ -30,7 +33,8 @@ pub(super) fn inspect_tcp(bytes: &[u8], info: &mut Option<Box<AppInfo>>) {
 }
 
 /// Adds what one DNS message tells. A response tells its code only for the
-/// question that the flow asked first.
+/// question that the flow asked first, and addresses for the name in it: A and
+/// AAAA are asked for side by side.
 pub(super) fn inspect(bytes: &[u8], info: &mut Option<Box<AppInfo>>) {
     let Some(message) = Message::parse(bytes) else { return };
     let answered = |dns: &mut DnsInfo| {
@@ -40,8 +44,11 @@ pub(super) fn inspect(bytes: &[u8], info: &mut Option<Box<AppInfo>>) {
         }
     };
     match info.as_deref_mut().and_then(|app| app.dns.as_mut()) {
-        Some(dns) if dns.query == message.query && dns.query_type == message.query_type => {
-            answered(dns);
+        Some(dns) if dns.query == message.query => {
+            if dns.query_type == message.query_type {
+                answered(dns);
+            }
+            message.add_addresses(bytes, dns);
         }
         Some(_) => {}
         None => {
@@ -51,6 +58,7 @@ pub(super) fn inspect(bytes: &[u8], info: &mut Option<Box<AppInfo>>) {
                 ..DnsInfo::default()
             });
             answered(dns);
+            message.add_addresses(bytes, dns);
         }
     }
 }
@@ -80,6 +88,13 @@ impl Message {
             _ => first_question(header, behind)?,
         };
         Some(Self { query, query_type, is_response, response_code: header[3] & 0x0f, answers })
+    }
+
+    /// Multicast answers without a question name nobody here.
+    fn add_addresses(&self, bytes: &[u8], dns: &mut DnsInfo) {
+        if self.is_response && self.response_code == 0 && !self.query.is_empty() {
+            answers::addresses(bytes, dns);
+        }
     }
 }
 
@@ -180,6 +195,31 @@ mod tests {
         let other = query(&[b"a"], 28);
         let dns = read(&[&first, &response(&other, 2, 9), &response(&first, 0, 1)]).expect("hint");
         assert_eq!((dns.query_type, dns.response_code, dns.answers), (1, Some(0), Some(1)));
+    }
+
+    #[test]
+    fn addresses_are_kept_for_the_name_that_was_asked_first_of_either_type() {
+        let answered = |query: &[u8], kind: u8, data: &[u8]| {
+            let mut bytes = response(query, 0, 1);
+            bytes.extend_from_slice(&[0xc0, 12, 0, kind, 0, 1, 0, 0, 0, 60, 0, data.len() as u8]);
+            bytes.extend_from_slice(data);
+            bytes
+        };
+        let (v4, v6) = (query(&[b"a"], 1), query(&[b"a"], 28));
+        let dns = read(&[
+            &v4,
+            &v6,
+            &answered(&v6, 28, &[0x20; 16]),
+            &answered(&query(&[b"b"], 1), 1, &[192, 0, 2, 9]),
+            &answered(&v4, 1, &[192, 0, 2, 1]),
+        ])
+        .expect("hint");
+        let found = dns.addresses.iter().map(|found| (found.address.to_string(), found.ttl_s));
+        let expected = ["2020:2020:2020:2020:2020:2020:2020:2020", "192.0.2.1"];
+        assert!(found.eq(expected.map(|address| (address.to_owned(), 60))));
+        let mut refused = answered(&v4, 1, &[192, 0, 2, 1]);
+        refused[3] |= 3;
+        assert_eq!(read(&[&v4, &refused]).expect("hint").addresses, []);
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod ssh;
 mod text;
 mod tls;
 
+use std::net::IpAddr;
+
 /// What the first payload bytes of a flow told. Every text is bounded by
 /// [`MAX_TEXT_BYTES`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,20 @@ pub struct DnsInfo {
     /// From the response; absent while none was seen.
     pub response_code: Option<u8>,
     pub answers: Option<u16>,
+    /// Addresses among the answers for this name, in their order, A and AAAA; at
+    /// most [`MAX_DNS_ADDRESSES`].
+    pub addresses: Vec<DnsAddress>,
+}
+
+/// Addresses kept of one name. Resolvers hand out fewer; more would make a flow
+/// larger than it is worth.
+pub const MAX_DNS_ADDRESSES: usize = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsAddress {
+    pub address: IpAddr,
+    /// Seconds that the answer may be kept.
+    pub ttl_s: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,6 +6,8 @@
 //! meet, and the strongest wins. Importers of other tools' telemetry are
 //! providers too.
 
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+pub mod ebpf;
 #[cfg(target_os = "linux")]
 pub mod conntrack;
 #[cfg(target_os = "linux")]

@@ -12,7 +12,8 @@ use super::interfaces::{InterfaceTables, Interfaces};
 use super::namespaces::{Namespaces, named};
 use super::proc::KernelClock;
 use super::sock_diag::pids;
-use super::{EventSink, ProviderError, Stop, TIME_INTERVAL};
+use super::{EventSink, Provider, ProviderError, Stop, TIME_INTERVAL};
+use crate::host::attribution::Method;
 use crate::host::event::What;
 
 /// Between looks for new namespaces; longer where one takes more than a part in
@@ -44,6 +45,16 @@ struct Opened {
     interfaces: InterfaceTables,
     /// Nothing without the right.
     connections: Option<ConnectionTable>,
+}
+
+impl Provider for NetworkWatch {
+    fn method(&self) -> Method {
+        Method::Network
+    }
+
+    fn run(self: Box<Self>, events: &EventSink, stop: &Stop) -> Result<(), ProviderError> {
+        Self::run(&self, events, stop)
+    }
 }
 
 impl NetworkWatch {

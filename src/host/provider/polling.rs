@@ -5,24 +5,32 @@
 
 use std::time::Duration;
 
-use super::proc::{ProcPoller, ProcessWatch};
-use super::sock_diag::{Settings, run_polling};
+use super::sock_diag::{PolledProcesses, ProcessEvents, Settings, run_polling};
 use super::{EventSink, Provider, ProviderError, Stop};
 use crate::host::attribution::Method;
 
 /// Looks at sockets and processes at intervals.
 #[derive(Debug)]
-pub struct Polling {
+pub struct Polling<E = PolledProcesses> {
     interval: Duration,
+    processes: E,
 }
 
 impl Polling {
+    /// Tells of sockets alone.
     pub fn new(interval: Duration) -> Self {
-        Self { interval }
+        Self::with(interval, PolledProcesses::new(interval))
     }
 }
 
-impl Provider for Polling {
+impl<E: ProcessEvents> Polling<E> {
+    /// With another way to see processes.
+    pub fn with(interval: Duration, processes: E) -> Self {
+        Self { interval, processes }
+    }
+}
+
+impl<E: ProcessEvents> Provider for Polling<E> {
     fn method(&self) -> Method {
         Method::Polling
     }
@@ -34,8 +42,7 @@ impl Provider for Polling {
             // A new process once, when it is seen.
             ages: vec![Duration::ZERO],
         };
-        let processes = ProcessWatch::new(Box::new(ProcPoller::new(self.interval)));
-        run_polling(settings, processes, events, stop)
+        run_polling(settings, self.processes, events, stop)
     }
 }
 

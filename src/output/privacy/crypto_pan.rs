@@ -15,7 +15,9 @@ use aes_gcm::aead::KeyInit as _;
 use aes_gcm::aes::cipher::BlockCipherEncrypt as _;
 use aes_gcm::aes::{Aes128, Block};
 
+use super::hosts::{Remembered, rewrite_hosts};
 use super::key::Key;
+use crate::host::side::FlowHosts;
 use crate::lock::Lock;
 use crate::packet::Mac;
 
@@ -37,6 +39,8 @@ pub struct Pseudonyms {
     mac_pad: u128,
     remembered: Box<[Place]>,
     places: ahash::RandomState,
+    /// Hosts that were changed by it.
+    hosts: Remembered,
 }
 
 /// An address and its pseudonym.
@@ -65,6 +69,7 @@ impl Pseudonyms {
             mac_pad,
             remembered: (0..REMEMBERED).map(|_| Place::default()).collect(),
             places: ahash::RandomState::new(),
+            hosts: Remembered::default(),
             cipher,
         }
     }
@@ -89,6 +94,11 @@ impl Pseudonyms {
         };
         *place = Some((ip, pseudonym));
         pseudonym
+    }
+
+    /// Replaces the addresses in what is known of hosts.
+    pub(super) fn hosts(&self, hosts: &mut FlowHosts) {
+        rewrite_hosts(self, &self.hosts, hosts);
     }
 
     /// The pseudonym of a MAC address: manufacturers stay together, group

@@ -17,13 +17,20 @@ const V6_ZONE: &str = ".ip6.arpa";
 /// Replaces the addresses in a text: IPv4 (with a port too), IPv6, MAC. A
 /// prefix (`10.0.0.0/8`) stays one of the same length.
 pub(super) fn rewrite(pseudonyms: &Pseudonyms, text: &str) -> String {
-    rewrite_words(pseudonyms, text, |_| true)
+    rewrite_words(pseudonyms, text, |_| true, push_as_it_is)
+}
+
+/// The same, and also an address that is glued to other letters, digits, dots
+/// and colons: an option (`-h192.0.2.1`), a forwarding (`8080:192.0.2.1:80`), a
+/// unit's name. What looks like an address and is a version changes too.
+pub(super) fn rewrite_glued(pseudonyms: &Pseudonyms, text: &str) -> String {
+    rewrite_words(pseudonyms, text, |_| true, |word, out| push_glued(pseudonyms, word, out))
 }
 
 /// The same for a user agent, whose product versions (RFC 9110 section
 /// 10.1.5: `Name/120.0.0.0`) only look like addresses.
 pub(super) fn rewrite_agent(pseudonyms: &Pseudonyms, text: &str) -> String {
-    rewrite_words(pseudonyms, text, |before| !before.ends_with('/'))
+    rewrite_words(pseudonyms, text, |before| !before.ends_with('/'), push_as_it_is)
 }
 
 /// `/a?x=1&y=2` as `/a?x=*&y=*`. What stands without a name in a query is a
@@ -89,8 +96,14 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':')
 }
 
-/// `applies` is asked with what stands before the word.
-fn rewrite_words(pseudonyms: &Pseudonyms, text: &str, applies: impl Fn(&str) -> bool) -> String {
+/// `applies` is asked with what stands before the word; `other` appends a word
+/// that is no address.
+fn rewrite_words(
+    pseudonyms: &Pseudonyms,
+    text: &str,
+    applies: impl Fn(&str) -> bool,
+    other: impl Fn(&str, &mut String),
+) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     // Word bytes are ASCII, so every cut is between characters.
@@ -110,13 +123,75 @@ fn rewrite_words(pseudonyms: &Pseudonyms, text: &str, applies: impl Fn(&str) -> 
                 rest = &after[consumed..];
             }
             None => {
-                out.push_str(word);
+                other(word, &mut out);
                 rest = after;
             }
         }
     }
     out.push_str(rest);
     out
+}
+
+fn push_as_it_is(word: &str, out: &mut String) {
+    out.push_str(word);
+}
+
+/// Longest text of an address: IPv6 with an IPv4 end.
+const MAX_ADDRESS_BYTES: usize = 45;
+
+/// Appends a word with the addresses in it replaced. Work is linear in the word.
+fn push_glued(pseudonyms: &Pseudonyms, word: &str, out: &mut String) {
+    if let Some(ip) = reverse_name(word) {
+        out.push_str(&reverse_name_of(pseudonyms.address(ip)));
+        return;
+    }
+    let mut before = None;
+    let mut rest = word;
+    while let Some(&first) = rest.as_bytes().first() {
+        let in_number = before.is_some_and(|byte: u8| byte.is_ascii_digit());
+        let could = first.is_ascii_hexdigit() || first == b':';
+        let found = if could && !(in_number && first.is_ascii_digit()) {
+            leading_address(pseudonyms, rest)
+        } else {
+            None
+        };
+        let taken = match found {
+            Some((pseudonym, bytes)) => {
+                out.push_str(&pseudonym);
+                bytes
+            }
+            None => {
+                out.push(char::from(first));
+                1
+            }
+        };
+        before = rest.as_bytes().get(taken - 1).copied();
+        rest = &rest[taken..];
+    }
+}
+
+/// The pseudonym of the longest address that `text` begins with, and that
+/// address's length.
+fn leading_address(pseudonyms: &Pseudonyms, text: &str) -> Option<(String, usize)> {
+    let is_part = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
+    let run = text.bytes().take_while(is_part).take(MAX_ADDRESS_BYTES).count();
+    let whole = &text[..run];
+    // Digits alone, or without any (`std::dec`), are no address.
+    if !whole.contains(['.', ':']) || !whole.bytes().any(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let ends = (2..=run).rev().filter(|&end| {
+        // Never in the middle of a number.
+        let digits = [end - 1, end].map(|at| text.as_bytes().get(at));
+        !digits.iter().all(|byte| byte.is_some_and(u8::is_ascii_digit))
+    });
+    ends.map(|end| &whole[..end]).find_map(|word| {
+        let mut pseudonym = String::new();
+        let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+        let is_address = has_digit && (mac(word).is_some() || word.parse::<IpAddr>().is_ok());
+        (is_address && replace(pseudonyms, word, "", &mut pseudonym).is_some())
+            .then_some((pseudonym, word.len()))
+    })
 }
 
 /// Appends the pseudonym of a word that is an address. Says how much of what
@@ -199,6 +274,33 @@ mod tests {
     }
 
     #[test]
+    fn addresses_glued_to_other_words_are_found_where_texts_glue_them() {
+        let (v4, v6) = (of("192.0.2.1"), of("2001:db8::1"));
+        let mac = pseudonyms().mac([2, 0, 0, 0, 0, 0xa]).map(|b| format!("{b:02x}")).join(":");
+        for (text, expected) in [
+            ("-h192.0.2.1", format!("-h{v4}")),
+            ("-b192.0.2.1:80", format!("-b{v4}:80")),
+            ("8080:192.0.2.1:80", format!("8080:{v4}:80")),
+            ("tunnel@192.0.2.1.service", format!("tunnel@{v4}.service")),
+            ("192.0.2.1:80:192.0.2.1:81", format!("{v4}:80:{v4}:81")),
+            ("-a2001:db8::1", format!("-a{v6}")),
+            ("host:2001:db8::1", format!("host:{v6}")),
+            ("-m02:00:00:00:00:0a", format!("-m{mac}")),
+            ("tcp:192.0.2.1:80,fork", format!("tcp:{v4}:80,fork")),
+            ("x1.2.3.4y", format!("x{}y", of("1.2.3.4"))),
+            ("192.0.2.1", v4.clone()),
+        ] {
+            assert_eq!(rewrite_glued(&pseudonyms(), text), expected, "{text}");
+        }
+        let name = reverse_name_of("2001:db8::1".parse().expect("address"));
+        let expected = reverse_name_of(v6.parse().expect("address"));
+        assert_eq!(rewrite_glued(&pseudonyms(), &name), expected);
+        for text in ["std::dec", "300.1.1.1", "1.2.3", "09:30:00", "sha256:abcd01", "Ünï 🙂"] {
+            assert_eq!(rewrite_glued(&pseudonyms(), text), text);
+        }
+    }
+
+    #[test]
     fn a_prefix_stays_a_prefix_of_its_length() {
         for (text, address, bits) in [
             ("10.0.0.0/8", "10.0.0.0", 8),
@@ -263,6 +365,7 @@ mod tests {
         fn any_text_can_be_rewritten_and_masked(text: String) {
             rewrite(&pseudonyms(), &text);
             rewrite_agent(&pseudonyms(), &text);
+            rewrite_glued(&pseudonyms(), &text);
             reverse_name(&text);
             let once = mask_query(&text);
             prop_assert_eq!(mask_query(&once), once);
@@ -277,6 +380,16 @@ mod tests {
             let masked = mask_query(&format!("/path?{}", query.join("&")));
             prop_assert!(!masked.contains(&secret), "{masked}");
             prop_assert_eq!(masked.matches("=*").count(), names.len());
+        }
+
+        #[test]
+        fn no_address_hides_behind_letters(
+            before in "[g-z]{0,3}[a-z:.]{0,3}", after in "[:.][a-z]{1,3}[0-9]{0,4}", ip: u32,
+        ) {
+            let ip = Ipv4Addr::from(ip).to_string();
+            prop_assume!(of(&ip) != ip);
+            let rewritten = rewrite_glued(&pseudonyms(), &format!("{before}{ip}{after}"));
+            prop_assert!(!rewritten.contains(&ip), "{}", rewritten);
         }
 
         #[test]

@@ -8,6 +8,7 @@ use ureq::Agent;
 use super::connection::{Connection, Sent};
 use super::message::Message;
 use super::{DeliveryError, DeliveryOptions, Target};
+use crate::https::HttpsError;
 
 /// Of an answer's body nothing is wanted; so much is read to keep the
 /// connection.
@@ -24,70 +25,17 @@ impl Post {
         url: &str,
         options: &DeliveryOptions,
     ) -> Result<Self, DeliveryError> {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            // An alert must not end up where nobody sent it to.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            // From the environment it would be a receiver that no option names.
-            .proxy(None)
-            .user_agent(concat!("flowtap/", env!("CARGO_PKG_VERSION")));
-        let config =
-            if url.starts_with("https:") { config_tls(config, target, options)? } else { config };
+        let config = crate::https::config(url, options.certificates.as_deref())
+            .map_err(|error| refusal(error, target))?;
         Ok(Self { agent: config.build().new_agent(), url: url.to_owned() })
     }
 }
 
-type Builder = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
-
-#[cfg(not(feature = "https"))]
-fn config_tls(_: Builder, target: &Target, _: &DeliveryOptions) -> Result<Builder, DeliveryError> {
-    Err(DeliveryError::NoTls { target: target.to_string() })
-}
-
-/// Verified against the system's certificates or those of the options, read
-/// once: here, while files can still be opened.
-#[cfg(feature = "https")]
-fn config_tls(
-    config: Builder,
-    _: &Target,
-    options: &DeliveryOptions,
-) -> Result<Builder, DeliveryError> {
-    use std::path::PathBuf;
-    use std::sync::Arc;
-
-    use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
-
-    let failed = |path: PathBuf, why: String| DeliveryError::Certificates { path, why };
-    let roots: Vec<Certificate<'static>> = if let Some(path) = &options.certificates {
-        let pem = std::fs::read(path).map_err(|error| failed(path.clone(), error.to_string()))?;
-        let items = parse_pem(&pem).filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
-            Ok(_) => None,
-            Err(error) => Some(Err(failed(path.clone(), error.to_string()))),
-        });
-        let found = items.collect::<Result<Vec<_>, _>>()?;
-        if found.is_empty() {
-            return Err(failed(path.clone(), "no certificate in it".to_owned()));
-        }
-        found
-    } else {
-        let found = rustls_native_certs::load_native_certs();
-        if found.certs.is_empty() {
-            let why = found.errors.first().map_or_else(
-                || "the system has no certificates (package ca-certificates)".to_owned(),
-                ToString::to_string,
-            );
-            return Err(failed("/etc/ssl/certs".into(), why));
-        }
-        found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect()
-    };
-    let tls = TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .root_certs(RootCerts::from(roots))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build();
-    Ok(config.tls_config(tls))
+fn refusal(error: HttpsError, target: &Target) -> DeliveryError {
+    match error {
+        HttpsError::NoTls => DeliveryError::NoTls { target: target.to_string() },
+        HttpsError::Certificates { path, why } => DeliveryError::Certificates { path, why },
+    }
 }
 
 impl Connection for Post {

@@ -9,7 +9,7 @@ use std::thread;
 use serde_json::Value;
 
 use super::*;
-use crate::alert::{Entity, EntityKind, Evidence, Peak, Severity, State};
+use crate::alert::{Entity, EntityKind, Evidence, Known, Peak, Severity, State};
 use crate::detect::{Direction, Rule, Shape};
 
 /// As long as a busy machine may need.
@@ -63,6 +63,7 @@ pub(super) fn alert(id: &str) -> Alert {
             id: "203.0.113.7".to_owned(),
             labels: BTreeMap::new(),
         },
+        known: Known::default(),
         peers: Vec::new(),
         evidence,
         missing_telemetry: Vec::new(),

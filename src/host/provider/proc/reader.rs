@@ -106,6 +106,61 @@ impl ProcessReader {
         Ok((process, parent))
     }
 
+    /// Adds to what another source tells of a process what only `/proc` and the
+    /// user table know, and masks its arguments. Of one that has ended as much as
+    /// follows from what is there.
+    pub fn complete(&mut self, process: &mut Process) {
+        mask_arguments(&mut process.args);
+        if let Ok(read) = self.read_process(process.id.pid)
+            && read.id == process.id
+        {
+            self.take_over(process, read);
+        }
+        let mut name = |uid: Option<u32>| uid.map(|uid| self.users.name(uid)).unwrap_or_default();
+        if process.user.is_empty() {
+            process.user = name(process.uid);
+        }
+        if process.login_user.is_empty() {
+            process.login_user = name(process.login_uid);
+        }
+        if process.unit.is_empty() {
+            process.unit = unit(&process.cgroup);
+        }
+        if process.container.is_empty() {
+            process.container = container_id(&process.cgroup).unwrap_or_default().to_owned();
+        }
+        if process.context.is_none() {
+            process.context = Some(context(process, |_| false));
+        }
+    }
+
+    /// What was read of the same process, perhaps of a later program of it.
+    fn take_over(&self, process: &mut Process, read: Process) {
+        let same_program = process.exe.is_empty() || process.exe == read.exe;
+        if same_program {
+            process.exe = read.exe;
+            process.exe_deleted = read.exe_deleted;
+            process.exe_in_writable_folder = read.exe_in_writable_folder;
+        }
+        if process.args.is_empty() && same_program {
+            (process.args, process.args_cut) = (read.args, read.args_cut);
+        }
+        // Hosts that mix both versions of control groups say more in the older one.
+        if process.cgroup.len() <= 1 {
+            process.cgroup = read.cgroup;
+        }
+        process.user = read.user;
+        process.login_uid = process.login_uid.or(read.login_uid);
+        process.login_user = read.login_user;
+        process.session = process.session.or(read.session);
+        if process.terminal.is_empty() {
+            process.terminal = read.terminal;
+        }
+        process.netns = process.netns.or(read.netns);
+        process.context = read.context;
+        process.parent = process.parent.or(read.parent);
+    }
+
     /// A process's number and start time: one small file.
     pub fn id_of(&mut self, pid: u32) -> Option<ProcessId> {
         self.with_stat(pid, |stat| ProcessId { pid, start_ticks: stat.start_ticks })

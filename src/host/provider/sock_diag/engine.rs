@@ -15,13 +15,14 @@ use super::Settings;
 use super::found::{Table, Tables};
 use super::index::{Index, NewSocket, thread_namespaces};
 use super::known::Known;
+use super::process_events::ProcessEvents;
 use super::schedule::Schedule;
 use super::tables::SocketTables;
 use super::unresolved::Unresolved;
 use crate::host::attribution::Method;
 use crate::host::event::What;
 use crate::host::provider::namespaces::{Namespaces, named};
-use crate::host::provider::proc::{Change, KernelClock, ProcessWatch};
+use crate::host::provider::proc::{Change, KernelClock};
 use crate::host::provider::{EventSink, ProviderError, Stop, TIME_INTERVAL};
 
 /// The loop turns at least this often: notices of destroyed sockets wait no
@@ -41,10 +42,10 @@ const FULL_SHARE: u32 = 20;
 /// passed to others show only there.
 const IDLE_WALK: Duration = Duration::from_secs(10);
 
-pub(super) struct Engine {
+pub(super) struct Engine<E> {
     method: Method,
     settings: Settings,
-    processes: ProcessWatch,
+    processes: E,
     namespaces: Namespaces<SocketTables>,
     index: Index,
     known: Known,
@@ -63,11 +64,11 @@ pub(super) struct Engine {
     lost: u64,
 }
 
-impl Engine {
+impl<E: ProcessEvents> Engine<E> {
     pub(super) fn open(
         method: Method,
         settings: Settings,
-        processes: ProcessWatch,
+        processes: E,
     ) -> Result<Self, ProviderError> {
         let io = |what| move |source| ProviderError::Io { what, source };
         let now = Instant::now();
@@ -104,8 +105,8 @@ impl Engine {
     pub(super) fn run(mut self, events: &EventSink, stop: &Stop) -> Result<(), ProviderError> {
         let mut changes = Vec::new();
         let (mut next_full, mut next_time) = (Instant::now(), Instant::now());
-        // What there is first, before anything waits. The walk finds the same processes.
-        if !self.processes.begin(events, &mut changes)? {
+        // What there is first, before anything waits.
+        if !self.processes.next(Duration::ZERO, &mut changes, events)? {
             return Ok(());
         }
         self.walk();
@@ -120,7 +121,7 @@ impl Engine {
             let due = self.schedule.next().unwrap_or(next_full).min(next_full).min(next_time);
             let timeout = due.saturating_duration_since(Instant::now()).min(TURN);
             changes.clear();
-            if !self.processes.step(timeout, events, &mut changes)? {
+            if !self.processes.next(timeout, &mut changes, events)? {
                 return Ok(());
             }
             self.take_changes(&changes);

@@ -192,7 +192,12 @@ impl Known {
     }
 
     /// Tells again of sockets that have other holders now.
-    pub(super) fn tell_changed(&mut self, inodes: &AHashSet<u32>, index: &Index, out: &mut Vec<What>) {
+    pub(super) fn tell_changed(
+        &mut self,
+        inodes: &AHashSet<u32>,
+        index: &Index,
+        out: &mut Vec<What>,
+    ) {
         for inode in inodes {
             let Some(entry) = self.by_inode.get(inode).and_then(|key| self.sockets.get_mut(key))
             else {
@@ -256,12 +261,7 @@ impl Entry {
 const MAX_SHARED: usize = 256;
 
 /// The claim of holders on a socket.
-pub(super) fn socket(
-    method: Method,
-    netns: u64,
-    found: &Found,
-    holders: &[ProcessId],
-) -> Socket {
+pub(super) fn socket(method: Method, netns: u64, found: &Found, holders: &[ProcessId]) -> Socket {
     let (process, shared_with) = match holders {
         [] => (None, Vec::new()),
         [first, others @ ..] => (Some(*first), others.iter().copied().take(MAX_SHARED).collect()),

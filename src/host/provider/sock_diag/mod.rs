@@ -14,15 +14,18 @@ mod index;
 mod inet;
 mod known;
 mod proc_net;
+mod process_events;
 mod schedule;
 mod tables;
 mod unresolved;
 
 use std::time::Duration;
 
+pub use process_events::{PolledProcesses, ProcessEvents, WatchedProcesses};
+
 use self::engine::Engine;
 pub(super) use self::index::pids;
-use super::proc::{ProcessWatch, run_before_others};
+use super::proc::run_before_others;
 use super::{EventSink, Provider, ProviderError, Stop};
 use crate::host::attribution::Method;
 
@@ -51,19 +54,18 @@ impl Default for Settings {
 
 /// Watches sockets as processes come and go.
 #[derive(Debug)]
-pub struct SockDiag {
+pub struct SockDiag<E> {
     settings: Settings,
-    processes: ProcessWatch,
+    processes: E,
 }
 
-impl SockDiag {
-    /// Tells of the processes of `processes` too.
-    pub fn new(settings: Settings, processes: ProcessWatch) -> Self {
+impl<E: ProcessEvents> SockDiag<E> {
+    pub fn new(settings: Settings, processes: E) -> Self {
         Self { settings, processes }
     }
 }
 
-impl Provider for SockDiag {
+impl<E: ProcessEvents> Provider for SockDiag<E> {
     fn method(&self) -> Method {
         Method::SockDiag
     }
@@ -79,7 +81,7 @@ impl Provider for SockDiag {
 /// Runs the engine without what comes from the kernel by itself.
 pub(super) fn run_polling(
     settings: Settings,
-    processes: ProcessWatch,
+    processes: impl ProcessEvents,
     events: &EventSink,
     stop: &Stop,
 ) -> Result<(), ProviderError> {

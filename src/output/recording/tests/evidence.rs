@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use proptest::prelude::*;
 
 use super::{SECOND_NS, START_NS, blocks, interfaces, one_packet, read_back};
-use crate::alert::{Alert, AlertPeer, Entity, EntityKind};
+use crate::alert::{Alert, AlertPeer, Entity, EntityKind, Known};
 use crate::detect::PeerRole;
 use crate::engine::window::Host;
 use crate::lab::synth::frame::Frame as Built;
@@ -30,7 +30,7 @@ fn udp(from: u8, to: u8) -> Vec<u8> {
 
 fn alert(entity: Entity, start_s: i64, end_s: i64) -> Alert {
     let peer =
-        AlertPeer { address: address(9), role: PeerRole::Source, packets: None, wire_bytes: None };
+        AlertPeer { address: address(9), role: PeerRole::Source, packets: None, wire_bytes: None, known: Known::default() };
     Alert {
         id: crate::alert::alert_id("test", &entity, start_s),
         start_ns: START_NS + start_s * SECOND_NS,

@@ -1,0 +1,54 @@
+//! `flowtap coverage`: how much of a run has a process, and why the rest has not.
+
+use std::fs::File;
+use std::io::{BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::rundir;
+use crate::report::coverage;
+use crate::report::detail;
+use crate::report::terminal::Style;
+
+/// Print how much of a run's traffic has a process, a container and an instance,
+/// by the method that found it, and why the rest has none.
+#[derive(Debug, Args)]
+pub(crate) struct CoverageArgs {
+    /// Run directory; the newest run by default.
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Print the figures as JSON: `hosts`, null where the run knew nothing of hosts.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to do for a run to know of hosts.
+const HOW: &str = "\
+This run knew nothing of hosts: no flow has a process, a container or an instance.
+Give it what it should know:
+  flowtap live --procs auto            watches the processes of this host
+  flowtap read --procs map.jsonl FILE  joins a map that was recorded beside the capture
+  --inventory FILE, with either        says whose an address is
+";
+
+pub(crate) fn run(args: &CoverageArgs) -> anyhow::Result<ExitCode> {
+    let dir = rundir::find(args.run.as_deref())?;
+    let path = dir.join("summary.json");
+    let file = File::open(&path).with_context(|| format!("can't open {}", path.display()))?;
+    let summary: Value = serde_json::from_reader(BufReader::new(file))
+        .with_context(|| format!("{} is no summary", path.display()))?;
+    let hosts = &summary["coverage"];
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", detail::json(&json!({"hosts": hosts})))?;
+    } else if hosts.is_object() {
+        write!(out, "{}", coverage::hosts(hosts, Style::for_stdout()))?;
+    } else {
+        write!(out, "{HOW}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

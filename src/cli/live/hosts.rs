@@ -1,0 +1,207 @@
+//! Host watchers beside a capture: a second process with the rights that it takes
+//! to watch, which this one never has.
+//!
+//! It is started before this process gives up its rights, and says what happens as
+//! lines of `map.jsonl` over a socket pair. It ends when this end of the pair does.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use tracing::{info, warn};
+
+use crate::cli::host_args::{HostArgs, HostFiles};
+use crate::cli::procs::Providers;
+use crate::engine::RunOptions;
+use crate::host::event::{HostEvent, What};
+use crate::host::join::HostKnowledge;
+use crate::host::log::MapLog;
+use crate::host::map::{HostMap, MapLimits};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Hosts")]
+pub(crate) struct LiveHostArgs {
+    /// Name the process behind each flow of this host: how its sockets are watched.
+    /// A second process does that, with the rights it takes.
+    #[arg(long, value_enum, default_value = "off", value_name = "HOW")]
+    pub(super) procs: Providers,
+    /// Record what the watchers say, for `flowtap read --procs`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) procs_record: Option<PathBuf>,
+}
+
+/// Reads the user's files of hosts.
+pub(super) fn open_files(args: &HostArgs) -> anyhow::Result<HostFiles> {
+    let files = args.open()?;
+    for warning in &files.warnings {
+        warn!(event = "hosts.file", "{warning}");
+    }
+    Ok(files)
+}
+
+/// How often files are looked at: [`HostFiles::look`] takes over what has been the
+/// same for two looks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the run is told of hosts, where it is told anything; files are looked at
+/// again from now on.
+pub(super) fn knowledge(
+    map: Option<Arc<HostMap>>,
+    files: &Arc<HostFiles>,
+    options: &RunOptions,
+) -> io::Result<Option<HostKnowledge>> {
+    if map.is_none() && files.is_empty() {
+        return Ok(None);
+    }
+    if !files.is_empty() {
+        let files = Arc::downgrade(files);
+        // Ends with the run, which holds the files.
+        thread::Builder::new().name("host-files".to_owned()).spawn(move || {
+            while let Some(files) = files.upgrade() {
+                for told in files.look(Instant::now()) {
+                    info!(event = "hosts.file", "{told}");
+                }
+                drop(files);
+                thread::sleep(LOOK_INTERVAL);
+            }
+        })?;
+    }
+    Ok(Some(HostKnowledge {
+        map,
+        live: true,
+        inventory: files.inventory.clone(),
+        lists: Some(Arc::clone(&files.lists)),
+        home_nets: options.detect.home_nets.clone(),
+    }))
+}
+
+/// The second process, started and not yet listened to.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    socket: UnixStream,
+    log: Option<(File, PathBuf)>,
+}
+
+impl Watcher {
+    /// Starts it, where the options ask for it. Before this process is confined.
+    pub(super) fn start(args: &LiveHostArgs) -> anyhow::Result<Option<Self>> {
+        if args.procs == Providers::Off {
+            return Ok(None);
+        }
+        let log = args.procs_record.as_ref().map(|path| {
+            let file = File::create(path);
+            file.map(|file| (file, path.clone()))
+                .with_context(|| format!("can't record the host map into {}", path.display()))
+        });
+        let log = log.transpose()?;
+        let (socket, theirs) = UnixStream::pair().context("can't make a socket pair")?;
+        let start = || -> io::Result<()> {
+            let input: OwnedFd = theirs.try_clone()?.into();
+            let output: OwnedFd = theirs.into();
+            Command::new(std::env::current_exe()?)
+                .args(["procs", "watch", "--procs", args.procs.name()])
+                .stdin(Stdio::from(input))
+                .stdout(Stdio::from(output))
+                // The keys that end this process must not end that one first.
+                .process_group(0)
+                .spawn()
+                .map(drop)
+        };
+        start().context("can't start the watcher of processes")?;
+        Ok(Some(Self { socket, log }))
+    }
+
+    /// Reads what it says into a map.
+    pub(super) fn follow(self) -> io::Result<Following> {
+        let map = Arc::new(HostMap::new(MapLimits::default()));
+        let socket = self.socket.try_clone()?;
+        let reader = Reader { socket: self.socket, log: self.log, map: Arc::clone(&map) };
+        let thread = thread::Builder::new().name("host-map".to_owned());
+        let thread = thread.spawn(move || reader.run())?;
+        Ok(Following { map, socket, thread })
+    }
+}
+
+/// A map that grows.
+pub(super) struct Following {
+    pub(super) map: Arc<HostMap>,
+    socket: UnixStream,
+    thread: JoinHandle<()>,
+}
+
+impl Following {
+    /// Ends the watchers.
+    pub(super) fn finish(self) {
+        // Where it is gone already there is nothing to end.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.thread.join();
+    }
+}
+
+struct Reader {
+    socket: UnixStream,
+    log: Option<(File, PathBuf)>,
+    map: Arc<HostMap>,
+}
+
+impl Reader {
+    fn run(self) {
+        let mut map = self.map.writer();
+        let path = self.log.as_ref().map(|(_, path)| path.clone()).unwrap_or_default();
+        let mut log = self.log.map(|(file, _)| MapLog::new(file));
+        let (mut bad_lines, mut last_ns) = (0_u64, i64::MIN);
+        for line in BufReader::with_capacity(1 << 16, self.socket).split(b'\n') {
+            let Ok(line) = line else { break };
+            let Ok(event) = serde_json::from_slice::<HostEvent>(&line) else {
+                bad_lines += 1;
+                continue;
+            };
+            tell(&event);
+            last_ns = last_ns.max(event.time_ns);
+            map.apply(&event);
+            if let Some(Err(error)) = log.as_mut().map(|log| log.write(&event)) {
+                warn!(
+                    event = "procs.record",
+                    "can't write {}: {error}; the host map is no longer recorded",
+                    path.display()
+                );
+                log = None;
+            }
+        }
+        map.ended(last_ns);
+        self.map.complete();
+        if let Some(Err(error)) = log.map(MapLog::finish) {
+            warn!(event = "procs.record", "can't write {}: {error}", path.display());
+        }
+        if bad_lines > 0 {
+            warn!(event = "procs.bad_lines", "{bad_lines} lines of the watcher were no events");
+        }
+    }
+}
+
+fn tell(event: &HostEvent) {
+    match &event.what {
+        What::Provider(state) if state.running => {
+            info!(event = "procs.watching", "watching processes by {}", state.method.name());
+        }
+        What::Provider(state) if !state.reason.is_empty() => {
+            let method = state.method.name();
+            warn!(event = "procs.ended", "processes are not watched by {method}: {}", state.reason);
+        }
+        What::Lost { method, events } => {
+            let method = method.name();
+            warn!(event = "procs.lost", "{method} lost {events} events");
+        }
+        _ => {}
+    }
+}

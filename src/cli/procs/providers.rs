@@ -1,0 +1,158 @@
+//! Which providers watch this host, and what starts them.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::cli::sensor_id::SensorId;
+use crate::host::containers::Containers;
+use crate::host::event::{HostEvent, MAP_VERSION, MapStart};
+use crate::host::process::ProcessId;
+use crate::host::provider::polling::{self, Polling};
+use crate::host::provider::network::NetworkWatch;
+use crate::host::provider::proc::{KernelClock, ProcPoller, ProcessReader, ProcessWatch};
+use crate::host::provider::sock_diag::{self, Settings, SockDiag, WatchedProcesses};
+use crate::host::provider::{Provider, ProviderError, Stop};
+use crate::host::watch::watch;
+
+/// How the processes behind sockets are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Providers {
+    /// Not at all.
+    Off,
+    /// The best that this host offers: ebpf, else sock-diag, else polling.
+    Auto,
+    /// By programs in the kernel, exactly; also processes of a few milliseconds.
+    Ebpf,
+    /// By the kernel's socket tables whenever a process starts.
+    SockDiag,
+    /// By the kernel's socket tables, once a second.
+    Polling,
+}
+
+impl Providers {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Auto => "auto",
+            Self::Ebpf => "ebpf",
+            Self::SockDiag => "sock-diag",
+            Self::Polling => "polling",
+        }
+    }
+}
+
+/// Providers that are about to begin.
+pub(super) struct Watching {
+    providers: Vec<Box<dyn Provider>>,
+}
+
+/// Beside programs in the kernel, which see sockets when they are used, the tables
+/// are read for those that were there before and rest.
+const REST_INTERVAL: Duration = Duration::from_secs(60);
+
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Watching {
+    /// Opens what the providers need, with all the rights of this process.
+    pub(super) fn open(wanted: Providers) -> anyhow::Result<Self> {
+        let providers: Vec<Box<dyn Provider>> = match wanted {
+            Providers::Off => Vec::new(),
+            Providers::Auto => Self::best()?,
+            Providers::Ebpf => Self::ebpf()?,
+            Providers::SockDiag => vec![sock_diag()?],
+            Providers::Polling => {
+                polling::available()?;
+                let poller = ProcessWatch::new(Box::new(ProcPoller::new(POLL_INTERVAL)));
+                vec![Box::new(Polling::with(POLL_INTERVAL, WatchedProcesses::new(poller)))]
+            }
+        };
+        let mut providers = providers;
+        if !providers.is_empty() {
+            providers.push(Box::new(NetworkWatch::default()));
+        }
+        Ok(Self { providers })
+    }
+
+    fn best() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
+        let why_not = match Self::ebpf() {
+            Ok(providers) => return Ok(providers),
+            Err(error) => error,
+        };
+        eprintln!(
+            "flowtap: processes are watched by sock_diag, less exactly than by eBPF: {why_not}"
+        );
+        Ok(vec![sock_diag()?])
+    }
+
+    #[cfg(feature = "ebpf")]
+    fn ebpf() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
+        use crate::host::provider::ebpf::Ebpf;
+        let ebpf = Box::new(Ebpf::new()?);
+        Ok(match polling::available() {
+            Ok(()) => vec![ebpf, Box::new(Polling::new(REST_INTERVAL))],
+            Err(_) => vec![ebpf],
+        })
+    }
+
+    #[cfg(not(feature = "ebpf"))]
+    fn ebpf() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
+        let reason = "this flowtap was built without the feature `ebpf`".to_owned();
+        Err(ProviderError::Unavailable { what: "eBPF", reason })
+    }
+
+    /// Gives up what watching does not take.
+    pub(super) fn confine(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Runs until told to stop.
+    pub(super) fn run(
+        self,
+        stop: &Stop,
+        take: &mut dyn FnMut(&HostEvent) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut containers = Containers::of_this_host(None)?;
+        let start = MapStart {
+            version: MAP_VERSION,
+            host: SensorId::of_this_machine().0,
+            boot: boot_id(),
+            providers: self.providers.iter().map(|provider| provider.method()).collect(),
+            netns: own_netns(),
+            observers: observers(),
+        };
+        watch(self.providers, (KernelClock::wall_now_ns(), start), stop, &mut containers, take)
+    }
+}
+
+fn sock_diag() -> Result<Box<dyn Provider>, ProviderError> {
+    sock_diag::available()?;
+    let processes = WatchedProcesses::new(ProcessWatch::open(POLL_INTERVAL));
+    if let Some(error) = processes.why_polling() {
+        eprintln!("flowtap: processes are looked for once a second alone: {error}");
+    }
+    Ok(Box::new(SockDiag::new(Settings::default(), processes)))
+}
+
+/// This process, and the one that started it if that is a capture of ours.
+fn observers() -> Vec<ProcessId> {
+    let mut reader = ProcessReader::new();
+    let Ok(own) = reader.read_process(std::process::id()) else { return Vec::new() };
+    let parent = own
+        .parent
+        .filter(|parent| reader.read_process(parent.pid).is_ok_and(|parent| parent.exe == own.exe));
+    [Some(own.id), parent].into_iter().flatten().collect()
+}
+
+fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+/// Inode of this process's network namespace: where its captures hear.
+fn own_netns() -> Option<u64> {
+    fs::metadata("/proc/self/ns/net").ok().map(|namespace| namespace.ino())
+}

@@ -1,0 +1,165 @@
+//! Where claims of processes lie, and what one says.
+//!
+//! A claim is "this process had the socket at this end, from then to then". It
+//! lies at an [`Endpoint`]: as much of a socket's addresses as is known, the rest
+//! left open. A flow's end is looked for at all endpoints that cover it, the
+//! exact one first.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::attribution::{Basis, Method};
+use super::event::{Socket, SocketKind};
+use super::process::ProcessId;
+
+/// IP protocol numbers whose "port" is the identifier of an ICMP echo.
+pub(super) const ICMP: u8 = 1;
+pub(super) const ICMPV6: u8 = 58;
+
+/// Stands for packet sockets, which have no protocol; IANA reserves it.
+const ANY_PROTOCOL: u8 = 255;
+
+/// One end of a conversation as far as it is known. Open is an unspecified
+/// address of the version, and port 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Endpoint {
+    pub(super) protocol: u8,
+    pub(super) local: IpAddr,
+    pub(super) local_port: u16,
+    pub(super) remote: IpAddr,
+    pub(super) remote_port: u16,
+}
+
+fn open_address(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+impl Endpoint {
+    /// Where claims could lie that cover this end, the most exact first.
+    pub(super) fn covering(&self) -> [Self; 9] {
+        let any = open_address(self.local);
+        let at = |local, local_port, remote, remote_port| Self {
+            protocol: self.protocol,
+            local,
+            local_port,
+            remote,
+            remote_port,
+        };
+        [
+            *self,
+            at(self.local, self.local_port, any, 0),
+            at(any, self.local_port, self.remote, self.remote_port),
+            at(any, self.local_port, any, 0),
+            // Raw sockets have no ports, and may be connected or bound.
+            at(self.local, 0, self.remote, 0),
+            at(self.local, 0, any, 0),
+            at(any, 0, self.remote, 0),
+            at(any, 0, any, 0),
+            Self::packet_socket(any),
+        ]
+    }
+
+    fn packet_socket(any: IpAddr) -> Self {
+        Self { protocol: ANY_PROTOCOL, local: any, local_port: 0, remote: any, remote_port: 0 }
+    }
+
+    /// Where a socket's claim lies: two places when it takes both IP versions.
+    pub(super) fn of(socket: &Socket) -> impl Iterator<Item = Self> {
+        let like = socket.local.or(socket.remote).map(|address| address.to_canonical());
+        let versions: [Option<IpAddr>; 2] = match like.map(open_address) {
+            // A packet socket, or one bound to no address, of which only the
+            // protocol may tell the version.
+            None if socket.protocol == ICMP => [Some(Ipv4Addr::UNSPECIFIED.into()), None],
+            None if socket.protocol == ICMPV6 => [Some(Ipv6Addr::UNSPECIFIED.into()), None],
+            None => [Some(Ipv4Addr::UNSPECIFIED.into()), Some(Ipv6Addr::UNSPECIFIED.into())],
+            Some(any) if socket.dual_stack && is_open(socket) => {
+                [Some(any), Some(Ipv4Addr::UNSPECIFIED.into())]
+            }
+            Some(any) => [Some(any), None],
+        };
+        let (kind, protocol) = (socket.kind, socket.protocol);
+        let known = |address: Option<IpAddr>, any: IpAddr| {
+            address
+                .map(|address| address.to_canonical())
+                .filter(|address| address.is_ipv4() == any.is_ipv4() && !address.is_unspecified())
+        };
+        let (local, remote) = (socket.local, socket.remote);
+        // Of an echo the identifier belongs to both ends: it stands at the local one.
+        let remote_port = if matches!(protocol, ICMP | ICMPV6) { 0 } else { socket.remote_port };
+        let local_port = socket.local_port;
+        versions.into_iter().flatten().map(move |any| match kind {
+            SocketKind::Packet if local.is_none() && remote.is_none() => Self::packet_socket(any),
+            _ => Self {
+                protocol,
+                local: known(local, any).unwrap_or(any),
+                local_port,
+                remote: known(remote, any).unwrap_or(any),
+                remote_port,
+            },
+        })
+    }
+}
+
+fn is_open(socket: &Socket) -> bool {
+    socket.local.is_none_or(|address| address.is_unspecified()) && socket.remote.is_none()
+}
+
+/// The kernel's identity of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum SocketName {
+    Cookie(u64),
+    Inode(u64),
+}
+
+impl SocketName {
+    pub(super) fn of(socket: &Socket) -> Option<Self> {
+        let cookie = socket.cookie.map(Self::Cookie);
+        cookie.or_else(|| socket.inode.map(Self::Inode))
+    }
+}
+
+/// A process of one of the hosts whose maps were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessKey {
+    /// Number of the map and boot that knows it.
+    pub source: u16,
+    pub id: ProcessId,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Claim {
+    pub(super) from_ns: i64,
+    /// When the socket was closed.
+    pub(super) until_ns: i64,
+    /// When it was first told: who decides at a time must not know better.
+    pub(super) learned_ns: i64,
+    /// When it was last told.
+    pub(super) told_ns: i64,
+    pub(super) source: u16,
+    /// Nothing for a socket that no process holds.
+    pub(super) process: Option<ProcessId>,
+    pub(super) basis: Basis,
+    pub(super) method: Method,
+    pub(super) name: Option<SocketName>,
+    pub(super) netns: Option<u64>,
+}
+
+impl Claim {
+    pub(super) fn is_again(&self, other: &Self) -> bool {
+        self.until_ns == i64::MAX
+            && (self.source, self.process, self.basis, self.method, self.name, self.netns)
+                == (other.source, other.process, other.basis, other.method, other.name, other.netns)
+    }
+}
+
+/// What a claim on a listening socket means for a connection that came in there.
+pub(super) fn basis_of(socket: &Socket) -> Basis {
+    match socket.kind {
+        SocketKind::Listener => socket.basis.max(Basis::Listens),
+        SocketKind::Raw if socket.remote.is_none() => socket.basis.max(Basis::RawSocket),
+        SocketKind::Packet if socket.remote.is_none() => Basis::PacketSocket,
+        _ => socket.basis,
+    }
+}

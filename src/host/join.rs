@@ -1,0 +1,270 @@
+//! Records joined to the hosts at their ends, in the correlation stage.
+//!
+//! [`Joiner::join`] is asked once a record, in the records' final order, and gives
+//! the same for the same record, map and inventory. It never looks at a packet and
+//! never waits for anything but a shard of the map.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ahash::HashMap;
+
+use super::claim::ProcessKey;
+use super::destination::{Destinations, Lists};
+use super::inventory::Inventory;
+use super::coverage::Coverage;
+use super::map::HostMap;
+use super::process::Process;
+use super::resolve::{Answer, Question};
+use super::side::{Ancestor, Attribution, FlowHosts, HostSide, ProcessView};
+use super::table::Watched;
+use super::workload::Workload;
+use crate::alert::{Alert, Known};
+use crate::detect::HomeNets;
+use crate::flow::{Direction, FlowRecord};
+
+/// How much later than a record's decision something may be told and still count
+/// in it. Live, seconds wait so long for the watchers before they are closed:
+/// twice the interval at which providers say that they are up to date.
+pub const HOLD_NS: i64 = 500_000_000;
+
+/// Processes whose texts are kept put together.
+const MAX_VIEWS: usize = 1 << 16;
+
+/// Parents that are followed: more than any real chain has.
+const MAX_ANCESTORS: usize = 32;
+
+/// What a run is told of hosts.
+#[derive(Clone, Debug, Default)]
+pub struct HostKnowledge {
+    pub map: Option<Arc<HostMap>>,
+    /// The map is still growing: seconds wait for its watchers.
+    pub live: bool,
+    pub inventory: Option<Arc<Watched<Inventory>>>,
+    /// Owners and reputation. Names are learned along the way.
+    pub lists: Option<Arc<Lists>>,
+    /// Which end a mirror session's interface belongs to.
+    pub home_nets: HomeNets,
+}
+
+/// Joins records to what is known of hosts.
+#[derive(Debug)]
+pub struct Joiner {
+    map: Option<Arc<HostMap>>,
+    inventory: Option<Arc<Watched<Inventory>>>,
+    destinations: Destinations,
+    home_nets: HomeNets,
+    /// By process and the time from which it ran that program.
+    views: HashMap<(ProcessKey, i64), Arc<ProcessView>>,
+    bare_workloads: HashMap<String, Arc<Workload>>,
+    coverage: Coverage,
+}
+
+impl Joiner {
+    pub fn new(hosts: HostKnowledge) -> Self {
+        Self {
+            map: hosts.map,
+            inventory: hosts.inventory,
+            destinations: Destinations::new(hosts.lists.unwrap_or_default()),
+            home_nets: hosts.home_nets,
+            views: HashMap::default(),
+            bare_workloads: HashMap::default(),
+            coverage: Coverage::default(),
+        }
+    }
+
+    /// What is known of both ends of a record.
+    pub fn join(&mut self, record: &FlowRecord) -> Option<Box<FlowHosts>> {
+        self.destinations.learn(record);
+        let (src, dst) = (record.src_ip(), record.dst_ip());
+        let (src_port, dst_port) = ports(record);
+        let mut hosts = FlowHosts {
+            src: self.side(record, (src, src_port), (dst, dst_port), &record.fwd),
+            dst: self.side(record, (dst, dst_port), (src, src_port), &record.rev),
+        };
+        self.add_instances(record, &mut hosts);
+        let known = hosts.src.is_some() || hosts.dst.is_some();
+        let packets = record.fwd.packets + record.rev.packets;
+        let wire_bytes = record.fwd.wire_bytes + record.rev.wire_bytes;
+        self.coverage.count(known.then_some(&hosts), packets, wire_bytes);
+        known.then(|| Box::new(hosts))
+    }
+
+    /// What was found so far.
+    pub fn coverage(&self) -> Coverage {
+        let map = self.map.as_ref().map(|map| map.counters()).unwrap_or_default();
+        Coverage { map, ..self.coverage.clone() }
+    }
+
+    /// A second was closed before the watchers were up to date with it.
+    pub(crate) fn count_late_second(&mut self) {
+        self.coverage.late_seconds += 1;
+    }
+
+    fn side(
+        &mut self,
+        record: &FlowRecord,
+        (local, local_port): (IpAddr, u16),
+        (remote, remote_port): (IpAddr, u16),
+        sent: &Direction,
+    ) -> Option<HostSide> {
+        let question = Question {
+            protocol: record.key.proto,
+            local,
+            local_port,
+            remote,
+            remote_port: if is_icmp(record) { 0 } else { remote_port },
+            sent: sent.packets > 0,
+            start_ns: record.start_ns,
+            end_ns: record.end_ns,
+            known_ns: record.decided_ns.saturating_add(HOLD_NS),
+        };
+        let map = self.map.clone()?;
+        let answer = match map.resolve(&question) {
+            Ok(None) => return None,
+            Ok(Some(answer)) => answer,
+            Err(reason) => {
+                let attribution = Attribution { reason: Some(reason), ..Attribution::default() };
+                return Some(HostSide { attribution: Some(attribution), ..HostSide::default() });
+            }
+        };
+        let process = self.view(&map, answer.process, record.start_ns);
+        let workload = self.workload(&map, answer.process.source, &process.process);
+        let attribution = Some(attribution(&answer));
+        Some(HostSide { process: Some(process), workload, instance: None, attribution })
+    }
+
+    /// Instances by the ends' addresses. Where neither is in the inventory, the
+    /// interface that a mirror session copies (by its VNI) is that of the end at
+    /// home.
+    fn add_instances(&self, record: &FlowRecord, hosts: &mut FlowHosts) {
+        let Some(inventory) = &self.inventory else { return };
+        let inventory = inventory.get();
+        let (src, dst) = (record.src_ip(), record.dst_ip());
+        let mut of_src = inventory.by_address(src);
+        let mut of_dst = inventory.by_address(dst);
+        if of_src.is_none()
+            && of_dst.is_none()
+            && let Some(vni) = record.key.vni.checked_sub(1)
+        {
+            let at_home = [src, dst].map(|address| self.home_nets.contains_ip(address));
+            let mirrored = inventory.by_interface(&format!("vni:{vni}"));
+            match at_home {
+                [true, false] => of_src = mirrored,
+                [false, true] => of_dst = mirrored,
+                _ => {}
+            }
+        }
+        for (instance, side) in [(of_src, &mut hosts.src), (of_dst, &mut hosts.dst)] {
+            if instance.is_some() {
+                side.get_or_insert_default().instance = instance;
+            }
+        }
+    }
+
+    /// Adds to an alert what is known of its entity's and its peers' addresses.
+    pub fn explain(&self, alert: &mut Alert) {
+        let at_ns = alert.end_ns;
+        if let Ok(address) = alert.entity.id.parse() {
+            alert.known = self.known(address, at_ns);
+        }
+        for peer in &mut alert.peers {
+            peer.known = self.known(peer.address, at_ns);
+        }
+    }
+
+    fn known(&self, address: IpAddr, at_ns: i64) -> Known {
+        let inventory = self.inventory.as_ref().map(|inventory| inventory.get());
+        Known {
+            instance: inventory.and_then(|inventory| inventory.by_address(address)),
+            context: Some(Box::new(self.destinations.about(address, at_ns))),
+        }
+    }
+
+    /// The program that the process ran at the time.
+    fn view(&mut self, map: &HostMap, key: ProcessKey, at_ns: i64) -> Arc<ProcessView> {
+        let Some((from_ns, process)) = map.process_at(key, at_ns) else {
+            let process = Process { id: key.id, ..Process::default() };
+            return Arc::new(ProcessView { process, ancestors: Vec::new() });
+        };
+        if self.views.len() >= MAX_VIEWS {
+            self.views.clear();
+        }
+        let view = self.views.entry((key, from_ns)).or_insert_with(|| {
+            let ancestors = ancestors(map, key.source, &process, from_ns);
+            Arc::new(ProcessView { process: Process::clone(&process), ancestors })
+        });
+        Arc::clone(view)
+    }
+
+    fn workload(&mut self, map: &HostMap, source: u16, process: &Process) -> Option<Arc<Workload>> {
+        if process.container.is_empty() {
+            return None;
+        }
+        let key = (source, process.container.clone());
+        if let Some(known) = map.workloads.get(&key) {
+            return Some(Arc::clone(&known));
+        }
+        if self.bare_workloads.len() >= MAX_VIEWS {
+            self.bare_workloads.clear();
+        }
+        // A container of which nothing but its id is known is one all the same.
+        let bare = self.bare_workloads.entry(key.1).or_insert_with_key(|container| {
+            Arc::new(Workload { container: container.clone(), ..Workload::default() })
+        });
+        Some(Arc::clone(bare))
+    }
+}
+
+fn attribution(answer: &Answer) -> Attribution {
+    // One of several with the same claim is right as often as any other of them.
+    let share = 1.0 / (1 + answer.others.len()) as f64;
+    Attribution {
+        method: Some(answer.method),
+        basis: Some(answer.basis),
+        certainty: answer.basis.certainty() * share,
+        others: answer.others.iter().map(|key| key.id.pid).collect(),
+        translated: answer.translated,
+        reason: None,
+    }
+}
+
+fn is_icmp(record: &FlowRecord) -> bool {
+    matches!(record.key.proto, 1 | 58)
+}
+
+/// Ports of originator and responder; of an echo its identifier at both.
+fn ports(record: &FlowRecord) -> (u16, u16) {
+    if !is_icmp(record) {
+        return (record.src_port(), record.dst_port());
+    }
+    let id = record.key.echo_id;
+    (id, id)
+}
+
+fn ancestors(map: &HostMap, source: u16, process: &Process, at_ns: i64) -> Vec<Ancestor> {
+    let mut chain: Vec<Ancestor> = Vec::new();
+    let mut next = process.parent;
+    while let Some(id) = next
+        && chain.len() < MAX_ANCESTORS
+        && id != process.id
+        && chain.iter().all(|known| known.id != id)
+    {
+        let Some((_, parent)) = map.process_at(ProcessKey { source, id }, at_ns) else {
+            chain.push(Ancestor { id, ..Ancestor::default() });
+            break;
+        };
+        chain.push(Ancestor { id, name: parent.name.clone(), exe: parent.exe.clone() });
+        next = parent.parent;
+    }
+    chain
+}
+
+impl HostMap {
+    /// What the process ran at a time, and since when.
+    pub fn process_at(&self, key: ProcessKey, at_ns: i64) -> Option<(i64, Arc<Process>)> {
+        let history = self.processes.get(&key)?;
+        let at = history.versions.partition_point(|&(from, _)| from <= at_ns).max(1) - 1;
+        history.versions.get(at).map(|(from, process)| (*from, Arc::clone(process)))
+    }
+}

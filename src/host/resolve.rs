@@ -1,0 +1,256 @@
+//! Who was at one end of a conversation: a map asked.
+//!
+//! Of all claims that cover the end and its time the strongest wins (the order of
+//! [`Basis`]), then the more exact one, then the one that was there longest. The
+//! answer depends on what had been told at the time of knowledge and on nothing
+//! else.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::attribution::{Basis, Method};
+pub use super::claim::ProcessKey;
+use super::claim::{Claim, Endpoint, ICMP, ICMPV6};
+use super::event::Ends;
+use super::map::{HostMap, MapSource, Presence};
+use super::process::ProcessId;
+use super::side::Reason;
+
+/// How far a claim reaches beyond what was told. A provider speaks after the
+/// packet has gone (a process may be set aside in between, for a scheduler's turn
+/// or some), and the kernel finishes a closed connection by itself. Claims that
+/// were there in time go first.
+const SLACK_NS: i64 = 100_000_000;
+
+/// Processes that are named beside the first.
+const MAX_OTHERS: usize = 8;
+
+/// One end of a flow, at its time.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    pub protocol: u8,
+    pub local: IpAddr,
+    /// Of ICMP echo the identifier.
+    pub local_port: u16,
+    pub remote: IpAddr,
+    pub remote_port: u16,
+    /// This end sent packets: only then could they be a packet socket's.
+    pub sent: bool,
+    pub start_ns: i64,
+    pub end_ns: i64,
+    /// What was told after this does not count.
+    pub known_ns: i64,
+}
+
+/// Who it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub process: ProcessKey,
+    pub basis: Basis,
+    pub method: Method,
+    /// Others with a claim of the same strength, ascending.
+    pub others: Vec<ProcessKey>,
+    /// The kernel had changed the addresses on the way.
+    pub translated: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    late: bool,
+    basis: Basis,
+    tier: usize,
+    /// Time in common, negative so that most comes first.
+    overlap_ns: std::cmp::Reverse<i64>,
+}
+
+impl HostMap {
+    /// Who was there. `Ok(None)` where the address belongs to no host with a map.
+    pub fn resolve(&self, question: &Question) -> Result<Option<Answer>, Reason> {
+        let presences = self.presences(question);
+        let mut saw_socket = false;
+        if let Some(answer) = self.look_up(question, &presences, &mut saw_socket) {
+            return Ok(Some(answer));
+        }
+        if let Some(behind) = self.behind_translation(question) {
+            let presences = self.presences(&behind);
+            return match self.look_up(&behind, &presences, &mut saw_socket) {
+                Some(answer) => Ok(Some(Answer { translated: true, ..answer })),
+                None if presences.is_empty() => Err(Reason::Forwarded),
+                None => Err(self.why_not(question, &presences, saw_socket)),
+            };
+        }
+        if presences.is_empty() {
+            return Ok(None);
+        }
+        Err(self.why_not(question, &presences, saw_socket))
+    }
+
+    /// The hosts and namespaces that had the address then.
+    fn presences(&self, question: &Question) -> Vec<Presence> {
+        let there = |span: &&Presence| {
+            span.from_ns <= question.end_ns.saturating_add(SLACK_NS)
+                && span.until_ns >= question.start_ns.saturating_sub(SLACK_NS)
+                && span.learned_ns <= question.known_ns
+        };
+        let spans = self.addresses.get(&question.local);
+        let mut presences: Vec<Presence> =
+            spans.map_or_else(Vec::new, |spans| spans.iter().filter(there).cloned().collect());
+        if question.local.is_loopback() {
+            // Every namespace has one: it is the watcher's own that a capture hears.
+            let sources = self.sources.lock();
+            presences.retain(|span| {
+                let of = sources.get(usize::from(span.source)).and_then(|of| of.start.netns);
+                of.is_none() || span.netns.is_none() || of == span.netns
+            });
+        }
+        presences
+    }
+
+    fn look_up(
+        &self,
+        question: &Question,
+        presences: &[Presence],
+        saw_socket: &mut bool,
+    ) -> Option<Answer> {
+        let mut found: Vec<(Rank, ProcessKey, Method)> = Vec::new();
+        let exact = Endpoint {
+            protocol: question.protocol,
+            local: question.local,
+            local_port: question.local_port,
+            remote: question.remote,
+            remote_port: question.remote_port,
+        };
+        let mut seen: [Option<Endpoint>; 9] = [None; 9];
+        for (tier, at) in exact.covering().into_iter().enumerate() {
+            // Without ports, several places are the same.
+            if seen.contains(&Some(at)) {
+                continue;
+            }
+            seen[tier] = Some(at);
+            let Some(claims) = self.claims.get(&at) else { continue };
+            for claim in claims.iter() {
+                if !is_here(claim, presences, at.local.is_unspecified()) {
+                    continue;
+                }
+                let Some((late, overlap_ns)) = self.overlap(claim, question) else { continue };
+                *saw_socket = true;
+                let Some(id) = claim.process else { continue };
+                if claim.basis == Basis::PacketSocket
+                    && !(question.sent && self.may_send(claim, id))
+                {
+                    continue;
+                }
+                let overlap_ns = std::cmp::Reverse(overlap_ns);
+                let rank = Rank { late, basis: claim.basis, tier, overlap_ns };
+                found.push((rank, ProcessKey { source: claim.source, id }, claim.method));
+            }
+        }
+        let &(rank, process, method) =
+            found.iter().min_by_key(|&&(rank, process, method)| (rank, process, method))?;
+        let others: BTreeSet<ProcessKey> = found
+            .iter()
+            .filter(|(other, key, _)| {
+                *key != process && (other.late, other.basis) == (rank.late, rank.basis)
+            })
+            .map(|&(_, key, _)| key)
+            .collect();
+        let others = others.into_iter().take(MAX_OTHERS).collect();
+        Some(Answer { process, basis: rank.basis, method, others, translated: false })
+    }
+
+    /// Who captures has packet sockets too, and sends nothing through them.
+    fn may_send(&self, claim: &Claim, id: ProcessId) -> bool {
+        let sources = self.sources.lock();
+        let of = sources.get(usize::from(claim.source));
+        of.is_none_or(|of| !of.start.observers.contains(&id))
+    }
+
+    /// Whether the claim was there only with slack, and how long both were.
+    fn overlap(&self, claim: &Claim, question: &Question) -> Option<(bool, i64)> {
+        if claim.learned_ns > question.known_ns {
+            return None;
+        }
+        let exited = claim.process.and_then(|id| {
+            let history = self.processes.get(&ProcessKey { source: claim.source, id })?;
+            history.exited_ns
+        });
+        let until = claim.until_ns.min(exited.unwrap_or(i64::MAX));
+        let from = claim.from_ns.max(question.start_ns);
+        let overlap = until.min(question.end_ns).saturating_sub(from);
+        if overlap >= 0 {
+            return Some((false, overlap));
+        }
+        (overlap >= -SLACK_NS).then_some((true, 0))
+    }
+
+    /// The same end as it is on the other side of a translation of this host.
+    fn behind_translation(&self, question: &Question) -> Option<Question> {
+        let local_is_source = Ends {
+            src: question.local,
+            src_port: question.local_port,
+            dst: question.remote,
+            dst_port: question.remote_port,
+        };
+        let local_is_destination = Ends {
+            src: question.remote,
+            src_port: question.remote_port,
+            dst: question.local,
+            dst_port: question.local_port,
+        };
+        // Of an echo the identifier is the "port" of both ends.
+        let echo = matches!(question.protocol, ICMP | ICMPV6);
+        let echoed = |ends: Ends| {
+            let id = question.local_port;
+            if echo { Ends { src_port: id, dst_port: id, ..ends } } else { ends }
+        };
+        let find = |ends: Ends| {
+            let known = self.translations.get(&(question.protocol, echoed(ends)))?;
+            let in_time = known.from_ns <= question.end_ns.saturating_add(SLACK_NS)
+                && known.learned_ns <= question.known_ns;
+            in_time.then_some(known.to)
+        };
+        let (local, local_port, remote, remote_port) = match find(local_is_source) {
+            Some(to) => (to.src, to.src_port, to.dst, to.dst_port),
+            None => {
+                let to = find(local_is_destination)?;
+                (to.dst, to.dst_port, to.src, to.src_port)
+            }
+        };
+        let remote_port = if echo { 0 } else { remote_port };
+        let behind = Question { local, local_port, remote, remote_port, ..*question };
+        (local != question.local || local_port != question.local_port).then_some(behind)
+    }
+
+    fn why_not(&self, question: &Question, presences: &[Presence], saw_socket: bool) -> Reason {
+        if saw_socket {
+            return Reason::NoProcess;
+        }
+        let sources = self.sources.lock();
+        let of = |span: &Presence| sources.get(usize::from(span.source));
+        let mut here = presences.iter().filter_map(of).peekable();
+        let overlaps = |&(from, until): &(i64, i64)| {
+            from <= question.end_ns && until >= question.start_ns.saturating_sub(SLACK_NS)
+        };
+        let before = |of: &MapSource| question.end_ns < of.from_ns;
+        let after = |of: &MapSource| question.start_ns > of.until_ns;
+        if here.peek().is_some() && here.clone().all(|of| before(of) || after(of)) {
+            return Reason::OutsideMap;
+        }
+        if here.any(|of| of.losses.iter().any(overlaps)) {
+            return Reason::EventsLost;
+        }
+        if self.refused.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+            return Reason::MapFull;
+        }
+        Reason::NoSocket
+    }
+}
+
+/// A claim on an open address holds for the addresses of its own namespace.
+fn is_here(claim: &Claim, presences: &[Presence], open: bool) -> bool {
+    let here = |span: &Presence| {
+        span.source == claim.source
+            && (span.netns.is_none() || claim.netns.is_none() || span.netns == claim.netns)
+    };
+    presences.iter().any(here) || (!open && presences.is_empty())
+}

@@ -1,0 +1,481 @@
+//! The map asked: who had a socket when, told by events of every kind.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::attribution::{Basis, Method};
+use super::claim::ProcessKey;
+use super::event::{Address, Ends, HostEvent, MapStart, Nat, Socket, SocketKind, What};
+use super::map::{HostMap, MapLimits, MapWriter};
+use super::process::{Process, ProcessId};
+use super::resolve::{Answer, Question};
+use super::side::Reason;
+
+const S: i64 = 1_000_000_000;
+
+const HERE: &str = "192.0.2.10";
+const THERE: &str = "198.51.100.7";
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn pid(pid: u32) -> ProcessId {
+    ProcessId { pid, start_ticks: u64::from(pid) * 100 }
+}
+
+fn tcp(process: u32, basis: Basis) -> Socket {
+    Socket {
+        method: Method::Ebpf,
+        basis,
+        kind: SocketKind::Stream,
+        protocol: 6,
+        local: Some(ip(HERE)),
+        local_port: 40_000,
+        remote: Some(ip(THERE)),
+        remote_port: 443,
+        dual_stack: false,
+        process: Some(pid(process)),
+        shared_with: Vec::new(),
+        cookie: Some(7),
+        inode: None,
+        netns: Some(1),
+        interface_index: None,
+        since_ns: None,
+    }
+}
+
+fn bound(kind: SocketKind, protocol: u8, local: Option<&str>, port: u16, process: u32) -> Socket {
+    Socket {
+        kind,
+        protocol,
+        basis: Basis::Holds,
+        local: local.map(ip),
+        local_port: port,
+        remote: None,
+        remote_port: 0,
+        cookie: Some(u64::from(process) << 16 | u64::from(port)),
+        ..tcp(process, Basis::Holds)
+    }
+}
+
+fn at(time_ns: i64, what: What) -> HostEvent {
+    HostEvent { time_ns, what }
+}
+
+fn address(text: &str, netns: u64) -> What {
+    What::AddressUp(Address {
+        address: ip(text),
+        interface: "eth0".to_owned(),
+        interface_index: 2,
+        netns: Some(netns),
+    })
+}
+
+fn start() -> HostEvent {
+    let start =
+        MapStart { version: 1, boot: "a".to_owned(), netns: Some(1), ..MapStart::default() };
+    at(0, What::Start(start))
+}
+
+/// A map of a host with one address, and these events.
+fn map(events: impl IntoIterator<Item = HostEvent>) -> Arc<HostMap> {
+    let map = Arc::new(HostMap::new(MapLimits::default()));
+    let mut writer = map.writer();
+    [start(), at(0, address(HERE, 1))].iter().for_each(|event| writer.apply(event));
+    events.into_iter().for_each(|event| writer.apply(&event));
+    writer.apply(&at(100 * S, What::Time));
+    map
+}
+
+fn from_here() -> Question {
+    Question {
+        protocol: 6,
+        local: ip(HERE),
+        local_port: 40_000,
+        remote: ip(THERE),
+        remote_port: 443,
+        sent: true,
+        start_ns: 10 * S,
+        end_ns: 12 * S,
+        known_ns: 60 * S,
+    }
+}
+
+fn who(map: &HostMap, question: &Question) -> u32 {
+    answer(map, question).process.id.pid
+}
+
+fn answer(map: &HostMap, question: &Question) -> Answer {
+    map.resolve(question).expect("attributed").expect("a host of the map")
+}
+
+#[test]
+fn who_used_the_socket_is_named_whoever_made_it() {
+    let map = map([
+        at(9 * S, What::SocketOpen(tcp(1, Basis::Opened))),
+        // A child, or one that the socket was passed to.
+        at(11 * S, What::SocketUse(tcp(2, Basis::Used))),
+    ]);
+    let found = answer(&map, &from_here());
+    assert_eq!((found.process.id, found.basis, found.method), (pid(2), Basis::Used, Method::Ebpf));
+    assert!(found.others.is_empty());
+}
+
+#[test]
+fn a_port_used_again_belongs_to_who_had_it_at_the_time() {
+    let closed = |time_ns, cookie| {
+        at(time_ns, What::SocketClose(Socket { cookie: Some(cookie), ..tcp(0, Basis::Used) }))
+    };
+    let used = |time_ns, process, cookie| {
+        let socket = Socket { cookie: Some(cookie), ..tcp(process, Basis::Used) };
+        at(time_ns, What::SocketUse(socket))
+    };
+    let map = map([used(10 * S, 1, 7), closed(12 * S, 7), used(20 * S, 2, 8), closed(22 * S, 8)]);
+    assert_eq!(who(&map, &from_here()), 1);
+    let later = Question { start_ns: 20 * S, end_ns: 22 * S, ..from_here() };
+    assert_eq!(who(&map, &later), 2);
+    let between = Question { start_ns: 15 * S, end_ns: 16 * S, ..from_here() };
+    assert_eq!(map.resolve(&between), Err(Reason::NoSocket));
+    // Of one record that holds both, both are named: the one that was there longer first.
+    let both = Question { start_ns: 11 * S, end_ns: 22 * S, ..from_here() };
+    let found = answer(&map, &both);
+    assert_eq!(
+        (found.process.id, found.others),
+        (pid(2), vec![ProcessKey { source: 0, id: pid(1) }])
+    );
+}
+
+#[test]
+fn a_number_used_again_is_another_process() {
+    let id = |start_ticks| ProcessId { pid: 5, start_ticks };
+    let process = |start_ticks, name: &str| {
+        What::ProcessStart(Box::new(Process {
+            id: id(start_ticks),
+            name: name.to_owned(),
+            ..Process::default()
+        }))
+    };
+    let used = |start_ticks| {
+        What::SocketUse(Socket { process: Some(id(start_ticks)), ..tcp(5, Basis::Used) })
+    };
+    let map = map([
+        at(8 * S, process(100, "first")),
+        at(10 * S, used(100)),
+        at(13 * S, What::ProcessExit(id(100))),
+        at(14 * S, process(200, "second")),
+        at(
+            15 * S,
+            What::SocketUse(Socket {
+                process: Some(id(200)),
+                ..bound(SocketKind::Datagram, 17, Some(HERE), 53, 5)
+            }),
+        ),
+    ]);
+    let found = answer(&map, &from_here());
+    let (_, process) = map.process_at(found.process, 10 * S).expect("known");
+    assert_eq!(process.name, "first");
+}
+
+#[test]
+fn a_claim_ends_with_its_process_even_if_nobody_says_so() {
+    let map = map([
+        at(5 * S, What::SocketUse(tcp(1, Basis::Used))),
+        at(6 * S, What::ProcessExit(pid(1))),
+    ]);
+    // The process is not known to the map, so its exit says nothing.
+    assert_eq!(who(&map, &from_here()), 1);
+    let known = self::map([
+        at(4 * S, What::ProcessStart(Box::new(Process { id: pid(1), ..Process::default() }))),
+        at(5 * S, What::SocketUse(tcp(1, Basis::Used))),
+        at(6 * S, What::ProcessExit(pid(1))),
+    ]);
+    assert_eq!(known.resolve(&from_here()), Err(Reason::NoSocket));
+}
+
+#[test]
+fn servers_are_found_by_their_port_and_accepted_connections_by_who_serves_them() {
+    let listener = bound(SocketKind::Listener, 6, None, 443, 1);
+    let worker = Socket { local_port: 443, remote_port: 50_000, ..tcp(2, Basis::Used) };
+    let map = map([at(S, What::SocketOpen(listener)), at(11 * S, What::SocketUse(worker))]);
+    let to_here = |remote_port| Question { local_port: 443, remote_port, ..from_here() };
+    assert_eq!(who(&map, &to_here(50_000)), 2);
+    let unserved = answer(&map, &to_here(50_001));
+    assert_eq!((unserved.process.id, unserved.basis), (pid(1), Basis::Listens));
+    assert!(unserved.basis.certainty() < 0.7);
+}
+
+#[test]
+fn dual_stack_sockets_take_both_versions_and_others_do_not() {
+    let open = |dual_stack| {
+        let any = Socket { dual_stack, ..bound(SocketKind::Datagram, 17, Some("::"), 53, 1) };
+        map([at(S, What::SocketOpen(any)), at(S, address("2001:db8::1", 1))])
+    };
+    let question = |local: &str, remote: &str| Question {
+        protocol: 17,
+        local: ip(local),
+        local_port: 53,
+        remote: ip(remote),
+        ..from_here()
+    };
+    for dual_stack in [false, true] {
+        let map = open(dual_stack);
+        assert_eq!(who(&map, &question("2001:db8::1", "2001:db8::2")), 1);
+        let over_ipv4 = map.resolve(&question(HERE, THERE)).ok().flatten();
+        assert_eq!(over_ipv4.is_some(), dual_stack);
+    }
+}
+
+#[test]
+fn several_holders_are_all_named_and_none_is_sure() {
+    let pool = Socket {
+        basis: Basis::SharesIt,
+        shared_with: vec![pid(2), pid(3)],
+        ..bound(SocketKind::Datagram, 17, None, 53, 1)
+    };
+    let map = map([at(S, What::SocketOpen(pool))]);
+    let question = Question { protocol: 17, local_port: 53, ..from_here() };
+    let found = answer(&map, &question);
+    assert_eq!(found.process.id, pid(1));
+    assert_eq!(found.others.iter().map(|key| key.id.pid).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn two_namespaces_with_the_same_port_are_told_apart_by_their_addresses() {
+    let server = |process, netns| {
+        let socket =
+            Socket { netns: Some(netns), ..bound(SocketKind::Datagram, 17, None, 53, process) };
+        at(S, What::SocketOpen(socket))
+    };
+    let map = map([server(1, 1), server(2, 2), at(0, address("10.1.0.2", 2))]);
+    let question =
+        |local: &str| Question { protocol: 17, local: ip(local), local_port: 53, ..from_here() };
+    assert_eq!(who(&map, &question(HERE)), 1);
+    assert_eq!(who(&map, &question("10.1.0.2")), 2);
+    assert_eq!(map.resolve(&question(THERE)), Ok(None), "nobody's address here");
+}
+
+#[test]
+fn loopback_is_the_namespace_that_the_watcher_is_in() {
+    let server = |process, netns| {
+        let socket = Socket {
+            netns: Some(netns),
+            ..bound(SocketKind::Datagram, 17, Some("127.0.0.1"), 53, process)
+        };
+        at(S, What::SocketOpen(socket))
+    };
+    let map = map([server(2, 2), server(1, 1)]);
+    let question = Question {
+        protocol: 17,
+        local: ip("127.0.0.1"),
+        local_port: 53,
+        remote: ip("127.0.0.1"),
+        ..from_here()
+    };
+    let found = answer(&map, &question);
+    assert_eq!((found.process.id, found.others.len()), (pid(1), 0));
+}
+
+#[test]
+fn an_echo_is_found_by_its_identifier_and_raw_sockets_are_candidates() {
+    let ping = bound(SocketKind::Ping, 1, None, 4711, 1);
+    let raw = bound(SocketKind::Raw, 1, None, 0, 2);
+    let sniffer = bound(SocketKind::Packet, 0, None, 0, 3);
+    let map = map([ping, raw, sniffer].map(|socket| at(S, What::SocketOpen(socket))));
+    let echo = |id| Question { protocol: 1, local_port: id, remote_port: 0, ..from_here() };
+    assert_eq!(who(&map, &echo(4711)), 1);
+    let candidate = answer(&map, &echo(4712));
+    assert_eq!((candidate.process.id, candidate.basis), (pid(2), Basis::RawSocket));
+    let anything = answer(&map, &Question { protocol: 47, ..echo(0) });
+    assert_eq!((anything.process.id, anything.basis), (pid(3), Basis::PacketSocket));
+    let heard = Question { protocol: 47, sent: false, ..echo(0) };
+    assert!(map.resolve(&heard).is_err(), "what only came in was sent by nobody here");
+}
+
+#[test]
+fn a_connection_behind_address_translation_is_followed_to_its_process() {
+    let inside = Ends { src: ip("10.1.0.2"), src_port: 40_000, dst: ip(THERE), dst_port: 443 };
+    let reply = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: 61_000 };
+    let nat = Nat { protocol: 6, original: inside, reply, netns: Some(1) };
+    let client = Socket { local: Some(ip("10.1.0.2")), netns: Some(2), ..tcp(1, Basis::Used) };
+    let outside = Question { local_port: 61_000, ..from_here() };
+    let translated = map([
+        at(S, address("10.1.0.2", 2)),
+        at(10 * S, What::SocketUse(client)),
+        at(10 * S, What::Nat(nat.clone())),
+    ]);
+    let found = answer(&translated, &outside);
+    assert_eq!((found.process.id, found.translated), (pid(1), true));
+    // Somebody else's connection only passes through.
+    let routed = map([at(10 * S, What::Nat(nat))]);
+    assert_eq!(routed.resolve(&outside), Err(Reason::Forwarded));
+}
+
+#[test]
+fn a_published_port_leads_to_the_server_behind_it() {
+    let original = Ends { src: ip(THERE), src_port: 50_000, dst: ip(HERE), dst_port: 8080 };
+    let reply = Ends { src: ip("10.1.0.2"), src_port: 80, dst: ip(THERE), dst_port: 50_000 };
+    let server = Socket { netns: Some(2), ..bound(SocketKind::Listener, 6, None, 80, 1) };
+    let map = map([
+        at(S, address("10.1.0.2", 2)),
+        at(S, What::SocketOpen(server)),
+        at(10 * S, What::Nat(Nat { protocol: 6, original, reply, netns: Some(1) })),
+    ]);
+    let question = Question { local_port: 8080, remote_port: 50_000, ..from_here() };
+    let found = answer(&map, &question);
+    assert_eq!((found.process.id, found.basis, found.translated), (pid(1), Basis::Listens, true));
+}
+
+#[test]
+fn why_nobody_is_named_is_said() {
+    let nothing = map([]);
+    assert_eq!(nothing.resolve(&from_here()), Err(Reason::NoSocket));
+    let late = Question { start_ns: 200 * S, end_ns: 201 * S, known_ns: 300 * S, ..from_here() };
+    assert_eq!(nothing.resolve(&late), Err(Reason::OutsideMap));
+    let lossy =
+        map([at(9 * S, What::Time), at(11 * S, What::Lost { method: Method::Ebpf, events: 3 })]);
+    assert_eq!(lossy.resolve(&from_here()), Err(Reason::EventsLost));
+    assert_eq!(lossy.counters().lost_events, 3);
+    let kernel =
+        map([at(9 * S, What::SocketOpen(Socket { process: None, ..tcp(0, Basis::Used) }))]);
+    assert_eq!(kernel.resolve(&from_here()), Err(Reason::NoProcess));
+}
+
+#[test]
+fn a_map_that_is_full_refuses_and_says_so() {
+    let map =
+        Arc::new(HostMap::new(MapLimits { claims: 10, processes: 5, ..MapLimits::default() }));
+    let mut writer = map.writer();
+    writer.apply(&start());
+    writer.apply(&at(0, address(HERE, 1)));
+    for n in 0..50_u32 {
+        let local_port = n as u16 + 1;
+        let socket = Socket { local_port, cookie: Some(n.into()), ..tcp(n, Basis::Used) };
+        writer.apply(&at(10 * S, What::SocketUse(socket)));
+        let process = Process { id: pid(n), ..Process::default() };
+        writer.apply(&at(10 * S, What::ProcessStart(Box::new(process))));
+    }
+    writer.apply(&at(100 * S, What::Time));
+    let counters = map.counters();
+    assert_eq!((counters.claims, counters.processes, counters.refused), (10, 5, 85));
+    assert_eq!(map.resolve(&from_here()), Err(Reason::MapFull));
+    // What ended makes room again.
+    for n in 0..10_u32 {
+        let socket = Socket { cookie: Some(n.into()), ..tcp(n, Basis::Used) };
+        writer.apply(&at(20 * S, What::SocketClose(socket)));
+        writer.apply(&at(20 * S, What::ProcessExit(pid(n))));
+    }
+    map.forget_before(21 * S);
+    let counters = map.counters();
+    assert_eq!((counters.claims, counters.processes), (0, 0));
+    writer.apply(&at(30 * S, What::SocketUse(tcp(60, Basis::Used))));
+    let question = Question { start_ns: 30 * S, end_ns: 31 * S, ..from_here() };
+    assert_eq!(who(&map, &question), 60);
+}
+
+#[test]
+fn another_boot_shares_no_process_with_the_one_before() {
+    let begin = |boot: &str| MapStart { version: 1, boot: boot.to_owned(), ..MapStart::default() };
+    let named = |name: &str| {
+        What::ProcessStart(Box::new(Process {
+            id: pid(1),
+            name: name.to_owned(),
+            ..Process::default()
+        }))
+    };
+    let map = map([
+        at(S, named("before")),
+        at(5 * S, What::Start(begin("b"))),
+        at(6 * S, named("after")),
+        at(10 * S, What::SocketUse(tcp(1, Basis::Used))),
+    ]);
+    let found = answer(&map, &from_here());
+    let (_, process) = map.process_at(found.process, 10 * S).expect("known");
+    assert_eq!(process.name, "after");
+}
+
+fn arbitrary_event() -> impl Strategy<Value = HostEvent> {
+    let basis = prop_oneof![
+        Just(Basis::Used),
+        Just(Basis::Opened),
+        Just(Basis::Holds),
+        Just(Basis::Created)
+    ];
+    let socket = (basis, 0..4_u32, 0..3_u64, any::<bool>(), prop::option::of(0..30_i64)).prop_map(
+        |(basis, process, cookie, exact, since)| {
+            let socket = if exact {
+                tcp(process, basis)
+            } else {
+                bound(SocketKind::Stream, 6, None, 40_000, process)
+            };
+            Socket { cookie: Some(cookie), since_ns: since.map(|since| since * S), ..socket }
+        },
+    );
+    let what = prop_oneof![
+        4 => socket.clone().prop_map(What::SocketUse),
+        2 => socket.prop_map(What::SocketClose),
+        1 => (0..4_u32).prop_map(|n| What::ProcessExit(pid(n))),
+        1 => (0..4_u32).prop_map(|n| {
+            What::ProcessStart(Box::new(Process { id: pid(n), ..Process::default() }))
+        }),
+        1 => Just(What::Time),
+    ];
+    (0..40_i64, what).prop_map(|(second, what)| at(second * S, what))
+}
+
+proptest! {
+    /// A recorded map gives what the live one gave: what is told after the time of
+    /// knowledge changes no answer.
+    #[test]
+    fn what_is_told_later_changes_nothing(
+        mut events in prop::collection::vec(arbitrary_event(), 0..40),
+        start in 0..20_i64,
+        length in 0..10_i64,
+    ) {
+        events.sort_by_key(|event| event.time_ns);
+        let question = Question {
+            start_ns: start * S,
+            end_ns: (start + length) * S,
+            known_ns: (start + length + 1) * S,
+            ..from_here()
+        };
+        let fill = |events: &[HostEvent]| {
+            let map = Arc::new(HostMap::new(MapLimits::default()));
+            let mut writer: MapWriter = map.writer();
+            writer.apply(&start_event());
+            writer.apply(&at(0, address(HERE, 1)));
+            events.iter().for_each(|event| writer.apply(event));
+            map
+        };
+        let known = events.partition_point(|event| event.time_ns <= question.known_ns);
+        let live = fill(&events[..known]).resolve(&question);
+        let recorded = fill(&events).resolve(&question);
+        let names = |result: &Result<Option<Answer>, Reason>| {
+            result.as_ref().ok().cloned().flatten()
+        };
+        prop_assert_eq!(names(&live), names(&recorded));
+    }
+
+    /// Events keep their meaning as lines of a map.
+    #[test]
+    fn lines_are_read_as_they_were_written(event in arbitrary_event()) {
+        let line = serde_json::to_string(&event).expect("written");
+        prop_assert_eq!(serde_json::from_str::<HostEvent>(&line).expect("read"), event);
+    }
+}
+
+fn start_event() -> HostEvent {
+    start()
+}
+
+#[test]
+fn kinds_and_fields_of_later_versions_are_passed_over() {
+    let line = r#"{"time":"2026-11-25T10:00:00Z","event":"process.renamed","pid":5,"x":[1]}"#;
+    let event: HostEvent = serde_json::from_str(line).expect("read");
+    assert_eq!(event.what, What::Unknown);
+    let line = r#"{"time":"2026-11-25T10:00:00.5Z","event":"process.exit","pid":5,"start_ticks":1,"code":0}"#;
+    let event: HostEvent = serde_json::from_str(line).expect("read");
+    assert_eq!(event.what, What::ProcessExit(ProcessId { pid: 5, start_ticks: 1 }));
+}
