@@ -346,7 +346,8 @@ impl<E: ProcessEvents> Engine<E> {
             let mut socket = super::known::socket(self.method, netns, found, holders);
             socket.basis = basis;
             let before = read_at.get(&(netns, found.table)).copied();
-            socket.since_ns = holders.iter().map(|&id| clock.start_to_wall_ns(id.start_ticks)).min().max(before);
+            socket.since_ns =
+                holders.iter().map(|&id| clock.start_to_wall_ns(id.start_ticks)).min().max(before);
             out.push(What::SocketOpen(socket.clone()));
             out.push(What::SocketClose(socket));
         });

@@ -172,7 +172,13 @@ impl Known {
     /// Tells of sockets whose holders are known by now. `patience` is true at the
     /// end of a full dump with all processes looked at: what has no holder after
     /// some of those has none.
-    pub(super) fn tell(&mut self, index: &Index, clock: KernelClock, patience: bool, out: &mut Vec<What>) {
+    pub(super) fn tell(
+        &mut self,
+        index: &Index,
+        clock: KernelClock,
+        patience: bool,
+        out: &mut Vec<What>,
+    ) {
         let method = self.method;
         let sockets = &mut self.sockets;
         self.untold.retain(|key| {
@@ -184,7 +190,8 @@ impl Known {
             }
             entry.told = true;
             let mut socket = entry.socket(method);
-            let started = entry.holders.iter().map(|&id| clock.start_to_wall_ns(id.start_ticks)).min();
+            let started =
+                entry.holders.iter().map(|&id| clock.start_to_wall_ns(id.start_ticks)).min();
             socket.since_ns = started.max(entry.not_before_ns);
             out.push(What::SocketOpen(socket));
             false

@@ -70,12 +70,7 @@ pub struct PolledProcesses {
 
 impl PolledProcesses {
     pub fn new(interval: Duration) -> Self {
-        Self {
-            interval,
-            next: Instant::now(),
-            seen: AHashMap::new(),
-            reader: ProcessReader::new(),
-        }
+        Self { interval, next: Instant::now(), seen: AHashMap::new(), reader: ProcessReader::new() }
     }
 }
 

@@ -20,16 +20,16 @@ use super::index::NewSocket;
 use crate::host::attribution::Basis;
 use crate::host::process::ProcessId;
 
-/// Between the end of a socket and that of its process: closing all descriptors
-/// of a process on a busy machine.
-const MEETING_TIME: Duration = Duration::from_millis(50);
+/// Between the end of a socket and that of its process, as both are heard of: a
+/// turn of the engine, and the kernel's grace before it frees a socket.
+const MEETING_TIME: Duration = Duration::from_millis(25);
 
 /// A socket that is waited for longer than this was never bound, or belongs to a
 /// table that is not read.
 const WAITING_TIME: Duration = Duration::from_secs(2);
 
 /// Candidates beyond which a claim says nothing.
-const MAX_CANDIDATES: usize = 16;
+const MAX_CANDIDATES: usize = 32;
 
 /// Of each kind kept; what is beyond is passed over.
 const MAX_WAITING: usize = 1 << 14;
@@ -194,9 +194,8 @@ impl Unresolved {
 
     /// Namespaces of threads that still are there.
     pub(super) fn thread_namespaces(&mut self) -> AHashSet<u64> {
-        self.threads.retain(|&inode, path| {
-            std::fs::metadata(path).is_ok_and(|about| about.ino() == inode)
-        });
+        self.threads
+            .retain(|&inode, path| std::fs::metadata(path).is_ok_and(|about| about.ino() == inode));
         self.threads.keys().copied().collect()
     }
 
