@@ -357,3 +357,22 @@ fn a_socket_that_closes_is_told_at_once_where_the_kernel_says_so() {
     drop(socket);
     watch.wait_gone("the socket", mine);
 }
+
+#[test]
+fn a_socket_is_found_though_its_process_has_as_many_descriptors_as_before() {
+    let Some(net) = namespaces("a_socket_is_found_though", 1) else { return };
+    // Opened and bound once the watch has seen the process; a file makes room for it.
+    let running = python(
+        &net,
+        0,
+        "f = open('/dev/null')\nif os.fork() == 0:\n time.sleep(1); f.close(); s = socket.socket(2, 2); s.bind(('127.0.0.1', 7030)); stay()",
+    );
+    let watch = polling();
+    let found = watch.wait("socket in place of a file", |socket| {
+        socket.netns == Some(inode(&net, 0))
+            && socket.local_port == 7030
+            && socket.process.is_some()
+    });
+    assert!(!holders(&found).contains(&running.child.id()));
+    assert_eq!((holders(&found).len(), found.basis), (1, Basis::Holds));
+}
