@@ -132,7 +132,10 @@ int main(int n, char **v) {
     };
     let schedules: [(&str, Vec<u64>); 4] = [
         ("0,1,3,10,30", vec![0, 1, 3, 10, 30]),
-        ("each 2 ms to 20, then 25,30,40,60", vec![0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 25, 30, 40, 60]),
+        (
+            "each 2 ms to 20, then 25,30,40,60",
+            vec![0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 25, 30, 40, 60],
+        ),
         ("each ms to 60", (0..60).collect()),
         ("none", vec![]),
     ];
@@ -146,9 +149,8 @@ int main(int n, char **v) {
             std::thread::sleep(Duration::from_millis(500));
             let mut sent = Vec::new();
             for _ in 0..100 {
-                let mut sender = Sender {
-                    child: command(kind).stdout(Stdio::piped()).spawn().unwrap(),
-                };
+                let mut sender =
+                    Sender { child: command(kind).stdout(Stdio::piped()).spawn().unwrap() };
                 let mut line = String::new();
                 BufReader::new(sender.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
                 sender.child.wait().unwrap();
@@ -184,7 +186,10 @@ int main(int n, char **v) {
                     wrong += 1;
                 }
             }
-            println!("{name:40} {kind:8} sole {sole} shared {shared} wrong {wrong} of {}", sent.len());
+            println!(
+                "{name:40} {kind:8} sole {sole} shared {shared} wrong {wrong} of {}",
+                sent.len()
+            );
         }
     }
 }

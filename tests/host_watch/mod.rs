@@ -149,9 +149,7 @@ impl ProcessEvents for Connector {
                 Ok(Some(ProcEvent::Exec { tgid, .. })) => {
                     changes.push(ProcessChange::Exec { pid: tgid });
                 }
-                Ok(Some(ProcEvent::Exit { pid, tgid, .. }))
-                    if pid == tgid =>
-                {
+                Ok(Some(ProcEvent::Exit { pid, tgid, .. })) if pid == tgid => {
                     changes.push(ProcessChange::Exit { pid: tgid });
                 }
                 Ok(Some(_)) => {}

@@ -6,10 +6,10 @@
 //! meet, and the strongest wins. Importers of other tools' telemetry are
 //! providers too.
 
-#[cfg(all(feature = "ebpf", target_os = "linux"))]
-pub mod ebpf;
 #[cfg(target_os = "linux")]
 pub mod conntrack;
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+pub mod ebpf;
 #[cfg(target_os = "linux")]
 pub mod interfaces;
 #[cfg(target_os = "linux")]

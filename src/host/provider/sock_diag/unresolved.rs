@@ -194,9 +194,8 @@ impl Unresolved {
 
     /// Namespaces of threads that still are there.
     pub(super) fn thread_namespaces(&mut self) -> AHashSet<u64> {
-        self.threads.retain(|&inode, path| {
-            std::fs::metadata(path).is_ok_and(|about| about.ino() == inode)
-        });
+        self.threads
+            .retain(|&inode, path| std::fs::metadata(path).is_ok_and(|about| about.ino() == inode));
         self.threads.keys().copied().collect()
     }
 
