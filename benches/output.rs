@@ -137,7 +137,11 @@ fn side(n: u32) -> HostSide {
         ..Workload::default()
     };
     HostSide {
-        process: Some(Arc::new(ProcessView { process, ancestors: parents.map(ancestor).to_vec() })),
+        process: Some(Arc::new(ProcessView {
+            process,
+            ancestors: parents.map(ancestor).to_vec(),
+            ..ProcessView::default()
+        })),
         workload: Some(Arc::new(workload)),
         instance: None,
         attribution: Some(Attribution {

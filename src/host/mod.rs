@@ -22,6 +22,7 @@ pub mod log;
 pub mod map;
 pub mod process;
 pub mod provider;
+pub mod rendered;
 mod resolve;
 pub mod side;
 mod time_text;
