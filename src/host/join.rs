@@ -185,14 +185,15 @@ impl Joiner {
     fn view(&mut self, map: &HostMap, key: ProcessKey, at_ns: i64) -> Arc<ProcessView> {
         let Some((from_ns, process)) = map.process_at(key, at_ns) else {
             let process = Process { id: key.id, ..Process::default() };
-            return Arc::new(ProcessView { process, ancestors: Vec::new() });
+            return Arc::new(ProcessView { process, ..ProcessView::default() });
         };
         if self.views.len() >= MAX_VIEWS {
             self.views.clear();
         }
         let view = self.views.entry((key, from_ns)).or_insert_with(|| {
             let ancestors = ancestors(map, key.source, &process, from_ns);
-            Arc::new(ProcessView { process: Process::clone(&process), ancestors })
+            let process = Process::clone(&process);
+            Arc::new(ProcessView { process, ancestors, ..ProcessView::default() })
         });
         Arc::clone(view)
     }

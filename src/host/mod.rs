@@ -27,6 +27,7 @@ pub mod owners;
 pub mod process;
 pub mod provider;
 pub mod resolve;
+pub mod rendered;
 pub mod side;
 pub mod table;
 mod time_text;
