@@ -15,7 +15,10 @@
 //!
 //! Arguments are looked at where it is cheap: new threads but no processes,
 //! sockets of the families in use, signals to the process itself, no typing
-//! into terminals.
+//! into terminals. Who watches processes can't be bound by Landlock (see
+//! [`Plan::watcher`](super::Plan::watcher)), so calls stand in for it there: files
+//! are opened for reading alone, and there are no TCP sockets unless pods are
+//! asked for over the network.
 
 use std::collections::BTreeMap;
 
@@ -32,6 +35,12 @@ pub enum Calls {
     Local,
     /// Those, and sockets.
     Network,
+    /// To look at processes and at the kernel's tables in every network namespace;
+    /// nothing is written.
+    Watcher {
+        /// A list of pods is fetched over the network.
+        fetches: bool,
+    },
 }
 
 /// Of every run.
@@ -91,6 +100,45 @@ const NETWORK: &[i64] = &[
 const FAMILIES: [i32; 5] =
     [libc::AF_PACKET, libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
 
+/// Of a watcher: the kernel's tables and notices.
+const WATCHER_FAMILIES: [i32; 1] = [libc::AF_NETLINK];
+
+/// To fetch pods: their server, and what it takes to look its name up.
+const FETCHER_FAMILIES: [i32; 4] =
+    [libc::AF_NETLINK, libc::AF_INET, libc::AF_INET6, libc::AF_UNIX];
+
+/// What a watcher has less: it changes no file and waits for nobody to connect.
+#[rustfmt::skip]
+const NOT_OF_WATCHERS: &[i64] = &[
+    libc::SYS_pwrite64, libc::SYS_pwritev, libc::SYS_pwritev2, libc::SYS_fsync, libc::SYS_fdatasync,
+    libc::SYS_sync_file_range, libc::SYS_fallocate, libc::SYS_ftruncate, libc::SYS_truncate, libc::SYS_copy_file_range,
+    libc::SYS_sendfile, libc::SYS_splice, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_unlinkat,
+    libc::SYS_mkdirat, libc::SYS_linkat, libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_utimensat,
+    libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4,
+];
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+const OLDER_NOT_OF_WATCHERS: &[i64] = &[
+    libc::SYS_rename, libc::SYS_unlink, libc::SYS_rmdir, libc::SYS_mkdir, libc::SYS_link, libc::SYS_chmod,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER_NOT_OF_WATCHERS: &[i64] = &[];
+
+/// What a watcher has more. `openat2` keeps a path below a container's root, and
+/// has its flags where no filter sees them; `getxattr` tells kinds of sockets.
+const OF_WATCHERS: &[i64] = &[libc::SYS_openat2, libc::SYS_getxattr];
+
+/// Opening with any of these can change a file.
+const WRITING_FLAGS: u64 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
+
+/// Of bpf(2), to read a map: what the programs in the kernel have counted.
+const BPF_MAP_LOOKUP_ELEM: u64 = 1;
+
+/// Calls that no correct run makes, but a watcher with this argument (its place and
+/// value): to enter a network namespace, to read a map.
+const DEADLY_BUT: [(i64, u8, u64); 2] =
+    [(libc::SYS_setns, 1, libc::CLONE_NEWNET as u64), (libc::SYS_bpf, 0, BPF_MAP_LOOKUP_ELEM)];
+
 /// The name of a thread, and of memory (newer C libraries).
 const PRCTL: [i32; 3] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
 
@@ -125,7 +173,7 @@ pub(super) fn restrict(calls: Calls) -> Result<(), String> {
     available()?;
     let install = || -> Result<(), seccompiler::Error> {
         // This one first: the other no longer allows to install any.
-        apply_filter(&deadly_filter()?)?;
+        apply_filter(&deadly_filter(calls)?)?;
         apply_filter(&allowed_filter(calls, std::process::id())?)
     };
     install().map_err(|error| error.to_string())
@@ -148,29 +196,64 @@ pub(super) fn available() -> Result<(), String> {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-fn deadly_filter() -> Result<BpfProgram, seccompiler::BackendError> {
-    let rules: Rules = DEADLY.iter().map(|&call| (call, Vec::new())).collect();
+fn deadly_filter(calls: Calls) -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: Rules = DEADLY.iter().map(|&call| (call, Vec::new())).collect();
+    if let Calls::Watcher { .. } = calls {
+        for (call, argument, value) in DEADLY_BUT {
+            rules.insert(call, vec![all([(argument, SeccompCmpOp::Ne, value)])?]);
+        }
+    }
     compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
 }
 
 fn allowed_filter(calls: Calls, process: u32) -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: Rules = LOCAL.iter().chain(OLDER).map(|&call| (call, Vec::new())).collect();
+    let mut rules = allow(LOCAL.iter().chain(OLDER));
     // Threads only. clone3 hides its flags in memory: the C library takes clone instead.
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_clone, vec![all([(0, SeccompCmpOp::MaskedEq(thread), thread)])?]);
-    rules.insert(libc::SYS_prctl, any(0, PRCTL)?);
+    rules.insert(libc::SYS_prctl, any(0, &PRCTL)?);
     // Signals to itself: abort, and the end by a second signal.
     for call in [libc::SYS_kill, libc::SYS_tgkill] {
         rules.insert(call, vec![all([(0, SeccompCmpOp::Eq, u64::from(process))])?]);
     }
     let not_typing = TYPING.map(|request| (1, SeccompCmpOp::Ne, request));
     rules.insert(libc::SYS_ioctl, vec![all(not_typing)?]);
-    if calls == Calls::Network {
-        rules.extend(NETWORK.iter().map(|&call| (call, Vec::new())));
-        rules.insert(libc::SYS_socket, any(0, FAMILIES)?);
-        rules.insert(libc::SYS_socketpair, any(0, [libc::AF_UNIX])?);
+    match calls {
+        Calls::Local => {}
+        Calls::Network => {
+            rules.extend(allow(NETWORK));
+            rules.insert(libc::SYS_socket, any(0, &FAMILIES)?);
+            rules.insert(libc::SYS_socketpair, any(0, &[libc::AF_UNIX])?);
+        }
+        Calls::Watcher { fetches } => watch(&mut rules, fetches)?,
     }
     compile(rules, SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow)
+}
+
+fn allow<'a>(calls: impl IntoIterator<Item = &'a i64>) -> Rules {
+    calls.into_iter().map(|&call| (call, Vec::new())).collect()
+}
+
+/// Makes the rules of every run those of a watcher.
+fn watch(rules: &mut Rules, fetches: bool) -> Result<(), seccompiler::BackendError> {
+    rules.extend(allow(NETWORK));
+    for call in NOT_OF_WATCHERS.iter().chain(OLDER_NOT_OF_WATCHERS) {
+        rules.remove(call);
+    }
+    rules.extend(allow(OF_WATCHERS));
+    let families = if fetches { &FETCHER_FAMILIES[..] } else { &WATCHER_FAMILIES };
+    rules.insert(libc::SYS_socket, any(0, families)?);
+    let reading = |flags| all([(flags, SeccompCmpOp::MaskedEq(WRITING_FLAGS), 0)]);
+    rules.insert(libc::SYS_openat, vec![reading(2)?]);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, vec![reading(1)?]);
+    for (call, argument, value) in DEADLY_BUT {
+        rules.insert(call, vec![all([(argument, SeccompCmpOp::Eq, value)])?]);
+    }
+    // The priority of the calling thread.
+    let own = [(0, SeccompCmpOp::Eq, libc::PRIO_PROCESS.into()), (1, SeccompCmpOp::Eq, 0)];
+    rules.insert(libc::SYS_setpriority, vec![all(own)?]);
+    Ok(())
 }
 
 fn compile(
@@ -194,11 +277,8 @@ fn all<const N: usize>(
 }
 
 /// An argument that is one of these.
-fn any<const N: usize>(
-    argument: u8,
-    values: [i32; N],
-) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-    values.into_iter().map(|value| all([(argument, SeccompCmpOp::Eq, value as u64)])).collect()
+fn any(argument: u8, values: &[i32]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    values.iter().map(|&value| all([(argument, SeccompCmpOp::Eq, value as u64)])).collect()
 }
 
 #[cfg(test)]
@@ -243,7 +323,7 @@ mod tests {
 
     /// The stricter of both filters decides.
     fn decided(calls: Calls, call: i64, arguments: [u64; 6]) -> u32 {
-        if answer(&deadly_filter().unwrap(), call, arguments) == KILL_PROCESS {
+        if answer(&deadly_filter(calls).unwrap(), call, arguments) == KILL_PROCESS {
             return KILL_PROCESS;
         }
         answer(&allowed_filter(calls, PROCESS).unwrap(), call, arguments)
@@ -275,11 +355,62 @@ mod tests {
         };
         // All others, those that no kernel has yet too, and those of x32.
         let others = (0..2_000).chain(0x4000_0000..0x4000_0400).filter(|call| !named(call));
+        let calls = Calls::Network;
         let (allowed, deadly) =
-            (allowed_filter(Calls::Network, PROCESS).unwrap(), deadly_filter().unwrap());
+            (allowed_filter(calls, PROCESS).unwrap(), deadly_filter(calls).unwrap());
         for call in others {
             assert_eq!(answer(&allowed, call, any), NOT_THERE, "{call}");
             assert_eq!(answer(&deadly, call, any), ALLOW, "{call}");
+        }
+    }
+
+    const WATCHER: Calls = Calls::Watcher { fetches: false };
+
+    #[test]
+    fn a_watcher_enters_networks_reads_maps_and_is_killed_for_what_else_these_calls_do() {
+        let watcher = |call, first, second| decided(WATCHER, call, [first, second, 0, 0, 0, 0]);
+        assert_eq!(watcher(libc::SYS_setns, 9, libc::CLONE_NEWNET as u64), ALLOW);
+        for kind in [0, libc::CLONE_NEWNS, libc::CLONE_NEWUSER, libc::CLONE_NEWNET | 1] {
+            assert_eq!(watcher(libc::SYS_setns, 9, kind as u64), KILL_PROCESS, "{kind}");
+        }
+        for command in 0..64 {
+            let expected = if command == BPF_MAP_LOOKUP_ELEM { ALLOW } else { KILL_PROCESS };
+            assert_eq!(watcher(libc::SYS_bpf, command, 0), expected, "{command}");
+        }
+        for &call in DEADLY.iter().filter(|&call| !DEADLY_BUT.iter().any(|but| but.0 == *call)) {
+            assert_eq!(watcher(call, 0, 0), KILL_PROCESS, "{call}");
+        }
+        assert_eq!(watcher(libc::SYS_setpriority, 0, 0), ALLOW);
+        for (kind, other) in [(0, 1), (1, 0), (2, 0)] {
+            assert_eq!(watcher(libc::SYS_setpriority, kind, other), NOT_THERE);
+        }
+    }
+
+    #[test]
+    fn a_watcher_changes_no_file_and_has_only_the_sockets_that_it_needs() {
+        let open = |flags: i32| decided(WATCHER, libc::SYS_openat, [0, 0, flags as u64, 0, 0, 0]);
+        for flags in [libc::O_RDONLY, libc::O_PATH, libc::O_RDONLY | libc::O_DIRECTORY] {
+            assert_eq!(open(flags | libc::O_CLOEXEC), ALLOW);
+        }
+        let writing =
+            [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_TRUNC, libc::O_TMPFILE | 2];
+        for flags in writing {
+            assert_eq!(open(flags), NOT_THERE, "{flags:#x}");
+        }
+        for &call in NOT_OF_WATCHERS.iter().chain(OLDER_NOT_OF_WATCHERS) {
+            assert_eq!(decided(WATCHER, call, [0; 6]), NOT_THERE, "{call}");
+            assert_eq!(decided(Calls::Network, call, [0; 6]), ALLOW, "{call}: named for nothing");
+        }
+        for &call in OF_WATCHERS {
+            assert_eq!(decided(WATCHER, call, [0; 6]), ALLOW, "{call}");
+        }
+        for (fetches, families) in [(false, &WATCHER_FAMILIES[..]), (true, &FETCHER_FAMILIES)] {
+            for family in 0..64 {
+                let arguments = [family as u64, 0, 0, 0, 0, 0];
+                let answer = decided(Calls::Watcher { fetches }, libc::SYS_socket, arguments);
+                let expected = if families.contains(&family) { ALLOW } else { NOT_THERE };
+                assert_eq!(answer, expected, "{family}, fetches: {fetches}");
+            }
         }
     }
 
