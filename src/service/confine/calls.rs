@@ -104,8 +104,7 @@ const FAMILIES: [i32; 5] =
 const WATCHER_FAMILIES: [i32; 1] = [libc::AF_NETLINK];
 
 /// To fetch pods: their server, and what it takes to look its name up.
-const FETCHER_FAMILIES: [i32; 4] =
-    [libc::AF_NETLINK, libc::AF_INET, libc::AF_INET6, libc::AF_UNIX];
+const FETCHER_FAMILIES: [i32; 4] = [libc::AF_NETLINK, libc::AF_INET, libc::AF_INET6, libc::AF_UNIX];
 
 /// What a watcher has less: it changes no file and waits for nobody to connect.
 #[rustfmt::skip]

@@ -32,7 +32,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use calls::Calls;
-pub use rights::{User, UserError, how_to_get_cap_net_raw};
+pub use rights::{User, UserError, how_to_get_cap_net_raw, how_to_get_watcher_rights};
 
 use super::deliver::Target;
 use super::kernel::landlock_abi;
