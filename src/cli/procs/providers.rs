@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use tracing::warn;
 
 use crate::cli::sensor_id::SensorId;
+use crate::host::attribution::Method;
 use crate::host::containers::Containers;
 use crate::host::event::{HostEvent, MAP_VERSION, MapStart};
 use crate::host::process::ProcessId;
@@ -81,6 +82,11 @@ impl Watching {
         Ok(Self { providers })
     }
 
+    /// The ways in which it is watched.
+    pub(super) fn methods(&self) -> Vec<Method> {
+        self.providers.iter().map(|provider| provider.method()).collect()
+    }
+
     fn best() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
         let why_not = match Self::ebpf() {
             Ok(providers) => return Ok(providers),
@@ -129,7 +135,7 @@ impl Watching {
             version: MAP_VERSION,
             host: SensorId::of_this_machine().0,
             boot: boot_id(),
-            providers: self.providers.iter().map(|provider| provider.method()).collect(),
+            providers: self.methods(),
             netns: own_netns(),
             observers: observers(),
         };

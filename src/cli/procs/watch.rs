@@ -39,7 +39,8 @@ pub(super) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
     // It ends when who listens ends, which may still have records to join.
     ignore_signals()?;
     let watching = Watching::open(args.procs)?;
-    let plan = Plan { user: args.user.clone(), ..Plan::watcher(args.pods.fetches()) };
+    let plan =
+        Plan { user: args.user.clone(), ..Plan::watcher(&watching.methods(), args.pods.fetches()) };
     let confined = args.confine.apply(&plan).context("the watcher of processes")?;
     if !confined.missing.is_empty() {
         warn!(event = "procs.confined", "the watcher of processes is {}", confined.text());

@@ -36,6 +36,7 @@ pub use rights::{User, UserError, how_to_get_cap_net_raw, how_to_get_watcher_rig
 
 use super::deliver::Target;
 use super::kernel::landlock_abi;
+use crate::host::attribution::Method;
 
 /// How much has to be in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -75,8 +76,6 @@ pub struct Plan {
     /// Other processes are looked into, which Landlock forbids whatever else it is
     /// asked for: it is left out.
     pub looks_into_processes: bool,
-    /// Threads may put themselves before those of other processes.
-    pub runs_before_others: bool,
     pub calls: Calls,
 }
 
@@ -141,10 +140,11 @@ impl Plan {
         }
     }
 
-    /// Processes, sockets and networks of the whole host are watched by providers
-    /// that are open already; `fetches` where pods are asked for over the network.
+    /// Processes, sockets and networks of the whole host are watched in these ways, by
+    /// providers that are open already; `fetches` where pods are asked for over the
+    /// network.
     ///
-    /// Each capability has its reason, and tests take each away to see what is missed:
+    /// Each capability has its reason, and a test takes each away to see what is missed:
     ///
     /// - CAP_SYS_PTRACE: `/proc/PID/exe`, `environ`, `root`, `ns` and links in `fd` of
     ///   other users' processes;
@@ -153,26 +153,31 @@ impl Plan {
     /// - CAP_SYS_ADMIN: entering network namespaces, which come and go while it runs;
     /// - CAP_NET_ADMIN: the table of translated connections, notices of it and of
     ///   sockets that end, and room for them in the kernel, in each new namespace;
-    /// - CAP_BPF: counters of the programs in the kernel, where CAP_SYS_ADMIN was never
-    ///   given (kernels before 5.19 let nobody else read a map).
+    /// - CAP_BPF, of eBPF: its counters, where CAP_SYS_ADMIN was never given (kernels
+    ///   before 5.19 let nobody else read a map);
+    /// - CAP_SYS_NICE, of sock_diag: to be there before a short process has ended. The
+    ///   calls that would move other processes are not there.
     ///
-    /// Not needed any more are CAP_PERFMON and whatever else loads programs; CAP_NET_RAW,
-    /// as no packet is taken; CAP_SYS_NICE, for which a limit stands in.
+    /// Not needed any more are CAP_PERFMON and what else loads programs, nor CAP_NET_RAW,
+    /// as no packet is taken.
     ///
     /// No Landlock: a process under any of its rules, be it for TCP ports alone, may not
     /// look into processes outside, and `/proc/PID` is closed to it. What system calls
     /// may do stands in for it, see [`Calls::Watcher`].
-    pub fn watcher(fetches: bool) -> Self {
+    pub fn watcher(methods: &[Method], fetches: bool) -> Self {
         use caps::Capability::{
-            CAP_BPF, CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_PTRACE,
+            CAP_BPF, CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_NICE,
+            CAP_SYS_PTRACE,
         };
-        Self {
-            keep: vec![CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_BPF],
-            looks_into_processes: true,
-            runs_before_others: true,
-            calls: Calls::Watcher { fetches },
-            ..Self::default()
+        let mut keep = vec![CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN, CAP_NET_ADMIN];
+        if methods.contains(&Method::Ebpf) {
+            keep.push(CAP_BPF);
         }
+        if methods.contains(&Method::SockDiag) {
+            keep.push(CAP_SYS_NICE);
+        }
+        let calls = Calls::Watcher { fetches };
+        Self { keep, looks_into_processes: true, calls, ..Self::default() }
     }
 
     fn add_receiver(&mut self, receiver: &Target) {
@@ -301,9 +306,6 @@ pub fn confine(plan: &Plan, mode: Mode) -> Result<Confined, ConfineError> {
     }
     if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() != 1) {
         return Err(ConfineError::Threads);
-    }
-    if plan.runs_before_others {
-        rights::allow_running_before_others();
     }
     rights::drop_bounding(&plan.keep);
     if let Some(user) = &plan.user {

@@ -212,16 +212,6 @@ pub(super) fn keep_only(keep: &[Capability]) -> Result<(), String> {
     }
 }
 
-/// Lets threads of this process put themselves before others of usual scheduling.
-/// The limit is in place of CAP_SYS_NICE, which also moves other processes. Without
-/// the right to raise it they stay where they are.
-pub(super) fn allow_running_before_others() {
-    // Values from 1 to 40 stand for a nice value of 19 to -20 (getrlimit(2)).
-    const HIGHEST: Option<u64> = Some(40);
-    let limit = rustix::process::Rlimit { current: HIGHEST, maximum: HIGHEST };
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Nice, limit);
-}
-
 pub(super) fn forgo_new_privileges() -> Result<(), String> {
     rustix::thread::set_no_new_privs(true).map_err(|error| error.to_string())
 }
