@@ -31,6 +31,7 @@ pub mod rendered;
 pub mod side;
 pub mod table;
 mod time_text;
+mod versions;
 pub mod watch;
 pub mod workload;
 

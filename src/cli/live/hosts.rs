@@ -14,6 +14,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -166,7 +167,13 @@ impl Watcher {
     pub(super) fn follow(self) -> io::Result<Following> {
         let map = Arc::new(HostMap::new(MapLimits::default()));
         let socket = self.socket.get_ref().try_clone()?;
-        let reader = Reader { socket: self.socket, log: self.log, map: Arc::clone(&map) };
+        let ending = Arc::new(AtomicBool::new(false));
+        let reader = Reader {
+            socket: self.socket,
+            log: self.log,
+            map: Arc::clone(&map),
+            ending: Arc::clone(&ending),
+        };
         let thread = thread::Builder::new().name("host-map".to_owned());
         let thread = thread.spawn(move || reader.run())?;
         let until = Instant::now() + START_PATIENCE;
@@ -177,7 +184,7 @@ impl Watcher {
             }
             thread::sleep(START_LOOK);
         }
-        Ok(Following { map, socket, thread })
+        Ok(Following { map, socket, ending, thread })
     }
 }
 
@@ -185,12 +192,14 @@ impl Watcher {
 pub(super) struct Following {
     pub(super) map: Arc<HostMap>,
     socket: UnixStream,
+    ending: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Following {
     /// Ends the watchers.
     pub(super) fn finish(self) {
+        self.ending.store(true, Ordering::Relaxed);
         // Where it is gone already there is nothing to end.
         let _ = self.socket.shutdown(Shutdown::Both);
         let _ = self.thread.join();
@@ -201,6 +210,8 @@ struct Reader {
     socket: BufReader<UnixStream>,
     log: Option<(MapLog<File>, PathBuf)>,
     map: Arc<HostMap>,
+    /// The capture ends its watcher, not the other way round.
+    ending: Arc<AtomicBool>,
 }
 
 impl Reader {
@@ -209,8 +220,14 @@ impl Reader {
         let (mut log, path) =
             self.log.map_or_else(Default::default, |(log, path)| (Some(log), path));
         let (mut bad_lines, mut last_ns) = (0_u64, i64::MIN);
-        for line in self.socket.split(b'\n') {
-            let Ok(line) = line else { break };
+        let mut lines = self.socket;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            // A last line without an end was cut by the watcher's own.
+            if lines.read_until(b'\n', &mut line).is_err() || line.last() != Some(&b'\n') {
+                break;
+            }
             let Ok(event) = serde_json::from_slice::<HostEvent>(&line) else {
                 bad_lines += 1;
                 continue;
@@ -229,6 +246,12 @@ impl Reader {
         }
         map.ended(last_ns);
         self.map.complete();
+        if !self.ending.load(Ordering::Relaxed) {
+            warn!(
+                event = "procs.gone",
+                "the watcher of processes is gone: flows from now on have none"
+            );
+        }
         if let Some(Err(error)) = log.map(MapLog::finish) {
             warn!(event = "procs.record", "can't write {}: {error}", path.display());
         }
