@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use flowtap::host::attribution::Method;
 use flowtap::host::event::{HostEvent, Socket, What};
+use flowtap::host::provider::network::NetworkWatch;
 use flowtap::host::provider::sock_diag::{ProcessChange, ProcessEvents};
 use flowtap::host::provider::{EventSink, Provider, ProviderError, Stop};
 
@@ -18,9 +20,21 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn start(provider: impl Provider + 'static) -> Self {
+        let method = provider.method();
+        Self::run(method, move |sink, stop| Box::new(provider).run(sink, stop))
+    }
+
+    pub(crate) fn network(watch: NetworkWatch) -> Self {
+        Self::run(Method::Polling, move |sink, stop| watch.run(sink, stop))
+    }
+
+    fn run(
+        method: Method,
+        run: impl FnOnce(&EventSink, &Stop) -> Result<(), ProviderError> + Send + 'static,
+    ) -> Self {
         let events = Arc::new(Mutex::new(Vec::new()));
         let (sender, receiver) = crossbeam_channel::bounded(4096);
-        let sink = EventSink::new(provider.method(), sender);
+        let sink = EventSink::new(method, sender);
         let stop = Stop::default();
         let kept = Arc::clone(&events);
         let stopped = stop.clone();
@@ -30,7 +44,7 @@ impl Watch {
                     kept.lock().unwrap().push(event);
                 }
             }),
-            thread::spawn(move || Box::new(provider).run(&sink, &stopped).unwrap()),
+            thread::spawn(move || run(&sink, &stopped).unwrap()),
         ];
         Self { events, stop, threads }
     }

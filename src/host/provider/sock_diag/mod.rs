@@ -83,7 +83,7 @@ pub(super) fn run_polling(
     events: &EventSink,
     stop: &Stop,
 ) -> Result<(), ProviderError> {
-    let settings = Settings { ages: Vec::new(), ..settings };
+    let settings = Settings { ages: vec![Duration::ZERO], ..settings };
     Engine::open(Method::Polling, settings, processes)?.run(events, stop)
 }
 

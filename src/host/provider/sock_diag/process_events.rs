@@ -46,8 +46,9 @@ pub struct PolledProcesses {
 }
 
 impl PolledProcesses {
+    /// Tells of what changes from now on.
     pub fn new(interval: Duration) -> Self {
-        Self { interval, next: Instant::now(), seen: AHashSet::new() }
+        Self { interval, next: Instant::now() + interval, seen: pids().collect() }
     }
 }
 
