@@ -29,7 +29,9 @@ fn addresses_and_counters_of_a_namespace_are_told() {
         for address in [&link.ipv4[space], &link.ipv6[space]] {
             let address: IpAddr = address.parse().unwrap();
             let up = watch.wait_event("address", |what| match what {
-                What::AddressUp(up) if up.address == address && up.netns == netns => Some(up.clone()),
+                What::AddressUp(up) if up.address == address && up.netns == netns => {
+                    Some(up.clone())
+                }
                 _ => None,
             });
             assert_eq!(up.interface, link.names[space]);
@@ -88,8 +90,14 @@ fn a_masqueraded_connection_is_told_with_both_sides() {
             _ => None,
         });
         assert_eq!((nat.protocol, nat.netns), (17, Some(inode(&net, 1))));
-        assert_eq!((nat.original.src, nat.original.dst), (address(&inner.ipv4[0]), address(&outer.ipv4[1])));
-        assert_eq!((nat.reply.src, nat.reply.dst), (address(&outer.ipv4[1]), address(&outer.ipv4[0])));
+        assert_eq!(
+            (nat.original.src, nat.original.dst),
+            (address(&inner.ipv4[0]), address(&outer.ipv4[1]))
+        );
+        assert_eq!(
+            (nat.reply.src, nat.reply.dst),
+            (address(&outer.ipv4[1]), address(&outer.ipv4[0]))
+        );
         assert_eq!((nat.original.dst_port, nat.reply.src_port), (53, 53));
     };
     expect(4001);

@@ -18,8 +18,9 @@ use std::time::Duration;
 use flowtap::host::attribution::Basis;
 use flowtap::host::event::{Socket, SocketKind};
 use flowtap::host::provider::polling::Polling;
-use flowtap::host::provider::sock_diag::{Settings, SockDiag, available};
-use host_watch::{Connector, Watch};
+use flowtap::host::provider::proc::{ProcConnector, ProcessWatch};
+use flowtap::host::provider::sock_diag::{Settings, SockDiag, WatchedProcesses, available};
+use host_watch::Watch;
 use support::netns::{Netns, Running};
 
 fn ready(test: &str) -> bool {
@@ -81,7 +82,9 @@ fn sockets_of_a_long_lived_process_are_found_by_polling() {
 
 /// A Python program in a namespace that says `ready` and then stays.
 fn python(net: &Netns, space: usize, script: &str) -> Running {
-    let script = format!("import os, socket, sys, time\ndef stay():\n p = os.getppid()\n while os.getppid() == p: time.sleep(0.1)\n os._exit(0)\n{script}\nprint('ready', flush=True)\ntime.sleep(600)");
+    let script = format!(
+        "import os, socket, sys, time\ndef stay():\n p = os.getppid()\n while os.getppid() == p: time.sleep(0.1)\n os._exit(0)\n{script}\nprint('ready', flush=True)\ntime.sleep(600)"
+    );
     let mut command = net.command(space, ["/usr/bin/python3", "-c", &script]);
     let mut running = net.spawn({
         command.stdout(Stdio::piped());
@@ -140,7 +143,9 @@ fn a_listener_on_any_address_takes_both_families_unless_told_not_to() {
     );
     for (port, dual) in [(7001, true), (7002, false), (7003, true), (7004, false)] {
         let found = watch.wait("IPv6 socket", |socket| {
-            socket.netns == Some(inode(&net, 0)) && socket.local_port == port && socket.remote.is_none()
+            socket.netns == Some(inode(&net, 0))
+                && socket.local_port == port
+                && socket.remote.is_none()
         });
         assert_eq!((found.dual_stack, found.local), (dual, None), "{port}");
     }
@@ -178,7 +183,9 @@ fn a_socket_inherited_by_fork_names_both_and_then_the_one_that_is_left() {
         "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 7006))\nif os.fork() == 0:\n time.sleep(4); os._exit(0)",
     );
     let mine = |socket: &Socket| {
-        socket.netns == Some(inode(&net, 0)) && socket.local_port == 7006 && socket.process.is_some()
+        socket.netns == Some(inode(&net, 0))
+            && socket.local_port == 7006
+            && socket.process.is_some()
     };
     let both = watch.wait("shared socket", |socket| mine(socket) && holders(socket).len() == 2);
     assert_eq!(both.basis, Basis::SharesIt);
@@ -186,7 +193,8 @@ fn a_socket_inherited_by_fork_names_both_and_then_the_one_that_is_left() {
     let child = *holders(&both).iter().find(|&&pid| pid != parent.child.id()).unwrap();
     parent.signal("KILL");
     parent.wait(Duration::from_secs(10));
-    let left = watch.wait("socket of the child", |socket| mine(socket) && holders(socket).len() == 1);
+    let left =
+        watch.wait("socket of the child", |socket| mine(socket) && holders(socket).len() == 1);
     assert_eq!((holders(&left), left.basis), ([child].into(), Basis::Holds));
     watch.wait_gone("the socket of an ended process", mine);
 }
@@ -237,7 +245,11 @@ fn raw_ping_and_packet_sockets_are_found() {
                 && (socket.kind, socket.protocol, socket.local_port) == (kind, protocol, port)
                 && socket.process.is_some()
         });
-        assert_eq!((holders(&found), found.basis), ([running.child.id()].into(), basis), "{kind:?}");
+        assert_eq!(
+            (holders(&found), found.basis),
+            ([running.child.id()].into(), basis),
+            "{kind:?}"
+        );
         assert_eq!(found.interface_index, (kind == SocketKind::Packet).then_some(1));
     }
 }
@@ -254,7 +266,9 @@ fn a_socket_that_a_thread_opened_in_another_namespace_is_found_there() {
     .join()
     .unwrap();
     let found = watch.wait("socket of the thread", |socket| {
-        socket.netns == Some(inode(&net, 0)) && socket.local_port == 7008 && socket.process.is_some()
+        socket.netns == Some(inode(&net, 0))
+            && socket.local_port == 7008
+            && socket.process.is_some()
     });
     assert_eq!(holders(&found), [std::process::id()].into());
     drop(socket);
@@ -266,9 +280,21 @@ fn all_sockets_of_a_namespace_are_those_that_ss_shows_with_the_same_processes() 
     let Some(net) = namespaces("all_sockets_of_a_namespace", 1) else { return };
     let watch = polling();
     let _running = [
-        python(&net, 0, "s = socket.socket(socket.AF_INET6); s.bind(('::', 7010)); s.listen()\nc = [socket.create_connection((h, 7010)) for h in ('127.0.0.1', '::1') * 5]; a = [s.accept() for _ in c]\nif os.fork() == 0: stay()"),
-        python(&net, 0, "u = [socket.socket(f, 2) for f in (2, 10) * 10]\nfor n, s in enumerate(u): s.bind(('' , 7020 + n))\nv = socket.socket(2, 2); v.connect(('127.0.0.1', 7020))"),
-        python(&net, 0, "r = socket.socket(2, 3, 1); k = socket.socket(17, 3, 768); t = socket.socket(); t.bind(('127.0.0.1', 7011)); t.listen()"),
+        python(
+            &net,
+            0,
+            "s = socket.socket(socket.AF_INET6); s.bind(('::', 7010)); s.listen()\nc = [socket.create_connection((h, 7010)) for h in ('127.0.0.1', '::1') * 5]; a = [s.accept() for _ in c]\nif os.fork() == 0: stay()",
+        ),
+        python(
+            &net,
+            0,
+            "u = [socket.socket(f, 2) for f in (2, 10) * 10]\nfor n, s in enumerate(u): s.bind(('' , 7020 + n))\nv = socket.socket(2, 2); v.connect(('127.0.0.1', 7020))",
+        ),
+        python(
+            &net,
+            0,
+            "r = socket.socket(2, 3, 1); k = socket.socket(17, 3, 768); t = socket.socket(); t.bind(('127.0.0.1', 7011)); t.listen()",
+        ),
     ];
     let mut expected = BTreeSet::new();
     let output = net.run(0, ["ss", "-tuwapneH0"]);
@@ -313,14 +339,17 @@ fn a_socket_that_closes_is_told_at_once_where_the_kernel_says_so() {
     if !ready("a_socket_that_closes") {
         return;
     }
-    let Ok(connector) = Connector::open() else {
+    let Ok(connector) = ProcConnector::open() else {
         return eprintln!("SKIP: a_socket_that_closes: no process connector");
     };
     // No dump would show it.
     let settings = Settings { dump_interval: Duration::from_secs(600), ..Settings::default() };
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
-    let watch = Watch::start(SockDiag::new(settings, connector));
+    let watch = Watch::start(SockDiag::new(
+        settings,
+        WatchedProcesses::new(ProcessWatch::new(Box::new(connector))),
+    ));
     let mine = |socket: &Socket| socket.local_port == port && socket.protocol == 17;
     let open = watch.wait("socket", mine);
     assert_eq!(holders(&open), [std::process::id()].into());

@@ -24,7 +24,9 @@ use std::collections::BTreeMap;
 
 use super::allow::{AllowCount, AllowEntry, Allowances, Verdict, beyond_detail};
 use super::grade::{confidence, severity};
-use super::{Alert, AlertPeer, Evidence, Known, Peak, SizeCount, State, alert_id, second_ns, sentence};
+use super::{
+    Alert, AlertPeer, Evidence, Known, Peak, SizeCount, State, alert_id, second_ns, sentence,
+};
 use crate::detect::{DetectSettings, Family, Finding, Peer, PeerRole, Shape, Subject, Telemetry};
 use crate::engine::window::{Host, SIZE_BINS, size_bin_range};
 

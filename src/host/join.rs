@@ -10,9 +10,9 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::claim::ProcessKey;
+use super::coverage::Coverage;
 use super::destination::{Destinations, Lists};
 use super::inventory::Inventory;
-use super::coverage::Coverage;
 use super::map::HostMap;
 use super::process::Process;
 use super::resolve::{Answer, Question};

@@ -26,7 +26,7 @@ pub mod map;
 pub mod owners;
 pub mod process;
 pub mod provider;
-mod resolve;
+pub mod resolve;
 pub mod side;
 pub mod table;
 mod time_text;

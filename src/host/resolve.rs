@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::attribution::{Basis, Method};
-use super::claim::{Claim, Endpoint, ICMP, ICMPV6, ProcessKey};
+pub use super::claim::ProcessKey;
+use super::claim::{Claim, Endpoint, ICMP, ICMPV6};
 use super::event::Ends;
 use super::map::{HostMap, MapSource, Presence};
 use super::process::ProcessId;

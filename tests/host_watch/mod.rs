@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use flowtap::host::attribution::Method;
 use flowtap::host::event::{HostEvent, Socket, What};
 use flowtap::host::provider::network::NetworkWatch;
-use flowtap::host::provider::sock_diag::{ProcessChange, ProcessEvents};
 use flowtap::host::provider::{EventSink, Provider, ProviderError, Stop};
 
 /// A provider at work; ends when dropped.
@@ -25,7 +24,7 @@ impl Watch {
     }
 
     pub(crate) fn network(watch: NetworkWatch) -> Self {
-        Self::run(Method::Polling, move |sink, stop| watch.run(sink, stop))
+        Self::start(watch)
     }
 
     fn run(
@@ -122,60 +121,5 @@ impl Drop for Watch {
                 ended.unwrap();
             }
         }
-    }
-}
-
-/// The kernel's process connector, as little of it as tests need.
-pub(crate) struct Connector {
-    connector: proc_connector::ProcConnector,
-    buffer: Vec<u8>,
-}
-
-impl Connector {
-    pub(crate) fn open() -> Result<Self, String> {
-        let connector = proc_connector::ProcConnector::new().map_err(|error| error.to_string())?;
-        connector.set_nonblocking().unwrap();
-        Ok(Self { connector, buffer: vec![0; 4096] })
-    }
-}
-
-impl ProcessEvents for Connector {
-    fn next(
-        &mut self,
-        timeout: Duration,
-        changes: &mut Vec<ProcessChange>,
-        _events: &EventSink,
-    ) -> Result<u64, ProviderError> {
-        use proc_connector::ProcEvent;
-        let deadline = Instant::now() + timeout;
-        while changes.len() < 256 {
-            let left = if changes.is_empty() {
-                deadline.saturating_duration_since(Instant::now())
-            } else {
-                Duration::ZERO
-            };
-            match self.connector.recv_timeout(&mut self.buffer, left) {
-                Ok(Some(ProcEvent::Fork { child_pid, child_tgid, .. }))
-                    if child_pid == child_tgid =>
-                {
-                    changes.push(ProcessChange::Fork { pid: child_tgid });
-                }
-                Ok(Some(ProcEvent::Exec { tgid, .. })) => {
-                    changes.push(ProcessChange::Exec { pid: tgid });
-                }
-                Ok(Some(ProcEvent::Exit { pid, tgid, .. }))
-                    if pid == tgid =>
-                {
-                    changes.push(ProcessChange::Exit { pid: tgid });
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(_) => return Ok(1),
-            }
-            if left.is_zero() && changes.is_empty() {
-                break;
-            }
-        }
-        Ok(0)
     }
 }

@@ -49,6 +49,12 @@ pub(super) fn open_files(args: &HostArgs) -> anyhow::Result<HostFiles> {
     Ok(files)
 }
 
+/// Longest that a capture waits for its watcher: loading programs into a busy
+/// machine's kernel takes seconds.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+
+const START_LOOK: Duration = Duration::from_millis(5);
+
 /// How often files are looked at: [`HostFiles::look`] takes over what has been the
 /// same for two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -121,13 +127,22 @@ impl Watcher {
         Ok(Some(Self { socket, log }))
     }
 
-    /// Reads what it says into a map.
+    /// Reads what it says into a map. Comes back when all that is there has been
+    /// told.
     pub(super) fn follow(self) -> io::Result<Following> {
         let map = Arc::new(HostMap::new(MapLimits::default()));
         let socket = self.socket.try_clone()?;
         let reader = Reader { socket: self.socket, log: self.log, map: Arc::clone(&map) };
         let thread = thread::Builder::new().name("host-map".to_owned());
         let thread = thread.spawn(move || reader.run())?;
+        let until = Instant::now() + START_PATIENCE;
+        while map.told_before_ns() == i64::MIN {
+            if Instant::now() > until {
+                warn!(event = "procs.slow", "the watcher of processes is not up yet; going on");
+                break;
+            }
+            thread::sleep(START_LOOK);
+        }
         Ok(Following { map, socket, thread })
     }
 }

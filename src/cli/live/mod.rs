@@ -178,6 +178,8 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     }
     let reloader = Reloader::start(&args.engine.from_file, detect_settings);
     options.reloads = Some(reloader.context("can't listen for SIGHUP")?.reloads());
+    // Before the first packet: what comes at once has its process too.
+    let watcher = watcher.map(hosts::Watcher::follow).transpose()?;
     let (mut input, handle) = Input::live(live, input_options).map_err(explain)?;
     let watched = Arc::new(AtomicBool::new(false));
     let silent_after_s =
@@ -188,7 +190,6 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         silent_after_s,
         watched: Arc::clone(&watched),
     });
-    let watcher = watcher.map(hosts::Watcher::follow).transpose()?;
     let map = watcher.as_ref().map(|watcher| Arc::clone(&watcher.map));
     options.hosts = hosts::knowledge(map, &host_files, &options)?;
     let recording = start_recording(args, &mut input)?;

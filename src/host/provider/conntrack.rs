@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use ahash::AHashSet;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
+use super::ProviderError;
 use super::interfaces::address;
 use super::netlink::{Netlink, attribute};
-use super::ProviderError;
 use crate::host::event::{Ends, Nat};
 
 /// Subsystem 1, message 1: get; new ones come as message 0.
@@ -161,12 +161,7 @@ fn parse_line(line: &str) -> Option<Nat> {
     let protocol = line.split_ascii_whitespace().nth(3)?.parse().ok()?;
     let second = line.rfind("src=")?;
     let (original, reply) = line.split_at_checked(second)?;
-    Some(Nat {
-        protocol,
-        original: parse_ends(original)?,
-        reply: parse_ends(reply)?,
-        netns: None,
-    })
+    Some(Nat { protocol, original: parse_ends(original)?, reply: parse_ends(reply)?, netns: None })
 }
 
 fn parse_ends(text: &str) -> Option<Ends> {

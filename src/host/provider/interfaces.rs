@@ -186,8 +186,7 @@ fn parse_link(payload: &[u8]) -> Option<Counters> {
 fn parse_address(payload: &[u8]) -> Option<(u32, IpAddr)> {
     let (header, attributes) = payload.split_at_checked(ADDRESS_HEADER_BYTES)?;
     // Of a tunnel's end the other attribute is the peer's.
-    let bytes =
-        attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS))?;
+    let bytes = attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS))?;
     Some((index(&header[4..])?, address(bytes)?))
 }
 

@@ -6,10 +6,10 @@
 //! meet, and the strongest wins. Importers of other tools' telemetry are
 //! providers too.
 
-#[cfg(all(feature = "ebpf", target_os = "linux"))]
-pub mod ebpf;
 #[cfg(target_os = "linux")]
 pub mod conntrack;
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+pub mod ebpf;
 #[cfg(target_os = "linux")]
 pub mod interfaces;
 #[cfg(target_os = "linux")]
@@ -20,6 +20,8 @@ mod netlink;
 pub mod network;
 #[cfg(target_os = "linux")]
 pub mod polling;
+#[cfg(target_os = "linux")]
+pub mod proc;
 #[cfg(target_os = "linux")]
 pub mod sock_diag;
 
@@ -32,9 +34,6 @@ use crossbeam_channel::Sender;
 
 use super::attribution::Method;
 use super::event::{HostEvent, What};
-
-#[cfg(target_os = "linux")]
-pub mod proc;
 
 /// A way to watch a host.
 pub trait Provider: Send {

@@ -11,6 +11,7 @@ use super::index::Index;
 use crate::host::attribution::{Basis, Method};
 use crate::host::event::{Socket, SocketKind, What};
 use crate::host::process::ProcessId;
+use crate::host::provider::proc::KernelClock;
 
 /// About 200 bytes each: 200 MB. What is beyond is counted as lost.
 const MAX_SOCKETS: usize = 1 << 20;
@@ -62,17 +63,6 @@ pub(super) struct Known {
     untold: AHashSet<Key>,
     dump: u32,
     over_limit: u64,
-}
-
-/// When processes began, as time.
-#[derive(Clone, Copy)]
-pub(super) struct Boot(pub(super) i64);
-
-impl Boot {
-    pub(super) fn start_ns(self, id: ProcessId) -> i64 {
-        let ns = i64::try_from(id.start_ticks).unwrap_or(i64::MAX).saturating_mul(10_000_000);
-        self.0.saturating_add(ns)
-    }
 }
 
 impl Known {
@@ -182,7 +172,13 @@ impl Known {
     /// Tells of sockets whose holders are known by now. `patience` is true at the
     /// end of a full dump with all processes looked at: what has no holder after
     /// some of those has none.
-    pub(super) fn tell(&mut self, index: &Index, boot: Boot, patience: bool, out: &mut Vec<What>) {
+    pub(super) fn tell(
+        &mut self,
+        index: &Index,
+        clock: KernelClock,
+        patience: bool,
+        out: &mut Vec<What>,
+    ) {
         let method = self.method;
         let sockets = &mut self.sockets;
         self.untold.retain(|key| {
@@ -194,7 +190,8 @@ impl Known {
             }
             entry.told = true;
             let mut socket = entry.socket(method);
-            let started = entry.holders.iter().map(|&id| boot.start_ns(id)).min();
+            let started =
+                entry.holders.iter().map(|&id| clock.start_to_wall_ns(id.start_ticks)).min();
             socket.since_ns = started.max(entry.not_before_ns);
             out.push(What::SocketOpen(socket));
             false

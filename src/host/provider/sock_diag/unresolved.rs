@@ -20,16 +20,16 @@ use super::index::NewSocket;
 use crate::host::attribution::Basis;
 use crate::host::process::ProcessId;
 
-/// Between the end of a socket and that of its process: closing all descriptors
-/// of a process on a busy machine.
-const MEETING_TIME: Duration = Duration::from_millis(50);
+/// Between the end of a socket and that of its process, as both are heard of: a
+/// turn of the engine, and the kernel's grace before it frees a socket.
+const MEETING_TIME: Duration = Duration::from_millis(25);
 
 /// A socket that is waited for longer than this was never bound, or belongs to a
 /// table that is not read.
 const WAITING_TIME: Duration = Duration::from_secs(2);
 
 /// Candidates beyond which a claim says nothing.
-const MAX_CANDIDATES: usize = 16;
+const MAX_CANDIDATES: usize = 32;
 
 /// Of each kind kept; what is beyond is passed over.
 const MAX_WAITING: usize = 1 << 14;
@@ -40,8 +40,8 @@ pub(super) struct Unresolved {
     waiting: AHashMap<u32, Waiting>,
     by_pid: AHashMap<u32, Vec<u32>>,
     destroyed: Vec<(Instant, u64, Found)>,
-    /// Young processes that ended, with their namespace, in order.
-    ended: VecDeque<(Instant, ProcessId, u64)>,
+    /// Young processes that ended, with their namespace where it was read, in order.
+    ended: VecDeque<(Instant, ProcessId, Option<u64>)>,
     /// Namespaces that only a thread was seen in, with a path to each.
     threads: AHashMap<u64, PathBuf>,
 }
@@ -80,8 +80,8 @@ impl Unresolved {
         }
     }
 
-    /// A young process ended.
-    pub(super) fn ended(&mut self, (id, netns): (ProcessId, u64), now: Instant) {
+    /// A young process ended, in the namespace that it was last seen in.
+    pub(super) fn ended(&mut self, id: ProcessId, netns: Option<u64>, now: Instant) {
         for inode in self.by_pid.get(&id.pid).into_iter().flatten() {
             if let Some(waiting) = self.waiting.get_mut(inode) {
                 waiting.ended.get_or_insert(now);
@@ -117,7 +117,7 @@ impl Unresolved {
             let mut candidates: Vec<(Duration, ProcessId)> = self
                 .ended
                 .iter()
-                .filter(|(_, _, of)| of == netns)
+                .filter(|(_, _, of)| of.is_none_or(|of| of == *netns))
                 .map(|&(ended, id, _)| (distance(ended), id))
                 .filter(|&(distance, _)| distance <= MEETING_TIME)
                 .collect();
@@ -194,9 +194,8 @@ impl Unresolved {
 
     /// Namespaces of threads that still are there.
     pub(super) fn thread_namespaces(&mut self) -> AHashSet<u64> {
-        self.threads.retain(|&inode, path| {
-            std::fs::metadata(path).is_ok_and(|about| about.ino() == inode)
-        });
+        self.threads
+            .retain(|&inode, path| std::fs::metadata(path).is_ok_and(|about| about.ino() == inode));
         self.threads.keys().copied().collect()
     }
 

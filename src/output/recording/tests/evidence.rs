@@ -29,8 +29,13 @@ fn udp(from: u8, to: u8) -> Vec<u8> {
 }
 
 fn alert(entity: Entity, start_s: i64, end_s: i64) -> Alert {
-    let peer =
-        AlertPeer { address: address(9), role: PeerRole::Source, packets: None, wire_bytes: None, known: Known::default() };
+    let peer = AlertPeer {
+        address: address(9),
+        role: PeerRole::Source,
+        packets: None,
+        wire_bytes: None,
+        known: Known::default(),
+    };
     Alert {
         id: crate::alert::alert_id("test", &entity, start_s),
         start_ns: START_NS + start_s * SECOND_NS,
