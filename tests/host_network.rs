@@ -1,6 +1,6 @@
 //! Addresses, counters and translated connections in namespaces.
 #![cfg(target_os = "linux")]
-#![allow(clippy::expect_used, reason = "tests fail by panicking")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod host_watch;
 mod support;

@@ -1,7 +1,7 @@
 //! Sockets and their holders by the kernel's socket tables: real sockets of real
 //! processes.
 #![cfg(target_os = "linux")]
-#![allow(clippy::expect_used, reason = "tests fail by panicking")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod host_watch;
 mod support;

@@ -1,6 +1,6 @@
 //! What watching socket tables costs and catches: prints figures.
 #![cfg(target_os = "linux")]
-#![allow(clippy::expect_used, reason = "tests fail by panicking")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod host_watch;
 
