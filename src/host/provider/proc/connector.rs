@@ -2,10 +2,13 @@
 //! exec and exit on the host.
 //!
 //! Only the initial process and user namespaces are served, and from elsewhere
-//! the kernel does not even answer: [`ProcConnector::open`] looks first.
+//! the kernel does not even answer: [`ProcConnector::open`] looks first. The
+//! network namespace has to be the host's as well, and is entered for it.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use proc_connector::{Error, EventMask, NetlinkMessageIter, ProcEvent as KernelEvent};
@@ -13,6 +16,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
 use super::{KernelClock, Lost, ProcEvent, ProcessReader, ProcessSource};
 use crate::host::provider::ProviderError;
+use crate::host::provider::namespaces::{enter, own_inode};
 
 const WHAT: &str = "process connector";
 
@@ -62,7 +66,7 @@ impl ProcConnector {
                 return Err(ProviderError::Unavailable { what: WHAT, reason });
             }
         }
-        let socket = proc_connector::ProcConnector::new().map_err(unavailable)?;
+        let socket = open_socket().map_err(unavailable)?;
         socket.set_nonblocking().map_err(failed)?;
         if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER_BYTES).is_err() {
             socket.set_recv_buf_size(RECEIVE_BUFFER_BYTES).map_err(failed)?;
@@ -277,27 +281,40 @@ impl Sequences {
     }
 }
 
-fn unavailable(error: Error) -> ProviderError {
-    let reason = match &error {
-        Error::Os(source) => match source.kind() {
-            io::ErrorKind::PermissionDenied => "CAP_NET_ADMIN is missing".to_owned(),
-            io::ErrorKind::ConnectionRefused => {
-                "the kernel has none here (CONFIG_PROC_EVENTS), or this is not the host's network namespace"
-                    .to_owned()
-            }
-            _ => error.to_string(),
-        },
+/// A capture may hear another network namespace than the host's, which alone has
+/// a connector.
+fn open_socket() -> io::Result<proc_connector::ProcConnector> {
+    let open = || proc_connector::ProcConnector::new().map_err(io_error);
+    let host = File::open("/proc/1/ns/net");
+    match host {
+        Ok(host) if host.metadata()?.ino() != own_inode()? => enter(&host, open),
+        _ => open(),
+    }
+}
+
+fn unavailable(error: io::Error) -> ProviderError {
+    let reason = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "CAP_NET_ADMIN is missing (in another network namespace than the host's CAP_SYS_ADMIN)"
+                .to_owned()
+        }
+        io::ErrorKind::ConnectionRefused => {
+            "the kernel has none (CONFIG_PROC_EVENTS)".to_owned()
+        }
         _ => error.to_string(),
     };
     ProviderError::Unavailable { what: WHAT, reason }
 }
 
 fn failed(error: Error) -> ProviderError {
-    let source = match error {
+    ProviderError::Io { what: WHAT, source: io_error(error) }
+}
+
+fn io_error(error: Error) -> io::Error {
+    match error {
         Error::Os(source) => source,
         error => io::Error::other(error.to_string()),
-    };
-    ProviderError::Io { what: WHAT, source }
+    }
 }
 
 #[cfg(test)]
