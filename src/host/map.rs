@@ -470,8 +470,8 @@ impl MapWriter {
     fn workload(&self, ns: i64, source: u16, workload: &Workload) {
         let map = &self.map;
         let key = (source, workload.container.clone());
-        let fits = (map.workloads.len() as u64) < map.limits.workloads
-            || map.workloads.contains_key(&key);
+        let fits =
+            (map.workloads.len() as u64) < map.limits.workloads || map.workloads.contains_key(&key);
         let version = Version {
             // It was so all along; only nobody knew.
             from_ns: i64::MIN,

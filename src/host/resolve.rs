@@ -140,9 +140,7 @@ impl HostMap {
                 };
                 *saw_socket = true;
                 let Some(id) = claim.process else { continue };
-                if claim.basis == Basis::PacketSocket
-                    && !(question.sent && may_send(of, id))
-                {
+                if claim.basis == Basis::PacketSocket && !(question.sent && may_send(of, id)) {
                     continue;
                 }
                 let overlap_ns = std::cmp::Reverse(overlap_ns);

@@ -112,6 +112,7 @@ fn workload(json: &mut Json, workload: &Workload) {
     if let Some(role) = workload.role {
         json.plain("role", role_name(role).as_bytes());
     }
+    flag(json, "host_network", workload.host_network);
     if !workload.labels.is_empty() {
         json.object("labels", |json| {
             workload.labels.iter().for_each(|(name, value)| json.member(name, value));
@@ -141,6 +142,11 @@ fn instance(json: &mut Json, instance: &Instance) {
         });
     }
     texts(json, "interfaces", &instance.interfaces);
+    if !instance.networks.is_empty() {
+        json.array("networks", |json| {
+            instance.networks.iter().for_each(|net| json.text_element(&net.to_string()));
+        });
+    }
 }
 
 fn attribution(json: &mut Json, how: &Attribution) {

@@ -58,8 +58,7 @@ fn a_map_recorded_beside_another_capture_names_its_senders() {
     tcpdump.stderr(Stdio::null());
     let mut tcpdump = lab.net.spawn(tcpdump);
     wait_for("the first time in the map, and the capture", || {
-        capture.exists()
-            && fs::read_to_string(&map).is_ok_and(|text| text.contains("\"map.time\""))
+        capture.exists() && fs::read_to_string(&map).is_ok_and(|text| text.contains("\"map.time\""))
     });
     let (sender, _) = run(&lab.net, 0, &[PYTHON, "-c", SEND_AND_STAY, there]);
     for running in [&mut record, &mut tcpdump] {

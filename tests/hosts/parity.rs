@@ -115,9 +115,9 @@ fn traffic(lab: &Lab, there: &str) {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         lab.net.spawn(command)
     };
-    let container = Container::available().is_ok().then(|| {
-        Container::start(&lab.net, 0, ContainerOptions::default())
-    });
+    let container = Container::available()
+        .is_ok()
+        .then(|| Container::start(&lab.net, 0, ContainerOptions::default()));
     let mut long = vec![
         quiet(&["curl", "-s", "-o", "/dev/null", "--limit-rate", "200k", &large]),
         quiet(&["iperf3", "-u", "-b", "1M", "-t", "3", "-c", there]),
@@ -135,11 +135,15 @@ fn traffic(lab: &Lab, there: &str) {
             container.run(["ping", "-q", "-c1", there]);
             container.run(["wget", "-q", "-O", "/dev/null", &small]);
         }
-        short.iter_mut().for_each(|one| drop(one.wait(Duration::from_secs(20))));
+        for one in &mut short {
+            one.wait(Duration::from_secs(20));
+        }
     }
     quiet(&["hping3", "-q", "--udp", "-p", "40002", "-c", "500", "-i", "u200", there])
         .wait(Duration::from_secs(20));
-    long.iter_mut().for_each(|one| drop(one.wait(Duration::from_secs(20))));
+    for one in &mut long {
+        one.wait(Duration::from_secs(20));
+    }
     // Flows end while nothing comes, and the last is cut off by the end.
     thread::sleep(Duration::from_millis(2500));
     quiet(&["curl", "-s", "-o", "/dev/null", &small]).wait(Duration::from_secs(20));

@@ -37,7 +37,6 @@ pub(super) struct Index {
 
 struct Known {
     id: ProcessId,
-    parent: u32,
     netns: u64,
     folder: Folder,
     /// Inodes of its sockets, in order.
@@ -162,7 +161,7 @@ impl Index {
                 }
             }
         }
-        self.processes.insert(pid, Known { id, parent, netns, folder, sockets });
+        self.processes.insert(pid, Known { id, netns, folder, sockets });
     }
 
     fn hold(&mut self, inode: u32, pid: u32, descriptor: u32) -> Tables {

@@ -1,12 +1,9 @@
 //! A capture joined to a host map: what files, summary and commands say of it.
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Dir, captures, text};
+use crate::common::{Dir, captures, text};
 use flowtap::engine::{RunOptions, run};
 use flowtap::flow::FlowRecord;
 use flowtap::host::event::HostEvent;
