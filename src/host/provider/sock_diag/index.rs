@@ -37,7 +37,6 @@ pub(super) struct Index {
 
 struct Known {
     id: ProcessId,
-    parent: u32,
     netns: u64,
     folder: Folder,
     /// Inodes of its sockets, in order.
@@ -162,7 +161,7 @@ impl Index {
                 }
             }
         }
-        self.processes.insert(pid, Known { id, parent, netns, folder, sockets });
+        self.processes.insert(pid, Known { id, netns, folder, sockets });
     }
 
     fn hold(&mut self, inode: u32, pid: u32, descriptor: u32) -> Tables {
@@ -331,8 +330,7 @@ mod tests {
         assert_eq!(found.tables, Tables::one(Table::Udp4));
         assert_eq!(index.holders(inode), [index.process(me).unwrap().0]);
 
-        let parent = index.processes[&me].parent;
-        assert_eq!(parent, std::os::unix::process::parent_id());
+        assert_eq!(found.parent, Some(std::os::unix::process::parent_id()));
 
         // A second look finds nothing new of it.
         new.clear();
