@@ -289,6 +289,9 @@ impl<E: ProcessEvents> Engine<E> {
         self.walked = began;
         let pause = self.settings.walk_interval.max(began.elapsed() * WALK_SHARE);
         self.walk_not_before = began + pause;
+        if !thorough {
+            self.parents.extend(new.iter().filter_map(|socket| socket.parent));
+        }
         for socket in new {
             if let Some((id, _)) = self.index.process(socket.pid)
                 && !self.known.knows(socket.inode)

@@ -330,8 +330,7 @@ mod tests {
         assert_eq!(found.tables, Tables::one(Table::Udp4));
         assert_eq!(index.holders(inode), [index.process(me).unwrap().0]);
 
-        let parent = index.processes[&me].parent;
-        assert_eq!(parent, std::os::unix::process::parent_id());
+        assert_eq!(found.parent, Some(std::os::unix::process::parent_id()));
 
         // A second look finds nothing new of it.
         new.clear();
