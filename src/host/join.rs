@@ -192,14 +192,15 @@ impl Joiner {
     ) -> Arc<ProcessView> {
         let Some(ran) = map.process_at(key, at_ns, known_ns) else {
             let process = Process { id: key.id, ..Process::default() };
-            return Arc::new(ProcessView { process, ancestors: Vec::new() });
+            return Arc::new(ProcessView { process, ..ProcessView::default() });
         };
         if self.views.len() >= MAX_VIEWS {
             self.views.clear();
         }
         let view = self.views.entry((key, ran.from_ns, ran.learned_ns)).or_insert_with(|| {
             let ancestors = ancestors(map, key.source, &ran.process, ran.from_ns, known_ns);
-            Arc::new(ProcessView { process: Process::clone(&ran.process), ancestors })
+            let process = Process::clone(&ran.process);
+            Arc::new(ProcessView { process, ancestors, ..ProcessView::default() })
         });
         Arc::clone(view)
     }

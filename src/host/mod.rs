@@ -26,6 +26,7 @@ pub mod map;
 pub mod owners;
 pub mod process;
 pub mod provider;
+pub mod rendered;
 pub mod resolve;
 pub mod side;
 pub mod table;

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::hosts;
 use super::terminal::{Style, bytes};
+use super::{hosts, known};
 use crate::alert::{bits, thousands};
 use crate::output::printable::is_obeyed;
 
@@ -62,6 +62,7 @@ pub fn alert(record: &Value, style: Style) -> String {
         "about",
         format!("{} {}", word(&record["entity"]["kind"]), word(&record["entity"]["id"])),
     );
+    known::of_entity(&mut page, record);
     page.field("from", word(&record["start"]));
     page.field(
         "to",
@@ -126,6 +127,10 @@ pub fn alert(record: &Value, style: Style) -> String {
             let address = word(&peer["address"]);
             let line = format!("  {address:<39} {:<12} {}", word(&peer["role"]), amount(peer));
             page.line(line.trim_end());
+            let known = known::of_peer(peer);
+            if !known.is_empty() {
+                page.line(&format!("    {known}"));
+            }
         }
     }
     page.text

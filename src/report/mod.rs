@@ -4,6 +4,7 @@
 pub mod coverage;
 pub mod detail;
 mod hosts;
+mod known;
 pub mod owners;
 pub mod progress;
 pub mod terminal;

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use flowtap::host::attribution::Method;
 use flowtap::host::event::{HostEvent, Socket, What};
-use flowtap::host::provider::sock_diag::{ProcessChange, ProcessEvents};
+use flowtap::host::provider::network::NetworkWatch;
 use flowtap::host::provider::{EventSink, Provider, ProviderError, Stop};
 
 /// A provider at work; ends when dropped.
@@ -18,9 +19,21 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn start(provider: impl Provider + 'static) -> Self {
+        let method = provider.method();
+        Self::run(method, move |sink, stop| Box::new(provider).run(sink, stop))
+    }
+
+    pub(crate) fn network(watch: NetworkWatch) -> Self {
+        Self::start(watch)
+    }
+
+    fn run(
+        method: Method,
+        run: impl FnOnce(&EventSink, &Stop) -> Result<(), ProviderError> + Send + 'static,
+    ) -> Self {
         let events = Arc::new(Mutex::new(Vec::new()));
         let (sender, receiver) = crossbeam_channel::bounded(4096);
-        let sink = EventSink::new(provider.method(), sender);
+        let sink = EventSink::new(method, sender);
         let stop = Stop::default();
         let kept = Arc::clone(&events);
         let stopped = stop.clone();
@@ -30,7 +43,7 @@ impl Watch {
                     kept.lock().unwrap().push(event);
                 }
             }),
-            thread::spawn(move || Box::new(provider).run(&sink, &stopped).unwrap()),
+            thread::spawn(move || run(&sink, &stopped).unwrap()),
         ];
         Self { events, stop, threads }
     }
@@ -108,58 +121,5 @@ impl Drop for Watch {
                 ended.unwrap();
             }
         }
-    }
-}
-
-/// The kernel's process connector, as little of it as tests need.
-pub(crate) struct Connector {
-    connector: proc_connector::ProcConnector,
-    buffer: Vec<u8>,
-}
-
-impl Connector {
-    pub(crate) fn open() -> Result<Self, String> {
-        let connector = proc_connector::ProcConnector::new().map_err(|error| error.to_string())?;
-        connector.set_nonblocking().unwrap();
-        Ok(Self { connector, buffer: vec![0; 4096] })
-    }
-}
-
-impl ProcessEvents for Connector {
-    fn next(
-        &mut self,
-        timeout: Duration,
-        changes: &mut Vec<ProcessChange>,
-        _events: &EventSink,
-    ) -> Result<u64, ProviderError> {
-        use proc_connector::ProcEvent;
-        let deadline = Instant::now() + timeout;
-        while changes.len() < 256 {
-            let left = if changes.is_empty() {
-                deadline.saturating_duration_since(Instant::now())
-            } else {
-                Duration::ZERO
-            };
-            match self.connector.recv_timeout(&mut self.buffer, left) {
-                Ok(Some(ProcEvent::Fork { child_pid, child_tgid, .. }))
-                    if child_pid == child_tgid =>
-                {
-                    changes.push(ProcessChange::Fork { pid: child_tgid });
-                }
-                Ok(Some(ProcEvent::Exec { tgid, .. })) => {
-                    changes.push(ProcessChange::Exec { pid: tgid });
-                }
-                Ok(Some(ProcEvent::Exit { pid, tgid, .. })) if pid == tgid => {
-                    changes.push(ProcessChange::Exit { pid: tgid });
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(_) => return Ok(1),
-            }
-            if left.is_zero() && changes.is_empty() {
-                break;
-            }
-        }
-        Ok(0)
     }
 }

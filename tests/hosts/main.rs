@@ -12,6 +12,7 @@ mod hard;
 #[allow(dead_code, reason = "shared with tests/live, which uses more of it")]
 mod lab;
 mod maps;
+mod outputs;
 mod parity;
 mod programs;
 #[path = "../support/mod.rs"]

@@ -45,20 +45,22 @@ const MAX_TOLD: usize = 1 << 18;
 pub(super) enum ConnectionTable {
     Netlink {
         notices: Netlink,
-        dumped: bool,
+        /// For what there was; a socket of its own, so that notices that come meanwhile
+        /// wait in theirs. Nothing once used.
+        present: Option<Box<Netlink>>,
     },
     /// `/proc/net/nf_conntrack`, read again and again.
-    Text {
-        file: std::fs::File,
-        told: AHashSet<(u8, Ends)>,
-    },
+    Text { file: std::fs::File, told: AHashSet<(u8, Ends)> },
 }
 
 impl ConnectionTable {
     /// In the namespace of the calling thread.
     pub(super) fn open() -> io::Result<Self> {
         match Netlink::notices(NETLINK_NETFILTER, &[NEW_GROUP]) {
-            Ok(notices) => Ok(Self::Netlink { notices, dumped: false }),
+            Ok(notices) => {
+                let present = Some(Box::new(Netlink::open(NETLINK_NETFILTER)?));
+                Ok(Self::Netlink { notices, present })
+            }
             Err(error) => std::fs::File::open("/proc/thread-self/net/nf_conntrack")
                 .map(|file| Self::Text { file, told: AHashSet::new() })
                 .map_err(|_| error),
@@ -78,11 +80,13 @@ impl ConnectionTable {
             }
         };
         match self {
-            Self::Netlink { notices, dumped } => {
-                if !*dumped {
-                    *dumped = true;
-                    // A socket of its own: notices that come meanwhile wait in theirs.
-                    Self::dump(&mut tell)?;
+            Self::Netlink { notices, present } => {
+                if let Some(mut present) = present.take() {
+                    present.dump(GET, &[0; HEADER_BYTES], |kind, payload| {
+                        if kind == NEW {
+                            tell(parse(payload));
+                        }
+                    })?;
                 }
                 notices.take_notices(|kind, payload| {
                     if kind == NEW {
@@ -106,16 +110,6 @@ impl ConnectionTable {
                 Ok(0)
             }
         }
-    }
-
-    fn dump(tell: &mut impl FnMut(Option<Nat>)) -> io::Result<()> {
-        let mut netlink = Netlink::open(NETLINK_NETFILTER)?;
-        netlink.dump(GET, &[0; HEADER_BYTES], |kind, payload| {
-            if kind == NEW {
-                tell(parse(payload));
-            }
-        })?;
-        Ok(())
     }
 }
 

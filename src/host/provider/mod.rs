@@ -21,6 +21,8 @@ pub mod network;
 #[cfg(target_os = "linux")]
 pub mod polling;
 #[cfg(target_os = "linux")]
+pub mod proc;
+#[cfg(target_os = "linux")]
 pub mod sock_diag;
 
 use std::sync::Arc;
@@ -32,9 +34,6 @@ use crossbeam_channel::Sender;
 
 use super::attribution::Method;
 use super::event::{HostEvent, What};
-
-#[cfg(target_os = "linux")]
-pub mod proc;
 
 /// A way to watch a host.
 pub trait Provider: Send {

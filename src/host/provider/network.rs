@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
 use rustix::fs::{AtFlags, CWD, statat};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::conntrack::ConnectionTable;
 use super::interfaces::{InterfaceTables, Interfaces};
 use super::namespaces::{Namespaces, named};
+use super::proc::KernelClock;
 use super::sock_diag::pids;
 use super::{EventSink, Provider, ProviderError, Stop, TIME_INTERVAL};
 use crate::host::attribution::Method;
@@ -89,7 +89,7 @@ impl NetworkWatch {
             }
             let tables = namespaces.iter_mut().map(|(netns, open)| (netns, &mut open.interfaces));
             interfaces.turn(tables, is_new, &mut out);
-            let now_ns = now_ns();
+            let now_ns = KernelClock::wall_now_ns();
             if lost > 0 && !events.lost(now_ns, lost) {
                 return Ok(());
             }
@@ -135,10 +135,4 @@ fn find(
         });
     }
     is_new
-}
-
-/// By the clock that stamps packets.
-pub(super) fn now_ns() -> i64 {
-    let now = clock_gettime(ClockId::Realtime);
-    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
 }

@@ -12,11 +12,12 @@ use crate::host::attribution::Method;
 /// Looks at sockets and processes at intervals.
 #[derive(Debug)]
 pub struct Polling<E = PolledProcesses> {
-    settings: Settings,
+    interval: Duration,
     processes: E,
 }
 
 impl Polling {
+    /// Tells of sockets alone.
     pub fn new(interval: Duration) -> Self {
         Self::with(interval, PolledProcesses::new(interval))
     }
@@ -25,9 +26,7 @@ impl Polling {
 impl<E: ProcessEvents> Polling<E> {
     /// With another way to see processes.
     pub fn with(interval: Duration, processes: E) -> Self {
-        let settings =
-            Settings { dump_interval: interval, walk_interval: interval, ages: Vec::new() };
-        Self { settings, processes }
+        Self { interval, processes }
     }
 }
 
@@ -37,7 +36,13 @@ impl<E: ProcessEvents> Provider for Polling<E> {
     }
 
     fn run(self: Box<Self>, events: &EventSink, stop: &Stop) -> Result<(), ProviderError> {
-        run_polling(self.settings, self.processes, events, stop)
+        let settings = Settings {
+            dump_interval: self.interval,
+            walk_interval: self.interval,
+            // A new process once, when it is seen.
+            ages: vec![Duration::ZERO],
+        };
+        run_polling(settings, self.processes, events, stop)
     }
 }
 

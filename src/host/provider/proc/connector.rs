@@ -2,11 +2,13 @@
 //! exec and exit on the host.
 //!
 //! Only the initial process and user namespaces are served, and from elsewhere
-//! the kernel does not even answer: [`ProcConnector::open`] looks first.
+//! the kernel does not even answer: [`ProcConnector::open`] looks first. The
+//! network namespace has to be the host's as well, and is entered for it.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use proc_connector::{Error, EventMask, NetlinkMessageIter, ProcEvent as KernelEvent};
@@ -14,7 +16,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
 use super::{KernelClock, Lost, ProcEvent, ProcessReader, ProcessSource};
 use crate::host::provider::ProviderError;
-use crate::host::provider::namespaces::enter;
+use crate::host::provider::namespaces::{enter, own_inode};
 
 const WHAT: &str = "process connector";
 
@@ -64,7 +66,7 @@ impl ProcConnector {
                 return Err(ProviderError::Unavailable { what: WHAT, reason });
             }
         }
-        let socket = connect().map_err(unavailable)?;
+        let socket = open_socket().map_err(unavailable)?;
         socket.set_nonblocking().map_err(failed)?;
         if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER_BYTES).is_err() {
             socket.set_recv_buf_size(RECEIVE_BUFFER_BYTES).map_err(failed)?;
@@ -279,43 +281,40 @@ impl Sequences {
     }
 }
 
-/// Where the kernel's own threads are; 2 is the parent of all of them.
-const FIRST_NETNS: &str = "/proc/2/ns/net";
-
-/// The kernel speaks in the first network namespace alone. From another one the
-/// socket is opened there, with the right to (`CAP_SYS_ADMIN`).
-fn connect() -> Result<proc_connector::ProcConnector, Error> {
-    let refused = match proc_connector::ProcConnector::new() {
-        Err(Error::Os(error)) if error.kind() == io::ErrorKind::ConnectionRefused => error,
-        result => return result,
-    };
-    let inside = File::open(FIRST_NETNS).and_then(|first| {
-        enter(&first, || proc_connector::ProcConnector::new().map_err(io::Error::other))
-    });
-    inside.map_err(|_| Error::Os(refused))
+/// A capture may hear another network namespace than the host's, which alone has
+/// a connector.
+fn open_socket() -> io::Result<proc_connector::ProcConnector> {
+    let open = || proc_connector::ProcConnector::new().map_err(io_error);
+    // Kernel threads are there for sure, 2 is the parent of all; the first process
+    // may not be looked at everywhere.
+    let host = File::open("/proc/2/ns/net").or_else(|_| File::open("/proc/1/ns/net"));
+    match host {
+        Ok(host) if host.metadata()?.ino() != own_inode()? => enter(&host, open),
+        _ => open(),
+    }
 }
 
-fn unavailable(error: Error) -> ProviderError {
-    let reason = match &error {
-        Error::Os(source) => match source.kind() {
-            io::ErrorKind::PermissionDenied => "CAP_NET_ADMIN is missing".to_owned(),
-            io::ErrorKind::ConnectionRefused => {
-                "the kernel has none here (CONFIG_PROC_EVENTS), or this is not the host's network namespace"
-                    .to_owned()
-            }
-            _ => error.to_string(),
-        },
+fn unavailable(error: io::Error) -> ProviderError {
+    let reason = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "CAP_NET_ADMIN is missing (in another network namespace than the host's CAP_SYS_ADMIN)"
+                .to_owned()
+        }
+        io::ErrorKind::ConnectionRefused => "the kernel has none (CONFIG_PROC_EVENTS)".to_owned(),
         _ => error.to_string(),
     };
     ProviderError::Unavailable { what: WHAT, reason }
 }
 
 fn failed(error: Error) -> ProviderError {
-    let source = match error {
+    ProviderError::Io { what: WHAT, source: io_error(error) }
+}
+
+fn io_error(error: Error) -> io::Error {
+    match error {
         Error::Os(source) => source,
         error => io::Error::other(error.to_string()),
-    };
-    ProviderError::Io { what: WHAT, source }
+    }
 }
 
 #[cfg(test)]

@@ -9,21 +9,20 @@
 
 use std::time::{Duration, Instant};
 
-use ahash::AHashMap;
-use rustix::time::{ClockId, clock_gettime};
+use ahash::{AHashMap, AHashSet};
 
 use super::Settings;
 use super::found::{Table, Tables};
 use super::index::{Index, NewSocket, thread_namespaces};
-use super::known::{Boot, Known};
-use super::process_events::{ProcessChange, ProcessEvents};
+use super::known::Known;
+use super::process_events::ProcessEvents;
 use super::schedule::Schedule;
 use super::tables::SocketTables;
 use super::unresolved::Unresolved;
 use crate::host::attribution::Method;
 use crate::host::event::What;
 use crate::host::provider::namespaces::{Namespaces, named};
-use crate::host::provider::network::now_ns;
+use crate::host::provider::proc::{Change, KernelClock};
 use crate::host::provider::{EventSink, ProviderError, Stop, TIME_INTERVAL};
 
 /// The loop turns at least this often: notices of destroyed sockets wait no
@@ -41,7 +40,7 @@ const FULL_SHARE: u32 = 20;
 
 /// Without anything that is looked for, processes are walked this often: sockets
 /// passed to others show only there.
-const IDLE_WALK: Duration = Duration::from_secs(10);
+const IDLE_WALK: Duration = Duration::from_secs(5);
 
 pub(super) struct Engine<E> {
     method: Method,
@@ -52,14 +51,15 @@ pub(super) struct Engine<E> {
     known: Known,
     schedule: Schedule,
     unresolved: Unresolved,
-    boot: Boot,
+    clock: KernelClock,
     /// When each table was last read wholly.
     read_at: AHashMap<(u64, Table), i64>,
     /// What young processes' sockets need, and when their tables may be read next.
     wanted: AHashMap<u64, Tables>,
     not_before: AHashMap<(u64, Table), Instant>,
     walk_not_before: Instant,
-    walk_cost: Duration,
+    /// Parents of those with new sockets: they may hold them too.
+    parents: AHashSet<u32>,
     walked: Instant,
     out: Vec<What>,
     lost: u64,
@@ -82,12 +82,12 @@ impl<E: ProcessEvents> Engine<E> {
             index: Index::default(),
             known: Known::new(method),
             unresolved: Unresolved::default(),
-            boot: boot(),
+            clock: KernelClock::now(),
             read_at: AHashMap::new(),
             wanted: AHashMap::new(),
             not_before: AHashMap::new(),
             walk_not_before: now,
-            walk_cost: Duration::ZERO,
+            parents: AHashSet::new(),
             walked: now,
             out: Vec::new(),
             lost: 0,
@@ -107,7 +107,10 @@ impl<E: ProcessEvents> Engine<E> {
         let mut changes = Vec::new();
         let (mut next_full, mut next_time) = (Instant::now(), Instant::now());
         // What there is first, before anything waits.
-        self.walk();
+        if !self.processes.next(Duration::ZERO, &mut changes, events)? {
+            return Ok(());
+        }
+        self.walk(true);
         while !stop.is_set() {
             let now = Instant::now();
             if now >= next_full {
@@ -115,11 +118,13 @@ impl<E: ProcessEvents> Engine<E> {
                 let cost = now.elapsed();
                 next_full = now + self.settings.dump_interval.max(cost * FULL_SHARE);
             }
-            let began_ns = now_ns();
+            let began_ns = KernelClock::wall_now_ns();
             let due = self.schedule.next().unwrap_or(next_full).min(next_full).min(next_time);
             let timeout = due.saturating_duration_since(Instant::now()).min(TURN);
             changes.clear();
-            self.lost += self.processes.next(timeout, &mut changes, events)?;
+            if !self.processes.next(timeout, &mut changes, events)? {
+                return Ok(());
+            }
             self.take_changes(&changes);
             self.look();
             self.take_destroyed();
@@ -137,21 +142,20 @@ impl<E: ProcessEvents> Engine<E> {
         Ok(())
     }
 
-    fn take_changes(&mut self, changes: &[ProcessChange]) {
+    fn take_changes(&mut self, changes: &[Change]) {
         let now = Instant::now();
         for &change in changes {
             match change {
-                ProcessChange::Fork { pid } | ProcessChange::Exec { pid } => {
-                    self.schedule.add(pid, now);
+                Change::Appeared(id) | Change::Ran(id) => {
+                    self.schedule.add(id.pid, now);
                 }
-                ProcessChange::Exit { pid } => {
-                    if self.schedule.is_young(pid, now)
-                        && let Some(process) = self.index.process(pid)
-                    {
-                        self.unresolved.ended(process, now);
+                Change::Ended(id) => {
+                    if self.schedule.is_young(id.pid, now) {
+                        let read = self.index.process(id.pid).filter(|&(read, _)| read == id);
+                        self.unresolved.ended(id, read.map(|(_, netns)| netns), now);
                     }
-                    self.schedule.remove(pid);
-                    self.index.remove(pid);
+                    self.schedule.remove(id.pid);
+                    self.index.remove(id.pid);
                 }
             }
         }
@@ -175,6 +179,7 @@ impl<E: ProcessEvents> Engine<E> {
 
     /// A process holds a socket that it did not before.
     fn look_for(&mut self, socket: NewSocket) {
+        self.parents.extend(socket.parent);
         if self.known.knows(socket.inode) {
             return;
         }
@@ -208,13 +213,13 @@ impl<E: ProcessEvents> Engine<E> {
             }
         }
         self.wanted = later;
-        self.known.tell(&self.index, self.boot, false, &mut self.out);
+        self.known.tell(&self.index, self.clock, false, &mut self.out);
     }
 
     /// Tables of a namespace; which were read wholly.
     fn read(&mut self, netns: u64, tables: Tables) -> Tables {
         let Some(open) = self.namespaces.get_mut(netns) else { return Tables::NONE };
-        let began_ns = now_ns();
+        let began_ns = KernelClock::wall_now_ns();
         let (known, unresolved, out) = (&mut self.known, &mut self.unresolved, &mut self.out);
         let read_at = &mut self.read_at;
         let whole = open.read(tables, |found| {
@@ -230,7 +235,7 @@ impl<E: ProcessEvents> Engine<E> {
 
     /// Everything: namespaces, all tables, and processes where need be.
     fn full(&mut self) {
-        self.boot = boot();
+        self.clock = KernelClock::now();
         self.find_namespaces();
         self.known.begin_dump();
         let mut whole = AHashMap::new();
@@ -240,10 +245,10 @@ impl<E: ProcessEvents> Engine<E> {
             whole.insert(netns, (read, notices));
         }
         self.known.end_dump(&whole, &mut self.out);
-        self.known.tell(&self.index, self.boot, false, &mut self.out);
+        self.known.tell(&self.index, self.clock, false, &mut self.out);
         let patience = self.find_missing();
         self.ask_threads();
-        self.known.tell(&self.index, self.boot, patience, &mut self.out);
+        self.known.tell(&self.index, self.clock, patience, &mut self.out);
         let changed = self.index.take_changed();
         self.known.tell_changed(&changed, &self.index, &mut self.out);
         self.lost += self.known.take_over_limit();
@@ -252,33 +257,41 @@ impl<E: ProcessEvents> Engine<E> {
     }
 
     /// Looks for the holders of sockets that have none. True where every process
-    /// has been looked at.
+    /// has been read.
     fn find_missing(&mut self) -> bool {
-        let (listeners, mut missing) = self.known.missing(&self.index);
+        let (mut first, _) = self.known.missing(&self.index);
+        first.extend(self.parents.drain());
         let mut new = Vec::new();
-        for pid in listeners {
+        for pid in first {
             self.index.scan(pid, &mut new);
         }
-        if !new.is_empty() {
-            self.known.tell(&self.index, self.boot, false, &mut self.out);
-            missing = self.known.missing(&self.index).1;
+        self.known.tell(&self.index, self.clock, false, &mut self.out);
+        let mut missing = self.known.missing(&self.index).1 > 0;
+        let due = missing || self.walked.elapsed() >= IDLE_WALK;
+        if !due || Instant::now() < self.walk_not_before {
+            return false;
         }
-        let now = Instant::now();
-        let due = missing > 0 || now.duration_since(self.walked) >= IDLE_WALK;
-        if due && now >= self.walk_not_before {
-            self.walk();
-            return true;
+        self.walk(false);
+        if missing {
+            self.known.tell(&self.index, self.clock, false, &mut self.out);
+            missing = self.known.missing(&self.index).1 > 0;
         }
-        false
+        if missing {
+            self.walk(true);
+        }
+        missing
     }
 
-    fn walk(&mut self) {
+    fn walk(&mut self, thorough: bool) {
         let began = Instant::now();
         let mut new = Vec::new();
-        self.index.walk(&mut new);
-        self.walk_cost = began.elapsed();
+        self.index.walk(thorough, &mut new);
         self.walked = began;
-        self.walk_not_before = began + self.settings.walk_interval.max(self.walk_cost * WALK_SHARE);
+        let pause = self.settings.walk_interval.max(began.elapsed() * WALK_SHARE);
+        self.walk_not_before = began + pause;
+        if !thorough {
+            self.parents.extend(new.iter().filter_map(|socket| socket.parent));
+        }
         for socket in new {
             if let Some((id, _)) = self.index.process(socket.pid)
                 && !self.known.knows(socket.inode)
@@ -337,13 +350,14 @@ impl<E: ProcessEvents> Engine<E> {
                 }
             });
         }
-        let boot = self.boot;
+        let clock = self.clock;
         let read_at = &self.read_at;
         unresolved.decide(now, |netns, found, basis, holders| {
             let mut socket = super::known::socket(self.method, netns, found, holders);
             socket.basis = basis;
             let before = read_at.get(&(netns, found.table)).copied();
-            socket.since_ns = holders.iter().map(|&id| boot.start_ns(id)).min().max(before);
+            socket.since_ns =
+                holders.iter().map(|&id| clock.start_to_wall_ns(id.start_ticks)).min().max(before);
             out.push(What::SocketOpen(socket.clone()));
             out.push(What::SocketClose(socket));
         });
@@ -351,7 +365,7 @@ impl<E: ProcessEvents> Engine<E> {
 
     /// Tells what has gathered.
     fn hand_over(&mut self, events: &EventSink) -> bool {
-        let now_ns = now_ns();
+        let now_ns = KernelClock::wall_now_ns();
         if self.lost > 0 && !events.lost(now_ns, std::mem::take(&mut self.lost)) {
             return false;
         }
@@ -372,9 +386,4 @@ fn open_namespace(
         }
         Ok(tables)
     });
-}
-
-fn boot() -> Boot {
-    let up = clock_gettime(ClockId::Boottime);
-    Boot(now_ns() - up.tv_sec.saturating_mul(1_000_000_000) - up.tv_nsec)
 }

@@ -20,16 +20,16 @@ use super::index::NewSocket;
 use crate::host::attribution::Basis;
 use crate::host::process::ProcessId;
 
-/// Between the end of a socket and that of its process: closing all descriptors
-/// of a process on a busy machine.
-const MEETING_TIME: Duration = Duration::from_millis(50);
+/// Between the end of a socket and that of its process, as both are heard of: a
+/// turn of the engine, and the kernel's grace before it frees a socket.
+const MEETING_TIME: Duration = Duration::from_millis(25);
 
 /// A socket that is waited for longer than this was never bound, or belongs to a
 /// table that is not read.
 const WAITING_TIME: Duration = Duration::from_secs(2);
 
 /// Candidates beyond which a claim says nothing.
-const MAX_CANDIDATES: usize = 16;
+const MAX_CANDIDATES: usize = 32;
 
 /// Of each kind kept; what is beyond is passed over.
 const MAX_WAITING: usize = 1 << 14;
@@ -40,8 +40,8 @@ pub(super) struct Unresolved {
     waiting: AHashMap<u32, Waiting>,
     by_pid: AHashMap<u32, Vec<u32>>,
     destroyed: Vec<(Instant, u64, Found)>,
-    /// Young processes that ended, with their namespace, in order.
-    ended: VecDeque<(Instant, ProcessId, u64)>,
+    /// Young processes that ended, with their namespace where it was read, in order.
+    ended: VecDeque<(Instant, ProcessId, Option<u64>)>,
     /// Namespaces that only a thread was seen in, with a path to each.
     threads: AHashMap<u64, PathBuf>,
 }
@@ -80,8 +80,8 @@ impl Unresolved {
         }
     }
 
-    /// A young process ended.
-    pub(super) fn ended(&mut self, (id, netns): (ProcessId, u64), now: Instant) {
+    /// A young process ended, in the namespace that it was last seen in.
+    pub(super) fn ended(&mut self, id: ProcessId, netns: Option<u64>, now: Instant) {
         for inode in self.by_pid.get(&id.pid).into_iter().flatten() {
             if let Some(waiting) = self.waiting.get_mut(inode) {
                 waiting.ended.get_or_insert(now);
@@ -117,7 +117,7 @@ impl Unresolved {
             let mut candidates: Vec<(Duration, ProcessId)> = self
                 .ended
                 .iter()
-                .filter(|(_, _, of)| of == netns)
+                .filter(|(_, _, of)| of.is_none_or(|of| of == *netns))
                 .map(|&(ended, id, _)| (distance(ended), id))
                 .filter(|&(distance, _)| distance <= MEETING_TIME)
                 .collect();
@@ -207,5 +207,90 @@ impl Unresolved {
                 self.by_pid.remove(&waiting.socket.pid);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::event::SocketKind;
+    use crate::host::provider::sock_diag::found::{Table, Tables, UDP};
+
+    fn process(pid: u32) -> ProcessId {
+        ProcessId { pid, start_ticks: 7 }
+    }
+
+    fn udp(local_port: u16) -> Found {
+        Found {
+            table: Table::Udp4,
+            kind: SocketKind::Datagram,
+            protocol: UDP,
+            inode: 0,
+            cookie: Some(local_port.into()),
+            local: None,
+            local_port,
+            remote: None,
+            remote_port: 0,
+            dual_stack: false,
+            interface_index: None,
+        }
+    }
+
+    fn saw(unresolved: &mut Unresolved, pid: u32) {
+        let tables = Tables::one(Table::Udp4);
+        let socket = NewSocket { pid, netns: 1, inode: 100 + pid, tables, parent: None };
+        unresolved.add(process(pid), socket);
+    }
+
+    fn claims(unresolved: &mut Unresolved, now: Instant) -> Vec<(u16, Basis, Vec<u32>)> {
+        let mut claims = Vec::new();
+        unresolved.decide(now, |_, found, basis, ids| {
+            claims.push((found.local_port, basis, ids.iter().map(|id| id.pid).collect()));
+        });
+        claims
+    }
+
+    #[test]
+    fn one_process_that_was_seen_with_such_a_socket_made_it() {
+        let mut unresolved = Unresolved::default();
+        saw(&mut unresolved, 5);
+        let end = Instant::now();
+        unresolved.destroyed(1, udp(4000), end);
+        unresolved.ended(process(5), Some(1), end + MEETING_TIME / 5);
+        // Others may still end with it.
+        assert_eq!(claims(&mut unresolved, end + MEETING_TIME / 2), []);
+        let told = claims(&mut unresolved, end + MEETING_TIME);
+        assert_eq!(told, [(4000, Basis::Created, vec![5])]);
+        assert_eq!(claims(&mut unresolved, end + 2 * MEETING_TIME), []);
+    }
+
+    #[test]
+    fn of_several_that_ended_with_it_all_are_named_the_closest_first() {
+        let mut unresolved = Unresolved::default();
+        saw(&mut unresolved, 5);
+        let end = Instant::now();
+        unresolved.destroyed(1, udp(4000), end);
+        unresolved.ended(process(6), None, end + MEETING_TIME / 10);
+        unresolved.ended(process(5), Some(1), end + MEETING_TIME / 5);
+        // Elsewhere, and much later.
+        unresolved.ended(process(8), Some(2), end);
+        unresolved.ended(process(9), Some(1), end + 2 * MEETING_TIME);
+        let told = claims(&mut unresolved, end + 2 * MEETING_TIME);
+        assert_eq!(told, [(4000, Basis::EndedWith, vec![6, 5])]);
+    }
+
+    #[test]
+    fn nobody_is_named_where_none_or_too_many_ended_with_it() {
+        let mut unresolved = Unresolved::default();
+        let end = Instant::now();
+        unresolved.destroyed(1, udp(4000), end);
+        // Never bound: no packet came from it.
+        unresolved.destroyed(1, udp(0), end);
+        assert_eq!(claims(&mut unresolved, end + MEETING_TIME), []);
+        unresolved.destroyed(1, udp(4001), end);
+        for pid in 0..=u32::try_from(MAX_CANDIDATES).unwrap() {
+            unresolved.ended(process(pid), Some(1), end);
+        }
+        assert_eq!(claims(&mut unresolved, end + MEETING_TIME), []);
     }
 }

@@ -1,0 +1,243 @@
+"""What watching processes costs: a capture beside it, and a map of a full host.
+No program of its own."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from liveruns import Flowtap, Traffic, run
+from netlab import Lab
+from peers import SEARCH, table
+
+# A capture may take at most so much more processor time a packet.
+SLOWER = 0.05
+CASES = ["64-flows", "64-random"]
+# Below what one core can take with a watcher beside: then processor time can be compared at the same rate.
+RATES = [None, 200_000]
+PROCESSES, SOCKETS = 20_000, 50_000
+SHORT_PER_S = 100
+REST_S = 10
+
+# Keeps idle children with some UDP sockets each, until its input ends. They end with it.
+SLEEPERS = """
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    int processes = atoi(words[1]), sockets = atoi(words[2]), made = 0, opened = 0;
+    for (; made < processes; made++) {
+        int until = (int)((long long)sockets * (made + 1) / processes);
+        pid_t child = fork();
+        if (child < 0) break;
+        if (child == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            for (; opened < until; opened++) {
+                struct sockaddr_in own = {.sin_family = AF_INET};
+                // An address for each 20,000: ports are fewer than sockets.
+                own.sin_addr.s_addr = htonl(0x7f000002 + opened / 20000);
+                int one = socket(AF_INET, SOCK_DGRAM, 0);
+                if (one < 0 || bind(one, (void *)&own, sizeof own)) _exit(1);
+            }
+            for (;;) pause();
+        }
+        opened = until;
+    }
+    printf("%d %d\\n", made, opened);
+    fflush(stdout);
+    getchar();
+    return 0;
+}
+"""
+
+
+def threads_s(pid):
+    """Processor seconds of a process's threads so far."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            total += int((thread / "schedstat").read_text().split()[0])
+        except OSError:
+            pass
+    return total / 1e9
+
+
+def watchers(program):
+    """Processes of this program that watch for a capture."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if words[1:3] == [b"procs", b"watch"] and os.readlink(folder / "exe") == program:
+                yield folder.name
+        except OSError:
+            pass
+
+
+class Watching(Flowtap):
+    def __init__(self, program, provider):
+        super().__init__(program, provider, "--procs", "off" if provider == "none" else provider)
+        self.watcher_s = []
+
+    def before_stop(self, work):
+        self.watcher_s.append(sum(threads_s(pid) for pid in watchers(self.program)))
+        return ""
+
+
+class Runs:
+    """Runs of one provider in one case."""
+
+    def __init__(self):
+        self.of_capture, self.watcher_s, self.records = [], [], []
+
+    def median(self, value):
+        return statistics.median(map(value, self.of_capture))
+
+
+def costs(flowtap, chosen):
+    tools = [Watching(flowtap, provider) for provider in ("none", *chosen.providers)]
+    cores = tuple(int(core) for core in chosen.cores.split(","))
+    chosen.dir.mkdir(parents=True, exist_ok=True)
+    for case in CASES:
+        Traffic(case, None, chosen.seconds, chosen.dir).file(flowtap)
+    idle = {tool.name: [] for tool in tools}
+    by_case = {(case, rate): {tool.name: Runs() for tool in tools} for case in CASES for rate in RATES}
+    before = os.getloadavg()[0]
+    with Lab() as lab, tempfile.TemporaryDirectory(prefix="flowtap-cost-") as scratch:
+        for turn in range(chosen.rounds):
+            # Who is first pays for what has cooled down: in turns.
+            order = tools[turn % len(tools):] + tools[:turn % len(tools)]
+            for tool in order:
+                process, _ = run(lab, cores, tool, None, flowtap, Path(scratch), chosen.seconds)
+                idle[tool.name].append((process.cpu_s, tool.watcher_s[-1]))
+            for (case, rate), by_tool in by_case.items():
+                traffic = Traffic(case, rate, chosen.seconds, chosen.dir)
+                for tool in order:
+                    process, measured = run(lab, cores, tool, traffic, flowtap, Path(scratch), chosen.seconds)
+                    if measured.got is None:
+                        print(f"{case}: {tool.name} failed: {process.text[-500:]}", file=sys.stderr)
+                        continue
+                    runs = by_tool[tool.name]
+                    runs.of_capture.append(measured)
+                    runs.watcher_s.append(tool.watcher_s[-1])
+                    print(f"{case} {rate} round {turn + 1} {tool.name}: {measured.sent} at {measured.rate:.0f}/s, lost {measured.lost}, "
+                          f"cpu {measured.cpu_s:.2f}, watcher {tool.watcher_s[-1]:.2f}, sender {measured.sender_cpu_s:.2f}",
+                          file=sys.stderr, flush=True)
+    load = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
+    parts = [f"## Cost beside a capture\n\nMedians of {chosen.rounds} rounds in which the providers took turns, {chosen.seconds} s of "
+             "traffic each; the generator on one core, the capture and its watcher on the other. `ns/packet`: processor time of the "
+             "capture, less that of a run without traffic. `watcher`: of one core, from start to end. `sender ns`: "
+             "the generator's, in which the programs in the kernel run. "
+             f"Losses are the worst of the rounds. Load average {load}."]
+    idle_s = {name: statistics.median(cpu for cpu, _ in runs) for name, runs in idle.items()}
+    rest = {name: statistics.median(watcher for _, watcher in runs) for name, runs in idle.items()}
+    slower = []
+    for (case, rate), by_tool in by_case.items():
+        rows, base = [], None
+        for name, runs in by_tool.items():
+            if not runs.of_capture:
+                rows.append([name, "failed", *[""] * 8])
+                continue
+            ns = runs.median(lambda run: max(0.0, run.cpu_s - idle_s[name]) * 1e9 / run.got)
+            sender = runs.median(lambda run: run.sender_cpu_s * 1e9 / run.sent)
+            heard = runs.median(lambda run: run.got / (run.sent / run.rate))
+            base = base or (ns, sender, heard)
+            change = ns / base[0] - 1
+            lost = max(run.lost / run.sent for run in runs.of_capture)
+            watcher = statistics.median(runs.watcher_s)
+            if name != "none":
+                slower.append((change, heard / base[2] - 1, f"{case} at {rate or 'the top rate'}, {name}"))
+            rows.append([name, f"{runs.median(lambda run: run.rate) / 1e6:.3f}", f"{heard / 1e6:.3f}", f"{lost:.3%}", f"{ns:.0f}",
+                         f"{change:+.1%}", f"{sender:.0f}", f"{sender / base[1] - 1:+.1%}",
+                         f"{watcher / (chosen.seconds + 2.5):.1%}", f"{rest[name] / (chosen.seconds + 2.5):.1%}"])
+        title = f"{case.replace('-', ' bytes, ')}, {'the top rate' if rate is None else f'{rate:,} packets/s'}"
+        parts.append(f"### {title}\n\n" + table(["watching", "Mpkt/s sent", "heard", "lost", "ns/packet", "", "sender ns", "", "watcher",
+                                                  "without traffic"], rows))
+    worst = max(slower, default=None)
+    if worst:
+        slow_rate = min(heard for _, heard, _ in slower)
+        verdict = "met" if worst[0] <= SLOWER and slow_rate >= -SLOWER else "missed"
+        parts.insert(1, table(["goal", "measured", ""], [
+            ["no provider slows capture by more than 5 %",
+             f"at most {worst[0]:+.1%} processor time a packet ({worst[2]}); packets heard a second at worst {slow_rate:+.1%}", verdict]]))
+    return "\n\n".join(parts)
+
+
+class Sleepers:
+    """Many processes with sockets."""
+
+    def __init__(self, work, processes, sockets):
+        program = work / "sleepers"
+        (work / "sleepers.c").write_text(SLEEPERS)
+        subprocess.run(["cc", "-O1", "-static", "-o", program, work / "sleepers.c"], check=True)
+        self.child = subprocess.Popen([program, str(processes), str(sockets)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.made = tuple(map(int, self.child.stdout.readline().split()))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.stdin.close()
+        self.child.wait()
+
+
+def told_sockets(file, so_far):
+    """Sockets that were told with a process, by what has been written since."""
+    found = sum(b'"socket.open"' in line and b'"process"' in line for line in file)
+    return so_far + found
+
+
+def size_of(flowtap, provider, work):
+    output = work / f"{provider}.jsonl"
+    output.touch()
+    begun = time.monotonic()
+    child = subprocess.Popen([flowtap, "procs", "record", "-o", output, "--procs", provider], stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, "PATH": SEARCH})
+    try:
+        complete_s, told = None, 0
+        with output.open("rb") as file:
+            while time.monotonic() - begun < 120 and child.poll() is None:
+                told = told_sockets(file, told)
+                if told >= SOCKETS:
+                    complete_s = time.monotonic() - begun
+                    first_cpu_s = threads_s(child.pid)
+                    break
+                time.sleep(0.05)
+        if complete_s is None:
+            return [provider, f"{told:,} sockets told after 120 s", *[""] * 5]
+        time.sleep(REST_S / 2)
+        share = lambda seconds, work_s: f"{work_s / seconds:.1%}"
+        at, before = time.monotonic(), threads_s(child.pid)
+        time.sleep(REST_S)
+        rest = share(time.monotonic() - at, threads_s(child.pid) - before)
+        resident = int(Path(f"/proc/{child.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        at, before, made = time.monotonic(), threads_s(child.pid), 0
+        while (now := time.monotonic()) < at + REST_S:
+            while made < (now - at) * SHORT_PER_S:
+                subprocess.run(["true"], check=True)
+                made += 1
+            time.sleep(0.005)
+        busy = share(time.monotonic() - at, threads_s(child.pid) - before)
+        return [provider, f"{complete_s:.1f}", f"{first_cpu_s:.1f}", f"{resident / 1e6:.0f}", rest, busy, f"{made:,}"]
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def sizes(flowtap, chosen):
+    with tempfile.TemporaryDirectory(prefix="flowtap-size-") as work, Sleepers(Path(work), PROCESSES, SOCKETS) as sleepers:
+        made = sleepers.made
+        # Their sockets are bound a moment after the last one was made.
+        time.sleep(3)
+        before = os.getloadavg()[0]
+        rows = [size_of(flowtap, provider, Path(work)) for provider in chosen.providers]
+    return (f"## A full host\n\n`flowtap procs record` beside {made[0]:,} more processes with {made[1]:,} UDP sockets: seconds until each socket was "
+            f"told with a process, processor seconds for it, resident memory, processor share of one core during {REST_S} s at rest and "
+            f"with {SHORT_PER_S} short processes a second. Load average {before:.1f} before.\n\n"
+            + table(["provider", "complete, s", "processor, s", "resident MB", "at rest", "with short ones", "of them"], rows))
