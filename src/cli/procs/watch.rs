@@ -19,6 +19,7 @@ use crate::cli::log::{self, LogFormat};
 use crate::cli::stop::ignore_signals;
 use crate::host::log::MapLog;
 use crate::host::provider::Stop;
+use crate::host::provider::proc::run_before_others;
 use crate::service::confine::{Plan, User};
 
 #[derive(Debug, Args)]
@@ -39,6 +40,9 @@ pub(super) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
     // It ends when who listens ends, which may still have records to join.
     ignore_signals()?;
     let watching = Watching::open(args.procs)?;
+    // Its threads take after it. Little is done in them, and what waits for it is the
+    // capture: on a busy host seconds would be closed without it.
+    run_before_others();
     let plan =
         Plan { user: args.user.clone(), ..Plan::watcher(&watching.methods(), args.pods.fetches()) };
     let confined = args.confine.apply(&plan).context("the watcher of processes")?;
