@@ -80,7 +80,7 @@ impl Records {
         self.one(&what, |flow| flow["proto"] == proto && flow["dst_port"] == port)
     }
 
-    pub(crate) fn from_port(&self, proto: u64, port: u64) -> &Value {
+    pub(crate) fn by_client_port(&self, proto: u64, port: u64) -> &Value {
         let what = format!("protocol {proto} from port {port}");
         self.one(&what, |flow| flow["proto"] == proto && flow["src_port"] == port)
     }
