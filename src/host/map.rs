@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use ahash::RandomState;
 use dashmap::DashMap;
 
-use super::claim::{Claim, Endpoint, ProcessKey, SocketName};
+use super::claim::{Claim, Endpoint, ICMP, ICMPV6, ProcessKey, SocketName};
 use super::event::{Address, Ends, MapStart, Nat};
 use super::process::Process;
 use super::versions::{Version, Versions};
@@ -316,11 +316,17 @@ impl HostMap {
     }
 
     pub(super) fn translate(&self, ns: i64, learned_ns: i64, nat: &Nat) {
+        // Of an echo the identifier is the "port" of both ends.
+        let echo = matches!(nat.protocol, ICMP | ICMPV6);
+        let echoed = |ends: Ends| {
+            if echo { Ends { dst_port: ends.src_port, ..ends } } else { ends }
+        };
+        let (original, reply) = (echoed(nat.original), echoed(nat.reply));
         let as_seen_behind = Ends {
-            src: nat.reply.dst,
-            src_port: nat.reply.dst_port,
-            dst: nat.reply.src,
-            dst_port: nat.reply.src_port,
+            src: reply.dst,
+            src_port: reply.dst_port,
+            dst: reply.src,
+            dst_port: reply.src_port,
         };
         let insert = |from: Ends, to: Ends| {
             let key = (nat.protocol, from);
@@ -336,7 +342,7 @@ impl HostMap {
                 self.refuse(learned_ns);
             }
         };
-        insert(nat.original, as_seen_behind);
-        insert(as_seen_behind, nat.original);
+        insert(original, as_seen_behind);
+        insert(as_seen_behind, original);
     }
 }

@@ -341,6 +341,27 @@ fn a_connection_behind_address_translation_is_followed_to_its_process() {
 }
 
 #[test]
+fn an_echo_behind_address_translation_is_followed_by_its_identifiers() {
+    // As conntrack has them: the identifier, and nothing where the other port would be.
+    let ends =
+        |src: &str, dst: &str, id| Ends { src: ip(src), src_port: id, dst: ip(dst), dst_port: 0 };
+    let (original, reply) = (ends("10.1.0.2", THERE, 7), ends(THERE, HERE, 9));
+    let ping = Socket {
+        netns: Some(2),
+        remote: Some(ip(THERE)),
+        ..bound(SocketKind::Ping, 1, Some("10.1.0.2"), 7, 1)
+    };
+    let map = map([
+        at(S, address("10.1.0.2", 2)),
+        at(10 * S, What::SocketUse(ping)),
+        at(10 * S, What::Nat(Nat { protocol: 1, original, reply, netns: Some(1) })),
+    ]);
+    let outside = Question { protocol: 1, local_port: 9, remote_port: 0, ..from_here() };
+    let found = answer(&map, &outside);
+    assert_eq!((found.process.id, found.translated), (pid(1), true));
+}
+
+#[test]
 fn a_published_port_leads_to_the_server_behind_it() {
     let original = Ends { src: ip(THERE), src_port: 50_000, dst: ip(HERE), dst_port: 8080 };
     let reply = Ends { src: ip("10.1.0.2"), src_port: 80, dst: ip(THERE), dst_port: 50_000 };

@@ -119,7 +119,7 @@ fn programs_that_live_longer_are_named_by_the_socket_tables() {
         let words = ["curl", "-s", "-o", "/dev/null", &url];
         let mut curl = lab.net.spawn(lab.net.command(0, words));
         let (sender, _) =
-            run(&lab.net, 0, &["iperf3", "-u", "-b", "1M", "-t", "2", "-J", "-c", there]);
+            run(&lab.net, 0, &["iperf3", "-u", "-b", "1M", "-t", "4", "-J", "-c", there]);
         let server = format!("@{there}");
         run(&lab.net, 0, &["dig", &server, "+short", "+tries=1", "a.lab.test"]);
         curl.wait(Duration::from_secs(10));

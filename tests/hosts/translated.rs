@@ -18,8 +18,8 @@ fn a_flow_outside_the_translation_names_the_process_behind_it() {
             return true;
         }
         let rules = format!(
-            "table ip nat {{ chain out {{ type nat hook postrouting priority srcnat; \
-         oifname \"{}\" masquerade; }} }}",
+            "table ip nat {{\n chain out {{\n type nat hook postrouting priority srcnat\n \
+             oifname \"{}\" masquerade\n }}\n}}",
             outside.names[0]
         );
         let set = lab.net.command(0, ["nft", &rules]).output().unwrap();
