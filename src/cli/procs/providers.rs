@@ -95,7 +95,8 @@ impl Watching {
         let sock_diag = sock_diag().map_err(|error| match error {
             ProviderError::Unavailable { what, reason } => {
                 let way = how_to_get_watcher_rights();
-                let reason = format!("{reason} ({way}). Nor is there eBPF: {why_not}");
+                let way = way.map_or_else(String::new, |way| format!(" ({way})"));
+                let reason = format!("{reason}{way}. Nor is there eBPF: {why_not}");
                 ProviderError::Unavailable { what, reason }
             }
             error => error,
