@@ -166,6 +166,8 @@ fn sample(placeholder: &str) -> &str {
         "MIB" => "32",
         "ID" => "tap-7",
         "SPEED" => "10x",
+        "MAP" => "map.jsonl",
+        "FILE" => "list.csv",
         other => panic!("no sample for {other}: add one"),
     }
 }

@@ -328,6 +328,37 @@ fn the_programs_own_capabilities_decide_how_an_ordinary_user_watches() {
     }
 }
 
+/// Value of a setting that the unit has in a comment, for --procs.
+fn of_the_unit(setting: &str) -> String {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/flowtap.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let line = unit.lines().find_map(|line| line.strip_prefix(&format!("#{setting}=")));
+    line.unwrap_or_else(|| panic!("no {setting}")).to_owned()
+}
+
+#[test]
+fn what_the_unit_says_is_enough_for_a_service() {
+    let Some(net) = namespace("what_the_unit_says") else { return };
+    let holder = holder(&net);
+    let capabilities = of_the_unit("CapabilityBoundingSet").to_lowercase();
+    assert_eq!(capabilities, of_the_unit("AmbientCapabilities").to_lowercase());
+    let given = capabilities.split(' ').map(|name| format!(",+{}", &name["cap_".len()..]));
+    let given = format!("-all,+net_raw{}", given.collect::<String>());
+    let sets = ["inh-caps", "ambient-caps", "bounding-set"].map(|set| format!("--{set}={given}"));
+    let dir = Dir::new();
+    fs::set_permissions(dir.path(""), fs::Permissions::from_mode(0o777)).unwrap();
+    let program = dir.path("flowtap");
+    fs::copy(FLOWTAP, &program).unwrap();
+    let sets = sets.each_ref().map(String::as_str);
+    let after = ["--no-new-privs", program.to_str().unwrap()];
+    let as_service = [&AS_NOBODY[..], &sets, &after].concat();
+    let live = Live::start(&dir, &as_service, &["--procs", "auto", "--confine", "strict"]);
+    live.wait_for_all_of(holder.child.id());
+    let held = status(format!("/proc/{}/status", live.running.child.id()), "CapEff");
+    assert_eq!(held, "0000000000002000", "the capture has CAP_NET_RAW alone");
+    live.stop();
+}
+
 #[test]
 fn a_recorded_map_that_is_full_can_be_read() {
     if namespace("a_recorded_map_that_is_full").is_none() {
