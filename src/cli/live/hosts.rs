@@ -14,6 +14,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -159,10 +160,16 @@ impl Watcher {
     pub(super) fn follow(self) -> io::Result<Following> {
         let map = Arc::new(HostMap::new(MapLimits::default()));
         let socket = self.socket.get_ref().try_clone()?;
-        let reader = Reader { socket: self.socket, log: self.log, map: Arc::clone(&map) };
+        let ending = Arc::new(AtomicBool::new(false));
+        let reader = Reader {
+            socket: self.socket,
+            log: self.log,
+            map: Arc::clone(&map),
+            ending: Arc::clone(&ending),
+        };
         let thread = thread::Builder::new().name("host-map".to_owned());
         let thread = thread.spawn(move || reader.run())?;
-        Ok(Following { map, socket, thread })
+        Ok(Following { map, socket, thread, ending })
     }
 }
 
@@ -171,11 +178,13 @@ pub(super) struct Following {
     pub(super) map: Arc<HostMap>,
     socket: UnixStream,
     thread: JoinHandle<()>,
+    ending: Arc<AtomicBool>,
 }
 
 impl Following {
     /// Ends the watchers.
     pub(super) fn finish(self) {
+        self.ending.store(true, Ordering::Release);
         // Where it is gone already there is nothing to end.
         let _ = self.socket.shutdown(Shutdown::Both);
         let _ = self.thread.join();
@@ -186,6 +195,8 @@ struct Reader {
     socket: BufReader<UnixStream>,
     log: Option<(MapLog<File>, PathBuf)>,
     map: Arc<HostMap>,
+    /// This process wants its end.
+    ending: Arc<AtomicBool>,
 }
 
 impl Reader {
@@ -218,6 +229,12 @@ impl Reader {
                 }
                 log = None;
             }
+        }
+        if !self.ending.load(Ordering::Acquire) {
+            warn!(
+                event = "procs.ended",
+                "the watcher of processes has ended: flows from now on are given no process"
+            );
         }
         map.ended(last_ns);
         self.map.complete();

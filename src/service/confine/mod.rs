@@ -394,7 +394,7 @@ mod tests {
             let exe = exe.clone();
             // Bound is the thread that asks for it.
             let bound = std::thread::spawn(move || {
-                rules.create().unwrap().set_no_new_privs(true).restrict_self().unwrap();
+                rules.create().unwrap().no_new_privs(true).restrict_self().unwrap();
                 std::fs::read_link(exe).map_err(|error| error.kind())
             });
             bound.join().unwrap()
