@@ -18,6 +18,7 @@ use crate::cli::log::{self, LogFormat};
 use crate::cli::stop::ignore_signals;
 use crate::host::log::MapLog;
 use crate::host::provider::Stop;
+use crate::host::provider::proc::run_before_others;
 use crate::service::confine::User;
 
 #[derive(Debug, Args)]
@@ -38,6 +39,9 @@ pub(super) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
     // It ends when who listens ends, which may still have records to join.
     ignore_signals()?;
     let watching = Watching::open(args.procs)?;
+    // Its threads take after it. Little is done in them, and what waits for it is the
+    // capture: on a busy host seconds would be closed without it.
+    run_before_others();
     watching.confine(&args.confine, &args.pods, args.user.as_ref())?;
     log::go_on_behind()?;
     let pods = args.pods.start().context("can't read the pod list")?;
