@@ -13,13 +13,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use ahash::RandomState;
 use dashmap::DashMap;
 
 use super::attribution::Method;
-use super::claim::{Claim, Endpoint, ProcessKey, SocketName, basis_of};
+use super::claim::{Claim, Endpoint, ProcessKey, Shapes, SocketName, basis_of};
 use super::event::{Address, Ends, HostEvent, MapStart, Nat, Socket, What};
 use super::process::{Process, ProcessId};
 use super::workload::Workload;
@@ -102,11 +102,14 @@ pub(super) struct MapSource {
 #[derive(Debug, Default)]
 pub struct HostMap {
     pub(super) claims: DashMap<Endpoint, Vec<Claim>, RandomState>,
+    /// What endpoints there are or were, so that others are not looked for.
+    pub(super) shapes: Shapes,
     open: DashMap<(u16, SocketName), Vec<Endpoint>, RandomState>,
     pub(super) processes: DashMap<ProcessKey, History, RandomState>,
     pub(super) workloads: DashMap<(u16, String), Arc<Workload>, RandomState>,
     pub(super) addresses: DashMap<IpAddr, Vec<Presence>, RandomState>,
     pub(super) translations: DashMap<(u8, Ends), Translation, RandomState>,
+    pub(super) has_translated: AtomicBool,
     pub(super) sources: Lock<Vec<MapSource>>,
     limits: MapLimits,
     claims_held: AtomicU64,
@@ -228,6 +231,7 @@ impl HostMap {
         let fits = self.admit(&self.claims_held, self.limits.claims);
         if fits {
             claims.push(claim);
+            self.shapes.add(&at);
         }
         fits
     }
@@ -293,6 +297,7 @@ impl HostMap {
         };
         insert(nat.original, as_seen_behind);
         insert(as_seen_behind, nat.original);
+        self.has_translated.store(true, Ordering::Release);
     }
 }
 
