@@ -5,11 +5,16 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowtap::flow::app::{AppInfo, TlsInfo};
 use flowtap::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SeenAt, SizeStep};
 use flowtap::flow::sizes::Sizes;
+use flowtap::host::attribution::{Basis, Method};
+use flowtap::host::process::{Context, Process, ProcessId};
+use flowtap::host::side::{Ancestor, Attribution, FlowHosts, HostSide, ProcessView, Reason};
+use flowtap::host::workload::Workload;
 use flowtap::output::rolling::{RollingOptions, RollingOutput};
 use flowtap::output::{FlowWriter, Format, Piece, Pipeline, csv, eve, ndjson, zeek};
 use flowtap::packet::FlowKey;
@@ -77,6 +82,77 @@ fn record(n: u64) -> FlowRecord {
     }
 }
 
+/// Processes that the records with hosts share.
+const PROCESSES: u64 = 64;
+
+/// The same records, each from a process in a container to another host.
+fn records_with_hosts() -> Vec<FlowRecord> {
+    let sides: Vec<_> = (0..PROCESSES as u32).map(side).collect();
+    let nobody = Attribution { reason: Some(Reason::NoSocket), ..Attribution::default() };
+    let with_hosts = |n: u64| {
+        let src = sides.get((n % PROCESSES) as usize).cloned();
+        let dst = HostSide { attribution: Some(nobody.clone()), ..HostSide::default() };
+        let hosts = FlowHosts { src, dst: Some(dst) };
+        FlowRecord { hosts: Some(Box::new(hosts)), ..record(n) }
+    };
+    (0..RECORDS).map(with_hosts).collect()
+}
+
+fn side(n: u32) -> HostSide {
+    let id = |pid| ProcessId { pid, start_ticks: 1_000_000 + u64::from(pid) };
+    let ancestor = |(pid, name): (u32, &str)| Ancestor {
+        id: id(pid),
+        name: name.to_owned(),
+        exe: format!("/usr/bin/{name}"),
+    };
+    let container = "0123456789abcdef".repeat(4);
+    let args = ["curl", "-sS", "--max-time", "10", "https://www.example.org/a/path?q=*"];
+    let process = Process {
+        id: id(10_000 + n),
+        started_ns: Some(1_795_253_400_000_000_000),
+        parent: Some(id(812)),
+        name: "curl".to_owned(),
+        exe: "/usr/bin/curl".to_owned(),
+        args: args.map(str::to_owned).to_vec(),
+        uid: Some(1000),
+        user: "ann".to_owned(),
+        session: Some(812),
+        context: Some(Context::None),
+        cgroup: format!("/kubepods.slice/cri-containerd-{container}.scope"),
+        netns: Some(4_026_532_000),
+        container: container.clone(),
+        ..Process::default()
+    };
+    let parents = [(812, "sh"), (700, "containerd-shim-runc-v2"), (1, "systemd")];
+    let workload = Workload {
+        runtime: "containerd".to_owned(),
+        container,
+        name: "web".to_owned(),
+        image: "registry.example.org/shop/web:1.27.3".to_owned(),
+        pod: "web-7d9f8b6c5d-abcde".to_owned(),
+        namespace: "shop".to_owned(),
+        owner: "Deployment/web".to_owned(),
+        labels: [("app".to_owned(), "web".to_owned()), ("tier".to_owned(), "front".to_owned())]
+            .into(),
+        ..Workload::default()
+    };
+    HostSide {
+        process: Some(Arc::new(ProcessView {
+            process,
+            ancestors: parents.map(ancestor).to_vec(),
+            ..ProcessView::default()
+        })),
+        workload: Some(Arc::new(workload)),
+        instance: None,
+        attribution: Some(Attribution {
+            method: Some(Method::Ebpf),
+            basis: Some(Basis::Used),
+            certainty: 1.0,
+            ..Attribution::default()
+        }),
+    }
+}
+
 fn direction(payloads: &[u32]) -> Direction {
     let mut sizes = Sizes::default();
     payloads.iter().for_each(|&bytes| sizes.record(bytes, 1));
@@ -103,20 +179,24 @@ fn direction(payloads: &[u32]) -> Direction {
 }
 
 fn writers(criterion: &mut Criterion) {
-    let records = records();
-    let mut group = criterion.benchmark_group("output");
+    each_writer(criterion, "output", &records());
+    each_writer(criterion, "output with hosts", &records_with_hosts());
+}
+
+fn each_writer(criterion: &mut Criterion, name: &str, records: &[FlowRecord]) {
+    let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(RECORDS));
     let mut bench = |name: &str, mut writer: Box<dyn FlowWriter>| {
         let encoder = writer.encoder();
         let mut piece = Piece::default();
-        encoder.encode(&records, &mut piece).expect("encodes");
+        encoder.encode(records, &mut piece).expect("encodes");
         if piece.text_bytes() > 0 {
             println!("{name}: {} bytes a record", piece.text_bytes() as u64 / RECORDS);
         }
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 piece.clear();
-                encoder.encode(&records, &mut piece).expect("encodes");
+                encoder.encode(records, &mut piece).expect("encodes");
                 writer.append(&mut piece).expect("sink");
             });
         });

@@ -177,11 +177,13 @@ fn each_socket_of_a_reuseport_group_has_its_own_process() {
 fn a_socket_inherited_by_fork_names_both_and_then_the_one_that_is_left() {
     let Some(net) = namespaces("a_socket_inherited_by_fork", 1) else { return };
     let watch = polling();
-    let mut parent = python(
-        &net,
-        0,
-        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 7006))\nif os.fork() == 0:\n time.sleep(4); os._exit(0)",
+    let folder = tempfile::tempdir().unwrap();
+    let end = folder.path().join("end");
+    let script = format!(
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 7006))\nif os.fork() == 0:\n t = time.time()\n while not os.path.exists('{}') and time.time() < t + 60: time.sleep(0.05)\n os._exit(0)",
+        end.display()
     );
+    let mut parent = python(&net, 0, &script);
     let mine = |socket: &Socket| {
         socket.netns == Some(inode(&net, 0))
             && socket.local_port == 7006
@@ -196,6 +198,7 @@ fn a_socket_inherited_by_fork_names_both_and_then_the_one_that_is_left() {
     let left =
         watch.wait("socket of the child", |socket| mine(socket) && holders(socket).len() == 1);
     assert_eq!((holders(&left), left.basis), ([child].into(), Basis::Holds));
+    std::fs::write(&end, "").unwrap();
     watch.wait_gone("the socket of an ended process", mine);
 }
 
@@ -356,4 +359,23 @@ fn a_socket_that_closes_is_told_at_once_where_the_kernel_says_so() {
     assert!(open.since_ns.is_some());
     drop(socket);
     watch.wait_gone("the socket", mine);
+}
+
+#[test]
+fn a_socket_is_found_though_its_process_has_as_many_descriptors_as_before() {
+    let Some(net) = namespaces("a_socket_is_found_though", 1) else { return };
+    // Opened and bound once the watch has seen the process; a file makes room for it.
+    let running = python(
+        &net,
+        0,
+        "f = open('/dev/null')\nif os.fork() == 0:\n time.sleep(1); f.close(); s = socket.socket(2, 2); s.bind(('127.0.0.1', 7030)); stay()",
+    );
+    let watch = polling();
+    let found = watch.wait("socket in place of a file", |socket| {
+        socket.netns == Some(inode(&net, 0))
+            && socket.local_port == 7030
+            && socket.process.is_some()
+    });
+    assert!(!holders(&found).contains(&running.child.id()));
+    assert_eq!((holders(&found).len(), found.basis), (1, Basis::Holds));
 }

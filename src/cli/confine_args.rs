@@ -20,6 +20,16 @@ pub(crate) struct ConfineArgs {
 }
 
 impl ConfineArgs {
+    /// The same option once more, for another process.
+    pub(crate) fn arguments(&self) -> [&'static str; 2] {
+        let mode = match self.confine {
+            Mode::On => "on",
+            Mode::Strict => "strict",
+            Mode::Off => "off",
+        };
+        ["--confine", mode]
+    }
+
     /// Before any thread is started, and before anything that others send is
     /// read.
     pub(crate) fn apply(&self, plan: &Plan) -> anyhow::Result<Confined> {

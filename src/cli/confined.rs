@@ -1,8 +1,9 @@
-//! `flowtap confined`: gives up what `live` or `read` would, tries what is then
+//! `flowtap confined`: gives up what `live`, `read` or the watcher would, tries what is then
 //! forbidden, and says what came of it. For tests, and for whoever wants to see.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
@@ -16,6 +17,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::confine_args::ConfineArgs;
+use crate::host::attribution::Method;
 use crate::service::confine::{Plan, User};
 use crate::service::deliver::Target;
 
@@ -25,6 +27,12 @@ pub(crate) struct ConfinedArgs {
     /// As `read` is confined, with these captures.
     #[arg(long, value_name = "PATH")]
     read: Vec<PathBuf>,
+    /// As the watcher of processes is confined.
+    #[arg(long)]
+    watcher: bool,
+    /// As a watcher that fetches a list of pods.
+    #[arg(long, requires = "watcher")]
+    fetches: bool,
     /// Folder that is written beneath.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -39,7 +47,8 @@ pub(crate) struct ConfinedArgs {
     #[command(flatten)]
     confine: ConfineArgs,
     /// What to try: open=, create=, remove=, list=, rename=FROM:TO, connect=, bind=, unix=,
-    /// abstract=, signal=, spawn=, exec=, thread=, mount=, module=.
+    /// abstract=, signal=, spawn=, exec=, thread=, mount=, module=; of a process: exe=,
+    /// sockets=, network=; connections=.
     #[arg(value_name = "ATTEMPT")]
     attempts: Vec<Attempt>,
 }
@@ -61,7 +70,9 @@ impl FromStr for Attempt {
 
 pub(crate) fn run(args: &ConfinedArgs) -> anyhow::Result<ExitCode> {
     let writes = args.out.iter().cloned().collect();
-    let mut plan = if args.read.is_empty() {
+    let mut plan = if args.watcher {
+        Plan::watcher(&[Method::Ebpf, Method::SockDiag], args.fetches)
+    } else if args.read.is_empty() {
         Plan::live(writes, &args.alert_to)
     } else {
         Plan::read(&args.read, writes)
@@ -114,6 +125,21 @@ impl Attempt {
             "mount" => {
                 let flags = rustix::mount::MountFlags::empty();
                 Ok(rustix::mount::mount("none", on, "tmpfs", flags, None)?)
+            }
+            "exe" => fs::read_link(format!("/proc/{}/exe", self.on)).map(drop),
+            "sockets" => fs::read_dir(format!("/proc/{}/fd", self.on))?
+                .try_for_each(|entry| fs::read_link(entry?.path()).map(drop)),
+            "network" => {
+                let network = fs::File::open(format!("/proc/{}/ns/net", self.on))?;
+                let kind = rustix::thread::LinkNameSpaceType::Network;
+                Ok(rustix::thread::move_into_link_name_space(network.as_fd(), Some(kind))?)
+            }
+            "connections" => {
+                let mut socket =
+                    netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_NETFILTER)?;
+                socket.bind(&netlink_sys::SocketAddr::new(0, 0))?;
+                // New ones.
+                socket.add_membership(1)
             }
             "module" => Ok(rustix::system::init_module(b"no module", c"")?),
             _ => Err(io::ErrorKind::Unsupported.into()),

@@ -26,6 +26,16 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// As the option takes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
 /// Lines that wait for whoever reads standard error. Beyond, they are lost and
 /// counted: the run waits for nobody.
 const WAITING: usize = 1 << 10;

@@ -156,7 +156,10 @@ impl<'a> Correlation<'a> {
         }
         if let Some(gate) = &self.gate {
             let last_s = self.windows.keys().chain(self.records.keys()).max();
-            gate.wait_for_the_end(last_s.copied().unwrap_or(closed_s));
+            let in_time = gate.wait_for_the_end(last_s.copied().unwrap_or(closed_s));
+            if !in_time && let Some(joiner) = &mut self.joiner {
+                joiner.count_late_second();
+            }
         }
         // The last second goes on: flows that the end cut off are decided in it.
         let last_s = self.records.keys().next_back().copied();

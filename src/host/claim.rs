@@ -16,6 +16,13 @@ use super::process::ProcessId;
 pub(super) const ICMP: u8 = 1;
 pub(super) const ICMPV6: u8 = 58;
 
+const TCP: u8 = 6;
+
+/// A use of a socket that was not told again for so long has ended: programs in the
+/// kernel tell each anew after some seconds. Twice the longest default time-out of
+/// a flow.
+const QUIET_NS: i64 = 600_000_000_000;
+
 /// Stands for packet sockets, which have no protocol; IANA reserves it.
 const ANY_PROTOCOL: u8 = 255;
 
@@ -104,8 +111,7 @@ impl Endpoint {
 }
 
 /// Which parts of endpoints are known that have claims, by protocol: most hosts
-/// have no raw and no packet sockets, and each look-up that is left out is a
-/// quarter of what a flow's end costs.
+/// have no raw and no packet sockets, and need not look for them at each flow.
 #[derive(Debug)]
 pub(super) struct Shapes(Box<[AtomicU16; 256]>);
 
@@ -180,8 +186,20 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn is_again(&self, other: &Self) -> bool {
+    /// Of a claim at an endpoint of this protocol. Datagram sockets may use any
+    /// number of them, of which none is ever closed; connections are.
+    pub(super) fn end_ns(&self, protocol: u8) -> i64 {
+        if self.method == Method::Ebpf && protocol != TCP {
+            return self.until_ns.min(self.told_ns.saturating_add(QUIET_NS));
+        }
+        self.until_ns
+    }
+
+    /// Whether the other says the same once more.
+    pub(super) fn is_again(&self, other: &Self, protocol: u8) -> bool {
         self.until_ns == i64::MAX
+            && self.from_ns <= other.from_ns
+            && self.end_ns(protocol) >= other.from_ns
             && (self.source, self.process, self.basis, self.method, self.name, self.netns)
                 == (other.source, other.process, other.basis, other.method, other.name, other.netns)
     }

@@ -63,12 +63,14 @@ impl Gate {
         (now_s, true)
     }
 
-    /// Waits until everything before the end of `last_s` has been told.
-    pub(crate) fn wait_for_the_end(&self, last_s: i64) {
+    /// Waits until everything before the end of `last_s` has been told; false when
+    /// patience ran out.
+    pub(crate) fn wait_for_the_end(&self, last_s: i64) -> bool {
         let needed_ns = last_s.saturating_add(1).saturating_mul(SECOND_NS).saturating_add(HOLD_NS);
         let until = Instant::now() + PATIENCE;
         while self.map.told_before_ns() < needed_ns && Instant::now() < until {
             thread::sleep(LOOK_INTERVAL);
         }
+        self.map.told_before_ns() >= needed_ns
     }
 }

@@ -54,8 +54,8 @@ pub struct Joiner {
     inventory: Option<Arc<Watched<Inventory>>>,
     destinations: Destinations,
     home_nets: HomeNets,
-    /// By process and the time from which it ran that program.
-    views: HashMap<(ProcessKey, i64), Arc<ProcessView>>,
+    /// By process, the time from which it ran that program, and when that was told.
+    views: HashMap<(ProcessKey, i64, i64), Arc<ProcessView>>,
     bare_workloads: HashMap<String, Arc<Workload>>,
     coverage: Coverage,
 }
@@ -128,8 +128,9 @@ impl Joiner {
                 return Some(HostSide { attribution: Some(attribution), ..HostSide::default() });
             }
         };
-        let process = self.view(&map, answer.process, record.start_ns);
-        let workload = self.workload(&map, answer.process.source, &process.process);
+        let known_ns = question.known_ns;
+        let process = self.view(&map, answer.process, record.start_ns, known_ns);
+        let workload = self.workload(&map, answer.process.source, &process.process, known_ns);
         let attribution = Some(attribution(&answer));
         Some(HostSide { process: Some(process), workload, instance: None, attribution })
     }
@@ -182,28 +183,42 @@ impl Joiner {
     }
 
     /// The program that the process ran at the time.
-    fn view(&mut self, map: &HostMap, key: ProcessKey, at_ns: i64) -> Arc<ProcessView> {
-        let Some((from_ns, process)) = map.process_at(key, at_ns) else {
+    fn view(
+        &mut self,
+        map: &HostMap,
+        key: ProcessKey,
+        at_ns: i64,
+        known_ns: i64,
+    ) -> Arc<ProcessView> {
+        let Some(ran) = map.process_at(key, at_ns, known_ns) else {
             let process = Process { id: key.id, ..Process::default() };
-            return Arc::new(ProcessView { process, ancestors: Vec::new() });
+            return Arc::new(ProcessView { process, ..ProcessView::default() });
         };
         if self.views.len() >= MAX_VIEWS {
             self.views.clear();
         }
-        let view = self.views.entry((key, from_ns)).or_insert_with(|| {
-            let ancestors = ancestors(map, key.source, &process, from_ns);
-            Arc::new(ProcessView { process: Process::clone(&process), ancestors })
+        let view = self.views.entry((key, ran.from_ns, ran.learned_ns)).or_insert_with(|| {
+            let ancestors = ancestors(map, key.source, &ran.process, ran.from_ns, known_ns);
+            let process = Process::clone(&ran.process);
+            Arc::new(ProcessView { process, ancestors, ..ProcessView::default() })
         });
         Arc::clone(view)
     }
 
-    fn workload(&mut self, map: &HostMap, source: u16, process: &Process) -> Option<Arc<Workload>> {
+    fn workload(
+        &mut self,
+        map: &HostMap,
+        source: u16,
+        process: &Process,
+        known_ns: i64,
+    ) -> Option<Arc<Workload>> {
         if process.container.is_empty() {
             return None;
         }
         let key = (source, process.container.clone());
-        if let Some(known) = map.workloads.get(&key) {
-            return Some(Arc::clone(&known));
+        let known = map.workloads.get(&key);
+        if let Some(known) = known.as_ref().and_then(|known| known.at(i64::MAX, known_ns)) {
+            return Some(Arc::clone(&known.value));
         }
         if self.bare_workloads.len() >= MAX_VIEWS {
             self.bare_workloads.clear();
@@ -242,7 +257,13 @@ fn ports(record: &FlowRecord) -> (u16, u16) {
     (id, id)
 }
 
-fn ancestors(map: &HostMap, source: u16, process: &Process, at_ns: i64) -> Vec<Ancestor> {
+fn ancestors(
+    map: &HostMap,
+    source: u16,
+    process: &Process,
+    at_ns: i64,
+    known_ns: i64,
+) -> Vec<Ancestor> {
     let mut chain: Vec<Ancestor> = Vec::new();
     let mut next = process.parent;
     while let Some(id) = next
@@ -250,21 +271,34 @@ fn ancestors(map: &HostMap, source: u16, process: &Process, at_ns: i64) -> Vec<A
         && id != process.id
         && chain.iter().all(|known| known.id != id)
     {
-        let Some((_, parent)) = map.process_at(ProcessKey { source, id }, at_ns) else {
+        let Some(ran) = map.process_at(ProcessKey { source, id }, at_ns, known_ns) else {
             chain.push(Ancestor { id, ..Ancestor::default() });
             break;
         };
+        let parent = ran.process;
         chain.push(Ancestor { id, name: parent.name.clone(), exe: parent.exe.clone() });
         next = parent.parent;
     }
     chain
 }
 
+/// A program that a process ran.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    pub from_ns: i64,
+    pub learned_ns: i64,
+    pub process: Arc<Process>,
+}
+
 impl HostMap {
-    /// What the process ran at a time, and since when.
-    pub fn process_at(&self, key: ProcessKey, at_ns: i64) -> Option<(i64, Arc<Process>)> {
+    /// What the process ran at a time, by what had been told at another.
+    pub fn process_at(&self, key: ProcessKey, at_ns: i64, known_ns: i64) -> Option<Ran> {
         let history = self.processes.get(&key)?;
-        let at = history.versions.partition_point(|&(from, _)| from <= at_ns).max(1) - 1;
-        history.versions.get(at).map(|(from, process)| (*from, Arc::clone(process)))
+        let version = history.versions.at_or_first(at_ns, known_ns)?;
+        Some(Ran {
+            from_ns: version.from_ns,
+            learned_ns: version.learned_ns,
+            process: Arc::clone(&version.value),
+        })
     }
 }

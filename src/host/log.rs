@@ -92,16 +92,35 @@ pub fn read_map(path: &Path, map: &mut MapWriter) -> Result<MapRead, MapError> {
 #[derive(Debug)]
 pub struct MapLog<W: Write> {
     out: BufWriter<W>,
+    line: Vec<u8>,
+    left_bytes: u64,
 }
 
 impl<W: Write> MapLog<W> {
     pub fn new(out: W) -> Self {
-        Self { out: BufWriter::with_capacity(1 << 16, out) }
+        Self::up_to(out, u64::MAX)
     }
 
+    /// Writes so many bytes at most: what went before stays a whole map, to be read as
+    /// one that ended there.
+    pub fn up_to(out: W, bytes: u64) -> Self {
+        let out = BufWriter::with_capacity(1 << 16, out);
+        Self { out, line: Vec::new(), left_bytes: bytes }
+    }
+
+    /// Of the kind [`io::ErrorKind::FileTooLarge`] for an event that no longer fits.
     pub fn write(&mut self, event: &HostEvent) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, event)?;
-        self.out.write_all(b"\n")?;
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, event)?;
+        self.line.push(b'\n');
+        let Some(left_bytes) = self.left_bytes.checked_sub(self.line.len() as u64) else {
+            self.out.flush()?;
+            // A shorter event must not follow the one that is missing.
+            self.left_bytes = 0;
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has its full size"));
+        };
+        self.left_bytes = left_bytes;
+        self.out.write_all(&self.line)?;
         match event.what {
             What::Time | What::Start(_) => self.out.flush(),
             _ => Ok(()),
@@ -110,5 +129,32 @@ impl<W: Write> MapLog<W> {
 
     pub fn finish(mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_that_is_full_has_whole_lines_and_gets_no_more() {
+        let event = |time_ns, what| HostEvent { time_ns, what };
+        let start = event(1, What::Start(crate::host::event::MapStart::default()));
+        let time = event(5, What::Time);
+        let length = |event| serde_json::to_vec(event).unwrap().len() as u64 + 1;
+        let mut out = Vec::new();
+        let mut log = MapLog::up_to(&mut out, length(&start) + length(&time) * 2);
+        log.write(&start).unwrap();
+        log.write(&time).unwrap();
+        let refused = |result: io::Result<()>| result.unwrap_err().kind();
+        assert_eq!(refused(log.write(&start)), io::ErrorKind::FileTooLarge);
+        assert_eq!(refused(log.write(&time)), io::ErrorKind::FileTooLarge, "it would fit");
+        drop(log);
+        let lines: Vec<HostEvent> = out
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        assert_eq!(lines, [start, time]);
     }
 }

@@ -11,6 +11,7 @@
 //! ones go when [`HostMap::forget_before`] is called. Start at
 //! [`MapWriter::apply`]; `resolve.rs` asks.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -18,10 +19,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use ahash::RandomState;
 use dashmap::DashMap;
 
-use super::attribution::Method;
 use super::claim::{Claim, Endpoint, ProcessKey, Shapes, SocketName, basis_of};
 use super::event::{Address, Ends, HostEvent, MapStart, Nat, Socket, What};
 use super::process::{Process, ProcessId};
+use super::versions::{Version, Versions};
 use super::workload::Workload;
 use crate::lock::Lock;
 
@@ -55,9 +56,6 @@ impl Default for MapLimits {
 /// at. Past it the oldest one that is closed makes room.
 const MAX_CLAIMS_AT_ENDPOINT: usize = 1024;
 
-/// Programs that one process runs, one after the other.
-const MAX_VERSIONS: usize = 64;
-
 /// Spans of lost events that are kept apart; then they grow together.
 const MAX_LOSSES: usize = 1024;
 
@@ -67,9 +65,14 @@ const MAX_SOURCES: usize = 1 << 12;
 /// The programs that a process ran.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
-    /// By the time from which it is so, ascending.
-    pub(super) versions: Vec<(i64, Arc<Process>)>,
+    pub(super) versions: Versions<Arc<Process>>,
     pub(super) exited_ns: Option<i64>,
+}
+
+impl History {
+    fn lives_since(&self, ns: i64) -> bool {
+        self.exited_ns.is_none_or(|exited| exited >= ns)
+    }
 }
 
 /// When an address was there, and in which namespace.
@@ -82,19 +85,14 @@ pub(super) struct Presence {
     pub(super) netns: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Translation {
-    pub(super) from_ns: i64,
-    pub(super) learned_ns: i64,
-    pub(super) to: Ends,
-}
-
 /// A map or boot.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MapSource {
     pub(super) start: MapStart,
     pub(super) from_ns: i64,
     pub(super) until_ns: i64,
+    /// Nothing will be told of later times.
+    pub(super) ended: bool,
     /// Spans in which providers lost events.
     pub(super) losses: Vec<(i64, i64)>,
 }
@@ -106,9 +104,9 @@ pub struct HostMap {
     pub(super) shapes: Shapes,
     open: DashMap<(u16, SocketName), Vec<Endpoint>, RandomState>,
     pub(super) processes: DashMap<ProcessKey, History, RandomState>,
-    pub(super) workloads: DashMap<(u16, String), Arc<Workload>, RandomState>,
+    pub(super) workloads: DashMap<(u16, String), Versions<Arc<Workload>>, RandomState>,
     pub(super) addresses: DashMap<IpAddr, Vec<Presence>, RandomState>,
-    pub(super) translations: DashMap<(u8, Ends), Translation, RandomState>,
+    pub(super) translations: DashMap<(u8, Ends), Versions<Ends>, RandomState>,
     pub(super) has_translated: AtomicBool,
     pub(super) sources: Lock<Vec<MapSource>>,
     limits: MapLimits,
@@ -147,7 +145,7 @@ impl HostMap {
 
     /// A writer for the events of one map.
     pub fn writer(self: &Arc<Self>) -> MapWriter {
-        MapWriter { map: Arc::clone(self), source: None }
+        MapWriter { map: Arc::clone(self), source: None, told_ns: i64::MIN }
     }
 
     /// All that will ever be told has been.
@@ -167,34 +165,55 @@ impl HostMap {
         }
     }
 
-    /// Forgets what ended before, and claims of programs in the kernel that were
-    /// not told again since: they say each use anew. Looks at everything, a shard
-    /// at a time.
+    /// Forgets what ended before. Looks at everything, a shard at a time.
     pub fn forget_before(&self, ns: i64) {
         let mut gone = 0;
-        self.claims.retain(|_, claims| {
+        self.claims.retain(|at, claims| {
             let before = claims.len();
-            claims.retain(|claim| {
-                let quiet = claim.method == Method::Ebpf && claim.told_ns < ns;
-                claim.until_ns >= ns && !quiet
-            });
+            claims.retain(|claim| claim.end_ns(at.protocol) >= ns);
             gone += (before - claims.len()) as u64;
             !claims.is_empty()
         });
         self.claims_held.fetch_sub(gone, Ordering::Relaxed);
         self.open.retain(|_, at| at.iter().any(|endpoint| self.claims.contains_key(endpoint)));
+        let parents = self.parents_since(ns);
         let mut gone = 0;
-        self.processes.retain(|_, history| {
-            let keep = history.exited_ns.is_none_or(|exited| exited >= ns);
+        self.processes.retain(|key, history| {
+            let keep = history.lives_since(ns) || parents.contains(key);
             gone += if keep { 0 } else { history.versions.len() as u64 };
             keep
         });
         self.processes_held.fetch_sub(gone, Ordering::Relaxed);
-        self.translations.retain(|_, translation| translation.learned_ns >= ns);
+        // Nobody says when a translation ends: they stay while there is room.
+        if self.translations.len() as u64 > self.limits.translations / 2 {
+            self.translations.retain(|_, to| to.told_ns().is_some_and(|told| told >= ns));
+        }
         self.addresses.retain(|_, spans| {
             spans.retain(|span| span.until_ns >= ns);
             !spans.is_empty()
         });
+    }
+
+    /// Processes from which others come that lived since then.
+    fn parents_since(&self, ns: i64) -> HashSet<ProcessKey, RandomState> {
+        let mut parents = HashSet::default();
+        let mut next: Vec<ProcessKey> = Vec::new();
+        let parents_of = |key: &ProcessKey, history: &History, next: &mut Vec<ProcessKey>| {
+            let source = key.source;
+            let ids = history.versions.iter().filter_map(|version| version.value.parent);
+            next.extend(ids.map(|id| ProcessKey { source, id }));
+        };
+        for known in self.processes.iter().filter(|known| known.lives_since(ns)) {
+            parents_of(known.key(), &known, &mut next);
+        }
+        while let Some(key) = next.pop() {
+            if parents.insert(key)
+                && let Some(history) = self.processes.get(&key)
+            {
+                parents_of(&key, &history, &mut next);
+            }
+        }
+        parents
     }
 
     /// Room for one more, which is then taken.
@@ -213,7 +232,7 @@ impl HostMap {
     fn claim(&self, at: Endpoint, claim: Claim) -> bool {
         let mut claims = self.claims.entry(at).or_default();
         // One that reaches further back is news, and as such has its own time.
-        let again = |known: &&mut Claim| known.is_again(&claim) && known.from_ns <= claim.from_ns;
+        let again = |known: &&mut Claim| known.is_again(&claim, at.protocol);
         if let Some(known) = claims.iter_mut().rev().find(again) {
             known.told_ns = claim.told_ns;
             return true;
@@ -280,7 +299,7 @@ impl HostMap {
         }
     }
 
-    fn translate(&self, ns: i64, nat: &Nat) {
+    fn translate(&self, ns: i64, learned_ns: i64, nat: &Nat) {
         let as_seen_behind = Ends {
             src: nat.reply.dst,
             src_port: nat.reply.dst_port,
@@ -288,12 +307,18 @@ impl HostMap {
             dst_port: nat.reply.src_port,
         };
         let insert = |from: Ends, to: Ends| {
-            if self.translations.len() as u64 >= self.limits.translations {
+            let key = (nat.protocol, from);
+            if self.translations.len() as u64 >= self.limits.translations
+                && !self.translations.contains_key(&key)
+            {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            let translation = Translation { from_ns: ns, learned_ns: ns, to };
-            self.translations.insert((nat.protocol, from), translation);
+            let mut known = self.translations.entry(key).or_default();
+            let version = Version { from_ns: ns, learned_ns, value: to };
+            if known.latest(ns) != Some(&to) && !known.insert(version) {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
         };
         insert(nat.original, as_seen_behind);
         insert(as_seen_behind, nat.original);
@@ -306,6 +331,9 @@ impl HostMap {
 pub struct MapWriter {
     map: Arc<HostMap>,
     source: Option<u16>,
+    /// Everything before should have been told. What comes late all the same was
+    /// not known until now: it changes no answer that may have been given.
+    told_ns: i64,
 }
 
 impl MapWriter {
@@ -321,10 +349,12 @@ impl MapWriter {
             Some(source) => source,
             None => self.begin(ns, &MapStart::default()),
         };
+        let known_ns = ns.max(self.told_ns);
         let map = &self.map;
         match &event.what {
             What::Start(_) => {}
             What::Time => {
+                self.told_ns = known_ns;
                 self.seen_until(source, ns);
                 map.told_before_ns.fetch_max(ns, Ordering::Release);
             }
@@ -333,7 +363,7 @@ impl MapWriter {
             }
             What::ProcessExit(id) => {
                 if let Some(mut history) = map.processes.get_mut(&ProcessKey { source, id: *id }) {
-                    history.exited_ns.get_or_insert(ns);
+                    history.exited_ns.get_or_insert(known_ns);
                 }
             }
             What::SocketOpen(socket) | What::SocketUse(socket) => self.socket(ns, source, socket),
@@ -341,24 +371,19 @@ impl MapWriter {
                 for name in
                     [socket.cookie.map(SocketName::Cookie), socket.inode.map(SocketName::Inode)]
                 {
-                    name.into_iter().for_each(|name| map.close(source, name, ns));
+                    name.into_iter().for_each(|name| map.close(source, name, known_ns));
                 }
             }
-            What::AddressUp(address) => map.address_is_up(ns, ns, source, address),
-            What::AddressDown(address) => map.address_is_down(ns, source, address),
+            What::AddressUp(address) => map.address_is_up(ns, known_ns, source, address),
+            What::AddressDown(address) => map.address_is_down(known_ns, source, address),
             What::Counters(_) | What::Provider(_) => {}
             What::Workload(workload) => {
-                let key = (source, workload.container.clone());
-                if (map.workloads.len() as u64) < map.limits.workloads {
-                    map.workloads.insert(key, Arc::new(Workload::clone(workload)));
-                } else {
-                    map.refused.fetch_add(1, Ordering::Relaxed);
-                }
+                self.workload(ns, source, workload);
             }
-            What::Nat(nat) => map.translate(ns, nat),
+            What::Nat(nat) => map.translate(ns, known_ns, nat),
             What::Lost { events, .. } => {
                 map.lost_events.fetch_add(*events, Ordering::Relaxed);
-                self.lost(source, ns);
+                self.lost(source, known_ns);
             }
             What::Unknown => {
                 map.unknown_events.fetch_add(1, Ordering::Relaxed);
@@ -370,6 +395,9 @@ impl MapWriter {
     pub fn ended(&self, ns: i64) {
         if let Some(source) = self.source {
             self.seen_until(source, ns);
+            if let Some(known) = self.map.sources.lock().get_mut(usize::from(source)) {
+                known.ended = true;
+            }
         }
     }
 
@@ -420,28 +448,49 @@ impl MapWriter {
         let key = ProcessKey { source, id: process.id };
         let mut history = self.map.processes.entry(key).or_default();
         // What was there before the map began, or is told late, was so from its start.
-        let from_ns = match process.started_ns {
+        let mut from_ns = match process.started_ns {
             Some(started_ns) if !is_exec => started_ns.min(ns),
             _ => ns,
         };
         let versions = &mut history.versions;
-        let at = versions.partition_point(|&(from, _)| from <= from_ns);
-        if let Some((_, known)) = at.checked_sub(1).map(|at| &versions[at])
-            && **known == *process
-        {
+        if versions.latest(from_ns).is_some_and(|known| **known == *process) {
             return;
         }
         // The same start told by another provider, with more or less of it.
-        if !is_exec && let Some((_, known)) = versions.first_mut() {
-            if known.args.is_empty() && known.exe.is_empty() {
-                *known = Arc::new(process.clone());
+        if !is_exec && let Some(first) = versions.first() {
+            if !(first.value.args.is_empty() && first.value.exe.is_empty()) {
+                return;
             }
-            return;
+            from_ns = first.from_ns;
         }
-        if versions.len() < MAX_VERSIONS
+        let value = Arc::new(process.clone());
+        let version = Version { from_ns, learned_ns: ns.max(self.told_ns), value };
+        if versions.has_room()
             && self.map.admit(&self.map.processes_held, self.map.limits.processes)
         {
-            versions.insert(at, (from_ns, Arc::new(process.clone())));
+            versions.insert(version);
+        }
+    }
+
+    fn workload(&self, ns: i64, source: u16, workload: &Workload) {
+        let map = &self.map;
+        let key = (source, workload.container.clone());
+        let fits =
+            (map.workloads.len() as u64) < map.limits.workloads || map.workloads.contains_key(&key);
+        let version = Version {
+            // It was so all along; only nobody knew.
+            from_ns: i64::MIN,
+            learned_ns: ns.max(self.told_ns),
+            value: Arc::new(workload.clone()),
+        };
+        if !fits {
+            map.refused.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let mut known = map.workloads.entry(key).or_default();
+        if known.latest(i64::MAX).is_none_or(|known| **known != *workload) && !known.insert(version)
+        {
+            map.refused.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -459,7 +508,7 @@ impl MapWriter {
                 let claim = Claim {
                     from_ns,
                     until_ns: i64::MAX,
-                    learned_ns: ns,
+                    learned_ns: ns.max(self.told_ns),
                     told_ns: ns,
                     source,
                     process,
@@ -484,7 +533,7 @@ impl MapWriter {
                 interface_index: 0,
                 netns: socket.netns,
             };
-            self.map.address_is_up(from_ns, ns, source, &address);
+            self.map.address_is_up(from_ns, ns.max(self.told_ns), source, &address);
         }
     }
 }

@@ -26,10 +26,12 @@ pub mod map;
 pub mod owners;
 pub mod process;
 pub mod provider;
+pub mod rendered;
 pub mod resolve;
 pub mod side;
 pub mod table;
 mod time_text;
+mod versions;
 pub mod watch;
 pub mod workload;
 

@@ -129,6 +129,7 @@ impl HostMap {
             remote_port: question.remote_port,
         };
         let mut seen: [Option<Endpoint>; 9] = [None; 9];
+        let sources = self.sources.lock();
         for (tier, at) in exact.covering().into_iter().enumerate() {
             // Without ports, several places are the same.
             if !self.shapes.has(&at) || seen.contains(&Some(at)) {
@@ -140,12 +141,14 @@ impl HostMap {
                 if !is_here(claim, presences, at.local.is_unspecified()) {
                     continue;
                 }
-                let Some((late, overlap_ns)) = self.overlap(claim, question) else { continue };
+                let of = sources.get(usize::from(claim.source));
+                let known_until_ns = claim.end_ns(at.protocol).min(end_of(of));
+                let Some((late, overlap_ns)) = self.overlap(claim, known_until_ns, question) else {
+                    continue;
+                };
                 *saw_socket = true;
                 let Some(id) = claim.process else { continue };
-                if claim.basis == Basis::PacketSocket
-                    && !(question.sent && self.may_send(claim, id))
-                {
+                if claim.basis == Basis::PacketSocket && !(question.sent && may_send(of, id)) {
                     continue;
                 }
                 let overlap_ns = std::cmp::Reverse(overlap_ns);
@@ -166,15 +169,13 @@ impl HostMap {
         Some(Answer { process, basis: rank.basis, method, others, translated: false })
     }
 
-    /// Who captures has packet sockets too, and sends nothing through them.
-    fn may_send(&self, claim: &Claim, id: ProcessId) -> bool {
-        let sources = self.sources.lock();
-        let of = sources.get(usize::from(claim.source));
-        of.is_none_or(|of| !of.start.observers.contains(&id))
-    }
-
     /// Whether the claim was there only with slack, and how long both were.
-    fn overlap(&self, claim: &Claim, question: &Question) -> Option<(bool, i64)> {
+    fn overlap(
+        &self,
+        claim: &Claim,
+        known_until_ns: i64,
+        question: &Question,
+    ) -> Option<(bool, i64)> {
         if claim.learned_ns > question.known_ns {
             return None;
         }
@@ -182,7 +183,7 @@ impl HostMap {
             let history = self.processes.get(&ProcessKey { source: claim.source, id })?;
             history.exited_ns
         });
-        let until = claim.until_ns.min(exited.unwrap_or(i64::MAX));
+        let until = known_until_ns.min(exited.unwrap_or(i64::MAX));
         let from = claim.from_ns.max(question.start_ns);
         let overlap = until.min(question.end_ns).saturating_sub(from);
         if overlap >= 0 {
@@ -216,9 +217,8 @@ impl HostMap {
         }
         let find = |ends: Ends| {
             let known = self.translations.get(&(question.protocol, echoed(ends)))?;
-            let in_time = known.from_ns <= question.end_ns.saturating_add(SLACK_NS)
-                && known.learned_ns <= question.known_ns;
-            in_time.then_some(known.to)
+            let by_ns = question.end_ns.saturating_add(SLACK_NS);
+            Some(known.at(by_ns, question.known_ns)?.value)
         };
         let (local, local_port, remote, remote_port) = match find(local_is_source) {
             Some(to) => (to.src, to.src_port, to.dst, to.dst_port),
@@ -255,6 +255,16 @@ impl HostMap {
         }
         Reason::NoSocket
     }
+}
+
+/// What a map that has ended knew to be open may be anybody's later.
+fn end_of(source: Option<&MapSource>) -> i64 {
+    source.filter(|source| source.ended).map_or(i64::MAX, |source| source.until_ns)
+}
+
+/// Who captures has packet sockets too, and sends nothing through them.
+fn may_send(source: Option<&MapSource>, id: ProcessId) -> bool {
+    source.is_none_or(|source| !source.start.observers.contains(&id))
 }
 
 /// A claim on an open address holds for the addresses of its own namespace.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::attribution::{Basis, Method};
 use super::inventory::Instance;
 use super::process::{Process, ProcessId};
+use super::rendered::Rendered;
 use super::workload::Workload;
 
 /// Both ends of a flow. `src` is the originator's.
@@ -35,6 +36,9 @@ pub struct ProcessView {
     /// From its parent up to the first process of the host, as far as known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ancestors: Vec<Ancestor>,
+    /// As flow records have it in JSON.
+    #[serde(skip)]
+    pub json: Rendered,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -175,8 +175,8 @@ fn a_number_used_again_is_another_process() {
         ),
     ]);
     let found = answer(&map, &from_here());
-    let (_, process) = map.process_at(found.process, 10 * S).expect("known");
-    assert_eq!(process.name, "first");
+    let ran = map.process_at(found.process, 10 * S, 60 * S).expect("known");
+    assert_eq!(ran.process.name, "first");
 }
 
 #[test]
@@ -344,6 +344,97 @@ fn why_nobody_is_named_is_said() {
 }
 
 #[test]
+fn what_comes_after_its_time_was_told_changes_no_answer_before() {
+    let (in_time, late) = (8, 9);
+    let map = map([
+        at(10 * S, What::SocketUse(tcp(in_time, Basis::Opened))),
+        at(70 * S, What::Time),
+        at(11 * S, What::SocketUse(tcp(late, Basis::Used))),
+    ]);
+    assert_eq!(who(&map, &from_here()), in_time, "known at 60 s");
+    assert_eq!(who(&map, &Question { known_ns: 71 * S, ..from_here() }), late);
+}
+
+#[test]
+fn a_map_that_ended_names_nobody_later() {
+    let events = [
+        at(S, What::SocketOpen(bound(SocketKind::Listener, 6, None, 443, 1))),
+        at(S, What::SocketUse(tcp(1, Basis::Used))),
+    ];
+    let map = Arc::new(HostMap::new(MapLimits::default()));
+    let mut writer = map.writer();
+    [start(), at(0, address(HERE, 1))].iter().for_each(|event| writer.apply(event));
+    events.iter().for_each(|event| writer.apply(event));
+    assert_eq!(who(&map, &from_here()), 1, "may go on");
+    writer.ended(5 * S);
+    let to_here = Question { local_port: 443, remote_port: 50_000, ..from_here() };
+    for question in [from_here(), to_here] {
+        assert_eq!(map.resolve(&question), Err(Reason::OutsideMap));
+    }
+    assert_eq!(who(&map, &Question { start_ns: 4 * S, ..from_here() }), 1);
+}
+
+#[test]
+fn a_use_that_is_not_told_again_ends_and_a_connection_does_not() {
+    let minute = 60 * S;
+    let datagrams = || Socket { protocol: 17, kind: SocketKind::Datagram, ..tcp(1, Basis::Used) };
+    let map = map([
+        at(S, What::SocketUse(datagrams())),
+        at(S, What::SocketUse(tcp(1, Basis::Used))),
+        at(9 * minute, What::SocketUse(datagrams())),
+        at(60 * minute, What::SocketUse(datagrams())),
+    ]);
+    let known = |protocol, minutes: i64| {
+        let time = minutes * minute;
+        let question = Question { start_ns: time, end_ns: time, known_ns: time + S, ..from_here() };
+        map.resolve(&Question { protocol, ..question }).is_ok_and(|answer| answer.is_some())
+    };
+    assert_eq!([5, 15, 25, 61].map(|minutes| known(17, minutes)), [true, true, false, true]);
+    assert_eq!([5, 15, 25, 61].map(|minutes| known(6, minutes)), [true; 4]);
+    // Forgetting changes nothing for those that are asked for later.
+    map.forget_before(55 * minute);
+    assert!(known(17, 61) && known(6, 61));
+}
+
+#[test]
+fn parents_of_those_that_live_are_remembered() {
+    let process = |n: u32, parent: u32| {
+        let parent = Some(pid(parent));
+        at(S, What::ProcessStart(Box::new(Process { id: pid(n), parent, ..Process::default() })))
+    };
+    let exit = |n| at(2 * S, What::ProcessExit(pid(n)));
+    let map = map([process(2, 1), process(3, 2), process(4, 3), process(5, 3), exit(2), exit(3)]);
+    map.forget_before(50 * S);
+    let known = |n| map.process_at(ProcessKey { source: 0, id: pid(n) }, S, S).is_some();
+    assert!((2..6).all(known));
+}
+
+#[test]
+fn a_port_translated_again_leads_to_who_had_it_at_the_time() {
+    let nat = |port, to_port| {
+        let original = Ends { src: ip("10.1.0.2"), src_port: port, dst: ip(THERE), dst_port: 443 };
+        let reply = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: to_port };
+        What::Nat(Nat { protocol: 6, original, reply, netns: Some(1) })
+    };
+    let client = |process, local_port| {
+        let netns = Some(2);
+        let cookie = Some(u64::from(process));
+        let local = Some(ip("10.1.0.2"));
+        What::SocketUse(Socket { local, local_port, netns, cookie, ..tcp(process, Basis::Used) })
+    };
+    let map = map([
+        at(S, address("10.1.0.2", 2)),
+        at(10 * S, client(1, 40_000)),
+        at(10 * S, nat(40_000, 61_000)),
+        at(30 * S, client(2, 40_001)),
+        at(30 * S, nat(40_001, 61_000)),
+    ]);
+    let outside = Question { local_port: 61_000, ..from_here() };
+    assert_eq!(who(&map, &outside), 1);
+    assert_eq!(who(&map, &Question { start_ns: 30 * S, end_ns: 31 * S, ..outside }), 2);
+}
+
+#[test]
 fn a_map_that_is_full_refuses_and_says_so() {
     let map =
         Arc::new(HostMap::new(MapLimits { claims: 10, processes: 5, ..MapLimits::default() }));
@@ -392,8 +483,8 @@ fn another_boot_shares_no_process_with_the_one_before() {
         at(10 * S, What::SocketUse(tcp(1, Basis::Used))),
     ]);
     let found = answer(&map, &from_here());
-    let (_, process) = map.process_at(found.process, 10 * S).expect("known");
-    assert_eq!(process.name, "after");
+    let ran = map.process_at(found.process, 10 * S, 60 * S).expect("known");
+    assert_eq!(ran.process.name, "after");
 }
 
 fn arbitrary_event() -> impl Strategy<Value = HostEvent> {
@@ -417,9 +508,14 @@ fn arbitrary_event() -> impl Strategy<Value = HostEvent> {
         4 => socket.clone().prop_map(What::SocketUse),
         2 => socket.prop_map(What::SocketClose),
         1 => (0..4_u32).prop_map(|n| What::ProcessExit(pid(n))),
-        1 => (0..4_u32).prop_map(|n| {
-            What::ProcessStart(Box::new(Process { id: pid(n), ..Process::default() }))
-        }),
+        2 => (0..4_u32, 0..4_u32, prop::option::of(0..30_i64), any::<bool>()).prop_map(
+            |(n, exe, started, exec)| {
+                let exe = "x".repeat(exe as usize);
+                let started_ns = started.map(|second| second * S);
+                let process = Process { id: pid(n), exe, started_ns, ..Process::default() };
+                if exec { What::ProcessExec(Box::new(process)) } else { What::ProcessStart(Box::new(process)) }
+            },
+        ),
         1 => Just(What::Time),
     ];
     (0..40_i64, what).prop_map(|(second, what)| at(second * S, what))
@@ -450,12 +546,13 @@ proptest! {
             map
         };
         let known = events.partition_point(|event| event.time_ns <= question.known_ns);
-        let live = fill(&events[..known]).resolve(&question);
-        let recorded = fill(&events).resolve(&question);
-        let names = |result: &Result<Option<Answer>, Reason>| {
-            result.as_ref().ok().cloned().flatten()
+        let (live, recorded) = (fill(&events[..known]), fill(&events));
+        let named = |map: &HostMap| {
+            let answer = map.resolve(&question).ok().flatten()?;
+            let ran = map.process_at(answer.process, question.start_ns, question.known_ns);
+            Some((answer, ran.map(|ran| ran.process)))
         };
-        prop_assert_eq!(names(&live), names(&recorded));
+        prop_assert_eq!(named(&live), named(&recorded));
     }
 
     /// Events keep their meaning as lines of a map.

@@ -22,7 +22,7 @@ pub(super) fn host_side(json: &mut Json, key: &str, side: Option<&HostSide>) {
     json.object(key, |json| {
         if let Some(view) = process.as_deref() {
             json.object("process", |json| {
-                process_view(json, view);
+                json.fields(view.json.get_or_make(|| process_fields(view)));
                 if workload.is_none() {
                     known_text(json, "container", &view.process.container);
                 }
@@ -52,11 +52,14 @@ fn says_something(how: &Attribution) -> bool {
     how.method.is_some() || how.reason.is_some()
 }
 
-fn process_view(json: &mut Json, view: &ProcessView) {
-    process(json, &view.process);
+/// A process's fields. Made once: thousands of records share a process.
+fn process_fields(view: &ProcessView) -> String {
+    let mut json = Json::default();
+    process(&mut json, &view.process);
     if !view.ancestors.is_empty() {
         json.array("ancestors", |json| view.ancestors.iter().for_each(|one| ancestor(json, one)));
     }
+    String::from_utf8_lossy(&json.bytes).into_owned()
 }
 
 fn process(json: &mut Json, process: &Process) {
@@ -109,6 +112,7 @@ fn workload(json: &mut Json, workload: &Workload) {
     if let Some(role) = workload.role {
         json.plain("role", role_name(role).as_bytes());
     }
+    flag(json, "host_network", workload.host_network);
     if !workload.labels.is_empty() {
         json.object("labels", |json| {
             workload.labels.iter().for_each(|(name, value)| json.member(name, value));
@@ -138,6 +142,11 @@ fn instance(json: &mut Json, instance: &Instance) {
         });
     }
     texts(json, "interfaces", &instance.interfaces);
+    if !instance.networks.is_empty() {
+        json.array("networks", |json| {
+            instance.networks.iter().for_each(|net| json.text_element(&net.to_string()));
+        });
+    }
 }
 
 fn attribution(json: &mut Json, how: &Attribution) {

@@ -128,6 +128,12 @@ impl Json {
         self.quoted(value);
     }
 
+    /// Fields that were written before; at least one.
+    pub(super) fn fields(&mut self, fields: &str) {
+        self.comma();
+        self.bytes.extend_from_slice(fields.as_bytes());
+    }
+
     /// A text that is known to need no escape.
     #[inline(always)]
     pub(super) fn plain(&mut self, key: &str, value: &[u8]) {
@@ -188,13 +194,12 @@ impl Json {
 
     fn quoted(&mut self, text: &str) {
         self.bytes.push(b'"');
-        let mut plain_from = 0;
-        for (at, byte) in text.bytes().enumerate() {
-            if byte >= b' ' && byte != b'"' && byte != b'\\' && byte != 0x7f {
-                continue;
-            }
-            self.bytes.extend_from_slice(&text.as_bytes()[plain_from..at]);
-            plain_from = at + 1;
+        let mut rest = text.as_bytes();
+        loop {
+            let (plain, after) = rest.split_at(plain_bytes(rest));
+            self.bytes.extend_from_slice(plain);
+            let Some((&byte, after)) = after.split_first() else { break };
+            rest = after;
             if matches!(byte, b'"' | b'\\') {
                 self.bytes.extend_from_slice(&[b'\\', byte]);
             } else {
@@ -202,9 +207,19 @@ impl Json {
                 let _ = write!(self.bytes, "\\u{byte:04x}");
             }
         }
-        self.bytes.extend_from_slice(&text.as_bytes()[plain_from..]);
         self.bytes.push(b'"');
     }
+}
+
+/// How many bytes at the start need no escape. Whole blocks are looked at side by
+/// side.
+fn plain_bytes(text: &[u8]) -> usize {
+    const BLOCK: usize = 16;
+    let escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\' || byte == 0x7f;
+    let is_plain = |block: &&[u8]| !block.iter().fold(false, |any, &byte| any | escaped(byte));
+    let blocks = BLOCK * text.chunks_exact(BLOCK).take_while(is_plain).count();
+    let rest = &text[blocks..];
+    blocks + rest.iter().position(|&byte| escaped(byte)).unwrap_or(rest.len())
 }
 
 pub(super) fn push_uint(out: &mut Vec<u8>, value: u64) {

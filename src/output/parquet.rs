@@ -130,7 +130,7 @@ impl RowGroups {
         }
         // Row groups differ by their number only where files are encrypted.
         let mut writers = self.columns.create_column_writers(0)?;
-        let mut builders: Vec<_> = self.kinds.iter().map(|&kind| Builder::new(kind)).collect();
+        let mut builders: Vec<_> = self.kinds.iter().map(|&kind| Column::new(kind)).collect();
         for batch in records.chunks(BATCH_RECORDS) {
             for record in batch {
                 let mut columns = builders.iter_mut();
@@ -178,6 +178,40 @@ fn pair_fields(first: &str, second: &str) -> Fields {
 }
 
 /// A column in the making.
+struct Column {
+    builder: Builder,
+    /// Behind its values. Most cells of most columns are null: they are added
+    /// together.
+    nulls: usize,
+}
+
+impl Column {
+    fn new(kind: Kind) -> Self {
+        Self { builder: Builder::new(kind), nulls: 0 }
+    }
+
+    #[inline]
+    fn append(&mut self, value: Value<'_>) {
+        if matches!(value, Value::Null) {
+            self.nulls += 1;
+            return;
+        }
+        self.add_nulls();
+        self.builder.append(value);
+    }
+
+    fn add_nulls(&mut self) {
+        if self.nulls > 0 {
+            self.builder.append_nulls(std::mem::take(&mut self.nulls));
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        self.add_nulls();
+        self.builder.finish()
+    }
+}
+
 enum Builder {
     Int(Int64Builder),
     Float(Float64Builder),
@@ -231,6 +265,17 @@ impl Builder {
                 column.append(true);
             }
             (Self::Pairs(column), _) => column.append(false),
+        }
+    }
+
+    fn append_nulls(&mut self, count: usize) {
+        match self {
+            Self::Int(column) => column.append_nulls(count),
+            Self::Float(column) => column.append_nulls(count),
+            Self::Bool(column) => column.append_nulls(count),
+            Self::Text(column) => column.append_nulls(count),
+            Self::Time(column) => column.append_nulls(count),
+            Self::Pairs(column) => column.append_nulls(count),
         }
     }
 

@@ -14,9 +14,14 @@ pub(crate) fn is_obeyed(letter: char) -> bool {
         || ('\u{2066}'..='\u{2069}').contains(&letter)
 }
 
+/// Whether there is any in the text. Most texts are plain ASCII, which is quick to see.
+fn any_obeyed(text: &str) -> bool {
+    !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && text.chars().any(is_obeyed)
+}
+
 /// The text with such characters as `\u{..}`.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_obeyed) {
+    if !any_obeyed(text) {
         return Cow::Borrowed(text);
     }
     let mut line = String::with_capacity(text.len() + 8);
@@ -47,7 +52,7 @@ pub(super) fn command_line(args: &[String]) -> String {
 fn push_quoted(line: &mut String, arg: &str) {
     if !arg.is_empty() && arg.bytes().all(is_bare) {
         line.push_str(arg);
-    } else if arg.chars().any(is_obeyed) {
+    } else if any_obeyed(arg) {
         line.push_str("$'");
         arg.chars().for_each(|letter| push_escaped(line, letter));
         line.push('\'');

@@ -1,8 +1,9 @@
 //! Host watchers beside a capture: a second process with the rights that it takes
 //! to watch, which this one never has.
 //!
-//! It is started before this process gives up its rights, and says what happens as
-//! lines of `map.jsonl` over a socket pair. It ends when this end of the pair does.
+//! It is started before this process gives up its rights, gives up those of its own
+//! that it needs no more, and says what happens as lines of `map.jsonl` over a socket
+//! pair. It ends when this end of the pair does.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
@@ -13,6 +14,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -20,13 +22,17 @@ use anyhow::Context as _;
 use clap::Args;
 use tracing::{info, warn};
 
+use crate::cli::confine_args::ConfineArgs;
 use crate::cli::host_args::{HostArgs, HostFiles};
-use crate::cli::procs::Providers;
+use crate::cli::log::LogFormat;
+use crate::cli::procs::{PodArgs, Providers};
+use crate::cli::values::Bytes;
 use crate::engine::RunOptions;
 use crate::host::event::{HostEvent, What};
 use crate::host::join::HostKnowledge;
 use crate::host::log::MapLog;
 use crate::host::map::{HostMap, MapLimits};
+use crate::service::confine::User;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Hosts")]
@@ -38,6 +44,11 @@ pub(crate) struct LiveHostArgs {
     /// Record what the watchers say, for `flowtap read --procs`.
     #[arg(long, value_name = "FILE")]
     pub(super) procs_record: Option<PathBuf>,
+    /// Stop recording when the file is so large.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", requires = "procs_record")]
+    procs_record_size: Bytes,
+    #[command(flatten)]
+    pods: PodArgs,
 }
 
 /// Reads the user's files of hosts.
@@ -94,19 +105,29 @@ pub(super) fn knowledge(
 /// The second process, started and not yet listened to.
 #[derive(Debug)]
 pub(super) struct Watcher {
-    socket: UnixStream,
-    log: Option<(File, PathBuf)>,
+    socket: BufReader<UnixStream>,
+    log: Option<(MapLog<File>, PathBuf)>,
 }
 
+/// The watcher says its first word when its providers are open. Programs of the
+/// kernel are there within a second, on a host under load in a few.
+const BEGINS_WITHIN: Duration = Duration::from_secs(60);
+
 impl Watcher {
-    /// Starts it, where the options ask for it. Before this process is confined.
-    pub(super) fn start(args: &LiveHostArgs) -> anyhow::Result<Option<Self>> {
+    /// Starts it, where the options ask for it, and waits until it watches. Before this
+    /// process is confined, and with the user's rights that it has now.
+    pub(super) fn start(
+        args: &LiveHostArgs,
+        confine: &ConfineArgs,
+        user: Option<&User>,
+        log_format: LogFormat,
+    ) -> anyhow::Result<Option<Self>> {
         if args.procs == Providers::Off {
             return Ok(None);
         }
         let log = args.procs_record.as_ref().map(|path| {
             let file = File::create(path);
-            file.map(|file| (file, path.clone()))
+            file.map(|file| (MapLog::up_to(file, args.procs_record_size.0), path.clone()))
                 .with_context(|| format!("can't record the host map into {}", path.display()))
         });
         let log = log.transpose()?;
@@ -116,6 +137,10 @@ impl Watcher {
             let output: OwnedFd = theirs.into();
             Command::new(std::env::current_exe()?)
                 .args(["procs", "watch", "--procs", args.procs.name()])
+                .args(["--log-format", log_format.name()])
+                .args(confine.arguments())
+                .args(user.iter().flat_map(|user| ["--user".to_owned(), user.to_string()]))
+                .args(args.pods.arguments())
                 .stdin(Stdio::from(input))
                 .stdout(Stdio::from(output))
                 // The keys that end this process must not end that one first.
@@ -124,6 +149,16 @@ impl Watcher {
                 .map(drop)
         };
         start().context("can't start the watcher of processes")?;
+        let mut socket = BufReader::with_capacity(1 << 16, socket);
+        let begins = |socket: &mut BufReader<UnixStream>| -> io::Result<bool> {
+            socket.get_ref().set_read_timeout(Some(BEGINS_WITHIN))?;
+            let begun = !socket.fill_buf()?.is_empty();
+            socket.get_ref().set_read_timeout(None)?;
+            Ok(begun)
+        };
+        let begun = begins(&mut socket).context("the watcher of processes does not begin")?;
+        // It has said why.
+        anyhow::ensure!(begun, "processes can't be watched (--procs {})", args.procs.name());
         Ok(Some(Self { socket, log }))
     }
 
@@ -131,8 +166,14 @@ impl Watcher {
     /// told.
     pub(super) fn follow(self) -> io::Result<Following> {
         let map = Arc::new(HostMap::new(MapLimits::default()));
-        let socket = self.socket.try_clone()?;
-        let reader = Reader { socket: self.socket, log: self.log, map: Arc::clone(&map) };
+        let socket = self.socket.get_ref().try_clone()?;
+        let ending = Arc::new(AtomicBool::new(false));
+        let reader = Reader {
+            socket: self.socket,
+            log: self.log,
+            map: Arc::clone(&map),
+            ending: Arc::clone(&ending),
+        };
         let thread = thread::Builder::new().name("host-map".to_owned());
         let thread = thread.spawn(move || reader.run())?;
         let until = Instant::now() + START_PATIENCE;
@@ -143,7 +184,7 @@ impl Watcher {
             }
             thread::sleep(START_LOOK);
         }
-        Ok(Following { map, socket, thread })
+        Ok(Following { map, socket, ending, thread })
     }
 }
 
@@ -151,12 +192,14 @@ impl Watcher {
 pub(super) struct Following {
     pub(super) map: Arc<HostMap>,
     socket: UnixStream,
+    ending: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Following {
     /// Ends the watchers.
     pub(super) fn finish(self) {
+        self.ending.store(true, Ordering::Relaxed);
         // Where it is gone already there is nothing to end.
         let _ = self.socket.shutdown(Shutdown::Both);
         let _ = self.thread.join();
@@ -164,19 +207,27 @@ impl Following {
 }
 
 struct Reader {
-    socket: UnixStream,
-    log: Option<(File, PathBuf)>,
+    socket: BufReader<UnixStream>,
+    log: Option<(MapLog<File>, PathBuf)>,
     map: Arc<HostMap>,
+    /// The capture ends its watcher, not the other way round.
+    ending: Arc<AtomicBool>,
 }
 
 impl Reader {
     fn run(self) {
         let mut map = self.map.writer();
-        let path = self.log.as_ref().map(|(_, path)| path.clone()).unwrap_or_default();
-        let mut log = self.log.map(|(file, _)| MapLog::new(file));
+        let (mut log, path) =
+            self.log.map_or_else(Default::default, |(log, path)| (Some(log), path));
         let (mut bad_lines, mut last_ns) = (0_u64, i64::MIN);
-        for line in BufReader::with_capacity(1 << 16, self.socket).split(b'\n') {
-            let Ok(line) = line else { break };
+        let mut lines = self.socket;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            // A last line without an end was cut by the watcher's own.
+            if lines.read_until(b'\n', &mut line).is_err() || line.last() != Some(&b'\n') {
+                break;
+            }
             let Ok(event) = serde_json::from_slice::<HostEvent>(&line) else {
                 bad_lines += 1;
                 continue;
@@ -195,6 +246,12 @@ impl Reader {
         }
         map.ended(last_ns);
         self.map.complete();
+        if !self.ending.load(Ordering::Relaxed) {
+            warn!(
+                event = "procs.gone",
+                "the watcher of processes is gone: flows from now on have none"
+            );
+        }
         if let Some(Err(error)) = log.map(MapLog::finish) {
             warn!(event = "procs.record", "can't write {}: {error}", path.display());
         }

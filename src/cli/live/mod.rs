@@ -134,7 +134,8 @@ pub(crate) struct LiveArgs {
     output: OutputArgs,
     #[command(flatten)]
     confine: ConfineArgs,
-    /// Become this user before anything is opened; only CAP_NET_RAW is kept. Root's only.
+    /// Become this user before anything is opened; only CAP_NET_RAW is kept, and by the
+    /// watcher of --procs what watching takes. Root's only.
     #[arg(long, value_name = "NAME|UID:GID", help_heading = "Confinement")]
     user: Option<User>,
 }
@@ -166,7 +167,8 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     }
     let listener = args.metrics.0.map(bind).transpose()?;
     let control = take_control_socket(args.control.as_ref())?;
-    let watcher = hosts::Watcher::start(&args.hosts)?;
+    let watcher =
+        hosts::Watcher::start(&args.hosts, &args.confine, args.user.as_ref(), args.log_format)?;
     let host_files = Arc::new(hosts::open_files(&args.host_files)?);
     let explain = explaining();
     let confined = args.confine.apply(&plan(args, listener.as_ref(), control.as_ref()))?;

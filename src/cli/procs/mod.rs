@@ -1,5 +1,6 @@
 //! `flowtap procs`: who owns what now, and maps of it over time.
 
+mod pods;
 mod providers;
 mod record;
 mod show;
@@ -9,7 +10,10 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub(crate) use pods::PodArgs;
 pub(crate) use providers::Providers;
+
+use crate::cli::log::{self, LogFormat};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProcsCommand {
@@ -23,6 +27,11 @@ pub(crate) enum ProcsCommand {
 }
 
 pub(crate) fn run(command: &ProcsCommand) -> anyhow::Result<ExitCode> {
+    let format = match command {
+        ProcsCommand::Watch(args) => args.log_format,
+        ProcsCommand::Show(_) | ProcsCommand::Record(_) => LogFormat::Text,
+    };
+    log::start(format, true);
     match command {
         ProcsCommand::Show(args) => show::run(args),
         ProcsCommand::Record(args) => record::run(args),

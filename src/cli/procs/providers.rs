@@ -6,8 +6,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use tracing::warn;
 
 use crate::cli::sensor_id::SensorId;
+use crate::host::attribution::Method;
 use crate::host::containers::Containers;
 use crate::host::event::{HostEvent, MAP_VERSION, MapStart};
 use crate::host::process::ProcessId;
@@ -17,6 +19,8 @@ use crate::host::provider::proc::{KernelClock, ProcPoller, ProcessReader, Proces
 use crate::host::provider::sock_diag::{self, Settings, SockDiag, WatchedProcesses};
 use crate::host::provider::{Provider, ProviderError, Stop};
 use crate::host::watch::watch;
+use crate::host::workload::PodList;
+use crate::service::confine::how_to_get_watcher_rights;
 
 /// How the processes behind sockets are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,7 +61,8 @@ const REST_INTERVAL: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Watching {
-    /// Opens what the providers need, with all the rights of this process.
+    /// Opens what the providers need, with all the rights of this process. Starts no
+    /// thread: rights are given up after it, and those are each thread's own.
     pub(super) fn open(wanted: Providers) -> anyhow::Result<Self> {
         let providers: Vec<Box<dyn Provider>> = match wanted {
             Providers::Off => Vec::new(),
@@ -77,15 +82,29 @@ impl Watching {
         Ok(Self { providers })
     }
 
+    /// The ways in which it is watched.
+    pub(super) fn methods(&self) -> Vec<Method> {
+        self.providers.iter().map(|provider| provider.method()).collect()
+    }
+
     fn best() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
         let why_not = match Self::ebpf() {
             Ok(providers) => return Ok(providers),
             Err(error) => error,
         };
-        eprintln!(
-            "flowtap: processes are watched by sock_diag, less exactly than by eBPF: {why_not}"
+        let sock_diag = sock_diag().map_err(|error| match error {
+            ProviderError::Unavailable { what, reason } => {
+                let way = how_to_get_watcher_rights();
+                let reason = format!("{reason} ({way}). Nor is there eBPF: {why_not}");
+                ProviderError::Unavailable { what, reason }
+            }
+            error => error,
+        })?;
+        warn!(
+            event = "procs.provider",
+            "processes are watched by sock_diag, less exactly than by eBPF: {why_not}"
         );
-        Ok(vec![sock_diag()?])
+        Ok(vec![sock_diag])
     }
 
     #[cfg(feature = "ebpf")]
@@ -104,23 +123,19 @@ impl Watching {
         Err(ProviderError::Unavailable { what: "eBPF", reason })
     }
 
-    /// Gives up what watching does not take.
-    pub(super) fn confine(&self) -> anyhow::Result<()> {
-        Ok(())
-    }
-
     /// Runs until told to stop.
     pub(super) fn run(
         self,
+        pods: Option<PodList>,
         stop: &Stop,
         take: &mut dyn FnMut(&HostEvent) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut containers = Containers::of_this_host(None)?;
+        let mut containers = Containers::of_this_host(pods)?;
         let start = MapStart {
             version: MAP_VERSION,
             host: SensorId::of_this_machine().0,
             boot: boot_id(),
-            providers: self.providers.iter().map(|provider| provider.method()).collect(),
+            providers: self.methods(),
             netns: own_netns(),
             observers: observers(),
         };
@@ -132,7 +147,7 @@ fn sock_diag() -> Result<Box<dyn Provider>, ProviderError> {
     sock_diag::available()?;
     let processes = WatchedProcesses::new(ProcessWatch::open(POLL_INTERVAL));
     if let Some(error) = processes.why_polling() {
-        eprintln!("flowtap: processes are looked for once a second alone: {error}");
+        warn!(event = "procs.provider", "processes are looked for once a second alone: {error}");
     }
     Ok(Box::new(SockDiag::new(Settings::default(), processes)))
 }

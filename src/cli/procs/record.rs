@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::pods::PodArgs;
 use super::providers::{Providers, Watching};
 use crate::cli::stop::stop_on_signals;
 use crate::host::event::{HostEvent, What};
@@ -28,6 +29,8 @@ pub(crate) struct RecordArgs {
     /// Stop after so many seconds.
     #[arg(long, value_name = "S")]
     seconds: Option<u64>,
+    #[command(flatten)]
+    pods: PodArgs,
 }
 
 pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
@@ -53,7 +56,8 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
         Box::new(file.with_context(|| format!("can't write {}", args.output.display()))?)
     };
     let mut log = MapLog::new(out);
-    watching.run(&stop, &mut |event| {
+    let pods = args.pods.start().context("can't read the pod list")?;
+    watching.run(pods, &stop, &mut |event| {
         complain(event);
         log.write(event)
     })?;

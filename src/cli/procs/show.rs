@@ -28,7 +28,7 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let mut table = OwnerTable::default();
     let mut log = args.json.then(|| MapLog::new(&mut out));
-    watching.run(&stop, &mut |event: &HostEvent| {
+    watching.run(None, &stop, &mut |event: &HostEvent| {
         match &mut log {
             Some(log) => log.write(event)?,
             None => table.apply(event),

@@ -76,9 +76,12 @@ impl<T: Send> Namespaces<T> {
             self.refuse(inode, &format!("there are more than {limit} network namespaces"));
             return false;
         }
-        // The namespace that was opened decides, not the number that led to it: the
-        // process may have moved meanwhile.
-        let opened = File::open(path).and_then(|namespace| {
+        // The own one takes no right to enter.
+        let opened = if inode == self.own { Ok(None) } else { File::open(path).map(Some) };
+        let opened = opened.and_then(|namespace| {
+            let Some(namespace) = namespace else { return what(inode) };
+            // The namespace that was opened decides, not the number that led to it: the
+            // process may have moved meanwhile.
             if namespace.metadata()?.ino() != inode {
                 return Err(io::Error::from(io::ErrorKind::NotFound));
             }
@@ -91,7 +94,11 @@ impl<T: Send> Namespaces<T> {
             }
             Err(error) if gone(&error) => false,
             Err(error) => {
-                self.refuse(inode, &error.to_string());
+                let right = match error.raw_os_error() {
+                    Some(libc::EPERM) => " (it takes CAP_SYS_ADMIN)",
+                    _ => "",
+                };
+                self.refuse(inode, &format!("{error}{right}"));
                 false
             }
         }
@@ -136,7 +143,11 @@ impl<T: Send> Namespaces<T> {
     }
 
     fn refuse(&mut self, inode: u64, why: &str) {
-        tracing::warn!(event = "host.namespace_not_watched", netns = inode, "{why}");
+        tracing::warn!(
+            event = "host.namespace_not_watched",
+            netns = inode,
+            "network namespace {inode} is not watched: {why}"
+        );
         // As many again may be named before new ones are silently passed over.
         if self.refused.len() < MAX_NAMED {
             self.refused.insert(inode);

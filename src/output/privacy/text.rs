@@ -288,7 +288,7 @@ mod tests {
             ("-m02:00:00:00:00:0a", format!("-m{mac}")),
             ("tcp:192.0.2.1:80,fork", format!("tcp:{v4}:80,fork")),
             ("x1.2.3.4y", format!("x{}y", of("1.2.3.4"))),
-            ("192.0.2.1", v4.clone()),
+            ("192.0.2.1", v4),
         ] {
             assert_eq!(rewrite_glued(&pseudonyms(), text), expected, "{text}");
         }

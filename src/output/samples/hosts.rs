@@ -80,7 +80,8 @@ pub(in crate::output) fn process(word: &str) -> ProcessView {
         netns: Some(4_026_531_840),
         container: "0123456789abcdef".repeat(4),
     };
-    ProcessView { process, ancestors: vec![ancestor(812, word), ancestor(1, "systemd")] }
+    let ancestors = vec![ancestor(812, word), ancestor(1, "systemd")];
+    ProcessView { process, ancestors, ..ProcessView::default() }
 }
 
 pub(in crate::output) fn workload(word: &str) -> Workload {

@@ -15,7 +15,10 @@
 //!
 //! Arguments are looked at where it is cheap: new threads but no processes,
 //! sockets of the families in use, signals to the process itself, no typing
-//! into terminals.
+//! into terminals. Who watches processes can't be bound by Landlock (see
+//! [`Plan::watcher`](super::Plan::watcher)), so calls stand in for it there: files
+//! are opened for reading alone, and there are no TCP sockets unless pods are
+//! asked for over the network.
 
 use std::collections::BTreeMap;
 
@@ -32,6 +35,12 @@ pub enum Calls {
     Local,
     /// Those, and sockets.
     Network,
+    /// To look at processes and at the kernel's tables in every network namespace;
+    /// nothing is written.
+    Watcher {
+        /// A list of pods is fetched over the network.
+        fetches: bool,
+    },
 }
 
 /// Of every run.
@@ -91,6 +100,45 @@ const NETWORK: &[i64] = &[
 const FAMILIES: [i32; 5] =
     [libc::AF_PACKET, libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
 
+/// Of a watcher: the kernel's tables and notices.
+const WATCHER_FAMILIES: [i32; 1] = [libc::AF_NETLINK];
+
+/// To fetch pods: their server, and what it takes to look its name up.
+const FETCHER_FAMILIES: [i32; 4] = [libc::AF_NETLINK, libc::AF_INET, libc::AF_INET6, libc::AF_UNIX];
+
+/// What a watcher has less: it changes no file, waits for nobody to connect, and moves
+/// no thread.
+#[rustfmt::skip]
+const NOT_OF_WATCHERS: &[i64] = &[
+    libc::SYS_pwrite64, libc::SYS_pwritev, libc::SYS_pwritev2, libc::SYS_fsync, libc::SYS_fdatasync,
+    libc::SYS_sync_file_range, libc::SYS_fallocate, libc::SYS_ftruncate, libc::SYS_truncate, libc::SYS_copy_file_range,
+    libc::SYS_sendfile, libc::SYS_splice, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_unlinkat,
+    libc::SYS_mkdirat, libc::SYS_linkat, libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_utimensat,
+    libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4, libc::SYS_sched_setaffinity,
+];
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+const OLDER_NOT_OF_WATCHERS: &[i64] = &[
+    libc::SYS_rename, libc::SYS_unlink, libc::SYS_rmdir, libc::SYS_mkdir, libc::SYS_link, libc::SYS_chmod,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER_NOT_OF_WATCHERS: &[i64] = &[];
+
+/// What a watcher has more. `openat2` keeps a path below a container's root, and
+/// has its flags where no filter sees them; `getxattr` tells kinds of sockets.
+const OF_WATCHERS: &[i64] = &[libc::SYS_openat2, libc::SYS_getxattr];
+
+/// Opening with any of these can change a file.
+const WRITING_FLAGS: u64 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
+
+/// Of bpf(2), to read a map: what the programs in the kernel have counted.
+const BPF_MAP_LOOKUP_ELEM: u64 = 1;
+
+/// Calls that no correct run makes, but a watcher with this argument (its place and
+/// value): to enter a network namespace, to read a map.
+const DEADLY_BUT: [(i64, u8, u64); 2] =
+    [(libc::SYS_setns, 1, libc::CLONE_NEWNET as u64), (libc::SYS_bpf, 0, BPF_MAP_LOOKUP_ELEM)];
+
 /// The name of a thread, and of memory (newer C libraries).
 const PRCTL: [i32; 3] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
 
@@ -125,7 +173,7 @@ pub(super) fn restrict(calls: Calls) -> Result<(), String> {
     available()?;
     let install = || -> Result<(), seccompiler::Error> {
         // This one first: the other no longer allows to install any.
-        apply_filter(&deadly_filter()?)?;
+        apply_filter(&deadly_filter(calls)?)?;
         apply_filter(&allowed_filter(calls, std::process::id())?)
     };
     install().map_err(|error| error.to_string())
@@ -148,29 +196,64 @@ pub(super) fn available() -> Result<(), String> {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-fn deadly_filter() -> Result<BpfProgram, seccompiler::BackendError> {
-    let rules: Rules = DEADLY.iter().map(|&call| (call, Vec::new())).collect();
+fn deadly_filter(calls: Calls) -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: Rules = DEADLY.iter().map(|&call| (call, Vec::new())).collect();
+    if let Calls::Watcher { .. } = calls {
+        for (call, argument, value) in DEADLY_BUT {
+            rules.insert(call, vec![all([(argument, SeccompCmpOp::Ne, value)])?]);
+        }
+    }
     compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
 }
 
 fn allowed_filter(calls: Calls, process: u32) -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: Rules = LOCAL.iter().chain(OLDER).map(|&call| (call, Vec::new())).collect();
+    let mut rules = allow(LOCAL.iter().chain(OLDER));
     // Threads only. clone3 hides its flags in memory: the C library takes clone instead.
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_clone, vec![all([(0, SeccompCmpOp::MaskedEq(thread), thread)])?]);
-    rules.insert(libc::SYS_prctl, any(0, PRCTL)?);
+    rules.insert(libc::SYS_prctl, any(0, &PRCTL)?);
     // Signals to itself: abort, and the end by a second signal.
     for call in [libc::SYS_kill, libc::SYS_tgkill] {
         rules.insert(call, vec![all([(0, SeccompCmpOp::Eq, u64::from(process))])?]);
     }
     let not_typing = TYPING.map(|request| (1, SeccompCmpOp::Ne, request));
     rules.insert(libc::SYS_ioctl, vec![all(not_typing)?]);
-    if calls == Calls::Network {
-        rules.extend(NETWORK.iter().map(|&call| (call, Vec::new())));
-        rules.insert(libc::SYS_socket, any(0, FAMILIES)?);
-        rules.insert(libc::SYS_socketpair, any(0, [libc::AF_UNIX])?);
+    match calls {
+        Calls::Local => {}
+        Calls::Network => {
+            rules.extend(allow(NETWORK));
+            rules.insert(libc::SYS_socket, any(0, &FAMILIES)?);
+            rules.insert(libc::SYS_socketpair, any(0, &[libc::AF_UNIX])?);
+        }
+        Calls::Watcher { fetches } => watch(&mut rules, fetches)?,
     }
     compile(rules, SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow)
+}
+
+fn allow<'a>(calls: impl IntoIterator<Item = &'a i64>) -> Rules {
+    calls.into_iter().map(|&call| (call, Vec::new())).collect()
+}
+
+/// Makes the rules of every run those of a watcher.
+fn watch(rules: &mut Rules, fetches: bool) -> Result<(), seccompiler::BackendError> {
+    rules.extend(allow(NETWORK));
+    for call in NOT_OF_WATCHERS.iter().chain(OLDER_NOT_OF_WATCHERS) {
+        rules.remove(call);
+    }
+    rules.extend(allow(OF_WATCHERS));
+    let families = if fetches { &FETCHER_FAMILIES[..] } else { &WATCHER_FAMILIES };
+    rules.insert(libc::SYS_socket, any(0, families)?);
+    let reading = |flags| all([(flags, SeccompCmpOp::MaskedEq(WRITING_FLAGS), 0)]);
+    rules.insert(libc::SYS_openat, vec![reading(2)?]);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, vec![reading(1)?]);
+    for (call, argument, value) in DEADLY_BUT {
+        rules.insert(call, vec![all([(argument, SeccompCmpOp::Eq, value)])?]);
+    }
+    // The priority of the calling thread.
+    let own = [(0, SeccompCmpOp::Eq, libc::PRIO_PROCESS.into()), (1, SeccompCmpOp::Eq, 0)];
+    rules.insert(libc::SYS_setpriority, vec![all(own)?]);
+    Ok(())
 }
 
 fn compile(
@@ -194,126 +277,9 @@ fn all<const N: usize>(
 }
 
 /// An argument that is one of these.
-fn any<const N: usize>(
-    argument: u8,
-    values: [i32; N],
-) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-    values.into_iter().map(|value| all([(argument, SeccompCmpOp::Eq, value as u64)])).collect()
+fn any(argument: u8, values: &[i32]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    values.iter().map(|&value| all([(argument, SeccompCmpOp::Eq, value as u64)])).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ARCH: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
-
-    /// What the kernel would answer: another reading of the program than that
-    /// of the crate which wrote it (linux/bpf_common.h, seccomp(2)).
-    fn answer(program: &[seccompiler::sock_filter], call: i64, arguments: [u64; 6]) -> u32 {
-        let mut data = Vec::new();
-        data.extend((call as u32).to_ne_bytes());
-        data.extend(ARCH.to_ne_bytes());
-        data.extend(0_u64.to_ne_bytes());
-        arguments.iter().for_each(|argument| data.extend(argument.to_ne_bytes()));
-        let (mut at, mut value) = (0, 0);
-        loop {
-            let step = &program[at];
-            at += 1;
-            let branch = |met: bool| usize::from(if met { step.jt } else { step.jf });
-            match step.code {
-                0x20 => {
-                    let word = &data[step.k as usize..][..4];
-                    value = u32::from_ne_bytes(word.try_into().unwrap());
-                }
-                0x54 => value &= step.k,
-                0x05 => at += step.k as usize,
-                0x15 => at += branch(value == step.k),
-                0x25 => at += branch(value > step.k),
-                0x35 => at += branch(value >= step.k),
-                0x06 => return step.k,
-                code => panic!("unknown instruction {code:#x}"),
-            }
-        }
-    }
-
-    const KILL_PROCESS: u32 = 0x8000_0000;
-    const ALLOW: u32 = 0x7fff_0000;
-    const NOT_THERE: u32 = 0x0005_0000 | libc::ENOSYS as u32;
-    const PROCESS: u32 = 4_711;
-
-    /// The stricter of both filters decides.
-    fn decided(calls: Calls, call: i64, arguments: [u64; 6]) -> u32 {
-        if answer(&deadly_filter().unwrap(), call, arguments) == KILL_PROCESS {
-            return KILL_PROCESS;
-        }
-        answer(&allowed_filter(calls, PROCESS).unwrap(), call, arguments)
-    }
-
-    #[test]
-    fn each_call_is_allowed_deadly_or_not_there() {
-        let any = [0; 6];
-        for &call in LOCAL.iter().chain(OLDER) {
-            assert_eq!(decided(Calls::Local, call, any), ALLOW, "{call}");
-            assert!(!DEADLY.contains(&call), "{call} is in both lists");
-        }
-        for &call in NETWORK {
-            assert_eq!(decided(Calls::Network, call, any), ALLOW, "{call}");
-            assert_eq!(decided(Calls::Local, call, any), NOT_THERE, "{call}");
-        }
-        for &call in DEADLY {
-            for calls in [Calls::Local, Calls::Network] {
-                assert_eq!(decided(calls, call, any), KILL_PROCESS, "{call}");
-            }
-        }
-        let by_argument = [libc::SYS_clone, libc::SYS_prctl, libc::SYS_kill, libc::SYS_tgkill];
-        let by_argument =
-            [&by_argument, &[libc::SYS_ioctl, libc::SYS_socket, libc::SYS_socketpair][..]];
-        let by_argument = by_argument.concat();
-        let named = |call: &i64| {
-            let lists = [LOCAL, OLDER, NETWORK, DEADLY, &by_argument];
-            lists.iter().any(|list| list.contains(call))
-        };
-        // All others, those that no kernel has yet too, and those of x32.
-        let others = (0..2_000).chain(0x4000_0000..0x4000_0400).filter(|call| !named(call));
-        let (allowed, deadly) =
-            (allowed_filter(Calls::Network, PROCESS).unwrap(), deadly_filter().unwrap());
-        for call in others {
-            assert_eq!(answer(&allowed, call, any), NOT_THERE, "{call}");
-            assert_eq!(answer(&deadly, call, any), ALLOW, "{call}");
-        }
-    }
-
-    #[test]
-    fn threads_but_no_processes() {
-        let thread = (libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND) as u64;
-        let clone = |flags| decided(Calls::Local, libc::SYS_clone, [flags, 0, 0, 0, 0, 0]);
-        assert_eq!(clone(thread), ALLOW);
-        assert_eq!(clone(libc::SIGCHLD as u64), NOT_THERE);
-        assert_eq!(clone((libc::CLONE_VM | libc::CLONE_VFORK) as u64), NOT_THERE);
-        assert_eq!(decided(Calls::Local, libc::SYS_clone3, [0; 6]), NOT_THERE);
-    }
-
-    #[test]
-    fn sockets_of_the_families_in_use_signals_to_itself_and_no_typing() {
-        let first = |call, argument| decided(Calls::Network, call, [argument, 0, 0, 0, 0, 0]);
-        for family in 0..64 {
-            let expected = if FAMILIES.contains(&family) { ALLOW } else { NOT_THERE };
-            assert_eq!(first(libc::SYS_socket, family as u64), expected, "{family}");
-            let local = decided(Calls::Local, libc::SYS_socket, [family as u64, 0, 0, 0, 0, 0]);
-            assert_eq!(local, NOT_THERE);
-        }
-        for call in [libc::SYS_kill, libc::SYS_tgkill] {
-            assert_eq!(first(call, u64::from(PROCESS)), ALLOW);
-            // Another one, all, and its group.
-            for other in [1, u64::MAX, 0, u64::from(PROCESS).wrapping_neg()] {
-                assert_eq!(first(call, other), NOT_THERE);
-            }
-        }
-        let second = |request| decided(Calls::Local, libc::SYS_ioctl, [0, request, 0, 0, 0, 0]);
-        assert_eq!(second(libc::FIONBIO), ALLOW);
-        assert_eq!(second(libc::TIOCSTI), NOT_THERE);
-        assert_eq!(second(libc::TIOCLINUX), NOT_THERE);
-        assert_eq!(first(libc::SYS_prctl, libc::PR_SET_NAME as u64), ALLOW);
-        assert_eq!(first(libc::SYS_prctl, libc::PR_SET_DUMPABLE as u64), NOT_THERE);
-    }
-}
+mod tests;

@@ -13,6 +13,9 @@
 //! 5. system calls (seccomp): first those that no correct run makes, then all
 //!    that are not known to be needed.
 //!
+//! The second process of `live --procs`, which has to look into others, gives up
+//! less: [`Plan::watcher`].
+//!
 //! It never takes the run away: with [`Mode::On`] whatever this kernel does not
 //! have is left out and said ([`Confined::missing`]). Inside: `rights` is steps
 //! 1 to 3, `files` step 4, `calls` step 5 with the reasons for each list.
@@ -29,10 +32,11 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use calls::Calls;
-pub use rights::{User, UserError, how_to_get_cap_net_raw};
+pub use rights::{User, UserError, how_to_get_cap_net_raw, how_to_get_watcher_rights};
 
 use super::deliver::Target;
 use super::kernel::landlock_abi;
+use crate::host::attribution::Method;
 
 /// How much has to be in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -69,6 +73,9 @@ pub struct Plan {
     pub connects: Vec<u16>,
     /// Whether abstract Unix sockets of others are talked to.
     pub abstract_sockets: bool,
+    /// Other processes are looked into, which Landlock forbids whatever else it is
+    /// asked for: it is left out.
+    pub looks_into_processes: bool,
     pub calls: Calls,
 }
 
@@ -131,6 +138,46 @@ impl Plan {
             calls: Calls::Local,
             ..Self::default()
         }
+    }
+
+    /// Processes, sockets and networks of the whole host are watched in these ways, by
+    /// providers that are open already; `fetches` where pods are asked for over the
+    /// network.
+    ///
+    /// Each capability has its reason, and a test takes each away to see what is missed:
+    ///
+    /// - CAP_SYS_PTRACE: `/proc/PID/exe`, `environ`, `root`, `ns` and links in `fd` of
+    ///   other users' processes;
+    /// - CAP_DAC_READ_SEARCH: the folder `/proc/PID/fd`, open to its own user alone;
+    ///   states of containers that users run;
+    /// - CAP_SYS_ADMIN: entering network namespaces, which come and go while it runs;
+    /// - CAP_NET_ADMIN: the table of translated connections, notices of it and of
+    ///   sockets that end, and room for them in the kernel, in each new namespace;
+    /// - CAP_BPF, of eBPF: its counters, where CAP_SYS_ADMIN was never given (kernels
+    ///   before 5.19 let nobody else read a map);
+    /// - CAP_SYS_NICE, of sock_diag: to be there before a short process has ended. The
+    ///   calls that would move other processes are not there.
+    ///
+    /// Not needed any more are CAP_PERFMON and what else loads programs, nor CAP_NET_RAW,
+    /// as no packet is taken.
+    ///
+    /// No Landlock: a process under any of its rules, be it for TCP ports alone, may not
+    /// look into processes outside, and `/proc/PID` is closed to it. What system calls
+    /// may do stands in for it, see [`Calls::Watcher`].
+    pub fn watcher(methods: &[Method], fetches: bool) -> Self {
+        use caps::Capability::{
+            CAP_BPF, CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_NICE,
+            CAP_SYS_PTRACE,
+        };
+        let mut keep = vec![CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN, CAP_NET_ADMIN];
+        if methods.contains(&Method::Ebpf) {
+            keep.push(CAP_BPF);
+        }
+        if methods.contains(&Method::SockDiag) {
+            keep.push(CAP_SYS_NICE);
+        }
+        let calls = Calls::Watcher { fetches };
+        Self { keep, looks_into_processes: true, calls, ..Self::default() }
     }
 
     fn add_receiver(&mut self, receiver: &Target) {
@@ -275,9 +322,11 @@ pub fn confine(plan: &Plan, mode: Mode) -> Result<Confined, ConfineError> {
     if mode == Mode::Off {
         return Ok(confined);
     }
-    let abi = landlock_abi().map_err(|error| format!("the kernel has no Landlock: {error}"));
-    let applied = abi.and_then(|abi| files::restrict(plan).map(|()| abi));
-    note_landlock(&mut confined, &applied);
+    if !plan.looks_into_processes {
+        let abi = landlock_abi().map_err(|error| format!("the kernel has no Landlock: {error}"));
+        let applied = abi.and_then(|abi| files::restrict(plan).map(|()| abi));
+        note_landlock(&mut confined, &applied);
+    }
     confined.note(Part::SystemCalls, calls::restrict(plan.calls));
     if mode == Mode::Strict && !confined.missing.is_empty() {
         return Err(ConfineError::Incomplete(confined.text()));
@@ -331,6 +380,30 @@ mod tests {
         assert!(plan.reads.contains(&"/etc/ssl".into()) && !plan.reads.contains(&"/etc".into()));
         let plan = Plan::live(Vec::new(), &receivers(&["http://h.example:8080/in"]));
         assert_eq!(plan.connects, [8_080, DNS_PORT]);
+    }
+
+    #[test]
+    fn any_rule_of_landlock_closes_other_processes() {
+        use landlock::{AccessNet, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope};
+        let exe = format!("/proc/{}/exe", std::os::unix::process::parent_id());
+        if std::fs::read_link(&exe).is_err() || landlock_abi().is_ok_and(|abi| abi < 6) {
+            eprintln!("SKIP: any_rule_of_landlock: needs root, Landlock ABI 6, and its parent");
+            return;
+        }
+        let read_under = |rules: Ruleset| {
+            let exe = exe.clone();
+            // Bound is the thread that asks for it.
+            let bound = std::thread::spawn(move || {
+                rules.create().unwrap().no_new_privs(true).restrict_self().unwrap();
+                std::fs::read_link(exe).map_err(|error| error.kind())
+            });
+            bound.join().unwrap()
+        };
+        let ports = Ruleset::default().handle_access(AccessNet::ConnectTcp).unwrap();
+        let scopes = Ruleset::default().scope(Scope::Signal).unwrap();
+        for rules in [ports, scopes] {
+            assert_eq!(read_under(rules), Err(io::ErrorKind::PermissionDenied));
+        }
     }
 
     #[test]

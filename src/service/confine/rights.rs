@@ -81,15 +81,35 @@ impl fmt::Display for User {
 
 /// What gives this program the right to capture.
 pub fn how_to_get_cap_net_raw() -> String {
+    how_to_get(&["cap_net_raw"])
+}
+
+/// What gives it all the rights of a capture that names processes.
+pub fn how_to_get_watcher_rights() -> String {
+    how_to_get(&[
+        "cap_net_raw",
+        "cap_sys_ptrace",
+        "cap_dac_read_search",
+        "cap_sys_admin",
+        "cap_net_admin",
+        "cap_bpf",
+        "cap_perfmon",
+    ])
+}
+
+fn how_to_get(capabilities: &[&str]) -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut flag = status.lines().filter_map(|line| line.strip_prefix("NoNewPrivs:"));
     if flag.next().map(str::trim) == Some("1") {
         // Capabilities of the file are then ignored.
-        return "no new privileges can be gained here: have the service manager give it (AmbientCapabilities=CAP_NET_RAW)".to_owned();
+        let capabilities = capabilities.join(" ").to_uppercase();
+        return format!(
+            "no new privileges can be gained here: have the service manager give it (AmbientCapabilities={capabilities})"
+        );
     }
     let program = std::env::current_exe();
     let program = program.map_or_else(|_| "flowtap".to_owned(), |path| path.display().to_string());
-    format!("sudo setcap cap_net_raw+ep {program}")
+    format!("sudo setcap {}+ep {program}", capabilities.join(","))
 }
 
 /// Whether files are open to this process that their owners closed.

@@ -299,9 +299,7 @@ fn unavailable(error: io::Error) -> ProviderError {
             "CAP_NET_ADMIN is missing (in another network namespace than the host's CAP_SYS_ADMIN)"
                 .to_owned()
         }
-        io::ErrorKind::ConnectionRefused => {
-            "the kernel has none (CONFIG_PROC_EVENTS)".to_owned()
-        }
+        io::ErrorKind::ConnectionRefused => "the kernel has none (CONFIG_PROC_EVENTS)".to_owned(),
         _ => error.to_string(),
     };
     ProviderError::Unavailable { what: WHAT, reason }

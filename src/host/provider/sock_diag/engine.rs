@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 
 use super::Settings;
 use super::found::{Table, Tables};
@@ -40,7 +40,7 @@ const FULL_SHARE: u32 = 20;
 
 /// Without anything that is looked for, processes are walked this often: sockets
 /// passed to others show only there.
-const IDLE_WALK: Duration = Duration::from_secs(10);
+const IDLE_WALK: Duration = Duration::from_secs(5);
 
 pub(super) struct Engine<E> {
     method: Method,
@@ -58,7 +58,8 @@ pub(super) struct Engine<E> {
     wanted: AHashMap<u64, Tables>,
     not_before: AHashMap<(u64, Table), Instant>,
     walk_not_before: Instant,
-    walk_cost: Duration,
+    /// Parents of those with new sockets: they may hold them too.
+    parents: AHashSet<u32>,
     walked: Instant,
     out: Vec<What>,
     lost: u64,
@@ -86,7 +87,7 @@ impl<E: ProcessEvents> Engine<E> {
             wanted: AHashMap::new(),
             not_before: AHashMap::new(),
             walk_not_before: now,
-            walk_cost: Duration::ZERO,
+            parents: AHashSet::new(),
             walked: now,
             out: Vec::new(),
             lost: 0,
@@ -109,7 +110,7 @@ impl<E: ProcessEvents> Engine<E> {
         if !self.processes.next(Duration::ZERO, &mut changes, events)? {
             return Ok(());
         }
-        self.walk();
+        self.walk(true);
         while !stop.is_set() {
             let now = Instant::now();
             if now >= next_full {
@@ -178,6 +179,7 @@ impl<E: ProcessEvents> Engine<E> {
 
     /// A process holds a socket that it did not before.
     fn look_for(&mut self, socket: NewSocket) {
+        self.parents.extend(socket.parent);
         if self.known.knows(socket.inode) {
             return;
         }
@@ -255,33 +257,41 @@ impl<E: ProcessEvents> Engine<E> {
     }
 
     /// Looks for the holders of sockets that have none. True where every process
-    /// has been looked at.
+    /// has been read.
     fn find_missing(&mut self) -> bool {
-        let (listeners, mut missing) = self.known.missing(&self.index);
+        let (mut first, _) = self.known.missing(&self.index);
+        first.extend(self.parents.drain());
         let mut new = Vec::new();
-        for pid in listeners {
+        for pid in first {
             self.index.scan(pid, &mut new);
         }
-        if !new.is_empty() {
+        self.known.tell(&self.index, self.clock, false, &mut self.out);
+        let mut missing = self.known.missing(&self.index).1 > 0;
+        let due = missing || self.walked.elapsed() >= IDLE_WALK;
+        if !due || Instant::now() < self.walk_not_before {
+            return false;
+        }
+        self.walk(false);
+        if missing {
             self.known.tell(&self.index, self.clock, false, &mut self.out);
-            missing = self.known.missing(&self.index).1;
+            missing = self.known.missing(&self.index).1 > 0;
         }
-        let now = Instant::now();
-        let due = missing > 0 || now.duration_since(self.walked) >= IDLE_WALK;
-        if due && now >= self.walk_not_before {
-            self.walk();
-            return true;
+        if missing {
+            self.walk(true);
         }
-        false
+        missing
     }
 
-    fn walk(&mut self) {
+    fn walk(&mut self, thorough: bool) {
         let began = Instant::now();
         let mut new = Vec::new();
-        self.index.walk(&mut new);
-        self.walk_cost = began.elapsed();
+        self.index.walk(thorough, &mut new);
         self.walked = began;
-        self.walk_not_before = began + self.settings.walk_interval.max(self.walk_cost * WALK_SHARE);
+        let pause = self.settings.walk_interval.max(began.elapsed() * WALK_SHARE);
+        self.walk_not_before = began + pause;
+        if !thorough {
+            self.parents.extend(new.iter().filter_map(|socket| socket.parent));
+        }
         for socket in new {
             if let Some((id, _)) = self.index.process(socket.pid)
                 && !self.known.knows(socket.inode)

@@ -65,6 +65,8 @@ pub(super) struct NewSocket {
     pub(super) inode: u32,
     /// Where to look for it.
     pub(super) tables: Tables,
+    /// Parent of the process, if nobody was known to hold the socket: it may too.
+    pub(super) parent: Option<u32>,
 }
 
 impl Index {
@@ -83,13 +85,16 @@ impl Index {
         }
     }
 
-    /// Looks at every process and reads those that are new or changed.
-    pub(super) fn walk(&mut self, new: &mut Vec<NewSocket>) {
+    /// Looks at every process and reads those that are new or whose number of
+    /// descriptors changed; `thorough`, all of them: who closed one and opened
+    /// another has as many as before.
+    pub(super) fn walk(&mut self, thorough: bool, new: &mut Vec<NewSocket>) {
         let mut gone: AHashSet<u32> = self.processes.keys().copied().collect();
         for pid in pids() {
             gone.remove(&pid);
             let unchanged = self.processes.get(&pid).is_some_and(|known| {
-                known.folder.descriptors > 0
+                !thorough
+                    && known.folder.descriptors > 0
                     && Folder::of(CWD, format!("/proc/{pid}/fd")) == Some(known.folder)
             });
             if !unchanged {
@@ -141,7 +146,7 @@ impl Index {
         if !self.processes.contains_key(&pid) && self.processes.len() >= MAX_PROCESSES {
             return;
         }
-        let Reading { id, netns, folder, descriptors } = reading;
+        let Reading { id, parent, netns, folder, descriptors } = reading;
         let before = self.processes.remove(&pid).map(|known| known.sockets).unwrap_or_default();
         let sockets: Box<[u32]> = descriptors.iter().map(|&(inode, _)| inode).collect();
         for &inode in before.iter().filter(|inode| sockets.binary_search(inode).is_err()) {
@@ -149,9 +154,10 @@ impl Index {
         }
         for (inode, descriptor) in descriptors {
             if before.binary_search(&inode).is_err() {
+                let parent = (!self.sockets.contains_key(&inode)).then_some(parent);
                 let tables = self.hold(inode, pid, descriptor);
                 if !tables.is_empty() {
-                    new.push(NewSocket { pid, netns, inode, tables });
+                    new.push(NewSocket { pid, netns, inode, tables, parent });
                 }
             }
         }
@@ -191,6 +197,7 @@ impl Index {
 /// A process as it is now.
 struct Reading {
     id: ProcessId,
+    parent: u32,
     netns: u64,
     folder: Folder,
     /// Inodes of sockets and a descriptor of each, by inode.
@@ -207,11 +214,12 @@ impl Reading {
             Mode::empty(),
         )
         .ok()?;
-        let id = ProcessId { pid, start_ticks: start_ticks(&process)? };
+        let (parent, start_ticks) = stat(&process)?;
+        let id = ProcessId { pid, start_ticks };
         let netns = statat(&process, "ns/net", AtFlags::empty()).ok()?.st_ino;
         let folder = Folder::of(&process, "fd")?;
         let descriptors = sockets(&process)?;
-        Some(Self { id, netns, folder, descriptors })
+        Some(Self { id, parent, netns, folder, descriptors })
     }
 }
 
@@ -265,16 +273,16 @@ fn tables_of(pid: u32, descriptor: u32) -> Tables {
     Tables::of_protocol_name(name.as_deref())
 }
 
-/// Field 22 of `/proc/PID/stat`. The name before may hold anything, but the last
-/// `)` ends it.
-fn start_ticks(process: &OwnedFd) -> Option<u64> {
+/// Fields 4 and 22 of `/proc/PID/stat`: parent and start. The name before may hold
+/// anything, but the last `)` ends it.
+fn stat(process: &OwnedFd) -> Option<(u32, u64)> {
     let stat = openat(process, "stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut text = [0; 1024];
     let bytes = std::io::Read::read(&mut File::from(stat), &mut text).ok()?;
     let text = text.get(..bytes)?;
     let end = text.iter().rposition(|&byte| byte == b')')?;
-    let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    let mut fields = std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace();
+    Some((fields.nth(1)?.parse().ok()?, fields.nth(17)?.parse().ok()?))
 }
 
 /// Namespaces that threads of a process are in besides its own, with the path to
@@ -321,6 +329,8 @@ mod tests {
         let found = new.iter().find(|new| new.inode == inode).unwrap();
         assert_eq!(found.tables, Tables::one(Table::Udp4));
         assert_eq!(index.holders(inode), [index.process(me).unwrap().0]);
+
+        assert_eq!(found.parent, Some(std::os::unix::process::parent_id()));
 
         // A second look finds nothing new of it.
         new.clear();

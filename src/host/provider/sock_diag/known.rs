@@ -16,9 +16,9 @@ use crate::host::provider::proc::KernelClock;
 /// About 200 bytes each: 200 MB. What is beyond is counted as lost.
 const MAX_SOCKETS: usize = 1 << 20;
 
-/// Full dumps after which a socket is told of without a process: the kernel's own
-/// have none, others are found in the first or second.
-const TRIES: u8 = 3;
+/// Readings of every process after which a socket is told of without one: the
+/// kernel's own have none, and one that was passed on meanwhile is in the second.
+const TRIES: u8 = 2;
 
 /// How a dump may miss a socket that lives: while it walks, others leave the same
 /// bucket. Where the kernel tells of destroyed sockets, that decides first.
@@ -169,9 +169,8 @@ impl Known {
         Key::of(netns, found).is_some_and(|key| self.close(key, out))
     }
 
-    /// Tells of sockets whose holders are known by now. `patience` is true at the
-    /// end of a full dump with all processes looked at: what has no holder after
-    /// some of those has none.
+    /// Tells of sockets whose holders are known by now. `patience` is true where
+    /// every process has been read: what has no holder after some of those has none.
     pub(super) fn tell(
         &mut self,
         index: &Index,
@@ -183,16 +182,22 @@ impl Known {
         let sockets = &mut self.sockets;
         self.untold.retain(|key| {
             let Some(entry) = sockets.get_mut(key) else { return false };
-            entry.holders = index.holders(entry.found.inode);
+            let holders = index.holders(entry.found.inode);
             entry.tries += u8::from(patience);
-            if entry.holders.is_empty() && entry.tries < TRIES {
+            if holders.is_empty() && entry.tries < TRIES {
                 return true;
             }
-            entry.told = true;
+            // One that was told with holders that let go of it.
+            let again = entry.told;
+            if again && (holders.is_empty() || holders == entry.holders) {
+                return false;
+            }
+            (entry.holders, entry.told) = (holders, true);
             let mut socket = entry.socket(method);
-            let started =
-                entry.holders.iter().map(|&id| clock.start_to_wall_ns(id.start_ticks)).min();
-            socket.since_ns = started.max(entry.not_before_ns);
+            if !again {
+                let starts = entry.holders.iter().map(|&id| clock.start_to_wall_ns(id.start_ticks));
+                socket.since_ns = starts.min().max(entry.not_before_ns);
+            }
             out.push(What::SocketOpen(socket));
             false
         });
@@ -206,13 +211,16 @@ impl Known {
         out: &mut Vec<What>,
     ) {
         for inode in inodes {
-            let Some(entry) = self.by_inode.get(inode).and_then(|key| self.sockets.get_mut(key))
-            else {
+            let Some(&key) = self.by_inode.get(inode) else { continue };
+            let Some(entry) = self.sockets.get_mut(&key).filter(|entry| entry.told) else {
                 continue;
             };
             let holders = index.holders(*inode);
-            // Without any it is about to close, or its process could not be read once.
-            if entry.told && !holders.is_empty() && holders != entry.holders {
+            if holders.is_empty() && !entry.holders.is_empty() {
+                // About to close, or held by somebody who was not looked at.
+                entry.tries = 0;
+                self.untold.insert(key);
+            } else if holders != entry.holders {
                 entry.holders = holders;
                 out.push(What::SocketOpen(entry.socket(self.method)));
             }

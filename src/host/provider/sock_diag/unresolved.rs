@@ -209,3 +209,88 @@ impl Unresolved {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::event::SocketKind;
+    use crate::host::provider::sock_diag::found::{Table, Tables, UDP};
+
+    fn process(pid: u32) -> ProcessId {
+        ProcessId { pid, start_ticks: 7 }
+    }
+
+    fn udp(local_port: u16) -> Found {
+        Found {
+            table: Table::Udp4,
+            kind: SocketKind::Datagram,
+            protocol: UDP,
+            inode: 0,
+            cookie: Some(local_port.into()),
+            local: None,
+            local_port,
+            remote: None,
+            remote_port: 0,
+            dual_stack: false,
+            interface_index: None,
+        }
+    }
+
+    fn saw(unresolved: &mut Unresolved, pid: u32) {
+        let tables = Tables::one(Table::Udp4);
+        let socket = NewSocket { pid, netns: 1, inode: 100 + pid, tables, parent: None };
+        unresolved.add(process(pid), socket);
+    }
+
+    fn claims(unresolved: &mut Unresolved, now: Instant) -> Vec<(u16, Basis, Vec<u32>)> {
+        let mut claims = Vec::new();
+        unresolved.decide(now, |_, found, basis, ids| {
+            claims.push((found.local_port, basis, ids.iter().map(|id| id.pid).collect()));
+        });
+        claims
+    }
+
+    #[test]
+    fn one_process_that_was_seen_with_such_a_socket_made_it() {
+        let mut unresolved = Unresolved::default();
+        saw(&mut unresolved, 5);
+        let end = Instant::now();
+        unresolved.destroyed(1, udp(4000), end);
+        unresolved.ended(process(5), Some(1), end + MEETING_TIME / 5);
+        // Others may still end with it.
+        assert_eq!(claims(&mut unresolved, end + MEETING_TIME / 2), []);
+        let told = claims(&mut unresolved, end + MEETING_TIME);
+        assert_eq!(told, [(4000, Basis::Created, vec![5])]);
+        assert_eq!(claims(&mut unresolved, end + 2 * MEETING_TIME), []);
+    }
+
+    #[test]
+    fn of_several_that_ended_with_it_all_are_named_the_closest_first() {
+        let mut unresolved = Unresolved::default();
+        saw(&mut unresolved, 5);
+        let end = Instant::now();
+        unresolved.destroyed(1, udp(4000), end);
+        unresolved.ended(process(6), None, end + MEETING_TIME / 10);
+        unresolved.ended(process(5), Some(1), end + MEETING_TIME / 5);
+        // Elsewhere, and much later.
+        unresolved.ended(process(8), Some(2), end);
+        unresolved.ended(process(9), Some(1), end + 2 * MEETING_TIME);
+        let told = claims(&mut unresolved, end + 2 * MEETING_TIME);
+        assert_eq!(told, [(4000, Basis::EndedWith, vec![6, 5])]);
+    }
+
+    #[test]
+    fn nobody_is_named_where_none_or_too_many_ended_with_it() {
+        let mut unresolved = Unresolved::default();
+        let end = Instant::now();
+        unresolved.destroyed(1, udp(4000), end);
+        // Never bound: no packet came from it.
+        unresolved.destroyed(1, udp(0), end);
+        assert_eq!(claims(&mut unresolved, end + MEETING_TIME), []);
+        unresolved.destroyed(1, udp(4001), end);
+        for pid in 0..=u32::try_from(MAX_CANDIDATES).unwrap() {
+            unresolved.ended(process(pid), Some(1), end);
+        }
+        assert_eq!(claims(&mut unresolved, end + MEETING_TIME), []);
+    }
+}

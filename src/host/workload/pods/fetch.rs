@@ -53,6 +53,11 @@ impl PodSource {
         Ok(Self { place, token_file: None, certificates: None })
     }
 
+    /// A server has it, not a file.
+    pub fn is_fetched(&self) -> bool {
+        self.file().is_none()
+    }
+
     pub(super) fn file(&self) -> Option<&Path> {
         match &self.place {
             Place::File(path) => Some(path),

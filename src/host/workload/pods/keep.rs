@@ -107,7 +107,11 @@ impl Keeper {
             // The last one that could be read goes on.
             Err(error) => {
                 shared.failures += 1;
-                shared.problem = Some(error.to_string());
+                let problem = Some(error.to_string());
+                if shared.problem != problem {
+                    tracing::warn!(event = "host.pods", "{error}; the list before it stays");
+                    shared.problem = problem;
+                }
             }
         }
     }
