@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::join::{HOLD_NS, HostKnowledge};
-use super::map::HostMap;
+use super::map::{HostMap, KEEP_NS};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -17,10 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often the end looks whether watchers have caught up.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-
-/// What ended so long ago is forgotten: three times as long as the longest default
-/// time-out keeps a flow.
-const KEEP_NS: i64 = 900 * SECOND_NS;
 
 /// How often the map forgets: it looks at everything then.
 const FORGET_EVERY_S: i64 = 60;

@@ -55,7 +55,11 @@ impl Default for MapLimits {
 
 /// Claims at one endpoint: a server's address that many short processes take turns
 /// at. Past it the oldest one that is closed makes room.
-pub(super) const MAX_CLAIMS_AT_ENDPOINT: usize = 1024;
+pub(super) const MAX_CLAIMS_AT_ENDPOINT: usize = 4096;
+
+/// Nobody asks for what ended so long ago while a map grows: three times the longest
+/// default time-out of a flow.
+pub(super) const KEEP_NS: i64 = 900_000_000_000;
 
 /// The programs that a process ran.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +112,9 @@ pub struct HostMap {
     claims_held: AtomicU64,
     pub(super) processes_held: AtomicU64,
     pub(super) told_before_ns: AtomicI64,
-    pub(super) refused: AtomicU64,
+    refused: AtomicU64,
+    /// When the first one was.
+    refused_since_ns: AtomicI64,
     pub(super) events: AtomicU64,
     pub(super) unknown_events: AtomicU64,
     pub(super) lost_events: AtomicU64,
@@ -130,7 +136,12 @@ pub struct MapCounters {
 
 impl HostMap {
     pub fn new(limits: MapLimits) -> Self {
-        Self { limits, told_before_ns: AtomicI64::new(i64::MIN), ..Self::default() }
+        Self {
+            limits,
+            told_before_ns: AtomicI64::new(i64::MIN),
+            refused_since_ns: AtomicI64::new(i64::MAX),
+            ..Self::default()
+        }
     }
 
     /// Everything that happened before has been told.
@@ -211,14 +222,25 @@ impl HostMap {
         parents
     }
 
+    /// Something found no room.
+    pub(super) fn refuse(&self, known_ns: i64) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.refused_since_ns.fetch_min(known_ns, Ordering::Relaxed);
+    }
+
+    /// Whether something had found no room by then.
+    pub(super) fn had_refused(&self, known_ns: i64) -> bool {
+        self.refused_since_ns.load(Ordering::Relaxed) <= known_ns
+    }
+
     /// Room for one more, which is then taken.
-    pub(super) fn admit(&self, held: &AtomicU64, most: u64) -> bool {
+    pub(super) fn admit(&self, held: &AtomicU64, most: u64, known_ns: i64) -> bool {
         // One writer a map: two at once could pass the limit by one each.
         let fits = held.load(Ordering::Relaxed) < most;
         if fits {
             held.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.refuse(known_ns);
         }
         fits
     }
@@ -235,14 +257,17 @@ impl HostMap {
         if claims.len() >= MAX_CLAIMS_AT_ENDPOINT
             && let Some(oldest) = claims.iter().position(|claim| claim.until_ns < i64::MAX)
         {
-            claims.remove(oldest);
+            let oldest = claims.remove(oldest);
             self.claims_held.fetch_sub(1, Ordering::Relaxed);
+            if oldest.until_ns >= claim.learned_ns.saturating_sub(KEEP_NS) {
+                self.refuse(claim.learned_ns);
+            }
         }
         if claims.len() >= MAX_CLAIMS_AT_ENDPOINT {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.refuse(claim.learned_ns);
             return false;
         }
-        let fits = self.admit(&self.claims_held, self.limits.claims);
+        let fits = self.admit(&self.claims_held, self.limits.claims, claim.learned_ns);
         if fits {
             claims.push(claim);
             self.shapes.add(&at);
@@ -267,7 +292,7 @@ impl HostMap {
         if self.addresses.len() as u64 >= self.limits.addresses
             && !self.addresses.contains_key(&address)
         {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.refuse(learned_ns);
             return;
         }
         let mut spans = self.addresses.entry(address).or_default();
@@ -306,13 +331,13 @@ impl HostMap {
             if self.translations.len() as u64 >= self.limits.translations
                 && !self.translations.contains_key(&key)
             {
-                self.refused.fetch_add(1, Ordering::Relaxed);
+                self.refuse(learned_ns);
                 return;
             }
             let mut known = self.translations.entry(key).or_default();
             let version = Version { from_ns: ns, learned_ns, value: to };
             if known.latest(ns) != Some(&to) && !known.insert(version) {
-                self.refused.fetch_add(1, Ordering::Relaxed);
+                self.refuse(learned_ns);
             }
         };
         insert(nat.original, as_seen_behind);

@@ -252,7 +252,7 @@ impl HostMap {
         if here.any(|of| of.losses.iter().any(overlaps)) {
             return Reason::EventsLost;
         }
-        if self.refused.load(Ordering::Relaxed) > 0 {
+        if self.had_refused(question.known_ns) {
             return Reason::MapFull;
         }
         Reason::NoSocket

@@ -494,6 +494,40 @@ fn a_map_that_is_full_refuses_and_says_so() {
 }
 
 #[test]
+fn what_found_no_room_later_changes_no_reason_before() {
+    let map = Arc::new(HostMap::new(MapLimits { claims: 1, ..MapLimits::default() }));
+    let mut writer = map.writer();
+    [start(), at(0, address(HERE, 1))].iter().for_each(|event| writer.apply(event));
+    for (second, port) in [(1, 1), (70, 2)] {
+        let socket = Socket { local_port: port, cookie: Some(port.into()), ..tcp(1, Basis::Used) };
+        writer.apply(&at(second * S, What::SocketUse(socket)));
+    }
+    writer.apply(&at(100 * S, What::Time));
+    assert_eq!(map.resolve(&from_here()), Err(Reason::NoSocket));
+    let later = Question { known_ns: 71 * S, ..from_here() };
+    assert_eq!(map.resolve(&later), Err(Reason::MapFull));
+}
+
+#[test]
+fn at_a_crowded_place_the_oldest_that_ended_makes_room() {
+    let one = |process: u32| {
+        let second = i64::from(process) + 1;
+        let socket = Socket { cookie: Some(process.into()), ..tcp(process, Basis::Used) };
+        let close = at(second * S, What::SocketClose(socket.clone()));
+        [at(second * S, What::SocketUse(socket)), close]
+    };
+    let map = map((0..5000).flat_map(one));
+    let asked = |second: i64| {
+        let time = second * S;
+        Question { start_ns: time, end_ns: time, known_ns: 6000 * S, ..from_here() }
+    };
+    assert_eq!(who(&map, &asked(5000)), 4999);
+    assert_eq!(map.resolve(&asked(100)), Err(Reason::NoSocket));
+    let counters = map.counters();
+    assert_eq!((counters.claims, counters.refused), (4096, 0), "nobody asks for those any more");
+}
+
+#[test]
 fn another_boot_shares_no_process_with_the_one_before() {
     let begin = |boot: &str| MapStart { version: 1, boot: boot.to_owned(), ..MapStart::default() };
     let named = |name: &str| {

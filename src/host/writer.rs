@@ -159,12 +159,15 @@ impl MapWriter {
             }
             from_ns = first.from_ns;
         }
+        let learned_ns = ns.max(self.told_ns);
         let value = Arc::new(process.clone());
-        let version = Version { from_ns, learned_ns: ns.max(self.told_ns), value };
-        if versions.has_room()
-            && self.map.admit(&self.map.processes_held, self.map.limits.processes)
-        {
-            versions.insert(version);
+        let limit = self.map.limits.processes;
+        if versions.has_room() && self.map.admit(&self.map.processes_held, limit, learned_ns) {
+            versions.insert(Version { from_ns, learned_ns, value });
+        } else if versions.len() == 0 {
+            // Nothing is left of what found no room.
+            drop(history);
+            self.map.processes.remove(&key);
         }
     }
 
@@ -173,20 +176,17 @@ impl MapWriter {
         let key = (source, workload.container.clone());
         let fits =
             (map.workloads.len() as u64) < map.limits.workloads || map.workloads.contains_key(&key);
-        let version = Version {
-            // It was so all along; only nobody knew.
-            from_ns: i64::MIN,
-            learned_ns: ns.max(self.told_ns),
-            value: Arc::new(workload.clone()),
-        };
+        let learned_ns = ns.max(self.told_ns);
+        // It was so all along; only nobody knew.
+        let version = Version { from_ns: i64::MIN, learned_ns, value: Arc::new(workload.clone()) };
         if !fits {
-            map.refused.fetch_add(1, Ordering::Relaxed);
+            map.refuse(learned_ns);
             return;
         }
         let mut known = map.workloads.entry(key).or_default();
         if known.latest(i64::MAX).is_none_or(|known| **known != *workload) && !known.insert(version)
         {
-            map.refused.fetch_add(1, Ordering::Relaxed);
+            map.refuse(learned_ns);
         }
     }
 

@@ -143,7 +143,7 @@ fn who_uses_a_socket_is_named_wherever_it_came_from() {
             return false;
         }
 
-        let flow = records.from_port(6, forked[0]);
+        let flow = records.by_client_port(6, forked[0]);
         assert_eq!(pid(&flow["src_host"]), forked[1], "the child sent: {flow:#}");
         assert_how(&flow["src_host"], "ebpf", "used", 1.0);
         // It has one socket for both versions.
@@ -182,7 +182,7 @@ fn of_servers_at_one_port_the_one_that_answered_is_named() {
         for (proto, answers) in [(6, streams), (17, datagrams)] {
             assert_eq!(answers.len(), 24);
             for answer in answers.chunks(2) {
-                let flow = records.from_port(proto, answer[0]);
+                let flow = records.by_client_port(proto, answer[0]);
                 assert_eq!(pid(&flow["dst_host"]), answer[1], "{flow:#}");
                 assert_how(&flow["dst_host"], "ebpf", "used", 1.0);
             }

@@ -53,7 +53,7 @@ fn each_program_is_named_with_its_command_line_and_parents() {
         let mut hping = lab.net.command(0, flood.iter().chain(&["-i", "u1000", there]));
         let hping = hping.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let (hping_pid, _) = (hping.id(), hping.wait_with_output().unwrap());
-        let worker = children(web.child.id())[0];
+        let worker = children(web.pid())[0];
         let records = watched.stop();
         if !records.is_whole() {
             return false;
@@ -68,7 +68,7 @@ fn each_program_is_named_with_its_command_line_and_parents() {
         assert_eq!(http["dst_host"]["process"]["pid"], worker, "{http:#}");
         assert_eq!(http["dst_host"]["process"]["name"], "nginx");
         assert_how(&http["dst_host"], "ebpf", "used", 1.0);
-        assert_descends(&http["dst_host"], web.child.id());
+        assert_descends(&http["dst_host"], web.pid());
 
         let echo = records.one("an echo", |flow| flow["proto"] == 1 && flow["icmp_type"] != 3);
         assert_names(&echo["src_host"], ping, &format!("ping -q -c1 {there}"));
@@ -116,14 +116,14 @@ fn programs_that_live_longer_are_named_by_the_socket_tables() {
         let measurer = serve(&lab.net, 1, &["iperf3", "-s", "-B", there], 5201);
         let watched = Watched::start(&lab, (1, &[lab.interface()]), "sock-diag", &[]);
         let url = format!("http://{there}/large");
-        let words = ["curl", "-s", "-o", "/dev/null", "--limit-rate", "300k", &url];
+        let words = ["curl", "-s", "-o", "/dev/null", &url];
         let mut curl = lab.net.spawn(lab.net.command(0, words));
         let (sender, _) =
             run(&lab.net, 0, &["iperf3", "-u", "-b", "1M", "-t", "2", "-J", "-c", there]);
         let server = format!("@{there}");
         run(&lab.net, 0, &["dig", &server, "+short", "+tries=1", "a.lab.test"]);
         curl.wait(Duration::from_secs(10));
-        let worker = children(web.child.id())[0];
+        let worker = children(web.pid())[0];
         // What is told last is in the map by then.
         wait_for("the end of curl in the map", || {
             let map = std::fs::read_to_string(&watched.map).unwrap();

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -78,7 +80,7 @@ impl Records {
         self.one(&what, |flow| flow["proto"] == proto && flow["dst_port"] == port)
     }
 
-    pub(crate) fn from_port(&self, proto: u64, port: u64) -> &Value {
+    pub(crate) fn by_client_port(&self, proto: u64, port: u64) -> &Value {
         let what = format!("protocol {proto} from port {port}");
         self.one(&what, |flow| flow["proto"] == proto && flow["src_port"] == port)
     }
@@ -151,24 +153,48 @@ pub(crate) fn wait_for_listener(net: &Netns, space: usize, port: u16) {
     });
 }
 
+/// A server with processes of its own, which it ends when it is told to end.
+pub(crate) struct Server(Running);
+
+impl Server {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let told = Command::new("kill").arg(self.pid().to_string()).status();
+        let end = Instant::now() + Duration::from_secs(5);
+        // What does not end by then is killed with the rest of the test.
+        while told.is_ok()
+            && Instant::now() < end
+            && !matches!(self.0.child.try_wait(), Ok(Some(_)))
+        {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
 /// An nginx with one worker: what it serves is in `www`.
-pub(crate) fn nginx(lab: &Lab, address: &str) -> Running {
+pub(crate) fn nginx(lab: &Lab, address: &str) -> Server {
     let folder = lab.dir.path("www");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("small"), "hello\n").unwrap();
-    fs::write(folder.join("large"), vec![b'x'; 1_500_000]).unwrap();
+    fs::write(folder.join("large"), vec![b'x'; 600_000]).unwrap();
     let configuration = lab.dir.path("nginx.conf");
     let text = format!(
         "user root; worker_processes 1; daemon off; pid {pid}; error_log stderr;
          events {{}}
-         http {{ access_log off; server {{ listen {address}:80; root {root}; }} }}",
+         http {{ access_log off; server {{ listen {address}:80; root {root};
+             location /large {{ limit_rate 150k; }} }} }}",
         pid = lab.dir.path("nginx.pid").display(),
         root = folder.display(),
     );
     fs::write(&configuration, text).unwrap();
-    let running = serve(&lab.net, 1, &["nginx", "-c", configuration.to_str().unwrap()], 80);
-    wait_for("a worker", || !children(running.child.id()).is_empty());
-    running
+    let server = Server(serve(&lab.net, 1, &["nginx", "-c", configuration.to_str().unwrap()], 80));
+    wait_for("a worker", || !children(server.pid()).is_empty());
+    server
 }
 
 pub(crate) fn dnsmasq(lab: &Lab, address: &str) -> Running {

@@ -64,7 +64,7 @@ fn keys_that_end_the_capture_do_not_end_its_watcher_first() {
         if !records.is_whole() {
             return false;
         }
-        assert_eq!(records.from_port(17, 41302)["src_host"]["process"]["pid"], sender);
+        assert_eq!(records.by_client_port(17, 41302)["src_host"]["process"]["pid"], sender);
         true
     });
 }
@@ -85,10 +85,10 @@ fn a_watcher_that_is_killed_leaves_the_capture_running() {
     watched.live.wait_for("the watcher of processes is gone");
     run(&lab.net, 0, &[PYTHON, "-c", SEND, there, "41304"]);
     let records = watched.stop();
-    let first = &records.from_port(17, 41303)["src_host"];
+    let first = &records.by_client_port(17, 41303)["src_host"];
     let words = first["process"]["command_line"].as_str().unwrap_or_default();
     assert_names(first, before, words);
-    let after = &records.from_port(17, 41304)["src_host"];
+    let after = &records.by_client_port(17, 41304)["src_host"];
     assert!(after["process"].is_null(), "{after:#}");
     assert_eq!(after["attribution"]["reason"], "outside_map", "{after:#}");
     // Replies of closed ports are later too.

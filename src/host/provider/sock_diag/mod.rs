@@ -49,7 +49,11 @@ impl Default for Settings {
             walk_interval: Duration::from_secs(1),
             // Of senders that kept a socket open from their 5th to their 10th millisecond
             // 0, 1, 3, 10, 30 found 91 of 100 and this 99, as each second one to 20 did.
-            ages: [0, 1, 3, 6, 10, 15, 20, 30, 45].map(Duration::from_millis).to_vec(),
+            // The last ones for programs that take their time to begin: on a busy host an
+            // interpreter starts for longer than many others live.
+            ages: [0, 1, 3, 6, 10, 15, 20, 30, 45, 100, 300, 1000]
+                .map(Duration::from_millis)
+                .to_vec(),
         }
     }
 }
