@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 /// The first of these signals sets the flag.
@@ -17,9 +17,10 @@ pub(crate) fn stop_on_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
     Ok(())
 }
 
-/// These signals are for another process of the same service.
+/// These signals are for another process of the same service, also where they are
+/// sent to all of its name.
 pub(crate) fn ignore_signals() -> io::Result<()> {
-    for signal in [SIGINT, SIGTERM] {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
         flag::register(signal, Arc::default())?;
     }
     Ok(())

@@ -34,6 +34,7 @@ mod time_text;
 mod versions;
 pub mod watch;
 pub mod workload;
+mod writer;
 
 #[cfg(test)]
 mod tests;

@@ -103,13 +103,14 @@ impl HostMap {
         let spans = self.addresses.get(&question.local);
         let mut presences: Vec<Presence> =
             spans.map_or_else(Vec::new, |spans| spans.iter().filter(there).cloned().collect());
-        if question.local.is_loopback() {
-            // Every namespace has one: it is the watcher's own that a capture hears.
-            let sources = self.sources.lock();
-            presences.retain(|span| {
-                let of = sources.get(usize::from(span.source)).and_then(|of| of.start.netns);
-                of.is_none() || span.netns.is_none() || of == span.netns
-            });
+        let sources = self.sources.lock();
+        let heard_in = |span: &Presence| sources.get(usize::from(span.source))?.start.netns;
+        let is_own = |span: &Presence| span.netns.is_some() && span.netns == heard_in(span);
+        // Every namespace has a loopback, and private addresses come again: it is the
+        // watcher's own namespace that a capture hears.
+        if question.local.is_loopback() || presences.iter().any(is_own) {
+            presences
+                .retain(|span| is_own(span) || span.netns.is_none() || heard_in(span).is_none());
         }
         presences
     }
@@ -161,7 +162,8 @@ impl HostMap {
         let others: BTreeSet<ProcessKey> = found
             .iter()
             .filter(|(other, key, _)| {
-                *key != process && (other.late, other.basis) == (rank.late, rank.basis)
+                *key != process
+                    && (other.late, other.basis, other.tier) == (rank.late, rank.basis, rank.tier)
             })
             .map(|&(_, key, _)| key)
             .collect();

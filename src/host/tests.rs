@@ -258,6 +258,33 @@ fn two_namespaces_with_the_same_port_are_told_apart_by_their_addresses() {
 }
 
 #[test]
+fn an_address_that_comes_again_is_the_one_of_the_watchers_namespace() {
+    let server = |process, netns| {
+        let socket =
+            Socket { netns: Some(netns), ..bound(SocketKind::Datagram, 17, None, 53, process) };
+        at(S, What::SocketOpen(socket))
+    };
+    let map = map([server(2, 2), server(1, 1), at(0, address(HERE, 2))]);
+    let found = answer(&map, &Question { protocol: 17, local_port: 53, ..from_here() });
+    assert_eq!((found.process.id, found.others.len()), (pid(1), 0));
+}
+
+#[test]
+fn what_is_known_of_the_very_conversation_goes_before_what_is_known_of_the_socket() {
+    // Two servers at one port; the second one answered.
+    let server = |process, remote: Option<&str>, remote_port| {
+        let remote = remote.map(ip);
+        let cookie = Some(u64::from(process));
+        let used =
+            Socket { local_port: 53, remote, remote_port, cookie, ..tcp(process, Basis::Used) };
+        at(10 * S, What::SocketUse(Socket { protocol: 17, kind: SocketKind::Datagram, ..used }))
+    };
+    let map = map([server(1, None, 0), server(2, None, 0), server(2, Some(THERE), 443)]);
+    let found = answer(&map, &Question { protocol: 17, local_port: 53, ..from_here() });
+    assert_eq!((found.process.id, found.others.len()), (pid(2), 0));
+}
+
+#[test]
 fn loopback_is_the_namespace_that_the_watcher_is_in() {
     let server = |process, netns| {
         let socket = Socket {
@@ -448,7 +475,7 @@ fn a_map_that_is_full_refuses_and_says_so() {
         let process = Process { id: pid(n), ..Process::default() };
         writer.apply(&at(10 * S, What::ProcessStart(Box::new(process))));
     }
-    writer.apply(&at(100 * S, What::Time));
+    writer.apply(&at(15 * S, What::Time));
     let counters = map.counters();
     assert_eq!((counters.claims, counters.processes, counters.refused), (10, 5, 85));
     assert_eq!(map.resolve(&from_here()), Err(Reason::MapFull));

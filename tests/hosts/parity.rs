@@ -11,11 +11,7 @@ use crate::common::{Dir, text};
 use crate::lab::{Lab, written};
 use crate::support::container::{Container, ContainerOptions};
 use crate::support::netns::{LinkOptions, Running};
-use crate::watched::{PYTHON, Watched, dnsmasq, has_ebpf, nginx, run, serve};
-
-/// On a machine that has other things to do, a second may be late; then records
-/// need not be the same, and it is done again.
-const ATTEMPTS: usize = 4;
+use crate::watched::{PYTHON, Watched, dnsmasq, has_ebpf, in_time, nginx, run, serve};
 
 #[test]
 fn records_of_live_come_again_from_the_recorded_map() {
@@ -32,17 +28,14 @@ fn records_of_live_come_again_from_the_recorded_tables() {
 
 fn parity(test: &str, how: &str) {
     let programs = ["nginx", "curl", "dnsmasq", "dig", "ping", "hping3", "iperf3"];
-    for _ in 0..ATTEMPTS {
-        let Some(mut lab) = Lab::or_skip(test, &programs, LinkOptions::default()) else { return };
-        if is_same(&mut lab, how) {
-            return;
-        }
-    }
-    panic!("{how}: no capture whose watchers kept up in {ATTEMPTS}");
+    in_time(|| {
+        let lab = Lab::or_skip(test, &programs, LinkOptions::default());
+        lab.is_none_or(|lab| is_same(&lab, how))
+    });
 }
 
 /// False when it says nothing, since something was late or lost.
-fn is_same(lab: &mut Lab, how: &str) -> bool {
+fn is_same(lab: &Lab, how: &str) -> bool {
     let there = lab.link.ipv4[1].clone();
     let _servers: [Running; 3] = [
         nginx(lab, &there),
@@ -56,7 +49,6 @@ fn is_same(lab: &mut Lab, how: &str) -> bool {
     traffic(lab, &there);
     let live = watched.stop();
     if !live.is_whole() {
-        eprintln!("once more: {}", live.summary["coverage"]);
         return false;
     }
     let again = lab.dir.path("again");
@@ -135,17 +127,19 @@ fn traffic(lab: &Lab, there: &str) {
             container.run(["ping", "-q", "-c1", there]);
             container.run(["wget", "-q", "-O", "/dev/null", &small]);
         }
-        for one in &mut short {
-            one.wait(Duration::from_secs(20));
-        }
+        end(&mut short);
     }
     quiet(&["hping3", "-q", "--udp", "-p", "40002", "-c", "500", "-i", "u200", there])
         .wait(Duration::from_secs(20));
-    for one in &mut long {
-        one.wait(Duration::from_secs(20));
-    }
+    end(&mut long);
     // Flows end while nothing comes, and the last is cut off by the end.
     thread::sleep(Duration::from_millis(2500));
     quiet(&["curl", "-s", "-o", "/dev/null", &small]).wait(Duration::from_secs(20));
     assert!(fs::metadata(lab.dir.path("map.jsonl")).unwrap().len() > 0);
+}
+
+fn end(programs: &mut [Running]) {
+    for program in programs {
+        program.wait(Duration::from_secs(20));
+    }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::lab::{Lab, complete};
 use crate::support::netns::{LinkOptions, wait_for};
 use crate::watched::{
-    PYTHON, Watched, assert_descends, assert_how, assert_names, children, dnsmasq, has_ebpf, nginx,
-    run, serve,
+    PYTHON, Watched, assert_descends, assert_how, assert_names, children, dnsmasq, has_ebpf,
+    in_time, nginx, run, serve,
 };
 
 /// A frame of Ethernet with a datagram in it, from a port to another.
@@ -29,105 +29,126 @@ s.sendto(b'x',(sys.argv[1],40001))";
 
 #[test]
 fn each_program_is_named_with_its_command_line_and_parents() {
-    let test = "programs by eBPF";
-    let programs = ["nginx", "curl", "ping", "dnsmasq", "dig", "hping3"];
-    let Some(lab) = Lab::or_skip(test, &programs, LinkOptions::default()) else { return };
-    if !has_ebpf(test) {
-        return;
-    }
-    let [here, there] = &lab.link.ipv4;
-    let (web, dns) = (nginx(&lab, there), dnsmasq(&lab, there));
-    let watched = Watched::start(&lab, (1, &[lab.interface()]), "ebpf", &[]);
-    let url = format!("http://{there}/small");
-    let server = format!("@{there}");
-    let (curl, _) = run(&lab.net, 0, &["curl", "-s", "-o", "/dev/null", &url]);
-    let (ping, _) = run(&lab.net, 0, &["ping", "-q", "-c1", there]);
-    let (dig, _) = run(&lab.net, 0, &["dig", &server, "+short", "+tries=1", "a.lab.test"]);
-    let (sender, _) = run(&lab.net, 0, &[PYTHON, "-c", SEND_DATAGRAM, there]);
-    let frame =
-        [PYTHON, "-c", SEND_FRAME, &lab.link.names[0], here, there, lab.link.macs[1].as_str()];
-    let (framer, _) = run(&lab.net, 0, &frame);
-    // Nothing answers, which hping3 ends with an error for.
-    let flood = ["hping3", "-q", "--udp", "-s", "40100", "-k", "-p", "40002", "-c", "3"];
-    let mut hping = lab.net.command(0, flood.iter().chain(&["-i", "u1000", there]));
-    let hping = hping.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let (hping_pid, _) = (hping.id(), hping.wait_with_output().unwrap());
-    let worker = children(web.child.id())[0];
-    let records = watched.stop();
-    complete(&records.summary);
-    let me = std::process::id();
+    in_time(|| {
+        let test = "programs by eBPF";
+        let programs = ["nginx", "curl", "ping", "dnsmasq", "dig", "hping3"];
+        let Some(lab) = Lab::or_skip(test, &programs, LinkOptions::default()) else { return true };
+        if !has_ebpf(test) {
+            return true;
+        }
+        let [here, there] = &lab.link.ipv4;
+        let (web, dns) = (nginx(&lab, there), dnsmasq(&lab, there));
+        let watched = Watched::start(&lab, (1, &[lab.interface()]), "ebpf", &[]);
+        let url = format!("http://{there}/small");
+        let server = format!("@{there}");
+        let (curl, _) = run(&lab.net, 0, &["curl", "-s", "-o", "/dev/null", &url]);
+        let (ping, _) = run(&lab.net, 0, &["ping", "-q", "-c1", there]);
+        let (dig, _) = run(&lab.net, 0, &["dig", &server, "+short", "+tries=1", "a.lab.test"]);
+        let (sender, _) = run(&lab.net, 0, &[PYTHON, "-c", SEND_DATAGRAM, there]);
+        let frame =
+            [PYTHON, "-c", SEND_FRAME, &lab.link.names[0], here, there, lab.link.macs[1].as_str()];
+        let (framer, _) = run(&lab.net, 0, &frame);
+        // Nothing answers, which hping3 ends with an error for.
+        let flood = ["hping3", "-q", "--udp", "-s", "40100", "-k", "-p", "40002", "-c", "3"];
+        let mut hping = lab.net.command(0, flood.iter().chain(&["-i", "u1000", there]));
+        let hping = hping.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let (hping_pid, _) = (hping.id(), hping.wait_with_output().unwrap());
+        let worker = children(web.child.id())[0];
+        let records = watched.stop();
+        if !records.is_whole() {
+            return false;
+        }
+        complete(&records.summary);
+        let me = std::process::id();
 
-    let http = records.to_port(6, 80);
-    assert_names(&http["src_host"], curl, &format!("curl -s -o /dev/null {url}"));
-    assert_how(&http["src_host"], "ebpf", "used", 1.0);
-    assert_descends(&http["src_host"], me);
-    assert_eq!(http["dst_host"]["process"]["pid"], worker, "{http:#}");
-    assert_eq!(http["dst_host"]["process"]["name"], "nginx");
-    assert_how(&http["dst_host"], "ebpf", "used", 1.0);
-    assert_descends(&http["dst_host"], web.child.id());
+        let http = records.to_port(6, 80);
+        assert_names(&http["src_host"], curl, &format!("curl -s -o /dev/null {url}"));
+        assert_how(&http["src_host"], "ebpf", "used", 1.0);
+        assert_descends(&http["src_host"], me);
+        assert_eq!(http["dst_host"]["process"]["pid"], worker, "{http:#}");
+        assert_eq!(http["dst_host"]["process"]["name"], "nginx");
+        assert_how(&http["dst_host"], "ebpf", "used", 1.0);
+        assert_descends(&http["dst_host"], web.child.id());
 
-    let echo = records.one("an echo", |flow| flow["proto"] == 1 && flow["icmp_type"] != 3);
-    assert_names(&echo["src_host"], ping, &format!("ping -q -c1 {there}"));
-    assert_how(&echo["src_host"], "ebpf", "used", 1.0);
-    assert_eq!(echo["dst_host"]["attribution"]["reason"], "no_socket", "the kernel's own answer");
+        let echo = records.one("an echo", |flow| flow["proto"] == 1 && flow["icmp_type"] != 3);
+        assert_names(&echo["src_host"], ping, &format!("ping -q -c1 {there}"));
+        assert_how(&echo["src_host"], "ebpf", "used", 1.0);
+        assert_eq!(
+            echo["dst_host"]["attribution"]["reason"], "no_socket",
+            "the kernel's own: {echo:#}"
+        );
 
-    let question = records.to_port(17, 53);
-    assert_names(&question["src_host"], dig, &format!("dig {server} +short +tries=1 a.lab.test"));
-    assert_how(&question["src_host"], "ebpf", "used", 1.0);
-    assert_eq!(question["dst_host"]["process"]["pid"], dns.child.id());
-    assert_how(&question["dst_host"], "ebpf", "used", 1.0);
+        let question = records.to_port(17, 53);
+        assert_names(
+            &question["src_host"],
+            dig,
+            &format!("dig {server} +short +tries=1 a.lab.test"),
+        );
+        assert_how(&question["src_host"], "ebpf", "used", 1.0);
+        assert_eq!(question["dst_host"]["process"]["pid"], dns.child.id());
+        assert_how(&question["dst_host"], "ebpf", "used", 1.0);
 
-    for (port, pid, name) in
-        [(40001, sender, "python3"), (40002, hping_pid, "hping3"), (40006, framer, "python3")]
-    {
-        let flow = records.to_port(17, port);
-        let process = &flow["src_host"]["process"];
-        assert_eq!(process["pid"], pid, "to {port}: {flow:#}");
-        assert!(process["exe"].as_str().unwrap().contains(&name[..6]), "{process:#}");
-        assert_how(&flow["src_host"], "ebpf", "used", 1.0);
-        assert_descends(&flow["src_host"], me);
-        assert_eq!(flow["dst_host"]["attribution"]["reason"], "no_socket", "a closed port");
-    }
+        for (port, pid, name) in
+            [(40001, sender, "python3"), (40002, hping_pid, "hping3"), (40006, framer, "python3")]
+        {
+            let flow = records.to_port(17, port);
+            let process = &flow["src_host"]["process"];
+            assert_eq!(process["pid"], pid, "to {port}: {flow:#}");
+            assert!(process["exe"].as_str().unwrap().contains(&name[..6]), "{process:#}");
+            assert_how(&flow["src_host"], "ebpf", "used", 1.0);
+            assert_descends(&flow["src_host"], me);
+            assert_eq!(flow["dst_host"]["attribution"]["reason"], "no_socket", "a closed port");
+        }
+        true
+    });
 }
 
 #[test]
 fn programs_that_live_longer_are_named_by_the_socket_tables() {
-    let programs = ["nginx", "curl", "dnsmasq", "dig", "iperf3"];
-    let Some(lab) = Lab::or_skip("programs by tables", &programs, LinkOptions::default()) else {
-        return;
-    };
-    let there = lab.link.ipv4[1].as_str();
-    let (web, dns) = (nginx(&lab, there), dnsmasq(&lab, there));
-    let measurer = serve(&lab.net, 1, &["iperf3", "-s", "-B", there], 5201);
-    let watched = Watched::start(&lab, (1, &[lab.interface()]), "sock-diag", &[]);
-    let url = format!("http://{there}/large");
-    let words = ["curl", "-s", "-o", "/dev/null", "--limit-rate", "300k", &url];
-    let mut curl = lab.net.spawn(lab.net.command(0, words));
-    let (sender, _) = run(&lab.net, 0, &["iperf3", "-u", "-b", "1M", "-t", "2", "-J", "-c", there]);
-    let server = format!("@{there}");
-    run(&lab.net, 0, &["dig", &server, "+short", "+tries=1", "a.lab.test"]);
-    curl.wait(Duration::from_secs(10));
-    let worker = children(web.child.id())[0];
-    // What is told last is in the map by then.
-    wait_for("the end of curl in the map", || {
-        let map = std::fs::read_to_string(&watched.map).unwrap();
-        let end = format!("\"event\":\"process.exit\",\"pid\":{}", curl.child.id());
-        map.contains(&end)
+    in_time(|| {
+        let programs = ["nginx", "curl", "dnsmasq", "dig", "iperf3"];
+        let Some(lab) = Lab::or_skip("programs by tables", &programs, LinkOptions::default())
+        else {
+            return true;
+        };
+        let there = lab.link.ipv4[1].as_str();
+        let (web, dns) = (nginx(&lab, there), dnsmasq(&lab, there));
+        let measurer = serve(&lab.net, 1, &["iperf3", "-s", "-B", there], 5201);
+        let watched = Watched::start(&lab, (1, &[lab.interface()]), "sock-diag", &[]);
+        let url = format!("http://{there}/large");
+        let words = ["curl", "-s", "-o", "/dev/null", "--limit-rate", "300k", &url];
+        let mut curl = lab.net.spawn(lab.net.command(0, words));
+        let (sender, _) =
+            run(&lab.net, 0, &["iperf3", "-u", "-b", "1M", "-t", "2", "-J", "-c", there]);
+        let server = format!("@{there}");
+        run(&lab.net, 0, &["dig", &server, "+short", "+tries=1", "a.lab.test"]);
+        curl.wait(Duration::from_secs(10));
+        let worker = children(web.child.id())[0];
+        // What is told last is in the map by then.
+        wait_for("the end of curl in the map", || {
+            let map = std::fs::read_to_string(&watched.map).unwrap();
+            let end = format!("\"event\":\"process.exit\",\"pid\":{}", curl.child.id());
+            map.contains(&end)
+        });
+        let records = watched.stop();
+        if !records.is_whole() {
+            return false;
+        }
+
+        let http = records.to_port(6, 80);
+        assert_names(&http["src_host"], curl.child.id(), &words.join(" "));
+        assert_how(&http["src_host"], "sock_diag", "holds", 0.9);
+        assert_eq!(http["dst_host"]["process"]["pid"], worker, "{http:#}");
+        assert_how(&http["dst_host"], "sock_diag", "holds", 0.9);
+
+        let stream = records.to_port(17, 5201);
+        assert_eq!(stream["src_host"]["process"]["pid"], sender, "{stream:#}");
+        assert_how(&stream["src_host"], "sock_diag", "holds", 0.9);
+        assert_eq!(stream["dst_host"]["process"]["pid"], measurer.child.id(), "{stream:#}");
+
+        let question = records.to_port(17, 53);
+        assert_eq!(question["dst_host"]["process"]["pid"], dns.child.id(), "{question:#}");
+        assert_how(&question["dst_host"], "sock_diag", "holds", 0.9);
+        true
     });
-    let records = watched.stop();
-
-    let http = records.to_port(6, 80);
-    assert_names(&http["src_host"], curl.child.id(), &words.join(" "));
-    assert_how(&http["src_host"], "sock_diag", "holds", 0.9);
-    assert_eq!(http["dst_host"]["process"]["pid"], worker, "{http:#}");
-    assert_how(&http["dst_host"], "sock_diag", "holds", 0.9);
-
-    let stream = records.to_port(17, 5201);
-    assert_eq!(stream["src_host"]["process"]["pid"], sender, "{stream:#}");
-    assert_how(&stream["src_host"], "sock_diag", "holds", 0.9);
-    assert_eq!(stream["dst_host"]["process"]["pid"], measurer.child.id(), "{stream:#}");
-
-    let question = records.to_port(17, 53);
-    assert_eq!(question["dst_host"]["process"]["pid"], dns.child.id(), "{question:#}");
-    assert_how(&question["dst_host"], "sock_diag", "holds", 0.9);
 }

@@ -11,6 +11,16 @@ use crate::support::netns::{Netns, Running, wait_for};
 
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
+/// On a machine that has other things to do, a second may be late; then records may
+/// say so, and it is done again.
+const ATTEMPTS: usize = 4;
+
+/// Does what returns false when it says nothing, since something was late.
+pub(crate) fn in_time(attempt: impl Fn() -> bool) {
+    let done = (0..ATTEMPTS).any(|_| attempt());
+    assert!(done, "watchers did not keep up in {ATTEMPTS} captures");
+}
+
 /// A capture under way.
 pub(crate) struct Watched {
     pub(crate) live: Live,
@@ -73,27 +83,30 @@ impl Records {
         self.one(&what, |flow| flow["proto"] == proto && flow["src_port"] == port)
     }
 
-    /// Seconds that were closed before watchers were up to date, and events that
-    /// were lost: a busy machine's, not the program's.
+    /// No second was closed before watchers were up to date and no frame was lost,
+    /// as on a busy machine. Events that were lost are part of the map.
     pub(crate) fn is_whole(&self) -> bool {
         let coverage = &self.summary["coverage"];
         let capture = &self.summary["capture"];
-        [
+        let figures = [
             &coverage["late_seconds"],
-            &coverage["map"]["lost_events"],
             &coverage["map"]["refused"],
             &capture["kernel_drops"],
             &capture["interface_drops"],
-        ]
-        .iter()
-        .all(|figure| **figure == 0)
+        ];
+        let whole = figures.iter().all(|figure| **figure == 0);
+        if !whole {
+            eprintln!("late, not held in the map, not captured: {figures:?}");
+        }
+        whole
     }
 }
 
 /// Holds an end of a flow to a process, with all that is known of one.
 pub(crate) fn assert_names(host: &Value, pid: u32, command_line: &str) {
     let process = &host["process"];
-    assert_eq!((&process["pid"], &process["command_line"]), (&pid.into(), &command_line.into()));
+    let named = (&process["pid"], &process["command_line"]);
+    assert_eq!(named, (&pid.into(), &command_line.into()), "{host:#}");
     assert_eq!(process["user"], "root", "{host:#}");
     assert!(process["exe"].is_string() && process["start_ticks"].is_u64(), "{host:#}");
 }
@@ -143,7 +156,7 @@ pub(crate) fn nginx(lab: &Lab, address: &str) -> Running {
     let folder = lab.dir.path("www");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("small"), "hello\n").unwrap();
-    fs::write(folder.join("large"), vec![b'x'; 600_000]).unwrap();
+    fs::write(folder.join("large"), vec![b'x'; 1_500_000]).unwrap();
     let configuration = lab.dir.path("nginx.conf");
     let text = format!(
         "user root; worker_processes 1; daemon off; pid {pid}; error_log stderr;

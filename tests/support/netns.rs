@@ -21,13 +21,16 @@ use std::time::{Duration, Instant};
 /// meet.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
+/// No two links of a test program have the same network, and hardly those of two
+/// programs: what watches the whole host sees all of them.
+static LINKS: AtomicU32 = AtomicU32::new(0);
+
 const PREFIX: &str = "flowtap";
 
 /// Some namespaces, their loopback interfaces up.
 #[derive(Debug)]
 pub(crate) struct Netns {
     names: Vec<String>,
-    links: u8,
 }
 
 /// How to join two namespaces.
@@ -83,7 +86,7 @@ impl Netns {
     }
 
     pub(crate) fn new(count: usize) -> Self {
-        let mut net = Self { names: Vec::new(), links: 0 };
+        let mut net = Self { names: Vec::new() };
         for _ in 0..count {
             let name = fresh_name();
             ip(&["netns", "add", &name]);
@@ -100,8 +103,8 @@ impl Netns {
 
     /// Joins two namespaces, or one with itself.
     pub(crate) fn join(&mut self, a: usize, b: usize, options: LinkOptions) -> Link {
-        let number = self.links;
-        self.links = number.checked_add(1).expect("at most 255 links");
+        let first = std::process::id().wrapping_mul(37);
+        let number = first.wrapping_add(LINKS.fetch_add(1, Ordering::Relaxed)) as u8;
         let interface =
             || format!("ft{}x{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let ends = ["1", "2"];

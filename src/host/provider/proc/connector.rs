@@ -285,8 +285,9 @@ impl Sequences {
 /// a connector.
 fn open_socket() -> io::Result<proc_connector::ProcConnector> {
     let open = || proc_connector::ProcConnector::new().map_err(io_error);
-    // kthreadd, which is always there and never leaves the first namespaces.
-    let host = File::open("/proc/2/ns/net");
+    // Kernel threads are there for sure, 2 is the parent of all; the first process
+    // may not be looked at everywhere.
+    let host = File::open("/proc/2/ns/net").or_else(|_| File::open("/proc/1/ns/net"));
     match host {
         Ok(host) if host.metadata()?.ino() != own_inode()? => enter(&host, open),
         _ => open(),
