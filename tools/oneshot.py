@@ -249,14 +249,21 @@ def judge(all_runs, out, recorded):
 VERDICTS = ["right", "one of several", "candidate", "wrong candidate", "other program", "wrong"]
 
 
+def words_of(command_line):
+    """The arguments, as a shell has them; nothing where they hold what shlex can't read, which no run's do."""
+    try:
+        return shlex.split(command_line)
+    except ValueError:
+        return None
+
+
 def judge_record(run, host):
     process, how = host.get("process"), host.get("attribution", {})
     if process is None:
         verdict = how.get("reason", "not a host's")
     else:
         sure = how["certainty"] >= FOUND_CERTAINTY
-        # A shell's view of the arguments, which is what they were.
-        if shlex.split(process.get("command_line", "")) == run.words:
+        if words_of(process.get("command_line", "")) == run.words:
             verdict = "right" if sure else "candidate"
         elif process["pid"] in run.pids:
             verdict = "other program"
