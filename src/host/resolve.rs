@@ -69,8 +69,8 @@ impl HostMap {
     pub fn resolve(&self, question: &Question) -> Result<Option<Answer>, Reason> {
         // Of a flood of strange addresses this is all that is done: who claims a socket
         // at an address makes the address known.
-        let is_strange = !self.addresses.contains_key(&question.local)
-            && self.refused.load(Ordering::Relaxed) == 0;
+        let is_strange =
+            !self.addresses.contains_key(&question.local) && !self.had_refused(question.known_ns);
         if is_strange && !self.has_translated.load(Ordering::Acquire) {
             return Ok(None);
         }
