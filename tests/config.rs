@@ -135,6 +135,23 @@ fn a_run_with_a_broken_file_does_not_begin() {
 }
 
 #[test]
+fn what_means_another_thing_to_each_command_stands_in_its_section() {
+    let hosts = "[read]\nprocs = ['map.jsonl']\n[live]\nprocs = 'auto'\nprocs-record = 'm'\n\
+                 procs-record-size = '5MiB'\npods = 'https://node:10250/pods'\npods-ca = 'ca.pem'\n\
+                 pods-token-file = 'token'\n";
+    assert_eq!(text(&check(hosts).stdout), "ok\n");
+    assert_eq!(
+        problems("procs = 'auto'\n[live]\nprocs = 'map.jsonl'\npods = 'ftp://x/'\n"),
+        [
+            "1: procs means another thing to `read` and `live`: put it under [read] or [live]",
+            "3: procs = \"map.jsonl\": allowed: off, auto, ebpf, sock-diag, polling",
+            "4: pods = \"ftp://x/\": 'ftp://x/' is no pod list: use a file, \
+             http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH",
+        ]
+    );
+}
+
+#[test]
 fn options_that_do_not_go_together_are_told() {
     for (toml, said) in [
         ("key-vlan = true\ndedup = 'routed'\n", "--dedup routed ignores VLANs"),
@@ -166,6 +183,9 @@ fn sample(placeholder: &str) -> &str {
         "MIB" => "32",
         "ID" => "tap-7",
         "SPEED" => "10x",
+        "MAP" => "map.jsonl",
+        "FILE" => "list.csv",
+        "SOURCE" => "pods.json",
         other => panic!("no sample for {other}: add one"),
     }
 }

@@ -13,6 +13,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Dir, text};
@@ -67,6 +68,7 @@ struct Live {
     running: Running,
     watcher: u32,
     map: PathBuf,
+    said: Arc<Mutex<String>>,
 }
 
 impl Live {
@@ -83,10 +85,20 @@ impl Live {
         while !lines.contains("listening on") {
             assert!(said.read_line(&mut lines).unwrap() > 0, "does not listen: {lines}");
         }
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::stderr()));
+        let all = Arc::new(Mutex::new(lines));
+        let heard = Arc::clone(&all);
+        std::thread::spawn(move || {
+            for line in said.lines().map_while(Result::ok) {
+                heard.lock().unwrap().push_str(&format!("{line}\n"));
+            }
+        });
         let own = running.child.id();
         let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap();
-        Self { running, watcher: children.trim().parse().unwrap(), map }
+        Self { running, watcher: children.trim().parse().unwrap(), map, said: all }
+    }
+
+    fn says(&self, text: &str) -> bool {
+        self.said.lock().unwrap().contains(text)
     }
 
     fn tells(&self, fits: impl Fn(&Value) -> bool) -> bool {
@@ -262,6 +274,40 @@ fn a_watcher_ends_with_its_capture_however_that_ends() {
     live.running.signal("KILL");
     live.running.wait(Duration::from_secs(20));
     live.is_over();
+
+    // And a capture goes on without its watcher, and says so.
+    let live = Live::start(&dir, &[FLOWTAP], &["--procs", "polling"]);
+    assert!(!live.says("has ended"));
+    let watcher = live.watcher.to_string();
+    assert!(Command::new("kill").args(["-KILL", &watcher]).status().unwrap().success());
+    wait_for("what it says", || live.says("the watcher of processes has ended"));
+    live.stop();
+}
+
+#[test]
+fn pods_are_fetched_by_a_watcher_that_is_confined() {
+    if namespace("pods_are_fetched").is_none() {
+        return;
+    }
+    let dir = Dir::new();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let url = format!("http://localhost:{}/pods", server.local_addr().unwrap().port());
+    let args = ["--procs", "polling", "--confine", "strict", "--pods", &url];
+    let live = Live::start(&dir, &[FLOWTAP], &args);
+    let mut client = None;
+    wait_for("a request", || {
+        client = client.take().or_else(|| server.accept().ok());
+        client.is_some()
+    });
+    let (client, _) = client.unwrap();
+    client.set_nonblocking(false).unwrap();
+    let mut head = String::new();
+    BufReader::new(client).read_line(&mut head).unwrap();
+    assert!(head.starts_with("GET /pods "), "{head}");
+    // The client is gone before an answer.
+    wait_for("what it says", || live.says(&format!("the pod list {url}")));
+    live.stop();
 }
 
 #[test]
@@ -329,6 +375,54 @@ fn the_programs_own_capabilities_decide_how_an_ordinary_user_watches() {
 }
 
 #[test]
+fn a_recorder_is_confined_as_a_watcher_is() {
+    let Some(net) = namespace("a_recorder_is_confined") else { return };
+    let (dir, holder) = (Dir::new(), holder(&net));
+    let words = ["procs", "record", "-o", "map.jsonl", "--procs", "polling", "--confine", "strict"];
+    let mut command = dir.command(words);
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    let mut running = Running { child: command.spawn().unwrap() };
+    let pid = holder.child.id();
+    let told = || fs::read_to_string(dir.path("map.jsonl")).unwrap_or_default();
+    wait_for("the process", || told().contains(&format!("\"pid\":{pid},")));
+    let held = status(format!("/proc/{}/status", running.child.id()), "CapEff");
+    assert_eq!(u64::from_str_radix(&held, 16).unwrap(), WATCHING);
+    running.signal("INT");
+    assert!(running.wait(Duration::from_secs(20)).success());
+}
+
+/// Value of a setting that the unit has in a comment, for --procs.
+fn of_the_unit(setting: &str) -> String {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/flowtap.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let line = unit.lines().find_map(|line| line.strip_prefix(&format!("#{setting}=")));
+    line.unwrap_or_else(|| panic!("no {setting}")).to_owned()
+}
+
+#[test]
+fn what_the_unit_says_is_enough_for_a_service() {
+    let Some(net) = namespace("what_the_unit_says") else { return };
+    let holder = holder(&net);
+    let capabilities = of_the_unit("CapabilityBoundingSet").to_lowercase();
+    assert_eq!(capabilities, of_the_unit("AmbientCapabilities").to_lowercase());
+    let given = capabilities.split(' ').map(|name| format!(",+{}", &name["cap_".len()..]));
+    let given = format!("-all,+net_raw{}", given.collect::<String>());
+    let sets = ["inh-caps", "ambient-caps", "bounding-set"].map(|set| format!("--{set}={given}"));
+    let dir = Dir::new();
+    fs::set_permissions(dir.path(""), fs::Permissions::from_mode(0o777)).unwrap();
+    let program = dir.path("flowtap");
+    fs::copy(FLOWTAP, &program).unwrap();
+    let sets = sets.each_ref().map(String::as_str);
+    let after = ["--no-new-privs", program.to_str().unwrap()];
+    let as_service = [&AS_NOBODY[..], &sets, &after].concat();
+    let live = Live::start(&dir, &as_service, &["--procs", "auto", "--confine", "strict"]);
+    live.wait_for_all_of(holder.child.id());
+    let held = status(format!("/proc/{}/status", live.running.child.id()), "CapEff");
+    assert_eq!(held, "0000000000002000", "the capture has CAP_NET_RAW alone");
+    live.stop();
+}
+
+#[test]
 fn a_recorded_map_that_is_full_can_be_read() {
     if namespace("a_recorded_map_that_is_full").is_none() {
         return;
@@ -336,7 +430,7 @@ fn a_recorded_map_that_is_full_can_be_read() {
     let dir = Dir::new();
     let args = ["--procs", "polling", "--procs-record-size", "16KiB"];
     let live = Live::start(&dir, &[FLOWTAP], &args);
-    wait_for("the map", || fs::metadata(&live.map).unwrap().len() > 12 << 10);
+    wait_for("what it says", || live.says("has its full size"));
     let map = live.map.clone();
     live.stop();
     assert!(fs::metadata(&map).unwrap().len() <= 16 << 10);

@@ -59,6 +59,11 @@ fn root_may_capture_and_is_told_what_the_offloads_do() {
         assert_eq!(check(&report, name)["status"], "ok", "{report:#}");
     }
     assert_eq!(check(&report, "mtu")["found"], "4000 bytes");
+    // A namespace has all but the connector, which knows the host's alone.
+    assert_eq!(check(&report, "procs_sock_diag")["status"], "ok", "{report:#}");
+    let is_there = check(&report, "procs_ebpf")["status"] == "ok";
+    let method = if is_there { "ebpf" } else { "sock-diag" };
+    assert_eq!(report["procs"]["method"], method, "{report:#}");
     let offloads = check(&report, "offloads");
     assert_eq!(offloads["status"], "warning");
     // Without gso, the kernel turns tso off as well.
@@ -98,6 +103,13 @@ fn the_capability_alone_is_enough_and_without_it_the_way_to_it_is_told() {
     let (status, report) = doctor(&net, &with_capabilities(",+net_raw"), &["-i", interface]);
     assert_eq!(status, 0, "{report:#}");
     assert_eq!(check(&report, "cap_net_raw")["found"], "effective");
+    // It does not do for processes.
+    assert_eq!(report["procs"]["method"], Value::Null);
+    for name in ["procs_ebpf", "procs_sock_diag", "procs_polling"] {
+        let row = check(&report, name);
+        assert_eq!(row["status"], "warning");
+        assert!(row["remedy"].as_str().unwrap().contains("cap_sys_ptrace"), "{row:#}");
+    }
     assert_eq!(report["capture"]["method"], "ring");
 
     let (status, report) = doctor(&net, &with_capabilities(""), &["-i", interface]);
@@ -167,10 +179,27 @@ fn systemd_finds_nothing_to_object_to_in_the_unit() {
     // What it starts has to be there.
     let unit = std::fs::read_to_string(unit).unwrap().replace("/usr/local/bin/flowtap", FLOWTAP);
     let unit = dir.write("flowtap.service", unit.as_bytes());
-    let Some(output) = systemd_analyze(&["verify", "--man=no"], &unit) else { return };
-    let said = text(&output.stderr);
-    let ours: Vec<&str> = said.lines().filter(|line| line.contains("flowtap")).collect();
-    assert!(output.status.success() && ours.is_empty(), "{said}");
+    let objections = |unit: &Path| -> Option<()> {
+        let output = systemd_analyze(&["verify", "--man=no"], unit)?;
+        let said = text(&output.stderr);
+        let ours: Vec<&str> = said.lines().filter(|line| line.contains("flowtap")).collect();
+        assert!(output.status.success() && ours.is_empty(), "{said}");
+        Some(())
+    };
+    if objections(&unit).is_none() {
+        return;
+    }
+    // And as it says that it is to be changed for --procs.
+    let watching = std::fs::read_to_string(&unit).unwrap();
+    let is_setting = |line: &str| line.starts_with(|c: char| c.is_ascii_uppercase());
+    let watching: Vec<&str> = watching
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| is_setting(rest)).unwrap_or(line))
+        .collect();
+    let changed = watching.iter().filter(|line| line.contains("CAP_SYS_PTRACE")).count();
+    assert_eq!(changed, 2, "{watching:#?}");
+    std::fs::create_dir(dir.path("procs")).unwrap();
+    objections(&dir.write("procs/flowtap.service", watching.join("\n").as_bytes())).unwrap();
 
     // From 0, nothing exposed, to 100: below 2.0 of 10.
     let score = ["security", "--offline=true", "--threshold=20"];
@@ -196,6 +225,13 @@ fn groff_finds_nothing_to_object_to_in_the_manual_pages() {
         pages += 1;
     }
     assert!(pages > 8, "a page for each command: {pages}");
+    for (command, there) in [("procs-record", true), ("procs-show", true), ("coverage", true)]
+        .into_iter()
+        .chain([("procs-watch", false), ("confined", false)])
+    {
+        let page = dir.path("man").join(format!("flowtap-{command}.1"));
+        assert_eq!(page.is_file(), there, "{command}");
+    }
     let live = std::fs::read_to_string(dir.path("man").join("flowtap-live.1")).unwrap();
     assert!(live.contains("keep\\-flows\\-for"), "each option is in the page of its command");
 }

@@ -84,7 +84,7 @@ class Run:
         self.to = f"10.201.{number // 250}.{number % 250 + 1}"
         self.words = words(self.to)
         self.pids, self.status, self.seconds = set(), None, None
-        self.verdict, self.how, self.server_named = "not captured", None, False
+        self.verdict, self.how, self.named = "not captured", None, None
 
 
 def runs(each):
@@ -243,11 +243,18 @@ def judge(all_runs, out, recorded):
                 for server, client in (("dst", "src"), ("src", "dst")):
                     if run := by_end.get((record[f"{server}_ip"], record["proto_name"])):
                         judge_record(run, record.get(f"{client}_host", {}))
-                        run.server_named |= "process" in record.get(f"{server}_host", {})
 
 
 # From the best to the worst: of several records of a run the worst counts.
 VERDICTS = ["right", "one of several", "candidate", "wrong candidate", "other program", "wrong"]
+
+
+def words_of(command_line):
+    """The arguments, as a shell has them; nothing where they hold what shlex can't read, which no run's do."""
+    try:
+        return shlex.split(command_line)
+    except ValueError:
+        return None
 
 
 def judge_record(run, host):
@@ -256,8 +263,7 @@ def judge_record(run, host):
         verdict = how.get("reason", "not a host's")
     else:
         sure = how["certainty"] >= FOUND_CERTAINTY
-        # A shell's view of the arguments, which is what they were.
-        if shlex.split(process.get("command_line", "")) == run.words:
+        if words_of(process.get("command_line", "")) == run.words:
             verdict = "right" if sure else "candidate"
         elif process["pid"] in run.pids:
             verdict = "other program"
@@ -267,8 +273,7 @@ def judge_record(run, host):
             verdict = "wrong" if sure else "wrong candidate"
     rank = lambda verdict: VERDICTS.index(verdict) if verdict in VERDICTS else len(VERDICTS)
     if run.how is None or rank(verdict) > rank(run.verdict):
-        run.verdict, run.how = verdict, how
-        run.named = process
+        run.verdict, run.how, run.named = verdict, how, process
 
 
 def verdicts(some_runs):

@@ -15,9 +15,11 @@ from peers import SEARCH, table
 
 # A capture may take at most so much more processor time a packet.
 SLOWER = 0.05
-CASES = ["64-flows", "64-random"]
-# Below what one core can take with a watcher beside: then processor time can be compared at the same rate.
-RATES = [None, 200_000]
+# Traffic, its rate (None: the top rate), and whether records are written: where they are not, a
+# capture without watchers need not even make them.
+CASES = [("64-flows", None, False), ("64-random", None, True), ("64-random", None, False)]
+# What a run takes besides its traffic: until it listens, and until buffers are empty.
+AROUND_S = 2.5
 PROCESSES, SOCKETS = 20_000, 50_000
 SHORT_PER_S = 100
 REST_S = 10
@@ -82,8 +84,12 @@ def watchers(program):
 
 class Watching(Flowtap):
     def __init__(self, program, provider):
-        super().__init__(program, provider, "--procs", "off" if provider == "none" else provider)
+        super().__init__(program, provider)
+        self.watch = ["--procs", "off" if provider == "none" else provider]
         self.watcher_s = []
+
+    def write(self, records):
+        self.options = [*self.watch, *(["--out", "{work}/out"] if records else [])]
 
     def before_stop(self, work):
         self.watcher_s.append(sum(threads_s(pid) for pid in watchers(self.program)))
@@ -94,7 +100,7 @@ class Runs:
     """Runs of one provider in one case."""
 
     def __init__(self):
-        self.of_capture, self.watcher_s, self.records = [], [], []
+        self.of_capture, self.watcher_s = [], []
 
     def median(self, value):
         return statistics.median(map(value, self.of_capture))
@@ -104,21 +110,23 @@ def costs(flowtap, chosen):
     tools = [Watching(flowtap, provider) for provider in ("none", *chosen.providers)]
     cores = tuple(int(core) for core in chosen.cores.split(","))
     chosen.dir.mkdir(parents=True, exist_ok=True)
-    for case in CASES:
-        Traffic(case, None, chosen.seconds, chosen.dir).file(flowtap)
+    for case, rate, _ in CASES:
+        Traffic(case, rate, chosen.seconds, chosen.dir).file(flowtap)
     idle = {tool.name: [] for tool in tools}
-    by_case = {(case, rate): {tool.name: Runs() for tool in tools} for case in CASES for rate in RATES}
+    by_case = {case: {tool.name: Runs() for tool in tools} for case in CASES}
     before = os.getloadavg()[0]
     with Lab() as lab, tempfile.TemporaryDirectory(prefix="flowtap-cost-") as scratch:
         for turn in range(chosen.rounds):
             # Who is first pays for what has cooled down: in turns.
             order = tools[turn % len(tools):] + tools[:turn % len(tools)]
             for tool in order:
+                tool.write(False)
                 process, _ = run(lab, cores, tool, None, flowtap, Path(scratch), chosen.seconds)
                 idle[tool.name].append((process.cpu_s, tool.watcher_s[-1]))
-            for (case, rate), by_tool in by_case.items():
+            for (case, rate, written), by_tool in by_case.items():
                 traffic = Traffic(case, rate, chosen.seconds, chosen.dir)
                 for tool in order:
+                    tool.write(written)
                     process, measured = run(lab, cores, tool, traffic, flowtap, Path(scratch), chosen.seconds)
                     if measured.got is None:
                         print(f"{case}: {tool.name} failed: {process.text[-500:]}", file=sys.stderr)
@@ -126,7 +134,7 @@ def costs(flowtap, chosen):
                     runs = by_tool[tool.name]
                     runs.of_capture.append(measured)
                     runs.watcher_s.append(tool.watcher_s[-1])
-                    print(f"{case} {rate} round {turn + 1} {tool.name}: {measured.sent} at {measured.rate:.0f}/s, lost {measured.lost}, "
+                    print(f"{case} {rate} {written} round {turn + 1} {tool.name}: {measured.sent} at {measured.rate:.0f}/s, lost {measured.lost}, "
                           f"cpu {measured.cpu_s:.2f}, watcher {tool.watcher_s[-1]:.2f}, sender {measured.sender_cpu_s:.2f}",
                           file=sys.stderr, flush=True)
     load = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
@@ -138,8 +146,10 @@ def costs(flowtap, chosen):
     idle_s = {name: statistics.median(cpu for cpu, _ in runs) for name, runs in idle.items()}
     rest = {name: statistics.median(watcher for _, watcher in runs) for name, runs in idle.items()}
     slower = []
-    for (case, rate), by_tool in by_case.items():
+    for (case, rate, written), by_tool in by_case.items():
         rows, base = [], None
+        title = (f"{case.replace('-', ' bytes, ')}, {'the top rate' if rate is None else f'{rate:,} packets/s'}, "
+                 f"records {'written' if written else 'not written'}")
         for name, runs in by_tool.items():
             if not runs.of_capture:
                 rows.append([name, "failed", *[""] * 8])
@@ -152,11 +162,10 @@ def costs(flowtap, chosen):
             lost = max(run.lost / run.sent for run in runs.of_capture)
             watcher = statistics.median(runs.watcher_s)
             if name != "none":
-                slower.append((change, heard / base[2] - 1, f"{case} at {rate or 'the top rate'}, {name}"))
+                slower.append((change, heard / base[2] - 1, f"{title}, {name}"))
             rows.append([name, f"{runs.median(lambda run: run.rate) / 1e6:.3f}", f"{heard / 1e6:.3f}", f"{lost:.3%}", f"{ns:.0f}",
                          f"{change:+.1%}", f"{sender:.0f}", f"{sender / base[1] - 1:+.1%}",
-                         f"{watcher / (chosen.seconds + 2.5):.1%}", f"{rest[name] / (chosen.seconds + 2.5):.1%}"])
-        title = f"{case.replace('-', ' bytes, ')}, {'the top rate' if rate is None else f'{rate:,} packets/s'}"
+                         f"{watcher / (chosen.seconds + AROUND_S):.1%}", f"{rest[name] / (chosen.seconds + AROUND_S):.1%}"])
         parts.append(f"### {title}\n\n" + table(["watching", "Mpkt/s sent", "heard", "lost", "ns/packet", "", "sender ns", "", "watcher",
                                                   "without traffic"], rows))
     worst = max(slower, default=None)

@@ -266,6 +266,9 @@ impl<'a> Correlation<'a> {
                 held: self.flows.iter().map(|flows| flows.held).sum(),
                 begun: self.flows.iter().map(|flows| flows.begun).sum(),
             };
+            if let Some(coverage) = self.coverage() {
+                self.sink.hosts(&coverage);
+            }
             self.sink.closed_before(before_s, flows);
         }
     }

@@ -115,6 +115,10 @@ pub trait RecordSink {
     /// those in force.
     fn reloaded(&mut self, _: &Reload) {}
 
+    /// Where hosts are watched: what became of the flows so far. Told before each
+    /// second's end.
+    fn hosts(&mut self, _: &Coverage) {}
+
     /// All seconds before this one are closed: their records and alerts have
     /// been given.
     fn closed_before(&mut self, _second: i64, _: FlowGauge) {}

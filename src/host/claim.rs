@@ -6,6 +6,7 @@
 //! exact one first.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::attribution::{Basis, Method};
 use super::event::{Socket, SocketKind};
@@ -106,6 +107,37 @@ impl Endpoint {
                 remote_port,
             },
         })
+    }
+}
+
+/// Which parts of endpoints are known that have claims, by protocol: most hosts
+/// have no raw and no packet sockets, and need not look for them at each flow.
+#[derive(Debug)]
+pub(super) struct Shapes(Box<[AtomicU16; 256]>);
+
+impl Default for Shapes {
+    fn default() -> Self {
+        Self(Box::new([const { AtomicU16::new(0) }; 256]))
+    }
+}
+
+impl Shapes {
+    pub(super) fn add(&self, at: &Endpoint) {
+        self.0[usize::from(at.protocol)].fetch_or(Self::bit(at), Ordering::Release);
+    }
+
+    pub(super) fn has(&self, at: &Endpoint) -> bool {
+        self.0[usize::from(at.protocol)].load(Ordering::Acquire) & Self::bit(at) != 0
+    }
+
+    fn bit(at: &Endpoint) -> u16 {
+        let known = [
+            !at.local.is_unspecified(),
+            at.local_port != 0,
+            !at.remote.is_unspecified(),
+            at.remote_port != 0,
+        ];
+        1 << known.iter().fold(0, |number, &known| number << 1 | u16::from(known))
     }
 }
 

@@ -14,12 +14,12 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use ahash::RandomState;
 use dashmap::DashMap;
 
-use super::claim::{Claim, Endpoint, ICMP, ICMPV6, ProcessKey, SocketName};
+use super::claim::{Claim, Endpoint, ICMP, ICMPV6, ProcessKey, Shapes, SocketName};
 use super::event::{Address, Ends, MapStart, Nat};
 use super::process::Process;
 use super::versions::{Version, Versions};
@@ -99,11 +99,14 @@ pub(super) struct MapSource {
 #[derive(Debug, Default)]
 pub struct HostMap {
     pub(super) claims: DashMap<Endpoint, Vec<Claim>, RandomState>,
+    /// What endpoints there are or were, so that others are not looked for.
+    pub(super) shapes: Shapes,
     pub(super) open: DashMap<(u16, SocketName), Vec<Endpoint>, RandomState>,
     pub(super) processes: DashMap<ProcessKey, History, RandomState>,
     pub(super) workloads: DashMap<(u16, String), Versions<Arc<Workload>>, RandomState>,
     pub(super) addresses: DashMap<IpAddr, Vec<Presence>, RandomState>,
     pub(super) translations: DashMap<(u8, Ends), Versions<Ends>, RandomState>,
+    pub(super) has_translated: AtomicBool,
     pub(super) sources: Lock<Vec<MapSource>>,
     pub(super) limits: MapLimits,
     claims_held: AtomicU64,
@@ -267,6 +270,7 @@ impl HostMap {
         let fits = self.admit(&self.claims_held, self.limits.claims, claim.learned_ns);
         if fits {
             claims.push(claim);
+            self.shapes.add(&at);
         }
         fits
     }
@@ -344,5 +348,6 @@ impl HostMap {
         };
         insert(original, as_seen_behind);
         insert(as_seen_behind, original);
+        self.has_translated.store(true, Ordering::Release);
     }
 }

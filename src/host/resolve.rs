@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 
 use super::attribution::{Basis, Method};
 pub use super::claim::ProcessKey;
@@ -66,6 +67,13 @@ struct Rank {
 impl HostMap {
     /// Who was there. `Ok(None)` where the address belongs to no host with a map.
     pub fn resolve(&self, question: &Question) -> Result<Option<Answer>, Reason> {
+        // Of a flood of strange addresses this is all that is done: who claims a socket
+        // at an address makes the address known.
+        let is_strange =
+            !self.addresses.contains_key(&question.local) && !self.had_refused(question.known_ns);
+        if is_strange && !self.has_translated.load(Ordering::Acquire) {
+            return Ok(None);
+        }
         let presences = self.presences(question);
         let mut saw_socket = false;
         if let Some(answer) = self.look_up(question, &presences, &mut saw_socket) {
@@ -125,7 +133,7 @@ impl HostMap {
         let sources = self.sources.lock();
         for (tier, at) in exact.covering().into_iter().enumerate() {
             // Without ports, several places are the same.
-            if seen.contains(&Some(at)) {
+            if !self.shapes.has(&at) || seen.contains(&Some(at)) {
                 continue;
             }
             seen[tier] = Some(at);
@@ -206,6 +214,9 @@ impl HostMap {
             let id = question.local_port;
             if echo { Ends { src_port: id, dst_port: id, ..ends } } else { ends }
         };
+        if !self.has_translated.load(Ordering::Acquire) {
+            return None;
+        }
         let find = |ends: Ends| {
             let known = self.translations.get(&(question.protocol, echoed(ends)))?;
             let by_ns = question.end_ns.saturating_add(SLACK_NS);

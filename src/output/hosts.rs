@@ -258,6 +258,7 @@ mod tests {
                 "role": "front", "last_change": "2026-11-01", "shared_egress": true,
                 "security_groups": ["sg-web-1"], "routes": ["192.0.2.0/24"],
                 "addresses": ["192.0.2.10"], "interfaces": ["eni-0abc", "vni:4711"],
+                "networks": ["192.0.2.0/28"],
             },
             "attribution": {
                 "method": "ebpf", "basis": "used", "certainty": 0.5, "others": [4721],

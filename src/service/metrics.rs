@@ -5,6 +5,8 @@
 //! in the text format 0.0.4 and [`health`] judges it. Neither asks the run
 //! anything, so a scraper can't slow it down. Start at [`Published`].
 
+mod hosts;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,6 +16,7 @@ use serde::Serialize;
 use super::deliver::TargetCounters;
 use crate::alert::Severity;
 use crate::flow::totals::InferredLoss;
+use crate::host::coverage::Coverage;
 use crate::input::Shed;
 use crate::input::live::TapStatus;
 use crate::lock::Lock;
@@ -45,6 +48,8 @@ pub struct Snapshot {
     /// Nothing where nothing is recorded.
     pub recording: Option<RecordingCounters>,
     pub delivery: Vec<TargetCounters>,
+    /// Nothing where no host is watched.
+    pub hosts: Option<Coverage>,
 }
 
 /// How often the configuration was read again.
@@ -177,6 +182,9 @@ pub fn metrics_text(published: &Published) -> String {
             page.recording(recording);
         }
         page.delivery(&snapshot.delivery);
+        if let Some(hosts) = &snapshot.hosts {
+            page.hosts(hosts);
+        }
     }
     page.text
 }
@@ -421,6 +429,8 @@ pub(super) fn kib_in(table: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::host::coverage::Share;
+    use crate::host::map::MapCounters;
 
     pub(crate) fn snapshot() -> Snapshot {
         let tap = TapStatus {
@@ -449,7 +459,26 @@ pub(super) mod tests {
                 delivered: 8,
                 ..TargetCounters::default()
             }],
+            hosts: Some(coverage()),
             ..Snapshot::default()
+        }
+    }
+
+    fn coverage() -> Coverage {
+        let share = |flows| Share { flows, packets: 2 * flows, wire_bytes: 100 * flows };
+        Coverage {
+            attributed: [("ebpf", share(21)), ("polling", share(22))].into(),
+            unattributed: [("no_socket", share(23))].into(),
+            late_seconds: 24,
+            map: MapCounters {
+                events: 31,
+                unknown_events: 32,
+                lost_events: 33,
+                refused: 34,
+                claims: 35,
+                processes: 36,
+            },
+            ..Coverage::default()
         }
     }
 
@@ -479,9 +508,20 @@ pub(super) mod tests {
             "flowtap_clock_synchronised 0",
             "flowtap_inferred_loss_bytes_total{interface=\"eth\\\"0\\\\\"} 11",
             "flowtap_inferred_loss_expected_bytes_total{interface=\"eth\\\"0\\\\\"} 12",
+            "flowtap_flows_attributed_total{method=\"ebpf\"} 21",
+            "flowtap_flows_attributed_total{method=\"polling\"} 22",
+            "flowtap_flows_unattributed_total{reason=\"no_socket\"} 23",
+            "flowtap_host_late_seconds_total 24",
+            "flowtap_host_events_total 31",
+            "flowtap_host_events_unknown_total 32",
+            "flowtap_host_events_lost_total 33",
+            "flowtap_host_refused_total 34",
+            "flowtap_host_claims 35",
+            "flowtap_host_processes 36",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+        assert!(!metrics_text(&published(|s| s.hosts = None)).contains("flowtap_host_"));
     }
 
     #[test]

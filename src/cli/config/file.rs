@@ -270,6 +270,10 @@ impl Reader<'_> {
                 format!("{of}, not of `{section}`: put it under [{owner}]")
             };
         }
+        if section == TOP && !owners.is_empty() {
+            let (names, sections) = (owners.join("` and `"), owners.join("] or ["));
+            return format!("{name} means another thing to `{names}`: put it under [{sections}]");
+        }
         if Setting::named(name).is_some() {
             return format!("{name} is a threshold: put it under [detect]");
         }

@@ -42,13 +42,22 @@ pub(super) fn owners<'a>(command: &'a Command, long: &str) -> Vec<&'a str> {
     commands(command).filter(knows).map(Command::get_name).collect()
 }
 
+/// Several commands have it, and it takes the same of all.
+pub(super) fn is_shared(command: &Command, long: &str) -> bool {
+    let mut all = commands(command).filter_map(|sub| of(sub, long));
+    let taken = |arg: &Arg| (Shape::of(arg), placeholder(arg));
+    let first = all.next().map(taken);
+    let mut others = all.map(taken).peekable();
+    others.peek().is_some() && others.all(|other| Some(other) == first)
+}
+
 /// Options that stand at the top: those of several commands. Each as the first
 /// of them has it.
 pub(super) fn shared(command: &Command) -> Vec<&Arg> {
     let mut seen = BTreeSet::new();
     let several = |arg: &&Arg| {
         let long = arg.get_long().unwrap_or_default();
-        owners(command, long).len() > 1 && seen.insert(long.to_owned())
+        is_shared(command, long) && seen.insert(long.to_owned())
     };
     commands(command).flat_map(all).filter(several).collect()
 }

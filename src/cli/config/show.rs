@@ -30,7 +30,7 @@ pub(super) fn template(file: &File, command: &Command) -> String {
         let _ = writeln!(text, "\n[{name}]");
         for arg in options::all(sub) {
             let long = arg.get_long().unwrap_or_default();
-            let own = options::owners(command, long).len() == 1;
+            let own = !options::is_shared(command, long);
             // What is at the top is shown there, unless it is another one here.
             if own || file.values(name, long) != file.values(TOP, long) {
                 option(&mut text, file, name, arg);

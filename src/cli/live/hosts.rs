@@ -236,11 +236,18 @@ impl Reader {
             last_ns = last_ns.max(event.time_ns);
             map.apply(&event);
             if let Some(Err(error)) = log.as_mut().map(|log| log.write(&event)) {
-                warn!(
-                    event = "procs.record",
-                    "can't write {}: {error}; the host map is no longer recorded",
-                    path.display()
-                );
+                let path = path.display();
+                match error.kind() {
+                    io::ErrorKind::FileTooLarge => warn!(
+                        event = "procs.record",
+                        "{path} has its full size (--procs-record-size): the host map is no \
+                         longer recorded"
+                    ),
+                    _ => warn!(
+                        event = "procs.record",
+                        "can't write {path}: {error}; the host map is no longer recorded"
+                    ),
+                }
                 log = None;
             }
         }

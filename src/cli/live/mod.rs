@@ -247,6 +247,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         alerts: [0; 5],
         listening: format!("listening on {}", args.interface.join(", ")),
         reloads: ReloadCounters::default(),
+        hosts: None,
     };
     sink.notifier.ready(&sink.listening);
     let mut report = run_engine(input, &options, &mut sink);

@@ -13,6 +13,7 @@ use crate::cli::control::Control;
 use crate::engine::window::Assembled;
 use crate::engine::{FlowGauge, RecordSink, Reload, SensorEvent};
 use crate::flow::FlowRecord;
+use crate::host::coverage::Coverage;
 use crate::input::LiveHandle;
 use crate::output::privacy::Privacy;
 use crate::output::recording::Recording;
@@ -44,6 +45,7 @@ pub(super) struct Sink {
     /// For the service manager.
     pub(super) listening: String,
     pub(super) reloads: ReloadCounters,
+    pub(super) hosts: Option<Coverage>,
 }
 
 impl Sink {
@@ -120,6 +122,7 @@ impl Sink {
                 }
             }),
             delivery: self.delivery.as_ref().map(Delivery::counters).unwrap_or_default(),
+            hosts: self.hosts.clone(),
         });
     }
 }
@@ -188,6 +191,10 @@ impl RecordSink for Sink {
         self.notifier.reloading();
         self.reloads.count(reload.settings.is_some());
         self.notifier.ready(&self.listening);
+    }
+
+    fn hosts(&mut self, coverage: &Coverage) {
+        self.hosts = Some(coverage.clone());
     }
 
     fn closed_before(&mut self, second: i64, flows: FlowGauge) {

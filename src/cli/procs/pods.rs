@@ -15,7 +15,7 @@ pub(crate) struct PodArgs {
     /// Name the pods that containers belong to by this list: JSON as a kubelet's
     /// /pods or the API's /api/v1/pods answer it, from a file or an http(s) URL. It
     /// is read again as it changes.
-    #[arg(long, value_name = "FILE|URL", value_parser = place)]
+    #[arg(long, value_name = "SOURCE", value_parser = place)]
     pods: Option<String>,
     /// Read the list with the bearer token in this file.
     #[arg(long, value_name = "FILE", requires = "pods")]

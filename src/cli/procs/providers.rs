@@ -5,9 +5,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use tracing::warn;
 
+use super::pods::PodArgs;
+use crate::cli::confine_args::ConfineArgs;
 use crate::cli::sensor_id::SensorId;
 use crate::host::attribution::Method;
 use crate::host::containers::Containers;
@@ -20,7 +23,7 @@ use crate::host::provider::sock_diag::{self, Settings, SockDiag, WatchedProcesse
 use crate::host::provider::{Provider, ProviderError, Stop};
 use crate::host::watch::watch;
 use crate::host::workload::PodList;
-use crate::service::confine::how_to_get_watcher_rights;
+use crate::service::confine::{Plan, User, how_to_get_watcher_rights};
 
 /// How the processes behind sockets are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -95,7 +98,8 @@ impl Watching {
         let sock_diag = sock_diag().map_err(|error| match error {
             ProviderError::Unavailable { what, reason } => {
                 let way = how_to_get_watcher_rights();
-                let reason = format!("{reason} ({way}). Nor is there eBPF: {why_not}");
+                let way = way.map_or_else(String::new, |way| format!(" ({way})"));
+                let reason = format!("{reason}{way}. Nor is there eBPF: {why_not}");
                 ProviderError::Unavailable { what, reason }
             }
             error => error,
@@ -121,6 +125,22 @@ impl Watching {
     fn ebpf() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
         let reason = "this flowtap was built without the feature `ebpf`".to_owned();
         Err(ProviderError::Unavailable { what: "eBPF", reason })
+    }
+
+    /// Gives up what watching does not take.
+    pub(super) fn confine(
+        &self,
+        confine: &ConfineArgs,
+        pods: &PodArgs,
+        user: Option<&User>,
+    ) -> anyhow::Result<()> {
+        let plan = Plan::watcher(&self.methods(), pods.fetches());
+        let confined = confine.apply(&Plan { user: user.cloned(), ..plan });
+        let confined = confined.context("the watcher of processes")?;
+        if !confined.missing.is_empty() {
+            warn!(event = "procs.confined", "the watcher of processes is {}", confined.text());
+        }
+        Ok(())
     }
 
     /// Runs until told to stop.

@@ -13,6 +13,7 @@ use clap::Args;
 
 use super::pods::PodArgs;
 use super::providers::{Providers, Watching};
+use crate::cli::confine_args::ConfineArgs;
 use crate::cli::stop::stop_on_signals;
 use crate::host::event::{HostEvent, What};
 use crate::host::log::MapLog;
@@ -31,10 +32,19 @@ pub(crate) struct RecordArgs {
     seconds: Option<u64>,
     #[command(flatten)]
     pods: PodArgs,
+    #[command(flatten)]
+    confine: ConfineArgs,
 }
 
 pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let watching = Watching::open(args.procs)?;
+    let out: Box<dyn Write> = if args.output == Path::new("-") {
+        Box::new(io::stdout())
+    } else {
+        let file = File::create(&args.output);
+        Box::new(file.with_context(|| format!("can't write {}", args.output.display()))?)
+    };
+    watching.confine(&args.confine, &args.pods, None)?;
     let stop = Stop::default();
     let signalled = std::sync::Arc::default();
     stop_on_signals(&signalled)?;
@@ -49,12 +59,6 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
         }
         by_time.set();
     });
-    let out: Box<dyn Write> = if args.output == Path::new("-") {
-        Box::new(io::stdout())
-    } else {
-        let file = File::create(&args.output);
-        Box::new(file.with_context(|| format!("can't write {}", args.output.display()))?)
-    };
     let mut log = MapLog::new(out);
     let pods = args.pods.start().context("can't read the pod list")?;
     watching.run(pods, &stop, &mut |event| {

@@ -10,7 +10,6 @@ use std::thread;
 
 use anyhow::Context as _;
 use clap::Args;
-use tracing::warn;
 
 use super::pods::PodArgs;
 use super::providers::{Providers, Watching};
@@ -20,7 +19,7 @@ use crate::cli::stop::ignore_signals;
 use crate::host::log::MapLog;
 use crate::host::provider::Stop;
 use crate::host::provider::proc::run_before_others;
-use crate::service::confine::{Plan, User};
+use crate::service::confine::User;
 
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
@@ -43,12 +42,7 @@ pub(super) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
     // Its threads take after it. Little is done in them, and what waits for it is the
     // capture: on a busy host seconds would be closed without it.
     run_before_others();
-    let plan =
-        Plan { user: args.user.clone(), ..Plan::watcher(&watching.methods(), args.pods.fetches()) };
-    let confined = args.confine.apply(&plan).context("the watcher of processes")?;
-    if !confined.missing.is_empty() {
-        warn!(event = "procs.confined", "the watcher of processes is {}", confined.text());
-    }
+    watching.confine(&args.confine, &args.pods, args.user.as_ref())?;
     log::go_on_behind()?;
     let pods = args.pods.start().context("can't read the pod list")?;
     let stop = Stop::default();

@@ -84,17 +84,26 @@ pub fn how_to_get_cap_net_raw() -> String {
     how_to_get(&["cap_net_raw"])
 }
 
-/// What gives it all the rights of a capture that names processes.
-pub fn how_to_get_watcher_rights() -> String {
-    how_to_get(&[
-        "cap_net_raw",
-        "cap_sys_ptrace",
-        "cap_dac_read_search",
-        "cap_sys_admin",
-        "cap_net_admin",
-        "cap_bpf",
-        "cap_perfmon",
-    ])
+/// What gives it all the rights of a capture that names processes; nothing when it
+/// has them.
+pub fn how_to_get_watcher_rights() -> Option<String> {
+    use Capability::{
+        CAP_BPF, CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON, CAP_SYS_ADMIN,
+        CAP_SYS_PTRACE,
+    };
+    let needed = [
+        CAP_NET_RAW,
+        CAP_SYS_PTRACE,
+        CAP_DAC_READ_SEARCH,
+        CAP_SYS_ADMIN,
+        CAP_NET_ADMIN,
+        CAP_BPF,
+        CAP_PERFMON,
+    ];
+    let effective = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let is_missing = needed.iter().any(|capability| !effective.contains(capability));
+    let names = needed.map(|capability| capability.to_string().to_lowercase());
+    is_missing.then(|| how_to_get(&names.each_ref().map(String::as_str)))
 }
 
 fn how_to_get(capabilities: &[&str]) -> String {

@@ -48,12 +48,7 @@ pub(super) fn checks(plan: &Plan) -> Vec<Check> {
             "processes as they start and end",
             "a kernel with CONFIG_PROC_EVENTS",
         ),
-        feature(
-            "cgroup_v2",
-            Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
-            "containers and services of processes",
-            "boot with systemd.unified_cgroup_hierarchy=1",
-        ),
+        cgroup(),
         landlock(),
         seccomp(),
         clock(),
@@ -121,6 +116,39 @@ fn feature(name: &'static str, there: bool, gives: &str, remedy: &str) -> Check 
     }
     Check::warning(name, "missing", format!("not to be had: {gives}; capture works without"))
         .remedy(remedy)
+}
+
+fn cgroup() -> Check {
+    judge_cgroup(&read("/proc/self/mounts").unwrap_or_default())
+}
+
+/// By mounts(5). Containers and services are found by either version; who makes a
+/// socket is seen before its first use where version 2 is mounted.
+fn judge_cgroup(mounts: &str) -> Check {
+    const NAME: &str = "cgroup_v2";
+    const REMEDY: &str = "boot with systemd.unified_cgroup_hierarchy=1";
+    let of = |kind: &str| {
+        let mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        mounts
+            .filter(|fields| fields.get(2) == Some(&kind))
+            .find_map(|fields| fields.get(1).map(|place| (*place).to_owned()))
+    };
+    match (of("cgroup2"), of("cgroup")) {
+        (Some(place), None) => Check::ok(NAME, format!("version 2 at {place}")),
+        (Some(place), Some(_)) => Check::ok(NAME, format!("version 1, and 2 at {place}")),
+        (None, Some(_)) => Check::warning(
+            NAME,
+            "version 1 alone",
+            "who makes a socket is seen by eBPF only once it is used",
+        )
+        .remedy(REMEDY),
+        (None, None) => Check::warning(
+            NAME,
+            "missing",
+            "not to be had: containers and services of processes; capture works without",
+        )
+        .remedy(REMEDY),
+    }
 }
 
 fn has_process_connector() -> bool {
@@ -217,6 +245,18 @@ mod tests {
         assert_eq!(status((1 << 30) - 2), Status::Warning);
         assert_eq!(status(512 << 20), Status::Warning);
         assert_eq!(status((512 << 20) - 1), Status::Failing);
+    }
+
+    #[test]
+    fn versions_of_control_groups_are_read_from_the_mounts() {
+        let one = "cgroup /sys/fs/cgroup/pids cgroup rw,pids 0 0\n";
+        let two = "none /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        let found = |mounts: &str| judge_cgroup(mounts).found;
+        assert_eq!(found(two), "version 2 at /sys/fs/cgroup/unified");
+        assert_eq!(found(&[one, two].concat()), "version 1, and 2 at /sys/fs/cgroup/unified");
+        assert_eq!(found(one), "version 1 alone");
+        assert_eq!(found("tmpfs /tmp tmpfs rw 0 0\nbroken\n"), "missing");
+        assert_eq!(judge_cgroup(one).status, Status::Warning);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! Every [`Check`] says what was found, what that means and what to do. It
 //! looks and tries out; it changes nothing, and takes no packet. Start at
 //! [`examine`]. Inside: `process` is what this process may do, `machine` what
-//! the kernel offers, `interface` each interface, `ethtool` its driver.
+//! the kernel offers, `hosts` how processes can be watched, `interface` each
+//! interface, `ethtool` its driver.
 
 mod ethtool;
+mod hosts;
 mod interface;
 mod machine;
 mod process;
@@ -13,6 +15,8 @@ mod process;
 use std::fmt::Write as _;
 
 use serde::Serialize;
+
+pub use hosts::Procs;
 
 use crate::input::live::Method;
 use crate::service::confine::{Confined, outlook};
@@ -103,6 +107,8 @@ pub struct Report {
     /// The gravest of all checks.
     pub status: Status,
     pub capture: Capture,
+    /// How `--procs auto` would name processes.
+    pub procs: Procs,
     /// What a capture would be confined by (`--confine on`).
     pub confinement: Confined,
     pub checks: Vec<Check>,
@@ -115,6 +121,8 @@ pub fn examine(plan: &Plan) -> Report {
     let capture = capture(&ring);
     checks.push(ring);
     checks.extend(machine::checks(plan));
+    let ways = hosts::Ways::look();
+    checks.extend(ways.checks());
     let names =
         if plan.interfaces.is_empty() { interface::names() } else { plan.interfaces.clone() };
     if names.is_empty() {
@@ -125,7 +133,8 @@ pub fn examine(plan: &Plan) -> Report {
     let confinement = outlook();
     checks.push(judge_confinement(&confinement));
     let status = checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
-    Report { version: env!("CARGO_PKG_VERSION"), status, capture, confinement, checks }
+    let version = env!("CARGO_PKG_VERSION");
+    Report { version, status, capture, procs: ways.choice(), confinement, checks }
 }
 
 /// Capture works without; whoever takes it over has more to work with.
@@ -178,6 +187,11 @@ impl Report {
             Some(method) => writeln!(text, "\ncapture: {method} ({})", self.capture.why),
             None => writeln!(text, "\ncapture: not possible ({})", self.capture.why),
         };
+        let procs = &self.procs;
+        let _ = match procs.method {
+            Some(method) => writeln!(text, "procs: {method} ({})", procs.why),
+            None => writeln!(text, "procs: not possible ({})", procs.why),
+        };
         let count = |status| self.checks.iter().filter(|check| check.status == status).count();
         let _ = writeln!(
             text,
@@ -214,10 +228,12 @@ mod tests {
         ];
         let capture = Capture { method: None, why: "no right".to_owned() };
         let confinement = outlook();
-        let report = Report { version: "1", status: Status::Warning, capture, confinement, checks };
+        let procs = Procs { method: Some("ebpf"), why: "all is there".to_owned() };
+        let status = Status::Warning;
+        let report = Report { version: "1", status, capture, procs, confinement, checks };
         let text = "ok       kernel      6.1\n\
                     warning  x offloads  gro on\n         sizes are wrong\n         ethtool -K x gro off\n\n\
-                    capture: not possible (no right)\n2 checks: 1 ok, 1 warnings, 0 failing\n";
+                    capture: not possible (no right)\nprocs: ebpf (all is there)\n2 checks: 1 ok, 1 warnings, 0 failing\n";
         assert_eq!(report.text(), text);
         assert!(Status::Ok < Status::Warning && Status::Warning < Status::Failing);
     }
