@@ -277,10 +277,10 @@ fn a_watcher_ends_with_its_capture_however_that_ends() {
 
     // And a capture goes on without its watcher, and says so.
     let live = Live::start(&dir, &[FLOWTAP], &["--procs", "polling"]);
-    assert!(!live.says("has ended"));
+    assert!(!live.says("is gone"));
     let watcher = live.watcher.to_string();
     assert!(Command::new("kill").args(["-KILL", &watcher]).status().unwrap().success());
-    wait_for("what it says", || live.says("the watcher of processes has ended"));
+    wait_for("what it says", || live.says("the watcher of processes is gone"));
     live.stop();
 }
 

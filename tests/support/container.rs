@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
-use super::netns::{Netns, is_installed};
+use super::netns::{Netns, is_installed, wait_for};
 
 /// Ids end in the process id and this, so that tests and test programs never
 /// meet.
@@ -135,7 +135,13 @@ impl Container {
         command.args(["exec", "--detach", "--pid-file"]).arg(&pid_file);
         command.arg(&self.id).args(program);
         self.run_detached(command);
-        read_pid(&pid_file)
+        let pid = read_pid(&pid_file);
+        // runc is done before its child runs the program.
+        wait_for("the program in the container", || {
+            let exe = fs::read_link(format!("/proc/{pid}/exe"));
+            !exe.is_ok_and(|exe| exe.as_os_str().as_encoded_bytes().ends_with(b"runc"))
+        });
+        pid
     }
 
     /// What runs detached keeps runc's descriptors: a pipe would never end.

@@ -137,10 +137,12 @@ impl ProcessReader {
     /// What was read of the same process, perhaps of a later program of it.
     fn take_over(&self, process: &mut Process, read: Process) {
         let same_program = process.exe.is_empty() || process.exe == read.exe;
-        if same_program {
+        if process.exe.is_empty() {
             process.exe = read.exe;
             process.exe_deleted = read.exe_deleted;
-            process.exe_in_writable_folder = read.exe_in_writable_folder;
+        }
+        if same_program {
+            process.exe_in_writable_folder |= read.exe_in_writable_folder;
         }
         if process.args.is_empty() && same_program {
             (process.args, process.args_cut) = (read.args, read.args_cut);
