@@ -139,7 +139,7 @@ impl Container {
         // runc is done before its child runs the program.
         wait_for("the program in the container", || {
             let exe = fs::read_link(format!("/proc/{pid}/exe"));
-            !exe.is_ok_and(|exe| exe.as_os_str().as_encoded_bytes().ends_with(b"runc"))
+            !exe.is_ok_and(|exe| exe.to_string_lossy().contains("runc"))
         });
         pid
     }
