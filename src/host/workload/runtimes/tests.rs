@@ -1,5 +1,5 @@
 //! States here are written by hand, after the layouts that the runtimes document;
-//! `tests/host_containers.rs` reads a real runc's.
+//! `tests/host_containers` reads a real runc's.
 
 use std::fs;
 

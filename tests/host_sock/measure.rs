@@ -1,8 +1,4 @@
 //! What watching socket tables costs and catches: prints figures.
-#![cfg(target_os = "linux")]
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
-
-mod host_watch;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -10,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::host_watch::Watch;
 use flowtap::host::event::{Socket, What};
 use flowtap::host::provider::polling::Polling;
 use flowtap::host::provider::proc::{ProcConnector, ProcessWatch};
 use flowtap::host::provider::sock_diag::{Settings, SockDiag, WatchedProcesses};
-use host_watch::Watch;
 
 fn connector() -> WatchedProcesses {
     WatchedProcesses::new(ProcessWatch::new(Box::new(ProcConnector::open().unwrap())))

@@ -1,18 +1,13 @@
 //! Addresses, counters and translated connections in namespaces.
-#![cfg(target_os = "linux")]
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
-
-mod host_watch;
-mod support;
 
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
+use crate::host_watch::Watch;
+use crate::support::netns::{LinkOptions, Netns};
 use flowtap::host::event::What;
 use flowtap::host::provider::network::NetworkWatch;
-use host_watch::Watch;
-use support::netns::{LinkOptions, Netns};
 
 fn inode(net: &Netns, space: usize) -> u64 {
     std::fs::metadata(format!("/run/netns/{}", net.name(space))).unwrap().ino()

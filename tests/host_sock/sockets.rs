@@ -1,10 +1,5 @@
 //! Sockets and their holders by the kernel's socket tables: real sockets of real
 //! processes.
-#![cfg(target_os = "linux")]
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
-
-mod host_watch;
-mod support;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,13 +10,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::host_watch::Watch;
+use crate::support::netns::{Netns, Running};
 use flowtap::host::attribution::Basis;
 use flowtap::host::event::{Socket, SocketKind};
 use flowtap::host::provider::polling::Polling;
 use flowtap::host::provider::proc::{ProcConnector, ProcessWatch};
 use flowtap::host::provider::sock_diag::{Settings, SockDiag, WatchedProcesses, available};
-use host_watch::Watch;
-use support::netns::{Netns, Running};
 
 fn ready(test: &str) -> bool {
     match available() {
@@ -334,7 +329,7 @@ fn all_sockets_of_a_namespace_are_those_that_ss_shows_with_the_same_processes() 
         })
         .collect()
     };
-    support::netns::wait_for("the same sockets", || told() == expected);
+    crate::support::netns::wait_for("the same sockets", || told() == expected);
 }
 
 #[test]

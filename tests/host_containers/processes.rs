@@ -1,18 +1,14 @@
 //! Processes in real OCI containers (runc) are found with their container.
 //! Other runtimes' states are written by hand in the unit tests.
-#![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
-
-mod support;
 
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use crate::support::container::{Container, ContainerOptions};
+use crate::support::netns::{LinkOptions, wait_for};
 use flowtap::host::workload::cgroup::cgroup_path;
 use flowtap::host::workload::{Workload, Workloads};
-use support::container::{Container, ContainerOptions};
-use support::netns::{LinkOptions, wait_for};
 
 /// 64 hexadecimal digits, as daemons name their containers.
 fn full_id() -> String {

@@ -1,14 +1,12 @@
 //! The harness of containers: what it promises to tests.
 
-mod support;
-
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc;
 
-use support::container::{Container, ContainerOptions};
-use support::netns::{LinkOptions, Netns, wait_for};
+use crate::support::container::{Container, ContainerOptions};
+use crate::support::netns::{LinkOptions, Netns, wait_for};
 
 fn process_is_there(pid: u32) -> bool {
     Path::new("/proc").join(pid.to_string()).exists()
