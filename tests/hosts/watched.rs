@@ -131,7 +131,7 @@ pub(crate) fn has_ebpf(test: &str) -> bool {
     #[cfg(feature = "ebpf")]
     let available = flowtap::host::provider::ebpf::available().map_err(|error| error.to_string());
     #[cfg(not(feature = "ebpf"))]
-    let available = Err("built without the feature `ebpf`".to_owned());
+    let available: Result<(), String> = Err("built without the feature `ebpf`".to_owned());
     available.map_err(|why: String| eprintln!("SKIP: {test}: {why}")).is_ok()
 }
 

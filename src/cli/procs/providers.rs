@@ -59,6 +59,7 @@ pub(super) struct Watching {
 
 /// Beside programs in the kernel, which see sockets when they are used, the tables
 /// are read for those that were there before and rest.
+#[cfg(feature = "ebpf")]
 const REST_INTERVAL: Duration = Duration::from_secs(60);
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
