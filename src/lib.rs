@@ -36,4 +36,5 @@ pub mod report;
 #[cfg(unix)]
 pub mod screen;
 pub mod service;
+pub mod telemetry;
 pub mod time;

@@ -1,0 +1,170 @@
+//! What a source says of flows, and everything that a source can say.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::request::Request;
+use super::sample::CounterSample;
+use crate::host::event::HostEvent;
+
+/// One thing that a source observed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    Flow(Box<FlowReport>),
+    Request(Box<Request>),
+    /// A process, a socket, a container: what a recorded host map has too.
+    Host(Box<HostReport>),
+    Counter(Box<CounterSample>),
+}
+
+impl Observation {
+    /// What it is ordered by: when it was complete. Of a flow its end.
+    pub fn time_ns(&self) -> i64 {
+        match self {
+            Self::Flow(flow) => flow.end_ns,
+            Self::Request(request) => request.time_ns,
+            Self::Host(report) => report.event.time_ns,
+            Self::Counter(sample) => sample.time_ns,
+        }
+    }
+}
+
+/// An event of a host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostReport {
+    /// Its name as the source has it; empty where the source says none: then all of
+    /// the source is one host.
+    pub host: Arc<str>,
+    pub event: HostEvent,
+}
+
+/// A flow as another observer has it. What the source lacks is absent, never zero.
+///
+/// The source's own record may be about one direction alone (AWS), or about both
+/// (Zeek); of an interval (AWS, Azure, NetFlow's active time-out) or of a whole
+/// connection (Zeek).
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowReport {
+    /// `[start, end)`: of the packets, where `span` is exact, else of the interval
+    /// that they were counted in. `end_ns >= start_ns`.
+    pub start_ns: i64,
+    pub end_ns: i64,
+    pub span: Span,
+    /// Who sent what `fwd` counts: the originator where `originator_known`.
+    pub src: IpAddr,
+    pub dst: IpAddr,
+    /// Absent where the protocol has none or the source does not say. Zero where the
+    /// source says zero.
+    pub src_port: Option<u16>,
+    pub dst_port: Option<u16>,
+    /// IP protocol number.
+    pub protocol: Option<u8>,
+    /// ICMP type and code.
+    pub icmp: Option<(u8, u8)>,
+    pub originator_known: bool,
+    pub fwd: Measures,
+    /// Absent where the record is about one direction alone.
+    pub rev: Option<Measures>,
+    pub action: Option<Action>,
+    /// Which way it crossed the observer.
+    pub direction: Option<FlowDirection>,
+    /// State of the connection in the source's own words (`SF`, `established`, `E`).
+    pub state: Option<Arc<str>>,
+    /// Application protocol in the source's own words (`dns`, `tls`).
+    pub app: Option<Arc<str>>,
+    /// Who counted: interface, security group, exporter, sensor. Empty where the
+    /// source does not say.
+    pub observer: Arc<str>,
+    /// Packets that each counted one stands for, where the source says that it
+    /// samples: 1 is all. Counts are as the source has them, not multiplied.
+    pub sampled_1_of: Option<u32>,
+    /// What else the source says, by the names in [`super::label`], or by the source's
+    /// own field name with the kind's name in front (`aws.traffic-path`).
+    pub labels: Labels,
+}
+
+impl FlowReport {
+    /// A report of nothing but who and when, to be filled.
+    pub fn between(src: IpAddr, dst: IpAddr, start_ns: i64, end_ns: i64) -> Self {
+        Self {
+            start_ns,
+            end_ns: end_ns.max(start_ns),
+            span: Span::Packets,
+            src,
+            dst,
+            src_port: None,
+            dst_port: None,
+            protocol: None,
+            icmp: None,
+            originator_known: false,
+            fwd: Measures::default(),
+            rev: None,
+            action: None,
+            direction: None,
+            state: None,
+            app: None,
+            observer: Arc::default(),
+            sampled_1_of: None,
+            labels: Labels::new(),
+        }
+    }
+}
+
+/// Names and values, in the source's order.
+pub type Labels = Vec<(Arc<str>, Arc<str>)>;
+
+/// What the times of a report are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Span {
+    /// Those of its first and last packet.
+    Packets,
+    /// Those of the interval that it was counted in: packets can lie anywhere in it.
+    Interval,
+}
+
+/// What a source counted in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measures {
+    pub packets: Option<u64>,
+    /// Whole frames.
+    pub wire_bytes: Option<u64>,
+    /// IP packets with their headers.
+    pub ip_bytes: Option<u64>,
+    /// What the transport carried.
+    pub payload_bytes: Option<u64>,
+    /// OR of the TCP flags.
+    pub tcp_flags: Option<u16>,
+    /// Bytes that the source knows it missed.
+    pub missed_bytes: Option<u64>,
+}
+
+/// What was decided of its packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    Accepted,
+    Rejected,
+}
+
+impl Action {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FlowDirection {
+    Ingress,
+    Egress,
+}
+
+impl FlowDirection {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
