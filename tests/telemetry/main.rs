@@ -1,0 +1,16 @@
+//! Logs, exports and counters of other programs, read by the real binary: real
+//! programs where they run here, else files written from their documentation.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
+
+mod access_logs;
+mod connection_logs;
+mod counters;
+mod exports;
+mod flow_logs;
+mod following;
+mod macos;
+mod process_logs;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use more of it")]
+mod support;
