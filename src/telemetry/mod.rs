@@ -20,16 +20,20 @@ pub mod connection_log;
 pub mod counters;
 pub mod decode;
 pub mod export;
+pub mod feed;
 pub mod flow_log;
 pub mod framing;
 pub mod json;
 pub mod kind;
 pub mod label;
+pub mod merge;
 pub mod names;
 pub mod observation;
 pub mod process_log;
+pub mod report;
 pub mod request;
 pub mod sample;
+pub mod source;
 pub mod text;
 
 #[cfg(test)]

@@ -1,0 +1,172 @@
+//! Several sources as one stream in event-time order.
+//!
+//! A source hands out what it holds in its own order, which is only about that of
+//! time: an observation may come as much later as its kind's lateness says. The
+//! stream's clock is the earliest of what the sources have reached; an observation
+//! is handed out when the clock is past its time by its own kind's lateness, as it
+//! would be live. So the order does not depend on how records lie in files, as long
+//! as they are no later than that; those that are count as late and come at once.
+//!
+//! Sources that begin later are opened when the clock gets there, so that a folder
+//! of thousands of files has few open at a time.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use super::observation::Observation;
+use super::report::SourceReport;
+use super::source::{Named, Source};
+
+const NS_PER_S: i64 = 1_000_000_000;
+
+/// Observations that wait for the clock. Above it the earliest second is handed out
+/// early: order is then kept only within the rest, and memory stays bounded (about
+/// 500 bytes each).
+const MAX_WAITING: usize = 1 << 19;
+
+/// An observation and where it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// Place of its source in the list of reports.
+    pub source: u16,
+    pub observation: Observation,
+}
+
+/// What is handed out at once.
+#[derive(Debug)]
+pub struct Batch {
+    /// The stream's clock: everything that is due in an earlier second has been handed
+    /// out with this batch.
+    pub clock_s: i64,
+    pub observed: Vec<Observed>,
+}
+
+/// Merges sources.
+pub struct Merge {
+    lanes: Vec<Lane>,
+    /// Lanes that are not over, by the time that they have reached.
+    reached: BinaryHeap<Reverse<(i64, u16)>>,
+    /// By the second in which they are due.
+    waiting: BTreeMap<i64, Vec<Waiting>>,
+    waiting_count: usize,
+    clock_ns: i64,
+    reports: Vec<SourceReport>,
+}
+
+/// A source on its way through the merge.
+enum Lane {
+    /// Read a little, to see where it begins.
+    Later(Box<Named>),
+    Open(Box<Source>),
+    Over,
+}
+
+struct Waiting {
+    due_ns: i64,
+    source: u16,
+    observation: Observation,
+}
+
+impl Merge {
+    /// Of at most 65,536 sources; what is named beyond is not read.
+    pub fn new(sources: Vec<Named>) -> Self {
+        let mut merge = Self {
+            lanes: Vec::new(),
+            reached: BinaryHeap::new(),
+            waiting: BTreeMap::new(),
+            waiting_count: 0,
+            clock_ns: i64::MIN,
+            reports: Vec::new(),
+        };
+        let alone = sources.len() == 1;
+        for (at, named) in (0..=u16::MAX).zip(sources) {
+            merge.add(at, named, alone);
+        }
+        merge
+    }
+
+    fn add(&mut self, at: u16, named: Named, alone: bool) {
+        let mut source = Source::open(&named);
+        if alone || !named.is_file() {
+            self.reports.push(source.report().clone());
+            self.lanes.push(Lane::Open(Box::new(source)));
+            self.reached.push(Reverse((i64::MIN, at)));
+            return;
+        }
+        let begins_ns = source.chunk().iter().map(Observation::time_ns).min();
+        self.reports.push(source.report().clone());
+        match begins_ns {
+            Some(begins_ns) => {
+                self.lanes.push(Lane::Later(Box::new(named)));
+                self.reached.push(Reverse((begins_ns, at)));
+            }
+            None => self.lanes.push(Lane::Over),
+        }
+    }
+
+    /// The next observations; nothing at the end of all sources.
+    pub fn next_batch(&mut self) -> Option<Batch> {
+        let mut observed = Vec::new();
+        loop {
+            let over = !self.advance();
+            let clock_s = if over { i64::MAX } else { self.clock_ns.div_euclid(NS_PER_S) };
+            while let Some(entry) = self.waiting.first_entry()
+                && (*entry.key() < clock_s || self.waiting_count > MAX_WAITING)
+            {
+                let mut second = entry.remove();
+                self.waiting_count -= second.len();
+                // Stable: what one source said of one time stays in its order.
+                second.sort_by_key(|waiting| (waiting.due_ns, waiting.source));
+                observed.extend(second.into_iter().map(|waiting| Observed {
+                    source: waiting.source,
+                    observation: waiting.observation,
+                }));
+            }
+            if over {
+                return (!observed.is_empty()).then_some(Batch { clock_s, observed });
+            }
+            if !observed.is_empty() {
+                return Some(Batch { clock_s, observed });
+            }
+        }
+    }
+
+    /// Takes a chunk of the source that is furthest behind; false at the end of all.
+    fn advance(&mut self) -> bool {
+        let Some(Reverse((reached_ns, at))) = self.reached.pop() else { return false };
+        let index = usize::from(at);
+        if let Lane::Later(named) = &self.lanes[index] {
+            self.lanes[index] = Lane::Open(Box::new(Source::open(named)));
+        }
+        if let Lane::Open(source) = &mut self.lanes[index] {
+            let chunk = source.chunk();
+            let mut report =
+                SourceReport { late: self.reports[index].late, ..source.report().clone() };
+            if chunk.is_empty() {
+                self.lanes[index] = Lane::Over;
+            } else {
+                let lateness_ns = report.kind.lateness_s.saturating_mul(NS_PER_S);
+                let mut reached_ns = reached_ns;
+                self.waiting_count += chunk.len();
+                for observation in chunk {
+                    let time_ns = observation.time_ns();
+                    reached_ns = reached_ns.max(time_ns);
+                    let due_ns = time_ns.saturating_add(lateness_ns);
+                    report.late += u64::from(due_ns < self.clock_ns);
+                    let waiting = Waiting { due_ns, source: at, observation };
+                    self.waiting.entry(due_ns.div_euclid(NS_PER_S)).or_default().push(waiting);
+                }
+                self.reached.push(Reverse((reached_ns, at)));
+            }
+            self.reports[index] = report;
+        }
+        let behind_ns = self.reached.peek().map(|&Reverse((reached_ns, _))| reached_ns);
+        self.clock_ns = self.clock_ns.max(behind_ns.unwrap_or(i64::MAX));
+        true
+    }
+
+    /// One for each source, in the order in which they were given.
+    pub fn reports(&self) -> &[SourceReport] {
+        &self.reports
+    }
+}

@@ -1,0 +1,115 @@
+//! What became of each source, so that nothing is left out in silence.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::decode::{Bad, Out};
+use super::kind::Kind;
+use super::observation::Observation;
+
+/// Reasons and names that decoders give are static; of files this many bad parts
+/// are enough to see what is wrong.
+#[derive(Clone, Debug)]
+pub struct SourceReport {
+    /// As the user named it, or as it was found in a folder.
+    pub name: String,
+    pub kind: &'static Kind,
+    pub bytes: u64,
+    /// Records that the source holds, whatever became of them.
+    pub records: u64,
+    pub observations: Counts,
+    /// Records that are fine and say nothing that is used, by what they are.
+    pub passed: BTreeMap<&'static str, u64>,
+    /// What the source says that it lost itself.
+    pub lost: BTreeMap<&'static str, u64>,
+    /// Records that are left out, by reason.
+    pub bad: BTreeMap<&'static str, u64>,
+    /// Values left out of records that are used otherwise, by reason.
+    pub bad_parts: BTreeMap<&'static str, u64>,
+    /// The first bad record: line and what is wrong.
+    pub first_bad: Option<String>,
+    /// Fields that this version does not know, by name, and how often they had a value.
+    pub unknown_fields: BTreeMap<Arc<str>, u64>,
+    pub further_unknown_fields: u64,
+    /// Of the observations' times.
+    pub first_ns: Option<i64>,
+    pub last_ns: Option<i64>,
+    /// Observations that came later than the kind's lateness allows: told all the same,
+    /// out of order.
+    pub late: u64,
+    /// Why reading ended early.
+    pub error: Option<String>,
+}
+
+/// Observations by what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub flows: u64,
+    pub requests: u64,
+    pub hosts: u64,
+    pub counters: u64,
+}
+
+impl Counts {
+    pub fn sum(&self) -> u64 {
+        self.flows + self.requests + self.hosts + self.counters
+    }
+}
+
+impl SourceReport {
+    pub fn new(name: &str, kind: &'static Kind) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            bytes: 0,
+            records: 0,
+            observations: Counts::default(),
+            passed: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            bad: BTreeMap::new(),
+            bad_parts: BTreeMap::new(),
+            first_bad: None,
+            unknown_fields: BTreeMap::new(),
+            further_unknown_fields: 0,
+            first_ns: None,
+            last_ns: None,
+            late: 0,
+            error: None,
+        }
+    }
+
+    pub(super) fn count(&mut self, observation: &Observation) {
+        let counts = &mut self.observations;
+        *match observation {
+            Observation::Flow(_) => &mut counts.flows,
+            Observation::Request(_) => &mut counts.requests,
+            Observation::Host(_) => &mut counts.hosts,
+            Observation::Counter(_) => &mut counts.counters,
+        } += 1;
+        let time_ns = observation.time_ns();
+        self.first_ns = Some(self.first_ns.map_or(time_ns, |first_ns| first_ns.min(time_ns)));
+        self.last_ns = self.last_ns.max(Some(time_ns));
+    }
+
+    pub(super) fn count_bad(&mut self, bad: &Bad, line: u64) {
+        *self.bad.entry(bad.reason).or_default() += 1;
+        self.first_bad.get_or_insert_with(|| format!("line {line}: {bad}"));
+    }
+
+    /// Takes over what a decoder has counted since the last time.
+    pub(super) fn take_tallies(&mut self, out: &mut Out) {
+        let tallies = [
+            (&mut self.passed, std::mem::take(&mut out.passed)),
+            (&mut self.lost, std::mem::take(&mut out.lost)),
+            (&mut self.bad_parts, std::mem::take(&mut out.bad_parts)),
+        ];
+        for (sums, counts) in tallies {
+            for (name, count) in counts {
+                *sums.entry(name).or_default() += count;
+            }
+        }
+        // Names stay with the decoder's side, which bounds them.
+        self.unknown_fields.clone_from(&out.unknown_fields);
+        self.further_unknown_fields = out.further_unknown_fields;
+    }
+}
