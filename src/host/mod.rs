@@ -23,6 +23,7 @@ pub mod inventory;
 pub mod join;
 pub mod log;
 pub mod map;
+pub mod mask;
 pub mod owners;
 pub mod process;
 pub mod provider;

@@ -1,5 +1,7 @@
 //! A process as flows name it.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 /// A process, safe against reuse of its number: within one boot no two
@@ -94,6 +96,16 @@ pub enum Context {
     Terminal,
     /// Neither: a service, a job, a daemon.
     None,
+}
+
+/// Where everybody may write by convention.
+const USUALLY_WRITABLE: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock"];
+
+/// Whether an executable lies where everybody may write by convention: for when its
+/// folder can't be looked at.
+pub fn in_usual_writable_folder(exe: &str) -> bool {
+    let folder = Path::new(exe).parent();
+    folder.is_some_and(|folder| USUALLY_WRITABLE.iter().any(|usual| folder.starts_with(usual)))
 }
 
 pub(super) fn is_false(value: &bool) -> bool {

@@ -6,11 +6,10 @@ use std::path::{Component, Path};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
 use rustix::io::Errno;
 
+use crate::host::process::in_usual_writable_folder;
+
 /// Folders that are looked at, from the root down; deeper ones are not.
 const MAX_FOLDERS: usize = 32;
-
-/// Where everybody may write by convention, for when a folder can't be looked at.
-const USUAL: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock"];
 
 /// Any folder on the way to `exe` may be written by others, sticky or not, by
 /// its mode below the process's own root. Folders that are gone, or that the
@@ -20,7 +19,7 @@ pub(super) fn in_writable_folder(process: BorrowedFd<'_>, exe: &str) -> bool {
     let Some(folder) = Path::new(exe).parent().filter(|folder| folder.is_absolute()) else {
         return false;
     };
-    if USUAL.iter().any(|usual| folder.starts_with(usual)) {
+    if in_usual_writable_folder(exe) {
         return true;
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
