@@ -2,10 +2,15 @@
 //!
 //! Bounded: a record over [`MAX_RECORD_BYTES`] is passed over to its end and
 //! counted. Start at [`Records::next_record`].
+//!
+//! An input that has nothing for now says `WouldBlock`: the next call goes on in
+//! the record where this one stopped. [`Records::mark`] is where to begin again
+//! after a restart.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, ErrorKind};
 
 use memchr::{memchr, memchr3};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::decode::MAX_RECORD_BYTES;
@@ -41,6 +46,22 @@ pub enum Next<'a> {
     End,
 }
 
+/// A place between two records, at which reading can begin again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Bytes of the source before it.
+    pub offset: u64,
+    /// Line that it is in, from 1.
+    pub line: u64,
+    /// Within an array whose elements are records: how many objects are around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<u32>,
+}
+
+impl Mark {
+    pub const START: Self = Self { offset: 0, line: 1, within: None };
+}
+
 /// Cuts a stream into records.
 pub struct Records<R> {
     input: R,
@@ -53,6 +74,24 @@ pub struct Records<R> {
     /// Within an array whose elements are records: how many objects around it.
     wrapped: Option<Wrapped>,
     read_bytes: u64,
+    mark: Mark,
+    within: Within,
+    scan: Scan,
+    too_long: bool,
+    /// The input grows: a start that could yet be one of an array waits for more.
+    pub(super) grows: bool,
+}
+
+/// In the middle of what the stream stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Within {
+    Nothing,
+    Line,
+    Value,
+    /// What is no JSON, up to the end of its line.
+    NoJson,
+    /// What follows an array of records.
+    Leaving,
 }
 
 /// Where in a document of many records the stream stands.
@@ -64,7 +103,50 @@ struct Wrapped {
 
 impl<R: BufRead> Records<R> {
     pub fn new(input: R, framing: Framing) -> Self {
-        Self { input, framing, record: Vec::new(), line: 1, began: 1, wrapped: None, read_bytes: 0 }
+        Self::from_mark(input, framing, Mark::START)
+    }
+
+    /// Goes on at a mark: the next byte of `input` is the one behind it.
+    pub fn from_mark(input: R, framing: Framing, mark: Mark) -> Self {
+        Self {
+            input,
+            framing,
+            record: Vec::new(),
+            line: mark.line,
+            began: mark.line,
+            wrapped: mark.within.map(|outer| Wrapped { outer }),
+            read_bytes: mark.offset,
+            mark,
+            within: Within::Nothing,
+            scan: Scan::default(),
+            too_long: false,
+            grows: false,
+        }
+    }
+
+    pub fn input_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
+    /// Behind the last whole record: what was read of a further one is not before it.
+    pub fn mark(&self) -> Mark {
+        match self.within {
+            Within::Nothing => self.here(),
+            _ => self.mark,
+        }
+    }
+
+    fn here(&self) -> Mark {
+        let within = self.wrapped.map(|wrapped| wrapped.outer);
+        Mark { offset: self.read_bytes, line: self.line, within }
+    }
+
+    fn begin(&mut self, within: Within) {
+        self.mark = self.here();
+        self.within = within;
+        self.record.clear();
+        self.scan = Scan::default();
+        self.too_long = false;
     }
 
     /// Line in which the last record began, from 1.
@@ -93,9 +175,10 @@ impl<R: BufRead> Records<R> {
 
     fn next_line(&mut self) -> io::Result<Next<'_>> {
         loop {
-            self.record.clear();
-            self.began = self.line;
-            let mut too_long = false;
+            if self.within == Within::Nothing {
+                self.begin(Within::Line);
+                self.began = self.line;
+            }
             let ended = loop {
                 let bytes = self.input.fill_buf()?;
                 if bytes.is_empty() {
@@ -104,9 +187,9 @@ impl<R: BufRead> Records<R> {
                 let end = memchr(b'\n', bytes);
                 let n = end.unwrap_or(bytes.len());
                 if self.record.len() + n > MAX_RECORD_BYTES {
-                    too_long = true;
+                    self.too_long = true;
                     self.record.clear();
-                } else if !too_long {
+                } else if !self.too_long {
                     self.record.extend_from_slice(&bytes[..n]);
                 }
                 self.take(n + usize::from(end.is_some()));
@@ -115,10 +198,11 @@ impl<R: BufRead> Records<R> {
                     break false;
                 }
             };
+            self.within = Within::Nothing;
             if self.record.last() == Some(&b'\r') {
                 self.record.pop();
             }
-            if too_long {
+            if self.too_long {
                 return Ok(Next::TooLong);
             }
             if !self.record.iter().all(u8::is_ascii_whitespace) {
@@ -132,6 +216,12 @@ impl<R: BufRead> Records<R> {
 
     fn next_json(&mut self) -> io::Result<Next<'_>> {
         loop {
+            match self.within {
+                Within::Value => return self.value(),
+                Within::NoJson => return self.skip_line(),
+                Within::Leaving => self.leave()?,
+                Within::Nothing | Within::Line => {}
+            }
             let Some(byte) = self.skip_space()? else { return Ok(Next::End) };
             match byte {
                 b'[' if self.wrapped.is_none() => {
@@ -139,22 +229,21 @@ impl<R: BufRead> Records<R> {
                     self.wrapped = Some(Wrapped { outer: 0 });
                 }
                 b']' => {
-                    self.take(1);
-                    if let Some(Wrapped { outer }) = self.wrapped.take() {
-                        self.leave(outer)?;
+                    if let Some(Wrapped { outer }) = self.wrapped {
+                        self.begin(Within::Leaving);
+                        self.scan.depth = u64::from(outer);
+                        self.wrapped = None;
                     }
+                    self.take(1);
                 }
                 b',' | b'\x1e' => self.take(1),
                 b'{' => {
                     if self.wrapped.is_none() && self.enter_array()? {
                         continue;
                     }
-                    return self.value();
+                    self.begin(Within::Value);
                 }
-                _ => {
-                    self.skip_line()?;
-                    return Ok(Next::NoJson);
-                }
+                _ => self.begin(Within::NoJson),
             }
         }
     }
@@ -177,7 +266,7 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    fn skip_line(&mut self) -> io::Result<()> {
+    fn skip_line(&mut self) -> io::Result<Next<'_>> {
         loop {
             let bytes = self.input.fill_buf()?;
             let end = memchr(b'\n', bytes);
@@ -186,7 +275,8 @@ impl<R: BufRead> Records<R> {
             let over = end.is_some() || n == 0;
             self.take(n);
             if over {
-                return Ok(());
+                self.within = Within::Nothing;
+                return Ok(Next::NoJson);
             }
         }
     }
@@ -195,7 +285,11 @@ impl<R: BufRead> Records<R> {
     /// Looks no further than what lies in the buffer, and at its first member only.
     fn enter_array(&mut self) -> io::Result<bool> {
         let bytes = self.input.fill_buf()?;
-        let Some(n) = array_start(bytes) else { return Ok(false) };
+        let n = match array_start(bytes) {
+            ArrayStart::Bytes(n) => n,
+            ArrayStart::CutOff if self.grows => return Err(ErrorKind::WouldBlock.into()),
+            ArrayStart::CutOff | ArrayStart::No => return Ok(false),
+        };
         self.line += bytes[..n].iter().filter(|&&byte| byte == b'\n').count() as u64;
         self.take(n);
         self.wrapped = Some(Wrapped { outer: 1 });
@@ -203,40 +297,37 @@ impl<R: BufRead> Records<R> {
     }
 
     /// Passes over what follows an array of records up to the end of what holds it.
-    fn leave(&mut self, outer: u32) -> io::Result<()> {
-        let mut scan = Scan { depth: u64::from(outer), ..Scan::default() };
-        while scan.depth > 0 {
+    fn leave(&mut self) -> io::Result<()> {
+        while self.scan.depth > 0 {
             let bytes = self.input.fill_buf()?;
             if bytes.is_empty() {
                 break;
             }
-            let (n, lines, over) = scan.over(bytes);
+            let (n, lines, over) = self.scan.over(bytes);
             self.line += lines;
             self.take(n);
             if over {
                 break;
             }
         }
+        self.within = Within::Nothing;
         Ok(())
     }
 
     /// The object that the stream stands at, to its closing bracket.
     fn value(&mut self) -> io::Result<Next<'_>> {
-        self.record.clear();
-        let mut scan = Scan::default();
-        let mut too_long = false;
         loop {
             let bytes = self.input.fill_buf()?;
             if bytes.is_empty() {
                 // Cut off: the decoder says so.
                 break;
             }
-            let (n, lines, over) = scan.over(bytes);
+            let (n, lines, over) = self.scan.over(bytes);
             self.line += lines;
             if self.record.len() + n > MAX_RECORD_BYTES {
-                too_long = true;
+                self.too_long = true;
                 self.record.clear();
-            } else if !too_long {
+            } else if !self.too_long {
                 self.record.extend_from_slice(&bytes[..n]);
             }
             self.take(n);
@@ -244,7 +335,8 @@ impl<R: BufRead> Records<R> {
                 break;
             }
         }
-        Ok(if too_long { Next::TooLong } else { Next::Record(&self.record) })
+        self.within = Within::Nothing;
+        Ok(if self.too_long { Next::TooLong } else { Next::Record(&self.record) })
     }
 }
 
@@ -298,17 +390,39 @@ impl Scan {
     }
 }
 
-/// Length of `{"records":[` and the like at the start of `bytes`.
-fn array_start(bytes: &[u8]) -> Option<usize> {
-    let space =
-        |at: usize| at + bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    let expect = |at: usize, byte: u8| (bytes.get(at) == Some(&byte)).then_some(at + 1);
-    let at = expect(space(expect(0, b'{')?), b'"')?;
-    let name = RECORD_ARRAYS.iter().find(|name| {
-        bytes[at..].starts_with(name.as_bytes()) && bytes.get(at + name.len()) == Some(&b'"')
-    })?;
-    let at = expect(space(at + name.len() + 1), b':')?;
-    expect(space(at), b'[')
+/// Whether bytes begin with `{"records":[` and the like.
+enum ArrayStart {
+    /// So many bytes of them.
+    Bytes(usize),
+    No,
+    /// So far they do.
+    CutOff,
+}
+
+fn array_start(bytes: &[u8]) -> ArrayStart {
+    /// More than any writer has; an endless one is none.
+    const MOST_SPACE: usize = 64;
+    let space = |at: usize| {
+        let space = bytes.iter().skip(at).take_while(|byte| byte.is_ascii_whitespace());
+        at + space.take(MOST_SPACE).count()
+    };
+    let parts: [&[&str]; 6] = [&["{"], &["\""], RECORD_ARRAYS, &["\""], &[":"], &["["]];
+    let mut at = 0;
+    for (n, tokens) in parts.into_iter().enumerate() {
+        // No space within the name's quotes.
+        if !matches!(n, 2 | 3) {
+            at = space(at);
+        }
+        let left = bytes.get(at..).unwrap_or_default();
+        match tokens.iter().find(|token| left.starts_with(token.as_bytes())) {
+            Some(token) => at += token.len(),
+            None if tokens.iter().any(|token| token.as_bytes().starts_with(left)) => {
+                return ArrayStart::CutOff;
+            }
+            None => return ArrayStart::No,
+        }
+    }
+    ArrayStart::Bytes(at)
 }
 
 /// Lines in the first bytes of a source: neither empty ones nor, unless this is all

@@ -22,6 +22,7 @@ pub mod decode;
 pub mod export;
 pub mod feed;
 pub mod flow_log;
+pub mod follow;
 pub mod framing;
 pub mod json;
 pub mod kind;
