@@ -1,1 +1,5 @@
+//! Sources that grow, read as they do.
+//!
+//! Start at [`cut::Cutter`].
+
 pub mod cut;
