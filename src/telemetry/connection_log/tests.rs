@@ -80,10 +80,7 @@ fn zeek_connections_have_both_sides() {
     assert_eq!((gaps.fwd.missed_bytes, gaps.rev.unwrap().missed_bytes), (None, None));
     assert_eq!(label(gaps, "zeek.missed_bytes"), Some("4344"));
     assert_eq!(out.lost, [("missed bytes", 4344)].into());
-    assert_eq!(
-        label(gaps, "zeek.tunnel_parents"),
-        Some("CParentAfZr6Qo8PtU,CParentBgAs7Rp9QuV")
-    );
+    assert_eq!(label(gaps, "zeek.tunnel_parents"), Some("CParentAfZr6Qo8PtU,CParentBgAs7Rp9QuV"));
     assert_eq!(flows[6].protocol, None);
 
     // The second header has another order and fields of packages.
@@ -320,9 +317,15 @@ fn nfdump_csv_of_later_versions_is_read_by_its_header() {
 fn nfdump_lines_that_make_no_sense_are_told() {
     let head = "ts,te,td,sa,da,sp,dp,pr,ipkt,ibyt\n";
     for (record, reason) in [
-        ("2026-03-01 10:15:02,2026-03-01 10:15:03,1,192.0.2.1,192.0.2.2,1,2,TCP,-1,1", "not a number"),
+        (
+            "2026-03-01 10:15:02,2026-03-01 10:15:03,1,192.0.2.1,192.0.2.2,1,2,TCP,-1,1",
+            "not a number",
+        ),
         ("2026-13-01 10:15:02,2026-03-01 10:15:03,1,192.0.2.1,192.0.2.2,1,2,TCP,1,1", "not a time"),
-        ("2026-03-01 10:15:02,2026-03-01 10:15:03,1,192.0.2.1,192.0.2.2,99999,2,TCP,1,1", "not a port"),
+        (
+            "2026-03-01 10:15:02,2026-03-01 10:15:03,1,192.0.2.1,192.0.2.2,99999,2,TCP,1,1",
+            "not a port",
+        ),
         ("2026-03-01 10:15:02,2026-03-01 10:15:03,1,192.0.2.1,,1,2,TCP,1,1", "not an address"),
         ("2026-03-01 10:15:02", "fewer fields than the header"),
     ] {
