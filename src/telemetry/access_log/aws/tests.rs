@@ -1,21 +1,6 @@
 use super::*;
-use crate::telemetry::observation::Observation;
+use crate::telemetry::access_log::tests::{all, labels};
 use crate::telemetry::tests::decode;
-
-fn requests(kind: &Kind, text: &str) -> Vec<Request> {
-    let (out, bad) = decode(kind, &Context::default(), text.as_bytes());
-    assert_eq!(bad, [], "{text}");
-    let all = out.observations.into_iter();
-    all.map(|observation| match observation {
-        Observation::Request(request) => *request,
-        other => panic!("{other:?}"),
-    })
-    .collect()
-}
-
-fn labels(request: &Request) -> Vec<(&str, &str)> {
-    request.labels.iter().map(|(name, value)| (&**name, &**value)).collect()
-}
 
 /// A record of an ALB with these parts.
 fn alb(target: &str, line: &str, agent: &str) -> String {
@@ -28,7 +13,7 @@ fn alb(target: &str, line: &str, agent: &str) -> String {
 
 #[test]
 fn an_alb_record_says_who_asked_whom_for_what() {
-    let all = requests(&ALB, ALB.sample);
+    let all = all(&ALB, None, ALB.sample);
     let [request] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!(Some(request.time_ns), rfc3339_ns(b"2026-03-01T10:15:02.101Z"));
     assert_eq!(request.end_ns, rfc3339_ns(b"2026-03-01T10:15:02.114903Z"));
@@ -71,7 +56,7 @@ fn an_alb_record_says_who_asked_whom_for_what() {
 
 #[test]
 fn a_request_that_was_not_dispatched_has_no_target_and_no_target_time() {
-    let all = requests(&ALB, &alb("-", "- http://shop.example:80- -", "-"));
+    let all = all(&ALB, None, &alb("-", "- http://shop.example:80- -", "-"));
     let [request] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!(request.client, Some("2001:db8::7".parse().unwrap()));
     assert_eq!((request.target.as_ref(), request.target_status), (None, None));
@@ -93,7 +78,7 @@ fn quotes_in_texts_close_them_only_where_the_record_is_one_then() {
         (r"\\192.0.2.1\share", r"\\192.0.2.1\share"),
     ] {
         let line = "GET http://shop.example:80/?q=%2527 HTTP/1.1";
-        let all = requests(&ALB, &alb("10.0.3.21:8080", line, agent));
+        let all = all(&ALB, None, &alb("10.0.3.21:8080", line, agent));
         let [request] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!(request.user_agent.as_deref(), Some(expected));
         assert_eq!(request.decoded_uri.as_deref(), Some("http://shop.example:80/?q='"));
@@ -106,11 +91,11 @@ fn old_and_future_records_are_read_as_far_as_they_are_known() {
     let old = sample.split(" \"shop.example\"").next().unwrap();
     let future = format!("{sample} \"new\" 7");
     for text in [old, &future] {
-        let all = requests(&ALB, text);
+        let all = all(&ALB, None, text);
         assert_eq!(all[0].status, Some(500));
     }
     // Without the time of creation: less the duration.
-    let all = requests(&ALB, old);
+    let all = all(&ALB, None, old);
     assert_eq!(Some(all[0].time_ns), rfc3339_ns(b"2026-03-01T10:15:02.101903Z"));
 }
 
@@ -128,7 +113,7 @@ fn a_file_that_only_shows_that_it_may_be_written_says_nothing() {
 fn a_classic_balancer_logs_when_it_had_the_request() {
     let tcp = "2026-03-01T10:15:02.114903Z shop 198.51.100.7:50412 10.0.3.21:8080 0.001 0.002 0.003 \
         - - 82 305 \"- - - \" \"-\" - -\n";
-    let all = requests(&ELB, &format!("{}{tcp}", ELB.sample));
+    let all = all(&ELB, None, &format!("{}{tcp}", ELB.sample));
     let [http, tcp] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!(Some(http.time_ns), rfc3339_ns(b"2026-03-01T10:15:02.114903Z"));
     assert_eq!(http.end_ns, Some(http.time_ns + 1_178_000));
@@ -140,7 +125,7 @@ fn a_classic_balancer_logs_when_it_had_the_request() {
 
 #[test]
 fn a_network_balancer_logs_connections() {
-    let all = requests(&NLB, NLB.sample);
+    let all = all(&NLB, None, NLB.sample);
     let [request] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!(Some(request.time_ns), rfc3339_ns(b"2026-03-01T10:15:01Z"));
     assert_eq!(request.end_ns, rfc3339_ns(b"2026-03-01T10:15:02Z"));
