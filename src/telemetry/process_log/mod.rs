@@ -1,6 +1,10 @@
 //! Process telemetry of other tools to host events.
 
+mod auditd;
+mod command;
+mod hosts;
+
 use super::kind::Kind;
 
 /// The kinds of this room, those that are surest to be recognised first.
-pub(super) const KINDS: &[&Kind] = &[];
+pub(super) const KINDS: &[&Kind] = &[&auditd::AUDITD];
