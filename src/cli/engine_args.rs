@@ -18,6 +18,7 @@ use crate::engine::dedup::{DedupMode, DedupSettings};
 use crate::flow::Timeouts;
 use crate::input::filter::Filter;
 use crate::output::Summary;
+use crate::output::sources::InputSource;
 use crate::packet::DecodeOptions;
 
 /// Memory for one flow that the default cap is sized by: 768 bytes of a long
@@ -171,7 +172,8 @@ impl EngineArgs {
 
     /// See [`super`].
     pub(crate) fn exit_status(&self, summary: &Summary) -> ExitCode {
-        if summary.files.iter().any(|file| file.error.is_some()) {
+        let failed = summary.files.iter().any(|file| file.error.is_some());
+        if failed || summary.sources.iter().any(InputSource::failed) {
             return ExitCode::from(1);
         }
         match self.fail_on_alert {

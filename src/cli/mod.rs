@@ -12,6 +12,7 @@ mod coverage;
 mod doctor;
 mod engine_args;
 mod host_args;
+mod inputs;
 mod lab;
 mod live;
 mod log;
@@ -29,6 +30,7 @@ mod sensor_id;
 mod show;
 #[cfg(target_os = "linux")]
 mod stop;
+mod telemetry_args;
 #[cfg(unix)]
 mod top;
 mod values;
@@ -67,6 +69,7 @@ enum Command {
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
     Coverage(coverage::CoverageArgs),
+    Inputs(inputs::InputsArgs),
     /// Look at a configuration file.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Procs(command) => procs::run(&command),
         Command::Show(args) => show::run(&args),
         Command::Coverage(args) => coverage::run(&args),
+        Command::Inputs(args) => inputs::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Man(args) => man::run(&args),
         Command::Lab(command) => lab::run(&command),

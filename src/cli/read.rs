@@ -1,4 +1,4 @@
-//! `flowtap read`: captures in, flow records, alerts and a summary out.
+//! `flowtap read`: captures and logs in, flow records, alerts and a summary out.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -16,21 +16,27 @@ use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
 use super::host_args::HostArgs;
 use super::rundir::{recorded_arguments, state_run, write_whole};
+use super::telemetry_args::{Split, TelemetryArgs, read_into_map};
 use crate::alert::Alert;
 use crate::engine::{RecordSink, RunOptions, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::host::join::HostKnowledge;
 use crate::host::log::read_map;
 use crate::host::map::{HostMap, MapLimits};
+use crate::host::side::FlowHosts;
 use crate::input::{Input, InputOptions, Progress, Speed};
+use crate::output::observed::ObservedFiles;
 use crate::output::privacy::Privacy;
 use crate::output::{Format, Pipeline, Summary};
 use crate::report::terminal::{self, Style};
 use crate::service::confine::Plan;
+use crate::telemetry::Observation;
+use crate::telemetry::feed::Feed;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReadArgs {
-    /// Captures: files, folders, or - for standard input.
+    /// Captures, logs, exports and counters in any mix, each by its content: files, folders, or -
+    /// for standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Write flows, alerts and summary into this folder.
@@ -50,6 +56,8 @@ pub(crate) struct ReadArgs {
     procs: Vec<PathBuf>,
     #[command(flatten)]
     hosts: HostArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
     /// As if replayed so fast (10x, 0.5x) or at this rate (50000pps, 100Mbps): what `live` would
     /// have made of that.
     #[arg(long, value_name = "SPEED", value_parser = time_scale)]
@@ -85,9 +93,23 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     plan.reads.extend(args.procs.iter().cloned());
     plan.reads.extend(args.hosts.paths().map(PathBuf::from));
     args.confine.apply(&plan)?;
-    options.hosts = host_knowledge(args, &options)?;
+    let split = args.telemetry.split(&args.paths)?;
+    for path in &split.strangers {
+        eprintln!(
+            "flowtap: warning: {}: passed over: no capture, and no log of a kind that is known (`flowtap inputs`)",
+            path.display()
+        );
+    }
+    options.hosts = host_knowledge(args, &options, &split)?;
     let started = Instant::now();
-    let input = Input::open(&args.paths, input_options)?;
+    let input = if split.captures.is_empty() {
+        Input::from_bytes(Vec::new(), input_options)
+    } else {
+        Input::open(&split.captures, input_options)?
+    };
+    if !split.sources.is_empty() {
+        options.telemetry = Some(Feed::start(split.sources));
+    }
     let mut sink = Sink::open(args, options.workers)?;
     let hashes = sink.dir.is_some().then(|| hash_in_background(args.paths.clone()));
     let bar = (!args.quiet && io::stderr().is_terminal())
@@ -109,6 +131,19 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     let summary = Summary::new(&report, started.elapsed());
 
     write_run(args, &options, dir.as_deref(), &summary, hashes)?;
+    for source in &summary.sources {
+        if let Some(first_bad) = &source.first_bad {
+            let bad: u64 = source.bad.values().sum();
+            eprintln!(
+                "flowtap: warning: {}: {bad} record{} left out; the first: {first_bad}",
+                source.path,
+                if bad == 1 { " was" } else { "s were" }
+            );
+        }
+        if let Some(error) = &source.error {
+            eprintln!("flowtap: {}: {error}", source.path);
+        }
+    }
     for file in &summary.files {
         for warning in &file.warnings {
             eprintln!("flowtap: warning: {}: {warning}", file.path);
@@ -134,15 +169,20 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What is known of hosts, read whole before the captures.
-fn host_knowledge(args: &ReadArgs, options: &RunOptions) -> anyhow::Result<Option<HostKnowledge>> {
+fn host_knowledge(
+    args: &ReadArgs,
+    options: &RunOptions,
+    split: &Split,
+) -> anyhow::Result<Option<HostKnowledge>> {
     let files = args.hosts.open()?;
     for warning in &files.warnings {
         eprintln!("flowtap: warning: {warning}");
     }
-    if args.procs.is_empty() && args.hosts.paths().next().is_none() {
+    let mapped = !args.procs.is_empty() || split.of_hosts().next().is_some();
+    if !mapped && args.hosts.paths().next().is_none() {
         return Ok(None);
     }
-    let map = (!args.procs.is_empty()).then(|| Arc::new(HostMap::new(MapLimits::default())));
+    let map = mapped.then(|| Arc::new(HostMap::new(MapLimits::default())));
     for path in &args.procs {
         let Some(map) = &map else { break };
         let read = read_map(path, &mut map.writer())?;
@@ -154,6 +194,7 @@ fn host_knowledge(args: &ReadArgs, options: &RunOptions) -> anyhow::Result<Optio
         }
     }
     if let Some(map) = &map {
+        split.of_hosts().for_each(|named| read_into_map(named, map));
         map.complete();
     }
     Ok(Some(HostKnowledge {
@@ -168,12 +209,15 @@ fn host_knowledge(args: &ReadArgs, options: &RunOptions) -> anyhow::Result<Optio
 /// Writes records into the files of `--out`.
 struct Sink {
     pipeline: Option<Pipeline>,
+    observed: Option<ObservedFiles>,
     dir: Option<PathBuf>,
 }
 
 impl Sink {
     fn open(args: &ReadArgs, threads: usize) -> anyhow::Result<Self> {
-        let Some(dir) = &args.out else { return Ok(Self { pipeline: None, dir: None }) };
+        let Some(dir) = &args.out else {
+            return Ok(Self { pipeline: None, observed: None, dir: None });
+        };
         fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
         let mut writers = Vec::new();
         for format in &args.format {
@@ -182,12 +226,14 @@ impl Sink {
             })?);
         }
         let pipeline = (!writers.is_empty()).then(|| Pipeline::start(writers, threads));
-        Ok(Self { pipeline: pipeline.transpose()?, dir: Some(dir.clone()) })
+        let observed = Some(ObservedFiles::new(dir));
+        Ok(Self { pipeline: pipeline.transpose()?, observed, dir: Some(dir.clone()) })
     }
 
     /// Where a record could not be written says so now.
     fn finish(self) -> io::Result<()> {
-        self.pipeline.map_or(Ok(()), Pipeline::finish)
+        let flows = self.pipeline.map_or(Ok(()), Pipeline::finish);
+        flows.and(self.observed.map_or(Ok(()), ObservedFiles::finish))
     }
 }
 
@@ -197,6 +243,15 @@ impl RecordSink for Sink {
             pipeline.push(record);
         }
         Ok(())
+    }
+
+    fn observed(
+        &mut self,
+        source: u16,
+        observation: &Observation,
+        hosts: Option<&FlowHosts>,
+    ) -> io::Result<()> {
+        self.observed.as_mut().map_or(Ok(()), |files| files.write(source, observation, hosts))
     }
 
     fn wants_records(&self) -> bool {

@@ -18,6 +18,7 @@ use super::reload::Reloads;
 use super::run::{FlowGauge, RecordSink, RunOptions};
 use super::sensor::{REFUSED, RELOADED, Sensor};
 use super::shard::ShardOutput;
+use super::telemetry::{Lane, Turn};
 use super::window::{Assembler, FineSizes, Slice};
 use crate::alert;
 use crate::alert::Alert;
@@ -29,6 +30,8 @@ use crate::host::coverage::Coverage;
 use crate::host::gate::Gate;
 use crate::host::join::Joiner;
 use crate::input::origin::{Origin, Origins};
+use crate::telemetry::Observation;
+use crate::telemetry::merge::Observed;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -69,6 +72,10 @@ pub(super) struct Correlation<'a> {
     losses: Vec<Loss>,
     sink: &'a mut dyn RecordSink,
     write_error: Option<io::Error>,
+    /// Seconds of packets before this one are closed.
+    closed_s: i64,
+    /// Observations of other sources, where there are any.
+    lane: Option<Lane>,
     /// Records of the stream's last second.
     last_records: Vec<FlowRecord>,
 }
@@ -137,26 +144,36 @@ impl<'a> Correlation<'a> {
             losses: Vec::new(),
             sink,
             write_error: None,
+            closed_s: i64::MIN,
+            lane: options.telemetry.as_ref().map(Lane::new),
             last_records: Vec::new(),
         }
     }
 
     pub(super) fn follow(&mut self, outputs: &Receiver<ShardOutput>) {
-        let mut closed_s = i64::MIN;
-        for output in outputs {
-            self.take(output);
-            let now_s = self.closed_before_s.iter().copied().min().unwrap_or(i64::MAX);
-            // At the end all is closed, but the last second's records wait for
-            // those of the flows that the end cut off.
-            let now_s = if now_s < i64::MAX { self.held_to(now_s) } else { now_s };
-            if now_s > closed_s && now_s < i64::MAX {
-                closed_s = now_s;
-                self.close(closed_s);
+        if self.sensor.is_some() && self.lane.is_some() {
+            self.follow_both(outputs);
+        } else {
+            for output in outputs {
+                self.take(output);
+                let now_s = self.closed_before_s.iter().copied().min().unwrap_or(i64::MAX);
+                // At the end all is closed, but the last second's records wait for
+                // those of the flows that the end cut off.
+                if now_s < i64::MAX {
+                    let now_s = self.held_to(now_s);
+                    self.close_in_turn(now_s);
+                }
             }
         }
+        let last_s = self.windows.keys().chain(self.records.keys()).max().copied();
+        if self.lane.is_some()
+            && self.sensor.is_none()
+            && let Some(last_s) = last_s
+        {
+            self.close_in_turn(last_s);
+        }
         if let Some(gate) = &self.gate {
-            let last_s = self.windows.keys().chain(self.records.keys()).max();
-            let in_time = gate.wait_for_the_end(last_s.copied().unwrap_or(closed_s));
+            let in_time = gate.wait_for_the_end(last_s.unwrap_or(self.closed_s));
             if !in_time && let Some(joiner) = &mut self.joiner {
                 joiner.count_late_second();
             }
@@ -166,6 +183,90 @@ impl<'a> Correlation<'a> {
         let last = last_s.and_then(|second| self.records.remove(&second)).unwrap_or_default();
         self.close(i64::MAX);
         self.last_records = last;
+    }
+
+    /// Closes seconds of packets before `now_s`, which are complete, and takes what
+    /// telemetry has to say in between.
+    fn close_in_turn(&mut self, now_s: i64) {
+        while let Some(lane) = &mut self.lane {
+            match lane.turn(now_s) {
+                Turn::Observations { due_s } => {
+                    self.close_up_to(due_s);
+                    self.take_observations(due_s);
+                }
+                Turn::Packets { until_s } => {
+                    self.close_up_to(now_s.min(until_s));
+                    return;
+                }
+            }
+        }
+        self.close_up_to(now_s);
+    }
+
+    fn close_up_to(&mut self, before_s: i64) {
+        if before_s > self.closed_s {
+            self.closed_s = before_s;
+            self.close(before_s);
+        }
+    }
+
+    /// Live: takes what comes, packets and telemetry, in the order in which it does.
+    fn follow_both(&mut self, outputs: &Receiver<ShardOutput>) {
+        loop {
+            let telemetry = self.lane.as_ref().and_then(Lane::batches).cloned();
+            let Some(telemetry) = telemetry else { break };
+            crossbeam_channel::select! {
+                recv(outputs) -> output => match output {
+                    Ok(output) => {
+                        self.take(output);
+                        let now_s =
+                            self.closed_before_s.iter().copied().min().unwrap_or(i64::MAX);
+                        if now_s < i64::MAX {
+                            let now_s = self.held_to(now_s);
+                            self.close_up_to(now_s);
+                        }
+                    }
+                    Err(_) => break,
+                },
+                recv(telemetry) -> batch => {
+                    let Some(lane) = &mut self.lane else { continue };
+                    match batch {
+                        Ok(batch) => lane.receive(batch),
+                        Err(_) => lane.over(),
+                    }
+                    self.take_observations(i64::MAX);
+                }
+            }
+        }
+    }
+
+    /// Hands on the observations that are due by then.
+    fn take_observations(&mut self, due_s: i64) {
+        while let Some(observed) = self.lane.as_mut().and_then(|lane| lane.take_due(due_s)) {
+            self.observe_telemetry(observed);
+        }
+    }
+
+    fn observe_telemetry(&mut self, observed: Observed) {
+        let Observed { source, observation, .. } = observed;
+        let hosts = match (&observation, &mut self.joiner) {
+            (Observation::Flow(flow), Some(joiner)) => joiner.join_report(flow),
+            _ => None,
+        };
+        if let Err(error) = self.sink.observed(source, &observation, hosts.as_deref())
+            && self.write_error.is_none()
+        {
+            self.write_error = Some(error);
+        }
+    }
+
+    /// What telemetry says of the time after the last packet.
+    pub(super) fn finish_telemetry(&mut self) {
+        while let Some(Turn::Observations { due_s }) =
+            self.lane.as_mut().map(|lane| lane.turn(i64::MAX))
+        {
+            self.take_observations(due_s);
+        }
     }
 
     /// Merges what the shards still held at the end of the input with what

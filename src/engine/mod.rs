@@ -25,6 +25,7 @@ pub mod run;
 mod sensor;
 mod sequencer;
 mod shard;
+mod telemetry;
 pub mod window;
 mod worker;
 

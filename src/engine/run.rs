@@ -27,11 +27,15 @@ use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::flow::{FlowRecord, Timeouts};
 use crate::host::coverage::Coverage;
 use crate::host::join::HostKnowledge;
+use crate::host::side::FlowHosts;
 use crate::input::filter::Filter;
 use crate::input::live::{LiveStatus, TapStatus};
 use crate::input::{Counters, FileReport, Input, Interface, LATENESS_S, LIVE_WAIT};
 use crate::lock::Lock;
 use crate::packet::{DecodeOptions, Decoder};
+use crate::telemetry::Observation;
+use crate::telemetry::feed::Feed;
+use crate::telemetry::report::SourceReport;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -60,6 +64,8 @@ pub struct RunOptions {
     pub live: Option<LiveRun>,
     /// What is known of hosts: records are joined to it.
     pub hosts: Option<HostKnowledge>,
+    /// Logs, exports and counters beside the packets.
+    pub telemetry: Option<Feed>,
     /// Where other settings of detection come in while the run goes on.
     pub reloads: Option<Arc<Reloads>>,
 }
@@ -77,6 +83,7 @@ impl Default for RunOptions {
             detect: DetectSettings::default(),
             live: None,
             hosts: None,
+            telemetry: None,
             reloads: None,
         }
     }
@@ -100,6 +107,12 @@ pub struct LiveRun {
 pub trait RecordSink {
     /// A finished record, in the records' final order.
     fn record(&mut self, record: FlowRecord) -> io::Result<()>;
+
+    /// What another source observed; `source` is its place in the run's list of
+    /// sources. Of a flow also what is known of the hosts at its ends.
+    fn observed(&mut self, _source: u16, _: &Observation, _: Option<&FlowHosts>) -> io::Result<()> {
+        Ok(())
+    }
 
     /// An alert that was opened or has a new revision; with `closed`, its last.
     fn alert(&mut self, _alert: &Alert, _closed: bool) {}
@@ -164,6 +177,8 @@ pub struct RunReport {
     pub workers: usize,
     /// How much of it has a process, where hosts are known.
     pub coverage: Option<Coverage>,
+    /// Logs, exports and counters, in the order in which they were named.
+    pub sources: Vec<SourceReport>,
     /// Of a live run.
     pub capture: Option<LiveCapture>,
     /// The sink refused a record; the run went on without it.
@@ -246,6 +261,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         drop(out);
         correlation.follow(&outputs);
         correlation.write_tails(tails.iter().map(|(_, records)| records));
+        correlation.finish_telemetry();
         handles
             .into_iter()
             .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -288,6 +304,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         detection,
         workers,
         coverage,
+        sources: options.telemetry.as_ref().map(Feed::finish).unwrap_or_default(),
         capture: options.live.as_ref().map(|live| LiveCapture {
             inferred: by_tap(&live.status),
             sensor: live.status.sensor().to_owned(),

@@ -21,7 +21,8 @@ use super::table::Watched;
 use super::workload::Workload;
 use crate::alert::{Alert, Known};
 use crate::detect::HomeNets;
-use crate::flow::{Direction, FlowRecord};
+use crate::flow::FlowRecord;
+use crate::telemetry::observation::FlowReport;
 
 /// How much later than a record's decision something may be told and still count
 /// in it. Live, seconds wait so long for the watchers before they are closed:
@@ -45,6 +46,14 @@ pub struct HostKnowledge {
     pub lists: Option<Arc<Lists>>,
     /// Which end a mirror session's interface belongs to.
     pub home_nets: HomeNets,
+}
+
+/// What sockets are asked for, beside the ends.
+struct Span {
+    protocol: u8,
+    start_ns: i64,
+    end_ns: i64,
+    decided_ns: i64,
 }
 
 /// Joins records to what is known of hosts.
@@ -78,15 +87,43 @@ impl Joiner {
         self.destinations.learn(record);
         let (src, dst) = (record.src_ip(), record.dst_ip());
         let (src_port, dst_port) = ports(record);
-        let mut hosts = FlowHosts {
-            src: self.side(record, (src, src_port), (dst, dst_port), &record.fwd),
-            dst: self.side(record, (dst, dst_port), (src, src_port), &record.rev),
+        let span = Span {
+            protocol: record.key.proto,
+            start_ns: record.start_ns,
+            end_ns: record.end_ns,
+            decided_ns: record.decided_ns,
         };
-        self.add_instances(record, &mut hosts);
+        let (from_src, from_dst) = (record.fwd.packets > 0, record.rev.packets > 0);
+        let mut hosts = FlowHosts {
+            src: self.side(&span, (src, src_port), (dst, dst_port), from_src),
+            dst: self.side(&span, (dst, dst_port), (src, src_port), from_dst),
+        };
+        self.add_instances([src, dst], record.key.vni.checked_sub(1), &mut hosts);
         let known = hosts.src.is_some() || hosts.dst.is_some();
         let packets = record.fwd.packets + record.rev.packets;
         let wire_bytes = record.fwd.wire_bytes + record.rev.wire_bytes;
         self.coverage.count(known.then_some(&hosts), packets, wire_bytes);
+        known.then(|| Box::new(hosts))
+    }
+
+    /// What is known of both ends of a flow that another source reported. It does not
+    /// count in the coverage, which is of packets.
+    pub fn join_report(&mut self, flow: &FlowReport) -> Option<Box<FlowHosts>> {
+        let mut hosts = FlowHosts::default();
+        // Without a protocol and ports no socket can be told to be the flow's.
+        if let (Some(protocol), Some(src_port), Some(dst_port)) =
+            (flow.protocol, flow.src_port, flow.dst_port)
+            && !is_icmp(protocol)
+        {
+            let (start_ns, end_ns) = (flow.start_ns, flow.end_ns);
+            let span = Span { protocol, start_ns, end_ns, decided_ns: end_ns };
+            let (src, dst) = ((flow.src, src_port), (flow.dst, dst_port));
+            let answered = flow.rev.is_some_and(|rev| rev.packets != Some(0));
+            hosts.src = self.side(&span, src, dst, true);
+            hosts.dst = self.side(&span, dst, src, answered);
+        }
+        self.add_instances([flow.src, flow.dst], None, &mut hosts);
+        let known = hosts.src.is_some() || hosts.dst.is_some();
         known.then(|| Box::new(hosts))
     }
 
@@ -103,21 +140,21 @@ impl Joiner {
 
     fn side(
         &mut self,
-        record: &FlowRecord,
+        span: &Span,
         (local, local_port): (IpAddr, u16),
         (remote, remote_port): (IpAddr, u16),
-        sent: &Direction,
+        sent: bool,
     ) -> Option<HostSide> {
         let question = Question {
-            protocol: record.key.proto,
+            protocol: span.protocol,
             local,
             local_port,
             remote,
-            remote_port: if is_icmp(record) { 0 } else { remote_port },
-            sent: sent.packets > 0,
-            start_ns: record.start_ns,
-            end_ns: record.end_ns,
-            known_ns: record.decided_ns.saturating_add(HOLD_NS),
+            remote_port: if is_icmp(span.protocol) { 0 } else { remote_port },
+            sent,
+            start_ns: span.start_ns,
+            end_ns: span.end_ns,
+            known_ns: span.decided_ns.saturating_add(HOLD_NS),
         };
         let map = self.map.clone()?;
         let answer = match map.resolve(&question) {
@@ -129,7 +166,7 @@ impl Joiner {
             }
         };
         let known_ns = question.known_ns;
-        let process = self.view(&map, answer.process, record.start_ns, known_ns);
+        let process = self.view(&map, answer.process, span.start_ns, known_ns);
         let workload = self.workload(&map, answer.process.source, &process.process, known_ns);
         let attribution = Some(attribution(&answer));
         Some(HostSide { process: Some(process), workload, instance: None, attribution })
@@ -138,15 +175,14 @@ impl Joiner {
     /// Instances by the ends' addresses. Where neither is in the inventory, the
     /// interface that a mirror session copies (by its VNI) is that of the end at
     /// home.
-    fn add_instances(&self, record: &FlowRecord, hosts: &mut FlowHosts) {
+    fn add_instances(&self, [src, dst]: [IpAddr; 2], vni: Option<u32>, hosts: &mut FlowHosts) {
         let Some(inventory) = &self.inventory else { return };
         let inventory = inventory.get();
-        let (src, dst) = (record.src_ip(), record.dst_ip());
         let mut of_src = inventory.by_address(src);
         let mut of_dst = inventory.by_address(dst);
         if of_src.is_none()
             && of_dst.is_none()
-            && let Some(vni) = record.key.vni.checked_sub(1)
+            && let Some(vni) = vni
         {
             let at_home = [src, dst].map(|address| self.home_nets.contains_ip(address));
             let mirrored = inventory.by_interface(&format!("vni:{vni}"));
@@ -244,13 +280,13 @@ fn attribution(answer: &Answer) -> Attribution {
     }
 }
 
-fn is_icmp(record: &FlowRecord) -> bool {
-    matches!(record.key.proto, 1 | 58)
+fn is_icmp(protocol: u8) -> bool {
+    matches!(protocol, 1 | 58)
 }
 
 /// Ports of originator and responder; of an echo its identifier at both.
 fn ports(record: &FlowRecord) -> (u16, u16) {
-    if !is_icmp(record) {
+    if !is_icmp(record.key.proto) {
         return (record.src_port(), record.dst_port());
     }
     let id = record.key.echo_id;

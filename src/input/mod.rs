@@ -50,8 +50,8 @@ pub use filter::{Filter, FilterError};
 pub use origin::Origin;
 pub(crate) use pcapng_codes::is_sensor_id;
 pub use report::{Counters, FileReport, Interface, Progress};
-pub(crate) use source::LIVE_WAIT;
 pub use source::{Input, InputOptions, LATENESS_S, LiveHandle, Mapping, Next, Recorder};
+pub(crate) use source::{LIVE_WAIT, is_capture};
 
 pub use crate::pace::Speed;
 

@@ -463,6 +463,11 @@ fn captures_in(folder: &Path) -> Result<(Vec<PathBuf>, Vec<FileReport>), InputEr
     if names.is_empty() { Err(InputErrorKind::EmptyFolder) } else { Ok((names, skipped)) }
 }
 
+/// Whether the file is a capture by its content, damaged ones included.
+pub(crate) fn is_capture(path: &Path) -> bool {
+    !matches!(recognise(path), Err(InputErrorKind::NotACapture { .. } | InputErrorKind::Open(_)))
+}
+
 /// What is decided on the merged stream, packet by packet, so that it does not
 /// depend on blocks.
 struct Marks {

@@ -27,6 +27,7 @@ mod identity;
 mod json;
 pub mod names;
 pub mod ndjson;
+pub mod observed;
 #[cfg(feature = "parquet")]
 pub mod parquet;
 mod pipeline;
@@ -34,6 +35,7 @@ pub(crate) mod printable;
 pub mod privacy;
 pub mod recording;
 pub mod rolling;
+pub mod sources;
 mod spread;
 pub mod summary;
 mod text;

@@ -15,6 +15,7 @@ use crate::flow::{EndReason, sizes};
 use crate::host::coverage::Coverage;
 use crate::output::capture::CaptureSummary;
 use crate::output::names::proto_name;
+use crate::output::sources::InputSource;
 use crate::packet::key::to_ip;
 use crate::packet::link::non_ip_name;
 use crate::packet::{Address, IpVersion};
@@ -58,6 +59,9 @@ pub struct Summary {
     pub tcp_sides: Vec<TcpSides>,
     pub interfaces: Vec<InputInterface>,
     pub files: Vec<InputFile>,
+    /// Logs, exports and counters; absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<InputSource>,
     /// How much of it has a process; absent where nothing was known of hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
@@ -250,6 +254,7 @@ impl Summary {
                     error: file.error.as_ref().map(ToString::to_string),
                 })
                 .collect(),
+            sources: report.sources.iter().map(InputSource::new).collect(),
             coverage: report.coverage.clone(),
             capture: report.capture.as_ref().map(|capture| CaptureSummary::new(capture, report)),
             alerts: report.alerts.clone(),

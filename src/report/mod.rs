@@ -7,4 +7,5 @@ mod hosts;
 mod known;
 pub mod owners;
 pub mod progress;
+mod sources;
 pub mod terminal;

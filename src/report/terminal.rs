@@ -47,7 +47,10 @@ impl Style {
 pub fn render(summary: &Summary, dir: Option<&Path>, style: Style) -> String {
     let mut page = String::new();
     head(&mut page, summary, style);
-    accounting(&mut page, summary, style);
+    if summary.packets > 0 || summary.sources.is_empty() {
+        accounting(&mut page, summary, style);
+    }
+    super::sources::sources(&mut page, &summary.sources, style);
     protocols(&mut page, summary, style);
     talkers(&mut page, summary, style);
     if let Some(coverage) = &summary.coverage {
@@ -55,7 +58,9 @@ pub fn render(summary: &Summary, dir: Option<&Path>, style: Style) -> String {
         let coverage = serde_json::to_value(coverage).unwrap_or_default();
         line(&mut page, format_args!("\n{}", super::coverage::hosts(&coverage, style).trim_end()));
     }
-    sizes(&mut page, &summary.payload_sizes, style);
+    if summary.packets > 0 || summary.sources.is_empty() {
+        sizes(&mut page, &summary.payload_sizes, style);
+    }
     alerts(&mut page, summary, style);
     if let Some(dir) = dir {
         line(&mut page, format_args!("\nResults in {}", dir.display()));
@@ -63,7 +68,7 @@ pub fn render(summary: &Summary, dir: Option<&Path>, style: Style) -> String {
     page
 }
 
-fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a String can't fail.
     let _ = page.write_fmt(text);
     page.push('\n');
@@ -77,10 +82,16 @@ fn head(page: &mut String, summary: &Summary, style: Style) {
         grouped(summary.flows),
         grouped(summary.conversations)
     );
-    line(page, format_args!("{}", style.title(&read)));
+    if summary.packets > 0 || summary.sources.is_empty() {
+        line(page, format_args!("{}", style.title(&read)));
+    }
     let how = if summary.capture.is_some() { "captured for" } else { "read in" };
     if let (Some(first), Some(last)) = (&summary.first_packet, &summary.last_packet) {
         line(page, format_args!("{first} to {last}"));
+    }
+    if summary.packets == 0 && !summary.sources.is_empty() {
+        line(page, format_args!("{how} {:.2} s", summary.elapsed_s));
+        return;
     }
     let rate = summary.packets as f64 / summary.elapsed_s.max(0.001);
     line(
@@ -337,7 +348,7 @@ fn allowed(page: &mut String, summary: &Summary) {
     }
 }
 
-fn plural(count: u64) -> &'static str {
+pub(super) fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 

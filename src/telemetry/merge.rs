@@ -29,6 +29,8 @@ const MAX_WAITING: usize = 1 << 19;
 pub struct Observed {
     /// Place of its source in the list of reports.
     pub source: u16,
+    /// The second in which it would be known live: its time and its kind's lateness.
+    pub due_s: i64,
     pub observation: Observation,
 }
 
@@ -119,6 +121,7 @@ impl Merge {
                 second.sort_by_key(|waiting| (waiting.due_ns, waiting.source));
                 observed.extend(second.into_iter().map(|waiting| Observed {
                     source: waiting.source,
+                    due_s: waiting.due_ns.div_euclid(NS_PER_S),
                     observation: waiting.observation,
                 }));
             }

@@ -1,0 +1,183 @@
+//! Options on logs, exports and counters, and which of the named inputs are such.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::Usage;
+use crate::host::map::{HostMap, MapWriter};
+use crate::input::is_capture;
+use crate::telemetry::framing::Framing;
+use crate::telemetry::kind::{Gives, Kind, kinds, named};
+use crate::telemetry::source::{Named, Source, recognise_path};
+use crate::telemetry::{Context, Observation};
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct TelemetryArgs {
+    /// Read inputs that are no captures as this kind of log (`flowtap inputs` lists them)
+    /// instead of going by their content; PATH=KIND for one input alone, - is standard input.
+    #[arg(long = "as", value_name = "[PATH=]KIND")]
+    kinds: Vec<String>,
+    /// Order of fields or format string of logs that have a configurable one and no header:
+    /// AWS's fields, nginx's log_format, Apache's LogFormat.
+    #[arg(long, value_name = "FORMAT")]
+    fields: Option<String>,
+    /// The host that logs and snapshots are about, where they do not say so themselves.
+    #[arg(long, value_name = "NAME")]
+    log_host: Option<String>,
+}
+
+/// What was named, by what it is.
+#[derive(Debug, Default)]
+pub(crate) struct Split {
+    pub(crate) captures: Vec<PathBuf>,
+    pub(crate) sources: Vec<Named>,
+    /// Files of folders that are neither.
+    pub(crate) strangers: Vec<PathBuf>,
+}
+
+impl TelemetryArgs {
+    /// Looks into each input. What can't be opened counts as a capture, whose report
+    /// then says why.
+    pub(crate) fn split(&self, paths: &[PathBuf]) -> anyhow::Result<Split> {
+        let forced = self.forced()?;
+        let context = Context {
+            format: self.fields.clone(),
+            host: self.log_host.as_deref().map(Arc::from),
+            ..Context::default()
+        };
+        let mut split = Split::default();
+        for path in paths {
+            if let Some(kind) = forced.of(path) {
+                split.sources.push(Named::new(path, kind, &context));
+            } else if path == Path::new("-") {
+                split.captures.push(path.clone());
+            } else if path.is_dir() {
+                split.add_folder(path, &context)?;
+            } else {
+                match recognise_path(path) {
+                    Ok(Some(kind)) => split.sources.push(Named::new(path, kind, &context)),
+                    Ok(None) | Err(_) => split.captures.push(path.clone()),
+                }
+            }
+        }
+        forced.all_used(paths)?;
+        Ok(split)
+    }
+
+    fn forced(&self) -> anyhow::Result<Forced> {
+        let mut forced = Forced::default();
+        for text in &self.kinds {
+            let (path, name) = match text.rsplit_once('=') {
+                Some((path, name)) => (Some(PathBuf::from(path)), name),
+                None => (None, text.as_str()),
+            };
+            let kind = named(name).ok_or_else(|| unknown_kind(name))?;
+            match path {
+                Some(path) => forced.by_path.push((path, kind)),
+                None => forced.all = Some(kind),
+            }
+        }
+        Ok(forced)
+    }
+}
+
+fn unknown_kind(name: &str) -> Usage {
+    let near = kinds().map(|kind| (strsim::jaro_winkler(kind.name, name), kind.name));
+    // Below this a suggestion is a guess that helps nobody.
+    let near = near.filter(|&(score, _)| score > 0.8).max_by(|x, y| x.0.total_cmp(&y.0));
+    let hint = near.map_or_else(String::new, |(_, near)| format!(" (did you mean {near}?)"));
+    Usage(format!("--as: there is no kind '{name}'{hint}; `flowtap inputs` lists them"))
+}
+
+#[derive(Default)]
+struct Forced {
+    all: Option<&'static Kind>,
+    by_path: Vec<(PathBuf, &'static Kind)>,
+}
+
+impl Forced {
+    fn of(&self, path: &Path) -> Option<&'static Kind> {
+        let named = self.by_path.iter().find(|(named, _)| named == path).map(|&(_, kind)| kind);
+        named.or_else(|| {
+            let capture = path.is_dir() || path != Path::new("-") && is_capture(path);
+            self.all.filter(|kind| !capture || kind.framing == Framing::Datagrams)
+        })
+    }
+
+    fn all_used(&self, paths: &[PathBuf]) -> anyhow::Result<()> {
+        match self.by_path.iter().find(|(named, _)| !paths.contains(named)) {
+            Some((path, kind)) => {
+                Err(Usage(format!("--as {}={}: there is no such input", path.display(), kind.name))
+                    .into())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Split {
+    /// A folder's files by name. One without telemetry is left to the reader of
+    /// captures as a whole, which says what it passed over.
+    fn add_folder(&mut self, folder: &Path, context: &Context) -> anyhow::Result<()> {
+        let entries = std::fs::read_dir(folder)
+            .and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
+            .with_context(|| format!("can't list {}", folder.display()))?;
+        let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
+        files.retain(|path| path.is_file());
+        files.sort();
+        let (mut sources, mut others) = (Vec::new(), Vec::new());
+        for path in files {
+            match recognise_path(&path) {
+                Ok(Some(kind)) => sources.push(Named::new(&path, kind, context)),
+                Ok(None) | Err(_) => others.push(path),
+            }
+        }
+        if sources.is_empty() {
+            self.captures.push(folder.to_owned());
+            return Ok(());
+        }
+        self.sources.append(&mut sources);
+        for path in others {
+            if is_capture(&path) {
+                self.captures.push(path);
+            } else {
+                self.strangers.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sources that tell of processes, sockets or containers.
+    pub(crate) fn of_hosts(&self) -> impl Iterator<Item = &Named> {
+        self.sources.iter().filter(|named| named.kind.gives == Gives::Hosts)
+    }
+}
+
+/// Reads what a source tells of hosts into a map, each host as a map of its own.
+/// What is wrong with the source stands in the run's report, where it is read again in
+/// the order of time.
+pub(crate) fn read_into_map(named: &Named, map: &Arc<HostMap>) {
+    let mut source = Source::open(named);
+    let mut writers: HashMap<Arc<str>, (MapWriter, i64)> = HashMap::new();
+    loop {
+        let chunk = source.chunk();
+        if chunk.is_empty() {
+            break;
+        }
+        for observation in chunk {
+            let Observation::Host(report) = observation else { continue };
+            let (writer, last_ns) = writers
+                .entry(Arc::clone(&report.host))
+                .or_insert_with(|| (map.writer(), report.event.time_ns));
+            *last_ns = (*last_ns).max(report.event.time_ns);
+            writer.apply(&report.event);
+        }
+    }
+    for (writer, last_ns) in writers.into_values() {
+        writer.ended(last_ns);
+    }
+}

@@ -1,0 +1,258 @@
+//! What other sources observed, as JSON lines: `reported_flows.ndjson`,
+//! `requests.ndjson` and `counters.ndjson`.
+//!
+//! Apart from `flows.ndjson`, which has what was seen in packets, so that nobody adds
+//! up the same traffic twice. What a source lacks is left out. Texts are the source's
+//! own. The layout is [`super::REPORTED_FLOW_SCHEMA`], [`super::REQUEST_SCHEMA`] and
+//! [`super::COUNTER_SCHEMA`].
+//!
+//! Start at [`ObservedFiles::write`].
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::hosts::host_side;
+use super::json::Json;
+use super::names::{proto_name, tcp_flags};
+use crate::host::side::FlowHosts;
+use crate::telemetry::Observation;
+use crate::telemetry::observation::{FlowReport, Labels, Measures, Span};
+use crate::telemetry::request::Request;
+use crate::telemetry::sample::{CounterSample, Reading};
+
+/// Lines are put together up to about this size before they are written.
+const PIECE_BYTES: usize = 1 << 16;
+
+/// A file that is made with its first line.
+struct Lines {
+    name: &'static str,
+    file: Option<BufWriter<File>>,
+    json: Json,
+}
+
+/// The files of a run folder.
+pub struct ObservedFiles {
+    folder: PathBuf,
+    flows: Lines,
+    requests: Lines,
+    counters: Lines,
+}
+
+impl ObservedFiles {
+    pub fn new(folder: &Path) -> Self {
+        let lines = |name| Lines { name, file: None, json: Json::default() };
+        Self {
+            folder: folder.to_owned(),
+            flows: lines("reported_flows.ndjson"),
+            requests: lines("requests.ndjson"),
+            counters: lines("counters.ndjson"),
+        }
+    }
+
+    /// Adds an observation to its file; `source` is its place in the summary's list.
+    /// Host events have none: they are in the records that they explain.
+    pub fn write(
+        &mut self,
+        source: u16,
+        observation: &Observation,
+        hosts: Option<&FlowHosts>,
+    ) -> io::Result<()> {
+        match observation {
+            Observation::Flow(flow) => {
+                self.flows.add(&self.folder, |json| reported_flow(json, source, flow, hosts))
+            }
+            Observation::Request(request) => {
+                self.requests.add(&self.folder, |json| self::request(json, source, request))
+            }
+            Observation::Counter(sample) => {
+                self.counters.add(&self.folder, |json| counter(json, source, sample))
+            }
+            Observation::Host(_) => Ok(()),
+        }
+    }
+
+    /// Where a line could not be written says so now.
+    pub fn finish(mut self) -> io::Result<()> {
+        [&mut self.flows, &mut self.requests, &mut self.counters]
+            .into_iter()
+            .try_for_each(Lines::flush)
+    }
+}
+
+impl Lines {
+    fn add(&mut self, folder: &Path, fields: impl FnOnce(&mut Json)) -> io::Result<()> {
+        if self.file.is_none() {
+            let file = File::create(folder.join(self.name))?;
+            self.file = Some(BufWriter::with_capacity(PIECE_BYTES, file));
+        }
+        self.json.line(fields);
+        if self.json.bytes.len() < PIECE_BYTES { Ok(()) } else { self.write() }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if let Some(file) = &mut self.file {
+            file.write_all(&self.json.bytes)?;
+        }
+        self.json.bytes.clear();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.file.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+fn reported_flow(json: &mut Json, source: u16, flow: &FlowReport, hosts: Option<&FlowHosts>) {
+    json.uint("source", source);
+    known(json, "observer", &flow.observer);
+    json.ip("src_ip", flow.src);
+    json.ip("dst_ip", flow.dst);
+    number(json, "src_port", flow.src_port);
+    number(json, "dst_port", flow.dst_port);
+    if let Some(protocol) = flow.protocol {
+        json.uint("proto", protocol);
+        json.plain("proto_name", proto_name(protocol).as_bytes());
+    }
+    if let Some((kind, code)) = flow.icmp {
+        json.uint("icmp_type", kind);
+        json.uint("icmp_code", code);
+    }
+    json.time("start", flow.start_ns);
+    json.time("end", flow.end_ns);
+    let span = match flow.span {
+        Span::Packets => "packets",
+        Span::Interval => "interval",
+    };
+    json.plain("span", span.as_bytes());
+    json.bool("originator_known", flow.originator_known);
+    for (name, measures) in [("fwd", Some(&flow.fwd)), ("rev", flow.rev.as_ref())] {
+        if let Some(measures) = measures {
+            json.object(name, |json| self::measures(json, measures));
+        }
+    }
+    if let Some(action) = flow.action {
+        json.plain("action", action.name().as_bytes());
+    }
+    if let Some(direction) = flow.direction {
+        json.plain("direction", direction.name().as_bytes());
+    }
+    json.optional_text("state", flow.state.as_deref());
+    json.optional_text("app", flow.app.as_deref());
+    number(json, "sampled_1_of", flow.sampled_1_of);
+    labels(json, &flow.labels);
+    if let Some(hosts) = hosts {
+        host_side(json, "src_host", hosts.src.as_ref());
+        host_side(json, "dst_host", hosts.dst.as_ref());
+    }
+}
+
+fn measures(json: &mut Json, measures: &Measures) {
+    number(json, "packets", measures.packets);
+    number(json, "wire_bytes", measures.wire_bytes);
+    number(json, "ip_bytes", measures.ip_bytes);
+    number(json, "payload_bytes", measures.payload_bytes);
+    if let Some(flags) = measures.tcp_flags {
+        json.plain("tcp_flags", tcp_flags(flags).as_bytes());
+    }
+    number(json, "missed_bytes", measures.missed_bytes);
+}
+
+fn request(json: &mut Json, source: u16, request: &Request) {
+    json.uint("source", source);
+    known(json, "observer", &request.observer);
+    json.time("time", request.time_ns);
+    if let Some(end_ns) = request.end_ns {
+        json.time("end", end_ns);
+    }
+    if let Some(client) = request.client {
+        json.ip("client_ip", client);
+    }
+    number(json, "client_port", request.client_port);
+    json.optional_text("forwarded_for", request.forwarded_for.as_deref());
+    if let Some(target) = &request.target {
+        json.object("target", |json| {
+            if let Some(address) = target.address {
+                json.ip("ip", address);
+            }
+            number(json, "port", target.port);
+            json.optional_text("name", target.name.as_deref());
+        });
+    }
+    json.optional_text("method", request.method.as_deref());
+    json.optional_text("uri", request.uri.as_deref());
+    json.optional_text("decoded_uri", request.decoded_uri.as_deref());
+    json.optional_text("version", request.version.as_deref());
+    json.optional_text("host", request.host.as_deref());
+    number(json, "status", request.status);
+    number(json, "target_status", request.target_status);
+    number(json, "received_bytes", request.received_bytes);
+    number(json, "sent_bytes", request.sent_bytes);
+    for (name, ns) in
+        [("duration_ns", request.duration_ns), ("target_duration_ns", request.target_duration_ns)]
+    {
+        number(json, name, ns.and_then(|ns| u64::try_from(ns).ok()));
+    }
+    json.optional_text("user_agent", request.user_agent.as_deref());
+    json.optional_text("referer", request.referer.as_deref());
+    if let Some(tls) = &request.tls {
+        json.object("tls", |json| {
+            json.optional_text("version", tls.version.as_deref());
+            json.optional_text("cipher", tls.cipher.as_deref());
+            json.optional_text("server_name", tls.server_name.as_deref());
+        });
+    }
+    json.optional_text("error", request.error.as_deref());
+    labels(json, &request.labels);
+}
+
+fn counter(json: &mut Json, source: u16, sample: &CounterSample) {
+    let subject = &sample.subject;
+    json.uint("source", source);
+    json.time("time", sample.time_ns);
+    if let Reading::Since { start_ns } = sample.reading {
+        json.time("since", start_ns);
+    }
+    for (name, text) in [
+        ("host", &subject.host),
+        ("instance", &subject.instance),
+        ("container", &subject.container),
+        ("container_name", &subject.container_name),
+        ("pod", &subject.pod),
+        ("namespace", &subject.namespace),
+        ("image", &subject.image),
+        ("process", &subject.process),
+        ("interface", &subject.interface),
+    ] {
+        known(json, name, text);
+    }
+    number(json, "netns", subject.netns);
+    number(json, "received_bytes", sample.received_bytes);
+    number(json, "sent_bytes", sample.sent_bytes);
+    number(json, "received_packets", sample.received_packets);
+    number(json, "sent_packets", sample.sent_packets);
+    number(json, "received_drops", sample.received_drops);
+    number(json, "sent_drops", sample.sent_drops);
+    labels(json, &sample.labels);
+}
+
+fn labels(json: &mut Json, labels: &Labels) {
+    if !labels.is_empty() {
+        json.object("labels", |json| {
+            labels.iter().for_each(|(name, value)| json.member(name, value));
+        });
+    }
+}
+
+fn known(json: &mut Json, key: &str, text: &str) {
+    if !text.is_empty() {
+        json.text(key, text);
+    }
+}
+
+fn number(json: &mut Json, key: &str, value: Option<impl Into<u64>>) {
+    if let Some(value) = value {
+        json.uint(key, value);
+    }
+}
