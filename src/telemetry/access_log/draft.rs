@@ -1,6 +1,7 @@
 //! A request as the fields of a configurable log fill it.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::escape::{Escapes, clear, name};
@@ -18,7 +19,8 @@ pub(super) const NS_PER_S: i64 = 1_000_000_000;
 /// the first that says something counts.
 #[derive(Clone, Debug)]
 pub(super) enum Field {
-    /// Address, or name where the server looked it up: that becomes the label.
+    /// Address, with a port or not, or name where the server looked it up: that
+    /// becomes the label.
     Client(Arc<str>),
     ClientPort,
     ClientAndPort,
@@ -75,6 +77,8 @@ pub(super) enum Clock {
     Rfc3339,
     /// Since the epoch, in units of so many nanoseconds, with a fraction or not.
     Epoch(i64),
+    /// RFC 3339, or seconds or milliseconds since the epoch.
+    Any,
 }
 
 impl Clock {
@@ -83,6 +87,11 @@ impl Clock {
             Self::Clf => clf_ns(value),
             Self::Rfc3339 => rfc3339_ns(value),
             Self::Epoch(unit_ns) => of_unit(value, unit_ns),
+            Self::Any => match number::<i64>(value) {
+                // From here on in the year 5138 of seconds, 1973 of milliseconds.
+                Some(ms) if ms >= 100_000_000_000 => ms.checked_mul(NS_PER_MS),
+                _ => rfc3339_ns(value).or_else(|| epoch_s_ns(value)),
+            },
         }
     }
 }
@@ -131,15 +140,20 @@ impl Draft {
         }
         let request = &mut self.request;
         match field {
-            Field::Client(label) => match address(value) {
-                Some(address) => _ = request.client.get_or_insert(address),
-                None => request.labels.push(label_of(label, &clear(value, escapes))),
-            },
+            Field::Client(label) => {
+                if let Some(address) = address(value) {
+                    request.client.get_or_insert(address);
+                } else if let Some((address, port)) = address_and_port(value) {
+                    put_client(address, port, request);
+                } else {
+                    request.labels.push(label_of(label, &clear(value, escapes)));
+                }
+            }
             Field::ClientPort => request.client_port = number(value),
             Field::ClientAndPort => {
-                let (address, port) = address_and_port(value).unzip();
-                request.client = request.client.or(address);
-                request.client_port = request.client_port.or(port);
+                if let Some((address, port)) = address_and_port(value) {
+                    put_client(address, port, request);
+                }
             }
             Field::ForwardedFor => request.forwarded_for = Some(clear(value, escapes).into()),
             Field::Received(clock) => self.received_ns = Some(time(*clock, value)?),
@@ -152,7 +166,7 @@ impl Draft {
                 RequestLine::of(&clear(value, escapes)).put(request, &mut out.names);
             }
             Field::Method => named(&mut request.method, value, escapes, out),
-            Field::Uri => put_uri(&clear(value, escapes), request),
+            Field::Uri if request.uri.is_none() => put_uri(&clear(value, escapes), request),
             Field::Path => self.path = Some(clear(value, escapes).into()),
             Field::Query => {
                 let query = clear(value, escapes);
@@ -215,7 +229,7 @@ impl Draft {
                 request.labels.push((Arc::clone(label), value));
             }
             Field::Id(label) => request.labels.push(label_of(label, &clear(value, escapes))),
-            Field::Observer | Field::Skipped => {}
+            Field::Uri | Field::Observer | Field::Skipped => {}
         }
         Ok(())
     }
@@ -253,6 +267,14 @@ impl Draft {
         };
         (request.time_ns, request.end_ns) = (time_ns, end_ns);
         Ok(request)
+    }
+}
+
+/// An address that came with its port; zero is of one that was taken from a header.
+fn put_client(address: IpAddr, port: u16, request: &mut Request) {
+    if request.client.is_none() {
+        request.client = Some(address);
+        request.client_port = Some(port).filter(|port| *port != 0);
     }
 }
 

@@ -7,9 +7,12 @@
 mod apache;
 mod aws;
 mod draft;
+mod envoy;
 mod escape;
+mod haproxy;
 mod line;
 mod nginx;
+mod scalar;
 mod template;
 
 use std::sync::Arc;
@@ -19,8 +22,16 @@ use super::kind::Kind;
 use template::Template;
 
 /// The kinds of this room, those that are surest to be recognised first.
-pub(super) const KINDS: &[&Kind] =
-    &[&aws::ALB, &aws::NLB, &aws::ELB, &nginx::KIND, &apache::KIND, &apache::COMBINED_KIND];
+pub(super) const KINDS: &[&Kind] = &[
+    &aws::ALB,
+    &aws::NLB,
+    &aws::ELB,
+    &haproxy::KIND,
+    &envoy::KIND,
+    &nginx::KIND,
+    &apache::KIND,
+    &apache::COMBINED_KIND,
+];
 
 /// What request logs are for.
 const CLIENTS_SEE: &str = "exploit-like requests, error spikes and who served them (AN0223)";

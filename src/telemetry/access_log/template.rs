@@ -210,11 +210,17 @@ impl Template {
                 find_all(&rest[from..], after).next().map(|n| from + n)
             }
             Extent::BeforeVersion => {
-                let closed = self.parts.get(at + 1)?.after.starts_with(b"\"");
-                match self.quote(rest).filter(|_| closed) {
-                    Some(quote) => memmem::rfind(&rest[..quote], b" HTTP/"),
+                let next = &*self.parts.get(at + 1)?.after;
+                let until = match (next.first()?, self.escapes) {
+                    (b'"', Escapes::None) => find_all(rest, next).next(),
+                    (b'"', _) => self.quote(rest),
+                    _ => None,
+                };
+                let version = match until {
+                    Some(until) => memmem::rfind(&rest[..until], b" HTTP/"),
                     None => memmem::find(rest, b" HTTP/"),
-                }
+                };
+                version.or_else(|| memchr(b' ', rest))
             }
             Extent::Slash => memchr(b'/', rest),
             Extent::Rightmost => {
