@@ -65,6 +65,12 @@ pub const FLOW_SCHEMA: &str = include_str!("schema/flow.schema.json");
 pub const ALERT_SCHEMA: &str = include_str!("schema/alert.schema.json");
 /// JSON Schema of `summary.json`.
 pub const SUMMARY_SCHEMA: &str = include_str!("schema/summary.schema.json");
+/// JSON Schema of a line of `reported_flows.ndjson`.
+pub const REPORTED_FLOW_SCHEMA: &str = include_str!("schema/reported_flow.schema.json");
+/// JSON Schema of a line of `requests.ndjson`.
+pub const REQUEST_SCHEMA: &str = include_str!("schema/request.schema.json");
+/// JSON Schema of a line of `counters.ndjson`.
+pub const COUNTER_SCHEMA: &str = include_str!("schema/counter.schema.json");
 
 /// Turns records into pieces of a format's file. Knows neither the file nor
 /// what came before, so chunks can be encoded in any order.

@@ -3,13 +3,13 @@
 //!
 //! Apart from `flows.ndjson`, which has what was seen in packets, so that nobody adds
 //! up the same traffic twice. What a source lacks is left out. Texts are the source's
-//! own. The layout is [`super::REPORTED_FLOW_SCHEMA`], [`super::REQUEST_SCHEMA`] and
+//! own. The layouts are [`super::REPORTED_FLOW_SCHEMA`], [`super::REQUEST_SCHEMA`] and
 //! [`super::COUNTER_SCHEMA`].
 //!
-//! Start at [`ObservedFiles::write`].
+//! Start at [`ObservedFiles::write`]; a long run's files are [`super::rolling`]'s.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::hosts::host_side;
@@ -21,86 +21,118 @@ use crate::telemetry::observation::{FlowReport, Labels, Measures, Span};
 use crate::telemetry::request::Request;
 use crate::telemetry::sample::{CounterSample, Reading};
 
-/// Lines are put together up to about this size before they are written.
+/// Lines are put together up to about this size before they are handed on.
 const PIECE_BYTES: usize = 1 << 16;
 
-/// A file that is made with its first line.
-struct Lines {
-    name: &'static str,
-    file: Option<BufWriter<File>>,
-    json: Json,
+/// What is observed, each in files of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Observed {
+    Flows = 0,
+    Requests = 1,
+    Counters = 2,
 }
 
-/// The files of a run folder.
+impl Observed {
+    pub const ALL: [Self; 3] = [Self::Flows, Self::Requests, Self::Counters];
+
+    /// What files are named for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flows => "reported_flows",
+            Self::Requests => "requests",
+            Self::Counters => "counters",
+        }
+    }
+}
+
+/// Lines on their way to the files.
+#[derive(Debug, Default)]
+pub(super) struct ObservedLines {
+    /// By [`Observed`]: the lines, and how many.
+    pieces: [(Json, u64); 3],
+}
+
+impl ObservedLines {
+    /// Adds an observation; `source` is its place in the summary's list. Says which
+    /// lines should be handed on by now. Host events have no lines: they are in the
+    /// records that they explain.
+    pub(super) fn add(
+        &mut self,
+        source: u16,
+        observation: &Observation,
+        hosts: Option<&FlowHosts>,
+    ) -> Option<Observed> {
+        let observed = match observation {
+            Observation::Flow(_) => Observed::Flows,
+            Observation::Request(_) => Observed::Requests,
+            Observation::Counter(_) => Observed::Counters,
+            Observation::Host(_) => return None,
+        };
+        let (json, records) = &mut self.pieces[observed as usize];
+        *records += 1;
+        json.line(|json| match observation {
+            Observation::Flow(flow) => reported_flow(json, source, flow, hosts),
+            Observation::Request(request) => self::request(json, source, request),
+            Observation::Counter(sample) => counter(json, source, sample),
+            Observation::Host(_) => {}
+        });
+        (json.bytes.len() >= PIECE_BYTES).then_some(observed)
+    }
+
+    /// The lines so far, and how many.
+    pub(super) fn take(&mut self, observed: Observed) -> (Vec<u8>, u64) {
+        let (json, records) = &mut self.pieces[observed as usize];
+        (std::mem::take(&mut json.bytes), std::mem::take(records))
+    }
+}
+
+/// The files of a run folder, each made with its first line.
 pub struct ObservedFiles {
     folder: PathBuf,
-    flows: Lines,
-    requests: Lines,
-    counters: Lines,
+    files: [Option<File>; 3],
+    lines: ObservedLines,
 }
 
 impl ObservedFiles {
     pub fn new(folder: &Path) -> Self {
-        let lines = |name| Lines { name, file: None, json: Json::default() };
         Self {
             folder: folder.to_owned(),
-            flows: lines("reported_flows.ndjson"),
-            requests: lines("requests.ndjson"),
-            counters: lines("counters.ndjson"),
+            files: [None, None, None],
+            lines: ObservedLines::default(),
         }
     }
 
-    /// Adds an observation to its file; `source` is its place in the summary's list.
-    /// Host events have none: they are in the records that they explain.
+    /// Adds an observation to its file.
     pub fn write(
         &mut self,
         source: u16,
         observation: &Observation,
         hosts: Option<&FlowHosts>,
     ) -> io::Result<()> {
-        match observation {
-            Observation::Flow(flow) => {
-                self.flows.add(&self.folder, |json| reported_flow(json, source, flow, hosts))
-            }
-            Observation::Request(request) => {
-                self.requests.add(&self.folder, |json| self::request(json, source, request))
-            }
-            Observation::Counter(sample) => {
-                self.counters.add(&self.folder, |json| counter(json, source, sample))
-            }
-            Observation::Host(_) => Ok(()),
+        match self.lines.add(source, observation, hosts) {
+            Some(full) => self.flush(full),
+            None => Ok(()),
         }
+    }
+
+    fn flush(&mut self, observed: Observed) -> io::Result<()> {
+        let (bytes, records) = self.lines.take(observed);
+        if records == 0 {
+            return Ok(());
+        }
+        let file = match &mut self.files[observed as usize] {
+            Some(file) => file,
+            none => {
+                let name = format!("{}.ndjson", observed.name());
+                none.insert(File::create(self.folder.join(name))?)
+            }
+        };
+        file.write_all(&bytes)
     }
 
     /// Where a line could not be written says so now.
     pub fn finish(mut self) -> io::Result<()> {
-        [&mut self.flows, &mut self.requests, &mut self.counters]
-            .into_iter()
-            .try_for_each(Lines::flush)
-    }
-}
-
-impl Lines {
-    fn add(&mut self, folder: &Path, fields: impl FnOnce(&mut Json)) -> io::Result<()> {
-        if self.file.is_none() {
-            let file = File::create(folder.join(self.name))?;
-            self.file = Some(BufWriter::with_capacity(PIECE_BYTES, file));
-        }
-        self.json.line(fields);
-        if self.json.bytes.len() < PIECE_BYTES { Ok(()) } else { self.write() }
-    }
-
-    fn write(&mut self) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
-            file.write_all(&self.json.bytes)?;
-        }
-        self.json.bytes.clear();
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.write()?;
-        self.file.as_mut().map_or(Ok(()), Write::flush)
+        Observed::ALL.into_iter().try_for_each(|observed| self.flush(observed))
     }
 }
 

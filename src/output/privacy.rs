@@ -20,6 +20,7 @@
 mod crypto_pan;
 mod hosts;
 mod key;
+mod observed;
 mod text;
 
 use ipnet::IpNet;

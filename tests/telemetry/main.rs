@@ -10,6 +10,7 @@ mod exports;
 mod flow_logs;
 mod following;
 mod macos;
+mod mixed;
 mod process_logs;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use more of it")]

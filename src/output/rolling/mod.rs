@@ -55,10 +55,13 @@ use self::stream::{EventSender, Roll, Stream};
 use self::tally::Tally;
 pub use self::tally::{KindCounters, OutputCounters, OutputEvent};
 use self::writer::{LaneFiles, Message, Writer};
+use super::observed::{Observed, ObservedLines};
 use super::privacy::Privacy;
 use super::{Encoder, Format};
 use crate::alert::Alert;
 use crate::flow::FlowRecord;
+use crate::host::side::FlowHosts;
+use crate::telemetry::Observation;
 
 /// Records of a chunk: as in [`super::Pipeline`].
 const CHUNK_RECORDS: usize = 512;
@@ -171,6 +174,10 @@ pub struct RollingOutput {
     lanes: Option<Lanes>,
     group_records: usize,
     alerts_tallies: Vec<Arc<Tally>>,
+    /// Lines that are handed on with the next second.
+    observed: ObservedLines,
+    observed_tallies: [Arc<Tally>; 3],
+    max_observed: u64,
     max_alerts: u64,
     privacy: Arc<Privacy>,
     tallies: Vec<Arc<Tally>>,
@@ -254,6 +261,9 @@ impl RollingOutput {
         }
         let alerts = stream(Kind::Alerts, roll);
         tallies.push(Arc::clone(&alerts.tally));
+        let observed = Observed::ALL.map(|observed| stream(Kind::Observed(observed), roll));
+        let observed_tallies = observed.each_ref().map(|stream| Arc::clone(&stream.tally));
+        tallies.extend(observed_tallies.iter().cloned());
         let eve = streams[0].iter().position(|s| s.tally.kind == Kind::Flows(Format::Eve));
         let mut alerts_tallies = vec![Arc::clone(&alerts.tally)];
         alerts_tallies.extend(eve.map(|at| Arc::clone(&streams[0][at].tally)));
@@ -289,6 +299,7 @@ impl RollingOutput {
             folder: options.folder.clone(),
             lanes: streams.map(|streams| LaneFiles { streams, ..LaneFiles::default() }),
             alerts,
+            observed,
             eve,
             keep_flows: options.keep_flows,
             keep_alerts: options.keep_alerts,
@@ -316,6 +327,9 @@ impl RollingOutput {
             lanes: Some(lanes),
             group_records,
             alerts_tallies,
+            observed: ObservedLines::default(),
+            observed_tallies,
+            max_observed: options.queue_records as u64,
             max_alerts: options.queue_alerts as u64,
             privacy: Arc::clone(&options.privacy),
             tallies,
@@ -367,11 +381,24 @@ impl RollingOutput {
         let _ = lanes.messages.send(Message::Alert(alert));
     }
 
+    /// Adds what another source observed. Never waits.
+    pub fn observed(&mut self, source: u16, observation: &Observation, hosts: Option<&FlowHosts>) {
+        let changed = self.privacy.observed(observation, hosts);
+        let (observation, hosts) = match &changed {
+            Some((observation, hosts)) => (observation, hosts.as_ref()),
+            None => (observation, hosts),
+        };
+        if let Some(full) = self.observed.add(source, observation, hosts) {
+            self.hand_on_observed(full);
+        }
+    }
+
     /// A second has passed, and it is `now_ns` on the wall clock: everything
     /// so far goes to the disk, and files whose time has come are completed.
     /// Never waits.
     pub fn second(&mut self, now_ns: i64) {
         self.hand_on();
+        Observed::ALL.into_iter().for_each(|observed| self.hand_on_observed(observed));
         let period = |ns: i64| ns.div_euclid(self.columns_every_ns.max(1));
         if period(now_ns) != period(self.now_ns) {
             self.hand_on_columns();
@@ -398,6 +425,7 @@ impl RollingOutput {
             bytes: self.backlog.removed[at].bytes.load(Relaxed),
         };
         let queued = self.backlog.lanes.iter().map(|lane| lane.records.load(Relaxed)).sum::<u64>();
+        let queued = queued + self.backlog.observed.load(Relaxed);
         OutputCounters {
             kinds: self.tallies.iter().map(|tally| tally.counters()).collect(),
             removed_flow_files: removed(0),
@@ -414,6 +442,7 @@ impl RollingOutput {
     /// When a thread panicked, which is a bug: the panic is passed on.
     pub fn finish(mut self, patience: Duration) -> Finished {
         self.hand_on();
+        Observed::ALL.into_iter().for_each(|observed| self.hand_on_observed(observed));
         self.hand_on_columns();
         // The threads end when nothing more can come.
         self.lanes = None;
@@ -455,6 +484,21 @@ impl RollingOutput {
         if self.columns_records >= self.group_records {
             self.hand_on_columns();
         }
+    }
+
+    fn hand_on_observed(&mut self, observed: Observed) {
+        let (bytes, records) = self.observed.take(observed);
+        let Some(lanes) = &self.lanes else { return };
+        if records == 0 {
+            return;
+        }
+        // Only this thread adds.
+        if self.backlog.observed.load(Relaxed) + records > self.max_observed {
+            self.observed_tallies[observed as usize].lost_queue.fetch_add(records, Relaxed);
+            return;
+        }
+        self.backlog.observed.fetch_add(records, Relaxed);
+        let _ = lanes.messages.send(Message::Lines { observed, bytes, records });
     }
 
     fn hand_on_columns(&mut self) {

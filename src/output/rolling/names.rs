@@ -8,6 +8,7 @@
 //! Start at [`FileName`]; [`Kind`] is what there is to write.
 
 use super::super::Format;
+use super::super::observed::Observed;
 use crate::time::rfc3339_bytes;
 
 const NS_PER_S: i64 = 1_000_000_000;
@@ -21,6 +22,8 @@ pub enum Kind {
     Flows(Format),
     /// `alerts.ndjson`: every revision of every alert is a line.
     Alerts,
+    /// What other sources observed, as lines.
+    Observed(Observed),
 }
 
 impl Kind {
@@ -29,6 +32,7 @@ impl Kind {
         match self {
             Self::Flows(format) => format.name(),
             Self::Alerts => "alerts",
+            Self::Observed(observed) => observed.name(),
         }
     }
 
@@ -41,6 +45,9 @@ impl Kind {
             Self::Flows(Format::Eve) => EVE,
             Self::Flows(Format::Zeek) => CONN,
             Self::Alerts => ALERTS,
+            Self::Observed(Observed::Flows) => REPORTED_FLOWS,
+            Self::Observed(Observed::Requests) => REQUESTS,
+            Self::Observed(Observed::Counters) => COUNTERS,
         }
     }
 }
@@ -60,8 +67,13 @@ pub(super) const EVE: Stem = Stem { prefix: "eve", extension: "json" };
 pub(super) const CONN: Stem = Stem { prefix: "conn", extension: "log" };
 pub(super) const ALERTS: Stem = Stem { prefix: "alerts", extension: "ndjson" };
 
-/// Files that hold flow records.
-pub const FLOW_STEMS: [Stem; 5] = [FLOWS_NDJSON, FLOWS_CSV, FLOWS_PARQUET, EVE, CONN];
+pub(super) const REPORTED_FLOWS: Stem = Stem { prefix: "reported_flows", extension: "ndjson" };
+pub(super) const REQUESTS: Stem = Stem { prefix: "requests", extension: "ndjson" };
+pub(super) const COUNTERS: Stem = Stem { prefix: "counters", extension: "ndjson" };
+
+/// Files that hold flow records, and what other sources observed.
+pub const FLOW_STEMS: [Stem; 8] =
+    [FLOWS_NDJSON, FLOWS_CSV, FLOWS_PARQUET, EVE, CONN, REPORTED_FLOWS, REQUESTS, COUNTERS];
 /// Files that hold alerts alone.
 pub const ALERT_STEMS: [Stem; 1] = [ALERTS];
 

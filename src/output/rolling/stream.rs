@@ -236,7 +236,7 @@ impl Stream {
                     return Err(error);
                 }
             },
-            Kind::Alerts => Box::new(ndjson::writer(out.clone())),
+            Kind::Alerts | Kind::Observed(_) => Box::new(ndjson::writer(out.clone())),
         };
         Ok(Open { writer, out, part, whole, began_ns: now_ns, good_bytes: 0, records: 0 })
     }
@@ -350,6 +350,6 @@ fn is_unreadable_without_its_end(kind: Kind) -> bool {
     match kind {
         #[cfg(feature = "parquet")]
         Kind::Flows(super::super::Format::Parquet) => true,
-        Kind::Flows(_) | Kind::Alerts => false,
+        Kind::Flows(_) | Kind::Alerts | Kind::Observed(_) => false,
     }
 }

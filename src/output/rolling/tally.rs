@@ -91,6 +91,7 @@ fn what(kind: Kind) -> String {
     match kind {
         Kind::Flows(format) => format!("flow records ({})", format.name()),
         Kind::Alerts => "alerts".to_owned(),
+        Kind::Observed(observed) => observed.name().replace('_', " "),
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::super::observed::Observed;
 use super::super::{Piece, eve, ndjson};
 use super::names::{ALERT_STEMS, FLOW_STEMS};
 use super::queue::{Backlog, LANES, LaneId};
@@ -33,6 +34,12 @@ pub(super) enum Message {
     },
     /// Has no place in a lane: it is written when it comes.
     Alert(Box<Alert>),
+    /// As an alert: whole lines of what other sources observed.
+    Lines {
+        observed: Observed,
+        bytes: Vec<u8>,
+        records: u64,
+    },
 }
 
 /// A chunk of records, encoded for each format of its lane.
@@ -50,6 +57,8 @@ pub(super) struct Writer {
     pub(super) folder: PathBuf,
     pub(super) lanes: [LaneFiles; LANES],
     pub(super) alerts: Stream,
+    /// By what is in them.
+    pub(super) observed: [Stream; 3],
     /// Place of EVE among the streams of the text lane.
     pub(super) eve: Option<usize>,
     pub(super) keep_flows: Limits,
@@ -80,6 +89,11 @@ impl Writer {
         for message in messages {
             match message {
                 Message::Alert(alert) => self.alert(&alert),
+                Message::Lines { observed, bytes, records } => {
+                    let mut piece = Piece { bytes, ..Piece::default() };
+                    self.observed[observed as usize].append(&mut piece, records, self.now_ns);
+                    self.backlog.observed.fetch_sub(records, Relaxed);
+                }
                 Message::Pieces(Pieces { lane, position, .. })
                 | Message::Mark { lane, position, .. } => {
                     self.lanes[lane as usize].early.insert(position, message);
@@ -89,7 +103,8 @@ impl Writer {
         }
         let now_ns = self.now_ns;
         let flows = self.lanes.iter_mut().flat_map(|lane| &mut lane.streams);
-        flows.chain([&mut self.alerts]).for_each(|stream| stream.finish(now_ns));
+        let others = self.observed.iter_mut().chain([&mut self.alerts]);
+        flows.chain(others).for_each(|stream| stream.finish(now_ns));
         self.prune();
     }
 
@@ -101,7 +116,7 @@ impl Writer {
             match message {
                 Message::Pieces(pieces) => self.pieces(pieces),
                 Message::Mark { now_ns, .. } => self.mark(lane, now_ns),
-                Message::Alert(_) => {}
+                Message::Alert(_) | Message::Lines { .. } => {}
             }
         }
     }
@@ -128,6 +143,7 @@ impl Writer {
         if lane == LaneId::Text {
             self.now_ns = now_ns;
             self.alerts.mark(now_ns);
+            self.observed.iter_mut().for_each(|stream| stream.mark(now_ns));
             self.prune_if_due();
         }
     }
@@ -161,7 +177,11 @@ impl Writer {
 
     fn files(&self) -> u64 {
         let flows = self.lanes.iter().flat_map(|lane| &lane.streams);
-        flows.chain([&self.alerts]).map(|stream| stream.tally.files.load(Relaxed)).sum()
+        flows
+            .chain(&self.observed)
+            .chain([&self.alerts])
+            .map(|stream| stream.tally.files.load(Relaxed))
+            .sum()
     }
 
     fn prune(&mut self) {
