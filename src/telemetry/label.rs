@@ -50,6 +50,8 @@ labels! {
     NEXT_HOP = "next_hop";
     INPUT_INTERFACE = "input_interface";
     OUTPUT_INTERFACE = "output_interface";
+    /// Bytes that counters are rounded to, where the source rounds them.
+    ROUNDED = "rounded";
     SRC_AS = "src_as";
     DST_AS = "dst_as";
 }
