@@ -2,7 +2,7 @@
 //! AWS command line exports them: `get-metric-statistics` and `get-metric-data`.
 //!
 //! Values are sums over periods. Neither export says how long a period is: it is the
-//! least time between two of one metric, and of a single one 5 minutes, which is
+//! least time between two of one instance, and of a single one 5 minutes, which is
 //! CloudWatch's own without detailed monitoring. `get-metric-data` does not say which
 //! statistic it has either: ask for the Sum. Which instance it is about stands in the
 //! label of `get-metric-data` where several were asked for; else the user says.
@@ -82,9 +82,7 @@ impl Decoder for CloudWatch {
         } else {
             return Err(Bad::new("no data points"));
         }
-        for sample in samples.of.into_values() {
-            out.counter(sample);
-        }
+        samples.tell(out);
         Ok(())
     }
 }
@@ -138,10 +136,10 @@ fn is_instance(word: &str) -> bool {
     })
 }
 
-/// Those of one document, by subject and period: metrics of one join.
+/// Those of one document, by subject and start: metrics of one join.
 #[derive(Default)]
 struct Samples {
-    of: BTreeMap<(Subject, i64, i64), CounterSample>,
+    of: BTreeMap<Subject, BTreeMap<i64, CounterSample>>,
 }
 
 impl Samples {
@@ -160,26 +158,31 @@ impl Samples {
             instance: name(instance, &mut out.names),
             ..Subject::default()
         };
-        let mut good = Vec::with_capacity(points.len());
+        let periods = self.of.entry(subject.clone()).or_default();
         for point in points {
             match point {
                 Ok((start_ns, sum)) if (0.0..1.8e19).contains(&sum.round()) => {
-                    good.push((start_ns, sum));
+                    let sample = periods.entry(start_ns).or_insert_with(|| CounterSample {
+                        reading: Reading::Since { start_ns },
+                        ..totals(start_ns, subject.clone())
+                    });
+                    *count(sample) = Some(sum.round() as u64);
                 }
                 Ok(_) => out.bad_part("not a count"),
                 Err(reason) => out.bad_part(reason),
             }
         }
-        good.sort_unstable_by_key(|&(start_ns, _)| start_ns);
-        let gaps = good.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|&gap| gap > 0);
-        let period_ns = gaps.min().unwrap_or(USUAL_PERIOD_NS);
-        for (start_ns, sum) in good {
-            let end_ns = start_ns.saturating_add(period_ns);
-            let sample = self.of.entry((subject.clone(), start_ns, end_ns)).or_insert_with(|| {
-                let reading = Reading::Since { start_ns };
-                CounterSample { reading, ..totals(end_ns, subject.clone()) }
-            });
-            *count(sample) = Some(sum.round() as u64);
+    }
+
+    fn tell(self, out: &mut Out) {
+        for periods in self.of.into_values() {
+            let starts: Vec<_> = periods.keys().copied().collect();
+            let gaps = starts.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+            let period_ns = gaps.min().unwrap_or(USUAL_PERIOD_NS);
+            for (start_ns, sample) in periods {
+                let time_ns = start_ns.saturating_add(period_ns);
+                out.counter(CounterSample { time_ns, ..sample });
+            }
         }
     }
 }

@@ -42,7 +42,8 @@ pub struct Counts {
     pub resets: u64,
     /// Values that wrapped at 32 bits: these did make growth.
     pub wraps: u64,
-    /// Not later than what came before of the same subject.
+    /// Not later than what came before of the same subject, or of a period without end
+    /// or values.
     pub unordered: u64,
     /// Subjects that were forgotten to make room.
     pub forgotten: u64,
@@ -59,8 +60,10 @@ pub struct Series {
 #[derive(Clone, Copy, Debug)]
 struct Last {
     time_ns: i64,
-    /// Absent after periods.
-    totals: Fields<u64>,
+    /// Where the last reading was of a period.
+    start_ns: Option<i64>,
+    /// Totals, or what was told of the period.
+    values: Fields<u64>,
 }
 
 impl Default for Series {
@@ -86,61 +89,77 @@ impl Series {
     /// The growth up to this sample, where that can be known.
     pub fn take(&mut self, sample: &CounterSample) -> Option<Growth> {
         let values = fields(sample);
-        let time_ns = sample.time_ns;
-        let Some(&last) = self.last.get(&sample.subject) else {
+        let last = self.last.get(&sample.subject).copied();
+        if last.is_none() {
             self.make_room();
-            return match sample.reading {
-                Reading::Total => {
-                    self.remember(sample, values);
-                    self.counts.first += 1;
-                    None
-                }
-                Reading::Since { start_ns } => self.period(sample, start_ns, values),
-            };
-        };
-        match sample.reading {
-            _ if time_ns <= last.time_ns => {
-                self.counts.unordered += 1;
-                None
-            }
-            Reading::Since { start_ns } if start_ns < last.time_ns => {
-                // Some of it was told already.
-                self.counts.unordered += 1;
-                None
-            }
-            Reading::Since { start_ns } => self.period(sample, start_ns, values),
-            Reading::Total => {
-                self.remember(sample, values);
-                match growth(last.totals, values) {
-                    Some((grown, wraps)) => {
-                        self.counts.wraps += wraps;
-                        named(sample, last.time_ns, grown)
-                    }
-                    None => {
-                        self.counts.resets += 1;
-                        None
-                    }
-                }
-            }
         }
+        match sample.reading {
+            Reading::Since { start_ns } => self.period(sample, start_ns, values, last),
+            Reading::Total => self.total(sample, values, last),
+        }
+    }
+
+    fn total(
+        &mut self,
+        sample: &CounterSample,
+        values: Fields<u64>,
+        last: Option<Last>,
+    ) -> Option<Growth> {
+        let next = Last { time_ns: sample.time_ns, start_ns: None, values };
+        let Some(last) = last else {
+            self.counts.first += 1;
+            self.remember(sample, next);
+            return None;
+        };
+        if sample.time_ns <= last.time_ns {
+            self.counts.unordered += 1;
+            return None;
+        }
+        self.remember(sample, next);
+        if last.start_ns.is_some() {
+            self.counts.first += 1;
+            return None;
+        }
+        let Some((grown, wraps)) = growth(last.values, values) else {
+            self.counts.resets += 1;
+            return None;
+        };
+        self.counts.wraps += wraps;
+        named(sample, last.time_ns, grown)
     }
 
     fn period(
         &mut self,
         sample: &CounterSample,
         start_ns: i64,
-        values: Fields<u64>,
+        mut values: Fields<u64>,
+        last: Option<Last>,
     ) -> Option<Growth> {
-        if start_ns >= sample.time_ns {
+        let mut told = values;
+        if let Some(last) = last.filter(|last| start_ns < last.time_ns) {
+            if (last.start_ns, last.time_ns) != (Some(start_ns), sample.time_ns) {
+                // Some of it was told already.
+                self.counts.unordered += 1;
+                return None;
+            }
+            // The same period again: another metric's file, or the same twice.
+            for ((value, told), before) in values.iter_mut().zip(&mut told).zip(last.values) {
+                if before.is_some() {
+                    (*value, *told) = (None, before);
+                }
+            }
+        }
+        let growth = named(sample, start_ns, values).filter(|_| start_ns < sample.time_ns);
+        if growth.is_none() {
             self.counts.unordered += 1;
             return None;
         }
-        self.remember(sample, Fields::default());
-        named(sample, start_ns, values)
+        let start_ns = Some(start_ns);
+        self.remember(sample, Last { time_ns: sample.time_ns, start_ns, values: told });
+        growth
     }
 
-    fn remember(&mut self, sample: &CounterSample, totals: Fields<u64>) {
-        let last = Last { time_ns: sample.time_ns, totals };
+    fn remember(&mut self, sample: &CounterSample, last: Last) {
         if let Some(known) = self.last.get_mut(&sample.subject) {
             *known = last;
         } else {
@@ -308,6 +327,16 @@ mod tests {
         assert_eq!(series.take(&period(600, 600, 7)), None);
         assert_eq!(series.take(&period(300, 600, 8)).unwrap().sent_bytes, Some(8));
         assert_eq!(series.counts.unordered, 3);
+        // The other direction's file has the same periods.
+        let other =
+            CounterSample { sent_bytes: Some(99), received_bytes: Some(5), ..period(300, 600, 0) };
+        let growth = series.take(&other).unwrap();
+        assert_eq!((growth.received_bytes, growth.sent_bytes), (Some(5), None));
+        assert_eq!(series.take(&other), None);
+        // Totals have nothing to do with it.
+        assert_eq!(series.take(&total(700, 1000)), None);
+        assert_eq!(series.take(&total(800, 1001)).unwrap().sent_bytes, Some(1));
+        assert_eq!(series.counts, Counts { first: 1, unordered: 4, ..Counts::default() });
     }
 
     #[test]
@@ -361,7 +390,7 @@ mod tests {
                 prop_assert_eq!((growth.start_ns, growth.end_ns), (before.time_ns, time_ns));
                 prop_assert!(growth.start_ns < growth.end_ns);
                 let grown = growth.sent_bytes.unwrap();
-                let before = before.totals[1].unwrap();
+                let before = before.values[1].unwrap();
                 prop_assert!(
                     bytes.checked_sub(before) == Some(grown) || (bytes < before && grown < 1 << 31)
                 );
