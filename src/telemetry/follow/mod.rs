@@ -1,5 +1,259 @@
-//! Sources that grow, read as they do.
+//! Sources that grow, read as they do: files that rotate, folders that gain files,
+//! standard input, the systemd journal.
 //!
-//! Start at [`cut::Cutter`].
+//! A [`Follower`] hands out what is new of one [`Target`], as bytes of one or more
+//! sources. [`cut::Cutter`] makes records of them, one for each source. The consumer
+//! says up to which [`Mark`] it has handed on what came of them
+//! ([`Follower::acknowledge`]); that is what the state file keeps, so that after a
+//! crash nothing is missing and at most what was not acknowledged comes again, and
+//! after [`Follower::finish`] nothing comes again.
+//!
+//! Files are looked at every [`Options::pause`], not watched by inotify: network and
+//! overlay file systems tell of no changes made elsewhere, inotify's queue overflows,
+//! so looking is needed anyway, and no log is so prompt that a quarter of a second
+//! matters. Nothing here decodes, sleeps or reads a clock; what is followed is opened
+//! for reading alone.
 
 pub mod cut;
+mod files;
+mod print;
+mod state;
+mod unpack;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::framing::Mark;
+use files::{Files, Place};
+use state::{Saved, StateFile};
+
+/// What is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A file that grows and is rotated. It need not be there yet.
+    File(PathBuf),
+    /// All files in a folder and the folders in it, those that come later too. They
+    /// may grow and be rotated within it; compressed ones are read once complete.
+    Folder(PathBuf),
+}
+
+impl Target {
+    /// What a path is by what is there now.
+    pub fn of_path(path: &Path) -> Self {
+        if path.is_dir() { Self::Folder(path.to_owned()) } else { Self::File(path.to_owned()) }
+    }
+
+    /// How a state file names it.
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => format!("file {}", path.display()),
+            Self::Folder(path) => format!("folder {}", path.display()),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What was there before the first start is read too, not only what is added. What
+    /// a file was rotated to before is never read.
+    pub from_start: bool,
+    /// Between two looks at what is there.
+    pub pause: Duration,
+    /// A file that was rotated, or one of a folder, is closed when nothing was added for
+    /// this long: a writer goes on in a renamed file until it is told to reopen it.
+    pub grace: Duration,
+    /// A compressed file is complete when it did not change for this long.
+    pub settle: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            from_start: true,
+            pause: Duration::from_millis(250),
+            grace: Duration::from_secs(10),
+            settle: Duration::from_secs(2),
+        }
+    }
+}
+
+/// One source of a target: a file in one of its lives. Unique within a follower, and
+/// not kept across restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(u64);
+
+/// A source that begins, or goes on after it was closed or after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    pub source: SourceId,
+    /// For people: its path.
+    pub name: String,
+    pub modified_ns: Option<i64>,
+    /// Its bytes come from here on; a cutter begins with it.
+    pub from: Mark,
+    /// Where it does not begin at its start: its first bytes, of those before, for
+    /// recognition and for headers that the decoder must have seen.
+    pub head: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Nothing was added for a while; more can still come, as the same source.
+    Idle,
+    /// It is at another name now, or gone; it was read to its end.
+    Rotated,
+    /// What is in the file now is another source.
+    Truncated,
+    /// It can't be read any further; [`Told`] says why.
+    Broken,
+}
+
+/// What people should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// What was not yet read of it is gone: removed or overwritten while nobody followed.
+    Lost { name: String, offset: u64 },
+    /// Is passed over until it changes.
+    Unreadable { name: String, error: String },
+    /// So many files are in the folder that not all are looked at or remembered.
+    TooManyFiles,
+    /// A crash would read again what was read since.
+    StateNotKept { error: String },
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Polled<'a> {
+    Opened(Opened),
+    /// The next bytes of a source, cut anywhere.
+    Bytes {
+        source: SourceId,
+        bytes: &'a [u8],
+    },
+    /// What a cutter still holds of it is whole. It can be acknowledged later.
+    Closed {
+        source: SourceId,
+        why: Closed,
+    },
+    Told(Told),
+    /// Nothing for now: ask again after [`Options::pause`].
+    Waiting,
+    /// Nothing will come any more.
+    Ended,
+}
+
+/// Why following can't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    #[error("{}: {error}", path.display())]
+    Read { path: PathBuf, error: io::Error },
+    #[error("{}: no state of following: {reason}; remove it to begin anew", path.display())]
+    State { path: PathBuf, reason: String },
+    #[error("{}: keeps the place in another source: {theirs}", path.display())]
+    OtherTarget { path: PathBuf, theirs: String },
+}
+
+/// Reads what is new of a target.
+///
+/// [`poll`](Self::poll) until it says [`Polled::Waiting`], acknowledge what was handed
+/// on, wait, and so on; [`finish`](Self::finish) at the end.
+pub struct Follower {
+    engine: Files,
+    buffer: Vec<u8>,
+    state: Option<StateFile>,
+    state_told: bool,
+}
+
+impl Follower {
+    /// Goes on where the state file says, if there is one; else as `options` say.
+    pub fn start(
+        target: &Target,
+        state: Option<&Path>,
+        options: &Options,
+        now: Instant,
+    ) -> Result<Self, FollowError> {
+        let state = state.map(|path| StateFile::new(path, target.name()));
+        let saved = state.as_ref().map(StateFile::load).transpose()?.flatten();
+        let place = match target {
+            Target::File(path) => Place::File(path.clone()),
+            Target::Folder(path) => Place::Folder(path.clone()),
+        };
+        let engine = Files::start(place, saved.and_then(|saved| saved.files), options, now)
+            .map_err(|(path, error)| FollowError::Read { path, error })?;
+        Ok(Self { engine, buffer: Vec::new(), state, state_told: false })
+    }
+
+    /// What is next. Reads at most a piece of a file; never waits.
+    pub fn poll(&mut self, now: Instant) -> Polled<'_> {
+        if let Err(error) = self.save_when_due(now)
+            && !std::mem::replace(&mut self.state_told, true)
+        {
+            return Polled::Told(Told::StateNotKept { error: error.to_string() });
+        }
+        match self.engine.step(now, &mut self.buffer) {
+            Step::Event(Event::Opened(opened)) => Polled::Opened(opened),
+            Step::Event(Event::Closed(source, why)) => Polled::Closed { source, why },
+            Step::Event(Event::Told(told)) => Polled::Told(told),
+            Step::Bytes(source, range) => {
+                Polled::Bytes { source, bytes: self.buffer.get(range).unwrap_or_default() }
+            }
+            Step::Waiting => Polled::Waiting,
+        }
+    }
+
+    /// Everything of the source before the mark has been handed on: it is never read
+    /// again. Marks of a source only grow; others are passed over.
+    pub fn acknowledge(&mut self, source: SourceId, mark: Mark) {
+        self.engine.acknowledge(source, mark);
+        if let Some(state) = &mut self.state {
+            state.changed();
+        }
+    }
+
+    /// None of the source is wanted: nothing more of it is handed out.
+    pub fn ignore(&mut self, source: SourceId) {
+        self.engine.ignore(source);
+        if let Some(state) = &mut self.state {
+            state.changed();
+        }
+    }
+
+    /// Keeps what was acknowledged.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.save()
+    }
+
+    fn save_when_due(&mut self, now: Instant) -> io::Result<()> {
+        match self.state.as_mut().is_some_and(|state| state.is_due(now)) {
+            true => self.save(),
+            false => Ok(()),
+        }
+    }
+
+    fn save(&mut self) -> io::Result<()> {
+        let Some(state) = &mut self.state else { return Ok(()) };
+        state.save(Saved { files: Some(self.engine.saved()), ..Saved::default() })
+    }
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follower").finish_non_exhaustive()
+    }
+}
+
+enum Event {
+    Opened(Opened),
+    Closed(SourceId, Closed),
+    Told(Told),
+}
+
+enum Step {
+    Event(Event),
+    /// In the buffer.
+    Bytes(SourceId, std::ops::Range<usize>),
+    Waiting,
+}

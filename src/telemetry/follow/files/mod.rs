@@ -1,0 +1,251 @@
+//! Files that grow, rotate and come: each is read in the order in which it was
+//! written, whatever it is called by now.
+//!
+//! A file is its inode, held open while it is read, so that renaming and removing it
+//! lose nothing; and its content, by fingerprints of its first bytes and of those
+//! before the place, so that a reused inode, a truncated file and a copy are known for
+//! what they are. What is in a file when it is truncated is looked for in its copy.
+
+mod entry;
+mod place;
+mod scan;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::framing::Mark;
+use super::{Closed, Event, Options, SourceId, Step, Told};
+use entry::{Entry, Got, SavedFile};
+pub(super) use place::Place;
+use place::{Inode, Stamp};
+
+/// What is kept across restarts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct SavedFiles {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forgotten_ns: Option<i64>,
+    known: Vec<SavedFile>,
+}
+
+pub(super) struct Files {
+    place: Place,
+    options: Options,
+    known: BTreeMap<SourceId, Entry>,
+    by_inode: HashMap<Inode, SourceId>,
+    /// Files that are not read as long as they stay as they are: copies of others, and
+    /// compressed ones that belong to no one.
+    passed_over: HashMap<Inode, Stamp>,
+    /// Compressed files that are not known yet, and since when they stay as they are.
+    settling: HashMap<Inode, (Stamp, Instant)>,
+    /// With something to read, by order.
+    ready: BTreeSet<(PathBuf, SourceId)>,
+    /// Files last changed up to then that are not known are not read.
+    forgotten_ns: Option<i64>,
+    events: VecDeque<Event>,
+    /// Read and not yet handed out: where in the buffer.
+    bytes: Option<(SourceId, Range<usize>)>,
+    next_scan: Option<Instant>,
+    /// What was there before is not read.
+    is_first: bool,
+    told_unreadable: bool,
+    told_too_many: bool,
+    next_id: u64,
+}
+
+impl Files {
+    pub(super) fn start(
+        place: Place,
+        saved: Option<SavedFiles>,
+        options: &Options,
+        now: Instant,
+    ) -> Result<Self, (PathBuf, io::Error)> {
+        let mut files = Self {
+            place,
+            options: options.clone(),
+            known: BTreeMap::new(),
+            by_inode: HashMap::new(),
+            passed_over: HashMap::new(),
+            settling: HashMap::new(),
+            ready: BTreeSet::new(),
+            forgotten_ns: saved.as_ref().and_then(|saved| saved.forgotten_ns),
+            events: VecDeque::new(),
+            bytes: None,
+            next_scan: None,
+            is_first: saved.is_none(),
+            told_unreadable: false,
+            told_too_many: false,
+            next_id: 0,
+        };
+        for saved in saved.into_iter().flat_map(|saved| saved.known) {
+            files.insert(Entry::restored(saved, now));
+        }
+        // A folder that can't be read is an error at the start, and waited for later.
+        let listed = files.place.list(|_| false);
+        listed.map_err(|error| (files.place.folder().to_owned(), error))?;
+        Ok(files)
+    }
+
+    fn insert(&mut self, entry: Entry) -> SourceId {
+        let id = SourceId(self.next_id);
+        self.next_id += 1;
+        if let Some(inode) = entry.inode {
+            self.by_inode.insert(inode, id);
+        }
+        self.known.insert(id, entry);
+        id
+    }
+
+    pub(super) fn step(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Step {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Step::Event(event);
+            }
+            if let Some((id, range)) = self.bytes.take() {
+                return Step::Bytes(id, range);
+            }
+            if self.next_scan.is_none_or(|at| now >= at) {
+                self.scan(now);
+                continue;
+            }
+            let Some((_, id)) = self.ready.first() else { return Step::Waiting };
+            self.read(*id, now, buffer);
+        }
+    }
+
+    /// Reads on in a file. What it gives are events, bytes, or that it rests.
+    fn read(&mut self, id: SourceId, now: Instant, buffer: &mut Vec<u8>) {
+        let Some(entry) = self.known.get_mut(&id) else {
+            self.ready.retain(|(_, ready)| *ready != id);
+            return;
+        };
+        let from = entry.next_mark();
+        match entry.next_piece(now, self.options.settle, buffer) {
+            Ok(Got::Bytes(range)) => {
+                entry.last_growth = now;
+                if entry.ignored || range.is_empty() {
+                    return;
+                }
+                if !std::mem::replace(&mut entry.announced, true) {
+                    let offset = entry.read - range.len() as u64;
+                    // Behind a hole that was passed over.
+                    let from = Mark { offset, ..from };
+                    let opened = entry.announce(id, from);
+                    self.events.push_back(Event::Opened(opened));
+                }
+                self.bytes = Some((id, range));
+            }
+            Ok(Got::Dry) => {
+                self.rest(id);
+                let Some(entry) = self.known.get_mut(&id) else { return };
+                // Complete when it was begun: no more is waited for.
+                if entry.packing.is_some() {
+                    entry.whole = entry.seen.map(|(stamp, _)| stamp);
+                    self.close_source(id, Closed::Idle);
+                }
+            }
+            Ok(Got::Changed) => {
+                self.part(id, now);
+                // Its copy is there now, and may be renamed soon.
+                self.next_scan = None;
+            }
+            Ok(Got::NotYet) => self.rest(id),
+            Err(error) => self.give_up(id, &error),
+        }
+    }
+
+    fn make_ready(&mut self, id: SourceId) {
+        let Some(entry) = self.known.get_mut(&id) else { return };
+        if entry.queued.is_none() {
+            // What was begun is read to its end before what comes first by name; a file
+            // after what it was rotated to.
+            let order = match self.place {
+                Place::Folder(_) if entry.announced => PathBuf::new(),
+                Place::File(_) if !self.place.is_target(&entry.path) => PathBuf::new(),
+                _ => entry.path.clone(),
+            };
+            entry.queued = Some(order.clone());
+            self.ready.insert((order, id));
+        }
+    }
+
+    fn rest(&mut self, id: SourceId) {
+        if let Some(order) = self.known.get_mut(&id).and_then(|entry| entry.queued.take()) {
+            self.ready.remove(&(order, id));
+        }
+    }
+
+    /// What was read is no longer in its file; it may be found in a copy.
+    fn part(&mut self, id: SourceId, now: Instant) {
+        self.part_from_inode(id, now);
+        if let Some(entry) = self.known.get_mut(&id) {
+            entry.is_truncated = true;
+        }
+    }
+
+    fn part_from_inode(&mut self, id: SourceId, now: Instant) {
+        self.rest(id);
+        let Some(entry) = self.known.get_mut(&id) else { return };
+        entry.close_file();
+        entry.missing_since = Some(now);
+        entry.whole = None;
+        if let Some(inode) = entry.inode.take()
+            && self.by_inode.get(&inode) == Some(&id)
+        {
+            self.by_inode.remove(&inode);
+        }
+    }
+
+    fn give_up(&mut self, id: SourceId, error: &io::Error) {
+        self.rest(id);
+        let Some(entry) = self.known.get_mut(&id) else { return };
+        // Not tried again until it changes.
+        entry.whole = entry.seen.map(|(stamp, _)| stamp);
+        entry.close_file();
+        let name = entry.path.display().to_string();
+        self.events.push_back(Event::Told(Told::Unreadable { name, error: error.to_string() }));
+        self.close_source(id, Closed::Broken);
+    }
+
+    fn close_source(&mut self, id: SourceId, why: Closed) {
+        let Some(entry) = self.known.get_mut(&id) else { return };
+        if !self.place.is_target(&entry.path) {
+            entry.close_file();
+        }
+        if std::mem::replace(&mut entry.announced, false) && !entry.ignored {
+            self.events.push_back(Event::Closed(id, why));
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, id: SourceId, mark: Mark) {
+        if let Some(entry) = self.known.get_mut(&id) {
+            entry.acknowledge(mark);
+        }
+    }
+
+    pub(super) fn ignore(&mut self, id: SourceId) {
+        if let Some(entry) = self.known.get_mut(&id) {
+            entry.ignored = true;
+        }
+        if self.bytes.as_ref().is_some_and(|(of, _)| *of == id) {
+            self.bytes = None;
+        }
+    }
+
+    pub(super) fn saved(&mut self) -> SavedFiles {
+        SavedFiles {
+            forgotten_ns: self.forgotten_ns,
+            // Of what nothing was read, nothing would show that it is the same.
+            known: self
+                .known
+                .values_mut()
+                .filter(|entry| entry.head.bytes > 0)
+                .map(Entry::saved)
+                .collect(),
+        }
+    }
+}

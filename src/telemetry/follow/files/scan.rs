@@ -1,0 +1,389 @@
+//! Looks at what is there, and makes of it what is to be read.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::super::print::{Print, bytes_at};
+use super::super::unpack::{Packing, head_print};
+use super::super::{Closed, Event, SourceId, Told};
+use super::entry::Entry;
+use super::place::{Found, Inode, Place};
+use super::{Files, Mark};
+
+/// Files that are held open while they are not read.
+const MAX_OPEN: usize = 64;
+
+/// Sources that the consumer has at a time, of those that wait for nothing.
+const MAX_SOURCES: usize = 1024;
+
+/// Files that are remembered; the oldest are forgotten first, and none as old as
+/// those is read then.
+const MAX_KNOWN: usize = 1 << 16;
+
+/// How long a file that is gone is remembered: it may be on its way to another name,
+/// or be found again compressed.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// Between two looks, for each file that is there: looking at one takes some
+/// microseconds, and all looking is to take a tenth of the time at most.
+const PAUSE_PER_FILE: Duration = Duration::from_micros(50);
+
+impl Files {
+    pub(super) fn scan(&mut self, now: Instant) {
+        self.next_scan = Some(now + self.options.pause);
+        let numbers: HashSet<_> = match self.place {
+            Place::File(_) => self.by_inode.keys().map(|inode| inode.number).collect(),
+            Place::Folder(_) => HashSet::new(),
+        };
+        let listing = match self.place.list(|number| numbers.contains(&number)) {
+            Ok(listing) => listing,
+            Err(error) => {
+                if !std::mem::replace(&mut self.told_unreadable, true) {
+                    self.tell_unreadable(&self.place.folder().display().to_string(), &error);
+                }
+                return;
+            }
+        };
+        self.told_unreadable = false;
+        let pause = PAUSE_PER_FILE * u32::try_from(listing.found.len()).unwrap_or(u32::MAX);
+        self.next_scan = Some(now + self.options.pause.max(pause));
+        if listing.more {
+            self.tell_too_many();
+        }
+        let inodes: HashSet<_> = listing.found.iter().map(|found| found.inode).collect();
+        self.passed_over.retain(|inode, _| inodes.contains(inode));
+        self.settling.retain(|inode, _| inodes.contains(inode));
+        let mut seen = HashSet::new();
+        let mut unknown = Vec::new();
+        for found in listing.found {
+            match self.by_inode.get(&found.inode).copied() {
+                Some(id) if self.look_again(id, &found, now) => {
+                    seen.insert(id);
+                }
+                _ if found.belongs => unknown.push(found),
+                _ => {}
+            }
+        }
+        let mut missing = self.look_after_missing(&seen, now);
+        // The file itself first, so that a copy of it is known for one.
+        unknown.sort_by_key(|found| !self.place.is_target(&found.path));
+        for found in unknown {
+            if let Err(error) = self.take_in(&found, &mut seen, &mut missing, now) {
+                self.passed_over.insert(found.inode, found.stamp);
+                self.tell_unreadable(&found.path.display().to_string(), &error);
+            }
+        }
+        self.is_first = false;
+        self.close_what_rests(now);
+        self.forget(now);
+    }
+
+    /// A file that is known by its inode; false where its content is another now.
+    fn look_again(&mut self, id: SourceId, found: &Found, now: Instant) -> bool {
+        let Some(entry) = self.known.get_mut(&id) else { return false };
+        let before = std::mem::replace(&mut entry.path, found.path.clone());
+        entry.missing_since = None;
+        entry.see(found.stamp, now);
+        // Its last lines may come when it is gone from here already.
+        let is_target = self.place.is_target(&found.path);
+        if entry.whole == Some(found.stamp) {
+            entry.is_restored = false;
+        }
+        if entry.whole == Some(found.stamp) && !(is_target && entry.open.is_none()) {
+            return true;
+        }
+        if entry.packing.is_some() {
+            entry.is_restored = false;
+            if entry.whole != Some(found.stamp) {
+                self.make_ready(id);
+            }
+            return true;
+        }
+        let was_open = entry.open.is_some();
+        let is_same = match entry.opened_and_same() {
+            Ok(Some(is_same)) => is_same,
+            // Renamed meanwhile: the next look finds it.
+            Ok(None) => return true,
+            Err(error) => {
+                self.give_up(id, &error);
+                return true;
+            }
+        };
+        if !is_same {
+            entry.path = before;
+            self.part(id, now);
+            return false;
+        }
+        entry.is_restored = false;
+        if found.stamp.bytes > entry.read {
+            self.make_ready(id);
+        } else {
+            entry.whole = Some(found.stamp).filter(|stamp| stamp.bytes == entry.read);
+        }
+        if !was_open
+            && !is_target
+            && let Some(entry) = self.known.get_mut(&id)
+        {
+            entry.close_file();
+        }
+        true
+    }
+
+    /// Files that are no longer there, some of which are still open and read on.
+    fn look_after_missing(&mut self, seen: &HashSet<SourceId>, now: Instant) -> Vec<SourceId> {
+        let missing: Vec<_> = self.known.keys().filter(|id| !seen.contains(id)).copied().collect();
+        for &id in &missing {
+            let Some(entry) = self.known.get_mut(&id) else { continue };
+            entry.missing_since.get_or_insert(now);
+            let bytes = entry.open.as_ref().and_then(|file| file.metadata().ok()?.len().into());
+            match bytes {
+                Some(bytes) if bytes > entry.read => self.make_ready(id),
+                Some(bytes) if bytes < entry.read && entry.packing.is_none() => self.part(id, now),
+                _ => {}
+            }
+        }
+        missing
+    }
+
+    /// A file whose inode is not known.
+    fn take_in(
+        &mut self,
+        found: &Found,
+        seen: &mut HashSet<SourceId>,
+        missing: &mut Vec<SourceId>,
+        now: Instant,
+    ) -> io::Result<()> {
+        let is_target = self.place.is_target(&found.path);
+        let passed_over = self.passed_over.get(&found.inode) == Some(&found.stamp);
+        if (passed_over && missing.is_empty()) || (found.stamp.bytes == 0 && !is_target) {
+            return Ok(());
+        }
+        let file = File::open(&found.path)?;
+        if Inode::of(&file.metadata()?) != found.inode {
+            // Renamed meanwhile: the next look finds it.
+            return Ok(());
+        }
+        let packing = Packing::of(&bytes_at(&file, 0, Packing::MAGIC_BYTES)?);
+        if packing.is_some() || found.packed_by_name {
+            let (stamp, since) = self.settling.entry(found.inode).or_insert((found.stamp, now));
+            if *stamp != found.stamp {
+                (*stamp, *since) = (found.stamp, now);
+            }
+            if now < *since + self.options.settle && !self.is_first {
+                return Ok(());
+            }
+        }
+        for (n, &id) in missing.iter().enumerate() {
+            let Some(entry) = self.known.get(&id) else { continue };
+            if entry.read > 0 && entry.is_in(&file, packing)? {
+                missing.remove(n);
+                self.adopt(id, found, file, packing, now);
+                return Ok(());
+            }
+        }
+        if passed_over {
+            return Ok(());
+        }
+        if self.is_copy(found, &file, packing, seen)? {
+            self.passed_over.insert(found.inode, found.stamp);
+            return Ok(());
+        }
+        if found.packed_by_name && packing.is_none() {
+            self.passed_over.insert(found.inode, found.stamp);
+            if matches!(self.place, Place::Folder(_)) {
+                return Err(io::Error::other("compressed in a way that is not read"));
+            }
+            return Ok(());
+        }
+        self.passed_over.remove(&found.inode);
+        if self.forgotten_ns.is_some_and(|until_ns| found.stamp.modified_ns <= until_ns) {
+            return Ok(());
+        }
+        let mut entry = Entry::new(found.path.clone(), found.inode, now);
+        entry.packing = packing;
+        entry.see(found.stamp, now);
+        if self.is_first
+            && (!is_target || !self.options.from_start)
+            && (matches!(self.place, Place::File(_)) || !self.options.from_start)
+        {
+            entry.is_history(&file, found.stamp)?;
+        }
+        if is_target {
+            entry.open = Some(file);
+        }
+        let id = self.insert(entry);
+        seen.insert(id);
+        self.make_ready(id);
+        Ok(())
+    }
+
+    /// What was read of a missing file goes on in this one.
+    fn adopt(
+        &mut self,
+        id: SourceId,
+        found: &Found,
+        file: File,
+        packing: Option<Packing>,
+        now: Instant,
+    ) {
+        self.part_from_inode(id, now);
+        let Some(entry) = self.known.get_mut(&id) else { return };
+        entry.is_restored = false;
+        entry.path.clone_from(&found.path);
+        entry.inode = Some(found.inode);
+        entry.packing = packing;
+        entry.open = Some(file);
+        entry.missing_since = None;
+        entry.see(found.stamp, now - self.options.settle);
+        self.by_inode.insert(found.inode, id);
+        self.passed_over.remove(&found.inode);
+        self.make_ready(id);
+    }
+
+    /// Whether all of a file was read elsewhere, or is going to be.
+    fn is_copy(
+        &self,
+        found: &Found,
+        file: &File,
+        packing: Option<Packing>,
+        seen: &HashSet<SourceId>,
+    ) -> io::Result<bool> {
+        // What a name is given for is never a copy.
+        if self.place.is_target(&found.path) {
+            return Ok(false);
+        }
+        let Some(packing) = packing else {
+            for (_, entry) in self.known.iter().filter(|(id, _)| seen.contains(id)) {
+                if entry.packing.is_none() && entry.has_copy(file, found.stamp.bytes)? {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        };
+        // What a file was rotated to is compressed sooner or later.
+        if matches!(self.place, Place::File(_)) {
+            return Ok(true);
+        }
+        let head: Print = match head_print(file.try_clone()?, packing) {
+            Ok(head) => head,
+            // Not complete: read as far as it goes, and the rest when it changes.
+            Err(_) => return Ok(false),
+        };
+        Ok(self.known.values().any(|entry| entry.packing.is_none() && entry.head == head))
+    }
+
+    fn close_what_rests(&mut self, now: Instant) {
+        let ready: HashSet<_> = self.ready.iter().map(|(_, id)| *id).collect();
+        let resting = self.known.iter().filter(|(id, _)| !ready.contains(id));
+        let mut announced = Vec::new();
+        let mut open = Vec::new();
+        for (&id, entry) in resting {
+            let is_target = entry.missing_since.is_none() && self.place.is_target(&entry.path);
+            if !is_target && entry.announced {
+                announced.push((entry.last_growth, id));
+            }
+            if !is_target && entry.open.is_some() && entry.missing_since.is_none() {
+                open.push((entry.last_growth, id));
+            }
+        }
+        announced.sort_unstable();
+        let too_many = announced.len().saturating_sub(MAX_SOURCES);
+        for (n, (last_growth, id)) in announced.into_iter().enumerate() {
+            let Some(entry) = self.known.get(&id) else { continue };
+            if now >= last_growth + self.options.grace || (n < too_many && entry.ends_in_line_end) {
+                let why = match self.place {
+                    _ if entry.is_truncated => Closed::Truncated,
+                    Place::Folder(_) if entry.missing_since.is_none() => Closed::Idle,
+                    _ => Closed::Rotated,
+                };
+                self.close_source(id, why);
+            }
+        }
+        open.sort_unstable();
+        open.truncate(open.len().saturating_sub(MAX_OPEN));
+        for (_, id) in open {
+            if let Some(entry) = self.known.get_mut(&id) {
+                entry.close_file();
+            }
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let mut gone = Vec::new();
+        for (&id, entry) in &self.known {
+            let long = entry.missing_since.is_some_and(|since| now >= since + FORGET);
+            if long && !entry.announced && (entry.is_settled() || entry.is_restored) {
+                gone.push(id);
+            }
+        }
+        for id in gone {
+            let Some(entry) = self.remove(id) else { continue };
+            if entry.is_restored && entry.whole.is_none() && !entry.ignored {
+                let name = entry.path.display().to_string();
+                self.events.push_back(Event::Told(Told::Lost { name, offset: entry.read }));
+            }
+        }
+        let over = self.known.len().saturating_sub(MAX_KNOWN);
+        if over == 0 {
+            return;
+        }
+        self.tell_too_many();
+        let done = self.known.iter().filter(|(_, entry)| !entry.announced && entry.is_settled());
+        let mut done: Vec<_> =
+            done.filter_map(|(&id, entry)| Some((entry.whole?.modified_ns, id))).collect();
+        done.sort_unstable();
+        // A consumer that never acknowledges does not make us remember for ever.
+        let gone = self.known.iter().filter(|(_, entry)| entry.missing_since.is_some());
+        done.extend(gone.map(|(&id, _)| (i64::MIN, id)));
+        for (modified_ns, id) in done.into_iter().take(over) {
+            self.forgotten_ns = self.forgotten_ns.max(Some(modified_ns));
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: SourceId) -> Option<Entry> {
+        self.rest(id);
+        let entry = self.known.remove(&id)?;
+        if let Some(inode) = entry.inode
+            && self.by_inode.get(&inode) == Some(&id)
+        {
+            self.by_inode.remove(&inode);
+        }
+        Some(entry)
+    }
+
+    fn tell_unreadable(&mut self, name: &str, error: &io::Error) {
+        let told = Told::Unreadable { name: name.to_owned(), error: error.to_string() };
+        self.events.push_back(Event::Told(told));
+    }
+
+    fn tell_too_many(&mut self) {
+        if !std::mem::replace(&mut self.told_too_many, true) {
+            self.events.push_back(Event::Told(Told::TooManyFiles));
+        }
+    }
+}
+
+impl Entry {
+    /// All that is in it is as if it had been read; of a text up to its last whole line.
+    fn is_history(&mut self, file: &File, stamp: super::Stamp) -> io::Result<()> {
+        self.whole = Some(stamp);
+        if self.packing.is_some() {
+            return Ok(());
+        }
+        let mut read = stamp.bytes;
+        let from = read.saturating_sub(super::super::super::decode::MAX_RECORD_BYTES as u64);
+        let last = bytes_at(file, from, (read - from) as usize)?;
+        if let Some(end) = memchr::memrchr(b'\n', &last) {
+            read = from + end as u64 + 1;
+        }
+        self.read = read;
+        self.acked = Mark { offset: read, ..Mark::START };
+        self.head = Print::head(file, read)?;
+        self.tail = Print::before(file, read)?;
+        self.whole = self.whole.filter(|stamp| stamp.bytes == read);
+        Ok(())
+    }
+}

@@ -1,0 +1,310 @@
+//! One file, as programs rotate it.
+
+use super::*;
+
+const GRACE: Duration = Duration::from_secs(11);
+
+#[test]
+fn a_file_that_grows_is_read_line_by_line() {
+    let place = Place::new();
+    let mut reader = Reader::start(&place.file(), None);
+    reader.poll();
+    place.append("app.log", "one\ntw");
+    reader.poll();
+    assert_eq!(reader.take(), ["one"]);
+    reader.wait(GRACE);
+    assert_eq!(reader.take(), [""; 0], "the rest of a line can take long");
+    place.append("app.log", "o\nthree\n");
+    reader.poll();
+    assert_eq!(reader.take(), ["two", "three"]);
+    assert_eq!(reader.opened.len(), 1);
+}
+
+#[test]
+fn a_renamed_file_is_read_to_its_end_as_long_as_it_is_written() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let mut reader = Reader::start(&place.file(), None);
+    reader.poll();
+    place.rename("app.log", "app.log.1");
+    place.append("app.log.1", "two\n");
+    place.append("app.log", "four\n");
+    reader.poll();
+    place.append("app.log.1", "three\n");
+    reader.poll();
+    assert_eq!(reader.take(), ["one", "two", "four", "three"]);
+    reader.wait(GRACE);
+    assert_eq!(reader.closed, [("app.log".into(), Closed::Rotated)]);
+    place.append("app.log", "five\n");
+    reader.poll();
+    assert_eq!(reader.take(), ["five"]);
+}
+
+#[test]
+fn what_was_there_before_under_other_names_is_history() {
+    let place = Place::new();
+    place.append("app.log.1", "old\n");
+    place.append("app.log", "one\n");
+    fs::write(place.path("app.log.2.gz"), gzip(b"older\n")).unwrap();
+    let mut reader = Reader::start(&place.file(), None);
+    reader.poll();
+    place.rename("app.log.1", "app.log.2");
+    place.rename("app.log", "app.log.1");
+    reader.poll();
+    assert_eq!(reader.take(), ["one"]);
+}
+
+#[test]
+fn rotated_twice_between_two_looks() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let mut reader = Reader::start(&place.file(), None);
+    reader.poll();
+    place.append("app.log", "two\n");
+    place.rename("app.log", "app.log.1");
+    place.append("app.log", "three\n");
+    place.rename("app.log.1", "app.log.2");
+    place.rename("app.log", "app.log.1");
+    place.append("app.log", "four\n");
+    reader.poll();
+    assert_eq!(reader.take(), ["one", "two", "three", "four"]);
+}
+
+#[test]
+fn removed_and_made_anew() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let mut reader = Reader::start(&place.file(), None);
+    reader.poll();
+    place.append("app.log", "two\n");
+    place.remove("app.log");
+    place.append("app.log", "three\n");
+    reader.poll();
+    assert_eq!(reader.take(), ["one", "two", "three"]);
+}
+
+/// Also where the inode's number is used again, which it is not while we hold it.
+#[test]
+fn renamed_and_compressed_at_once() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let mut reader = Reader::start(&place.file(), None);
+    reader.poll();
+    place.append("app.log", "two\n");
+    fs::write(place.path("app.log.1.gz"), gzip(b"one\ntwo\n")).unwrap();
+    place.remove("app.log");
+    place.append("app.log", "three\n");
+    reader.wait(GRACE);
+    assert_eq!(reader.take(), ["one", "two", "three"]);
+}
+
+#[test]
+fn what_was_copied_and_truncated_before_it_was_read_is_read_from_the_copy() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let mut reader = Reader::start(&place.file(), None);
+    reader.poll();
+    for (n, size) in [(1, 0), (2, 5000), (3, 0)] {
+        place.append("app.log", &format!("read {n}\n{}", many("much", size)));
+        reader.poll();
+        place.append("app.log", &format!("unread {n}\n"));
+        fs::copy(place.path("app.log"), place.path(&format!("app.log-2026112{n}"))).unwrap();
+        fs::write(place.path("app.log"), "").unwrap();
+        place.append("app.log", &format!("new {n}\n"));
+        reader.poll();
+        let mut lines = reader.take();
+        lines.retain(|line| !line.starts_with("much"));
+        let before = if n == 1 { "one" } else { "" };
+        let expected =
+            [before.into(), format!("read {n}"), format!("unread {n}"), format!("new {n}")];
+        assert_eq!(lines, &expected[usize::from(n > 1)..]);
+    }
+}
+
+#[test]
+fn a_copy_that_is_seen_first_is_not_read_too() {
+    let place = Place::new();
+    place.append("app.log", &many("a", 3000));
+    let mut reader = Reader::start(&place.file(), None);
+    reader.poll();
+    let lines = reader.take().len();
+    // The copy is being made.
+    let text = fs::read(place.path("app.log")).unwrap();
+    for end in [0, 10, 1500, text.len()] {
+        fs::write(place.path("app.log.1"), &text[..end]).unwrap();
+        reader.poll();
+    }
+    assert_eq!(reader.take().len(), 0);
+    place.append("app.log", "more\n");
+    fs::copy(place.path("app.log"), place.path("app.log.1")).unwrap();
+    fs::write(place.path("app.log"), "").unwrap();
+    reader.poll();
+    assert_eq!(reader.take(), ["more"], "after {lines}");
+    place.append("app.log", "new\n");
+    reader.wait(GRACE);
+    assert_eq!(reader.take(), ["new"]);
+    assert_eq!(reader.closed, [("app.log".into(), Closed::Truncated)]);
+}
+
+#[test]
+fn truncated_and_grown_past_the_place_is_another_file() {
+    let place = Place::new();
+    place.append("app.log", "one\ntwo\n");
+    let mut reader = Reader::start(&place.file(), None);
+    reader.poll();
+    fs::write(place.path("app.log"), "three\nfour\nfive\n").unwrap();
+    reader.poll();
+    assert_eq!(reader.take(), ["one", "two", "three", "four", "five"]);
+    // With the same first kilobyte.
+    let header = "#".repeat(2000) + "\n";
+    fs::write(place.path("app.log"), header.clone() + &many("a", 1000)).unwrap();
+    reader.poll();
+    reader.take();
+    fs::write(place.path("app.log"), header + &many("b", 2000)).unwrap();
+    reader.poll();
+    assert_eq!(reader.take()[1..], many("b", 2000).lines().collect::<Vec<_>>());
+}
+
+/// A writer that does not append writes on at its place, behind a hole.
+#[test]
+fn the_hole_that_a_truncated_writer_leaves_is_passed_over() {
+    let place = Place::new();
+    let mut file = fs::File::create(place.path("app.log")).unwrap();
+    file.write_all(b"one\ntwo\n").unwrap();
+    let mut reader = Reader::start(&place.file(), None);
+    reader.poll();
+    fs::write(place.path("app.log"), "").unwrap();
+    file.write_all(b"three\n").unwrap();
+    reader.poll();
+    assert_eq!(reader.take(), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_restart_goes_on_in_the_middle_of_a_line() {
+    let place = Place::new();
+    place.append("app.log", "one\ntwo\nthr");
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.poll();
+    assert_eq!(reader.finish(), ["one", "two"]);
+    place.append("app.log", "ee\nfour\n");
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.poll();
+    assert_eq!(reader.opened[0].from, Mark { offset: 8, line: 3, within: None });
+    assert_eq!(reader.opened[0].head, b"one\ntwo\n");
+    assert_eq!(reader.finish(), ["three", "four"]);
+}
+
+#[test]
+fn what_was_not_acknowledged_comes_again() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.poll();
+    reader.acknowledge();
+    place.append("app.log", "two\n");
+    reader.poll_after(Duration::from_secs(2));
+    assert_eq!(reader.take(), ["one", "two"]);
+    drop(reader);
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.poll();
+    assert_eq!(reader.finish(), ["two"]);
+}
+
+#[test]
+fn rotated_while_nobody_followed() {
+    for compressed in [false, true] {
+        let place = Place::new();
+        place.append("app.log", "one\n");
+        let mut reader = Reader::start(&place.file(), Some(&place.state()));
+        reader.poll();
+        assert_eq!(reader.finish(), ["one"]);
+        place.append("app.log", "two\n");
+        place.rename("app.log", "app.log.2");
+        if compressed {
+            fs::write(place.path("app.log.2.gz"), gzip(b"one\ntwo\n")).unwrap();
+            place.remove("app.log.2");
+        }
+        place.append("app.log.1", "three\n");
+        place.append("app.log", "four\n");
+        let mut reader = Reader::start(&place.file(), Some(&place.state()));
+        reader.wait(GRACE);
+        let mut lines = reader.take();
+        lines.sort_unstable();
+        assert_eq!(lines, ["four", "three", "two"], "compressed: {compressed}");
+        assert_eq!(reader.told, []);
+        reader.finish();
+        let mut reader = Reader::start(&place.file(), Some(&place.state()));
+        reader.wait(GRACE);
+        assert_eq!(reader.finish(), [""; 0]);
+    }
+}
+
+#[test]
+fn copied_and_truncated_while_nobody_followed() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.poll();
+    reader.finish();
+    place.append("app.log", "two\n");
+    fs::copy(place.path("app.log"), place.path("app.log.1")).unwrap();
+    fs::write(place.path("app.log"), "three and more\n").unwrap();
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.poll();
+    assert_eq!(reader.finish(), ["two", "three and more"]);
+}
+
+#[test]
+fn what_is_gone_unread_is_told() {
+    let place = Place::new();
+    place.append("app.log", "one\ntwo");
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.poll();
+    reader.finish();
+    place.remove("app.log");
+    place.append("other", "takes the inode\n");
+    place.append("app.log", "three\n");
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.wait(Duration::from_secs(61));
+    assert_eq!(reader.take(), ["three"]);
+    let name = place.path("app.log").display().to_string();
+    assert_eq!(reader.told, [Told::Lost { name, offset: 4 }]);
+}
+
+#[test]
+fn from_its_end_it_begins_at_a_line() {
+    let place = Place::new();
+    place.append("app.log", "one\ntw");
+    let options = Options { from_start: false, ..Options::default() };
+    let mut reader = Reader::with(&place.file(), None, &options);
+    reader.poll();
+    place.append("app.log", "o\nthree\n");
+    reader.poll();
+    assert_eq!(reader.take(), ["two", "three"]);
+}
+
+#[test]
+fn a_state_of_something_else_is_refused() {
+    let place = Place::new();
+    let start = |target: &Target| {
+        Follower::start(target, Some(&place.state()), &Options::default(), Instant::now())
+    };
+    Reader::start(&place.file(), Some(&place.state())).finish();
+    let error = start(&place.all()).expect_err("another target").to_string();
+    assert!(error.contains("keeps the place in another source: file "), "{error}");
+    fs::write(place.state(), "{\"version\":1").unwrap();
+    let error = start(&place.file()).expect_err("damaged").to_string();
+    assert!(error.contains("remove it to begin anew"), "{error}");
+    assert!(start(&Target::File(place.path("no/app.log"))).is_err());
+}
+
+#[test]
+fn no_log_text_is_kept_in_the_state() {
+    let place = Place::new();
+    place.append("app.log", "password=secret\n");
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.poll();
+    reader.finish();
+    let state = fs::read_to_string(place.state()).unwrap();
+    assert!(state.contains("\"offset\":16") && !state.contains("secret"), "{state}");
+}

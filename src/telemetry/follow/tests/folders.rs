@@ -1,0 +1,134 @@
+//! Folders that gain files.
+
+use super::*;
+
+#[test]
+fn files_are_read_by_name_and_new_ones_as_they_come() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("2026/11/25")).unwrap();
+    fs::create_dir_all(place.path("2026/11/24")).unwrap();
+    place.append("2026/11/25/b.log", "four\n");
+    place.append("2026/11/25/a.log", "three\n");
+    fs::write(place.path("2026/11/24/z.log.gz"), gzip(b"one\ntwo\n")).unwrap();
+    place.append("2026/11/25/.a.log.x7Yz", "hidden\n");
+    place.append("2026/11/25/c.log.part", "not whole\n");
+    let mut reader = Reader::start(&place.all(), None);
+    reader.poll();
+    reader.poll_after(Duration::from_secs(3));
+    let mut lines = reader.take();
+    lines.sort_unstable();
+    assert_eq!(lines, ["four", "one", "three", "two"]);
+    fs::create_dir_all(place.path("2026/11/26")).unwrap();
+    place.append("2026/11/26/a.log", "six\n");
+    place.append("2026/11/25/b.log", "five\n");
+    reader.poll();
+    assert_eq!(reader.take(), ["five", "six"]);
+}
+
+#[test]
+fn many_files_in_order() {
+    let place = Place::new();
+    for n in (0..300).rev() {
+        place.append(&format!("{n:03}"), &format!("{n:03}\n"));
+    }
+    let mut reader = Reader::start(&place.all(), Some(&place.state()));
+    reader.poll();
+    let expected: Vec<_> = (0..300).map(|n| format!("{n:03}")).collect();
+    assert_eq!(reader.take(), expected);
+    reader.wait(Duration::from_secs(11));
+    assert_eq!(reader.closed.len(), 300);
+    reader.finish();
+    let mut reader = Reader::start(&place.all(), Some(&place.state()));
+    place.append("150", "more\n");
+    reader.wait(Duration::from_secs(3));
+    assert_eq!(reader.finish(), ["more"]);
+}
+
+#[test]
+fn a_compressed_file_that_is_still_written_is_read_once_it_is_whole() {
+    let place = Place::new();
+    let text = many("line", 400_000);
+    let packed = gzip(text.as_bytes());
+    let mut reader = Reader::start(&place.all(), None);
+    reader.poll();
+    // It rests in between for longer than a whole one does.
+    for part in packed.chunks(packed.len() / 3) {
+        let mut file =
+            OpenOptions::new().append(true).create(true).open(place.path("a.gz")).unwrap();
+        file.write_all(part).unwrap();
+        reader.wait(Duration::from_secs(4));
+    }
+    assert_eq!(reader.take(), text.lines().collect::<Vec<_>>());
+    assert_eq!(reader.told, []);
+}
+
+#[test]
+fn zstd_and_damaged_gzip() {
+    let place = Place::new();
+    fs::write(place.path("a.zst"), zstd::encode_all(&b"one\n"[..], 1).unwrap()).unwrap();
+    let mut packed = gzip(many("x", 10_000).as_bytes());
+    let middle = packed.len() / 2;
+    packed[middle] ^= 0xff;
+    packed[middle + 1] ^= 0xff;
+    fs::write(place.path("b.gz"), packed).unwrap();
+    place.append("c", "two\n");
+    fs::write(place.path("d.xz"), b"\xfd7zXZ\0").unwrap();
+    let mut reader = Reader::start(&place.all(), None);
+    reader.wait(Duration::from_secs(4));
+    reader.lines.retain(|line| !line.starts_with('x'));
+    reader.lines.sort_unstable();
+    assert_eq!(reader.take()[..2], ["one", "two"]);
+    assert_eq!(reader.told.len(), 2, "{:?}", reader.told);
+}
+
+#[test]
+fn a_file_that_is_rotated_within_the_folder_and_compressed_is_read_once() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let mut reader = Reader::start(&place.all(), Some(&place.state()));
+    reader.poll();
+    place.append("app.log", "two\n");
+    place.rename("app.log", "app.log.1");
+    place.append("app.log", "three\n");
+    reader.poll();
+    fs::write(place.path("app.log.1.gz"), gzip(b"one\ntwo\n")).unwrap();
+    place.remove("app.log.1");
+    reader.wait(Duration::from_secs(15));
+    assert_eq!(reader.finish(), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_file_that_is_replaced_by_a_longer_version_goes_on() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let mut reader = Reader::start(&place.all(), None);
+    reader.poll();
+    for (n, text) in [(1, "one\ntwo\n"), (2, "one\ntwo\nthree\n")] {
+        place.append(".new", text);
+        place.rename(".new", "app.log");
+        reader.poll();
+        assert_eq!(reader.lines.len(), n + 1);
+    }
+    assert_eq!(reader.take(), ["one", "two", "three"]);
+}
+
+#[test]
+fn ignored_sources_say_nothing_and_stay_read() {
+    let place = Place::new();
+    place.append("a", "no telemetry\n");
+    place.append("b", "one\n");
+    let mut reader = Reader::start(&place.all(), Some(&place.state()));
+    reader.now += Duration::from_millis(250);
+    while reader.opened.is_empty() {
+        reader.poll_once();
+    }
+    let source = reader.opened[0].source;
+    reader.follower.ignore(source);
+    reader.poll();
+    place.append("a", "more\n");
+    reader.poll();
+    assert_eq!(reader.finish(), ["one"]);
+    let mut reader = Reader::start(&place.all(), Some(&place.state()));
+    reader.poll();
+    assert_eq!(reader.finish(), [""; 0]);
+}
