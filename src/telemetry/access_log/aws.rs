@@ -9,7 +9,7 @@ use memchr::memchr;
 
 use super::escape::{Escapes, clear, name};
 use super::line::RequestLine;
-use super::{CLIENTS_SEE, label_of};
+use super::{CLIENTS_SEE, authority, label_of};
 use crate::telemetry::decode::{Bad, Context, Decoder, Out};
 use crate::telemetry::framing::Framing;
 use crate::telemetry::kind::{Gives, Head, Kind};
@@ -193,19 +193,6 @@ fn common(fields: &[&[u8]], out: &mut Out) -> Result<Request, Bad> {
     let host = request.uri.as_deref().and_then(authority);
     request.host = host.map(|host| out.names.of(host.as_bytes()));
     Ok(request)
-}
-
-/// The name in a URL, without the port that AWS appends.
-fn authority(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?']).next()?;
-    let name = match authority.rsplit_once(':') {
-        Some((name, port)) if port.trim_end_matches('-').bytes().all(|b| b.is_ascii_digit()) => {
-            name
-        }
-        _ => authority,
-    };
-    Some(name).filter(|name| !name.is_empty())
 }
 
 struct Alb {

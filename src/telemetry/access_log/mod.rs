@@ -6,9 +6,11 @@
 
 mod apache;
 mod aws;
+mod azure;
 mod draft;
 mod envoy;
 mod escape;
+mod gcp;
 mod haproxy;
 mod line;
 mod nginx;
@@ -26,6 +28,8 @@ pub(super) const KINDS: &[&Kind] = &[
     &aws::ALB,
     &aws::NLB,
     &aws::ELB,
+    &gcp::KIND,
+    &azure::KIND,
     &haproxy::KIND,
     &envoy::KIND,
     &nginx::KIND,
@@ -38,6 +42,19 @@ const CLIENTS_SEE: &str = "exploit-like requests, error spikes and who served th
 
 fn label_of(name: &Arc<str>, value: &str) -> (Arc<str>, Arc<str>) {
     (Arc::clone(name), value.into())
+}
+
+/// The name in a URL, without the port, which AWS appends.
+fn authority(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    let name = match authority.rsplit_once(':') {
+        Some((name, port)) if port.trim_end_matches('-').bytes().all(|b| b.is_ascii_digit()) => {
+            name
+        }
+        _ => authority,
+    };
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// Whether a header or variable carries credentials, by its name.
