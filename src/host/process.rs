@@ -108,6 +108,23 @@ pub fn in_usual_writable_folder(exe: &str) -> bool {
     folder.is_some_and(|folder| USUALLY_WRITABLE.iter().any(|usual| folder.starts_with(usual)))
 }
 
+/// The terminal's name below `/dev` by its device number (Linux's
+/// `Documentation/admin-guide/devices.txt`); the number where it has none.
+pub fn terminal_name(device: u32) -> String {
+    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
+    match major {
+        0 => String::new(),
+        4 if minor < 64 => format!("tty{minor}"),
+        4 => format!("ttyS{}", minor - 64),
+        5 if minor == 1 => "console".to_owned(),
+        136..=143 => format!("pts/{}", (u64::from(major) - 136) * 256 + u64::from(minor)),
+        188 => format!("ttyUSB{minor}"),
+        204 if minor >= 64 => format!("ttyAMA{}", minor - 64),
+        229 => format!("hvc{minor}"),
+        _ => format!("{major}:{minor}"),
+    }
+}
+
 pub(super) fn is_false(value: &bool) -> bool {
     !value
 }

@@ -17,10 +17,10 @@ use super::cgroup::{container_id, control_group, unit};
 use super::clock::KernelClock;
 use super::context::{Question, context, is_graphical_program, names_display};
 use super::folder::in_writable_folder;
-use super::stat::{Stat, terminal_name};
+use super::stat::Stat;
 use super::users::Users;
 use crate::host::mask::mask_arguments;
-use crate::host::process::{Context, Process, ProcessId};
+use crate::host::process::{Context, Process, ProcessId, terminal_name};
 
 /// Of a command line that much is kept. Java and browsers exceed it with what
 /// nobody reads; one process may carry megabytes.

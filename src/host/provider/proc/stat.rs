@@ -43,26 +43,10 @@ impl<'a> Stat<'a> {
     }
 }
 
-/// The terminal's name below `/dev` by its device number (Linux's
-/// `Documentation/admin-guide/devices.txt`); the number where it has none.
-pub(super) fn terminal_name(device: u32) -> String {
-    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
-    match major {
-        0 => String::new(),
-        4 if minor < 64 => format!("tty{minor}"),
-        4 => format!("ttyS{}", minor - 64),
-        5 if minor == 1 => "console".to_owned(),
-        136..=143 => format!("pts/{}", (u64::from(major) - 136) * 256 + u64::from(minor)),
-        188 => format!("ttyUSB{minor}"),
-        204 if minor >= 64 => format!("ttyAMA{}", minor - 64),
-        229 => format!("hvc{minor}"),
-        _ => format!("{major}:{minor}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::process::terminal_name;
     use proptest::prelude::*;
 
     #[test]
