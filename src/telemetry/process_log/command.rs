@@ -58,6 +58,12 @@ pub(super) fn set_executable(process: &mut Process, path: &str) {
     }
 }
 
+/// Names of users, containers and pods: twice Kubernetes' longest.
+pub(super) fn short_text(text: &str) -> String {
+    const MAX_TEXT_BYTES: usize = 512;
+    cut(text, MAX_TEXT_BYTES).to_owned()
+}
+
 pub(super) fn short_name(name: &str) -> String {
     cut(name, MAX_NAME_BYTES).to_owned()
 }
@@ -87,7 +93,7 @@ pub(super) fn cut(text: &str, bytes: usize) -> &str {
 
 /// Words of a command line that was put together with blanks. Quotes hold a word
 /// together where they surround all of it; sources do not say whether they were added.
-fn words(line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(line: &str) -> impl Iterator<Item = &str> {
     let mut rest = line;
     std::iter::from_fn(move || {
         rest = rest.trim_start();

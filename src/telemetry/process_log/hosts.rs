@@ -24,6 +24,9 @@ const NS_PER_TICK: i64 = 10_000_000;
 /// As many as maps tell apart.
 const MAX_HOSTS: usize = 1 << 12;
 
+/// The longest name that DNS has.
+const MAX_HOST_BYTES: usize = 255;
+
 /// Processes of all hosts together; about 100 bytes each.
 const MAX_PROCESSES: usize = 1 << 17;
 
@@ -91,7 +94,7 @@ pub(super) struct Hosts {
     numbers: HashMap<Arc<str>, HostNumber, RandomState>,
     hosts: Vec<Host>,
     processes: HashMap<(HostNumber, u32), Known, RandomState>,
-    containers: HashMap<(HostNumber, Box<str>), u64, RandomState>,
+    containers: HashMap<(HostNumber, u64), u64, RandomState>,
     /// Where a record names no host.
     default: Arc<str>,
     hasher: RandomState,
@@ -115,6 +118,9 @@ impl Hosts {
         if let Some(&host) = self.numbers.get(&name) {
             return Ok(host);
         }
+        if name.len() > MAX_HOST_BYTES {
+            return Err(Bad::value("host name too long", name.as_bytes()));
+        }
         if self.hosts.len() >= MAX_HOSTS {
             return Err(Bad::new("too many hosts"));
         }
@@ -122,6 +128,10 @@ impl Hosts {
         self.hosts.push(Host { name: Arc::clone(&name), boot: String::new(), begun: false });
         self.numbers.insert(name, host);
         Ok(host)
+    }
+
+    pub(super) fn name(&self, host: HostNumber) -> Arc<str> {
+        self.hosts.get(host.0 as usize).map(|host| Arc::clone(&host.name)).unwrap_or_default()
     }
 
     /// Tells an event of a host, and before its first one who speaks.
@@ -159,6 +169,11 @@ impl Hosts {
         let id = ProcessId { pid, start_ticks: ticks(time_ns) };
         self.insert(host, Known::new(id, time_ns));
         id
+    }
+
+    /// Whether the number is of the run that the source calls so.
+    pub(super) fn is_instance(&self, host: HostNumber, pid: u32, instance: u64) -> bool {
+        self.processes.get(&(host, pid)).is_some_and(|known| known.instance == Some(instance))
     }
 
     /// Tells of a process what is new about it, which `describe` then says.
@@ -239,7 +254,7 @@ impl Hosts {
         if self.containers.len() >= MAX_CONTAINERS {
             self.containers.clear();
         }
-        let key = (host, workload.container.as_str().into());
+        let key = (host, self.hasher.hash_one(&workload.container));
         if self.containers.insert(key, hash) != Some(hash) {
             self.tell(host, time_ns, What::Workload(Box::new(workload)), out);
         }

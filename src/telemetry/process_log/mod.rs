@@ -2,9 +2,15 @@
 
 mod auditd;
 mod command;
+mod falco;
+mod fields;
 mod hosts;
+mod osquery;
+mod sysmon;
+mod tetragon;
 
 use super::kind::Kind;
 
 /// The kinds of this room, those that are surest to be recognised first.
-pub(super) const KINDS: &[&Kind] = &[&auditd::AUDITD];
+pub(super) const KINDS: &[&Kind] =
+    &[&auditd::AUDITD, &sysmon::SYSMON, &tetragon::TETRAGON, &osquery::OSQUERY, &falco::FALCO];

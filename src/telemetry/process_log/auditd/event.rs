@@ -12,7 +12,8 @@ use crate::host::event::{SocketKind, What};
 use crate::host::process::{Context, Process, ProcessId};
 use crate::telemetry::decode::{Bad, Out};
 use crate::telemetry::process_log::command::{
-    MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, login, set_arguments, set_executable, short_name, terminal,
+    MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, login, set_arguments, set_executable, short_name,
+    short_text, terminal,
 };
 use crate::telemetry::process_log::hosts::{HostNumber, Hosts, Seen, Sighting, bound, claim};
 
@@ -215,8 +216,8 @@ impl Event {
     fn describe(&self, process: &mut Process) {
         process.name = short_name(&self.name);
         set_executable(process, &self.exe);
-        (process.uid, process.user) = (self.uid, self.user.to_string());
-        (process.login_uid, process.login_user) = (self.login_uid, self.login_user.to_string());
+        (process.uid, process.user) = (self.uid, short_text(&self.user));
+        (process.login_uid, process.login_user) = (self.login_uid, short_text(&self.login_user));
         match &self.tty {
             Tty::Of(tty) => process.terminal = terminal(tty),
             // Programs of a graphical session have no terminal either; they belong to
