@@ -44,11 +44,7 @@ impl TelemetryArgs {
     /// then says why.
     pub(crate) fn split(&self, paths: &[PathBuf]) -> anyhow::Result<Split> {
         let forced = self.forced()?;
-        let context = Context {
-            format: self.fields.clone(),
-            host: self.log_host.as_deref().map(Arc::from),
-            ..Context::default()
-        };
+        let context = self.context();
         let mut split = Split::default();
         for path in paths {
             if let Some(kind) = forced.of(path) {
@@ -66,6 +62,26 @@ impl TelemetryArgs {
         }
         forced.all_used(paths)?;
         Ok(split)
+    }
+
+    /// What decoders are told of any source.
+    pub(crate) fn context(&self) -> Context {
+        Context {
+            format: self.fields.clone(),
+            host: self.log_host.as_deref().map(Arc::from),
+            ..Context::default()
+        }
+    }
+
+    /// The kind that the user gives one of the named logs.
+    pub(crate) fn forced_for(
+        &self,
+        path: &Path,
+        named: &[PathBuf],
+    ) -> anyhow::Result<Option<&'static Kind>> {
+        let forced = self.forced()?;
+        forced.all_used(named)?;
+        Ok(forced.by_path(path).or(forced.all))
     }
 
     fn forced(&self) -> anyhow::Result<Forced> {
@@ -101,11 +117,14 @@ struct Forced {
 
 impl Forced {
     fn of(&self, path: &Path) -> Option<&'static Kind> {
-        let named = self.by_path.iter().find(|(named, _)| named == path).map(|&(_, kind)| kind);
-        named.or_else(|| {
+        self.by_path(path).or_else(|| {
             let capture = path.is_dir() || path != Path::new("-") && is_capture(path);
             self.all.filter(|kind| !capture || kind.framing == Framing::Datagrams)
         })
+    }
+
+    fn by_path(&self, path: &Path) -> Option<&'static Kind> {
+        self.by_path.iter().find(|(named, _)| named == path).map(|&(_, kind)| kind)
     }
 
     fn all_used(&self, paths: &[PathBuf]) -> anyhow::Result<()> {

@@ -31,6 +31,7 @@ use crate::host::gate::Gate;
 use crate::host::join::Joiner;
 use crate::input::origin::{Origin, Origins};
 use crate::telemetry::Observation;
+use crate::telemetry::feed::Feed;
 use crate::telemetry::merge::Observed;
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -76,6 +77,7 @@ pub(super) struct Correlation<'a> {
     closed_s: i64,
     /// Observations of other sources, where there are any.
     lane: Option<Lane>,
+    telemetry: Option<Feed>,
     /// Records of the stream's last second.
     last_records: Vec<FlowRecord>,
 }
@@ -146,6 +148,7 @@ impl<'a> Correlation<'a> {
             write_error: None,
             closed_s: i64::MIN,
             lane: options.telemetry.as_ref().map(Lane::new),
+            telemetry: options.telemetry.clone(),
             last_records: Vec::new(),
         }
     }
@@ -355,6 +358,9 @@ impl<'a> Correlation<'a> {
             in_order(records).for_each(|record| self.write(record));
         }
         if let Some(sensor) = &mut self.sensor {
+            for notice in self.telemetry.iter().flat_map(Feed::take_notices) {
+                sensor.tell_of(&notice.source, notice.kind, notice.text, self.sensor_second);
+            }
             for event in sensor.take_events() {
                 self.sink.sensor_event(&event);
             }

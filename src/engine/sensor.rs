@@ -55,6 +55,7 @@ impl SensorEvent {
                 | "sensor.resumed"
                 | "sensor.inferred_loss_over"
                 | "clock.synchronised"
+                | "source.resumed"
                 | RELOADED
         )
     }
@@ -135,7 +136,12 @@ impl Sensor {
 
     /// An event that does not come from an interface.
     pub(crate) fn tell(&mut self, kind: &'static str, text: String, second: i64) {
-        self.events.push(event(kind, "", text, second));
+        self.tell_of("", kind, text, second);
+    }
+
+    /// Something happened to an interface or to another source.
+    pub(crate) fn tell_of(&mut self, name: &str, kind: &'static str, text: String, second: i64) {
+        self.events.push(event(kind, name, text, second));
     }
 
     /// Takes what each interface is inferred to have lost since the start, as

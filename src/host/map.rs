@@ -59,7 +59,7 @@ pub(super) const MAX_CLAIMS_AT_ENDPOINT: usize = 4096;
 
 /// Nobody asks for what ended so long ago while a map grows: three times the longest
 /// default time-out of a flow.
-pub(super) const KEEP_NS: i64 = 900_000_000_000;
+pub(crate) const KEEP_NS: i64 = 900_000_000_000;
 
 /// The programs that a process ran.
 #[derive(Clone, Debug, Default)]

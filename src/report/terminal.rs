@@ -53,7 +53,9 @@ pub fn render(summary: &Summary, dir: Option<&Path>, style: Style) -> String {
     super::sources::sources(&mut page, &summary.sources, style);
     protocols(&mut page, summary, style);
     talkers(&mut page, summary, style);
-    if let Some(coverage) = &summary.coverage {
+    if let Some(coverage) = &summary.coverage
+        && (summary.packets > 0 || summary.sources.is_empty())
+    {
         // Plain numbers and names: always JSON.
         let coverage = serde_json::to_value(coverage).unwrap_or_default();
         line(&mut page, format_args!("\n{}", super::coverage::hosts(&coverage, style).trim_end()));

@@ -20,7 +20,7 @@ pub const MAX_RECORD_BYTES: usize = 1 << 20;
 
 /// Names of fields that no decoder knows that are counted one by one; any further
 /// ones are counted together.
-const MAX_UNKNOWN_FIELDS: usize = 256;
+pub(super) const MAX_UNKNOWN_FIELDS: usize = 256;
 
 /// Reads the records of one source, one after the other.
 ///

@@ -1,29 +1,47 @@
 //! Telemetry on its way to the correlation stage: a thread reads and merges the
 //! sources, and a bounded queue holds it back where they are ahead of the packets.
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, bounded};
 
+use super::live::{Follow, Followed, Shared, explained};
 use super::merge::{Batch, Merge};
 use super::report::SourceReport;
 use super::source::Named;
+use crate::host::map::HostMap;
 use crate::lock::Lock;
 
 /// Batches that wait: reading goes on while the correlation stage works.
 const BATCHES_IN_FLIGHT: usize = 16;
 
+/// Notices that wait to be told.
+const NOTICES_IN_FLIGHT: usize = 256;
+
 /// Sources that are being read. Cloned, it is the same stream.
 #[derive(Clone, Debug)]
 pub struct Feed {
     pub(crate) batches: Receiver<Batch>,
+    notices: Receiver<Notice>,
     reports: Arc<Lock<Vec<SourceReport>>>,
-    thread: Arc<Lock<Option<JoinHandle<()>>>>,
+    threads: Arc<Lock<Vec<JoinHandle<()>>>>,
+}
+
+/// Something happened to a source, which whoever runs the sensor should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// `source.silent`, `source.lost` and so on.
+    pub kind: &'static str,
+    pub source: String,
+    /// For people.
+    pub text: String,
 }
 
 impl Feed {
-    /// Starts to read.
+    /// Starts to read files, in the order of time.
     pub fn start(sources: Vec<Named>) -> Self {
         let (send, batches) = bounded(BATCHES_IN_FLIGHT);
         let reports = Arc::new(Lock::new(Vec::new()));
@@ -37,15 +55,53 @@ impl Feed {
             }
             *told.lock() = merge.reports().to_vec();
         });
-        Self { batches, reports, thread: Arc::new(Lock::new(Some(thread))) }
+        let (_, notices) = bounded(0);
+        Self { batches, notices, reports, threads: Arc::new(Lock::new(vec![thread])) }
+    }
+
+    /// Starts to follow, until `stop` is set. What is told of hosts goes into `map` at
+    /// once.
+    pub fn follow(
+        follows: Vec<Follow>,
+        stop: &Arc<AtomicBool>,
+        map: Option<&Arc<HostMap>>,
+    ) -> io::Result<Self> {
+        let (send, batches) = bounded(BATCHES_IN_FLIGHT);
+        let (tell, notices) = bounded(NOTICES_IN_FLIGHT);
+        let reports = Arc::new(Lock::new(Vec::new()));
+        let shared = Shared {
+            batches: send,
+            reports: Arc::clone(&reports),
+            notices: tell,
+            map: map.map(Arc::clone),
+            stop: Arc::clone(stop),
+        };
+        let mut threads = Vec::new();
+        for follow in follows {
+            let name = follow.context.name.clone();
+            let thread = Followed::start(follow, shared.clone());
+            threads.push(thread.map_err(|error| explained(&name, error))?);
+        }
+        Ok(Self { batches, notices, reports, threads: Arc::new(Lock::new(threads)) })
+    }
+
+    /// What happened to the sources since the last call.
+    pub(crate) fn take_notices(&self) -> impl Iterator<Item = Notice> {
+        self.notices.try_iter()
+    }
+
+    /// What became of the sources so far; of files that are read in the order of time
+    /// only at their end.
+    pub fn reports(&self) -> Vec<SourceReport> {
+        self.reports.lock().clone()
     }
 
     /// What became of the sources; waits for their end.
     pub fn finish(&self) -> Vec<SourceReport> {
-        if let Some(thread) = self.thread.lock().take()
-            && let Err(panic) = thread.join()
-        {
-            std::panic::resume_unwind(panic);
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
         }
         std::mem::take(&mut self.reports.lock())
     }

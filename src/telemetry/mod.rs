@@ -27,6 +27,7 @@ pub mod framing;
 pub mod json;
 pub mod kind;
 pub mod label;
+pub mod live;
 pub mod merge;
 pub mod names;
 pub mod observation;

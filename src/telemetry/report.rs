@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::decode::{Bad, Out};
+use super::decode::{Bad, MAX_UNKNOWN_FIELDS, Out};
 use super::kind::Kind;
 use super::observation::Observation;
 
@@ -98,18 +98,50 @@ impl SourceReport {
 
     /// Takes over what a decoder has counted since the last time.
     pub(super) fn take_tallies(&mut self, out: &mut Out) {
-        let tallies = [
-            (&mut self.passed, std::mem::take(&mut out.passed)),
-            (&mut self.lost, std::mem::take(&mut out.lost)),
-            (&mut self.bad_parts, std::mem::take(&mut out.bad_parts)),
-        ];
-        for (sums, counts) in tallies {
-            for (name, count) in counts {
-                *sums.entry(name).or_default() += count;
+        add(&mut self.passed, std::mem::take(&mut out.passed));
+        add(&mut self.lost, std::mem::take(&mut out.lost));
+        add(&mut self.bad_parts, std::mem::take(&mut out.bad_parts));
+        self.add_unknown_fields(std::mem::take(&mut out.unknown_fields));
+        self.further_unknown_fields += std::mem::take(&mut out.further_unknown_fields);
+    }
+
+    /// Adds what another part of the same source came to.
+    pub(super) fn add(&mut self, part: Self) {
+        self.bytes += part.bytes;
+        self.records += part.records;
+        let counts = &mut self.observations;
+        counts.flows += part.observations.flows;
+        counts.requests += part.observations.requests;
+        counts.hosts += part.observations.hosts;
+        counts.counters += part.observations.counters;
+        add(&mut self.passed, part.passed);
+        add(&mut self.lost, part.lost);
+        add(&mut self.bad, part.bad);
+        add(&mut self.bad_parts, part.bad_parts);
+        self.add_unknown_fields(part.unknown_fields);
+        self.further_unknown_fields += part.further_unknown_fields;
+        self.first_bad = self.first_bad.take().or(part.first_bad);
+        self.first_ns = [self.first_ns, part.first_ns].into_iter().flatten().min();
+        self.last_ns = self.last_ns.max(part.last_ns);
+        self.late += part.late;
+        self.error = part.error.or(self.error.take());
+    }
+
+    fn add_unknown_fields(&mut self, fields: BTreeMap<Arc<str>, u64>) {
+        for (name, count) in fields {
+            if let Some(sum) = self.unknown_fields.get_mut(&name) {
+                *sum += count;
+            } else if self.unknown_fields.len() < MAX_UNKNOWN_FIELDS {
+                self.unknown_fields.insert(name, count);
+            } else {
+                self.further_unknown_fields += count;
             }
         }
-        // Names stay with the decoder's side, which bounds them.
-        self.unknown_fields.clone_from(&out.unknown_fields);
-        self.further_unknown_fields = out.further_unknown_fields;
+    }
+}
+
+fn add(sums: &mut BTreeMap<&'static str, u64>, counts: BTreeMap<&'static str, u64>) {
+    for (name, count) in counts {
+        *sums.entry(name).or_default() += count;
     }
 }

@@ -74,6 +74,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// again from now on.
 pub(super) fn knowledge(
     map: Option<Arc<HostMap>>,
+    is_watched: bool,
     files: &Arc<HostFiles>,
     options: &RunOptions,
 ) -> io::Result<Option<HostKnowledge>> {
@@ -95,7 +96,8 @@ pub(super) fn knowledge(
     }
     Ok(Some(HostKnowledge {
         map,
-        live: true,
+        // Logs come when they come: no second waits for them.
+        live: is_watched,
         inventory: files.inventory.clone(),
         lists: Some(Arc::clone(&files.lists)),
         home_nets: options.detect.home_nets.clone(),

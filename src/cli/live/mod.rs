@@ -2,6 +2,7 @@
 //! [`run`] puts a run together; what it gives goes through [`Sink`].
 
 mod hosts;
+mod logs;
 mod sink;
 
 use std::io::{self, Write};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -34,6 +35,7 @@ use crate::cli::values::{Bytes, Listen, TimeoutNs};
 use crate::cli::{log, machine};
 use crate::detect::DetectSettings;
 use crate::engine::{LiveRun, run as run_engine};
+use crate::host::map::{HostMap, MapLimits};
 use crate::input::live::{KernelClock, LiveOptions, Method};
 use crate::input::{Input, InputOptions};
 use crate::output::Summary;
@@ -51,7 +53,7 @@ use crate::service::notify::Notifier;
 #[derive(Debug, Args)]
 pub(crate) struct LiveArgs {
     /// Interface to listen to; repeat it for several.
-    #[arg(short, long, required = true, value_name = "IFACE")]
+    #[arg(short, long, required_unless_present = "log", value_name = "IFACE")]
     interface: Vec<String>,
     /// Name of this sensor in every record; without it the host's name.
     #[arg(long, value_name = "ID")]
@@ -131,6 +133,8 @@ pub(crate) struct LiveArgs {
     #[command(flatten)]
     host_files: HostArgs,
     #[command(flatten)]
+    logs: logs::LogArgs,
+    #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
     confine: ConfineArgs,
@@ -192,8 +196,13 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         silent_after_s,
         watched: Arc::clone(&watched),
     });
-    let map = watcher.as_ref().map(|watcher| Arc::clone(&watcher.map));
-    options.hosts = hosts::knowledge(map, &host_files, &options)?;
+    let watched_map = watcher.as_ref().map(|watcher| Arc::clone(&watcher.map));
+    let is_watched = watched_map.is_some();
+    let own_map = || Arc::new(HostMap::new(MapLimits::default()));
+    let map = watched_map.or_else(|| args.logs.any().then(own_map));
+    let silent_after = (silent_after_s < u64::MAX).then(|| Duration::from_secs(silent_after_s));
+    options.telemetry = args.logs.follow(silent_after, &handle.stop, map.as_ref())?;
+    options.hosts = hosts::knowledge(map, is_watched, &host_files, &options)?;
     let recording = start_recording(args, &mut input)?;
     let dir = match &args.output.out {
         Some(dir) => Some(dir.clone()),
@@ -245,7 +254,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         control,
         notifier,
         alerts: [0; 5],
-        listening: format!("listening on {}", args.interface.join(", ")),
+        listening: args.listening(),
         reloads: ReloadCounters::default(),
         hosts: None,
     };
@@ -276,6 +285,16 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     Ok(args.engine.exit_status(&summary))
 }
 
+impl LiveArgs {
+    /// For the service manager.
+    fn listening(&self) -> String {
+        match self.interface.as_slice() {
+            [] => "following logs".to_owned(),
+            interfaces => format!("listening on {}", interfaces.join(", ")),
+        }
+    }
+}
+
 /// Alerts are handed out as they come: there may be any number.
 fn detect_settings(args: &LiveArgs) -> DetectSettings {
     DetectSettings { total_alerts: usize::MAX, ..args.engine.detect_settings() }
@@ -291,6 +310,8 @@ fn plan(args: &LiveArgs, metrics: Option<&TcpListener>, control: Option<&Control
     // The folder: an editor puts another file in the place of the one that was read.
     plan.reads.extend(args.engine.from_file.folders());
     plan.reads.extend(folders_of(args.host_files.paths()));
+    plan.reads.extend(args.logs.reads());
+    plan.writes.extend(args.logs.writes().cloned());
     if args.output.out.is_none() {
         plan.keeps = state_folder();
     }

@@ -14,6 +14,7 @@ use crate::engine::window::Assembled;
 use crate::engine::{FlowGauge, RecordSink, Reload, SensorEvent};
 use crate::flow::FlowRecord;
 use crate::host::coverage::Coverage;
+use crate::host::side::FlowHosts;
 use crate::input::LiveHandle;
 use crate::output::privacy::Privacy;
 use crate::output::recording::Recording;
@@ -21,6 +22,7 @@ use crate::output::rolling::{OutputCounters, RollingOutput};
 use crate::service::deliver::Delivery;
 use crate::service::metrics::{Published, RecordingCounters, ReloadCounters, Snapshot};
 use crate::service::notify::Notifier;
+use crate::telemetry::Observation;
 
 /// How long the end of a run waits for a disk that does not answer.
 const FINISH_WITHIN: Duration = Duration::from_secs(30);
@@ -137,6 +139,18 @@ impl RecordSink for Sink {
 
     fn wants_records(&self) -> bool {
         self.output.as_ref().is_some_and(RollingOutput::wants_records)
+    }
+
+    fn observed(
+        &mut self,
+        source: u16,
+        observation: &Observation,
+        hosts: Option<&FlowHosts>,
+    ) -> io::Result<()> {
+        if let Some(output) = &mut self.output {
+            output.observed(source, observation, hosts);
+        }
+        Ok(())
     }
 
     fn alert(&mut self, alert: &Alert, closed: bool) {

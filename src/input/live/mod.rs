@@ -104,8 +104,6 @@ pub enum LiveError {
     Link { name: String, hardware: u16 },
     #[error("{name}: {source}")]
     Other { name: String, source: io::Error },
-    #[error("no interface was named")]
-    NothingNamed,
 }
 
 impl LiveError {
@@ -183,9 +181,6 @@ impl Live {
         options: LiveOptions,
         interfaces: &mut InterfaceTable,
     ) -> Result<Self, LiveError> {
-        if options.interfaces.is_empty() {
-            return Err(LiveError::NothingNamed);
-        }
         let clock = Arc::clone(&options.clock);
         let status = Arc::new(LiveStatus::new(&options.sensor, &options.interfaces, clock));
         let clock_synchronised = status.clock_synchronised();

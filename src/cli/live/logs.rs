@@ -1,0 +1,103 @@
+//! Logs that `flowtap live` follows beside the interfaces.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::cli::telemetry_args::TelemetryArgs;
+use crate::host::map::HostMap;
+use crate::telemetry::feed::Feed;
+use crate::telemetry::follow::{Options, Target};
+use crate::telemetry::live::Follow;
+
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct LogArgs {
+    /// Follow this log, through its rotations, or all logs that a folder has and gains;
+    /// repeat it for several. Each is recognised by its content (`flowtap inputs`).
+    #[arg(long, value_name = "PATH")]
+    log: Vec<PathBuf>,
+    /// Keep in this folder how far each log was read, and go on there at the next start.
+    /// Without it a log is read from its end on.
+    #[arg(long, value_name = "DIR", requires = "log")]
+    log_state: Option<PathBuf>,
+    /// Read logs from their start where there is no kept place in them.
+    #[arg(long, requires = "log")]
+    log_from_start: bool,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+}
+
+impl LogArgs {
+    pub(super) fn any(&self) -> bool {
+        !self.log.is_empty()
+    }
+
+    /// Folders that are read: files in them are replaced.
+    pub(super) fn reads(&self) -> impl Iterator<Item = PathBuf> {
+        let folder = |path: &PathBuf| {
+            let path = std::path::absolute(path).ok()?;
+            if path.is_dir() { Some(path) } else { path.parent().map(Path::to_owned) }
+        };
+        self.log.iter().filter_map(folder)
+    }
+
+    pub(super) fn writes(&self) -> Option<&PathBuf> {
+        self.log_state.as_ref()
+    }
+
+    /// Begins to follow.
+    pub(super) fn follow(
+        &self,
+        silent_after: Option<Duration>,
+        stop: &Arc<AtomicBool>,
+        map: Option<&Arc<HostMap>>,
+    ) -> anyhow::Result<Option<Feed>> {
+        if !self.any() {
+            return Ok(None);
+        }
+        if let Some(folder) = &self.log_state {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("can't make {}", folder.display()))?;
+        }
+        let context = self.telemetry.context();
+        let mut follows = Vec::new();
+        for path in &self.log {
+            let mut context = context.clone();
+            context.name = path.display().to_string();
+            follows.push(Follow {
+                target: Target::of_path(path),
+                kind: self.telemetry.forced_for(path, &self.log)?,
+                context,
+                state: self.log_state.as_ref().map(|folder| folder.join(state_name(path))),
+                options: Options { from_start: self.log_from_start, ..Options::default() },
+                silent_after,
+            });
+        }
+        Ok(Some(Feed::follow(follows, stop, map)?))
+    }
+}
+
+/// A file name that tells paths apart and is read by people.
+fn state_name(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let text = path.to_string_lossy();
+    let mut name: String = text
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '_' })
+        .collect();
+    // Paths that differ only in what was replaced must not share a file.
+    let digest = sha2::Digest::finalize(sha2::Digest::chain_update(
+        <sha2::Sha256 as sha2::Digest>::new(),
+        path.as_os_str().as_encoded_bytes(),
+    ));
+    let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    const MOST: usize = 180;
+    if name.len() > MOST {
+        name = name.split_off(name.len() - MOST);
+    }
+    format!("{name}-{digest}.json")
+}

@@ -1,0 +1,431 @@
+//! Sources that grow, while they do: a thread for each target follows it, decodes
+//! what is new, and hands it on as it comes.
+//!
+//! A file's kind is told by its first bytes; what is no known kind is told once and
+//! passed over. What was handed on is acknowledged a little later, when it has
+//! reached the files: after a crash it is read again rather than missed. Start at
+//! [`Followed::start`].
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use super::decode::{Bad, Context, Decoder, Out};
+use super::feed::Notice;
+use super::follow::cut::Cutter;
+use super::follow::{
+    Closed, FollowError, Follower, Opened, Options, Polled, SourceId, Target, Told,
+};
+use super::framing::{Framing, Mark, Next};
+use super::kind::{HEAD_BYTES, Head, Kind, recognise};
+use super::merge::{Batch, Observed};
+use super::observation::{HostReport, Observation};
+use super::report::SourceReport;
+use crate::host::map::{HostMap, KEEP_NS, MapWriter};
+use crate::lock::Lock;
+
+/// Between handing on and acknowledging: twice the second after which what the
+/// correlation stage was given is in the kernel.
+const ACKNOWLEDGE_AFTER: Duration = Duration::from_secs(2);
+
+/// Observations that are handed on at once.
+const BATCH_OBSERVATIONS: usize = 1024;
+
+/// Hosts of one target that have a map of their own.
+const MAX_HOSTS: usize = 1 << 12;
+
+/// How often a host map that logs alone fill forgets what is long over.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// What is followed, and how.
+#[derive(Clone, Debug)]
+pub struct Follow {
+    pub target: Target,
+    /// Instead of what its content says.
+    pub kind: Option<&'static Kind>,
+    pub context: Context,
+    /// Where the place in it is kept.
+    pub state: Option<PathBuf>,
+    pub options: Options,
+    /// Told as silent when nothing came for this long, or for what its kind's lateness
+    /// says where that is longer.
+    pub silent_after: Option<Duration>,
+}
+
+/// What all targets of a run share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) batches: Sender<Batch>,
+    pub(super) reports: Arc<Lock<Vec<SourceReport>>>,
+    pub(super) notices: Sender<Notice>,
+    pub(super) map: Option<Arc<HostMap>>,
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+impl Shared {
+    /// The place of a source's report, which is made if there is none.
+    pub(super) fn report(&self, name: &str, kind: &'static Kind) -> u16 {
+        let mut reports = self.reports.lock();
+        let known = reports.iter().position(|r| r.name == name && r.kind.name == kind.name);
+        let at = known.unwrap_or_else(|| {
+            reports.push(SourceReport::new(name, kind));
+            reports.len() - 1
+        });
+        u16::try_from(at).unwrap_or(u16::MAX)
+    }
+
+    pub(super) fn notice(&self, kind: &'static str, source: &str, text: String) {
+        // Nobody who listens has fallen so far behind for any other reason than a storm.
+        let _ = self.notices.try_send(Notice { kind, source: source.to_owned(), text });
+    }
+}
+
+/// A target that is followed.
+pub(super) struct Followed {
+    follow: Follow,
+    name: String,
+    follower: Follower,
+    shared: Shared,
+    sources: HashMap<SourceId, Reading>,
+    /// Handed on, and not acknowledged yet.
+    handed: VecDeque<(Instant, SourceId, Mark)>,
+    hosts: HashMap<Arc<str>, MapWriter>,
+    /// Of what was told of hosts.
+    latest_ns: i64,
+    /// When something was read last, and of which kind.
+    last: Option<(Instant, &'static Kind)>,
+    silent: bool,
+    forgot: Instant,
+}
+
+/// A source on its way.
+enum Reading {
+    /// Its first bytes, too few to know it by.
+    Unknown {
+        opened: Opened,
+        head: Vec<u8>,
+    },
+    Known(Box<Known>),
+}
+
+struct Known {
+    cutter: Cutter,
+    decoder: Box<dyn Decoder>,
+    out: Out,
+    /// Place of the target's report of this kind, and what is to be added to it.
+    report: u16,
+    counted: SourceReport,
+}
+
+impl Followed {
+    /// Goes on where its state says, in a thread of its own.
+    pub(super) fn start(follow: Follow, shared: Shared) -> Result<JoinHandle<()>, FollowError> {
+        let now = Instant::now();
+        let follower =
+            Follower::start(&follow.target, follow.state.as_deref(), &follow.options, now)?;
+        let followed = Self {
+            name: follow.context.name.clone(),
+            follow,
+            follower,
+            shared,
+            sources: HashMap::new(),
+            handed: VecDeque::new(),
+            hosts: HashMap::new(),
+            latest_ns: i64::MIN,
+            last: None,
+            silent: false,
+            forgot: now,
+        };
+        Ok(thread::spawn(move || followed.run()))
+    }
+
+    fn run(mut self) {
+        let mut buffer = Vec::new();
+        loop {
+            let now = Instant::now();
+            self.acknowledge_before(now);
+            match self.follower.poll(now) {
+                Polled::Opened(opened) => self.open(opened),
+                Polled::Bytes { source, bytes } => {
+                    buffer.clear();
+                    buffer.extend_from_slice(bytes);
+                    self.bytes(source, &buffer);
+                }
+                Polled::Closed { source, why } => self.close(source, why),
+                Polled::Told(told) => self.tell(&told),
+                Polled::Waiting => {
+                    self.look_at_time(now);
+                    if self.shared.stop.load(Ordering::Acquire) {
+                        break;
+                    }
+                    thread::sleep(self.follow.options.pause);
+                }
+                Polled::Ended => break,
+            }
+        }
+        // A last line without its end waits for the next run.
+        for (_, reading) in std::mem::take(&mut self.sources) {
+            if let Reading::Known(mut known) = reading {
+                known.decoder.end(&mut known.out);
+                self.hand_on(&mut known);
+            }
+        }
+        for (_, source, mark) in std::mem::take(&mut self.handed) {
+            self.follower.acknowledge(source, mark);
+        }
+        if let Err(error) = self.follower.finish() {
+            self.shared.notice(
+                "source.state",
+                &self.name,
+                format!("the place in {} could not be kept: {error}", self.name),
+            );
+        }
+    }
+
+    fn open(&mut self, opened: Opened) {
+        let source = opened.source;
+        let head = opened.head.clone();
+        if let Some(kind) = self.follow.kind {
+            self.begin(kind, &opened, &head);
+        } else if !head.is_empty()
+            && let Some(kind) = recognise(&Head::new(&head, false))
+        {
+            self.begin(kind, &opened, &head);
+        } else {
+            self.sources.insert(source, Reading::Unknown { opened, head: Vec::new() });
+        }
+    }
+
+    /// Begins to decode a source. `head` is what stands before the place where it goes
+    /// on: its header is needed, its records were told before.
+    fn begin(&mut self, kind: &'static Kind, opened: &Opened, head: &[u8]) {
+        let context = Context {
+            name: opened.name.clone(),
+            modified_ns: opened.modified_ns,
+            ..self.follow.context.clone()
+        };
+        let decoder = match (kind.framing, (kind.decoder)(&context)) {
+            (Framing::Lines | Framing::Json, Ok(decoder)) => decoder,
+            (Framing::File | Framing::Datagrams, _) => {
+                self.refuse(opened, &format!("{} can't be followed", kind.title));
+                return;
+            }
+            (_, Err(error)) => {
+                self.refuse(opened, &error);
+                return;
+            }
+        };
+        let report = self.shared.report(&self.name, kind);
+        let mut known = Known {
+            cutter: Cutter::new(kind.framing, Mark::START),
+            decoder,
+            out: Out::default(),
+            report,
+            counted: SourceReport::new("", kind),
+        };
+        known.cutter.feed(head);
+        while known.decode_all() {
+            known.out.observations.clear();
+        }
+        known.out = Out::default();
+        known.counted = SourceReport::new("", kind);
+        known.cutter = Cutter::new(kind.framing, opened.from);
+        self.last = Some((Instant::now(), kind));
+        self.sources.insert(opened.source, Reading::Known(Box::new(known)));
+    }
+
+    fn refuse(&mut self, opened: &Opened, why: &str) {
+        self.follower.ignore(opened.source);
+        self.sources.remove(&opened.source);
+        self.shared.notice(
+            "source.unknown",
+            &opened.name,
+            format!("{} is passed over: {why}", opened.name),
+        );
+    }
+
+    fn bytes(&mut self, source: SourceId, bytes: &[u8]) {
+        if let Some(Reading::Unknown { opened, head }) = self.sources.get_mut(&source) {
+            head.extend_from_slice(bytes);
+            let (opened, head) = (opened.clone(), head.clone());
+            self.try_to_know(&opened, &head, false);
+            return;
+        }
+        let Some(Reading::Known(mut known)) = self.sources.remove(&source) else { return };
+        known.cutter.feed(bytes);
+        self.decode(source, &mut known);
+        self.sources.insert(source, Reading::Known(known));
+    }
+
+    /// Recognises a source by its first bytes; waits for more where they could be of
+    /// any kind yet.
+    fn try_to_know(&mut self, opened: &Opened, head: &[u8], whole: bool) {
+        let full = whole || head.len() >= HEAD_BYTES;
+        match recognise(&Head::new(head, full)) {
+            Some(kind) => {
+                self.begin(kind, opened, &[]);
+                self.bytes(opened.source, head);
+            }
+            None if full && !head.is_empty() => {
+                self.refuse(opened, "it is no log of a kind that is known (`flowtap inputs`)");
+            }
+            None => {}
+        }
+    }
+
+    fn decode(&mut self, source: SourceId, known: &mut Known) {
+        while known.decode_all() {
+            self.hand_on(known);
+        }
+        self.hand_on(known);
+        self.handed.push_back((Instant::now(), source, known.cutter.mark()));
+    }
+
+    /// Hands on what was decoded; waits where the correlation stage is behind.
+    fn hand_on(&mut self, known: &mut Known) {
+        let observations = std::mem::take(&mut known.out.observations);
+        let kind = known.counted.kind;
+        let mut counted = std::mem::replace(&mut known.counted, SourceReport::new("", kind));
+        observations.iter().for_each(|observation| counted.count(observation));
+        counted.take_tallies(&mut known.out);
+        if let Some(report) = self.shared.reports.lock().get_mut(usize::from(known.report)) {
+            report.add(counted);
+        }
+        if observations.is_empty() {
+            return;
+        }
+        self.last = Some((Instant::now(), kind));
+        self.apply(&observations);
+        let observed = observations
+            .into_iter()
+            .map(|observation| Observed { source: known.report, due_s: i64::MIN, observation })
+            .collect();
+        // The run is over where nobody listens any more.
+        let _ = self.shared.batches.send(Batch { clock_s: i64::MIN, observed });
+    }
+
+    /// What it tells of hosts is known at once.
+    fn apply(&mut self, observations: &[Observation]) {
+        let Some(map) = &self.shared.map else { return };
+        for observation in observations {
+            let Observation::Host(report) = observation else { continue };
+            let HostReport { host, event } = &**report;
+            self.latest_ns = self.latest_ns.max(event.time_ns);
+            if self.hosts.len() >= MAX_HOSTS && !self.hosts.contains_key(host) {
+                continue;
+            }
+            self.hosts.entry(Arc::clone(host)).or_insert_with(|| map.writer()).apply(event);
+        }
+    }
+
+    fn close(&mut self, source: SourceId, why: Closed) {
+        match self.sources.remove(&source) {
+            Some(Reading::Unknown { opened, head }) if why != Closed::Idle => {
+                self.try_to_know(&opened, &head, true);
+                if let Some(Reading::Known(_)) = self.sources.get(&source) {
+                    self.close(source, why);
+                }
+            }
+            Some(Reading::Unknown { opened, head }) => {
+                self.sources.insert(source, Reading::Unknown { opened, head });
+            }
+            Some(Reading::Known(mut known)) => {
+                if why != Closed::Idle {
+                    known.cutter.end();
+                }
+                while known.decode_all() {
+                    self.hand_on(&mut known);
+                }
+                known.decoder.end(&mut known.out);
+                self.hand_on(&mut known);
+                self.handed.push_back((Instant::now(), source, known.cutter.mark()));
+            }
+            None => {}
+        }
+    }
+
+    fn tell(&self, told: &Told) {
+        let (kind, text) = match told {
+            Told::Lost { name, offset } => (
+                "source.lost",
+                format!("what was not read yet of {name}, from byte {offset} on, is gone"),
+            ),
+            Told::Unreadable { name, error } => {
+                ("source.unreadable", format!("can't read {name}: {error}"))
+            }
+            Told::TooManyFiles => (
+                "source.too_many_files",
+                format!("{} has more files than are looked at", self.name),
+            ),
+            Told::StateNotKept { error } => {
+                ("source.state", format!("the place in {} can't be kept: {error}", self.name))
+            }
+        };
+        self.shared.notice(kind, &self.name, text);
+    }
+
+    fn acknowledge_before(&mut self, now: Instant) {
+        while let Some(&(at, source, mark)) = self.handed.front()
+            && now.duration_since(at) >= ACKNOWLEDGE_AFTER
+        {
+            self.follower.acknowledge(source, mark);
+            self.handed.pop_front();
+        }
+    }
+
+    /// While nothing comes: whether that is too long, and what can be forgotten.
+    fn look_at_time(&mut self, now: Instant) {
+        if let (Some((last, kind)), Some(silent_after)) = (self.last, self.follow.silent_after) {
+            let lateness = Duration::from_secs(kind.lateness_s.unsigned_abs());
+            let silent = now.duration_since(last) > silent_after.max(lateness);
+            if silent != self.silent {
+                self.silent = silent;
+                let (kind, text) = if silent {
+                    ("source.silent", format!("nothing new in {}", self.name))
+                } else {
+                    ("source.resumed", format!("{} goes on", self.name))
+                };
+                self.shared.notice(kind, &self.name, text);
+            }
+        }
+        if let Some(map) = &self.shared.map
+            && now.duration_since(self.forgot) >= FORGET_EVERY
+        {
+            self.forgot = now;
+            map.forget_before(self.latest_ns.saturating_sub(KEEP_NS));
+        }
+    }
+}
+
+impl Known {
+    /// Decodes what is there; true where there may be more than fits a batch.
+    fn decode_all(&mut self) -> bool {
+        while self.out.observations.len() < BATCH_OBSERVATIONS {
+            let before_bytes = self.cutter.mark().offset;
+            let Some(next) = self.cutter.next_record() else { return false };
+            let bad = match next {
+                Next::Record(record) => self.decoder.record(record, &mut self.out).err(),
+                Next::TooLong => Some(Bad::new("longer than is read")),
+                Next::NoJson => Some(Bad::new("no JSON")),
+                Next::End => return false,
+            };
+            self.counted.records += 1;
+            self.counted.bytes += self.cutter.mark().offset.saturating_sub(before_bytes);
+            if let Some(bad) = bad {
+                self.counted.count_bad(&bad, self.cutter.began_in_line());
+            }
+        }
+        true
+    }
+}
+
+/// Why a run can't follow something.
+pub(super) fn explained(name: &str, error: FollowError) -> io::Error {
+    io::Error::other(format!("can't follow {name}: {error}"))
+}
