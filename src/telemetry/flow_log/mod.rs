@@ -3,6 +3,8 @@
 mod aws;
 mod azure;
 mod gcp;
+#[cfg(test)]
+mod seen;
 
 use super::kind::Kind;
 use super::observation::FlowReport;

@@ -14,7 +14,7 @@ use self::fields::Field;
 use self::record::Parts;
 use crate::telemetry::decode::{Bad, Context, Decoder, Out};
 use crate::telemetry::framing::Framing;
-use crate::telemetry::kind::{Gives, Head, Kind};
+use crate::telemetry::kind::{Gives, Kind};
 use crate::telemetry::text::number;
 
 /// Version 2: the default format, without a header in CloudWatch.
@@ -51,7 +51,7 @@ pub(super) static VPC: Kind = Kind {
     lateness_s: 1200,
     framing: Framing::Lines,
     recognise: |head| is_vpc(head.line()),
-    decoder: |context| Log::new(context, VPC_FIELDS),
+    decoder: |context| Log::boxed(context, VPC_FIELDS),
 };
 
 pub(super) static TGW: Kind = Kind {
@@ -69,7 +69,7 @@ pub(super) static TGW: Kind = Kind {
     lateness_s: 660,
     framing: Framing::Lines,
     recognise: |head| is_tgw(head.line()),
-    decoder: |context| Log::new(context, TGW_FIELDS),
+    decoder: |context| Log::boxed(context, TGW_FIELDS),
 };
 
 fn is_vpc(line: &[u8]) -> bool {
@@ -164,7 +164,7 @@ struct Log {
 }
 
 impl Log {
-    fn new(context: &Context, default: &str) -> Result<Box<dyn Decoder>, String> {
+    fn boxed(context: &Context, default: &str) -> Result<Box<dyn Decoder>, String> {
         let format = context.format.as_deref().unwrap_or(default);
         // As in the header, or as AWS's console and its interface have it: `${srcaddr}`.
         let names = format

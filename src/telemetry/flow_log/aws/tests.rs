@@ -1,6 +1,6 @@
 use super::*;
-use crate::telemetry::kind::recognise;
-use crate::telemetry::observation::{Action, FlowDirection, FlowReport, Observation, Span};
+use crate::telemetry::flow_log::seen::{flows, kind_of, label};
+use crate::telemetry::observation::{Action, FlowDirection, Span};
 use crate::telemetry::tests::decode;
 
 const V2: &[u8] = include_bytes!("../../../../tests/fixtures/flow_log/aws-vpc-v2.log");
@@ -10,22 +10,6 @@ const EXPORT: &[u8] =
     include_bytes!("../../../../tests/fixtures/flow_log/aws-vpc-cloudwatch-export.log");
 const TAIL: &[u8] = include_bytes!("../../../../tests/fixtures/flow_log/aws-vpc-logs-tail.log");
 const TGW_LOG: &[u8] = include_bytes!("../../../../tests/fixtures/flow_log/aws-tgw.log");
-
-fn flows(out: &Out) -> Vec<&FlowReport> {
-    let flow = |observation| match observation {
-        &Observation::Flow(ref flow) => &**flow,
-        other => panic!("{other:?}"),
-    };
-    out.observations.iter().map(flow).collect()
-}
-
-fn label<'a>(flow: &'a FlowReport, name: &str) -> Option<&'a str> {
-    flow.labels.iter().find(|(label, _)| &**label == name).map(|(_, value)| &**value)
-}
-
-fn kind_of(bytes: &[u8]) -> Option<&'static str> {
-    recognise(&Head::new(bytes, true)).map(|kind| kind.name)
-}
 
 /// All of a log that has nothing bad.
 fn read(kind: &Kind, bytes: &[u8]) -> Out {

@@ -26,7 +26,7 @@ pub(super) struct Level<'a> {
     pub(super) acl: Option<Cow<'a, str>>,
     pub(super) rule: Option<Cow<'a, str>>,
     pub(super) tuples: Vec<Cow<'a, str>>,
-    pub(super) inner: Vec<Level<'a>>,
+    pub(super) inner: Vec<Self>,
     /// Members that are none of Azure's documented ones.
     pub(super) unknown: Vec<Cow<'a, str>>,
 }

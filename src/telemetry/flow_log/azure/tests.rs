@@ -1,30 +1,13 @@
 use super::*;
+use crate::telemetry::flow_log::seen::{flows, kind_of, label};
 use crate::telemetry::kind::{HEAD_BYTES, recognise};
-use crate::telemetry::observation::{
-    Action, FlowDirection, FlowReport, Measures, Observation, Span,
-};
+use crate::telemetry::observation::{Action, FlowDirection, Measures, Span};
 use crate::telemetry::tests::decode;
 
 const NSG_1: &[u8] = include_bytes!("../../../../tests/fixtures/flow_log/azure-nsg-v1.json");
 const NSG_2: &[u8] = include_bytes!("../../../../tests/fixtures/flow_log/azure-nsg-v2.json");
 const VNET_4: &[u8] = include_bytes!("../../../../tests/fixtures/flow_log/azure-vnet.json");
 const S: i64 = 1_000_000_000;
-
-fn flows(out: &Out) -> Vec<&FlowReport> {
-    let flow = |observation| match observation {
-        &Observation::Flow(ref flow) => &**flow,
-        other => panic!("{other:?}"),
-    };
-    out.observations.iter().map(flow).collect()
-}
-
-fn label<'a>(flow: &'a FlowReport, name: &str) -> Option<&'a str> {
-    flow.labels.iter().find(|(label, _)| &**label == name).map(|(_, value)| &**value)
-}
-
-fn kind_of(bytes: &[u8]) -> Option<&'static str> {
-    recognise(&Head::new(bytes, true)).map(|kind| kind.name)
-}
 
 fn read(kind: &Kind, bytes: &[u8]) -> Out {
     let (out, bad) = decode(kind, &Context::default(), bytes);

@@ -124,7 +124,7 @@ impl Entry {
         let Some(field) = payload else {
             match path {
                 "logName" => {
-                    self.is_other = leaf.text().is_some_and(|name| !name.ends_with("vpc_flows"))
+                    self.is_other = leaf.text().is_some_and(|name| !name.ends_with("vpc_flows"));
                 }
                 "resource.labels.subnetwork_name" => self.subnet = leaf.name(&mut out.names),
                 _ => {}

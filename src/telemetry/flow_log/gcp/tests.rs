@@ -1,26 +1,13 @@
 use super::*;
-use crate::telemetry::kind::recognise;
-use crate::telemetry::observation::{Observation, Span};
+use crate::telemetry::flow_log::seen::{flows, kind_of, label};
+use crate::telemetry::observation::Span;
 use crate::telemetry::tests::decode;
 
 const LINES: &[u8] = include_bytes!("../../../../tests/fixtures/flow_log/gcp-vpc.ndjson");
 const ARRAY: &[u8] = include_bytes!("../../../../tests/fixtures/flow_log/gcp-vpc-array.json");
 
-fn flows(out: &Out) -> Vec<&FlowReport> {
-    let flow = |observation| match observation {
-        &Observation::Flow(ref flow) => &**flow,
-        other => panic!("{other:?}"),
-    };
-    out.observations.iter().map(flow).collect()
-}
-
-fn label<'a>(flow: &'a FlowReport, name: &str) -> Option<&'a str> {
-    flow.labels.iter().find(|(label, _)| &**label == name).map(|(_, value)| &**value)
-}
-
 fn read(bytes: &[u8]) -> Out {
-    let name = recognise(&Head::new(bytes, true)).map(|kind| kind.name);
-    assert_eq!(name, Some("gcp-vpc"));
+    assert_eq!(kind_of(bytes), Some("gcp-vpc"));
     let (out, bad) = decode(&VPC, &Context::default(), bytes);
     assert_eq!(bad, []);
     out
@@ -116,7 +103,6 @@ fn what_is_no_flow_is_passed_or_bad() {
     let log = [
         with("compute.googleapis.com%2Fvpc_flows", "compute.googleapis.com%2Ffirewall"),
         r#"{"logName":"projects/p/logs/x%2Fvpc_flows","jsonPayload":{}}"#.to_owned(),
-        r#"{"logName":"#.to_owned(),
         with("10.0.0.6", "somewhere"),
         with("53", "70000"),
         with("\"9600\"", "\"-9600\""),
@@ -124,19 +110,20 @@ fn what_is_no_flow_is_passed_or_bad() {
         with("2026-03-01T10:15:00Z", "yesterday"),
         with("src_ip", "source"),
         with("start_time", "began").replacen("end_time", "ended", 1),
+        r#"{"logName":"#.to_owned(),
     ];
     let (out, bad) = decode(&VPC, &Context::default(), log.join("\n").as_bytes());
     assert_eq!(out.passed, [("entry of another log", 1)].into_iter().collect());
     let reasons: Vec<_> = bad.into_iter().map(|bad| bad.reason).collect();
     let expected = [
         "no flow in the entry",
-        "no entry",
         "not an address",
         "not a number",
         "not a number",
         "not a time",
         "no address",
         "no start or end",
+        "no entry",
     ];
     assert_eq!(reasons, expected);
     // Kept without its bytes: they are there in a form of a later day.

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::telemetry::decode::Out;
-use crate::telemetry::kind::{Head, recognise};
+use crate::telemetry::flow_log::seen::kind_of;
 use crate::telemetry::observation::Observation;
 use crate::telemetry::tests::decode;
 
@@ -97,10 +97,7 @@ fn columns_give_what_text_gives_with_any_codec_and_either_spelling() {
         let path = folder.path().join("log.parquet");
         write(&path, &batch(separator, 4000), compression);
         let head = std::fs::read(&path).expect("bytes");
-        assert_eq!(
-            recognise(&Head::new(&head, true)).map(|kind| kind.name),
-            Some("aws-vpc-parquet")
-        );
+        assert_eq!(kind_of(&head), Some("aws-vpc-parquet"));
         let (out, most) = read(&path).expect("read");
         assert_eq!(out.observations.len(), 4000);
         assert!(most <= 1024, "{most}");
