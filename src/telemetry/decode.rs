@@ -47,9 +47,16 @@ pub trait Decoder: Send {
     /// for more, as far as it is complete.
     fn end(&mut self, _: &mut Out) {}
 
-    /// Of kinds whose framing is [`super::framing::Framing::File`]: reads all of it.
+    /// Of kinds whose framing is [`super::framing::Framing::File`]: reads all of it, or
+    /// opens it and leaves the reading to [`Self::next_part`].
     fn file(&mut self, path: &Path, _: &mut Out) -> io::Result<()> {
         Err(io::Error::other(format!("{} is not read whole", path.display())))
+    }
+
+    /// After [`Self::file`], until it says `false`: reads on, as much as fits well in
+    /// memory.
+    fn next_part(&mut self, _: &mut Out) -> io::Result<bool> {
+        Ok(false)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bytes to records: lines, JSON values, files.
 //!
-//! Bounded: a record over [`MAX_RECORD_BYTES`] is passed over to its end and
-//! counted. Start at [`Records::next_record`].
+//! Bounded: a record over [`Framing::max_record_bytes`] is passed over to its end
+//! and counted. Start at [`Records::next_record`].
 //!
 //! An input that has nothing for now says `WouldBlock`: the next call goes on in
 //! the record where this one stopped. [`Records::mark`] is where to begin again
@@ -24,11 +24,27 @@ pub enum Framing {
     /// element is a record, also of an array that is the whole of an object's member
     /// named in [`RECORD_ARRAYS`].
     Json,
+    /// The same, of records that hold thousands of flows each: one of Azure's is all
+    /// that an interface saw in a minute.
+    LargeJson,
     /// The decoder reads the whole file ([`super::Decoder::file`]); it can't be
     /// followed or come from a pipe.
     File,
     /// Datagrams, from a socket or out of a capture.
     Datagrams,
+}
+
+/// Longest record of [`Framing::LargeJson`]: some 800,000 flows.
+const MAX_LARGE_RECORD_BYTES: usize = 64 << 20;
+
+impl Framing {
+    /// Longer records are passed over and counted.
+    pub fn max_record_bytes(self) -> usize {
+        match self {
+            Self::LargeJson => MAX_LARGE_RECORD_BYTES,
+            Self::Lines | Self::Json | Self::File | Self::Datagrams => MAX_RECORD_BYTES,
+        }
+    }
 }
 
 /// Members of a wrapping object that hold the records: of Azure's storage files, of
@@ -145,6 +161,8 @@ impl<R: BufRead> Records<R> {
         self.mark = self.here();
         self.within = within;
         self.record.clear();
+        // One large record among small ones does not keep its memory.
+        self.record.shrink_to(MAX_RECORD_BYTES);
         self.scan = Scan::default();
         self.too_long = false;
     }
@@ -163,7 +181,7 @@ impl<R: BufRead> Records<R> {
     /// The next record that is not empty.
     pub fn next_record(&mut self) -> io::Result<Next<'_>> {
         match self.framing {
-            Framing::Json => self.next_json(),
+            Framing::Json | Framing::LargeJson => self.next_json(),
             Framing::Lines | Framing::File | Framing::Datagrams => self.next_line(),
         }
     }
@@ -186,7 +204,7 @@ impl<R: BufRead> Records<R> {
                 }
                 let end = memchr(b'\n', bytes);
                 let n = end.unwrap_or(bytes.len());
-                if self.record.len() + n > MAX_RECORD_BYTES {
+                if self.record.len() + n > self.framing.max_record_bytes() {
                     self.too_long = true;
                     self.record.clear();
                 } else if !self.too_long {
@@ -324,7 +342,7 @@ impl<R: BufRead> Records<R> {
             }
             let (n, lines, over) = self.scan.over(bytes);
             self.line += lines;
-            if self.record.len() + n > MAX_RECORD_BYTES {
+            if self.record.len() + n > self.framing.max_record_bytes() {
                 self.too_long = true;
                 self.record.clear();
             } else if !self.too_long {

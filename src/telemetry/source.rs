@@ -63,6 +63,8 @@ pub struct Source {
 enum From {
     Records(Box<Records<Box<dyn BufRead + Send>>>),
     Whole(PathBuf),
+    /// A whole file that the decoder has opened.
+    Parts,
 }
 
 impl Source {
@@ -102,9 +104,15 @@ impl Source {
             Some(From::Records(records)) => records,
             Some(From::Whole(path)) => {
                 let path = std::mem::take(path);
-                self.read = None;
+                self.read = Some(From::Parts);
                 self.report.bytes = path.metadata().map_or(0, |about| about.len());
                 return decoder.file(&path, &mut self.out);
+            }
+            Some(From::Parts) => {
+                if !decoder.next_part(&mut self.out)? {
+                    self.read = None;
+                }
+                return Ok(());
             }
             None => return Ok(()),
         };
@@ -145,7 +153,7 @@ fn open(named: &Named) -> Result<Opened, String> {
                 named.kind.name
             ));
         }
-        framing @ (Framing::Lines | Framing::Json) => {
+        framing @ (Framing::Lines | Framing::Json | Framing::LargeJson) => {
             let lines = open_lines(&named.path).map_err(|error| error.to_string())?;
             From::Records(Box::new(Records::new(lines, framing)))
         }

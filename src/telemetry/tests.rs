@@ -25,7 +25,8 @@ pub(super) fn decode(kind: &Kind, context: &Context, bytes: &[u8]) -> (Out, Vec<
 }
 
 fn of_records() -> impl Iterator<Item = &'static Kind> {
-    kinds().filter(|kind| matches!(kind.framing, Framing::Lines | Framing::Json))
+    kinds()
+        .filter(|kind| matches!(kind.framing, Framing::Lines | Framing::Json | Framing::LargeJson))
 }
 
 #[test]
