@@ -55,5 +55,49 @@ const NAMES: &[(&str, u8)] = &[
     ("VRRP", 112),
     ("L2TP", 115),
     ("UDPLite", 136),
-    ("UDPLt", 136),
+    ("UDP-L", 136),
+    ("HOPOPT", 0),
+    ("GGP", 3),
+    ("RDP", 27),
+    ("IPv6-Route", 43),
+    ("Rte6", 43),
+    ("IPv6-Frag", 44),
+    ("Frag6", 44),
+    ("MOBIL", 55),
+    ("IPv6-NoNxt", 59),
+    ("NOHE6", 59),
+    ("IPv6-Opts", 60),
+    ("OPTS6", 60),
+    ("ETHIP", 97),
+    ("ETHERIP", 97),
+    ("ENCAP", 98),
+    ("IPcmp", 108),
+    ("PGM", 113),
+    ("FC", 133),
+    ("MPLS", 137),
+    ("MPLS-in-IP", 137),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn protocols_have_names_and_numbers() {
+        for (name, expected) in [
+            ("TCP", Some(6)),
+            ("udp", Some(17)),
+            ("ICMP6", Some(58)),
+            ("IPv6-ICMP", Some(58)),
+            ("47", Some(47)),
+            ("047", Some(47)),
+            ("000", Some(0)),
+            ("0", Some(0)),
+            ("256", None),
+            ("", None),
+            ("frobnicate", None),
+        ] {
+            assert_eq!(number(name.as_bytes()), expected, "{name}");
+        }
+    }
+}
