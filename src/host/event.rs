@@ -63,6 +63,9 @@ pub enum What {
     /// The kernel translates a connection's addresses.
     #[serde(rename = "nat")]
     Nat(Nat),
+    /// Someone was at the host at this time, or nobody.
+    #[serde(rename = "host.presence")]
+    Presence(Presence),
     /// A provider begins, or can't go on.
     #[serde(rename = "map.provider")]
     Provider(ProviderState),
@@ -194,6 +197,23 @@ pub struct Counters {
     pub received_drops: u64,
     #[serde(default)]
     pub sent_drops: u64,
+}
+
+/// Who uses a host at one of its terminals.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Empty: nobody is logged in there.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// `console` is the machine's own screen and keyboard.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub terminal: String,
+    /// Where a login over the network came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<IpAddr>,
+    /// Since a key, a button or a pointer last moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_ns: Option<i64>,
 }
 
 /// A connection as one side has it, and as the other.

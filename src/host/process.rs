@@ -98,8 +98,16 @@ pub enum Context {
     None,
 }
 
-/// Where everybody may write by convention.
-const USUALLY_WRITABLE: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock"];
+/// Where everybody may write by convention; the last ones on macOS.
+const USUALLY_WRITABLE: [&str; 7] = [
+    "/tmp",
+    "/var/tmp",
+    "/dev/shm",
+    "/run/lock",
+    "/private/tmp",
+    "/private/var/tmp",
+    "/Users/Shared",
+];
 
 /// Whether an executable lies where everybody may write by convention: for when its
 /// folder can't be looked at.

@@ -72,7 +72,7 @@ impl MapWriter {
             }
             What::AddressUp(address) => map.address_is_up(ns, known_ns, source, address),
             What::AddressDown(address) => map.address_is_down(known_ns, source, address),
-            What::Counters(_) | What::Provider(_) => {}
+            What::Counters(_) | What::Presence(_) | What::Provider(_) => {}
             What::Workload(workload) => {
                 self.workload(ns, source, workload);
             }
