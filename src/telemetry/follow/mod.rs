@@ -16,8 +16,10 @@
 
 pub mod cut;
 mod files;
+mod journal;
 mod print;
 mod state;
+mod stream;
 mod unpack;
 
 #[cfg(test)]
@@ -29,7 +31,9 @@ use std::time::{Duration, Instant};
 
 use super::framing::Mark;
 use files::{Files, Place};
+use journal::Journal;
 use state::{Saved, StateFile};
+use stream::Stream;
 
 /// What is followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +43,12 @@ pub enum Target {
     /// All files in a folder and the folders in it, those that come later too. They
     /// may grow and be rotated within it; compressed ones are read once complete.
     Folder(PathBuf),
+    /// To its end. A pipe can't be read again: nothing is kept of it.
+    Stdin,
+    /// Messages of the systemd journal, each program's as lines of a source of its own.
+    /// Read by journalctl, which must be there; the arguments choose which
+    /// (`--unit=nginx.service`, `--file=/srv/host1.journal`).
+    Journal(Vec<String>),
 }
 
 impl Target {
@@ -52,6 +62,8 @@ impl Target {
         match self {
             Self::File(path) => format!("file {}", path.display()),
             Self::Folder(path) => format!("folder {}", path.display()),
+            Self::Stdin => "standard input".into(),
+            Self::Journal(arguments) => format!("journal {}", arguments.join(" ")),
         }
     }
 }
@@ -98,6 +110,14 @@ pub struct Opened {
     /// Where it does not begin at its start: its first bytes, of those before, for
     /// recognition and for headers that the decoder must have seen.
     pub head: Vec<u8>,
+    /// The host that it is of, where that is known.
+    pub host: Option<String>,
+}
+
+impl Opened {
+    fn new(source: SourceId, name: String) -> Self {
+        Self { source, name, modified_ns: None, from: Mark::START, head: Vec::new(), host: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +130,8 @@ pub enum Closed {
     Truncated,
     /// It can't be read any further; [`Told`] says why.
     Broken,
+    /// Nothing more can come.
+    Ended,
 }
 
 /// What people should know.
@@ -121,6 +143,8 @@ pub enum Told {
     Unreadable { name: String, error: String },
     /// So many files are in the folder that not all are looked at or remembered.
     TooManyFiles,
+    /// So many programs write to the journal that those of further ones are left out.
+    TooManySources,
     /// A crash would read again what was read since.
     StateNotKept { error: String },
 }
@@ -150,6 +174,10 @@ pub enum Polled<'a> {
 pub enum FollowError {
     #[error("{}: {error}", path.display())]
     Read { path: PathBuf, error: io::Error },
+    #[error("{program}: {error}")]
+    Program { program: &'static str, error: io::Error },
+    #[error("standard input: {0}")]
+    Stdin(io::Error),
     #[error("{}: no state of following: {reason}; remove it to begin anew", path.display())]
     State { path: PathBuf, reason: String },
     #[error("{}: keeps the place in another source: {theirs}", path.display())]
@@ -161,7 +189,7 @@ pub enum FollowError {
 /// [`poll`](Self::poll) until it says [`Polled::Waiting`], acknowledge what was handed
 /// on, wait, and so on; [`finish`](Self::finish) at the end.
 pub struct Follower {
-    engine: Files,
+    engine: Box<dyn Engine + Send>,
     buffer: Vec<u8>,
     state: Option<StateFile>,
     state_told: bool,
@@ -177,12 +205,27 @@ impl Follower {
     ) -> Result<Self, FollowError> {
         let state = state.map(|path| StateFile::new(path, target.name()));
         let saved = state.as_ref().map(StateFile::load).transpose()?.flatten();
-        let place = match target {
-            Target::File(path) => Place::File(path.clone()),
-            Target::Folder(path) => Place::Folder(path.clone()),
+        let files = |place, files| {
+            Files::start(place, files, options, now)
+                .map_err(|(path, error)| FollowError::Read { path, error })
         };
-        let engine = Files::start(place, saved.and_then(|saved| saved.files), options, now)
-            .map_err(|(path, error)| FollowError::Read { path, error })?;
+        let engine: Box<dyn Engine + Send> = match target {
+            Target::File(path) => {
+                Box::new(files(Place::File(path.clone()), saved.and_then(|saved| saved.files))?)
+            }
+            Target::Folder(path) => {
+                Box::new(files(Place::Folder(path.clone()), saved.and_then(|saved| saved.files))?)
+            }
+            Target::Stdin => Box::new(Stream::stdin().map_err(FollowError::Stdin)?),
+            Target::Journal(arguments) => {
+                let cursor = saved.and_then(|saved| saved.cursor);
+                let journal = Journal::start("journalctl", arguments, cursor, options);
+                Box::new(
+                    journal
+                        .map_err(|error| FollowError::Program { program: "journalctl", error })?,
+                )
+            }
+        };
         Ok(Self { engine, buffer: Vec::new(), state, state_told: false })
     }
 
@@ -201,6 +244,7 @@ impl Follower {
                 Polled::Bytes { source, bytes: self.buffer.get(range).unwrap_or_default() }
             }
             Step::Waiting => Polled::Waiting,
+            Step::Ended => Polled::Ended,
         }
     }
 
@@ -235,7 +279,9 @@ impl Follower {
 
     fn save(&mut self) -> io::Result<()> {
         let Some(state) = &mut self.state else { return Ok(()) };
-        state.save(Saved { files: Some(self.engine.saved()), ..Saved::default() })
+        let mut saved = Saved::default();
+        self.engine.save(&mut saved);
+        state.save(saved)
     }
 }
 
@@ -243,6 +289,14 @@ impl std::fmt::Debug for Follower {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Follower").finish_non_exhaustive()
     }
+}
+
+/// How one sort of target is followed.
+trait Engine {
+    fn step(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Step;
+    fn acknowledge(&mut self, source: SourceId, mark: Mark);
+    fn ignore(&mut self, source: SourceId);
+    fn save(&mut self, saved: &mut Saved);
 }
 
 enum Event {
@@ -256,4 +310,5 @@ enum Step {
     /// In the buffer.
     Bytes(SourceId, std::ops::Range<usize>),
     Waiting,
+    Ended,
 }

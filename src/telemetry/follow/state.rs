@@ -24,6 +24,9 @@ pub(super) struct Saved {
     pub(super) target: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) files: Option<SavedFiles>,
+    /// Of the journal's last entry that was handed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cursor: Option<String>,
 }
 
 pub(super) struct StateFile {

@@ -245,11 +245,10 @@ impl Entry {
     /// For the consumer, before the bytes from `from` on.
     pub(super) fn announce(&self, source: SourceId, from: Mark) -> Opened {
         Opened {
-            source,
-            name: self.path.display().to_string(),
             modified_ns: self.seen.map(|(stamp, _)| stamp.modified_ns),
             from,
             head: self.head_before(from.offset).unwrap_or_default(),
+            ..Opened::new(source, self.path.display().to_string())
         }
     }
 

@@ -19,7 +19,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::super::framing::Mark;
-use super::{Closed, Event, Options, SourceId, Step, Told};
+use super::state::Saved;
+use super::{Closed, Engine, Event, Options, SourceId, Step, Told};
 use entry::{Entry, Got, SavedFile};
 pub(super) use place::Place;
 use place::{Inode, Stamp};
@@ -98,23 +99,6 @@ impl Files {
         }
         self.known.insert(id, entry);
         id
-    }
-
-    pub(super) fn step(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Step {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return Step::Event(event);
-            }
-            if let Some((id, range)) = self.bytes.take() {
-                return Step::Bytes(id, range);
-            }
-            if self.next_scan.is_none_or(|at| now >= at) {
-                self.scan(now);
-                continue;
-            }
-            let Some((_, id)) = self.ready.first() else { return Step::Waiting };
-            self.read(*id, now, buffer);
-        }
     }
 
     /// Reads on in a file. What it gives are events, bytes, or that it rests.
@@ -220,14 +204,33 @@ impl Files {
             self.events.push_back(Event::Closed(id, why));
         }
     }
+}
 
-    pub(super) fn acknowledge(&mut self, id: SourceId, mark: Mark) {
+impl Engine for Files {
+    fn step(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Step {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Step::Event(event);
+            }
+            if let Some((id, range)) = self.bytes.take() {
+                return Step::Bytes(id, range);
+            }
+            if self.next_scan.is_none_or(|at| now >= at) {
+                self.scan(now);
+                continue;
+            }
+            let Some((_, id)) = self.ready.first() else { return Step::Waiting };
+            self.read(*id, now, buffer);
+        }
+    }
+
+    fn acknowledge(&mut self, id: SourceId, mark: Mark) {
         if let Some(entry) = self.known.get_mut(&id) {
             entry.acknowledge(mark);
         }
     }
 
-    pub(super) fn ignore(&mut self, id: SourceId) {
+    fn ignore(&mut self, id: SourceId) {
         if let Some(entry) = self.known.get_mut(&id) {
             entry.ignored = true;
         }
@@ -236,8 +239,8 @@ impl Files {
         }
     }
 
-    pub(super) fn saved(&mut self) -> SavedFiles {
-        SavedFiles {
+    fn save(&mut self, saved: &mut Saved) {
+        saved.files = Some(SavedFiles {
             forgotten_ns: self.forgotten_ns,
             // Of what nothing was read, nothing would show that it is the same.
             known: self
@@ -246,6 +249,6 @@ impl Files {
                 .filter(|entry| entry.head.bytes > 0)
                 .map(Entry::saved)
                 .collect(),
-        }
+        });
     }
 }

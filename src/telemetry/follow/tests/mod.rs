@@ -2,7 +2,9 @@
 
 mod files;
 mod folders;
+mod journal;
 mod model;
+mod pipes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, OpenOptions};
@@ -34,8 +36,17 @@ impl Reader {
 
     fn with(target: &Target, state: Option<&Path>, options: &Options) -> Self {
         let now = Instant::now();
+        Self::new(Follower::start(target, state, options, now).expect("a start"), now)
+    }
+
+    fn of(engine: Box<dyn Engine + Send>) -> Self {
+        let follower = Follower { engine, buffer: Vec::new(), state: None, state_told: false };
+        Self::new(follower, Instant::now())
+    }
+
+    fn new(follower: Follower, now: Instant) -> Self {
         Self {
-            follower: Follower::start(target, state, options, now).expect("a start"),
+            follower,
             now,
             cutters: BTreeMap::new(),
             marks: HashMap::new(),
