@@ -56,7 +56,7 @@ enum Value<'a> {
     Text(#[serde(borrow)] Cow<'a, str>),
     Bytes(Vec<u8>),
     /// Several of the name.
-    Several(Vec<Value<'a>>),
+    Several(Vec<Self>),
 }
 
 impl Value<'_> {

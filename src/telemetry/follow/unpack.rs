@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +37,9 @@ impl Packing {
         head.len() < Self::MAGIC_BYTES && matches!(head.first(), Some(0x1f | 0x28))
     }
 
-    pub(super) fn reader(self, packed: impl Read + Send + 'static) -> io::Result<Unpacked> {
+    /// Unpacks a file from its start.
+    pub(super) fn reader(self, packed: &File) -> io::Result<Unpacked> {
+        let packed = FromStart { file: packed.try_clone()?, at: 0 };
         let packed = BufReader::with_capacity(READ_BYTES, packed);
         Ok(match self {
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
@@ -49,12 +52,26 @@ impl Packing {
     }
 }
 
+/// A file with a place of its own: clones of a handle share theirs.
+struct FromStart {
+    file: File,
+    at: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
 pub(super) type Unpacked = Box<dyn Read + Send>;
 
 /// The unpacked bytes of `packed` from `offset` on; nothing where those before are
 /// not what begins with `head` and ends there with `tail`.
 pub(super) fn unpacked_from(
-    packed: File,
+    packed: &File,
     packing: Packing,
     offset: u64,
     head: Print,
@@ -94,7 +111,7 @@ pub(super) fn unpacked_from(
 }
 
 /// Fingerprint of the first unpacked bytes; of fewer where all of it is shorter.
-pub(super) fn head_print(packed: File, packing: Packing) -> io::Result<Print> {
+pub(super) fn head_print(packed: &File, packing: Packing) -> io::Result<Print> {
     let mut first = Vec::new();
     packing.reader(packed)?.take(HEAD_PRINT_BYTES as u64).read_to_end(&mut first)?;
     Ok(Print::of(&first))

@@ -1,7 +1,7 @@
 //! One file: how far it was read, and what shows that it is still the same.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek};
+use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -174,7 +174,7 @@ impl Entry {
                 && self.head.begins_file(file)?
                 && self.tail.ends_at(file, self.read)?);
         };
-        match unpacked_from(file.try_clone()?, packing, self.read, self.head, self.tail) {
+        match unpacked_from(file, packing, self.read, self.head, self.tail) {
             Ok(found) => Ok(found.is_some()),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(error),
@@ -256,8 +256,6 @@ impl Entry {
         let n = offset.min(HEAD_BYTES as u64) as usize;
         let Some(file) = self.open.as_ref().filter(|_| n > 0) else { return Ok(Vec::new()) };
         let Some(packing) = self.packing else { return bytes_at(file, 0, n) };
-        let mut file = file.try_clone()?;
-        file.rewind()?;
         let mut head = Vec::new();
         packing.reader(file)?.take(n as u64).read_to_end(&mut head)?;
         Ok(head)
@@ -328,9 +326,7 @@ impl Entry {
     fn read_packed(&mut self, packing: Packing, buffer: &mut Vec<u8>) -> io::Result<Got> {
         if self.unpacked.is_none() {
             let Some(file) = &self.open else { return Ok(Got::Dry) };
-            let mut begin = file.try_clone()?;
-            begin.rewind()?;
-            match unpacked_from(begin, packing, self.read, self.head, self.tail) {
+            match unpacked_from(file, packing, self.read, self.head, self.tail) {
                 Ok(Some(unpacked)) => self.unpacked = Some(unpacked),
                 Ok(None) => return Ok(Got::Changed),
                 Err(error) => return cut_off(error),

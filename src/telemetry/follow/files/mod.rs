@@ -31,6 +31,8 @@ pub(super) struct SavedFiles {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     forgotten_ns: Option<i64>,
     known: Vec<SavedFile>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    passed_over: Vec<(Inode, Stamp)>,
 }
 
 pub(super) struct Files {
@@ -82,8 +84,11 @@ impl Files {
             told_too_many: false,
             next_id: 0,
         };
-        for saved in saved.into_iter().flat_map(|saved| saved.known) {
-            files.insert(Entry::restored(saved, now));
+        if let Some(saved) = saved {
+            files.passed_over = saved.passed_over.into_iter().collect();
+            for known in saved.known {
+                files.insert(Entry::restored(known, now));
+            }
         }
         // A folder that can't be read is an error at the start, and waited for later.
         let listed = files.place.list(|_| false);
@@ -249,6 +254,7 @@ impl Engine for Files {
                 .filter(|entry| entry.head.bytes > 0)
                 .map(Entry::saved)
                 .collect(),
+            passed_over: self.passed_over.iter().map(|(&inode, &stamp)| (inode, stamp)).collect(),
         });
     }
 }

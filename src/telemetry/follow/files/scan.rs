@@ -197,6 +197,12 @@ impl Files {
             }
             return Ok(());
         }
+        let is_rotated = matches!(self.place, Place::File(_)) && !is_target;
+        let is_history = self.is_first && (is_rotated || !self.options.from_start);
+        if is_history && packing.is_some() {
+            self.passed_over.insert(found.inode, found.stamp);
+            return Ok(());
+        }
         self.passed_over.remove(&found.inode);
         if self.forgotten_ns.is_some_and(|until_ns| found.stamp.modified_ns <= until_ns) {
             return Ok(());
@@ -204,10 +210,7 @@ impl Files {
         let mut entry = Entry::new(found.path.clone(), found.inode, now);
         entry.packing = packing;
         entry.see(found.stamp, now);
-        if self.is_first
-            && (!is_target || !self.options.from_start)
-            && (matches!(self.place, Place::File(_)) || !self.options.from_start)
-        {
+        if is_history {
             entry.is_history(&file, found.stamp)?;
         }
         if is_target {
@@ -262,14 +265,11 @@ impl Files {
             }
             return Ok(false);
         };
-        // What a file was rotated to is compressed sooner or later.
-        if matches!(self.place, Place::File(_)) {
-            return Ok(true);
-        }
-        let head: Print = match head_print(file.try_clone()?, packing) {
+        let head: Print = match head_print(file, packing) {
             Ok(head) => head,
-            // Not complete: read as far as it goes, and the rest when it changes.
-            Err(_) => return Ok(false),
+            // Not complete. What a file is rotated to is waited for; of a folder it is read
+            // as far as it goes, and the rest when it changes.
+            Err(_) => return Ok(matches!(self.place, Place::File(_))),
         };
         Ok(self.known.values().any(|entry| entry.packing.is_none() && entry.head == head))
     }
@@ -367,12 +367,8 @@ impl Files {
 }
 
 impl Entry {
-    /// All that is in it is as if it had been read; of a text up to its last whole line.
+    /// All that is in it is as if it had been read, up to its last whole line.
     fn is_history(&mut self, file: &File, stamp: super::Stamp) -> io::Result<()> {
-        self.whole = Some(stamp);
-        if self.packing.is_some() {
-            return Ok(());
-        }
         let mut read = stamp.bytes;
         let from = read.saturating_sub(super::super::super::decode::MAX_RECORD_BYTES as u64);
         let last = bytes_at(file, from, (read - from) as usize)?;
@@ -383,7 +379,7 @@ impl Entry {
         self.acked = Mark { offset: read, ..Mark::START };
         self.head = Print::head(file, read)?;
         self.tail = Print::before(file, read)?;
-        self.whole = self.whole.filter(|stamp| stamp.bytes == read);
+        self.whole = Some(stamp).filter(|stamp| stamp.bytes == read);
         Ok(())
     }
 }

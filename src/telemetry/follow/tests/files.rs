@@ -98,6 +98,32 @@ fn renamed_and_compressed_at_once() {
     assert_eq!(reader.take(), ["one", "two", "three"]);
 }
 
+/// Nothing of the first of them was ever seen uncompressed.
+#[test]
+fn rotated_twice_and_compressed_between_two_looks() {
+    let place = Place::new();
+    fs::write(place.path("app.log.1.gz"), gzip(b"history\n")).unwrap();
+    place.append("app.log", "one\n");
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.poll();
+    place.append("app.log", "two\n");
+    place.remove("app.log");
+    place.rename("app.log.1.gz", "app.log.3.gz");
+    fs::write(place.path("app.log.2.gz"), gzip(b"one\ntwo\n")).unwrap();
+    fs::write(place.path("app.log.1.gz"), gzip(b"three\n")).unwrap();
+    place.append("app.log", "four\n");
+    reader.wait(GRACE);
+    reader.lines.sort_unstable();
+    assert_eq!(reader.finish(), ["four", "one", "three", "two"]);
+    // Long after the plain ones are forgotten.
+    for _ in 0..2 {
+        let mut reader = Reader::start(&place.file(), Some(&place.state()));
+        reader.wait(Duration::from_secs(70));
+        assert_eq!(reader.told, []);
+        assert_eq!(reader.finish(), [""; 0]);
+    }
+}
+
 #[test]
 fn what_was_copied_and_truncated_before_it_was_read_is_read_from_the_copy() {
     let place = Place::new();

@@ -63,6 +63,27 @@ fn a_compressed_file_that_is_still_written_is_read_once_it_is_whole() {
 }
 
 #[test]
+fn a_restart_goes_on_in_the_middle_of_a_compressed_file() {
+    let place = Place::new();
+    let text = many("line", 2_000_000);
+    fs::write(place.path("a.gz"), gzip(text.as_bytes())).unwrap();
+    let mut lines = Vec::new();
+    for _ in 0..20 {
+        let mut reader = Reader::start(&place.all(), Some(&place.state()));
+        reader.poll();
+        reader.now += Duration::from_secs(3);
+        // Opened, and two pieces.
+        let polled = (0..3).filter(|_| reader.poll_once()).count();
+        if polled > 0 && !lines.is_empty() {
+            let head = &reader.opened[0].head;
+            assert!(text.as_bytes().starts_with(head) && !head.is_empty());
+        }
+        lines.extend(reader.finish());
+    }
+    assert_eq!(lines, text.lines().collect::<Vec<_>>());
+}
+
+#[test]
 fn zstd_and_damaged_gzip() {
     let place = Place::new();
     fs::write(place.path("a.zst"), zstd::encode_all(&b"one\n"[..], 1).unwrap()).unwrap();
@@ -93,8 +114,11 @@ fn a_file_that_is_rotated_within_the_folder_and_compressed_is_read_once() {
     reader.poll();
     fs::write(place.path("app.log.1.gz"), gzip(b"one\ntwo\n")).unwrap();
     place.remove("app.log.1");
-    reader.wait(Duration::from_secs(15));
+    reader.wait(Duration::from_secs(80));
     assert_eq!(reader.finish(), ["one", "two", "three"]);
+    let mut reader = Reader::start(&place.all(), Some(&place.state()));
+    reader.wait(Duration::from_secs(15));
+    assert_eq!(reader.finish(), [""; 0]);
 }
 
 #[test]
