@@ -1,0 +1,283 @@
+//! What is known of the exporters: templates, samplers, where their numbers stand.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::record::{Export, Parts, Sampled};
+use super::template::Templates;
+use super::value::address_text;
+use crate::telemetry::decode::Out;
+use crate::telemetry::export::sequence::Sequence;
+use crate::telemetry::export::texts::Texts;
+
+/// Domains that are known at a time; those that have long said nothing go first.
+const MAX_DOMAINS: usize = 4096;
+/// Templates of all domains, in fields of 8 bytes and a name for some.
+const MAX_WEIGHT: usize = 1 << 18;
+/// Of data that waits for its template: templates are sent again after at most some
+/// minutes, and senders that never do must not fill the memory.
+const MAX_PENDING_BYTES: usize = 1 << 20;
+const MAX_ALL_PENDING_BYTES: usize = 32 << 20;
+/// Samplers of one domain.
+const MAX_SAMPLERS: usize = 256;
+/// Applications that one domain has named.
+const MAX_APPLICATIONS: usize = 4096;
+
+/// Whose templates and numbers are the same: a version of one transport session and
+/// observation domain (NetFlow v9: source id; v5: engine).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct DomainId {
+    pub(super) exporter: SocketAddr,
+    pub(super) version: u16,
+    pub(super) number: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Domain {
+    pub(super) known: Known,
+    pub(super) templates: Templates,
+    pub(super) sequence: Sequence,
+    /// The exporter's uptime in its last datagram.
+    pub(super) uptime_ms: Option<u32>,
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) pending_bytes: usize,
+    /// Of IPFIX: the last message's number, and whether numbers include the message's
+    /// own records.
+    last_number: Option<u32>,
+    numbers_after: bool,
+    not_sent: Option<u64>,
+    /// When it last said something, in datagrams of all.
+    used: u64,
+}
+
+/// A data set whose template has not come yet.
+pub(super) struct Pending {
+    pub(super) template: u16,
+    pub(super) export: Export,
+    pub(super) set: Box<[u8]>,
+}
+
+/// What reports of a domain take from elsewhere than their own record.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) observer: Arc<str>,
+    /// Number of the domain, where it is not 0.
+    pub(super) domain: Option<Arc<str>>,
+    pub(super) since_it_began: Arc<str>,
+    pub(super) system_start_ms: Option<u64>,
+    samplers: Vec<(Option<u64>, u32)>,
+    applications: HashMap<u128, Arc<str>, ahash::RandomState>,
+}
+
+impl Known {
+    /// Of a record that does not say itself: by its sampler, or by the only one there is.
+    pub(super) fn sampled_1_of(&self, record: &Sampled) -> Option<u32> {
+        match (record.id, self.samplers.as_slice()) {
+            (Some(id), samplers) => {
+                samplers.iter().find(|(known, _)| *known == Some(id)).map(|(_, one_of)| *one_of)
+            }
+            (None, &[(_, one_of)]) => Some(one_of),
+            _ => None,
+        }
+    }
+
+    pub(super) fn application(&self, id: u128) -> Option<Arc<str>> {
+        self.applications.get(&id).map(Arc::clone)
+    }
+}
+
+impl Domain {
+    fn new(id: &DomainId, texts: &mut Texts, out: &mut Out) -> Self {
+        let known = Known {
+            observer: address_text(id.exporter.ip().to_canonical(), texts),
+            domain: (id.number != 0).then(|| texts.number(u64::from(id.number))),
+            since_it_began: out.names.of(b"since the flow began"),
+            ..Known::default()
+        };
+        Self { known, ..Self::default() }
+    }
+
+    /// Takes an options record.
+    pub(super) fn learn(&mut self, parts: Parts, out: &mut Out) {
+        let id = parts.sampling.id;
+        let mut used = false;
+        if let Some(one_of) = parts.sampling.one_of() {
+            used = true;
+            let samplers = &mut self.known.samplers;
+            if let Some((_, known)) = samplers.iter_mut().find(|(known, _)| *known == id) {
+                *known = one_of;
+            } else if samplers.len() < MAX_SAMPLERS {
+                samplers.push((id, one_of));
+            } else {
+                out.bad_part("sampler over the bound on samplers");
+            }
+        }
+        if let Some(start_ms) = parts.system_start_ms {
+            used = true;
+            self.known.system_start_ms = Some(start_ms);
+        }
+        if let Some((id, name)) = parts.application.zip(parts.application_name) {
+            used = true;
+            let applications = &mut self.known.applications;
+            if applications.len() < MAX_APPLICATIONS || applications.contains_key(&id) {
+                applications.insert(id, name);
+            }
+        }
+        if let Some(total) = parts.not_sent {
+            used = true;
+            // Totals of before the first one were told to nobody who can be asked.
+            let before = self.not_sent.replace(total).unwrap_or(total);
+            if total > before {
+                out.lost("flows that the exporter did not send", total - before);
+            }
+        }
+        if !used {
+            out.pass("options records");
+        }
+    }
+
+    /// The exporter has been up for so long: less than before says that it began anew.
+    /// Its templates may have changed then, and are sent again.
+    pub(super) fn up(&mut self, uptime_ms: u32) -> bool {
+        /// Datagrams that overtook others are no new start.
+        const OVERTAKEN_MS: i32 = 60_000;
+        let before = self.uptime_ms.replace(uptime_ms);
+        before.is_some_and(|before| (uptime_ms.wrapping_sub(before) as i32) < -OVERTAKEN_MS)
+    }
+
+    /// A message of IPFIX with its number and so many data records. Returns how many
+    /// records are now known to be lost.
+    ///
+    /// The number is that of the records before the message; softflowd's includes the
+    /// message's own. What agrees with the message before it is taken.
+    pub(super) fn records_seen(&mut self, number: u32, count: Option<u32>) -> u64 {
+        let before = self.last_number.replace(number);
+        let Some(records) = count else { return self.sequence.seen(number, None) };
+        let first = |after: bool| number.wrapping_sub(if after { records } else { 0 });
+        let expected = |after: bool| match after {
+            true => before == Some(first(true)),
+            false => self.sequence.expects(number),
+        };
+        let mut lost = 0;
+        if !expected(self.numbers_after) && expected(!self.numbers_after) {
+            self.numbers_after = !self.numbers_after;
+            lost = self.sequence.restart();
+        }
+        lost + self.sequence.seen(first(self.numbers_after), count)
+    }
+
+    /// Forgets what waited, and counts it.
+    pub(super) fn drop_pending(&mut self, out: &mut Out) {
+        for _ in self.pending.drain(..) {
+            out.bad_part(NO_TEMPLATE);
+        }
+        self.pending_bytes = 0;
+    }
+}
+
+const NO_TEMPLATE: &str = "data set whose template never came";
+
+/// All domains.
+#[derive(Default)]
+pub(super) struct Domains {
+    by_id: HashMap<DomainId, Domain, ahash::RandomState>,
+    /// Datagrams so far.
+    now: u64,
+    weight: usize,
+    pending_bytes: usize,
+}
+
+impl Domains {
+    /// Does something with a domain, which is made where it is new, and keeps within
+    /// the bounds on all of them.
+    pub(super) fn with<T>(
+        &mut self,
+        id: DomainId,
+        texts: &mut Texts,
+        out: &mut Out,
+        work: impl FnOnce(&mut Domain, &mut Texts, &mut Out) -> T,
+    ) -> T {
+        if (self.by_id.len() >= MAX_DOMAINS && !self.by_id.contains_key(&id))
+            || self.weight > MAX_WEIGHT
+        {
+            self.forget(out);
+        }
+        self.now += 1;
+        let domain = self.by_id.entry(id).or_insert_with(|| Domain::new(&id, texts, out));
+        domain.used = self.now;
+        let before = (domain.templates.weight(), domain.pending_bytes);
+        let result = work(domain, texts, out);
+        self.weight = self.weight + domain.templates.weight() - before.0;
+        self.pending_bytes = self.pending_bytes + domain.pending_bytes - before.1;
+        if self.pending_bytes > MAX_ALL_PENDING_BYTES {
+            self.pending_bytes -= domain.pending_bytes;
+            domain.drop_pending(out);
+        }
+        result
+    }
+
+    /// The source has ended.
+    pub(super) fn end(&mut self, out: &mut Out) {
+        for (id, domain) in &mut self.by_id {
+            domain.drop_pending(out);
+            lose(id.version, domain.sequence.rest(), out);
+        }
+        self.pending_bytes = 0;
+    }
+
+    /// How many domains are known, and what their templates weigh.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.by_id.len(), self.by_id.values().map(|domain| domain.templates.weight()).sum())
+    }
+
+    /// Forgets the quarter that has said nothing for longest: many at once, so that a
+    /// sender of ever new domains pays for the search.
+    fn forget(&mut self, out: &mut Out) {
+        let mut used: Vec<_> = self.by_id.values().map(|domain| domain.used).collect();
+        let at = used.len() / 4;
+        if at >= used.len() {
+            return;
+        }
+        let (_, &mut last, _) = used.select_nth_unstable(at);
+        self.by_id.retain(|id, domain| {
+            if domain.used > last {
+                return true;
+            }
+            lose(id.version, domain.sequence.rest(), out);
+            self.weight -= domain.templates.weight();
+            self.pending_bytes -= domain.pending_bytes;
+            domain.drop_pending(out);
+            false
+        });
+    }
+}
+
+/// Counts numbers that never came: of v9 they are those of datagrams.
+pub(super) fn lose(version: u16, count: u64, out: &mut Out) {
+    match (version, count) {
+        (_, 0) => {}
+        (9, count) => out.lost("netflow v9 datagrams", count),
+        (_, count) => out.lost("netflow records", count),
+    }
+}
+
+/// Keeps a data set until its template comes.
+pub(super) fn keep(domain: &mut Domain, pending: Pending, out: &mut Out) {
+    domain.pending_bytes += pending.weight();
+    domain.pending.push_back(pending);
+    while domain.pending_bytes > MAX_PENDING_BYTES {
+        let Some(oldest) = domain.pending.pop_front() else { break };
+        domain.pending_bytes -= oldest.weight();
+        out.bad_part(NO_TEMPLATE);
+    }
+}
+
+impl Pending {
+    pub(super) fn weight(&self) -> usize {
+        /// Sets can be empty.
+        const OWN_BYTES: usize = 64;
+        self.set.len() + OWN_BYTES
+    }
+}
