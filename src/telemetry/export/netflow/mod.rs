@@ -5,9 +5,10 @@
 //! for it, within bounds. What is known of an exporter is kept by its address, port
 //! and observation domain, so that exporters never read each other's templates.
 //!
-//! Not the library netflow_parser: it makes a value of its own of every field (1.4 M
-//! records of 14 fields a second on the machine where this reads and reports 4 M), and
-//! leaves out gaps in sequence numbers.
+//! Not by the library netflow_parser 1.0.6: it makes a value of its own of every field
+//! (2.8 M records of 14 fields a second before any report is made of them, measured on
+//! the machine of the numbers in `benches/`), drops a whole datagram for one bad set, and
+//! leaves gaps in sequence numbers, samplers and reverse directions to its user.
 
 mod domain;
 mod element;
