@@ -20,6 +20,10 @@ pub(crate) struct ConfineArgs {
 }
 
 impl ConfineArgs {
+    pub(crate) fn is_off(&self) -> bool {
+        self.confine == Mode::Off
+    }
+
     /// The same option once more, for another process.
     pub(crate) fn arguments(&self) -> [&'static str; 2] {
         let mode = match self.confine {

@@ -211,7 +211,7 @@ impl Followed {
             ..self.follow.context.clone()
         };
         let decoder = match (kind.framing, (kind.decoder)(&context)) {
-            (Framing::Lines | Framing::Json, Ok(decoder)) => decoder,
+            (Framing::Lines | Framing::Json | Framing::LargeJson, Ok(decoder)) => decoder,
             (Framing::File | Framing::Datagrams, _) => {
                 self.refuse(opened, &format!("{} can't be followed", kind.title));
                 return;
@@ -362,6 +362,10 @@ impl Followed {
             Told::TooManyFiles => (
                 "source.too_many_files",
                 format!("{} has more files than are looked at", self.name),
+            ),
+            Told::TooManySources => (
+                "source.too_many_sources",
+                format!("so many programs write to {} that not all are read", self.name),
             ),
             Told::StateNotKept { error } => {
                 ("source.state", format!("the place in {} can't be kept: {error}", self.name))

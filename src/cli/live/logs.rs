@@ -17,7 +17,8 @@ use crate::telemetry::live::Follow;
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct LogArgs {
     /// Follow this log, through its rotations, or all logs that a folder has and gains;
-    /// repeat it for several. Each is recognised by its content (`flowtap inputs`).
+    /// - is standard input, journal the systemd journal (journal:--unit=nginx and the like choose
+    /// from it). Repeat it for several. Each is recognised by its content (`flowtap inputs`).
     #[arg(long, value_name = "PATH")]
     log: Vec<PathBuf>,
     /// Keep in this folder how far each log was read, and go on there at the next start.
@@ -39,10 +40,18 @@ impl LogArgs {
     /// Folders that are read: files in them are replaced.
     pub(super) fn reads(&self) -> impl Iterator<Item = PathBuf> {
         let folder = |path: &PathBuf| {
+            if path == Path::new("-") || path.to_str().is_some_and(is_journal) {
+                return None;
+            }
             let path = std::path::absolute(path).ok()?;
             if path.is_dir() { Some(path) } else { path.parent().map(Path::to_owned) }
         };
         self.log.iter().filter_map(folder)
+    }
+
+    /// Whether programs must be run for it, which confinement forbids.
+    pub(super) fn runs_programs(&self) -> bool {
+        self.log.iter().any(|path| path.to_str().is_some_and(is_journal))
     }
 
     pub(super) fn writes(&self) -> Option<&PathBuf> {
@@ -69,7 +78,7 @@ impl LogArgs {
             let mut context = context.clone();
             context.name = path.display().to_string();
             follows.push(Follow {
-                target: Target::of_path(path),
+                target: target(path),
                 kind: self.telemetry.forced_for(path, &self.log)?,
                 context,
                 state: self.log_state.as_ref().map(|folder| folder.join(state_name(path))),
@@ -79,6 +88,21 @@ impl LogArgs {
         }
         Ok(Some(Feed::follow(follows, stop, map)?))
     }
+}
+
+fn target(path: &Path) -> Target {
+    match path.to_str() {
+        Some("-") => Target::Stdin,
+        Some(text) if is_journal(text) => {
+            let arguments = text.strip_prefix("journal:").unwrap_or_default();
+            Target::Journal(arguments.split_ascii_whitespace().map(str::to_owned).collect())
+        }
+        _ => Target::of_path(path),
+    }
+}
+
+fn is_journal(text: &str) -> bool {
+    text == "journal" || text.starts_with("journal:")
 }
 
 /// A file name that tells paths apart and is read by people.

@@ -169,6 +169,14 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
              what --pseudonyms and --no-payload leave out"
         );
     }
+    if args.logs.runs_programs() && !args.confine.is_off() {
+        return Err(Usage(
+            "--log journal needs --confine off: the journal is read by running journalctl, which a \
+             confined process may not"
+                .to_owned(),
+        )
+        .into());
+    }
     let listener = args.metrics.0.map(bind).transpose()?;
     let control = take_control_socket(args.control.as_ref())?;
     let watcher =
