@@ -117,7 +117,7 @@ fn backend() -> u16 {
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
-            let mut asked = Vec::new();
+            let mut asked: Vec<u8> = Vec::new();
             let mut buffer = [0; 4096];
             while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
                 match connection.read(&mut buffer) {

@@ -45,7 +45,7 @@ fn sums(lines: &[Value]) -> Sums {
     for flow in lines {
         let text = |key: &str| flow[key].as_str().unwrap().to_owned();
         let protocol = flow["proto"].as_u64().unwrap();
-        let port = |key: &str| if is_icmp(protocol) { 0 } else { flow[key].as_u64().unwrap() };
+        let port = |key: &str| if is_icmp(protocol) { 0 } else { flow[key].as_u64().unwrap_or(0) };
         let (src, dst) = ((text("src_ip"), port("src_port")), (text("dst_ip"), port("dst_port")));
         for (way, from, to) in [("fwd", &src, &dst), ("rev", &dst, &src)] {
             let Some(measures) = flow.get(way) else { continue };
