@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, bounded};
 use super::live::{Follow, Followed, Shared, explained};
 use super::merge::{Batch, Merge};
 use super::report::SourceReport;
+use super::scrape::{self, Scrape};
 use super::source::Named;
 use crate::host::map::HostMap;
 use crate::lock::Lock;
@@ -59,10 +60,11 @@ impl Feed {
         Self { batches, notices, reports, threads: Arc::new(Lock::new(vec![thread])) }
     }
 
-    /// Starts to follow, until `stop` is set. What is told of hosts goes into `map` at
+    /// Starts to follow and to scrape, until `stop` is set. What is told of hosts goes into `map` at
     /// once.
     pub fn follow(
         follows: Vec<Follow>,
+        scrapes: Vec<Scrape>,
         stop: &Arc<AtomicBool>,
         map: Option<&Arc<HostMap>>,
     ) -> io::Result<Self> {
@@ -81,6 +83,9 @@ impl Feed {
             let name = follow.context.name.clone();
             let thread = Followed::start(follow, shared.clone());
             threads.push(thread.map_err(|error| explained(&name, error))?);
+        }
+        for scrape in scrapes {
+            threads.push(scrape::start(scrape, shared.clone())?);
         }
         Ok(Self { batches, notices, reports, threads: Arc::new(Lock::new(threads)) })
     }

@@ -80,6 +80,25 @@ impl Shared {
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
+    /// Counts what was decoded and hands it on.
+    pub(super) fn hand_on(&self, report: u16, mut counted: SourceReport, out: &mut Out) {
+        let observations = std::mem::take(&mut out.observations);
+        observations.iter().for_each(|observation| counted.count(observation));
+        counted.take_tallies(out);
+        if let Some(report) = self.reports.lock().get_mut(usize::from(report)) {
+            report.add(counted);
+        }
+        if observations.is_empty() {
+            return;
+        }
+        let observed = observations
+            .into_iter()
+            .map(|observation| Observed { source: report, due_s: i64::MIN, observation })
+            .collect();
+        // The run is over where nobody listens any more.
+        let _ = self.batches.send(Batch { clock_s: i64::MIN, observed });
+    }
+
     pub(super) fn notice(&self, kind: &'static str, source: &str, text: String) {
         // Nobody who listens has fallen so far behind for any other reason than a storm.
         let _ = self.notices.try_send(Notice { kind, source: source.to_owned(), text });
@@ -289,25 +308,13 @@ impl Followed {
 
     /// Hands on what was decoded; waits where the correlation stage is behind.
     fn hand_on(&mut self, known: &mut Known) {
-        let observations = std::mem::take(&mut known.out.observations);
         let kind = known.counted.kind;
-        let mut counted = std::mem::replace(&mut known.counted, SourceReport::new("", kind));
-        observations.iter().for_each(|observation| counted.count(observation));
-        counted.take_tallies(&mut known.out);
-        if let Some(report) = self.shared.reports.lock().get_mut(usize::from(known.report)) {
-            report.add(counted);
+        if !known.out.observations.is_empty() {
+            self.last = Some((Instant::now(), kind));
+            self.apply(&known.out.observations);
         }
-        if observations.is_empty() {
-            return;
-        }
-        self.last = Some((Instant::now(), kind));
-        self.apply(&observations);
-        let observed = observations
-            .into_iter()
-            .map(|observation| Observed { source: known.report, due_s: i64::MIN, observation })
-            .collect();
-        // The run is over where nobody listens any more.
-        let _ = self.shared.batches.send(Batch { clock_s: i64::MIN, observed });
+        let counted = std::mem::replace(&mut known.counted, SourceReport::new("", kind));
+        self.shared.hand_on(known.report, counted, &mut known.out);
     }
 
     /// What it tells of hosts is known at once.

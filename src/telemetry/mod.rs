@@ -35,6 +35,7 @@ pub mod process_log;
 pub mod report;
 pub mod request;
 pub mod sample;
+pub mod scrape;
 pub mod source;
 pub mod text;
 

@@ -9,6 +9,7 @@ mod counters;
 mod exports;
 mod flow_logs;
 mod following;
+mod live;
 mod macos;
 mod mixed;
 mod process_logs;

@@ -9,12 +9,14 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::cli::telemetry_args::TelemetryArgs;
+use crate::cli::values::TimeoutNs;
 use crate::host::map::HostMap;
 use crate::telemetry::feed::Feed;
 use crate::telemetry::follow::{Options, Target};
 use crate::telemetry::live::Follow;
+use crate::telemetry::scrape::{Place, Scrape};
 
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct LogArgs {
     /// Follow this log, through its rotations, or all logs that a folder has and gains;
     /// - is standard input, journal the systemd journal (journal:--unit=nginx and the like choose
@@ -28,13 +30,23 @@ pub(super) struct LogArgs {
     /// Read logs from their start where there is no kept place in them.
     #[arg(long, requires = "log")]
     log_from_start: bool,
+    /// Read counters again and again: a file like /proc/net/dev, or http(s)://HOST/metrics of an
+    /// exporter; repeat it for several.
+    #[arg(long, value_name = "PATH|URL", value_parser = Place::new)]
+    scrape: Vec<Place>,
+    /// How often.
+    #[arg(long, value_name = "TIME", default_value = "15s", requires = "scrape")]
+    scrape_every: TimeoutNs,
     #[command(flatten)]
     telemetry: TelemetryArgs,
 }
 
+/// Shortest time between two readings: counters of most sources change no faster.
+const LEAST_EVERY: Duration = Duration::from_secs(1);
+
 impl LogArgs {
     pub(super) fn any(&self) -> bool {
-        !self.log.is_empty()
+        !self.log.is_empty() || !self.scrape.is_empty()
     }
 
     /// Folders that are read: files in them are replaced.
@@ -46,7 +58,19 @@ impl LogArgs {
             let path = std::path::absolute(path).ok()?;
             if path.is_dir() { Some(path) } else { path.parent().map(Path::to_owned) }
         };
-        self.log.iter().filter_map(folder)
+        let scraped = self.scrape.iter().filter_map(|place| match place {
+            Place::File(path) => Some(path.clone()),
+            Place::Url(_) => None,
+        });
+        self.log.iter().filter_map(folder).chain(scraped)
+    }
+
+    /// Servers that are asked.
+    pub(super) fn urls(&self) -> impl Iterator<Item = &str> {
+        self.scrape.iter().filter_map(|place| match place {
+            Place::File(_) => None,
+            Place::Url(url) => Some(url.as_str()),
+        })
     }
 
     /// Whether programs must be run for it, which confinement forbids.
@@ -56,6 +80,11 @@ impl LogArgs {
 
     pub(super) fn writes(&self) -> Option<&PathBuf> {
         self.log_state.as_ref()
+    }
+
+    /// Names of what is scraped, as --as gives them.
+    fn scraped(&self) -> impl Iterator<Item = PathBuf> {
+        self.scrape.iter().map(|place| PathBuf::from(place.name()))
     }
 
     /// Begins to follow.
@@ -73,20 +102,29 @@ impl LogArgs {
                 .with_context(|| format!("can't make {}", folder.display()))?;
         }
         let context = self.telemetry.context();
+        let named: Vec<_> = self.log.iter().cloned().chain(self.scraped()).collect();
         let mut follows = Vec::new();
         for path in &self.log {
             let mut context = context.clone();
             context.name = path.display().to_string();
             follows.push(Follow {
                 target: target(path),
-                kind: self.telemetry.forced_for(path, &self.log)?,
+                kind: self.telemetry.forced_for(path, &named)?,
                 context,
                 state: self.log_state.as_ref().map(|folder| folder.join(state_name(path))),
                 options: Options { from_start: self.log_from_start, ..Options::default() },
                 silent_after,
             });
         }
-        Ok(Some(Feed::follow(follows, stop, map)?))
+        let every = self.scrape_every.0.map_or(u64::MAX, i64::unsigned_abs);
+        let every = Duration::from_nanos(every).max(LEAST_EVERY);
+        let mut scrapes = Vec::new();
+        for (place, name) in self.scrape.iter().zip(self.scraped()) {
+            let kind = self.telemetry.forced_for(&name, &named)?;
+            let context = context.clone();
+            scrapes.push(Scrape { place: place.clone(), kind, context, every });
+        }
+        Ok(Some(Feed::follow(follows, scrapes, stop, map)?))
     }
 }
 

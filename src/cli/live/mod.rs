@@ -53,7 +53,7 @@ use crate::service::notify::Notifier;
 #[derive(Debug, Args)]
 pub(crate) struct LiveArgs {
     /// Interface to listen to; repeat it for several.
-    #[arg(short, long, required_unless_present = "log", value_name = "IFACE")]
+    #[arg(short, long, required_unless_present_any = ["log", "scrape"], value_name = "IFACE")]
     interface: Vec<String>,
     /// Name of this sensor in every record; without it the host's name.
     #[arg(long, value_name = "ID")]
@@ -320,6 +320,7 @@ fn plan(args: &LiveArgs, metrics: Option<&TcpListener>, control: Option<&Control
     plan.reads.extend(folders_of(args.host_files.paths()));
     plan.reads.extend(args.logs.reads());
     plan.writes.extend(args.logs.writes().cloned());
+    args.logs.urls().for_each(|url| plan.add_server(url));
     if args.output.out.is_none() {
         plan.keeps = state_folder();
     }

@@ -136,14 +136,26 @@ impl Plan {
     }
 
     fn add_receiver(&mut self, receiver: &Target) {
-        if let Some(port) = receiver.tcp_port() {
-            self.connects.push(port);
-        }
-        if receiver.host().is_some_and(|host| host.parse::<std::net::IpAddr>().is_err()) {
+        let host = receiver.host();
+        self.add_peer(receiver.tcp_port(), host.as_deref(), receiver.is_https());
+    }
+
+    /// A server that is asked over HTTP.
+    pub(crate) fn add_server(&mut self, url: &str) {
+        let Ok(url) = url.parse::<ureq::http::Uri>() else { return };
+        let is_https = url.scheme_str() == Some("https");
+        let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let host = url.host().map(|host| host.trim_matches(['[', ']']));
+        self.add_peer(Some(port), host, is_https);
+    }
+
+    fn add_peer(&mut self, port: Option<u16>, host: Option<&str>, is_https: bool) {
+        self.connects.extend(port);
+        if host.is_some_and(|host| host.parse::<std::net::IpAddr>().is_err()) {
             self.reads.extend(NAME_FILES.map(PathBuf::from));
             self.connects.push(DNS_PORT);
         }
-        if receiver.is_https() {
+        if is_https {
             self.reads.extend(CERTIFICATE_FILES.map(PathBuf::from));
             // What rustls-native-certs and OpenSSL go by.
             let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);

@@ -1,0 +1,181 @@
+//! `flowtap live` on logs that grow and counters that are read again and again, with no
+//! interface at all.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+struct Lab {
+    folder: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts it with results in `out`.
+    fn live(&self, out: &str, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_flowtap"))
+            .args(["live", "--quiet", "--control", "none", "--out", out])
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Lines of all files of one kind in a folder.
+    fn lines(&self, out: &str, stem: &str) -> Vec<Value> {
+        let mut files: Vec<_> = fs::read_dir(self.path(out))
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(stem))
+            .collect();
+        files.sort();
+        let texts = files.iter().map(|path| fs::read_to_string(path).unwrap_or_default());
+        // A line that is being written has no end yet.
+        let whole = texts.flat_map(|text| {
+            let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        });
+        whole.map(|line| serde_json::from_str(&line).unwrap()).collect()
+    }
+
+    fn wait_for(&self, what: &str, mut there: impl FnMut() -> bool) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !there() {
+            assert!(Instant::now() < until, "{what} never came");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn stop(child: Child) -> Output {
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// A record whose source port tells it from all others.
+fn record(number: u16) -> String {
+    format!(
+        "2 111122223333 eni-0a1b2c3d 10.0.1.5 203.0.113.9 {number} 53 17 120 9600 1760000000 \
+         1760000058 ACCEPT OK\n"
+    )
+}
+
+fn append(path: &Path, numbers: std::ops::Range<u16>) {
+    let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+    for number in numbers {
+        file.write_all(record(number).as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn each_line_of_a_log_that_rotates_is_told_once_over_a_stop_and_a_start() {
+    let lab = Lab::new();
+    let log = lab.path("vpc.log");
+    let options = ["--log", "vpc.log", "--log-from-start", "--log-state", "places"];
+    let ports = |out: &str| -> Vec<u64> {
+        let lines = lab.lines(out, "reported_flows");
+        lines.iter().map(|flow| flow["src_port"].as_u64().unwrap()).collect()
+    };
+    append(&log, 1..100);
+    let child = lab.live("first", &options);
+    lab.wait_for("the first lines", || ports("first").len() == 99);
+    append(&log, 100..200);
+    fs::rename(&log, lab.path("vpc.log.1")).unwrap();
+    append(&log, 200..300);
+    // A line that is not complete yet waits.
+    let whole = record(300);
+    let mut file = OpenOptions::new().append(true).open(&log).unwrap();
+    file.write_all(&whole.as_bytes()[..30]).unwrap();
+    lab.wait_for("the lines after the rotation", || ports("first").len() == 299);
+    stop(child);
+    file.write_all(&whole.as_bytes()[30..]).unwrap();
+    append(&log, 301..400);
+    fs::rename(&log, lab.path("vpc.log.2")).unwrap();
+    append(&log, 400..500);
+    let child = lab.live("second", &options);
+    lab.wait_for("the lines after the start", || ports("second").len() == 200);
+    stop(child);
+    let mut all = [ports("first"), ports("second")].concat();
+    all.sort_unstable();
+    assert_eq!(all, (1..500).collect::<Vec<u64>>());
+}
+
+#[test]
+fn what_is_no_log_is_told_and_does_not_end_the_run() {
+    let lab = Lab::new();
+    fs::create_dir(lab.path("logs")).unwrap();
+    fs::write(lab.path("logs/poem.txt"), "Shall I compare thee\nto a summer's day?\n".repeat(4000))
+        .unwrap();
+    let child = lab.live("out", &["--log", "logs", "--log-from-start"]);
+    append(&lab.path("logs/vpc.log"), 1..10);
+    lab.wait_for("the log's lines", || lab.lines("out", "reported_flows").len() == 9);
+    let said = String::from_utf8_lossy(&stop(child).stderr).into_owned();
+    assert!(said.contains("poem.txt is passed over"), "{said}");
+    assert!(!said.contains("vpc.log is passed over"), "{said}");
+}
+
+#[test]
+fn counters_are_read_again_and_again_from_a_file_and_a_url() {
+    let lab = Lab::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/metrics", listener.local_addr().unwrap());
+    // An exporter whose counters grow by 1,000 each time that they are asked for.
+    thread::spawn(move || {
+        for asked in 1_u64.. {
+            let Ok((mut stream, _)) = listener.accept() else { return };
+            let _ = stream.read(&mut [0; 1024]);
+            let body = format!(
+                "# TYPE node_network_transmit_bytes_total counter\n\
+                 node_network_transmit_bytes_total{{device=\"eth0\"}} {}\n",
+                asked * 1000
+            );
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    let child =
+        lab.live("out", &["--scrape", "/proc/net/dev", "--scrape", &url, "--scrape-every", "1s"]);
+    let sent = |interface: &str| -> Vec<u64> {
+        let lines = lab.lines("out", "counters");
+        let of = lines.iter().filter(|sample| sample["interface"] == interface);
+        of.filter_map(|sample| sample["sent_bytes"].as_u64()).collect()
+    };
+    lab.wait_for("three readings of both", || sent("lo").len() >= 3 && sent("eth0").len() >= 3);
+    stop(child);
+    let exported: Vec<_> = sent("eth0").into_iter().filter(|bytes| bytes % 1000 == 0).collect();
+    assert!(exported.len() >= 3 && exported.windows(2).all(|two| two[1] == two[0] + 1000));
+    assert!(sent("lo").is_sorted());
+    let mut by_source = BTreeMap::new();
+    for sample in lab.lines("out", "counters") {
+        *by_source.entry(sample["source"].as_u64().unwrap()).or_insert(0) += 1;
+    }
+    assert_eq!(by_source.len(), 2, "a source each: {by_source:?}");
+    let summary: Value =
+        serde_json::from_reader(File::open(lab.path("out/summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["sources"].as_array().unwrap().len(), 2);
+}
