@@ -71,6 +71,8 @@ fn read<'a>(record: &'a [u8], out: &mut Out) -> Result<Option<Line<'a>>, Bad> {
     let client_at = before.iter().rposition(|&byte| byte == b' ').map_or(0, |at| at + 1);
     let (head, client) = before.split_at(client_at);
     let (host, offset_ns) = syslog(head);
+    // RFC 5424 writes `-`, others the tag, where the host's name would be.
+    let host = host.filter(|host| *host != b"-" && !host.ends_with(b":"));
     let accepted_ns = clf_ns(date).and_then(|ns| ns.checked_sub(offset_ns));
     let mut request = Request {
         time_ns: accepted_ns.ok_or_else(|| Bad::value("the time is none", date))?,

@@ -28,14 +28,13 @@ fn what_syslog_puts_in_front_says_the_offset_and_who_sent_it() {
         ("<134>Mar  1 10:15:02 haproxy[4711]: ", None, "10:15:02.101Z"),
         ("Mar 11 10:15:02 lb haproxy[4711]: ", Some("lb"), "10:15:02.101Z"),
         ("2026-03-01T10:15:02.103417+01:00 lb haproxy[4711]: ", Some("lb"), "09:15:02.101Z"),
+        ("<134>1 2026-03-01T10:15:02Z - haproxy 4711 - - ", None, "10:15:02.101Z"),
         ("<134>1 2026-03-01T10:15:02-07:00 lb haproxy 4711 - - ", Some("lb"), "17:15:02.101Z"),
     ] {
         let request = one_of(&KIND, None, &format!("{head}{BARE}"));
         let expected = rfc3339_ns(format!("2026-03-01T{time}").as_bytes());
         assert_eq!(Some(request.time_ns), expected, "{head}");
-        if head.contains("lb") {
-            assert_eq!(labels(&request), [("haproxy.host", host.unwrap())]);
-        }
+        assert_eq!(labels(&request), host.map(|host| ("haproxy.host", host)).as_slice());
         assert_eq!(request.client, Some("2001:db8::7".parse().unwrap()));
         assert_eq!((&*request.observer, request.tls.is_some()), ("fe", true));
     }
