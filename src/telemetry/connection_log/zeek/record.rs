@@ -64,7 +64,7 @@ impl Value<'_> {
 /// Zeek writes microseconds, and a double since the epoch holds no more.
 fn real_ns(seconds: f64) -> Option<i64> {
     let us = (seconds * 1e6).round();
-    (us.abs() < 9e15).then_some(us as i64 * 1000)
+    (us.abs() < 9e15).then(|| us as i64 * 1000)
 }
 
 /// What a field is to a flow report.
