@@ -115,6 +115,19 @@ fn zeek_json_says_the_same_in_any_of_its_times() {
 }
 
 #[test]
+fn zeek_numbers_out_of_range_are_told() {
+    for (ts, duration) in
+        [("1e300", "1"), ("1772360102.5", "1e16"), ("-1e300", "1"), ("18446744073709551615", "1")]
+    {
+        let record = format!(
+            r#"{{"ts":{ts},"duration":{duration},"id.orig_h":"192.0.2.1","id.resp_h":"192.0.2.2","conn_state":"SF"}}"#
+        );
+        let (flows, _, bad) = read(&zeek::JSON, record.as_bytes());
+        assert_eq!((flows.len(), bad.len()), (0, 1), "{record}");
+    }
+}
+
+#[test]
 fn zeek_records_without_a_header_are_read_by_the_users_fields() {
     let context = Context {
         format: Some("ts id.orig_h id.resp_h conn_state orig_pkts".into()),

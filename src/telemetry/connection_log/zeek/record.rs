@@ -64,7 +64,7 @@ impl Value<'_> {
 /// Zeek writes microseconds, and a double since the epoch holds no more.
 fn real_ns(seconds: f64) -> Option<i64> {
     let us = (seconds * 1e6).round();
-    (us.abs() < 9e15).then_some(us as i64 * 1000)
+    (us.abs() < 9e15).then(|| us as i64 * 1000)
 }
 
 /// What a field is to a flow report.
@@ -135,9 +135,23 @@ impl Field {
         })
     }
 
-    /// Of one value for each connection: no name to be kept.
-    fn is_unique(label: &str) -> bool {
-        label == "zeek.tunnel_parents"
+    /// What it is kept under, where a report has no place of its own for it.
+    pub(super) fn label(&self) -> Option<&'static str> {
+        match self {
+            Self::Uid => Some(label::UID),
+            Self::CommunityId => Some(label::COMMUNITY_ID),
+            Self::Label(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Has another value for nearly each connection: none to be remembered.
+    fn is_unique(&self) -> bool {
+        match self {
+            Self::Uid | Self::CommunityId => true,
+            Self::Label(name) => *name == "zeek.tunnel_parents",
+            _ => false,
+        }
     }
 }
 
@@ -222,13 +236,10 @@ impl Connection {
             Field::OrigIpBytes => fwd.ip_bytes = Some(count()?),
             Field::RespIpBytes => rev.ip_bytes = Some(count()?),
             Field::MissedBytes => self.missed(count()?, out),
-            Field::Uid => self.unique_label(label::UID, value, out),
-            Field::CommunityId => self.unique_label(label::COMMUNITY_ID, value, out),
             Field::Observer => self.flow.observer = out.names.of(&value.text()),
-            Field::Label(name) if Field::is_unique(name) => self.unique_label(name, value, out),
-            Field::Label(name) => {
-                let name = out.names.of(name.as_bytes());
-                self.flow.labels.push((name, out.names.of(&value.text())));
+            Field::Uid | Field::CommunityId | Field::Label(_) => {
+                let label = out.names.of(field.label().unwrap_or_default().as_bytes());
+                self.label(field, &label, value, out);
             }
             Field::Skipped => {}
         }
@@ -247,9 +258,19 @@ impl Connection {
         self.flow.labels.push((name, bytes.to_string().into()));
     }
 
-    fn unique_label(&mut self, name: &str, value: &Value<'_>, out: &mut Out) {
-        let value: Arc<str> = String::from_utf8_lossy(&value.text()).into();
-        self.flow.labels.push((out.names.of(name.as_bytes()), value));
+    /// A field that is kept under a label.
+    pub(super) fn label(
+        &mut self,
+        field: &Field,
+        label: &Arc<str>,
+        value: &Value<'_>,
+        out: &mut Out,
+    ) {
+        let value = match value.text() {
+            text if field.is_unique() => String::from_utf8_lossy(&text).into(),
+            text => out.names.of(&text),
+        };
+        self.flow.labels.push((Arc::clone(label), value));
     }
 
     /// A field that is not known, under its own name.

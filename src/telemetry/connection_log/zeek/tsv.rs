@@ -33,13 +33,17 @@ pub(super) fn decoder(context: &Context) -> Result<Box<dyn Decoder>, String> {
 struct Column {
     field: Option<Field>,
     name: Arc<str>,
-    label: Arc<str>,
+    /// What it is kept under, unless a report has a place for it.
+    label: Option<Arc<str>>,
 }
 
 impl Column {
     fn named(name: &str) -> Self {
         let field = Field::named(name);
-        let label = if field.is_some() { Arc::default() } else { format!("zeek.{name}").into() };
+        let label = match &field {
+            None => Some(format!("zeek.{name}").into()),
+            Some(field) => field.label().map(Arc::from),
+        };
         Self { field, name: name.into(), label }
     }
 }
@@ -88,9 +92,11 @@ impl Decoder for Tsv {
                 continue;
             }
             let value = Value::Text(unescaped(bytes));
-            match &column.field {
-                Some(field) => connection.take(field, &value, out)?,
-                None => connection.unknown(&column.name, &column.label, &value, out),
+            match (&column.field, &column.label) {
+                (None, Some(label)) => connection.unknown(&column.name, label, &value, out),
+                (Some(field), Some(label)) => connection.label(field, label, &value, out),
+                (Some(field), None) => connection.take(field, &value, out)?,
+                (None, None) => {}
             }
         }
         if ends.next().is_some() {

@@ -37,8 +37,9 @@ pub(super) static KIND: Kind = Kind {
         image=\"shop/web:1\",interface=\"eth0\",name=\"web-1\"} 226478 1772360101900\n",
     sees: "bytes, packets and drops per host interface, container and pod (AN0083)",
     absent: "who it was exchanged with; containers of one pod apart (they share its network)",
-    // cAdvisor's own sampling is up to 15 s behind the scrape.
-    lateness_s: 15,
+    // In a recording a scrape is whole when the next begins, usually within a minute;
+    // cAdvisor's own sampling is up to 15 s behind that.
+    lateness_s: 75,
     framing: Framing::Lines,
     recognise,
     decoder,
