@@ -37,6 +37,9 @@ pub(super) struct Endpoint {
     pub(super) remote_port: u16,
 }
 
+/// Endpoints that may cover one end of a flow.
+pub(super) const COVERING: usize = 11;
+
 fn open_address(like: IpAddr) -> IpAddr {
     match like {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -46,7 +49,7 @@ fn open_address(like: IpAddr) -> IpAddr {
 
 impl Endpoint {
     /// Where claims could lie that cover this end, the most exact first.
-    pub(super) fn covering(&self) -> [Self; 9] {
+    pub(super) fn covering(&self) -> [Self; COVERING] {
         let any = open_address(self.local);
         let at = |local, local_port, remote, remote_port| Self {
             protocol: self.protocol,
@@ -60,6 +63,9 @@ impl Endpoint {
             at(self.local, self.local_port, any, 0),
             at(any, self.local_port, self.remote, self.remote_port),
             at(any, self.local_port, any, 0),
+            // Telemetry that says who connected to what, and not from where.
+            at(self.local, 0, self.remote, self.remote_port),
+            at(any, 0, self.remote, self.remote_port),
             // Raw sockets have no ports, and may be connected or bound.
             at(self.local, 0, self.remote, 0),
             at(self.local, 0, any, 0),
@@ -193,6 +199,12 @@ impl Claim {
             return self.until_ns.min(self.told_ns.saturating_add(QUIET_NS));
         }
         self.until_ns
+    }
+
+    /// Whether nobody will ever say that it ended: other tools tell that a process
+    /// connected, and seldom that it closed. Of several such the latest counts.
+    pub(super) fn is_endless(&self) -> bool {
+        self.method == Method::Imported && self.name.is_none()
     }
 
     /// Whether the other says the same once more.

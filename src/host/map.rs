@@ -250,12 +250,16 @@ impl HostMap {
         let mut claims = self.claims.entry(at).or_default();
         // One that reaches further back is news, and as such has its own time.
         let again = |known: &&mut Claim| known.is_again(&claim, at.protocol);
-        if let Some(known) = claims.iter_mut().rev().find(again) {
+        // Of those that nobody ends the latest counts: with another's between two they
+        // are two.
+        let looked_at = if claim.is_endless() { 1 } else { claims.len() };
+        if let Some(known) = claims.iter_mut().rev().take(looked_at).find(again) {
             known.told_ns = claim.told_ns;
             return true;
         }
         if claims.len() >= MAX_CLAIMS_AT_ENDPOINT
-            && let Some(oldest) = claims.iter().position(|claim| claim.until_ns < i64::MAX)
+            && let Some(oldest) =
+                claims.iter().position(|claim| claim.until_ns < i64::MAX || claim.is_endless())
         {
             let oldest = claims.remove(oldest);
             self.claims_held.fetch_sub(1, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use super::attribution::{Basis, Method};
 pub use super::claim::ProcessKey;
-use super::claim::{Claim, Endpoint, ICMP, ICMPV6};
+use super::claim::{COVERING, Claim, Endpoint, ICMP, ICMPV6};
 use super::event::Ends;
 use super::map::{HostMap, MapSource, Presence};
 use super::process::ProcessId;
@@ -22,6 +22,9 @@ use super::side::Reason;
 /// or some), and the kernel finishes a closed connection by itself. Claims that
 /// were there in time go first.
 const SLACK_NS: i64 = 100_000_000;
+
+/// How exact the times of other tools are: many have seconds.
+const TOLD_NS: i64 = 1_000_000_000;
 
 /// Processes that are named beside the first.
 const MAX_OTHERS: usize = 8;
@@ -60,8 +63,42 @@ struct Rank {
     late: bool,
     basis: Basis,
     tier: usize,
+    begun: Begun,
     /// Time in common, negative so that most comes first.
     overlap_ns: std::cmp::Reverse<i64>,
+}
+
+/// When an endless claim began, seen from the flow's start: the latest before goes
+/// first, then the earliest after. Of others the time in common decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Begun {
+    Unasked,
+    Before(std::cmp::Reverse<i64>),
+    After(i64),
+}
+
+impl Begun {
+    fn of(claim: &Claim, question: &Question) -> Self {
+        if !claim.is_endless() {
+            Self::Unasked
+        } else if claim.from_ns <= question.start_ns.saturating_add(TOLD_NS) {
+            Self::Before(std::cmp::Reverse(claim.from_ns))
+        } else {
+            Self::After(claim.from_ns)
+        }
+    }
+
+    /// Whether two are so near to each other that neither is the likelier one.
+    fn is_near(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Unasked, Self::Unasked) => true,
+            (Self::Before(std::cmp::Reverse(one)), Self::Before(std::cmp::Reverse(other)))
+            | (Self::After(one), Self::After(other)) => {
+                one.abs_diff(other) <= TOLD_NS.unsigned_abs()
+            }
+            _ => false,
+        }
+    }
 }
 
 impl HostMap {
@@ -129,7 +166,7 @@ impl HostMap {
             remote: question.remote,
             remote_port: question.remote_port,
         };
-        let mut seen: [Option<Endpoint>; 9] = [None; 9];
+        let mut seen: [Option<Endpoint>; COVERING] = [None; COVERING];
         let sources = self.sources.lock();
         for (tier, at) in exact.covering().into_iter().enumerate() {
             // Without ports, several places are the same.
@@ -147,13 +184,18 @@ impl HostMap {
                 let Some((late, overlap_ns)) = self.overlap(claim, known_until_ns, question) else {
                     continue;
                 };
+                let begun = Begun::of(claim, question);
+                // Who connects later did not connect this.
+                if matches!(begun, Begun::After(_)) && claim.basis == Basis::Opened {
+                    continue;
+                }
                 *saw_socket = true;
                 let Some(id) = claim.process else { continue };
                 if claim.basis == Basis::PacketSocket && !(question.sent && may_send(of, id)) {
                     continue;
                 }
                 let overlap_ns = std::cmp::Reverse(overlap_ns);
-                let rank = Rank { late, basis: claim.basis, tier, overlap_ns };
+                let rank = Rank { late, basis: claim.basis, tier, begun, overlap_ns };
                 found.push((rank, ProcessKey { source: claim.source, id }, claim.method));
             }
         }
@@ -164,6 +206,7 @@ impl HostMap {
             .filter(|(other, key, _)| {
                 *key != process
                     && (other.late, other.basis, other.tier) == (rank.late, rank.basis, rank.tier)
+                    && other.begun.is_near(rank.begun)
             })
             .map(|&(_, key, _)| key)
             .collect();
