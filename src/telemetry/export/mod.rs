@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod fixture;
+#[cfg(target_os = "linux")]
+pub mod listen;
 mod netflow;
 mod reader;
 mod sequence;

@@ -53,7 +53,7 @@ pub(super) fn is_sflow(datagram: &[u8]) -> bool {
 /// Whose datagrams are counted together.
 type AgentId = (IpAddr, u32);
 
-struct Sflow {
+pub(super) struct Sflow {
     agents: HashMap<AgentId, Agent, ahash::RandomState>,
     /// Samples that a source had to drop, since it began.
     drops: HashMap<(AgentId, SourceId), u32, ahash::RandomState>,
@@ -81,7 +81,7 @@ struct Datagram {
 }
 
 impl Sflow {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { agents: HashMap::default(), drops: HashMap::default(), texts: Texts::new() }
     }
 
