@@ -152,6 +152,7 @@ fn of_iana(id: u16) -> Element {
     Element::Known(match id {
         1 => Op::Count(Delta, Bytes),
         2 => Op::Count(Delta, Packets),
+        3 => return kept("netflow.deltaFlowCount", Form::Number),
         4 => Op::Protocol,
         5 => return Element::Kept(label::TOS, Is(Form::Tos)),
         6 => Op::TcpFlags,

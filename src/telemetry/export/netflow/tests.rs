@@ -75,7 +75,7 @@ fn short(host: u8) -> Vec<u8> {
 }
 
 #[test]
-fn softflowds_exports_have_the_packets_and_bytes_that_it_says_it_counted() {
+fn exports_of_one_capture_have_the_packets_and_bytes_that_softflowd_says_it_counted() {
     // From its own statistics of web.pcap: TCP 182 packets, 117035 bytes; ICMPv6 4, 248.
     let all = [
         ("v5", &include_bytes!("../../../../tests/fixtures/export/softflowd-v5.pcap")[..], false),
@@ -83,6 +83,8 @@ fn softflowds_exports_have_the_packets_and_bytes_that_it_says_it_counted() {
         ("IPFIX", include_bytes!("../../../../tests/fixtures/export/softflowd-v10.pcap"), true),
         ("ns", include_bytes!("../../../../tests/fixtures/export/softflowd-v10-nano.pcap"), true),
         ("bi", include_bytes!("../../../../tests/fixtures/export/softflowd-v10-biflow.pcap"), true),
+        ("pmacct", include_bytes!("../../../../tests/fixtures/export/pmacct-v9.pcap"), true),
+        ("pmacct", include_bytes!("../../../../tests/fixtures/export/pmacct-v10.pcap"), true),
     ];
     for (name, capture, with_ipv6) in all {
         let out = read(&datagrams(capture));
