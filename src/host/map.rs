@@ -61,6 +61,10 @@ pub(super) const MAX_CLAIMS_AT_ENDPOINT: usize = 4096;
 /// default time-out of a flow.
 pub(crate) const KEEP_NS: i64 = 900_000_000_000;
 
+/// A connection that other telemetry told of is looked for so long, while its process
+/// is not known to have ended: longer ones lose it in maps that grow.
+const ENDLESS_NS: i64 = 6 * 3600 * 1_000_000_000;
+
 /// The programs that a process ran.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
@@ -176,7 +180,7 @@ impl HostMap {
         let mut gone = 0;
         self.claims.retain(|at, claims| {
             let before = claims.len();
-            claims.retain(|claim| claim.end_ns(at.protocol) >= ns);
+            claims.retain(|claim| claim.end_ns(at.protocol) >= ns && self.may_last(claim, ns));
             gone += (before - claims.len()) as u64;
             !claims.is_empty()
         });
@@ -198,6 +202,18 @@ impl HostMap {
             spans.retain(|span| span.until_ns >= ns);
             !spans.is_empty()
         });
+    }
+
+    /// What nobody ends has ended with its process, or is too old to matter.
+    fn may_last(&self, claim: &Claim, ns: i64) -> bool {
+        if !claim.is_endless() {
+            return true;
+        }
+        let exited_ns = claim
+            .process
+            .and_then(|id| self.processes.get(&ProcessKey { source: claim.source, id })?.exited_ns);
+        exited_ns.is_none_or(|exited_ns| exited_ns >= ns)
+            && claim.told_ns >= ns.saturating_sub(ENDLESS_NS)
     }
 
     /// Processes from which others come that lived since then.

@@ -618,6 +618,26 @@ fn a_connection_of_known_ends_that_comes_again_is_the_latest_ones() {
 }
 
 #[test]
+fn who_connected_is_forgotten_with_the_process_or_after_hours() {
+    let map = map([
+        at(10 * S, What::SocketOpen(connected(1))),
+        at(11 * S, What::SocketOpen(connected(2))),
+        at(12 * S, What::SocketOpen(connected(3))),
+        at(20 * S, What::ProcessStart(Box::new(Process { id: pid(2), ..Process::default() }))),
+        at(30 * S, What::ProcessExit(pid(2))),
+    ]);
+    map.forget_before(25 * S);
+    assert_eq!(map.counters().claims, 3);
+    map.forget_before(40 * S);
+    assert_eq!(map.counters().claims, 2);
+    let hours = |n: i64| n * 3600 * S;
+    map.forget_before(hours(6) + 11 * S);
+    assert_eq!(map.counters().claims, 1);
+    map.forget_before(hours(7));
+    assert_eq!(map.counters().claims, 0);
+}
+
+#[test]
 fn where_many_connect_the_oldest_makes_room_and_is_counted() {
     let connects = (0..5000).map(|n: i64| {
         at(n * S / 100, What::SocketOpen(connected(u32::try_from(n % 2).unwrap() + 1)))
