@@ -18,6 +18,9 @@ pub(crate) struct InputsArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Print a table for documents, in Markdown.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
 }
 
 #[derive(Serialize)]
@@ -63,6 +66,8 @@ pub(crate) fn run(args: &InputsArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         serde_json::to_writer_pretty(&mut out, &chosen)?;
         writeln!(out)?;
+    } else if args.markdown {
+        markdown(&mut out, &chosen)?;
     } else if let ([one], Some(_)) = (chosen.as_slice(), &args.kind) {
         whole(&mut out, one)?;
     } else {
@@ -83,6 +88,19 @@ fn list(out: &mut impl Write, chosen: &[Described]) -> io::Result<()> {
         writeln!(out, "  {:width$}  sees {}", "", one.sees)?;
     }
     writeln!(out, "\n`flowtap inputs KIND` shows a sample and what the kind never shows.")
+}
+
+fn markdown(out: &mut impl Write, chosen: &[Described]) -> io::Result<()> {
+    writeln!(out, "| kind | versions | gives | sees | never shows | read by |")?;
+    writeln!(out, "|---|---|---|---|---|---|")?;
+    for one in chosen {
+        writeln!(
+            out,
+            "| `{}` {} | {} | {} | {} | {} | {} |",
+            one.kind, one.title, one.versions, one.gives, one.sees, one.absent, one.source
+        )?;
+    }
+    Ok(())
 }
 
 fn whole(out: &mut impl Write, one: &Described) -> io::Result<()> {

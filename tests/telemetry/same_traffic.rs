@@ -78,6 +78,9 @@ fn vpc_log(capture: &Path) -> String {
         "tcp.dstport",
         "udp.srcport",
         "udp.dstport",
+        // Behind extension headers the protocol stands in the last of them.
+        "ipv6.fraghdr.nxt",
+        "ipv6.hopopts.nxt",
     ];
     let mut command = Command::new("tshark");
     command.arg("-r").arg(capture).args(["-n", "-T", "fields", "-E", "occurrence=f"]);
@@ -105,7 +108,7 @@ fn vpc_log(capture: &Path) -> String {
             first(&[2, 4]).unwrap(),
             first(&[9, 11]).unwrap_or_else(|| "0".to_owned()),
             first(&[10, 12]).unwrap_or_else(|| "0".to_owned()),
-            first(&[5, 6]).unwrap(),
+            first(&[13, 14, 5, 6]).unwrap(),
         ];
         let sum = minutes.entry((second / 60, key)).or_insert((0, 0, second));
         *sum = (sum.0 + 1, sum.1 + bytes, second);
