@@ -225,6 +225,21 @@ fn suricata_flows_have_both_sides_and_netflow_one() {
 }
 
 #[test]
+fn suricata_flows_in_both_forms_count_once() {
+    let log = String::from_utf8(fixture!("suricata-eve.json").to_vec()).unwrap();
+    let log = log.replace("1093517241207999", "1093517241207781");
+    let (flows, out, bad) = read(&suricata::EVE, log.as_bytes());
+    assert_eq!((bad, flows.len()), (vec![], 2));
+    assert_eq!(out.passed.get("flow that was told in the other form"), Some(&2));
+    assert!(flows.iter().all(|flow| flow.rev.is_some()));
+    // The other way round both sides' records count, and the flow's does not.
+    let log: Vec<_> = log.lines().rev().collect();
+    let (flows, ..) = read(&suricata::EVE, log.join("\n").as_bytes());
+    assert_eq!(flows.iter().filter(|flow| flow.rev.is_none()).count(), 2);
+    assert_eq!(flows.len(), 3);
+}
+
+#[test]
 fn suricata_events_that_make_no_sense_are_told() {
     for (event, reason) in [
         (r#"{"event_type":"flow"}"#, "flow event without flow"),
