@@ -59,6 +59,16 @@ impl Lab {
         }
     }
 
+    /// Waits until a log has so many lines of requests.
+    fn wait_for(&self, log: &str, lines: usize) {
+        let begun = Instant::now();
+        let written = || fs::read_to_string(self.path(log)).unwrap().matches("127.0.0.1:").count();
+        while written() < lines {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{} of {lines} lines", written());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Ends what runs, so that all is written.
     fn stop(&mut self) {
         for mut child in self.running.drain(..) {
@@ -82,7 +92,7 @@ impl Lab {
         command.args(["read", "--quiet", log, "--out"]).arg(&out).args(arguments);
         command.current_dir(self.folder.path()).env("XDG_STATE_HOME", self.path("state"));
         let output = command.output().unwrap();
-        let text = fs::read_to_string(self.path(log)).unwrap();
+        let text = String::from_utf8_lossy(&fs::read(self.path(log)).unwrap()).into_owned();
         assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
         let summary: Value =
             serde_json::from_slice(&fs::read(out.join("summary.json")).unwrap()).unwrap();
@@ -207,10 +217,26 @@ fn ask(port: u16) -> Vec<Exchange> {
 /// What a log that has the request line says of each exchange.
 fn agree(exchange: &Exchange, request: &Value) {
     let said = |key: &str| request.get(key).and_then(Value::as_str);
-    assert_eq!(said("method"), exchange.method, "{request}");
     assert_eq!(said("uri"), exchange.uri.as_deref(), "{request}");
+    agree_but_for_uri(exchange, request);
+}
+
+fn agree_but_for_uri(exchange: &Exchange, request: &Value) {
+    let said = |key: &str| request.get(key).and_then(Value::as_str);
+    assert_eq!(said("method"), exchange.method, "{request}");
     assert_eq!(request["status"].as_u64(), exchange.status(), "{request}");
     assert!(!request.to_string().contains("secret"), "{request}");
+}
+
+/// Apache takes the last word of a line that is no request for its version, and
+/// leaves it out.
+fn agree_as_apache_logs(exchange: &Exchange, request: &Value) {
+    if exchange.status() != Some(400) {
+        return agree(exchange, request);
+    }
+    agree_but_for_uri(exchange, request);
+    let (said, sent) = (request["uri"].as_str().unwrap(), exchange.uri.as_deref().unwrap());
+    assert!(said.len() > 3 && sent.starts_with(said), "{request}");
 }
 
 #[test]
@@ -291,11 +317,12 @@ fn apache_logs_what_clients_sent() {
     let (_, full) = lab.read("full.log", &["--as", "apache", "--fields", format]);
     for exchange in &exchanges {
         let request = &full[&exchange.port];
-        agree(exchange, request);
-        assert_eq!(request["received_bytes"], exchange.sent.len(), "{request}");
+        agree_as_apache_logs(exchange, request);
         assert_eq!(request["sent_bytes"], exchange.answer.len(), "{request}");
         assert!(request["duration_ns"].as_u64() > Some(0), "{request}");
+        // Of what it refuses Apache reads no more than the line.
         if exchange.status() != Some(400) {
+            assert_eq!(request["received_bytes"], exchange.sent.len(), "{request}");
             assert_eq!(request["user_agent"], AGENT);
         }
     }
@@ -306,7 +333,7 @@ fn apache_logs_what_clients_sent() {
         let asked: Vec<_> = requests.values().filter(|request| request["status"] != 408).collect();
         assert_eq!(asked.len(), exchanges.len());
         for (exchange, request) in exchanges.iter().zip(asked) {
-            agree(exchange, request);
+            agree_as_apache_logs(exchange, request);
         }
     }
 }
@@ -341,6 +368,8 @@ fn haproxy_logs_what_clients_sent() {
     lab.serve("haproxy", &["-f", &file], "raw.log", port);
     let exchanges = ask(port);
     let over_tcp = ask(tcp_port);
+    // Of TCP a line comes when both ends have closed.
+    lab.wait_for("raw.log", exchanges.len() + over_tcp.len());
     lab.stop();
     for (format, socket) in syslogs {
         let mut log = File::create(lab.path(&format!("{format}.log"))).unwrap();
@@ -361,7 +390,9 @@ fn haproxy_logs_what_clients_sent() {
                 continue;
             }
             agree(exchange, request);
-            assert_eq!(request["sent_bytes"], exchange.answer.len(), "{request}");
+            // HAProxy counts heads as it keeps them, not as it sends them.
+            let sent_bytes = request["sent_bytes"].as_u64().unwrap() as usize;
+            assert!((7..=exchange.answer.len()).contains(&sent_bytes), "{request}");
             assert_eq!(request["target"]["name"], "app/srv1");
             assert_eq!(request["labels"]["haproxy.captured_request_headers"], AGENT);
         }

@@ -36,7 +36,7 @@ pub(super) static COMBINED_KIND: Kind = Kind {
     // Written when the request is over.
     lateness_s: 60,
     framing: Framing::Lines,
-    recognise: |head| is_combined(head.line()),
+    recognise: |head| head.lines.iter().take(FIRST_LINES).any(|line| is_combined(line)),
     decoder: |_| Ok(of_templates(templates(COMBINED, "combined")?)),
 };
 
@@ -55,7 +55,7 @@ pub(super) static KIND: Kind = Kind {
     // Written when the request is over; with BufferedLogs when the buffer is full.
     lateness_s: 60,
     framing: Framing::Lines,
-    recognise: |head| is_by_host(head.line()),
+    recognise: |head| head.lines.iter().take(FIRST_LINES).any(|line| is_by_host(line)),
     decoder: |context: &Context| -> Result<Box<dyn Decoder>, String> {
         Ok(of_templates(match &context.format {
             Some(format) => vec![template(format, "apache")?],
@@ -63,6 +63,9 @@ pub(super) static KIND: Kind = Kind {
         }))
     },
 };
+
+/// The first line can be cut off where a log was rotated by copying.
+const FIRST_LINES: usize = 3;
 
 fn templates(formats: &[&str], kind: &str) -> Result<Vec<Template>, String> {
     formats.iter().map(|format| template(format, kind)).collect()

@@ -25,7 +25,7 @@ pub(super) static KIND: Kind = Kind {
         \"GET /item?id=7 HTTP/1.1\"\n",
     sees: CLIENTS_SEE,
     absent: "the server's address; what was received; headers that are not captured; the bytes of \
-        what is no HTTP to it (<BADREQ>); the offset of its times",
+        what is no HTTP to it (<BADREQ>); heads as they were sent in the bytes; the offset of its times",
     // Logged when the request is over, through syslog.
     lateness_s: 60,
     framing: Framing::Lines,

@@ -134,7 +134,7 @@ impl Template {
                     Extent::Text { own: if **after == *b" " { own } else { 0 } }
                 }
                 (_, Some(Field::Received(Clock::Clf) | Field::Logged(Clock::Clf)))
-                    if after.ends_with(b"[") =>
+                    if after.ends_with(b"[") && next.is_some_and(|next| !next.after.is_empty()) =>
                 {
                     Extent::BeforeTime
                 }
