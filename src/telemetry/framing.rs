@@ -443,6 +443,15 @@ fn array_start(bytes: &[u8]) -> ArrayStart {
     ArrayStart::Bytes(at)
 }
 
+/// Of a document that is an array of records: how many objects are around it.
+pub(super) fn array_depth(start: &[u8]) -> Option<u32> {
+    let start = start.trim_ascii_start();
+    match array_start(start) {
+        ArrayStart::Bytes(_) => Some(1),
+        _ => start.starts_with(b"[").then_some(0),
+    }
+}
+
 /// Lines in the first bytes of a source: neither empty ones nor, unless this is all
 /// there is, the last.
 pub(super) fn lines_of(bytes: &[u8], whole: bool) -> Vec<&[u8]> {

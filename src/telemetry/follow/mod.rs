@@ -1,5 +1,5 @@
 //! Sources that grow, read as they do: files that rotate, folders that gain files,
-//! standard input, the systemd journal.
+//! standard input, the systemd journal, object stores.
 //!
 //! A [`Follower`] hands out what is new of one [`Target`], as bytes of one or more
 //! sources. [`cut::Cutter`] makes records of them, one for each source. The consumer
@@ -17,6 +17,8 @@
 pub mod cut;
 mod files;
 mod journal;
+#[cfg(feature = "object-store")]
+mod objects;
 mod print;
 mod state;
 mod stream;
@@ -49,6 +51,11 @@ pub enum Target {
     /// Read by journalctl, which must be there; the arguments choose which
     /// (`--unit=nginx.service`, `--file=/srv/host1.journal`).
     Journal(Vec<String>),
+    /// All objects of an S3-compatible store below `s3://bucket/prefix`, those that come
+    /// later too. Where it is and who asks is taken from `settings`, by object_store's
+    /// names (`endpoint`, `region`), then from the environment, as other programs do.
+    #[cfg(feature = "object-store")]
+    Objects { url: String, settings: Vec<(String, String)> },
 }
 
 impl Target {
@@ -64,6 +71,8 @@ impl Target {
             Self::Folder(path) => format!("folder {}", path.display()),
             Self::Stdin => "standard input".into(),
             Self::Journal(arguments) => format!("journal {}", arguments.join(" ")),
+            #[cfg(feature = "object-store")]
+            Self::Objects { url, .. } => format!("objects {url}"),
         }
     }
 }
@@ -80,6 +89,8 @@ pub struct Options {
     pub grace: Duration,
     /// A compressed file is complete when it did not change for this long.
     pub settle: Duration,
+    /// Between two listings of an object store: each costs, and its logs are minutes late.
+    pub object_pause: Duration,
 }
 
 impl Default for Options {
@@ -89,6 +100,7 @@ impl Default for Options {
             pause: Duration::from_millis(250),
             grace: Duration::from_secs(10),
             settle: Duration::from_secs(2),
+            object_pause: Duration::from_secs(60),
         }
     }
 }
@@ -176,6 +188,8 @@ pub enum FollowError {
     Read { path: PathBuf, error: io::Error },
     #[error("{program}: {error}")]
     Program { program: &'static str, error: io::Error },
+    #[error("{url}: {reason}")]
+    Objects { url: String, reason: String },
     #[error("standard input: {0}")]
     Stdin(io::Error),
     #[error("{}: no state of following: {reason}; remove it to begin anew", path.display())]
@@ -223,6 +237,14 @@ impl Follower {
                 Box::new(
                     journal
                         .map_err(|error| FollowError::Program { program: "journalctl", error })?,
+                )
+            }
+            #[cfg(feature = "object-store")]
+            Target::Objects { url, settings } => {
+                let saved = saved.and_then(|saved| saved.objects);
+                let objects = objects::Objects::start(url, settings, saved, options);
+                Box::new(
+                    objects.map_err(|reason| FollowError::Objects { url: url.clone(), reason })?,
                 )
             }
         };

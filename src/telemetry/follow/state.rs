@@ -27,6 +27,9 @@ pub(super) struct Saved {
     /// Of the journal's last entry that was handed on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cursor: Option<String>,
+    #[cfg(feature = "object-store")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) objects: Option<super::objects::SavedObjects>,
 }
 
 pub(super) struct StateFile {

@@ -39,7 +39,10 @@ impl Packing {
 
     /// Unpacks a file from its start.
     pub(super) fn reader(self, packed: &File) -> io::Result<Unpacked> {
-        let packed = FromStart { file: packed.try_clone()?, at: 0 };
+        self.unpack(FromStart { file: packed.try_clone()?, at: 0 })
+    }
+
+    pub(super) fn unpack(self, packed: impl Read + Send + 'static) -> io::Result<Unpacked> {
         let packed = BufReader::with_capacity(READ_BYTES, packed);
         Ok(match self {
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),

@@ -14,6 +14,7 @@ use super::super::super::kind::HEAD_BYTES;
 use super::super::print::{HEAD_PRINT_BYTES, Print, bytes_at};
 use super::super::unpack::{Packing, Unpacked, unpacked_from};
 use super::super::{Opened, SourceId};
+use super::closing::Closing;
 use super::place::{Inode, Stamp};
 
 /// Read at a time: large enough for speed, small enough for a cache.
@@ -32,6 +33,8 @@ pub(super) struct SavedFile {
     /// As it was when all of it had been read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     whole: Option<Stamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    closing: Option<Closing>,
 }
 
 pub(super) struct Entry {
@@ -50,6 +53,8 @@ pub(super) struct Entry {
     pub(super) whole: Option<Stamp>,
     /// Of the bytes before `acked`, as far as they were looked at.
     saved_tail: Option<(u64, Print)>,
+    /// Of what ends in them where it was read to.
+    pub(super) closing: Option<Closing>,
     pub(super) open: Option<File>,
     unpacked: Option<Unpacked>,
     /// What ended unpacking, told once the bytes before it were handed on.
@@ -100,6 +105,7 @@ impl Entry {
             tail: Print::default(),
             whole: None,
             saved_tail: None,
+            closing: None,
             open: None,
             unpacked: None,
             failed: None,
@@ -117,7 +123,7 @@ impl Entry {
     }
 
     pub(super) fn restored(saved: SavedFile, now: Instant) -> Self {
-        let SavedFile { path, inode, packing, mark, head, tail, whole } = saved;
+        let SavedFile { path, inode, packing, mark, head, tail, whole, closing } = saved;
         let inode_or_none = inode.unwrap_or(Inode { device: 0, number: 0 });
         Self {
             inode,
@@ -128,6 +134,7 @@ impl Entry {
             head,
             tail,
             whole,
+            closing,
             saved_tail: Some((mark.offset, tail)),
             is_restored: true,
             is_in_hole: mark.offset == 0,
@@ -181,6 +188,20 @@ impl Entry {
         }
     }
 
+    /// A longer version of the document in a file: goes on before the brackets that
+    /// closed it.
+    pub(super) fn reopen_document(&mut self, file: &File) -> io::Result<bool> {
+        let Some(closing) = self.closing else { return Ok(false) };
+        if !closing.is_in(file)? {
+            return Ok(false);
+        }
+        (self.read, self.line) = (closing.mark.offset, closing.mark.line);
+        self.acked = closing.mark;
+        (self.head, self.tail) = (closing.head, closing.tail);
+        self.whole = None;
+        Ok(true)
+    }
+
     /// A smaller or equal file that is a copy of the beginning of this one, as far as
     /// its first and last bytes show.
     pub(super) fn has_copy(&self, copy: &File, bytes: u64) -> io::Result<bool> {
@@ -219,6 +240,7 @@ impl Entry {
         match got {
             Got::Bytes(ref range) => {
                 self.whole = None;
+                self.closing = None;
                 let bytes = &buffer[range.clone()];
                 self.line += memchr::memchr_iter(b'\n', bytes).count() as u64;
                 self.ends_in_line_end = bytes.ends_with(b"\n");
@@ -228,6 +250,9 @@ impl Entry {
                 let about = self.open.as_ref().map(File::metadata).transpose()?;
                 self.whole =
                     about.map(|about| Stamp::of(&about)).filter(|stamp| stamp.bytes == self.read);
+                if let (Some(file), None) = (&self.open, &self.closing) {
+                    self.closing = Closing::of(file, self.read, self.line)?;
+                }
             }
             _ => {}
         }
@@ -405,6 +430,7 @@ impl Entry {
             head: self.head,
             tail,
             whole: self.whole.filter(|_| settled),
+            closing: self.closing.filter(|_| settled),
         }
     }
 }

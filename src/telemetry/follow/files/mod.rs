@@ -6,6 +6,7 @@
 //! before the place, so that a reused inode, a truncated file and a copy are known for
 //! what they are. What is in a file when it is truncated is looked for in its copy.
 
+mod closing;
 mod entry;
 mod place;
 mod scan;
@@ -181,7 +182,6 @@ impl Files {
         let Some(entry) = self.known.get_mut(&id) else { return };
         entry.close_file();
         entry.missing_since = Some(now);
-        entry.whole = None;
         if let Some(inode) = entry.inode.take()
             && self.by_inode.get(&inode) == Some(&id)
         {

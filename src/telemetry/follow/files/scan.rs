@@ -176,12 +176,19 @@ impl Files {
             }
         }
         for (n, &id) in missing.iter().enumerate() {
-            let Some(entry) = self.known.get(&id) else { continue };
-            if entry.read > 0 && entry.is_in(&file, packing)? {
-                missing.remove(n);
-                self.adopt(id, found, file, packing, now);
-                return Ok(());
+            let Some(entry) = self.known.get_mut(&id).filter(|entry| entry.read > 0) else {
+                continue;
+            };
+            let goes_on = entry.is_in(&file, packing)?;
+            if !goes_on && (packing.is_some() || !entry.reopen_document(&file)?) {
+                continue;
             }
+            if !goes_on {
+                self.close_source(id, Closed::Idle);
+            }
+            missing.remove(n);
+            self.adopt(id, found, file, packing, now);
+            return Ok(());
         }
         if passed_over {
             return Ok(());
@@ -234,6 +241,7 @@ impl Files {
         self.part_from_inode(id, now);
         let Some(entry) = self.known.get_mut(&id) else { return };
         entry.is_restored = false;
+        entry.whole = None;
         entry.path.clone_from(&found.path);
         entry.inode = Some(found.inode);
         entry.packing = packing;

@@ -83,6 +83,36 @@ fn a_restart_goes_on_in_the_middle_of_a_compressed_file() {
     assert_eq!(lines, text.lines().collect::<Vec<_>>());
 }
 
+/// Written anew each time, by renaming and in place, and across restarts.
+#[test]
+fn a_document_that_grows_before_its_closing_brackets_goes_on_there() {
+    for (start, end) in [("{ \"records\" : [\n", "\n]\n}\n"), ("[", "]")] {
+        let place = Place::new();
+        let mut records: Vec<String> = Vec::new();
+        let mut found = Vec::new();
+        let mut reader = Reader::start(&place.all(), Some(&place.state()));
+        for n in 0..40 {
+            records.push(format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(n)));
+            let text = format!("{start}{}{end}", records.join(",\n"));
+            if n % 3 == 0 {
+                fs::write(place.path("PT1H.json"), text).unwrap();
+            } else {
+                fs::write(place.path(".PT1H.json"), text).unwrap();
+                place.rename(".PT1H.json", "PT1H.json");
+            }
+            reader.framing = Framing::Json;
+            reader.poll();
+            if n % 7 == 6 {
+                found.extend(reader.finish());
+                reader = Reader::start(&place.all(), Some(&place.state()));
+            }
+        }
+        assert_eq!(reader.told, []);
+        found.extend(reader.finish());
+        assert!(found == records, "{} of {}: {:?}", found.len(), records.len(), found.get(..4));
+    }
+}
+
 #[test]
 fn zstd_and_damaged_gzip() {
     let place = Place::new();

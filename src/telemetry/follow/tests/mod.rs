@@ -4,6 +4,8 @@ mod files;
 mod folders;
 mod journal;
 mod model;
+#[cfg(feature = "object-store")]
+mod objects;
 mod pipes;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +22,7 @@ use super::*;
 struct Reader {
     follower: Follower,
     now: Instant,
+    framing: Framing,
     cutters: BTreeMap<SourceId, (String, Cutter)>,
     marks: HashMap<SourceId, Mark>,
     lines: Vec<String>,
@@ -48,6 +51,7 @@ impl Reader {
         Self {
             follower,
             now,
+            framing: Framing::Lines,
             cutters: BTreeMap::new(),
             marks: HashMap::new(),
             lines: Vec::new(),
@@ -78,7 +82,7 @@ impl Reader {
     fn poll_once(&mut self) -> bool {
         match self.follower.poll(self.now) {
             Polled::Opened(opened) => {
-                let cutter = Cutter::new(Framing::Lines, opened.from);
+                let cutter = Cutter::new(self.framing, opened.from);
                 let open = self.cutters.insert(opened.source, (opened.name.clone(), cutter));
                 assert!(open.is_none(), "opened twice: {opened:?}");
                 self.opened.push(opened);

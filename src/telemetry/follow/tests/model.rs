@@ -54,6 +54,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 struct World {
     place: Place,
+    target: Target,
     writer: fs::File,
     /// Number of the next line.
     next: u32,
@@ -70,13 +71,15 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(folder: bool) -> Self {
         let place = Place::new();
+        let target = if folder { place.all() } else { place.file() };
         let writer = open(&place.path("app.log"));
-        let reader = Some(Reader::start(&place.file(), Some(&place.state())));
+        let reader = Some(Reader::start(&target, Some(&place.state())));
         let (written, read, again) = (Vec::new(), Vec::new(), HashSet::new());
         let mut world = Self {
             place,
+            target,
             writer,
             next: 0,
             in_line: false,
@@ -176,7 +179,7 @@ impl World {
     fn stop(&mut self) {
         self.acknowledge();
         self.reader.take().expect("a reader").finish();
-        self.reader = Some(Reader::start(&self.place.file(), Some(&self.place.state())));
+        self.reader = Some(Reader::start(&self.target, Some(&self.place.state())));
     }
 
     fn step(&mut self, step: Step) {
@@ -228,7 +231,7 @@ impl World {
                 let lines = self.reader().take();
                 self.read.extend(lines);
                 self.again.extend(self.read.drain(self.acknowledged..));
-                self.reader = Some(Reader::start(&self.place.file(), Some(&self.place.state())));
+                self.reader = Some(Reader::start(&self.target, Some(&self.place.state())));
             }
         }
     }
@@ -242,8 +245,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_line_comes_once(steps in steps()) {
-        let mut world = World::new();
+    fn every_line_comes_once(steps in steps(), folder: bool) {
+        let mut world = World::new(folder);
         for step in steps {
             world.step(step);
         }
