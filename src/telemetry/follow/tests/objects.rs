@@ -37,8 +37,11 @@ impl Store {
 
     fn put(&self, path: &str, body: &[u8]) {
         let mut connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        // The server checks no signature, and asks for one.
         let head = format!(
-            "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\nConnection: close\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=test/20261125/us-east-1/s3/aws4_request, \
+             SignedHeaders=host, Signature=0\r\n\r\n",
             self.port,
             body.len()
         );
