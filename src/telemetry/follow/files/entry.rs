@@ -202,17 +202,6 @@ impl Entry {
         Ok(true)
     }
 
-    /// A smaller or equal file that is a copy of the beginning of this one, as far as
-    /// its first and last bytes show.
-    pub(super) fn has_copy(&self, copy: &File, bytes: u64) -> io::Result<bool> {
-        let Some(ours) = &self.open else { return Ok(false) };
-        if bytes == 0 || ours.metadata()?.len() < bytes {
-            return Ok(false);
-        }
-        Ok(Print::head(copy, bytes)? == Print::head(ours, bytes)?
-            && Print::before(copy, bytes)? == Print::before(ours, bytes)?)
-    }
-
     /// The next bytes, into `buffer`; of what is packed once it did not change for
     /// `settle`.
     pub(super) fn next_piece(

@@ -201,6 +201,23 @@ fn is_rotated(base: &OsStr, name: &OsStr) -> bool {
     behind || before
 }
 
+impl Found {
+    /// What it may have been copied from or called before, by its name.
+    pub(super) fn rotated_from(&self) -> Vec<PathBuf> {
+        let name = self.path.file_name().unwrap_or_default().as_bytes();
+        let dot = name.iter().rposition(|&byte| byte == b'.').unwrap_or(name.len());
+        let (stem, extension) = name.split_at(dot);
+        let begins = |text: &[u8]| -> Vec<usize> {
+            let is_turn = |at: &usize| is_turn(&text[*at..]) || &text[*at..] == b".old";
+            (1..text.len()).filter(is_turn).collect()
+        };
+        let behind = begins(name).into_iter().map(|at| name[..at].to_vec());
+        let before = begins(stem).into_iter().map(|at| [&stem[..at], extension].concat());
+        let names = behind.chain(before);
+        names.map(|name| self.path.with_file_name(OsStr::from_bytes(&name))).collect()
+    }
+}
+
 /// `.1`, `-20261125`, `_2026-11-25T10:00:00Z`
 fn is_turn(text: &[u8]) -> bool {
     let Some((b'.' | b'-' | b'_', rest)) = text.split_first() else { return false };

@@ -30,6 +30,17 @@ const FORGET: Duration = Duration::from_secs(60);
 /// microseconds, and all looking is to take a tenth of the time at most.
 const PAUSE_PER_FILE: Duration = Duration::from_micros(50);
 
+/// One look at what is there.
+struct Look {
+    now: Instant,
+    /// Files that were known and were not seen.
+    missing: Vec<SourceId>,
+    /// Files that were seen and are open.
+    open: Vec<SourceId>,
+    /// Fingerprints of the uncompressed ones, once they are asked for.
+    heads: Option<HashSet<Print>>,
+}
+
 impl Files {
     pub(super) fn scan(&mut self, now: Instant) {
         self.next_scan = Some(now + self.options.pause);
@@ -66,11 +77,15 @@ impl Files {
                 _ => {}
             }
         }
-        let mut missing = self.look_after_missing(&seen, now);
+        let missing = self.look_after_missing(&seen, now);
+        let open =
+            self.known.iter().filter(|(id, entry)| entry.open.is_some() && seen.contains(id));
+        let open = open.map(|(&id, _)| id).collect();
+        let mut look = Look { now, missing, open, heads: None };
         // The file itself first, so that a copy of it is known for one.
         unknown.sort_by_key(|found| !self.place.is_target(&found.path));
         for found in unknown {
-            if let Err(error) = self.take_in(&found, &mut seen, &mut missing, now) {
+            if let Err(error) = self.take_in(&found, &mut look) {
                 self.passed_over.insert(found.inode, found.stamp);
                 self.tell_unreadable(&found.path.display().to_string(), &error);
             }
@@ -148,16 +163,11 @@ impl Files {
     }
 
     /// A file whose inode is not known.
-    fn take_in(
-        &mut self,
-        found: &Found,
-        seen: &mut HashSet<SourceId>,
-        missing: &mut Vec<SourceId>,
-        now: Instant,
-    ) -> io::Result<()> {
+    fn take_in(&mut self, found: &Found, look: &mut Look) -> io::Result<()> {
+        let now = look.now;
         let is_target = self.place.is_target(&found.path);
         let passed_over = self.passed_over.get(&found.inode) == Some(&found.stamp);
-        if (passed_over && missing.is_empty()) || (found.stamp.bytes == 0 && !is_target) {
+        if (passed_over && look.missing.is_empty()) || (found.stamp.bytes == 0 && !is_target) {
             return Ok(());
         }
         let file = File::open(&found.path)?;
@@ -175,7 +185,7 @@ impl Files {
                 return Ok(());
             }
         }
-        for (n, &id) in missing.iter().enumerate() {
+        for (n, &id) in look.missing.iter().enumerate() {
             let Some(entry) = self.known.get_mut(&id).filter(|entry| entry.read > 0) else {
                 continue;
             };
@@ -186,14 +196,14 @@ impl Files {
             if !goes_on {
                 self.close_source(id, Closed::Idle);
             }
-            missing.remove(n);
+            look.missing.remove(n);
             self.adopt(id, found, file, packing, now);
             return Ok(());
         }
         if passed_over {
             return Ok(());
         }
-        if self.is_copy(found, &file, packing, seen)? {
+        if self.is_copy(found, &file, packing, look)? {
             self.passed_over.insert(found.inode, found.stamp);
             return Ok(());
         }
@@ -224,7 +234,9 @@ impl Files {
             entry.open = Some(file);
         }
         let id = self.insert(entry);
-        seen.insert(id);
+        if is_target {
+            look.open.push(id);
+        }
         self.make_ready(id);
         Ok(())
     }
@@ -259,15 +271,28 @@ impl Files {
         found: &Found,
         file: &File,
         packing: Option<Packing>,
-        seen: &HashSet<SourceId>,
+        look: &mut Look,
     ) -> io::Result<bool> {
         // What a name is given for is never a copy.
         if self.place.is_target(&found.path) {
             return Ok(false);
         }
         let Some(packing) = packing else {
-            for (_, entry) in self.known.iter().filter(|(id, _)| seen.contains(id)) {
-                if entry.packing.is_none() && entry.has_copy(file, found.stamp.bytes)? {
+            let bytes = found.stamp.bytes;
+            for entry in look.open.iter().filter_map(|id| self.known.get(id)) {
+                let ours = entry.open.as_ref().filter(|_| entry.packing.is_none());
+                if ours.map_or(Ok(false), |ours| is_copy_of(ours, file, bytes))? {
+                    return Ok(true);
+                }
+            }
+            // One that rests, or that was found just now, is not open.
+            for path in found.rotated_from() {
+                let Ok(ours) = File::open(path) else { continue };
+                let inode = Inode::of(&ours.metadata()?);
+                if inode != found.inode
+                    && self.by_inode.contains_key(&inode)
+                    && is_copy_of(&ours, file, bytes)?
+                {
                     return Ok(true);
                 }
             }
@@ -279,7 +304,11 @@ impl Files {
             // as far as it goes, and the rest when it changes.
             Err(_) => return Ok(matches!(self.place, Place::File(_))),
         };
-        Ok(self.known.values().any(|entry| entry.packing.is_none() && entry.head == head))
+        let heads = look.heads.get_or_insert_with(|| {
+            let plain = self.known.values().filter(|entry| entry.packing.is_none());
+            plain.map(|entry| entry.head).collect()
+        });
+        Ok(heads.contains(&head))
     }
 
     fn close_what_rests(&mut self, now: Instant) {
@@ -372,6 +401,16 @@ impl Files {
             self.events.push_back(Event::Told(Told::TooManyFiles));
         }
     }
+}
+
+/// Whether a file is a smaller or equal copy of the beginning of ours, as far as its
+/// first and last bytes show.
+fn is_copy_of(ours: &File, copy: &File, bytes: u64) -> io::Result<bool> {
+    if bytes == 0 || ours.metadata()?.len() < bytes {
+        return Ok(false);
+    }
+    Ok(Print::head(copy, bytes)? == Print::head(ours, bytes)?
+        && Print::before(copy, bytes)? == Print::before(ours, bytes)?)
 }
 
 impl Entry {
