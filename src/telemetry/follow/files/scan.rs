@@ -186,7 +186,7 @@ impl Files {
             }
         }
         for (n, &id) in look.missing.iter().enumerate() {
-            let Some(entry) = self.known.get_mut(&id).filter(|entry| entry.read > 0) else {
+            let Some(entry) = self.known.get_mut(&id).filter(|entry| entry.head.bytes > 0) else {
                 continue;
             };
             let goes_on = entry.is_in(&file, packing)?;
