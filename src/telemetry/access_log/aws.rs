@@ -39,7 +39,7 @@ pub(super) static ALB: Kind = Kind {
     // A file a node every 300 s, delivered within about as long.
     lateness_s: 600,
     framing: Framing::Lines,
-    recognise: |head| fields_of(head.line(), Escapes::Quotes).is_some_and(|fields| is_alb(&fields)),
+    recognise: |head| read(head.line(), ALB_LINE, is_alb).is_some(),
     decoder: |_: &Context| Ok(Box::new(Alb::new())),
 };
 
@@ -57,7 +57,7 @@ pub(super) static ELB: Kind = Kind {
     // A file a node every 300 or 3600 s, delivered within about 300 s.
     lateness_s: 3900,
     framing: Framing::Lines,
-    recognise: |head| fields_of(head.line(), Escapes::Quotes).is_some_and(|fields| is_elb(&fields)),
+    recognise: |head| read(head.line(), ELB_LINE, is_elb).is_some(),
     decoder: |_: &Context| Ok(Box::new(Elb)),
 };
 
@@ -83,6 +83,10 @@ pub(super) static NLB: Kind = Kind {
 /// Fields that are looked at; the longest of these logs has 33.
 const MOST_FIELDS: usize = 33;
 
+/// Places of the request line.
+const ALB_LINE: usize = 12;
+const ELB_LINE: usize = 11;
+
 struct Fields<'a> {
     all: [&'a [u8]; MOST_FIELDS],
     count: usize,
@@ -95,17 +99,25 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Quotes that do not close the text of a field, though they look it.
+#[derive(Clone, Copy, Default)]
+struct Passed {
+    at: usize,
+    quotes: usize,
+}
+
 /// Fields between single spaces, in quotes or not; quotes are left out. None where a
 /// quote does not close.
-fn fields_of(record: &[u8], escapes: Escapes) -> Option<Fields<'_>> {
+fn fields_of(record: &[u8], escapes: Escapes, passed: Passed) -> Option<Fields<'_>> {
     let mut fields = Fields { all: [b""; MOST_FIELDS], count: 0 };
     let mut rest = record;
-    for slot in &mut fields.all {
+    for (at, slot) in fields.all.iter_mut().enumerate() {
         if rest.is_empty() {
             break;
         }
         if let Some(quoted) = rest.strip_prefix(b"\"") {
-            let end = closing_quote(quoted, escapes)?;
+            let pass = if at == passed.at { passed.quotes } else { 0 };
+            let end = closing_quote(quoted, escapes, pass)?;
             *slot = &quoted[..end];
             rest = quoted.get(end + 2..).unwrap_or_default();
         } else {
@@ -119,22 +131,36 @@ fn fields_of(record: &[u8], escapes: Escapes) -> Option<Fields<'_>> {
 }
 
 /// Where the quote closes: before a space or at the end.
-fn closing_quote(quoted: &[u8], escapes: Escapes) -> Option<usize> {
+fn closing_quote(quoted: &[u8], escapes: Escapes, mut pass: usize) -> Option<usize> {
     let mut from = 0;
     loop {
         let at = from + memchr(b'"', &quoted[from..])?;
         if matches!(quoted.get(at + 1), None | Some(b' ')) && escapes.bare(quoted, at) {
-            return Some(at);
+            if pass == 0 {
+                return Some(at);
+            }
+            pass -= 1;
         }
         from = at + 1;
     }
 }
 
 /// The fields of a record that `is` recognises: with `\"` in a text as a quote
-/// that does not close it, and if that fails, as one that does. AWS does not say.
-fn read<'a>(record: &'a [u8], is: fn(&Fields<'_>) -> bool) -> Option<Fields<'a>> {
-    let all = [Escapes::Quotes, Escapes::None];
-    all.into_iter().find_map(|escapes| fields_of(record, escapes).filter(is))
+/// that does not close it, and if that fails, as one that does, for AWS does not say.
+/// If that fails too, the client sent what looks like the text's end: in the user
+/// agent where the request before it, at `line`, ends in its version, else in that.
+fn read<'a>(record: &'a [u8], line: usize, is: fn(&Fields<'_>) -> bool) -> Option<Fields<'a>> {
+    let plain = |escapes| fields_of(record, escapes, Passed::default());
+    let found = plain(Escapes::Quotes).filter(is).or_else(|| plain(Escapes::None).filter(is));
+    found.or_else(|| {
+        const MOST_QUOTES: usize = 8;
+        let text = plain(Escapes::None)?.all[line];
+        let whole = text.len().checked_sub(3).is_some_and(|n| text[..n].ends_with(b" HTTP/"));
+        let order = if whole { [line + 1, line] } else { [line, line + 1] };
+        let all = order.into_iter().flat_map(|at| (1..=MOST_QUOTES).map(move |n| (at, n)));
+        all.map(|(at, quotes)| Passed { at, quotes })
+            .find_map(|passed| fields_of(record, Escapes::None, passed).filter(is))
+    })
 }
 
 fn is_alb(fields: &Fields<'_>) -> bool {
@@ -226,7 +252,7 @@ impl Alb {
 
 impl Decoder for Alb {
     fn record(&mut self, record: &[u8], out: &mut Out) -> Result<(), Bad> {
-        let Some(fields) = read(record, is_alb) else {
+        let Some(fields) = read(record, ALB_LINE, is_alb) else {
             if is_test(record) {
                 out.pass("test of access");
                 return Ok(());
@@ -275,7 +301,7 @@ struct Elb;
 
 impl Decoder for Elb {
     fn record(&mut self, record: &[u8], out: &mut Out) -> Result<(), Bad> {
-        let Some(fields) = read(record, is_elb) else {
+        let Some(fields) = read(record, ELB_LINE, is_elb) else {
             if is_test(record) {
                 out.pass("test of access");
                 return Ok(());

@@ -76,6 +76,8 @@ fn quotes_in_texts_close_them_only_where_the_record_is_one_then() {
         // The client's own backslash before the closing quote.
         (r"C:\temp\", r"C:\temp\"),
         (r"\\192.0.2.1\share", r"\\192.0.2.1\share"),
+        // What looks like the end of the field, three times.
+        (r#"x" "y" - - "z"#, r#"x" "y" - - "z"#),
     ] {
         let line = "GET http://shop.example:80/?q=%2527 HTTP/1.1";
         let all = all(&ALB, None, &alb("10.0.3.21:8080", line, agent));
@@ -83,6 +85,18 @@ fn quotes_in_texts_close_them_only_where_the_record_is_one_then() {
         assert_eq!(request.user_agent.as_deref(), Some(expected));
         assert_eq!(request.decoded_uri.as_deref(), Some("http://shop.example:80/?q='"));
     }
+}
+
+#[test]
+fn quotes_in_the_request_line_do_not_lose_the_request() {
+    let line = r#"GET http://shop.example:80/?q=" or "1" = "1 HTTP/1.1"#;
+    let all = all(&ALB, None, &alb("10.0.3.21:8080", line, "-"));
+    assert_eq!(all[0].uri.as_deref(), Some(r#"http://shop.example:80/?q=" or "1" = "1"#));
+    assert_eq!((all[0].status, all[0].version.as_deref()), (Some(400), Some("HTTP/1.1")));
+    let elb =
+        ELB.sample.replace("GET http://shop.example:80/", r#"GET http://shop.example:80/?" ""#);
+    let all = super::tests::all(&ELB, None, &elb);
+    assert_eq!(all[0].uri.as_deref(), Some(r#"http://shop.example:80/?" ""#));
 }
 
 #[test]
