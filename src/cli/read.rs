@@ -18,12 +18,11 @@ use super::host_args::HostArgs;
 use super::rundir::{recorded_arguments, state_run, write_whole};
 use super::telemetry_args::{Split, TelemetryArgs, read_into_map};
 use crate::alert::Alert;
-use crate::engine::{RecordSink, RunOptions, run as run_engine};
+use crate::engine::{Joined, RecordSink, RunOptions, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::host::join::HostKnowledge;
 use crate::host::log::read_map;
 use crate::host::map::{HostMap, MapLimits};
-use crate::host::side::FlowHosts;
 use crate::input::{Input, InputOptions, Progress, Speed};
 use crate::output::observed::ObservedFiles;
 use crate::output::privacy::Privacy;
@@ -249,9 +248,9 @@ impl RecordSink for Sink {
         &mut self,
         source: u16,
         observation: &Observation,
-        hosts: Option<&FlowHosts>,
+        joined: &Joined<'_>,
     ) -> io::Result<()> {
-        self.observed.as_mut().map_or(Ok(()), |files| files.write(source, observation, hosts))
+        self.observed.as_mut().map_or(Ok(()), |files| files.write(source, observation, joined))
     }
 
     fn wants_records(&self) -> bool {

@@ -15,7 +15,7 @@ use crossbeam_channel::Receiver;
 
 use super::feed::{ShardWindow, SidedCount, Vantage};
 use super::reload::Reloads;
-use super::run::{FlowGauge, RecordSink, RunOptions};
+use super::run::{FlowGauge, Joined, RecordSink, RunOptions};
 use super::sensor::{REFUSED, RELOADED, Sensor};
 use super::shard::ShardOutput;
 use super::telemetry::{Lane, Turn};
@@ -31,6 +31,7 @@ use crate::host::gate::Gate;
 use crate::host::join::Joiner;
 use crate::input::origin::{Origin, Origins};
 use crate::telemetry::Observation;
+use crate::telemetry::counters::series::Series;
 use crate::telemetry::feed::Feed;
 use crate::telemetry::merge::Observed;
 
@@ -78,6 +79,8 @@ pub(super) struct Correlation<'a> {
     /// Observations of other sources, where there are any.
     lane: Option<Lane>,
     telemetry: Option<Feed>,
+    /// Of counters, by source.
+    series: HashMap<u16, Series>,
     /// Records of the stream's last second.
     last_records: Vec<FlowRecord>,
 }
@@ -149,6 +152,7 @@ impl<'a> Correlation<'a> {
             closed_s: i64::MIN,
             lane: options.telemetry.as_ref().map(Lane::new),
             telemetry: options.telemetry.clone(),
+            series: HashMap::default(),
             last_records: Vec::new(),
         }
     }
@@ -256,7 +260,13 @@ impl<'a> Correlation<'a> {
             (Observation::Flow(flow), Some(joiner)) => joiner.join_report(flow),
             _ => None,
         };
-        if let Err(error) = self.sink.observed(source, &observation, hosts.as_deref())
+        // Two sources may read the same counters: each has its own series.
+        let growth = match &observation {
+            Observation::Counter(sample) => self.series.entry(source).or_default().take(sample),
+            _ => None,
+        };
+        let joined = Joined { hosts: hosts.as_deref(), growth: growth.as_ref() };
+        if let Err(error) = self.sink.observed(source, &observation, &joined)
             && self.write_error.is_none()
         {
             self.write_error = Some(error);

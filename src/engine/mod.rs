@@ -30,5 +30,5 @@ pub mod window;
 mod worker;
 
 pub use reload::{Reload, Reloads};
-pub use run::{FlowGauge, LiveRun, RecordSink, RunOptions, RunReport, run};
+pub use run::{FlowGauge, Joined, LiveRun, RecordSink, RunOptions, RunReport, run};
 pub use sensor::SensorEvent;

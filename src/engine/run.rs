@@ -34,6 +34,7 @@ use crate::input::{Counters, FileReport, Input, Interface, LATENESS_S, LIVE_WAIT
 use crate::lock::Lock;
 use crate::packet::{DecodeOptions, Decoder};
 use crate::telemetry::Observation;
+use crate::telemetry::counters::series::Growth;
 use crate::telemetry::feed::Feed;
 use crate::telemetry::report::SourceReport;
 
@@ -109,8 +110,8 @@ pub trait RecordSink {
     fn record(&mut self, record: FlowRecord) -> io::Result<()>;
 
     /// What another source observed; `source` is its place in the run's list of
-    /// sources. Of a flow also what is known of the hosts at its ends.
-    fn observed(&mut self, _source: u16, _: &Observation, _: Option<&FlowHosts>) -> io::Result<()> {
+    /// sources.
+    fn observed(&mut self, _source: u16, _: &Observation, _: &Joined<'_>) -> io::Result<()> {
         Ok(())
     }
 
@@ -140,6 +141,15 @@ pub trait RecordSink {
     fn wants_records(&self) -> bool {
         true
     }
+}
+
+/// What the correlation stage knows beside an observation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Joined<'a> {
+    /// Of a flow: the hosts at its ends.
+    pub hosts: Option<&'a FlowHosts>,
+    /// Of counters: by how much they grew since the source's last reading of them.
+    pub growth: Option<&'a Growth>,
 }
 
 /// The flow tables of all shards, by the time that a second is closed.

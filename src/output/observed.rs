@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use super::hosts::host_side;
 use super::json::Json;
 use super::names::{proto_name, tcp_flags};
+use crate::engine::Joined;
 use crate::host::side::FlowHosts;
 use crate::telemetry::Observation;
+use crate::telemetry::counters::series::Growth;
 use crate::telemetry::observation::{FlowReport, Labels, Measures, Span};
 use crate::telemetry::request::Request;
 use crate::telemetry::sample::{CounterSample, Reading};
@@ -60,7 +62,7 @@ impl ObservedLines {
         &mut self,
         source: u16,
         observation: &Observation,
-        hosts: Option<&FlowHosts>,
+        joined: &Joined<'_>,
     ) -> Option<Observed> {
         let observed = match observation {
             Observation::Flow(_) => Observed::Flows,
@@ -71,9 +73,9 @@ impl ObservedLines {
         let (json, records) = &mut self.pieces[observed as usize];
         *records += 1;
         json.line(|json| match observation {
-            Observation::Flow(flow) => reported_flow(json, source, flow, hosts),
+            Observation::Flow(flow) => reported_flow(json, source, flow, joined.hosts),
             Observation::Request(request) => self::request(json, source, request),
-            Observation::Counter(sample) => counter(json, source, sample),
+            Observation::Counter(sample) => counter(json, source, sample, joined.growth),
             Observation::Host(_) => {}
         });
         (json.bytes.len() >= PIECE_BYTES).then_some(observed)
@@ -107,9 +109,9 @@ impl ObservedFiles {
         &mut self,
         source: u16,
         observation: &Observation,
-        hosts: Option<&FlowHosts>,
+        joined: &Joined<'_>,
     ) -> io::Result<()> {
-        match self.lines.add(source, observation, hosts) {
+        match self.lines.add(source, observation, joined) {
             Some(full) => self.flush(full),
             None => Ok(()),
         }
@@ -239,7 +241,7 @@ fn request(json: &mut Json, source: u16, request: &Request) {
     labels(json, &request.labels);
 }
 
-fn counter(json: &mut Json, source: u16, sample: &CounterSample) {
+fn counter(json: &mut Json, source: u16, sample: &CounterSample, growth: Option<&Growth>) {
     let subject = &sample.subject;
     json.uint("source", source);
     json.time("time", sample.time_ns);
@@ -266,6 +268,19 @@ fn counter(json: &mut Json, source: u16, sample: &CounterSample) {
     number(json, "sent_packets", sample.sent_packets);
     number(json, "received_drops", sample.received_drops);
     number(json, "sent_drops", sample.sent_drops);
+    if let Some(growth) = growth
+        && sample.reading == Reading::Total
+    {
+        json.object("growth", |json| {
+            json.time("since", growth.start_ns);
+            number(json, "received_bytes", growth.received_bytes);
+            number(json, "sent_bytes", growth.sent_bytes);
+            number(json, "received_packets", growth.received_packets);
+            number(json, "sent_packets", growth.sent_packets);
+            number(json, "received_drops", growth.received_drops);
+            number(json, "sent_drops", growth.sent_drops);
+        });
+    }
     labels(json, &sample.labels);
 }
 

@@ -148,7 +148,7 @@ fn counters_are_read_again_and_again_from_a_file_and_a_url() {
             let _ = stream.read(&mut [0; 1024]);
             let body = format!(
                 "# TYPE node_network_transmit_bytes_total counter\n\
-                 node_network_transmit_bytes_total{{device=\"eth0\"}} {}\n",
+                 node_network_transmit_bytes_total{{device=\"scraped0\"}} {}\n",
                 asked * 1000
             );
             let _ = write!(
@@ -165,11 +165,18 @@ fn counters_are_read_again_and_again_from_a_file_and_a_url() {
         let of = lines.iter().filter(|sample| sample["interface"] == interface);
         of.filter_map(|sample| sample["sent_bytes"].as_u64()).collect()
     };
-    lab.wait_for("three readings of both", || sent("lo").len() >= 3 && sent("eth0").len() >= 3);
+    lab.wait_for("three readings of both", || sent("lo").len() >= 3 && sent("scraped0").len() >= 3);
     stop(child);
-    let exported: Vec<_> = sent("eth0").into_iter().filter(|bytes| bytes % 1000 == 0).collect();
+    let exported: Vec<_> = sent("scraped0").into_iter().filter(|bytes| bytes % 1000 == 0).collect();
     assert!(exported.len() >= 3 && exported.windows(2).all(|two| two[1] == two[0] + 1000));
     assert!(sent("lo").is_sorted());
+    let grown: Vec<_> = lab
+        .lines("out", "counters")
+        .iter()
+        .filter(|sample| sample["interface"] == "scraped0")
+        .filter_map(|sample| sample["growth"]["sent_bytes"].as_u64())
+        .collect();
+    assert!(grown.len() >= 2 && grown.iter().all(|&bytes| bytes == 1000), "{grown:?}");
     let mut by_source = BTreeMap::new();
     for sample in lab.lines("out", "counters") {
         *by_source.entry(sample["source"].as_u64().unwrap()).or_insert(0) += 1;

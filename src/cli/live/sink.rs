@@ -11,10 +11,9 @@ use tracing::{info, warn};
 use crate::alert::Alert;
 use crate::cli::control::Control;
 use crate::engine::window::Assembled;
-use crate::engine::{FlowGauge, RecordSink, Reload, SensorEvent};
+use crate::engine::{FlowGauge, Joined, RecordSink, Reload, SensorEvent};
 use crate::flow::FlowRecord;
 use crate::host::coverage::Coverage;
-use crate::host::side::FlowHosts;
 use crate::input::LiveHandle;
 use crate::output::privacy::Privacy;
 use crate::output::recording::Recording;
@@ -145,10 +144,10 @@ impl RecordSink for Sink {
         &mut self,
         source: u16,
         observation: &Observation,
-        hosts: Option<&FlowHosts>,
+        joined: &Joined<'_>,
     ) -> io::Result<()> {
         if let Some(output) = &mut self.output {
-            output.observed(source, observation, hosts);
+            output.observed(source, observation, joined);
         }
         Ok(())
     }

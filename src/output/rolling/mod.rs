@@ -59,8 +59,8 @@ use super::observed::{Observed, ObservedLines};
 use super::privacy::Privacy;
 use super::{Encoder, Format};
 use crate::alert::Alert;
+use crate::engine::Joined;
 use crate::flow::FlowRecord;
-use crate::host::side::FlowHosts;
 use crate::telemetry::Observation;
 
 /// Records of a chunk: as in [`super::Pipeline`].
@@ -382,13 +382,14 @@ impl RollingOutput {
     }
 
     /// Adds what another source observed. Never waits.
-    pub fn observed(&mut self, source: u16, observation: &Observation, hosts: Option<&FlowHosts>) {
-        let changed = self.privacy.observed(observation, hosts);
+    pub fn observed(&mut self, source: u16, observation: &Observation, joined: &Joined<'_>) {
+        let changed = self.privacy.observed(observation, joined.hosts);
         let (observation, hosts) = match &changed {
             Some((observation, hosts)) => (observation, hosts.as_ref()),
-            None => (observation, hosts),
+            None => (observation, joined.hosts),
         };
-        if let Some(full) = self.observed.add(source, observation, hosts) {
+        let joined = Joined { hosts, ..*joined };
+        if let Some(full) = self.observed.add(source, observation, &joined) {
             self.hand_on_observed(full);
         }
     }
