@@ -27,8 +27,6 @@ pub mod framing;
 pub mod json;
 pub mod kind;
 pub mod label;
-#[cfg(target_os = "linux")]
-mod listening;
 pub mod live;
 pub mod merge;
 pub mod names;

@@ -22,7 +22,8 @@ fn text(bytes: &[u8]) -> String {
 
 /// The sample of each kind of log as a file named for it.
 fn samples(folder: &Path) -> Vec<PathBuf> {
-    let of_lines = kinds().filter(|kind| matches!(kind.framing, Framing::Lines | Framing::Json));
+    let of_lines = kinds()
+        .filter(|kind| matches!(kind.framing, Framing::Lines | Framing::Json | Framing::LargeJson));
     of_lines
         .map(|kind| {
             let path = folder.join(kind.name);

@@ -1,17 +1,21 @@
 //! The columns of a flow log to flow reports, row by row.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::reader::{ChunkReader, Length};
 
 use crate::telemetry::decode::{Bad, Decoder, Out};
 use crate::telemetry::flow_log::aws::fields::Field;
@@ -34,7 +38,7 @@ impl Decoder for Columns {
     }
 
     fn file(&mut self, path: &Path, out: &mut Out) -> io::Result<()> {
-        let file = File::open(path)?;
+        let file = Pages(File::open(path)?);
         guarded(|| self.open(file, out))
     }
 
@@ -51,7 +55,7 @@ impl Decoder for Columns {
 }
 
 impl Columns {
-    fn open(&mut self, file: File, out: &mut Out) -> io::Result<()> {
+    fn open(&mut self, file: Pages, out: &mut Out) -> io::Result<()> {
         // By the types of the file itself, whatever wrote it thought of them.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
@@ -153,4 +157,71 @@ fn invalid(error: impl ToString) -> io::Error {
 fn guarded<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(call))
         .unwrap_or_else(|_| Err(invalid("damaged so that its columns can't be read")))
+}
+
+/// A file whose pages are looked at before the library unpacks them: it goes on for
+/// as long as GZIP has more, whatever the page's header says.
+struct Pages(File);
+
+/// Writers make pages of about 1 MiB, some of 100.
+const MAX_PAGE_BYTES: u64 = 256 << 20;
+
+/// GZIP unpacks to at most 1032 times as much: less than this can't be too long.
+const UNSUSPECTED_BYTES: usize = (MAX_PAGE_BYTES / 1032) as usize;
+
+impl Length for Pages {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl ChunkReader for Pages {
+    type T = <File as ChunkReader>::T;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        self.0.get_read(start)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        let page = self.0.get_bytes(start, length)?;
+        if page.len() > UNSUSPECTED_BYTES && unpacks_too_long(&page) {
+            return Err(ParquetError::General("a page that unpacks to too much".to_owned()));
+        }
+        Ok(page)
+    }
+}
+
+/// Whether anything in a page is GZIP of more than a page has. Levels, which are not
+/// packed, may come before it.
+fn unpacks_too_long(page: &[u8]) -> bool {
+    const MAGIC: &[u8] = b"\x1f\x8b\x08";
+    /// By chance there are a few; more are made to keep us busy.
+    const MOST_STARTS: usize = 64;
+    let (mut left, mut starts) = (MAX_PAGE_BYTES, 0);
+    for start in memchr::memmem::find_iter(page, MAGIC) {
+        starts += 1;
+        let mut unpacked = MultiGzDecoder::new(&page[start..]).take(left);
+        // Where it is no GZIP after all it ends with an error.
+        let mut sink = Counted(0);
+        let _ = io::copy(&mut unpacked, &mut sink);
+        left = left.saturating_sub(sink.0);
+        if left == 0 || starts > MOST_STARTS {
+            return true;
+        }
+    }
+    false
+}
+
+/// Counts what is written, until an error too.
+struct Counted(u64);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

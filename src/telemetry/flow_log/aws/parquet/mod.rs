@@ -2,12 +2,13 @@
 //! column.
 //!
 //! That a Parquet file is a flow log is known from its columns, when it is opened.
-//! Memory is bounded by one page of each column and a thousand rows, whatever the
+//! Memory is bounded by one page of each column, of at most 256 MiB, and a thousand rows, whatever the
 //! size of the file and of its row groups.
 
 #[cfg(feature = "parquet")]
 mod columns;
-#[cfg(all(test, feature = "parquet"))]
+#[cfg(test)]
+#[cfg(feature = "parquet")]
 mod tests;
 
 use crate::telemetry::decode::{Context, Decoder};

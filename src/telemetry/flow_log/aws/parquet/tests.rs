@@ -145,6 +145,46 @@ fn files_that_are_no_flow_log_say_so() {
     assert!(read(&path).is_err());
 }
 
+/// Files that pyarrow wrote, against the text that it was given.
+#[test]
+fn another_writers_files_are_read() {
+    let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/flow_log"));
+    for (columns, text) in [
+        ("aws-vpc-v2.parquet", "aws-vpc-v2.log"),
+        ("aws-vpc-v10.parquet", "aws-vpc-v10-any-order.log"),
+    ] {
+        let (out, _) = read(&fixtures.join(columns)).expect("read");
+        let text = std::fs::read(fixtures.join(text)).expect("text");
+        let (expected, bad) =
+            decode(&crate::telemetry::flow_log::aws::VPC, &Context::default(), &text);
+        assert_eq!(bad, []);
+        assert!(expected.observations.len() > 3);
+        assert_eq!(out.observations, expected.observations);
+        assert_eq!((out.passed, out.lost), (expected.passed, expected.lost));
+    }
+}
+
+#[test]
+fn a_page_that_unpacks_to_more_than_pages_have_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("bomb.parquet");
+    // One value, of 300 MiB of the same letter.
+    let long = "a".repeat(300 << 20);
+    let texts = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
+    let batch = RecordBatch::try_from_iter([
+        ("srcaddr", texts(&long)),
+        ("dstaddr", texts("192.0.2.2")),
+        ("start", Arc::new(Int64Array::from(vec![1])) as ArrayRef),
+    ]);
+    write(
+        &path,
+        &batch.expect("a batch"),
+        Compression::GZIP(GzipLevel::try_new(1).expect("a level")),
+    );
+    let error = read(&path).expect_err("too long").to_string();
+    assert!(error.contains("a page that unpacks to too much"), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
