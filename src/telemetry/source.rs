@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::decode::{Bad, Context, Decoder, Out};
+use super::export::capture::Captured;
 use super::framing::{Framing, Next, Records};
 use super::kind::{HEAD_BYTES, Head, Kind, recognise};
 use super::observation::Observation;
@@ -65,6 +66,8 @@ enum From {
     Whole(PathBuf),
     /// A whole file that the decoder has opened.
     Parts,
+    /// Datagrams in a capture.
+    Captured(Box<Captured>),
 }
 
 impl Source {
@@ -114,6 +117,24 @@ impl Source {
                 }
                 return Ok(());
             }
+            Some(From::Captured(captured)) => {
+                match captured.next(&mut **decoder, &mut self.out) {
+                    Some(taken) => {
+                        self.report.records += taken.datagrams;
+                        self.report.bytes += taken.bytes;
+                        for (frame, bad) in &taken.bad {
+                            *self.report.bad.entry(bad.reason).or_default() += 1;
+                            let told = || format!("frame {frame}: {bad}");
+                            self.report.first_bad.get_or_insert_with(told);
+                        }
+                    }
+                    None => {
+                        self.report.error = captured.error();
+                        self.read = None;
+                    }
+                }
+                return Ok(());
+            }
             None => return Ok(()),
         };
         for _ in 0..CHUNK_RECORDS {
@@ -148,10 +169,8 @@ fn open(named: &Named) -> Result<Opened, String> {
     let read = match named.kind.framing {
         Framing::File => From::Whole(named.path.clone()),
         Framing::Datagrams => {
-            return Err(format!(
-                "{} comes in datagrams: name a capture of them, or --listen",
-                named.kind.name
-            ));
+            let captured = Captured::open(&named.path, named.kind);
+            From::Captured(Box::new(captured.map_err(|error| error.to_string())?))
         }
         framing @ (Framing::Lines | Framing::Json | Framing::LargeJson) => {
             let lines = open_lines(&named.path).map_err(|error| error.to_string())?;

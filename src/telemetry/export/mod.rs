@@ -1,5 +1,6 @@
 //! Flow exports in datagrams (NetFlow, IPFIX, sFlow) to flow reports.
 
+pub mod capture;
 #[cfg(test)]
 mod fixture;
 #[cfg(target_os = "linux")]
@@ -8,6 +9,7 @@ mod netflow;
 mod reader;
 mod sequence;
 mod sflow;
+mod shape;
 mod texts;
 
 use super::kind::Kind;
