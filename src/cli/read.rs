@@ -16,7 +16,7 @@ use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
 use super::host_args::HostArgs;
 use super::rundir::{recorded_arguments, state_run, write_whole};
-use super::telemetry_args::{Split, TelemetryArgs, read_into_map};
+use super::telemetry_args::{Split, TelemetryArgs};
 use crate::alert::Alert;
 use crate::engine::{Joined, RecordSink, RunOptions, run as run_engine};
 use crate::flow::FlowRecord;
@@ -31,6 +31,7 @@ use crate::report::terminal::{self, Style};
 use crate::service::confine::Plan;
 use crate::telemetry::Observation;
 use crate::telemetry::feed::Feed;
+use crate::telemetry::hosts::read_into_map;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReadArgs {
@@ -193,7 +194,7 @@ fn host_knowledge(
         }
     }
     if let Some(map) = &map {
-        split.of_hosts().for_each(|named| read_into_map(named, map));
+        read_into_map(split.of_hosts().cloned().collect(), map);
         map.complete();
     }
     Ok(Some(HostKnowledge {

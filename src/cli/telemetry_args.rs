@@ -1,6 +1,5 @@
 //! Options on logs, exports and counters, and which of the named inputs are such.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,12 +7,11 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::Usage;
-use crate::host::map::{HostMap, MapWriter};
 use crate::input::is_capture;
+use crate::telemetry::Context;
 use crate::telemetry::framing::Framing;
 use crate::telemetry::kind::{Gives, Kind, kinds, named};
-use crate::telemetry::source::{Named, Source, recognise_path};
-use crate::telemetry::{Context, Observation};
+use crate::telemetry::source::{Named, recognise_path};
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct TelemetryArgs {
@@ -173,30 +171,5 @@ impl Split {
     /// Sources that tell of processes, sockets or containers.
     pub(crate) fn of_hosts(&self) -> impl Iterator<Item = &Named> {
         self.sources.iter().filter(|named| named.kind.gives == Gives::Hosts)
-    }
-}
-
-/// Reads what a source tells of hosts into a map, each host as a map of its own.
-/// What is wrong with the source stands in the run's report, where it is read again in
-/// the order of time.
-pub(crate) fn read_into_map(named: &Named, map: &Arc<HostMap>) {
-    let mut source = Source::open(named);
-    let mut writers: HashMap<Arc<str>, (MapWriter, i64)> = HashMap::new();
-    loop {
-        let chunk = source.chunk();
-        if chunk.is_empty() {
-            break;
-        }
-        for observation in chunk {
-            let Observation::Host(report) = observation else { continue };
-            let (writer, last_ns) = writers
-                .entry(Arc::clone(&report.host))
-                .or_insert_with(|| (map.writer(), report.event.time_ns));
-            *last_ns = (*last_ns).max(report.event.time_ns);
-            writer.apply(&report.event);
-        }
-    }
-    for (writer, last_ns) in writers.into_values() {
-        writer.ended(last_ns);
     }
 }

@@ -30,6 +30,7 @@ pub mod provider;
 pub mod rendered;
 pub mod resolve;
 pub mod side;
+pub mod starts;
 pub mod table;
 mod time_text;
 mod versions;

@@ -24,6 +24,7 @@ pub mod feed;
 pub mod flow_log;
 pub mod follow;
 pub mod framing;
+pub mod hosts;
 pub mod json;
 pub mod kind;
 pub mod label;

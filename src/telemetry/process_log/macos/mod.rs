@@ -4,8 +4,8 @@
 //! No one of them has all: Endpoint Security knows processes and no network,
 //! `lsof` and `nettop` know sockets and no start of a process, `ps` knows starts
 //! and no sockets. What names a process by its number alone leaves
-//! [`ProcessId::start_ticks`] zero: not known. `lsof` and `ps` of Linux print the
-//! same and are read too.
+//! [`ProcessId::start_ticks`] zero; [`crate::host::starts`] fills it in from the
+//! others. `lsof` and `ps` of Linux print the same and are read too.
 //!
 //! Never: calls a program, looks a name up, or takes a time of day for a time
 //! without knowing its date and zone.

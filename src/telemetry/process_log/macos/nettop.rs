@@ -26,7 +26,8 @@ const MAX_HELD: usize = 1 << 16;
 pub(in crate::telemetry::process_log) static NETTOP: Kind = Kind {
     name: "nettop",
     title: "nettop -L (macOS, per process and socket)",
-    gives: Gives::Counters,
+    // Counters too: read as of a host for the sockets.
+    gives: Gives::Hosts,
     versions: "macOS 10.14 and up: nettop -L N -x -n, with -P or with the sockets, any columns (-J)",
     source: "nettop(1) of macOS; header and rows as published by its users",
     sample: "2026-03-01T10:15:00Z\n\

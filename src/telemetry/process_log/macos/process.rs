@@ -8,7 +8,8 @@ const TICKS_PER_S: u64 = 100;
 
 /// A process by its number and start. Whole seconds, though some sources know it
 /// better: `ps` does not, and all sources of a host must name a process alike. No
-/// host gives a number twice within one. Zero where the start is not known.
+/// host gives a number twice within one. Zero where the start is
+/// not known: [`crate::host::starts`] fills it in.
 pub(super) fn process_id(pid: u32, started_ns: Option<i64>) -> ProcessId {
     let started_s = started_ns.map_or(0, |ns| u64::try_from(ns / NS_PER_S).unwrap_or(0));
     ProcessId { pid, start_ticks: started_s * TICKS_PER_S }
