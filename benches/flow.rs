@@ -8,6 +8,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use flowtap::engine::bench::Flows;
+use flowtap::flow::settings::Wanted;
 use flowtap::flow::sizes::{Sizes, bin_of};
 use flowtap::flow::{TableSettings, Timeouts};
 use flowtap::input::Frame;
@@ -59,7 +60,12 @@ fn packets(flows: u64, forward: bool, order: impl Fn(u64) -> u64) -> Vec<Vec<Pac
 
 fn table() -> Flows {
     let timeouts = Timeouts::default();
-    Flows::new(TableSettings { timeouts, max_flows: 2_000_000, lateness_ns: 0, records: false })
+    Flows::new(TableSettings {
+        timeouts,
+        max_flows: 2_000_000,
+        lateness_ns: 0,
+        wanted: Wanted::Counts,
+    })
 }
 
 fn filled(blocks: &mut [Vec<PacketRow>]) -> Flows {

@@ -138,7 +138,7 @@ fn a_run_with_a_broken_file_does_not_begin() {
 fn what_means_another_thing_to_each_command_stands_in_its_section() {
     let hosts = "[read]\nprocs = ['map.jsonl']\n[live]\nprocs = 'auto'\nprocs-record = 'm'\n\
                  procs-record-size = '5MiB'\npods = 'https://node:10250/pods'\npods-ca = 'ca.pem'\n\
-                 pods-token-file = 'token'\n";
+                 pods-token-file = 'token'\nprocs-unmasked = true\n";
     assert_eq!(text(&check(hosts).stdout), "ok\n");
     assert_eq!(
         problems("procs = 'auto'\n[live]\nprocs = 'map.jsonl'\npods = 'ftp://x/'\n"),

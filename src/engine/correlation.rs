@@ -23,9 +23,9 @@ use super::window::{Assembler, FineSizes, Slice};
 use crate::alert;
 use crate::alert::Alert;
 use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
-use crate::flow::FlowRecord;
 use crate::flow::record::SeenAt;
 use crate::flow::totals::InferredLoss;
+use crate::flow::{Ended, EndedFlow, FlowRecord};
 use crate::host::coverage::Coverage;
 use crate::host::gate::Gate;
 use crate::host::join::Joiner;
@@ -59,6 +59,8 @@ pub(super) struct Correlation<'a> {
     windows: BTreeMap<i64, Vec<ShardWindow>>,
     assembler: Assembler,
     records: BTreeMap<i64, Vec<FlowRecord>>,
+    /// In a run without records.
+    outlines: BTreeMap<i64, Vec<EndedFlow>>,
     sided: HashMap<Vantage, SidedCount>,
     detection: Detection,
     origins: Arc<Origins>,
@@ -72,6 +74,7 @@ pub(super) struct Correlation<'a> {
     reloads: Option<Arc<Reloads>>,
     /// Of the seconds that are being closed; told with the first of them.
     losses: Vec<Loss>,
+    wants_records: bool,
     sink: &'a mut dyn RecordSink,
     write_error: Option<io::Error>,
     /// Seconds of packets before this one are closed.
@@ -81,8 +84,8 @@ pub(super) struct Correlation<'a> {
     telemetry: Option<Feed>,
     /// Of counters, by source.
     series: HashMap<u16, Series>,
-    /// Records of the stream's last second.
-    last_records: Vec<FlowRecord>,
+    /// Of the stream's last second.
+    last: Ended,
 }
 
 fn by_start_and_key(x: &FlowRecord, y: &FlowRecord) -> std::cmp::Ordering {
@@ -103,7 +106,7 @@ fn in_order(records: Vec<FlowRecord>) -> impl Iterator<Item = FlowRecord> {
 struct Stream<'a> {
     ready: std::vec::IntoIter<FlowRecord>,
     /// `None` once the shard has said that there is no more.
-    more: Option<&'a Receiver<Vec<FlowRecord>>>,
+    more: Option<&'a Receiver<Ended>>,
 }
 
 impl Stream<'_> {
@@ -112,7 +115,7 @@ impl Stream<'_> {
             && let Some(more) = self.more
         {
             match more.recv() {
-                Ok(records) if !records.is_empty() => self.ready = records.into_iter(),
+                Ok(ended) if !ended.records.is_empty() => self.ready = ended.records.into_iter(),
                 _ => self.more = None,
             }
         }
@@ -134,6 +137,7 @@ impl<'a> Correlation<'a> {
             inferred_losses: vec![Vec::new(); workers],
             windows: BTreeMap::new(),
             records: BTreeMap::new(),
+            outlines: BTreeMap::new(),
             sided: HashMap::default(),
             detection: Detection::new(options.detect.clone()),
             origins,
@@ -147,13 +151,14 @@ impl<'a> Correlation<'a> {
             sensor_second: 0,
             reloads: options.reloads.clone(),
             losses: Vec::new(),
+            wants_records: sink.wants_records(),
             sink,
             write_error: None,
             closed_s: i64::MIN,
             lane: options.telemetry.as_ref().map(Lane::new),
             telemetry: options.telemetry.clone(),
             series: HashMap::default(),
-            last_records: Vec::new(),
+            last: Ended::default(),
         }
     }
 
@@ -172,7 +177,8 @@ impl<'a> Correlation<'a> {
                 }
             }
         }
-        let last_s = self.windows.keys().chain(self.records.keys()).max().copied();
+        let ended = self.records.keys().chain(self.outlines.keys());
+        let last_s = self.windows.keys().chain(ended).max().copied();
         if self.lane.is_some()
             && self.sensor.is_none()
             && let Some(last_s) = last_s
@@ -186,10 +192,12 @@ impl<'a> Correlation<'a> {
             }
         }
         // The last second goes on: flows that the end cut off are decided in it.
-        let last_s = self.records.keys().next_back().copied();
-        let last = last_s.and_then(|second| self.records.remove(&second)).unwrap_or_default();
+        let last = Ended {
+            records: self.records.pop_last().map(|(_, last)| last).unwrap_or_default(),
+            outlines: self.outlines.pop_last().map(|(_, last)| last).unwrap_or_default(),
+        };
         self.close(i64::MAX);
-        self.last_records = last;
+        self.last = last;
     }
 
     /// Closes seconds of packets before `now_s`, which are complete, and takes what
@@ -284,11 +292,23 @@ impl<'a> Correlation<'a> {
 
     /// Merges what the shards still held at the end of the input with what
     /// else was decided in the stream's last second.
-    pub(super) fn write_tails<'b>(
+    pub(super) fn end_tails<'b>(
         &mut self,
-        tails: impl Iterator<Item = &'b Receiver<Vec<FlowRecord>>>,
+        tails: impl Iterator<Item = &'b Receiver<Ended>> + Clone,
     ) {
-        let last = std::mem::take(&mut self.last_records);
+        let Ended { records: last, outlines } = std::mem::take(&mut self.last);
+        if !self.wants_records {
+            let mut named = self.count(outlines);
+            for tail in tails {
+                while let Ok(ended) = tail.recv()
+                    && !ended.outlines.is_empty()
+                {
+                    named.append(&mut self.count(ended.outlines));
+                }
+            }
+            self.learn(named);
+            return;
+        }
         let last = in_order(last).collect::<Vec<_>>();
         let mut streams = vec![Stream { ready: last.into_iter(), more: None }];
         streams
@@ -327,6 +347,19 @@ impl<'a> Correlation<'a> {
         }
     }
 
+    /// Joins flows that have no records. Those from which names are to be learned.
+    fn count(&mut self, flows: Vec<EndedFlow>) -> Vec<EndedFlow> {
+        let Some(joiner) = &mut self.joiner else { return Vec::new() };
+        flows.iter().for_each(|flow| joiner.count(&flow.outline));
+        flows.into_iter().filter(|flow| flow.app.is_some()).collect()
+    }
+
+    fn learn(&mut self, named: Vec<EndedFlow>) {
+        if let Some(joiner) = &mut self.joiner {
+            joiner.learn(named);
+        }
+    }
+
     fn take(&mut self, output: ShardOutput) {
         self.closed_before_s[output.shard] = output.closed_before_s;
         self.flows[output.shard] = output.flows;
@@ -334,9 +367,13 @@ impl<'a> Correlation<'a> {
         for window in output.windows {
             self.windows.entry(window.slice.second()).or_default().push(window);
         }
-        for record in output.records {
+        for record in output.ended.records {
             let second = record.decided_ns.div_euclid(SECOND_NS);
             self.records.entry(second).or_default().push(record);
+        }
+        for flow in output.ended.outlines {
+            let second = flow.outline.decided_ns.div_euclid(SECOND_NS);
+            self.outlines.entry(second).or_default().push(flow);
         }
     }
 
@@ -366,6 +403,11 @@ impl<'a> Correlation<'a> {
         let later = self.records.split_off(&before_s);
         for records in std::mem::replace(&mut self.records, later).into_values() {
             in_order(records).for_each(|record| self.write(record));
+        }
+        let later = self.outlines.split_off(&before_s);
+        for flows in std::mem::replace(&mut self.outlines, later).into_values() {
+            let named = self.count(flows);
+            self.learn(named);
         }
         if let Some(sensor) = &mut self.sensor {
             for notice in self.telemetry.iter().flat_map(Feed::take_notices) {

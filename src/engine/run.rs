@@ -21,10 +21,10 @@ use super::worker::{IDLE_WAIT, Pool, Shared, Source};
 use crate::alert;
 use crate::alert::Alert;
 use crate::detect::{DetectSettings, Interest};
-use crate::flow::settings::TableSettings;
+use crate::flow::settings::{TableSettings, Wanted};
 use crate::flow::table::TableCounters;
 use crate::flow::totals::{FlowTotals, InferredLoss};
-use crate::flow::{FlowRecord, Timeouts};
+use crate::flow::{Ended, FlowRecord, Timeouts};
 use crate::host::coverage::Coverage;
 use crate::host::join::HostKnowledge;
 use crate::host::side::FlowHosts;
@@ -137,7 +137,8 @@ pub trait RecordSink {
     /// been given.
     fn closed_before(&mut self, _second: i64, _: FlowGauge) {}
 
-    /// False spares the run the making of records: flows are only counted.
+    /// False spares the run the making of records: flows are only counted, and joined
+    /// to hosts where those are known.
     fn wants_records(&self) -> bool {
         true
     }
@@ -242,7 +243,11 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         timeouts: options.timeouts,
         max_flows: options.max_flows.div_ceil(workers).max(1),
         lateness_ns: options.lateness_s.saturating_mul(SECOND_NS),
-        records: sink.wants_records() || options.hosts.is_some(),
+        wanted: match (sink.wants_records(), &options.hosts) {
+            (true, _) => Wanted::Records,
+            (false, Some(_)) => Wanted::Outlines,
+            (false, None) => Wanted::Counts,
+        },
     };
     let windows = WindowSettings::default();
     let chunks = Arc::new(ChunkPool::default());
@@ -263,14 +268,14 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
                     let shard = Shard::new(table, shared.dedup, feed, shared.hash_state.clone());
                     let worked = shared.work(id, shard, inbox, out, tail);
                     // No more records: the correlation stage need not wait.
-                    let _ = tail.send(Vec::new());
+                    let _ = tail.send(Ended::default());
                     worked
                 })
             })
             .collect();
         drop(out);
         correlation.follow(&outputs);
-        correlation.write_tails(tails.iter().map(|(_, records)| records));
+        correlation.end_tails(tails.iter().map(|(_, ended)| ended));
         correlation.finish_telemetry();
         handles
             .into_iter()

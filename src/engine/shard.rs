@@ -8,7 +8,7 @@ use super::dedup::{Dedup, DedupSettings};
 use super::feed::{ShardWindow, WindowFeed};
 use super::run::FlowGauge;
 use super::window::LinkDelta;
-use crate::flow::FlowRecord;
+use crate::flow::Ended;
 use crate::flow::settings::TableSettings;
 use crate::flow::table::{Admission, Around, FlowTable, Guess, TableCounters};
 use crate::flow::totals::{FlowTotals, InferredLoss};
@@ -43,8 +43,8 @@ pub(crate) struct ShardOutput {
     pub(crate) shard: usize,
     pub(crate) closed_before_s: i64,
     pub(crate) windows: Vec<ShardWindow>,
-    /// Records decided before `closed_before_s`, in no order.
-    pub(crate) records: Vec<FlowRecord>,
+    /// Decided before `closed_before_s`.
+    pub(crate) ended: Ended,
     /// Of the shard's table now.
     pub(crate) flows: FlowGauge,
     /// Of the flows that ended so far, by interface.
@@ -92,8 +92,12 @@ impl Shard {
         self.table.prefetch_slots(run(0));
         self.table.prefetch_slots(run(1));
         self.table.guess(run(0), &mut guesses);
-        let around =
-            Around { bytes: batch.data.all(), tunnels: &batch.rows.tunnels, shed: batch.shed };
+        let around = Around {
+            bytes: batch.data.all(),
+            tunnels: &batch.rows.tunnels,
+            shed: batch.shed,
+            hints_alone: false,
+        };
         self.accounting.shed[batch.shed as usize] += rows.len() as u64;
         for number in 0..rows.len().div_ceil(RUN) {
             self.table.prefetch_slots(run(number + 2));
@@ -195,14 +199,14 @@ impl Shard {
         shard: usize,
         latest_ns: i64,
         out: Sender<ShardOutput>,
-        tail: &Sender<Vec<FlowRecord>>,
+        tail: &Sender<Ended>,
     ) {
         let output = self.output(shard, i64::MAX);
         // Nobody listens any more only where the correlation stage panicked.
         let _ = out.send(output);
         drop(out);
-        self.table.finish(latest_ns, |records| {
-            let _ = tail.send(records);
+        self.table.finish(latest_ns, |ended| {
+            let _ = tail.send(ended);
         });
     }
 
@@ -211,11 +215,11 @@ impl Shard {
         while let Some(window) = self.feed.close_next(until_s) {
             windows.push(window);
         }
-        let records = std::mem::take(&mut self.table.outlet.records);
+        let ended = self.table.outlet.take();
         let held = self.table.held();
         // Each flow is in the table until it has its record.
         let flows = FlowGauge { held, begun: held + self.table.outlet.flows };
         let inferred_losses = self.table.outlet.totals.inferred_losses.clone();
-        ShardOutput { shard, closed_before_s: until_s, windows, records, flows, inferred_losses }
+        ShardOutput { shard, closed_before_s: until_s, windows, ended, flows, inferred_losses }
     }
 }

@@ -15,7 +15,7 @@ use super::batch::{Batch, BlockData, Decoded, Emptied, FragmentRow, LinkKind, Li
 use super::dedup::{DedupMode, DedupSettings, routed_digest};
 use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
-use crate::flow::FlowRecord;
+use crate::flow::Ended;
 use crate::input::filter::Filter;
 use crate::input::{Block, Frame, Input, Next, ReadAhead, frame_flag};
 use crate::lock::Lock;
@@ -89,7 +89,7 @@ impl Shared {
         mut shard: Shard,
         inbox: &Receiver<Batch>,
         out: Sender<ShardOutput>,
-        tail: &Sender<Vec<FlowRecord>>,
+        tail: &Sender<Ended>,
     ) -> (Shard, Accounting) {
         let guard = FailureGuard(&self.failed);
         let mut ledger = Accounting::default();

@@ -28,7 +28,7 @@ impl FirstPayload {
         from_originator: bool,
         entropy_known: bool,
     ) -> Self {
-        let Arrival { packet, payload, tunnels, shed } = arrival;
+        let Arrival { packet, payload, tunnels, shed, hints_alone } = arrival;
         for layer in tunnels {
             let extra = extra.get_or_insert_default();
             if extra.tunnels.len() < MAX_FLOW_TUNNELS && !extra.tunnels.contains(layer) {
@@ -37,7 +37,7 @@ impl FirstPayload {
         }
         let mut entropy = Entropy::default();
         let is_start = !payload.is_empty() && !packet.is(row_flag::LATER_FRAGMENT);
-        if is_start && !entropy_known && shed < Shed::Entropy {
+        if is_start && !entropy_known && !hints_alone && shed < Shed::Entropy {
             entropy = Entropy::new(byte_entropy(payload));
         }
         if is_start && shed < Shed::Hints {

@@ -486,7 +486,7 @@ impl Live {
     }
 
     /// Time of the last packet of either direction.
-    fn end_ns(&self) -> i64 {
+    pub(super) fn end_ns(&self) -> i64 {
         let seen = self.halves.iter().filter(|half| half.packets > 0);
         seen.map(|half| half.last_ns).max().unwrap_or(self.start_ns)
     }

@@ -15,6 +15,7 @@ mod index;
 pub(crate) mod live;
 mod missed;
 mod outlet;
+pub mod outline;
 pub mod record;
 mod remembered;
 pub mod settings;
@@ -30,6 +31,8 @@ mod tests;
 pub mod totals;
 mod wheel;
 
+pub(crate) use outlet::Ended;
+pub use outline::{EndedFlow, Outline};
 pub use record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
 pub use settings::{TableSettings, Timeouts};
 pub use sizes::Sizes;

@@ -1,8 +1,10 @@
-//! Where ended flows go: into the sums of the summary, and into records where
-//! somebody wants them.
+//! Where ended flows go: into the sums of the summary, and into records or outlines
+//! where somebody wants them.
 
 use super::live::{Bins, Live};
+use super::outline::EndedFlow;
 use super::record::{EndReason, FlowRecord};
+use super::settings::Wanted;
 use super::slab::Slab;
 use super::stub::Stub;
 use super::talkers::Sought;
@@ -10,16 +12,27 @@ use super::totals::FlowTotals;
 
 /// Where ended flows go.
 pub(crate) struct Outlet {
-    /// Make records at all.
-    pub(crate) wanted: bool,
-    pub(crate) records: Vec<FlowRecord>,
+    pub(crate) wanted: Wanted,
+    pub(crate) ended: Ended,
     pub(crate) totals: FlowTotals,
     pub(crate) flows: u64,
 }
 
+/// Flows that ended, in no order: of one run either records or outlines.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) records: Vec<FlowRecord>,
+    pub(crate) outlines: Vec<EndedFlow>,
+}
+
 impl Outlet {
-    pub(crate) fn new(wanted: bool, hash_state: ahash::RandomState) -> Self {
-        Self { wanted, records: Vec::new(), totals: FlowTotals::new(hash_state), flows: 0 }
+    pub(crate) fn new(wanted: Wanted, hash_state: ahash::RandomState) -> Self {
+        Self { wanted, ended: Ended::default(), totals: FlowTotals::new(hash_state), flows: 0 }
+    }
+
+    /// What ended since the last call.
+    pub(crate) fn take(&mut self) -> Ended {
+        std::mem::take(&mut self.ended)
     }
 
     /// A record of a flow that goes on.
@@ -56,8 +69,13 @@ impl Outlet {
     ) {
         self.flows += 1;
         self.totals.add_live(live, bins, addresses, reason);
-        if self.wanted {
-            self.records.push(live.record(reason, decided_ns, bins));
+        match self.wanted {
+            Wanted::Counts => {}
+            Wanted::Outlines => {
+                let app = live.extra.as_ref().and_then(|extra| extra.app.clone());
+                self.ended.outlines.push(EndedFlow { outline: live.outline(decided_ns), app });
+            }
+            Wanted::Records => self.ended.records.push(live.record(reason, decided_ns, bins)),
         }
     }
 
@@ -71,9 +89,17 @@ impl Outlet {
     ) {
         self.flows += 1;
         self.totals.add_stub(stub, addresses, reason);
-        if self.wanted {
-            let live = Live::from_stub(stub, bins);
-            self.records.push(live.record(reason, decided_ns, bins));
+        match self.wanted {
+            Wanted::Counts => {}
+            Wanted::Outlines => {
+                let outline = stub.outline(decided_ns);
+                let app = stub.extra.take().and_then(|extra| extra.app);
+                self.ended.outlines.push(EndedFlow { outline, app });
+            }
+            Wanted::Records => {
+                let live = Live::from_stub(stub, bins);
+                self.ended.records.push(live.record(reason, decided_ns, bins));
+            }
         }
         stub.extra = None;
     }

@@ -78,6 +78,14 @@ pub struct TableSettings {
     /// How far behind the stream's latest time stamp a packet may be and still
     /// be taken as it is.
     pub lateness_ns: i64,
-    /// Make records at all (`false`: only count them).
-    pub records: bool,
+    pub wanted: Wanted,
+}
+
+/// What is told of a flow that ended, beside the sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Counts,
+    /// What a join to hosts takes.
+    Outlines,
+    Records,
 }

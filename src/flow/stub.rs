@@ -4,7 +4,7 @@ use super::live::{Entropy, Extra, TCP};
 use super::settings::Timeouts;
 use crate::engine::window::RowRef;
 use crate::packet::facts::{PACKET_CLASSES, tcp_flag};
-use crate::packet::{FlowKey, Mac, NO_TUNNELS, PacketClass, PacketRow};
+use crate::packet::{FlowKey, Mac, NO_TUNNELS, PacketClass, PacketRow, row_flag};
 
 /// A flow of one packet, on two lines of the cache: a flood touches each of its
 /// flows twice, and waits for memory most of all.
@@ -28,7 +28,7 @@ pub(crate) struct Stub {
     entropy_bits: f32,
     vlans: [u16; 2],
     interface: u16,
-    tcp_flags: u16,
+    pub(super) tcp_flags: u16,
     src_mac: Mac,
     dst_mac: Mac,
     /// Over how many bytes, less one: 1 to 256.
@@ -112,8 +112,12 @@ impl Stub {
         }
     }
 
-    fn class(&self) -> PacketClass {
+    pub(super) fn class(&self) -> PacketClass {
         PacketClass::ALL[usize::from(self.packed & packed::CLASS)]
+    }
+
+    pub(super) fn direction(&self) -> usize {
+        usize::from(!self.is(row_flag::FORWARD))
     }
 
     /// Entropy of its payload.

@@ -22,7 +22,7 @@ use super::index::Index;
 use super::live::{Bins, Live, Sided};
 use super::outlet::Outlet;
 use super::remembered::{MAX_REMEMBERED, Remembered};
-use super::settings::TableSettings;
+use super::settings::{TableSettings, Wanted};
 use super::slab::Slab;
 use super::stub::Stub;
 use super::wheel::Wheel;
@@ -45,6 +45,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) tunnels: &'a [TunnelLayer],
     /// What to leave out.
     pub(crate) shed: Shed,
+    /// Entropy is left out.
+    pub(crate) hints_alone: bool,
 }
 
 /// What packets of a block point into. Most packets are counted without it.
@@ -54,6 +56,7 @@ pub(crate) struct Around<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) tunnels: &'a [Tunnels],
     pub(crate) shed: Shed,
+    pub(crate) hints_alone: bool,
 }
 
 impl<'a> Around<'a> {
@@ -66,6 +69,7 @@ impl<'a> Around<'a> {
             payload: payload.unwrap_or_default(),
             tunnels: tunnels.map_or(&[], Tunnels::as_slice),
             shed: self.shed,
+            hints_alone: self.hints_alone,
         }
     }
 }
@@ -143,7 +147,7 @@ impl FlowTable {
             hand: 0,
             ended: Remembered::new(MAX_REMEMBERED),
             counters: TableCounters::default(),
-            outlet: Outlet::new(settings.records, hash_state.clone()),
+            outlet: Outlet::new(settings.wanted, hash_state.clone()),
             hash_state,
         }
     }
@@ -215,8 +219,10 @@ impl FlowTable {
     ) -> Admission {
         // What only a record tells need not be looked at where nobody wants any.
         let around = match self.outlet.wanted {
-            true => around,
-            false => Around { shed: around.shed, ..Around::default() },
+            Wanted::Records => around,
+            // Names are learned from hints; entropy and tunnels are told by records alone.
+            Wanted::Outlines => Around { tunnels: &[], hints_alone: true, ..around },
+            Wanted::Counts => Around { shed: around.shed, ..Around::default() },
         };
         let cut_ns = packet.time_ns.max(packet.clock_ns.saturating_sub(self.settings.lateness_ns));
         let found = if guess.0 != NO_FLOW && self.is_flow(guess.0, &packet.key) {
@@ -268,7 +274,12 @@ impl FlowTable {
         let live = &mut self.lives[id];
         let early =
             packet.payload_captured > 0 && live.halves[packet.direction()].packets < APP_PACKETS;
-        if self.outlet.wanted && (early || packet.tunnels != NO_TUNNELS) {
+        let closer = match self.outlet.wanted {
+            Wanted::Records => early || packet.tunnels != NO_TUNNELS,
+            Wanted::Outlines => early,
+            Wanted::Counts => false,
+        };
+        if closer {
             live.look_closer(around.arrival(packet), early);
         }
         live.add(packet, cut_ns, &mut self.bins);

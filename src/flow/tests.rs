@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::Ended;
 use super::record::{EndReason, FlowRecord};
-use super::settings::{TableSettings, Timeouts};
+use super::settings::{TableSettings, Timeouts, Wanted};
 use super::sizes::Sizes;
 use super::table::{Admission, Around, FlowTable, Guess};
 use crate::engine::feed::WindowFeed;
@@ -98,7 +99,7 @@ fn settings(max_flows: usize) -> TableSettings {
         timeouts: Timeouts::default(),
         max_flows,
         lateness_ns: LATENESS_S * SECOND_NS,
-        records: true,
+        wanted: Wanted::Records,
     }
 }
 
@@ -108,10 +109,22 @@ fn run(
     max_flows: usize,
     sweeps: impl Fn(usize) -> bool,
 ) -> (Vec<FlowRecord>, u64) {
-    let mut table = FlowTable::new(settings(max_flows), hash_state());
+    let (mut ended, refused) = run_with(settings(max_flows), rows, sweeps);
+    ended.records.sort_by(|x, y| {
+        (x.decided_ns, x.start_ns, &x.key).cmp(&(y.decided_ns, y.start_ns, &y.key))
+    });
+    (ended.records, refused)
+}
+
+fn run_with(
+    settings: TableSettings,
+    rows: &[PacketRow],
+    sweeps: impl Fn(usize) -> bool,
+) -> (Ended, u64) {
+    let mut table = FlowTable::new(settings, hash_state());
     let mut feed = WindowFeed::default();
     let mut refused = 0;
-    let mut tail = Vec::new();
+    let mut tail = Ended::default();
     let mut clock_ns = i64::MIN;
     let close = |table: &mut FlowTable, feed: &mut WindowFeed, clock_ns: i64| {
         let until_s = clock_ns.div_euclid(SECOND_NS) - LATENESS_S;
@@ -129,14 +142,15 @@ fn run(
     }
     if !rows.is_empty() {
         close(&mut table, &mut feed, clock_ns);
-        table.finish(clock_ns, |mut records| tail.append(&mut records));
+        table.finish(clock_ns, |mut ended| {
+            tail.records.append(&mut ended.records);
+            tail.outlines.append(&mut ended.outlines);
+        });
     }
-    let mut records = table.outlet.records;
-    records.append(&mut tail);
-    records.sort_by(|x, y| {
-        (x.decided_ns, x.start_ns, &x.key).cmp(&(y.decided_ns, y.start_ns, &y.key))
-    });
-    (records, refused)
+    let mut ended = table.outlet.take();
+    ended.records.append(&mut tail.records);
+    ended.outlines.append(&mut tail.outlines);
+    (ended, refused)
 }
 
 proptest! {
@@ -154,6 +168,23 @@ proptest! {
     }
 
     #[test]
+    fn outlines_are_those_of_the_records(steps in steps(), max_flows in 1usize..8) {
+        let rows = rows(&steps);
+        let sweeps = |at| at % 7 == 0;
+        let (records, refused) = run(&rows, max_flows, sweeps);
+        let settings = TableSettings { wanted: Wanted::Outlines, ..settings(max_flows) };
+        let (ended, refused_there) = run_with(settings, &rows, sweeps);
+        prop_assert_eq!(refused, refused_there);
+        prop_assert!(ended.records.is_empty());
+        let mut outlines: Vec<_> = ended.outlines.iter().map(|flow| flow.outline).collect();
+        outlines.sort_by_key(|flow| (flow.decided_ns, flow.start_ns, flow.key));
+        let of_records: Vec<_> = records.iter().map(FlowRecord::outline).collect();
+        prop_assert_eq!(outlines, of_records);
+        let answered = |record: &FlowRecord| record.answered == record.outline().answered();
+        prop_assert!(records.iter().all(answered));
+    }
+
+    #[test]
     fn a_sweep_hands_out_everything_that_is_over(steps in steps()) {
         let rows = rows(&steps);
         let mut table = FlowTable::new(settings(1000), hash_state());
@@ -164,9 +195,9 @@ proptest! {
             table.sweep(until_s);
         }
         let last_s = rows.last().map_or(0, |row| row.clock_ns.div_euclid(SECOND_NS)) - LATENESS_S;
-        table.outlet.records.clear();
+        table.outlet.ended.records.clear();
         let mut left = Vec::new();
-        table.finish(i64::MAX, |mut records| left.append(&mut records));
+        table.finish(i64::MAX, |mut ended| left.append(&mut ended.records));
         for record in &left {
             // As time-outs see it: a late packet counts at the clock less the lateness.
             let last_ns = rows
@@ -250,7 +281,7 @@ fn gaps_of_the_sequence_are_kept_whatever_their_length() {
         table.update(row, Around::default(), Guess::default(), &mut feed);
     }
     let mut records = Vec::new();
-    table.finish(i64::MAX, |mut more| records.append(&mut more));
+    table.finish(i64::MAX, |mut more| records.append(&mut more.records));
     let gaps: Vec<_> = records[0].sequence.iter().map(|step| step.gap_ns / 1_000_000).collect();
     assert_eq!(gaps, gaps_ms.map(|ms| ms as u64));
 }

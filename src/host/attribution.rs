@@ -71,8 +71,9 @@ impl Basis {
         }
     }
 
-    /// 0 to 1: the share of such claims that are expected to be right. Order
-    /// matters more than the figures: `tools/attribution-bench` measures them.
+    /// 0 to 1: the share of such claims that are expected to be right where one process
+    /// has it. Order matters more than the figures: `tools/attribution-bench` measures
+    /// them. `ended_with` was right in 653 of 850 cases, on a host under load.
     pub fn certainty(self) -> f64 {
         match self {
             Self::Used => 1.0,
@@ -80,7 +81,8 @@ impl Basis {
             Self::Holds => 0.9,
             Self::Created => 0.8,
             Self::SharesIt | Self::Listens => 0.6,
-            Self::EndedWith | Self::RawSocket => 0.4,
+            Self::EndedWith => 0.77,
+            Self::RawSocket => 0.4,
             Self::PacketSocket => 0.2,
         }
     }

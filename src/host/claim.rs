@@ -6,7 +6,9 @@
 //! exact one first.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+
+use ahash::RandomState;
 
 use super::attribution::{Basis, Method};
 use super::event::{Socket, SocketKind};
@@ -23,8 +25,9 @@ const TCP: u8 = 6;
 /// a flow.
 const QUIET_NS: i64 = 600_000_000_000;
 
-/// Stands for packet sockets, which have no protocol; IANA reserves it.
-const ANY_PROTOCOL: u8 = 255;
+/// Stands for packet sockets, which have no protocol; IANA reserves it, and Linux
+/// takes it for raw sockets that write headers themselves (`IPPROTO_RAW`).
+pub(super) const ANY_PROTOCOL: u8 = 255;
 
 /// One end of a conversation as far as it is known. Open is an unspecified
 /// address of the version, and port 0.
@@ -105,6 +108,8 @@ impl Endpoint {
         let local_port = socket.local_port;
         versions.into_iter().flatten().map(move |any| match kind {
             SocketKind::Packet if local.is_none() && remote.is_none() => Self::packet_socket(any),
+            // A raw socket of this number sends whatever protocol it writes itself.
+            SocketKind::Raw if protocol == ANY_PROTOCOL => Self::packet_socket(any),
             _ => Self {
                 protocol,
                 local: known(local, any).unwrap_or(any),
@@ -144,6 +149,40 @@ impl Shapes {
             at.remote_port != 0,
         ];
         1 << known.iter().fold(0, |number, &known| number << 1 | u16::from(known))
+    }
+}
+
+/// Which addresses a map may have, in 4 KiB: a flood of strange ones is told from
+/// them without a search. Of more than some thousand all may be.
+#[derive(Debug)]
+pub(super) struct MayHave {
+    bits: Box<[AtomicU64; 512]>,
+    hash_state: RandomState,
+}
+
+impl Default for MayHave {
+    fn default() -> Self {
+        Self {
+            bits: Box::new([const { AtomicU64::new(0) }; 512]),
+            hash_state: RandomState::default(),
+        }
+    }
+}
+
+impl MayHave {
+    pub(super) fn add(&self, address: IpAddr) {
+        let (word, bit) = self.place(address);
+        self.bits[word].fetch_or(bit, Ordering::Release);
+    }
+
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        let (word, bit) = self.place(address);
+        self.bits[word].load(Ordering::Acquire) & bit != 0
+    }
+
+    fn place(&self, address: IpAddr) -> (usize, u64) {
+        let hash = self.hash_state.hash_one(address);
+        ((hash >> 6) as usize % self.bits.len(), 1 << (hash & 63))
     }
 }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::attribution::Method;
 use super::map::MapCounters;
-use super::side::{FlowHosts, HostSide};
+use super::side::{HostSide, Reason};
 
 /// Flows and what was in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,33 +60,56 @@ pub struct Coverage {
     pub map: MapCounters,
 }
 
+/// What coverage counts of one end of a flow.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct End {
+    pub(super) has_instance: bool,
+    /// Nothing where the address belongs to no host with a map.
+    pub(super) process: Option<Result<Found, Reason>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) method: Method,
+    pub(super) certainty: f64,
+    pub(super) in_workload: bool,
+}
+
+impl End {
+    pub(super) fn of(side: Option<&HostSide>) -> Self {
+        let Some(side) = side else { return Self::default() };
+        let process = side.attribution.as_ref().and_then(|how| match how.method {
+            Some(method) => Some(Ok(Found {
+                method,
+                certainty: how.certainty,
+                in_workload: side.workload.is_some(),
+            })),
+            None => how.reason.map(Err),
+        });
+        Self { has_instance: side.instance.is_some(), process }
+    }
+}
+
 impl Coverage {
-    pub(super) fn count(&mut self, hosts: Option<&FlowHosts>, packets: u64, wire_bytes: u64) {
-        let sides = || {
-            hosts.into_iter().flat_map(|hosts| [&hosts.src, &hosts.dst]).filter_map(Option::as_ref)
-        };
-        if sides().any(|side| side.instance.is_some()) {
+    /// Counts a flow by its ends, the originator's first.
+    pub(super) fn count(&mut self, ends: [End; 2], packets: u64, wire_bytes: u64) {
+        if ends.iter().any(|end| end.has_instance) {
             self.with_instance.add(packets, wire_bytes);
         }
-        let certainty =
-            |side: &HostSide| side.attribution.as_ref().map_or(0.0, |how| how.certainty);
-        let named =
-            sides().find(|side| side.process.is_some() && certainty(side) >= FOUND_CERTAINTY);
-        if let Some(side) = named {
-            let method = side.attribution.as_ref().and_then(|how| how.method);
-            let row = self.attributed.entry(method.map_or("imported", |method| method.name()));
-            row.or_default().add(packets, wire_bytes);
-            if side.workload.is_some() {
+        let found = || ends.iter().filter_map(|end| end.process?.ok());
+        if let Some(found) = found().find(|found| found.certainty >= FOUND_CERTAINTY) {
+            self.attributed.entry(found.method.name()).or_default().add(packets, wire_bytes);
+            if found.in_workload {
                 self.in_workloads.add(packets, wire_bytes);
             }
             return;
         }
-        if sides().any(|side| side.process.is_some()) {
+        if found().next().is_some() {
             let row = self.unattributed.entry(CANDIDATES_ONLY).or_default();
             row.add(packets, wire_bytes);
             return;
         }
-        match sides().find_map(|side| side.attribution.as_ref()?.reason) {
+        match ends.iter().find_map(|end| end.process?.err()) {
             Some(reason) => {
                 let row = self.unattributed.entry(reason.name());
                 row.or_default().add(packets, wire_bytes);

@@ -9,19 +9,19 @@ use std::sync::Arc;
 
 use ahash::HashMap;
 
-use super::claim::ProcessKey;
-use super::coverage::Coverage;
+use super::claim::{ICMP, ICMPV6, ProcessKey};
+use super::coverage::{Coverage, End, Found};
 use super::destination::{Destinations, Lists};
-use super::inventory::Inventory;
+use super::inventory::{Instance, Inventory};
 use super::map::HostMap;
 use super::process::Process;
 use super::resolve::{Answer, Question};
-use super::side::{Ancestor, Attribution, FlowHosts, HostSide, ProcessView};
+use super::side::{Ancestor, Attribution, FlowHosts, HostSide, ProcessView, Reason};
 use super::table::Watched;
 use super::workload::Workload;
 use crate::alert::{Alert, Known};
 use crate::detect::HomeNets;
-use crate::flow::FlowRecord;
+use crate::flow::{EndedFlow, FlowRecord, Outline};
 use crate::telemetry::observation::FlowReport;
 
 /// How much later than a record's decision something may be told and still count
@@ -46,14 +46,6 @@ pub struct HostKnowledge {
     pub lists: Option<Arc<Lists>>,
     /// Which end a mirror session's interface belongs to.
     pub home_nets: HomeNets,
-}
-
-/// What sockets are asked for, beside the ends.
-struct Span {
-    protocol: u8,
-    start_ns: i64,
-    end_ns: i64,
-    decided_ns: i64,
 }
 
 /// Joins records to what is known of hosts.
@@ -84,26 +76,48 @@ impl Joiner {
 
     /// What is known of both ends of a record.
     pub fn join(&mut self, record: &FlowRecord) -> Option<Box<FlowHosts>> {
-        self.destinations.learn(record);
-        let (src, dst) = (record.src_ip(), record.dst_ip());
-        let (src_port, dst_port) = ports(record);
-        let span = Span {
-            protocol: record.key.proto,
-            start_ns: record.start_ns,
-            end_ns: record.end_ns,
-            decided_ns: record.decided_ns,
+        let flow = record.outline();
+        self.destinations.learn(&flow, record.app.as_deref());
+        let [src, dst] = questions(&flow).map(|question| self.side(&question));
+        let hosts = with_instances(FlowHosts { src, dst }, self.instances_of(&flow));
+        let ends = [&hosts.src, &hosts.dst].map(|side| End::of(side.as_ref()));
+        self.coverage.count(ends, flow.packets.iter().sum(), flow.wire_bytes);
+        known(hosts)
+    }
+
+    /// Counts a flow of which there is no record, as [`Self::join`] would have.
+    pub(crate) fn count(&mut self, flow: &Outline) {
+        let [of_src, of_dst] = self.instances_of(flow).map(|instance| instance.is_some());
+        let [src, dst] = questions(flow);
+        let ends = [(src, of_src), (dst, of_dst)]
+            .map(|(question, has_instance)| End { has_instance, process: self.find(&question) });
+        self.coverage.count(ends, flow.packets.iter().sum(), flow.wire_bytes);
+    }
+
+    /// Takes names from flows of one second that have no records, in the order which
+    /// their records would have.
+    pub(crate) fn learn(&mut self, mut flows: Vec<EndedFlow>) {
+        flows.sort_by(|x, y| {
+            let (x, y) = (&x.outline, &y.outline);
+            (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key))
+        });
+        for flow in &flows {
+            self.destinations.learn(&flow.outline, flow.app.as_deref());
+        }
+    }
+
+    fn find(&self, question: &Question) -> Option<Result<Found, Reason>> {
+        let map = self.map.as_ref()?;
+        let answer = match map.resolve(question) {
+            Ok(answer) => answer?,
+            Err(reason) => return Some(Err(reason)),
         };
-        let (from_src, from_dst) = (record.fwd.packets > 0, record.rev.packets > 0);
-        let mut hosts = FlowHosts {
-            src: self.side(&span, (src, src_port), (dst, dst_port), from_src),
-            dst: self.side(&span, (dst, dst_port), (src, src_port), from_dst),
-        };
-        self.add_instances([src, dst], record.key.vni.checked_sub(1), &mut hosts);
-        let known = hosts.src.is_some() || hosts.dst.is_some();
-        let packets = record.fwd.packets + record.rev.packets;
-        let wire_bytes = record.fwd.wire_bytes + record.rev.wire_bytes;
-        self.coverage.count(known.then_some(&hosts), packets, wire_bytes);
-        known.then(|| Box::new(hosts))
+        let ran = map.process_at(answer.process, question.start_ns, question.known_ns);
+        Some(Ok(Found {
+            method: answer.method,
+            certainty: certainty(&answer),
+            in_workload: ran.is_some_and(|ran| !ran.process.container.is_empty()),
+        }))
     }
 
     /// What is known of both ends of a flow that another source reported. It does not
@@ -115,16 +129,22 @@ impl Joiner {
             (flow.protocol, flow.src_port, flow.dst_port)
             && !is_icmp(protocol)
         {
-            let (start_ns, end_ns) = (flow.start_ns, flow.end_ns);
-            let span = Span { protocol, start_ns, end_ns, decided_ns: end_ns };
-            let (src, dst) = ((flow.src, src_port), (flow.dst, dst_port));
+            let of_src = Question {
+                protocol,
+                local: flow.src,
+                local_port: src_port,
+                remote: flow.dst,
+                remote_port: dst_port,
+                sent: true,
+                start_ns: flow.start_ns,
+                end_ns: flow.end_ns,
+                known_ns: flow.end_ns.saturating_add(HOLD_NS),
+            };
             let answered = flow.rev.is_some_and(|rev| rev.packets != Some(0));
-            hosts.src = self.side(&span, src, dst, true);
-            hosts.dst = self.side(&span, dst, src, answered);
+            hosts.src = self.side(&of_src);
+            hosts.dst = self.side(&of_src.of_the_other_end(answered));
         }
-        self.add_instances([flow.src, flow.dst], None, &mut hosts);
-        let known = hosts.src.is_some() || hosts.dst.is_some();
-        known.then(|| Box::new(hosts))
+        known(with_instances(hosts, self.instances([flow.src, flow.dst], None)))
     }
 
     /// What was found so far.
@@ -138,45 +158,30 @@ impl Joiner {
         self.coverage.late_seconds += 1;
     }
 
-    fn side(
-        &mut self,
-        span: &Span,
-        (local, local_port): (IpAddr, u16),
-        (remote, remote_port): (IpAddr, u16),
-        sent: bool,
-    ) -> Option<HostSide> {
-        let question = Question {
-            protocol: span.protocol,
-            local,
-            local_port,
-            remote,
-            remote_port: if is_icmp(span.protocol) { 0 } else { remote_port },
-            sent,
-            start_ns: span.start_ns,
-            end_ns: span.end_ns,
-            known_ns: span.decided_ns.saturating_add(HOLD_NS),
-        };
+    fn side(&mut self, question: &Question) -> Option<HostSide> {
         let map = self.map.clone()?;
-        let answer = match map.resolve(&question) {
-            Ok(None) => return None,
-            Ok(Some(answer)) => answer,
+        let answer = match map.resolve(question) {
+            Ok(answer) => answer?,
             Err(reason) => {
                 let attribution = Attribution { reason: Some(reason), ..Attribution::default() };
                 return Some(HostSide { attribution: Some(attribution), ..HostSide::default() });
             }
         };
         let known_ns = question.known_ns;
-        let process = self.view(&map, answer.process, span.start_ns, known_ns);
+        let process = self.view(&map, answer.process, question.start_ns, known_ns);
         let workload = self.workload(&map, answer.process.source, &process.process, known_ns);
         let attribution = Some(attribution(&answer));
         Some(HostSide { process: Some(process), workload, instance: None, attribution })
     }
 
-    /// Instances by the ends' addresses. Where neither is in the inventory, the
-    /// interface that a mirror session copies (by its VNI) is that of the end at
-    /// home.
-    fn add_instances(&self, [src, dst]: [IpAddr; 2], vni: Option<u32>, hosts: &mut FlowHosts) {
-        let Some(inventory) = &self.inventory else { return };
+    fn instances_of(&self, flow: &Outline) -> [Option<Arc<Instance>>; 2] {
+        self.instances([flow.src_ip(), flow.dst_ip()], flow.key.vni.checked_sub(1))
+    }
+
+    /// By the ends' addresses. Where neither is in the inventory, the interface that a
+    /// mirror session copies (by its VNI) is that of the end at home.
+    fn instances(&self, [src, dst]: [IpAddr; 2], vni: Option<u32>) -> [Option<Arc<Instance>>; 2] {
+        let Some(inventory) = &self.inventory else { return [None, None] };
         let inventory = inventory.get();
         let mut of_src = inventory.by_address(src);
         let mut of_dst = inventory.by_address(dst);
@@ -192,11 +197,7 @@ impl Joiner {
                 _ => {}
             }
         }
-        for (instance, side) in [(of_src, &mut hosts.src), (of_dst, &mut hosts.dst)] {
-            if instance.is_some() {
-                side.get_or_insert_default().instance = instance;
-            }
-        }
+        [of_src, of_dst]
     }
 
     /// Adds to an alert what is known of its entity's and its peers' addresses.
@@ -267,30 +268,71 @@ impl Joiner {
     }
 }
 
+/// One of several with the same claim is right as often as any other of them.
+fn certainty(answer: &Answer) -> f64 {
+    answer.basis.certainty() / (1 + answer.others.len()) as f64
+}
+
 fn attribution(answer: &Answer) -> Attribution {
-    // One of several with the same claim is right as often as any other of them.
-    let share = 1.0 / (1 + answer.others.len()) as f64;
     Attribution {
         method: Some(answer.method),
         basis: Some(answer.basis),
-        certainty: answer.basis.certainty() * share,
+        certainty: certainty(answer),
         others: answer.others.iter().map(|key| key.id.pid).collect(),
         translated: answer.translated,
         reason: None,
     }
 }
 
-fn is_icmp(protocol: u8) -> bool {
-    matches!(protocol, 1 | 58)
+fn with_instances(mut hosts: FlowHosts, instances: [Option<Arc<Instance>>; 2]) -> FlowHosts {
+    for (instance, side) in instances.into_iter().zip([&mut hosts.src, &mut hosts.dst]) {
+        if instance.is_some() {
+            side.get_or_insert_default().instance = instance;
+        }
+    }
+    hosts
 }
 
-/// Ports of originator and responder; of an echo its identifier at both.
-fn ports(record: &FlowRecord) -> (u16, u16) {
-    if !is_icmp(record.key.proto) {
-        return (record.src_port(), record.dst_port());
+fn known(hosts: FlowHosts) -> Option<Box<FlowHosts>> {
+    (hosts.src.is_some() || hosts.dst.is_some()).then(|| Box::new(hosts))
+}
+
+fn is_icmp(protocol: u8) -> bool {
+    matches!(protocol, ICMP | ICMPV6)
+}
+
+/// Who was at the originator's end, and who at the responder's.
+fn questions(flow: &Outline) -> [Question; 2] {
+    let is_icmp = is_icmp(flow.key.proto);
+    // Of an echo its identifier, at both ends.
+    let port = |port: u16| if is_icmp { flow.key.echo_id } else { port };
+    let of_src = Question {
+        protocol: flow.key.proto,
+        local: flow.src_ip(),
+        local_port: port(flow.src_port()),
+        remote: flow.dst_ip(),
+        remote_port: port(flow.dst_port()),
+        sent: flow.packets[0] > 0,
+        start_ns: flow.start_ns,
+        end_ns: flow.end_ns,
+        known_ns: flow.decided_ns.saturating_add(HOLD_NS),
+    };
+    let answered = flow.packets[1] > 0;
+    let ends = [of_src, of_src.of_the_other_end(answered)];
+    ends.map(|end| Question { remote_port: if is_icmp { 0 } else { end.remote_port }, ..end })
+}
+
+impl Question {
+    fn of_the_other_end(self, sent: bool) -> Self {
+        Self {
+            local: self.remote,
+            local_port: self.remote_port,
+            remote: self.local,
+            remote_port: self.local_port,
+            sent,
+            ..self
+        }
     }
-    let id = record.key.echo_id;
-    (id, id)
 }
 
 fn ancestors(

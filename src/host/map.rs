@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use ahash::RandomState;
 use dashmap::DashMap;
 
-use super::claim::{Claim, Endpoint, ICMP, ICMPV6, ProcessKey, Shapes, SocketName};
+use super::claim::{Claim, Endpoint, ICMP, ICMPV6, MayHave, ProcessKey, Shapes, SocketName};
 use super::event::{Address, Ends, MapStart, Nat};
 use super::process::Process;
 use super::versions::{Version, Versions};
@@ -109,6 +109,7 @@ pub struct HostMap {
     pub(super) processes: DashMap<ProcessKey, History, RandomState>,
     pub(super) workloads: DashMap<(u16, String), Versions<Arc<Workload>>, RandomState>,
     pub(super) addresses: DashMap<IpAddr, Vec<Presence>, RandomState>,
+    pub(super) may_have: MayHave,
     pub(super) translations: DashMap<(u8, Ends), Versions<Ends>, RandomState>,
     pub(super) has_translated: AtomicBool,
     pub(super) sources: Lock<Vec<MapSource>>,
@@ -315,6 +316,7 @@ impl HostMap {
             self.refuse(learned_ns);
             return;
         }
+        self.may_have.add(address);
         let mut spans = self.addresses.entry(address).or_default();
         let is_up = |span: &Presence| {
             span.until_ns == i64::MAX && (span.source, span.netns) == (source, up.netns)

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use super::attribution::{Basis, Method};
 pub use super::claim::ProcessKey;
-use super::claim::{COVERING, Claim, Endpoint, ICMP, ICMPV6};
+use super::claim::{ANY_PROTOCOL, COVERING, Claim, Endpoint, ICMP, ICMPV6};
 use super::event::Ends;
 use super::map::{HostMap, MapSource, Presence};
 use super::process::ProcessId;
@@ -106,9 +106,12 @@ impl HostMap {
     pub fn resolve(&self, question: &Question) -> Result<Option<Answer>, Reason> {
         // Of a flood of strange addresses this is all that is done: who claims a socket
         // at an address makes the address known.
-        let is_strange =
-            !self.addresses.contains_key(&question.local) && !self.had_refused(question.known_ns);
-        if is_strange && !self.has_translated.load(Ordering::Acquire) {
+        let is_known =
+            self.may_have.has(question.local) && self.addresses.contains_key(&question.local);
+        if !is_known
+            && !self.had_refused(question.known_ns)
+            && !self.has_translated.load(Ordering::Acquire)
+        {
             return Ok(None);
         }
         let presences = self.presences(question);
@@ -191,7 +194,8 @@ impl HostMap {
                 }
                 *saw_socket = true;
                 let Some(id) = claim.process else { continue };
-                if claim.basis == Basis::PacketSocket && !(question.sent && may_send(of, id)) {
+                let sends_alone = at.protocol == ANY_PROTOCOL || claim.basis == Basis::PacketSocket;
+                if sends_alone && !(question.sent && may_send(of, id)) {
                     continue;
                 }
                 let overlap_ns = std::cmp::Reverse(overlap_ns);

@@ -322,6 +322,17 @@ fn an_echo_is_found_by_its_identifier_and_raw_sockets_are_candidates() {
 }
 
 #[test]
+fn a_raw_socket_that_writes_headers_itself_is_a_candidate_for_all_that_is_sent() {
+    for local in [None, Some(HERE)] {
+        let map = map([at(S, What::SocketOpen(bound(SocketKind::Raw, 255, local, 0, 1)))]);
+        let sent = Question { protocol: 47, local_port: 0, remote_port: 0, ..from_here() };
+        let candidate = answer(&map, &sent);
+        assert_eq!((candidate.process.id, candidate.basis), (pid(1), Basis::RawSocket));
+        assert!(map.resolve(&Question { sent: false, ..sent }).is_err(), "it hears nothing");
+    }
+}
+
+#[test]
 fn a_connection_behind_address_translation_is_followed_to_its_process() {
     let inside = Ends { src: ip("10.1.0.2"), src_port: 40_000, dst: ip(THERE), dst_port: 443 };
     let reply = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: 61_000 };

@@ -1,10 +1,11 @@
 //! A capture joined to a host map: what files, summary and commands say of it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{Dir, captures, text};
-use flowtap::engine::{RunOptions, run};
+use flowtap::engine::{RecordSink, RunOptions, run};
 use flowtap::flow::FlowRecord;
 use flowtap::host::event::HostEvent;
 use flowtap::host::join::HostKnowledge;
@@ -53,14 +54,36 @@ fn map(address: &str) -> Arc<HostMap> {
 
 /// The lines of the flow file and the summary.
 fn joined(capture: &str, map: Arc<HostMap>) -> (Vec<Value>, Value) {
-    let input = Input::open(&[captures().join(capture)], InputOptions::default()).expect("capture");
-    let hosts = Some(HostKnowledge { map: Some(map), ..HostKnowledge::default() });
     let mut lines = Vec::new();
     let mut take = |flow: &FlowRecord| lines.push(flow_line(flow));
-    let report = run(input, &RunOptions { hosts, ..RunOptions::default() }, &mut take);
-    let summary = Summary::new(&report, Duration::from_millis(10));
+    let summary = summary_of(capture, map, RunOptions::default(), &mut take);
     let lines = lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    (lines, serde_json::to_value(&summary).expect("JSON"))
+    (lines, summary)
+}
+
+fn summary_of(
+    capture: &str,
+    map: Arc<HostMap>,
+    options: RunOptions,
+    sink: &mut dyn RecordSink,
+) -> Value {
+    let input = Input::open(&[captures().join(capture)], InputOptions::default()).expect("capture");
+    let hosts = Some(HostKnowledge { map: Some(map), ..HostKnowledge::default() });
+    let report = run(input, &RunOptions { hosts, ..options }, sink);
+    serde_json::to_value(Summary::new(&report, Duration::from_millis(10))).expect("JSON")
+}
+
+/// Wants no records.
+struct Uncaring;
+
+impl RecordSink for Uncaring {
+    fn record(&mut self, record: FlowRecord) -> io::Result<()> {
+        panic!("nobody asked for {record:?}");
+    }
+
+    fn wants_records(&self) -> bool {
+        false
+    }
 }
 
 fn check(schema: &str, value: &Value) {
@@ -105,6 +128,27 @@ fn a_joined_capture_says_who_served_and_why_the_rest_is_nobodys() {
     assert_eq!(coverage["attributed"]["ebpf"]["flows"], named);
     assert_eq!(coverage["unattributed"]["no_socket"]["flows"].as_u64().unwrap_or(0), unnamed);
     assert_eq!(coverage["in_workloads"]["flows"], named);
+}
+
+#[test]
+fn a_run_without_records_knows_of_hosts_what_one_with_them_does() {
+    let server = server();
+    let captures = [
+        ("web.pcap", &*server),
+        ("dns.pcap", "192.0.2.53"),
+        ("demo-udp-flood.pcap.zst", "192.0.2.1"),
+    ];
+    for (capture, address) in captures {
+        let (lines, with) = joined(capture, map(address));
+        for workers in [1, 3] {
+            let options = RunOptions { workers, ..RunOptions::default() };
+            let without = summary_of(capture, map(address), options, &mut Uncaring);
+            assert_eq!(without["coverage"], with["coverage"], "{capture} by {workers}");
+            // They say which names their addresses had.
+            assert_eq!(without["alerts"], with["alerts"], "{capture} by {workers}");
+            assert_eq!(without["flows"], lines.len());
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Real programs by eBPF and by the kernel's socket tables.
 
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::lab::{Lab, complete};
 use crate::support::netns::{LinkOptions, wait_for};
@@ -21,6 +24,80 @@ s=(s>>16)+(s&0xffff); s=~(s+(s>>16))&0xffff
 ip=ip[:10]+struct.pack('!H',s)+ip[12:]
 p=socket.socket(socket.AF_PACKET,socket.SOCK_RAW); p.bind((name,0))
 p.send(bytes.fromhex(mac.replace(':',''))+bytes(6)+b'\\x08\\x00'+ip+struct.pack('!HHHH',6,40006,8,0))";
+
+/// Datagrams to so many ports, as fast as it goes, by a socket of which each is written
+/// whole: a packet socket, or a raw one.
+const FLOOD: &str = "\
+import socket,struct,sys
+kind,name,src,dst,mac=sys.argv[1:]
+ip=struct.pack('!BBHHHBBH4s4s',0x45,0,28,0,0,64,17,0,socket.inet_aton(src),socket.inet_aton(dst))
+s=0
+for i in range(0,20,2): s+=ip[i]<<8|ip[i+1]
+s=(s>>16)+(s&0xffff); s=~(s+(s>>16))&0xffff
+ip=ip[:10]+struct.pack('!H',s)+ip[12:]
+packets=[ip+struct.pack('!HHHH',7,41000+i,8,0) for i in range(1500)]
+if kind=='packet':
+    p=socket.socket(socket.AF_PACKET,socket.SOCK_RAW); p.bind((name,0))
+    head=bytes.fromhex(mac.replace(':',''))+bytes(6)+b'\\x08\\x00'
+    for one in packets: p.send(head+one)
+else:
+    p=socket.socket(socket.AF_INET,socket.SOCK_RAW,255)
+    for one in packets: p.sendto(one,(dst,0))";
+
+/// More than the kernel's programs tell one by one.
+#[test]
+fn who_floods_by_packets_written_whole_is_named_at_least_as_a_candidate() {
+    let test = "floods by eBPF";
+    if !has_ebpf(test) {
+        return;
+    }
+    for (kind, basis) in [("packet", "packet_socket"), ("raw", "raw_socket")] {
+        in_time(|| {
+            let lab = Lab::or_skip(test, &["ping"], LinkOptions::default());
+            lab.is_none_or(|lab| floods(&lab, kind, basis))
+        });
+    }
+}
+
+fn floods(lab: &Lab, kind: &str, basis: &str) -> bool {
+    let [here, there] = &lab.link.ipv4;
+    let watched = Watched::start(lab, (1, &[lab.interface()]), "ebpf", &[]);
+    let mac = lab.link.macs[1].as_str();
+    let flood = [PYTHON, "-c", FLOOD, kind, &lab.link.names[0], here, there, mac];
+    let (sender, _) = run(&lab.net, 0, &flood);
+    // The other way round: its answers are the kernel's. What a process may send by
+    // such a socket is believed until a tenth of a second after its end.
+    thread::sleep(Duration::from_millis(300));
+    run(&lab.net, 1, &["ping", "-q", "-c1", here]);
+    let records = watched.stop();
+    if !records.is_whole() {
+        return false;
+    }
+    let mut certainly = 0;
+    let of_flood = |flow: &&Value| flow["proto"] == 17 && flow["src_port"] == 7;
+    let flows: Vec<&Value> = records.flows.iter().filter(of_flood).collect();
+    assert_eq!(flows.len(), 1500, "{kind}");
+    for flow in flows {
+        let (host, how) = (&flow["src_host"], &flow["src_host"]["attribution"]);
+        assert_eq!(host["process"]["pid"], sender, "{kind}: {flow:#}");
+        if how["basis"] == "used" {
+            certainly += 1;
+        } else {
+            assert_eq!(how["basis"], basis, "{flow:#}");
+            assert!(how["certainty"].as_f64().unwrap() < 0.5, "{flow:#}");
+        }
+    }
+    assert!((256..1500).contains(&certainly), "{kind}: {certainly}");
+    let coverage = &records.summary["coverage"];
+    let candidates = &coverage["unattributed"]["candidates_only"]["flows"];
+    // What the kernel itself sends meanwhile has the same candidate.
+    assert!(candidates.as_u64() >= Some(1500 - certainly), "{coverage:#}");
+    assert!(coverage["unattributed"]["events_lost"].is_null(), "{coverage:#}");
+    let is_echo = |flow: &Value| flow["proto"] == 1 && flow["icmp_type"] != 3;
+    let echo = records.one("an echo", is_echo);
+    assert_eq!(echo["dst_host"]["attribution"]["reason"], "no_socket", "{echo:#}");
+    true
+}
 
 const SEND_DATAGRAM: &str = "\
 import socket,sys

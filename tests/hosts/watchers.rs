@@ -1,7 +1,7 @@
 //! The second process of a capture: its end, and the capture's.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::text;
@@ -41,6 +41,30 @@ fn a_capture_ends_at_once_and_its_watcher_with_it() {
         assert!(map.ends_with("}\n"), "{how}");
         for line in map.lines() {
             assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{how}: {line}");
+        }
+    }
+}
+
+#[test]
+fn secrets_in_command_lines_are_masked_unless_they_are_to_be_kept() {
+    for (how, more, kept) in [
+        ("auto", &[][..], false),
+        ("polling", &[][..], false),
+        ("auto", &["--procs-unmasked"][..], true),
+        ("polling", &["--procs-unmasked"][..], true),
+    ] {
+        let Some(lab) = Lab::or_skip("secrets", &[], LinkOptions::default()) else { return };
+        let mut client = lab.net.command(0, ["sh", "-c", "read x", "mysql", "-phunter2"]);
+        client.stdin(Stdio::piped());
+        let _before = lab.net.spawn(client);
+        let watched = Watched::start(&lab, (1, &[lab.interface()]), how, more);
+        run(&lab.net, 0, &["sh", "-c", "sleep 1.5; :", "mysql", "-phunter3"]);
+        let map = watched.map.clone();
+        watched.stop();
+        let map = fs::read_to_string(map).unwrap();
+        assert!(map.contains("mysql"), "{how}");
+        for secret in ["hunter2", "hunter3"] {
+            assert_eq!(map.contains(secret), kept, "{how}, {secret}");
         }
     }
 }

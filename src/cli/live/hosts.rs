@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use crate::cli::confine_args::ConfineArgs;
 use crate::cli::host_args::{HostArgs, HostFiles};
 use crate::cli::log::LogFormat;
-use crate::cli::procs::{PodArgs, Providers};
+use crate::cli::procs::{PodArgs, Providers, SecretArgs};
 use crate::cli::values::Bytes;
 use crate::engine::RunOptions;
 use crate::host::event::{HostEvent, What};
@@ -47,6 +47,8 @@ pub(crate) struct LiveHostArgs {
     /// Stop recording when the file is so large.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", requires = "procs_record")]
     procs_record_size: Bytes,
+    #[command(flatten)]
+    secrets: SecretArgs,
     #[command(flatten)]
     pods: PodArgs,
 }
@@ -142,6 +144,7 @@ impl Watcher {
                 .args(["--log-format", log_format.name()])
                 .args(confine.arguments())
                 .args(user.iter().flat_map(|user| ["--user".to_owned(), user.to_string()]))
+                .args(args.secrets.arguments())
                 .args(args.pods.arguments())
                 .stdin(Stdio::from(input))
                 .stdout(Stdio::from(output))

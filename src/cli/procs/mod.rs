@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(crate) use pods::PodArgs;
-pub(crate) use providers::Providers;
+pub(crate) use providers::{Providers, SecretArgs};
 
 use crate::cli::log::{self, LogFormat};
 

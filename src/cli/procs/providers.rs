@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use tracing::warn;
 
 use super::pods::PodArgs;
@@ -18,7 +18,7 @@ use crate::host::event::{HostEvent, MAP_VERSION, MapStart};
 use crate::host::process::ProcessId;
 use crate::host::provider::network::NetworkWatch;
 use crate::host::provider::polling::{self, Polling};
-use crate::host::provider::proc::{KernelClock, ProcPoller, ProcessReader, ProcessWatch};
+use crate::host::provider::proc::{KernelClock, ProcPoller, ProcessReader, ProcessWatch, Secrets};
 use crate::host::provider::sock_diag::{self, Settings, SockDiag, WatchedProcesses};
 use crate::host::provider::{Provider, ProviderError, Stop};
 use crate::host::watch::watch;
@@ -52,6 +52,27 @@ impl Providers {
     }
 }
 
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "Hosts")]
+pub(crate) struct SecretArgs {
+    /// Leave passwords, tokens and keys in command lines, which are masked otherwise.
+    /// Whoever can read the map, the records or the alerts has them then, and so has
+    /// each receiver of alerts.
+    #[arg(long)]
+    procs_unmasked: bool,
+}
+
+impl SecretArgs {
+    fn secrets(self) -> Secrets {
+        if self.procs_unmasked { Secrets::Kept } else { Secrets::Masked }
+    }
+
+    /// The same option once more, for another process.
+    pub(crate) fn arguments(self) -> Option<&'static str> {
+        self.procs_unmasked.then_some("--procs-unmasked")
+    }
+}
+
 /// Providers that are about to begin.
 pub(super) struct Watching {
     providers: Vec<Box<dyn Provider>>,
@@ -67,15 +88,17 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 impl Watching {
     /// Opens what the providers need, with all the rights of this process. Starts no
     /// thread: rights are given up after it, and those are each thread's own.
-    pub(super) fn open(wanted: Providers) -> anyhow::Result<Self> {
+    pub(super) fn open(wanted: Providers, kept: SecretArgs) -> anyhow::Result<Self> {
+        let secrets = kept.secrets();
         let providers: Vec<Box<dyn Provider>> = match wanted {
             Providers::Off => Vec::new(),
-            Providers::Auto => Self::best()?,
-            Providers::Ebpf => Self::ebpf()?,
-            Providers::SockDiag => vec![sock_diag()?],
+            Providers::Auto => Self::best(secrets)?,
+            Providers::Ebpf => Self::ebpf(secrets)?,
+            Providers::SockDiag => vec![sock_diag(secrets)?],
             Providers::Polling => {
                 polling::available()?;
                 let poller = ProcessWatch::new(Box::new(ProcPoller::new(POLL_INTERVAL)));
+                let poller = poller.with_secrets(secrets);
                 vec![Box::new(Polling::with(POLL_INTERVAL, WatchedProcesses::new(poller)))]
             }
         };
@@ -91,12 +114,12 @@ impl Watching {
         self.providers.iter().map(|provider| provider.method()).collect()
     }
 
-    fn best() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
-        let why_not = match Self::ebpf() {
+    fn best(secrets: Secrets) -> Result<Vec<Box<dyn Provider>>, ProviderError> {
+        let why_not = match Self::ebpf(secrets) {
             Ok(providers) => return Ok(providers),
             Err(error) => error,
         };
-        let sock_diag = sock_diag().map_err(|error| match error {
+        let sock_diag = sock_diag(secrets).map_err(|error| match error {
             ProviderError::Unavailable { what, reason } => {
                 let way = how_to_get_watcher_rights();
                 let way = way.map_or_else(String::new, |way| format!(" ({way})"));
@@ -113,9 +136,9 @@ impl Watching {
     }
 
     #[cfg(feature = "ebpf")]
-    fn ebpf() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
+    fn ebpf(secrets: Secrets) -> Result<Vec<Box<dyn Provider>>, ProviderError> {
         use crate::host::provider::ebpf::Ebpf;
-        let ebpf = Box::new(Ebpf::new()?);
+        let ebpf = Box::new(Ebpf::new(secrets)?);
         Ok(match polling::available() {
             Ok(()) => vec![ebpf, Box::new(Polling::new(REST_INTERVAL))],
             Err(_) => vec![ebpf],
@@ -123,7 +146,7 @@ impl Watching {
     }
 
     #[cfg(not(feature = "ebpf"))]
-    fn ebpf() -> Result<Vec<Box<dyn Provider>>, ProviderError> {
+    fn ebpf(_: Secrets) -> Result<Vec<Box<dyn Provider>>, ProviderError> {
         let reason = "this flowtap was built without the feature `ebpf`".to_owned();
         Err(ProviderError::Unavailable { what: "eBPF", reason })
     }
@@ -164,9 +187,10 @@ impl Watching {
     }
 }
 
-fn sock_diag() -> Result<Box<dyn Provider>, ProviderError> {
+fn sock_diag(secrets: Secrets) -> Result<Box<dyn Provider>, ProviderError> {
     sock_diag::available()?;
-    let processes = WatchedProcesses::new(ProcessWatch::open(POLL_INTERVAL));
+    let processes = ProcessWatch::open(POLL_INTERVAL).with_secrets(secrets);
+    let processes = WatchedProcesses::new(processes);
     if let Some(error) = processes.why_polling() {
         warn!(event = "procs.provider", "processes are looked for once a second alone: {error}");
     }

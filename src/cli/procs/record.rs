@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::pods::PodArgs;
-use super::providers::{Providers, Watching};
+use super::providers::{Providers, SecretArgs, Watching};
 use crate::cli::confine_args::ConfineArgs;
 use crate::cli::stop::stop_on_signals;
 use crate::host::event::{HostEvent, What};
@@ -31,13 +31,15 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_name = "S")]
     seconds: Option<u64>,
     #[command(flatten)]
+    secrets: SecretArgs,
+    #[command(flatten)]
     pods: PodArgs,
     #[command(flatten)]
     confine: ConfineArgs,
 }
 
 pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
-    let watching = Watching::open(args.procs)?;
+    let watching = Watching::open(args.procs, args.secrets)?;
     let out: Box<dyn Write> = if args.output == Path::new("-") {
         Box::new(io::stdout())
     } else {

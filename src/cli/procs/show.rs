@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::providers::{Providers, Watching};
+use super::providers::{Providers, SecretArgs, Watching};
 use crate::host::event::{HostEvent, What};
 use crate::host::log::MapLog;
 use crate::host::owners::OwnerTable;
@@ -20,10 +20,12 @@ pub(crate) struct ShowArgs {
     /// Print the events of a map instead of a table.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    secrets: SecretArgs,
 }
 
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let watching = Watching::open(args.procs)?;
+    let watching = Watching::open(args.procs, args.secrets)?;
     let stop = Stop::default();
     let mut out = io::stdout().lock();
     let mut table = OwnerTable::default();

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::pods::PodArgs;
-use super::providers::{Providers, Watching};
+use super::providers::{Providers, SecretArgs, Watching};
 use crate::cli::confine_args::ConfineArgs;
 use crate::cli::log::{self, LogFormat};
 use crate::cli::stop::ignore_signals;
@@ -26,6 +26,8 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_enum, default_value = "auto")]
     procs: Providers,
     #[command(flatten)]
+    secrets: SecretArgs,
+    #[command(flatten)]
     pods: PodArgs,
     #[command(flatten)]
     confine: ConfineArgs,
@@ -38,7 +40,7 @@ pub(crate) struct WatchArgs {
 pub(super) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
     // It ends when who listens ends, which may still have records to join.
     ignore_signals()?;
-    let watching = Watching::open(args.procs)?;
+    let watching = Watching::open(args.procs, args.secrets)?;
     // Its threads take after it. Little is done in them, and what waits for it is the
     // capture: on a busy host seconds would be closed without it.
     run_before_others();

@@ -8,7 +8,9 @@ use std::mem::offset_of;
 
 use super::{FlowTable, LIVE};
 use crate::flow::live::Live;
-use crate::flow::record::{EndReason, FlowRecord};
+use crate::flow::outlet::Ended;
+use crate::flow::record::EndReason;
+use crate::flow::settings::Wanted;
 use crate::flow::stub::Stub;
 use crate::flow::talkers::Sought;
 use crate::packet::FlowKey;
@@ -218,13 +220,19 @@ impl FlowTable {
     /// the records in the order of their start and key, some at a time: a table
     /// full of flows is never in memory as records. The table is of no use
     /// afterwards.
-    pub(crate) fn finish(&mut self, latest_ns: i64, mut tail: impl FnMut(Vec<FlowRecord>)) {
+    pub(crate) fn finish(&mut self, latest_ns: i64, mut tail: impl FnMut(Ended)) {
         let lives = (0..self.lives.high_water()).filter(|&id| self.lives[id].is_alive());
         let stubs = (0..self.stubs.high_water()).filter(|&id| self.stubs[id].is_alive());
-        if !self.outlet.wanted {
+        if self.outlet.wanted != Wanted::Records {
             let left: Vec<u32> = lives.map(|id| id | LIVE).chain(stubs).collect();
             for ids in left.chunks(ENDED_AT_ONCE) {
                 self.end_input(ids.iter().copied(), latest_ns);
+                if self.outlet.ended.outlines.len() >= TAIL_RECORDS {
+                    tail(self.outlet.take());
+                }
+            }
+            if self.outlet.wanted == Wanted::Outlines {
+                tail(self.outlet.take());
             }
             return;
         }
@@ -236,7 +244,7 @@ impl FlowTable {
             for flows in chunk.chunks(ENDED_AT_ONCE) {
                 self.end_input(flows.iter().map(|&(_, _, id)| id), latest_ns);
             }
-            tail(std::mem::take(&mut self.outlet.records));
+            tail(self.outlet.take());
         }
     }
 

@@ -23,7 +23,8 @@ use serde::Serialize;
 
 use super::process::is_false;
 use super::table::{TableError, Warning, Watched};
-use crate::flow::FlowRecord;
+use crate::flow::Outline;
+use crate::flow::app::AppInfo;
 
 pub use names::{NameSource, Names, SeenName};
 pub use owners::Owners;
@@ -194,10 +195,10 @@ impl Destinations {
         Self { names: Names::default(), lists }
     }
 
-    /// Takes names from an ended flow. The order of records decides what is kept when
+    /// Takes names from an ended flow. The order of flows decides what is kept when
     /// there is no room: the correlation stage calls it in the order of the output.
-    pub fn learn(&mut self, record: &FlowRecord) {
-        self.names.learn(record);
+    pub fn learn(&mut self, flow: &Outline, app: Option<&AppInfo>) {
+        self.names.learn(flow, app);
     }
 
     /// What is known of an address that took part in traffic at this time.

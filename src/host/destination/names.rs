@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::age_ns;
-use crate::flow::FlowRecord;
+use crate::flow::Outline;
 use crate::flow::app::{AppInfo, HttpInfo};
 
 /// Addresses with names. A busy office talks to some ten thousand in a day. With eight
@@ -99,24 +99,24 @@ impl Names {
     }
 
     /// Takes what an ended flow tells.
-    pub fn learn(&mut self, record: &FlowRecord) {
-        let Some(app) = record.app.as_deref().filter(|_| record.answered) else { return };
+    pub fn learn(&mut self, flow: &Outline, app: Option<&AppInfo>) {
+        let Some(app) = app.filter(|_| flow.answered()) else { return };
         if let Some(dns) = &app.dns {
             for found in &dns.addresses {
                 let address = found.address.to_canonical();
-                self.add(address, &dns.query, NameSource::Dns, record.start_ns, Some(found.ttl_s));
+                self.add(address, &dns.query, NameSource::Dns, flow.start_ns, Some(found.ttl_s));
             }
         }
         // Without its beginning a connection's ends may be the other way round.
-        if record.key.proto == TCP && record.originator_guessed {
+        if flow.key.proto == TCP && flow.originator_guessed {
             return;
         }
-        let server = record.dst_ip().to_canonical();
+        let server = flow.dst_ip().to_canonical();
         if let Some(name) = server_name(app) {
-            self.add(server, &name.to_ascii_lowercase(), NameSource::Tls, record.start_ns, None);
+            self.add(server, &name.to_ascii_lowercase(), NameSource::Tls, flow.start_ns, None);
         }
         if let Some(name) = app.http.as_ref().and_then(requested_host) {
-            self.add(server, &name.to_ascii_lowercase(), NameSource::Http, record.start_ns, None);
+            self.add(server, &name.to_ascii_lowercase(), NameSource::Http, flow.start_ns, None);
         }
     }
 

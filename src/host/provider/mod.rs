@@ -25,15 +25,14 @@ pub mod proc;
 #[cfg(target_os = "linux")]
 pub mod sock_diag;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::{Arc, Condvar};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use super::attribution::Method;
 use super::event::{HostEvent, What};
+use crate::lock::Lock;
 
 /// A way to watch a host.
 pub trait Provider: Send {
@@ -63,25 +62,24 @@ pub enum ProviderError {
 
 /// Set once a provider is to end.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<(Lock<bool>, Condvar)>);
 
 impl Stop {
     pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        *self.0.0.lock() = true;
+        self.0.1.notify_all();
     }
 
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        *self.0.0.lock()
     }
 
-    /// Sleeps, but not much longer than until told to stop.
+    /// Sleeps, but not longer than until told to stop. In one piece: each time that a
+    /// watcher wakes, a capture on its processor waits.
     pub fn sleep(&self, time: Duration) {
-        let step = Duration::from_millis(20);
-        let mut left = time;
-        while !left.is_zero() && !self.is_set() {
-            thread::sleep(left.min(step));
-            left = left.saturating_sub(step);
-        }
+        let (is_set, told) = &*self.0;
+        // It may be used after a panic, as a `Lock` may.
+        let _ = told.wait_timeout_while(is_set.lock(), time, |is_set| !*is_set);
     }
 }
 

@@ -38,7 +38,7 @@ fuzz_target!(|input: &[u8]| {
     }
     for question in &asked {
         if let Ok(Some(answer)) = map.resolve(question) {
-            map.process_at(answer.process, question.start_ns);
+            map.process_at(answer.process, question.start_ns, question.known_ns);
         }
     }
     map.forget_before(0);

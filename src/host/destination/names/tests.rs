@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::flow::app::{DnsAddress, DnsInfo, QuicInfo, TlsInfo};
+use crate::flow::{Direction, FlowRecord};
 use crate::output::samples;
 use crate::packet::key::from_ip;
 
@@ -38,9 +39,13 @@ fn dns(query: &str, addresses: &[&str], ttl_s: u32) -> AppInfo {
     AppInfo { dns: Some(dns), ..AppInfo::default() }
 }
 
+fn learn(names: &mut Names, record: &FlowRecord) {
+    names.learn(&record.outline(), record.app.as_deref());
+}
+
 fn learned(records: &[FlowRecord]) -> Names {
     let mut names = Names::default();
-    records.iter().for_each(|record| names.learn(record));
+    records.iter().for_each(|record| learn(&mut names, record));
     names
 }
 
@@ -81,7 +86,8 @@ fn what_names_nobody_is_left_out() {
     let of = |record: FlowRecord| told(&learned(&[record]), "198.51.100.1").len();
     let named = |app| record("198.51.100.1", 1, app);
     assert_eq!(of(named(tls("a.example"))), 1);
-    assert_eq!(of(FlowRecord { answered: false, ..named(tls("a.example")) }), 0, "a scan");
+    let unanswered = Direction::default();
+    assert_eq!(of(FlowRecord { rev: unanswered, ..named(tls("a.example")) }), 0, "a scan");
     assert_eq!(of(FlowRecord { originator_guessed: true, ..named(tls("a.example")) }), 0);
     for app in [
         tls("198.51.100.1"),
@@ -112,14 +118,14 @@ fn addresses_named_longest_ago_go_first_and_the_bounds_hold() {
     for (server, name) in
         [("10.0.0.1", "a"), ("10.0.0.2", "b"), ("10.0.0.3", "c"), ("10.0.0.1", "d")]
     {
-        names.learn(&record(server, 1, tls(name)));
+        learn(&mut names, &record(server, 1, tls(name)));
     }
-    names.learn(&record("10.0.0.4", 1, tls("e")));
+    learn(&mut names, &record("10.0.0.4", 1, tls("e")));
     assert_eq!(told(&names, "10.0.0.2"), []);
     assert_eq!(told(&names, "10.0.0.1").len(), 2);
-    names.learn(&record("10.0.0.5", 1, tls(&"x".repeat(39))));
+    learn(&mut names, &record("10.0.0.5", 1, tls(&"x".repeat(39))));
     assert_eq!((told(&names, "10.0.0.4").len(), told(&names, "10.0.0.1").len()), (1, 0));
-    names.learn(&record("10.0.0.6", 1, tls(&"y".repeat(41))));
+    learn(&mut names, &record("10.0.0.6", 1, tls(&"y".repeat(41))));
     assert_eq!((names.known.len(), names.order.len(), names.name_bytes), (0, 0, 0));
 }
 
@@ -144,7 +150,7 @@ proptest! {
     fn sizes_add_up_and_bounds_hold_whatever_comes(flows in few_flows()) {
         let mut names = Names::with_bounds(4, 60);
         for flow in flows {
-            names.learn(&of_few(flow));
+            learn(&mut names, &of_few(flow));
             let bytes = names.known.values().flat_map(|known| &known.names);
             prop_assert_eq!(names.name_bytes, bytes.map(|name| name.name.len()).sum::<usize>());
             prop_assert!(names.known.len() <= 4 && names.name_bytes <= 60);

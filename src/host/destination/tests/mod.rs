@@ -62,7 +62,7 @@ fn an_answer_names_its_sources_and_their_ages() {
     record.start_ns = 2000 * SECOND_NS;
     let tls = TlsInfo { sni: Some("www.example.org".to_owned()), ..TlsInfo::default() };
     record.app = Some(Box::new(AppInfo { tls: Some(tls), ..AppInfo::default() }));
-    destinations.learn(&record);
+    destinations.learn(&record.outline(), record.app.as_deref());
     let as_of = "1970-01-01T00:16:40.000000000Z";
     let age = 1500_i64 * SECOND_NS;
     assert_eq!(

@@ -42,6 +42,7 @@ use std::time::{Duration, Instant};
 use self::clock::Clock;
 use self::load::Loaded;
 use self::proc_side::ProcSide;
+use super::proc::Secrets;
 use super::{EventSink, Provider, ProviderError, Stop, TIME_INTERVAL};
 use crate::host::attribution::Method;
 use crate::host::event::{HostEvent, What};
@@ -77,14 +78,14 @@ pub struct Ebpf {
 
 impl Ebpf {
     /// Loads and attaches the programs. Rights are needed only here.
-    pub fn new() -> Result<Self, ProviderError> {
+    pub fn new(secrets: Secrets) -> Result<Self, ProviderError> {
         available()?;
         Ok(Self {
             loaded: Loaded::new()?,
             clock: Clock::new(),
             waiting: Vec::new(),
             lost_events: 0,
-            proc_side: ProcSide::default(),
+            proc_side: ProcSide::new(secrets),
         })
     }
 

@@ -3,8 +3,8 @@
 //!
 //! Never: looks names up over the network (users are those of `/etc/passwd`),
 //! follows a path of a process outside of its own root, or sends a process
-//! anything. Texts are cut to bounds and secrets in them masked before anybody
-//! else sees them.
+//! anything. Texts are cut to bounds, and secrets in them masked (unless told to
+//! keep them, see [`Secrets`]) before anybody else sees them.
 //!
 //! Not a provider by itself: those that watch sockets run a [`ProcessWatch`]
 //! beside. Start there; [`ProcessReader`] is for one process.
@@ -25,7 +25,7 @@ pub use cgroup::{container_id, control_group, unit};
 pub use clock::KernelClock;
 pub use connector::ProcConnector;
 pub use poller::ProcPoller;
-pub use reader::{ProcessReader, ReadError};
+pub use reader::{ProcessReader, ReadError, Secrets};
 pub use table::{ProcessTable, TableCounters};
 pub use watch::{Change, ProcessWatch, run_before_others};
 

@@ -60,6 +60,24 @@ pub struct ProcessReader {
     users: Users,
     buffer: Vec<u8>,
     clock: KernelClock,
+    secrets: Secrets,
+}
+
+/// What becomes of passwords, tokens and keys in command lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Secrets {
+    #[default]
+    Masked,
+    /// They stand in maps, records and alerts.
+    Kept,
+}
+
+impl Secrets {
+    fn treat(self, arguments: &mut [String]) {
+        if self == Self::Masked {
+            mask_arguments(arguments);
+        }
+    }
 }
 
 impl Default for ProcessReader {
@@ -70,8 +88,12 @@ impl Default for ProcessReader {
 
 impl ProcessReader {
     pub fn new() -> Self {
+        Self::with(Secrets::Masked)
+    }
+
+    pub fn with(secrets: Secrets) -> Self {
         let clock = KernelClock::now();
-        Self { users: Users::new("/etc/passwd"), buffer: Vec::new(), clock }
+        Self { users: Users::new("/etc/passwd"), buffer: Vec::new(), clock, secrets }
     }
 
     /// All that `/proc` has of a process. Of one that ends meanwhile what was read
@@ -107,10 +129,10 @@ impl ProcessReader {
     }
 
     /// Adds to what another source tells of a process what only `/proc` and the
-    /// user table know, and masks its arguments. Of one that has ended as much as
+    /// user table know, and masks secrets in its arguments. Of one that has ended as much as
     /// follows from what is there.
     pub fn complete(&mut self, process: &mut Process) {
-        mask_arguments(&mut process.args);
+        self.secrets.treat(&mut process.args);
         if let Ok(read) = self.read_process(process.id.pid)
             && read.id == process.id
         {
@@ -207,7 +229,7 @@ impl ProcessReader {
     fn read_arguments(&mut self, folder: &OwnedFd, process: &mut Process) {
         let Some(bytes) = self.read(folder, "cmdline", MAX_ARGUMENT_BYTES + 1) else { return };
         (process.args, process.args_cut) = split_arguments(bytes);
-        mask_arguments(&mut process.args);
+        self.secrets.treat(&mut process.args);
     }
 
     fn read_stat(&mut self, folder: &OwnedFd, process: &mut Process) -> Option<u32> {
@@ -368,6 +390,23 @@ mod tests {
         let after = reader.read_process(running.0.id()).unwrap();
         assert!(after.exe_deleted && after.exe_in_writable_folder);
         assert_eq!(Path::new(&after.exe), exe);
+    }
+
+    #[test]
+    fn secrets_in_command_lines_are_kept_only_where_that_is_asked_for() {
+        let words = ["-c", "read x; echo y; read x", "sh", "--password=hunter2"];
+        let running = Running::start(Command::new("/bin/sh").args(words));
+        let args = |secrets| {
+            let read = ProcessReader::with(secrets).read_process(running.0.id()).unwrap();
+            let mut told = Process { id: read.id, args: read.args.clone(), ..Process::default() };
+            told.args[4] = "--password=hunter2".to_owned();
+            ProcessReader::with(secrets).complete(&mut told);
+            assert_eq!(told.args, read.args, "from whichever source");
+            read.args
+        };
+        assert_eq!(args(Secrets::Kept)[1..], words);
+        assert!(!args(Secrets::Masked).concat().contains("hunter2"));
+        assert_eq!(Secrets::default(), Secrets::Masked);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::poller::process_numbers;
-use super::reader::ProcessReader;
+use super::reader::{ProcessReader, Secrets};
 use super::{KernelClock, ProcEvent};
 use crate::host::event::{HostEvent, What};
 use crate::host::process::{Process, ProcessId};
@@ -62,6 +62,10 @@ impl Default for ProcessTable {
 impl ProcessTable {
     pub fn new() -> Self {
         Self::with_max(MAX_PROCESSES)
+    }
+
+    pub fn with_secrets(secrets: Secrets) -> Self {
+        Self { reader: ProcessReader::with(secrets), ..Self::new() }
     }
 
     /// Keeps at most `max` processes.

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::setpriority_process;
 
-use super::{KernelClock, Lost, ProcConnector, ProcEvent, ProcPoller, ProcessSource, ProcessTable};
+use super::{
+    KernelClock, Lost, ProcConnector, ProcEvent, ProcPoller, ProcessSource, ProcessTable, Secrets,
+};
 use crate::host::event::{HostEvent, What};
 use crate::host::process::ProcessId;
 use crate::host::provider::{EventSink, ProviderError};
@@ -71,6 +73,11 @@ impl ProcessWatch {
             unsettled: VecDeque::new(),
             lost: 0,
         }
+    }
+
+    /// What the processes told from now on have of their secrets.
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        Self { table: ProcessTable::with_secrets(secrets), ..self }
     }
 
     /// Why the connector is not used, if it was asked for.

@@ -111,7 +111,7 @@ struct {
 enum lost_kind {
 	LOST_RING_FULL = 0,
 	LOST_MEMORY = 1,
-	LOST_TOO_MANY_TUPLES = 2,
+	LOST_TOO_MANY_TUPLES = 2, // of a socket that is nobody's
 	LOST_KINDS = 3,
 };
 

@@ -7,8 +7,9 @@
 #include "socket.h"
 
 // A scan or flood has a new tuple with each packet. More than this of one socket
-// in so many ticks (1 s where there are 250 a second) are not told: the claim on
-// the socket itself stands.
+// in so many ticks (1 s where there are 250 a second) are not told. The socket
+// itself is told in their place, and its packets are not looked at any more until
+// the time is over: whoever sends them waits for what happens here.
 #define TUPLES_AT_ONCE 256
 #define TUPLES_TICKS 250
 
@@ -149,6 +150,11 @@ INLINE int same_tuple(const struct tuple *a, const struct tuple *b)
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3] && x[4] == y[4];
 }
 
+INLINE int had_too_many_tuples(const struct socket_state *state, u64 now)
+{
+	return state->tuples > TUPLES_AT_ONCE && now - state->tuples_since < TUPLES_TICKS;
+}
+
 INLINE int too_many_tuples(struct socket_state *state, u64 now)
 {
 	if (now - state->tuples_since >= TUPLES_TICKS) {
@@ -157,6 +163,22 @@ INLINE int too_many_tuples(struct socket_state *state, u64 now)
 	}
 	state->tuples += 1;
 	return state->tuples > TUPLES_AT_ONCE;
+}
+
+// Any packet that its process sends from here on may be this socket's.
+INLINE void tell_socket_itself(struct sock *sk, struct socket_state *state, u32 interface_index)
+{
+	struct tuple tuple;
+
+	// A datagram socket's own port says enough; others have none.
+	if (state->kind == DATAGRAM)
+		return;
+	if (!state->owner.pid) {
+		lost(LOST_TOO_MANY_TUPLES);
+		return;
+	}
+	tuple_of_socket(sk, state->kind, &tuple);
+	tell_socket(sk, state, &tuple, SOCKET_USE, state->basis, interface_index);
 }
 
 INLINE int packet_of_datagram_socket(struct sk_buff *skb, struct sock *sk, u16 family)
@@ -173,9 +195,13 @@ INLINE int packet_of_datagram_socket(struct sk_buff *skb, struct sock *sk, u16 f
 	}
 	state->packet_seen = 1;
 	struct packet_key key = {};
+	u64 now = bpf_jiffies64();
+	if (had_too_many_tuples(state, now)) {
+		state->packet_due = 0;
+		return 0;
+	}
 	if (!tuple_of_packet(skb, family, &key.tuple))
 		return 0;
-	u64 now = bpf_jiffies64();
 	u8 due = state->packet_due;
 	state->packet_due = 0;
 	if (same_tuple(&state->tuple, &key.tuple) && now - state->told_at < TELL_AGAIN_TICKS)
@@ -194,9 +220,7 @@ INLINE int packet_of_datagram_socket(struct sk_buff *skb, struct sock *sk, u16 f
 		return 0;
 	state->kind = kind_of_socket(sk);
 	if (too_many_tuples(state, now)) {
-		// A datagram socket's own port says enough; others have none.
-		if (state->kind != DATAGRAM)
-			lost(LOST_TOO_MANY_TUPLES);
+		tell_socket_itself(sk, state, skb->dev->ifindex);
 		return 0;
 	}
 	bpf_map_update_elem(&told_tuples, &key, &now, 0);
