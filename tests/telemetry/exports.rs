@@ -83,7 +83,18 @@ fn exports_have_the_totals_of_the_packets() {
 fn of_icmp_the_totals_of_the_packets_too() {
     let expected = sums(&read("captures/ping.pcap", None, "flows.ndjson"));
     let capture = "tests/fixtures/export/softflowd-v9-ping.pcap";
-    assert_eq!(sums(&read(capture, Some("netflow"), "reported_flows.ndjson")), expected);
+    let mut found = Sums::new();
+    for (mut way, (packets, bytes)) in
+        sums(&read(capture, Some("netflow"), "reported_flows.ndjson"))
+    {
+        // softflowd gives later fragments of IPv6 no protocol.
+        if way.4 == 0 {
+            way.4 = 58;
+        }
+        let sum = found.entry(way).or_default();
+        *sum = (sum.0 + packets, sum.1 + bytes);
+    }
+    assert_eq!(found, expected);
 }
 
 #[test]

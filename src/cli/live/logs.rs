@@ -20,7 +20,7 @@ use crate::telemetry::scrape::{Place, Scrape};
 pub(super) struct LogArgs {
     /// Follow this log, through its rotations, or all logs that a folder has and gains;
     /// - is standard input, journal the systemd journal (journal:--unit=nginx and the like choose
-    /// from it). Repeat it for several. Each is recognised by its content (`flowtap inputs`).
+    /// from it), s3://BUCKET/PREFIX an object store. Repeat it for several. Each is recognised by its content (`flowtap inputs`).
     #[arg(long, value_name = "PATH")]
     log: Vec<PathBuf>,
     /// Keep in this folder how far each log was read, and go on there at the next start.
@@ -52,7 +52,9 @@ impl LogArgs {
     /// Folders that are read: files in them are replaced.
     pub(super) fn reads(&self) -> impl Iterator<Item = PathBuf> {
         let folder = |path: &PathBuf| {
-            if path == Path::new("-") || path.to_str().is_some_and(is_journal) {
+            if path == Path::new("-")
+                || path.to_str().is_some_and(|text| is_journal(text) || is_store(text))
+            {
                 return None;
             }
             let path = std::path::absolute(path).ok()?;
@@ -76,6 +78,11 @@ impl LogArgs {
     /// Whether programs must be run for it, which confinement forbids.
     pub(super) fn runs_programs(&self) -> bool {
         self.log.iter().any(|path| path.to_str().is_some_and(is_journal))
+    }
+
+    /// Whether a store is asked, by an HTTP client with threads and names of its own.
+    pub(super) fn asks_stores(&self) -> bool {
+        self.log.iter().any(|path| path.to_str().is_some_and(is_store))
     }
 
     pub(super) fn writes(&self) -> Option<&PathBuf> {
@@ -108,7 +115,7 @@ impl LogArgs {
             let mut context = context.clone();
             context.name = path.display().to_string();
             follows.push(Follow {
-                target: target(path),
+                target: target(path)?,
                 kind: self.telemetry.forced_for(path, &named)?,
                 context,
                 state: self.log_state.as_ref().map(|folder| folder.join(state_name(path))),
@@ -128,15 +135,33 @@ impl LogArgs {
     }
 }
 
-fn target(path: &Path) -> Target {
-    match path.to_str() {
+fn target(path: &Path) -> anyhow::Result<Target> {
+    Ok(match path.to_str() {
         Some("-") => Target::Stdin,
+        Some(url) if is_store(url) => objects(url)?,
         Some(text) if is_journal(text) => {
             let arguments = text.strip_prefix("journal:").unwrap_or_default();
             Target::Journal(arguments.split_ascii_whitespace().map(str::to_owned).collect())
         }
         _ => Target::of_path(path),
-    }
+    })
+}
+
+fn is_store(text: &str) -> bool {
+    text.starts_with("s3://")
+}
+
+#[cfg(feature = "object-store")]
+#[expect(clippy::unnecessary_wraps, reason = "a build without the feature refuses")]
+fn objects(url: &str) -> anyhow::Result<Target> {
+    // Where the store is and who asks stands in the environment, as for other programs.
+    Ok(Target::Objects { url: url.to_owned(), settings: Vec::new() })
+}
+
+#[cfg(not(feature = "object-store"))]
+fn objects(url: &str) -> anyhow::Result<Target> {
+    let why = format!("--log {url}: this build reads no object stores (feature object-store)");
+    Err(crate::cli::Usage(why).into())
 }
 
 fn is_journal(text: &str) -> bool {

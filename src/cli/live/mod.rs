@@ -177,6 +177,14 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         )
         .into());
     }
+    if args.logs.asks_stores() && !args.confine.is_off() {
+        return Err(Usage(
+            "--log s3://... needs --confine off: which servers and ports are asked is known to the \
+             client of the store alone"
+                .to_owned(),
+        )
+        .into());
+    }
     let listener = args.metrics.0.map(bind).transpose()?;
     let control = take_control_socket(args.control.as_ref())?;
     let watcher =

@@ -86,6 +86,10 @@ impl Files {
         unknown.sort_by_key(|found| !self.place.is_target(&found.path));
         for found in unknown {
             if let Err(error) = self.take_in(&found, &mut look) {
+                // Renamed again since it was listed: the next look finds it.
+                if error.kind() == io::ErrorKind::NotFound {
+                    continue;
+                }
                 self.passed_over.insert(found.inode, found.stamp);
                 self.tell_unreadable(&found.path.display().to_string(), &error);
             }
