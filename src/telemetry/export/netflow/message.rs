@@ -111,7 +111,7 @@ impl<'a> Header<'a> {
         out: &mut Out,
     ) -> Result<(), Bad> {
         let mut set = Reader(set);
-        while !set.is_empty() {
+        while !set.0.is_empty() {
             let rest = set;
             let Some(written) = Written::next(&mut set, self.dialect, options) else {
                 if rest.0.iter().any(|&byte| byte != 0) {

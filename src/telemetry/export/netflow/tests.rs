@@ -421,7 +421,7 @@ fn templates_of_hostile_exporters_are_bounded() {
     // Work is by the bytes of a record, not by the fields of its template.
     let mut idle = vec![(999, 0); 500];
     idle.extend([(8, 4), (12, 4)]);
-    let idle = ipfix(0, &[template(2, 300, &idle), set(300, &short(1)[..8].repeat(7000))]);
+    let idle = ipfix(0, &[template(2, 310, &idle), set(310, &short(1)[..8].repeat(7000))]);
     let before = out.unknown_fields.len();
     netflow.datagram(exporter(), 0, &idle, &mut out).unwrap();
     assert_eq!((out.observations.len(), out.unknown_fields.len()), (7000, before));
