@@ -1,6 +1,6 @@
 //! What is known of the exporters: templates, samplers, where their numbers stand.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -40,8 +40,9 @@ pub(super) struct Domain {
     pub(super) sequence: Sequence,
     /// The exporter's uptime in its last datagram.
     pub(super) uptime_ms: Option<u32>,
-    pub(super) pending: VecDeque<Pending>,
-    pub(super) pending_bytes: usize,
+    /// By template.
+    pending: HashMap<u16, Vec<Pending>, ahash::RandomState>,
+    pending_bytes: usize,
     /// Of IPFIX: the last message's number, and whether numbers include the message's
     /// own records.
     last_number: Option<u32>,
@@ -53,7 +54,6 @@ pub(super) struct Domain {
 
 /// A data set whose template has not come yet.
 pub(super) struct Pending {
-    pub(super) template: u16,
     pub(super) export: Export,
     pub(super) set: Box<[u8]>,
 }
@@ -167,9 +167,25 @@ impl Domain {
         lost + self.sequence.seen(first(self.numbers_after), count)
     }
 
+    /// Keeps a data set until its template comes; where too much waits already, in place
+    /// of that: templates that have not come for so long may never do.
+    pub(super) fn keep(&mut self, template: u16, pending: Pending, out: &mut Out) {
+        if self.pending_bytes + pending.weight() > MAX_PENDING_BYTES {
+            self.drop_pending(out);
+        }
+        self.pending_bytes += pending.weight();
+        self.pending.entry(template).or_default().push(pending);
+    }
+
+    pub(super) fn take_pending(&mut self, template: u16) -> Vec<Pending> {
+        let ready = self.pending.remove(&template).unwrap_or_default();
+        self.pending_bytes -= ready.iter().map(Pending::weight).sum::<usize>();
+        ready
+    }
+
     /// Forgets what waited, and counts it.
-    pub(super) fn drop_pending(&mut self, out: &mut Out) {
-        for _ in self.pending.drain(..) {
+    fn drop_pending(&mut self, out: &mut Out) {
+        for _ in self.pending.drain().flat_map(|(_, sets)| sets) {
             out.bad_part(NO_TEMPLATE);
         }
         self.pending_bytes = 0;
@@ -263,21 +279,10 @@ pub(super) fn lose(version: u16, count: u64, out: &mut Out) {
     }
 }
 
-/// Keeps a data set until its template comes.
-pub(super) fn keep(domain: &mut Domain, pending: Pending, out: &mut Out) {
-    domain.pending_bytes += pending.weight();
-    domain.pending.push_back(pending);
-    while domain.pending_bytes > MAX_PENDING_BYTES {
-        let Some(oldest) = domain.pending.pop_front() else { break };
-        domain.pending_bytes -= oldest.weight();
-        out.bad_part(NO_TEMPLATE);
-    }
-}
-
 impl Pending {
-    pub(super) fn weight(&self) -> usize {
-        /// Sets can be empty.
-        const OWN_BYTES: usize = 64;
+    fn weight(&self) -> usize {
+        /// Sets can be empty, and each of another template.
+        const OWN_BYTES: usize = 128;
         self.set.len() + OWN_BYTES
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::domain::{Domain, Pending, keep, lose};
+use super::domain::{Domain, Pending, lose};
 use super::record::{Export, parts};
 use super::template::{Dialect, Template, Written};
 use crate::telemetry::decode::{Bad, Out};
@@ -91,9 +91,8 @@ impl<'a> Header<'a> {
                     let count = template
                         .map(|template| data(&template, content, &self.export, domain, texts, out));
                     if count.is_none() {
-                        let pending =
-                            Pending { template: id, export: self.export, set: content.into() };
-                        keep(domain, pending, out);
+                        let pending = Pending { export: self.export, set: content.into() };
+                        domain.keep(id, pending, out);
                     }
                     *records = records.zip(count).and_then(|(all, n)| all.checked_add(n));
                 }
@@ -112,7 +111,14 @@ impl<'a> Header<'a> {
         out: &mut Out,
     ) -> Result<(), Bad> {
         let mut set = Reader(set);
-        while let Some(written) = Written::next(&mut set, self.dialect, options) {
+        while !set.0.is_empty() {
+            let rest = set;
+            let Some(written) = Written::next(&mut set, self.dialect, options) else {
+                if rest.0.iter().any(|&byte| byte != 0) {
+                    out.bad_part("template cut off");
+                }
+                break;
+            };
             if written.id < FIRST_TEMPLATE {
                 // The number of the set itself withdraws all; zeros fill the set up.
                 if self.dialect == Dialect::Ipfix && written.withdraws() && written.id != 0 {
@@ -144,17 +150,10 @@ impl<'a> Header<'a> {
 
 /// Reads the sets that waited for a template.
 fn waited(id: u16, domain: &mut Domain, texts: &mut Texts, out: &mut Out) {
-    if domain.pending.is_empty() {
-        return;
-    }
     let Some(template) = domain.templates.get(id).map(Arc::clone) else { return };
-    let (ready, rest) =
-        std::mem::take(&mut domain.pending).into_iter().partition(|it: &Pending| it.template == id);
-    domain.pending = rest;
-    for Pending { export, set, .. } in &ready {
-        data(&template, set, export, domain, texts, out);
+    for Pending { export, set } in domain.take_pending(id) {
+        data(&template, &set, &export, domain, texts, out);
     }
-    domain.pending_bytes -= ready.iter().map(Pending::weight).sum::<usize>();
 }
 
 /// Reads a data set. Returns how many records it has.
@@ -169,9 +168,11 @@ fn data(
     let mut set = Reader(set);
     let mut count = 0;
     // What is shorter than a record fills the set up.
-    while set.0.len() >= template.least_bytes
-        && let Some(parts) = parts(template, &mut set, export, texts, out)
-    {
+    while set.0.len() >= template.least_bytes {
+        let Some(parts) = parts(template, &mut set, export, texts, out) else {
+            out.bad_part("record cut off");
+            break;
+        };
         count += 1;
         if template.options {
             domain.learn(parts, out);

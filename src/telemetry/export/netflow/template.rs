@@ -110,6 +110,10 @@ impl<'a> Written<'a> {
                 Dialect::Ipfix if id & 0x8000 != 0 => (id & 0x7fff, rest.u32().unwrap_or_default()),
                 _ => (id, 0),
             };
+            // Else a record of few bytes could ask for any amount of work.
+            if length == 0 {
+                continue;
+            }
             // Scopes of v9 have numbers of their own: system, interface, card, cache.
             let scope = at < self.scopes && dialect == Dialect::V9;
             let varies = dialect == Dialect::Ipfix && length == VARIABLE;

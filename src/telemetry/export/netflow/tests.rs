@@ -387,6 +387,18 @@ fn gaps_are_counted_as_the_source_counts() {
 }
 
 #[test]
+fn what_is_cut_off_is_counted() {
+    let fields = set(2, &u16s(&[300, 3, 8, 4, 12, 4, 82, 0xffff]));
+    let record = |name: &[u8]| [&short(1)[..8], &[4], name].concat();
+    let data = set(300, &[record(b"eth0"), record(b"et")].concat());
+    let cut = set(2, &u16s(&[301, 3, 8, 4]));
+    let out = read(&[ipfix(0, &[fields, data, cut])]);
+    assert_eq!(flows(&out).len(), 1);
+    assert_eq!(out.bad_parts["record cut off"], 1);
+    assert_eq!(out.bad_parts["template cut off"], 1);
+}
+
+#[test]
 fn both_families_in_one_template() {
     let fields = [(8, 4), (12, 4), (27, 16), (28, 16), (61, 1)];
     let v6 = |host: u8| [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[host]].concat();
@@ -406,6 +418,13 @@ fn templates_of_hostile_exporters_are_bounded() {
     let no_length = ipfix(0, &[template(2, 300, &[(8, 0); 5]), set(300, &[0; 60_000])]);
     netflow.datagram(exporter(), 0, &no_length, &mut out).unwrap();
     assert_eq!(out.bad_parts["template of records of no length"], 1);
+    // Work is by the bytes of a record, not by the fields of its template.
+    let mut idle = vec![(999, 0); 500];
+    idle.extend([(8, 4), (12, 4)]);
+    let idle = ipfix(0, &[template(2, 310, &idle), set(310, &short(1)[..8].repeat(7000))]);
+    let before = out.unknown_fields.len();
+    netflow.datagram(exporter(), 0, &idle, &mut out).unwrap();
+    assert_eq!((out.observations.len(), out.unknown_fields.len()), (7000, before));
     for id in 256..3000 {
         let many = ipfix(0, &[template(2, id, &[(999, 1); 50])]);
         netflow.datagram(exporter(), 0, &many, &mut out).unwrap();

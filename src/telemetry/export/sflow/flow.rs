@@ -88,7 +88,7 @@ pub(super) fn read(
         out.pass("samples of packets that are not IP");
         return Some((source, drops));
     };
-    let (start_ns, end_ns) = (datagram.received_ns - NS_PER_S, datagram.received_ns);
+    let (start_ns, end_ns) = (datagram.received_ns.saturating_sub(NS_PER_S), datagram.received_ns);
     let mut flow = FlowReport::between(packet.src, packet.dst, start_ns, end_ns);
     flow.span = Span::Interval;
     packet.fill(&mut flow);
