@@ -26,6 +26,12 @@ use entry::{Entry, Got, SavedFile};
 pub(super) use place::Place;
 use place::{Inode, Stamp};
 
+/// Files that are held open while they are not read.
+const MAX_OPEN: usize = 64;
+
+/// Sources that the consumer has at a time, of those that wait for nothing.
+const MAX_SOURCES: usize = 1024;
+
 /// What is kept across restarts.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct SavedFiles {
@@ -51,6 +57,8 @@ pub(super) struct Files {
     /// Files last changed up to then that are not known are not read.
     forgotten_ns: Option<i64>,
     events: VecDeque<Event>,
+    /// Of a folder, those that were read to their ends last, in that order.
+    resting: VecDeque<SourceId>,
     /// Read and not yet handed out: where in the buffer.
     bytes: Option<(SourceId, Range<usize>)>,
     next_scan: Option<Instant>,
@@ -78,6 +86,7 @@ impl Files {
             ready: BTreeSet::new(),
             forgotten_ns: saved.as_ref().and_then(|saved| saved.forgotten_ns),
             events: VecDeque::new(),
+            resting: VecDeque::new(),
             bytes: None,
             next_scan: None,
             is_first: saved.is_none(),
@@ -136,6 +145,8 @@ impl Files {
                 if entry.packing.is_some() {
                     entry.whole = entry.seen.map(|(stamp, _)| stamp);
                     self.close_source(id, Closed::Idle);
+                } else if matches!(self.place, Place::Folder(_)) {
+                    self.let_rest(id);
                 }
             }
             Ok(Got::Changed) => {
@@ -166,6 +177,29 @@ impl Files {
     fn rest(&mut self, id: SourceId) {
         if let Some(order) = self.known.get_mut(&id).and_then(|entry| entry.queued.take()) {
             self.ready.remove(&(order, id));
+        }
+    }
+
+    /// A folder's files of which all was read: the latest stay open, and those before
+    /// with the consumer.
+    fn let_rest(&mut self, id: SourceId) {
+        self.resting.push_back(id);
+        let last_open = self.resting.len().checked_sub(1 + MAX_OPEN);
+        let last_open = last_open.and_then(|at| self.resting.get(at)).copied();
+        if let Some(entry) = last_open.and_then(|id| self.known.get_mut(&id))
+            && entry.queued.is_none()
+            && last_open != Some(id)
+        {
+            entry.close_file();
+        }
+        if self.resting.len() > MAX_SOURCES
+            && let Some(oldest) = self.resting.pop_front()
+            && let Some(entry) = self.known.get(&oldest)
+            && entry.queued.is_none()
+            && entry.ends_in_line_end
+            && oldest != id
+        {
+            self.close_source(oldest, Closed::Idle);
         }
     }
 

@@ -10,13 +10,7 @@ use super::super::unpack::{Packing, head_print};
 use super::super::{Closed, Event, SourceId, Told};
 use super::entry::Entry;
 use super::place::{Found, Inode, Place};
-use super::{Files, Mark};
-
-/// Files that are held open while they are not read.
-const MAX_OPEN: usize = 64;
-
-/// Sources that the consumer has at a time, of those that wait for nothing.
-const MAX_SOURCES: usize = 1024;
+use super::{Files, MAX_OPEN, MAX_SOURCES, Mark};
 
 /// Files that are remembered; the oldest are forgotten first, and none as old as
 /// those is read then.

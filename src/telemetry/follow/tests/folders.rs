@@ -44,6 +44,30 @@ fn many_files_in_order() {
     assert_eq!(reader.finish(), ["more"]);
 }
 
+/// More than a process may have open, and more than a consumer is to hold.
+#[test]
+fn thousands_of_files_are_not_open_at_once() {
+    let place = Place::new();
+    for n in 0..3000 {
+        place.append(&format!("{n:04}"), &format!("{n:04}\n"));
+    }
+    let mut reader = Reader::start(&place.all(), Some(&place.state()));
+    reader.now += Duration::from_millis(250);
+    let (mut most_open, mut most_sources) = (0, 0);
+    while reader.poll_once() {
+        if reader.opened.len().is_multiple_of(100) {
+            let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+            let ours = |path: PathBuf| path.starts_with(place.path(""));
+            let open = open.filter(|fd| fs::read_link(fd.path()).is_ok_and(ours)).count();
+            most_open = most_open.max(open);
+        }
+        most_sources = most_sources.max(reader.cutters.len());
+    }
+    assert_eq!(reader.take().len(), 3000);
+    assert!((10..=70).contains(&most_open), "{most_open} files");
+    assert!(most_sources <= 1025, "{most_sources} sources");
+}
+
 #[test]
 fn a_compressed_file_that_is_still_written_is_read_once_it_is_whole() {
     let place = Place::new();
