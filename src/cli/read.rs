@@ -233,7 +233,8 @@ impl Sink {
     /// Where a record could not be written says so now.
     fn finish(self) -> io::Result<()> {
         let flows = self.pipeline.map_or(Ok(()), Pipeline::finish);
-        flows.and(self.observed.map_or(Ok(()), ObservedFiles::finish))
+        let observed = self.observed.map_or(Ok(()), ObservedFiles::finish);
+        flows.and(observed)
     }
 }
 

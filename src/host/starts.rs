@@ -28,6 +28,7 @@ struct Known {
 
 impl Starts {
     /// Fills in what is known, and learns what the event says.
+    #[expect(clippy::collapsible_match, reason = "a guard can't change what it looks at")]
     pub fn fill(&mut self, event: &mut HostEvent) {
         let time_ns = event.time_ns;
         match &mut event.what {

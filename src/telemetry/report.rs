@@ -124,7 +124,7 @@ impl SourceReport {
         self.first_ns = [self.first_ns, part.first_ns].into_iter().flatten().min();
         self.last_ns = self.last_ns.max(part.last_ns);
         self.late += part.late;
-        self.error = part.error.or(self.error.take());
+        self.error = part.error.or_else(|| self.error.take());
     }
 
     fn add_unknown_fields(&mut self, fields: BTreeMap<Arc<str>, u64>) {

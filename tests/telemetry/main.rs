@@ -15,5 +15,4 @@ mod mixed;
 mod process_logs;
 mod same_traffic;
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "shared with other tests, which use more of it")]
 mod support;

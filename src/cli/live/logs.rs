@@ -18,9 +18,9 @@ use crate::telemetry::scrape::{Place, Scrape};
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct LogArgs {
-    /// Follow this log, through its rotations, or all logs that a folder has and gains;
-    /// - is standard input, journal the systemd journal (journal:--unit=nginx and the like choose
-    /// from it), s3://BUCKET/PREFIX an object store. Repeat it for several. Each is recognised by its content (`flowtap inputs`).
+    /// Follow this log, through its rotations, or all logs that a folder has and gains; `-` is
+    /// standard input, `journal` the systemd journal (`journal:--unit=nginx` and the like choose
+    /// from it), `s3://BUCKET/PREFIX` an object store. Repeat it for several. Each is recognised by its content (`flowtap inputs`).
     #[arg(long, value_name = "PATH")]
     log: Vec<PathBuf>,
     /// Keep in this folder how far each log was read, and go on there at the next start.

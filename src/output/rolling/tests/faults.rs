@@ -176,6 +176,7 @@ proptest! {
                 Kind::Alerts => seconds as usize,
                 Kind::Flows(Format::Eve) => records.len() + seconds as usize,
                 Kind::Flows(_) => records.len(),
+                Kind::Observed(_) => 0,
             };
             prop_assert_eq!(kind.written + kind.lost_disk, count as u64, "{}", kind.kind.name());
             prop_assert_eq!(kind.lost_queue, 0);

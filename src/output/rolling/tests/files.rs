@@ -81,6 +81,7 @@ proptest! {
                 Kind::Alerts => alerts.len(),
                 Kind::Flows(Format::Eve) => records.len() + alerts.len(),
                 Kind::Flows(_) => records.len(),
+                Kind::Observed(_) => 0,
             };
             prop_assert_eq!(kind.written, expected as u64, "{}", kind.kind.name());
         }

@@ -90,13 +90,13 @@ fn quotes_in_texts_close_them_only_where_the_record_is_one_then() {
 #[test]
 fn quotes_in_the_request_line_do_not_lose_the_request() {
     let line = r#"GET http://shop.example:80/?q=" or "1" = "1 HTTP/1.1"#;
-    let all = all(&ALB, None, &alb("10.0.3.21:8080", line, "-"));
-    assert_eq!(all[0].uri.as_deref(), Some(r#"http://shop.example:80/?q=" or "1" = "1"#));
-    assert_eq!((all[0].status, all[0].version.as_deref()), (Some(400), Some("HTTP/1.1")));
+    let found = all(&ALB, None, &alb("10.0.3.21:8080", line, "-"));
+    assert_eq!(found[0].uri.as_deref(), Some(r#"http://shop.example:80/?q=" or "1" = "1"#));
+    assert_eq!((found[0].status, found[0].version.as_deref()), (Some(400), Some("HTTP/1.1")));
     let elb =
         ELB.sample.replace("GET http://shop.example:80/", r#"GET http://shop.example:80/?" ""#);
-    let all = super::tests::all(&ELB, None, &elb);
-    assert_eq!(all[0].uri.as_deref(), Some(r#"http://shop.example:80/?" ""#));
+    let found = all(&ELB, None, &elb);
+    assert_eq!(found[0].uri.as_deref(), Some(r#"http://shop.example:80/?" ""#));
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn only_what_was_acknowledged_is_not_read_again() {
 #[test]
 fn without_journalctl_the_start_says_so() {
     let error = Journal::start("no-such-journalctl", &[], None, &Options::default()).err();
-    assert_eq!(error.map(|error| error.kind()), Some(std::io::ErrorKind::NotFound));
+    assert_eq!(error.map(|error| error.kind()), Some(io::ErrorKind::NotFound));
 }
 
 #[test]

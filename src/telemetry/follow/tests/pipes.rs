@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn a_pipe_is_read_as_it_comes_and_to_its_end() {
-    let (read, mut write) = std::io::pipe().unwrap();
+    let (read, mut write) = io::pipe().unwrap();
     let read: std::os::fd::OwnedFd = read.into();
     let mut reader = Reader::of(Box::new(Stream::new(read.into(), "standard input")));
     reader.poll();
