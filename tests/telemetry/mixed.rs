@@ -227,3 +227,16 @@ fn a_kind_can_be_forced_and_a_wrong_name_is_refused_with_a_hint() {
     let nowhere = flowtap(&["read", "--as", "other=aws-vpc", "strange"], folder.path());
     assert_eq!(nowhere.status.code(), Some(2));
 }
+
+/// Its table is the program's own, so that it can't fall behind.
+#[cfg(feature = "parquet")]
+#[test]
+fn the_readme_lists_every_kind_as_the_program_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = text(&flowtap(&["inputs", "--markdown"], folder.path()).stdout);
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    assert!(table.lines().count() > 40);
+    for line in table.lines() {
+        assert!(readme.contains(line), "README.md lacks (`flowtap inputs --markdown`): {line}");
+    }
+}
