@@ -52,8 +52,9 @@ use crate::service::notify::Notifier;
 
 #[derive(Debug, Args)]
 pub(crate) struct LiveArgs {
-    /// Interface to listen to; repeat it for several.
-    #[arg(short, long, required_unless_present_any = ["log", "scrape"], value_name = "IFACE")]
+    /// Interface to listen to; repeat it for several. Needed unless there is something else to
+    /// follow: --log, --scrape or --listen.
+    #[arg(short, long, value_name = "IFACE")]
     interface: Vec<String>,
     /// Name of this sensor in every record; without it the host's name.
     #[arg(long, value_name = "ID")]
@@ -145,6 +146,11 @@ pub(crate) struct LiveArgs {
 }
 
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
+    if args.interface.is_empty() && !args.logs.any() {
+        let needed =
+            "nothing to listen to: give --interface <IFACE>, or --log, --scrape or --listen";
+        return Err(Usage(needed.to_owned()).into());
+    }
     let mut options = args.engine.run_options()?;
     options.detect = detect_settings(args);
     let filter_in_kernel = options.filter.is_some();
