@@ -8,6 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, bounded};
 
+#[cfg(target_os = "linux")]
+use super::export::listen::Listener;
 use super::live::{Follow, Followed, Shared, explained};
 use super::merge::{Batch, Merge};
 use super::report::SourceReport;
@@ -60,11 +62,12 @@ impl Feed {
         Self { batches, notices, reports, threads: Arc::new(Lock::new(vec![thread])) }
     }
 
-    /// Starts to follow and to scrape, until `stop` is set. What is told of hosts goes into `map` at
+    /// Starts to follow, to scrape and to listen, until `stop` is set. What is told of hosts goes into `map` at
     /// once.
     pub fn follow(
         follows: Vec<Follow>,
         scrapes: Vec<Scrape>,
+        #[cfg(target_os = "linux")] listener: Option<Listener>,
         stop: &Arc<AtomicBool>,
         map: Option<&Arc<HostMap>>,
     ) -> io::Result<Self> {
@@ -86,6 +89,10 @@ impl Feed {
         }
         for scrape in scrapes {
             threads.push(scrape::start(scrape, shared.clone())?);
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(listener) = listener {
+            threads.push(super::listening::start(listener, shared.clone())?);
         }
         Ok(Self { batches, notices, reports, threads: Arc::new(Lock::new(threads)) })
     }

@@ -28,6 +28,8 @@ pub mod hosts;
 pub mod json;
 pub mod kind;
 pub mod label;
+#[cfg(target_os = "linux")]
+mod listening;
 pub mod live;
 pub mod merge;
 pub mod names;

@@ -96,6 +96,12 @@ impl SourceReport {
         self.first_bad.get_or_insert_with(|| format!("line {line}: {bad}"));
     }
 
+    /// A datagram that was left out, by who sent it.
+    pub(super) fn count_bad_from(&mut self, bad: &Bad, sender: &str) {
+        *self.bad.entry(bad.reason).or_default() += 1;
+        self.first_bad.get_or_insert_with(|| format!("from {sender}: {bad}"));
+    }
+
     /// Takes over what a decoder has counted since the last time.
     pub(super) fn take_tallies(&mut self, out: &mut Out) {
         add(&mut self.passed, std::mem::take(&mut out.passed));

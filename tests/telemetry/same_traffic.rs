@@ -157,3 +157,59 @@ fn a_zeek_conn_log_has_the_totals_of_the_packets() {
         assert_eq!(found, expected, "{name}");
     }
 }
+
+/// IPv4 and IPv6 flows of softflowd: those of NetFlow v5 have no IPv6.
+fn reported_by_softflowd(capture: &Path, version: &str) -> Option<Sums> {
+    let program = ["/usr/sbin/softflowd", "/usr/local/sbin/softflowd"];
+    let program = program.into_iter().find(|path| Path::new(path).exists())?;
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let out = folder.path().join("out");
+    let mut live = Command::new(env!("CARGO_BIN_EXE_flowtap"))
+        .args(["live", "--quiet", "--control", "none", "--listen", &address, "--seconds", "5"])
+        .arg("--out")
+        .arg(&out)
+        .spawn()
+        .unwrap();
+    // It listens before it says anything else; a datagram before that would be refused.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while std::net::UdpSocket::bind(&address).is_ok() {
+        assert!(std::time::Instant::now() < until, "it never listened");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let status = Command::new(program)
+        .args(["-n", &address, "-v", version, "-d", "-r"])
+        .arg(capture)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert!(live.wait().unwrap().success());
+    let files = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+    let file = files
+        .into_iter()
+        .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("reported_flows"));
+    Some(sums(&lines(&file.expect("reported flows"))))
+}
+
+#[test]
+fn a_real_exporters_flows_have_the_totals_of_the_packets() {
+    for (name, version) in
+        [("web.pcap", "5"), ("web.pcap", "9"), ("web.pcap", "10"), ("dns.pcap", "10")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let packets = folder.path().join("packets");
+        read(&capture(name), &packets, "ndjson");
+        let mut expected = sums(&lines(&packets.join("flows.ndjson")));
+        if version == "5" {
+            expected.retain(|way, _| !way.0.contains(':'));
+        }
+        let Some(found) = reported_by_softflowd(&capture(name), version) else {
+            eprintln!("SKIP: softflowd is not installed");
+            return;
+        };
+        assert!(!expected.is_empty());
+        assert_eq!(found, expected, "{name} by NetFlow v{version}");
+    }
+}

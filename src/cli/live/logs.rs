@@ -1,5 +1,6 @@
 //! Logs that `flowtap live` follows beside the interfaces.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,10 +8,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use tracing::info;
 
 use crate::cli::telemetry_args::TelemetryArgs;
 use crate::cli::values::TimeoutNs;
 use crate::host::map::HostMap;
+#[cfg(target_os = "linux")]
+use crate::telemetry::export::listen::Listener;
 use crate::telemetry::feed::Feed;
 use crate::telemetry::follow::{Options, Target};
 use crate::telemetry::live::Follow;
@@ -37,6 +41,10 @@ pub(super) struct LogArgs {
     /// How often.
     #[arg(long, value_name = "TIME", default_value = "15s", requires = "scrape")]
     scrape_every: TimeoutNs,
+    /// Take NetFlow, IPFIX and sFlow at this UDP address (127.0.0.1:2055); repeat it for several.
+    #[cfg(target_os = "linux")]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<SocketAddr>,
     #[command(flatten)]
     telemetry: TelemetryArgs,
 }
@@ -46,7 +54,30 @@ const LEAST_EVERY: Duration = Duration::from_secs(1);
 
 impl LogArgs {
     pub(super) fn any(&self) -> bool {
-        !self.log.is_empty() || !self.scrape.is_empty()
+        !self.log.is_empty() || !self.scrape.is_empty() || self.listens()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn listens(&self) -> bool {
+        !self.listen.is_empty()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn listens(&self) -> bool {
+        false
+    }
+
+    /// Takes the addresses to listen at, while any can be taken.
+    #[cfg(target_os = "linux")]
+    pub(super) fn bind(&self) -> anyhow::Result<Option<Listener>> {
+        if self.listen.is_empty() {
+            return Ok(None);
+        }
+        let listener = Listener::bind(&self.listen)?;
+        for address in listener.addresses()? {
+            info!(event = "exports.listening", "listening for flow exports at {address}");
+        }
+        Ok(Some(listener))
     }
 
     /// Folders that are read: files in them are replaced.
@@ -98,6 +129,7 @@ impl LogArgs {
     pub(super) fn follow(
         &self,
         silent_after: Option<Duration>,
+        #[cfg(target_os = "linux")] listener: Option<Listener>,
         stop: &Arc<AtomicBool>,
         map: Option<&Arc<HostMap>>,
     ) -> anyhow::Result<Option<Feed>> {
@@ -131,7 +163,15 @@ impl LogArgs {
             let context = context.clone();
             scrapes.push(Scrape { place: place.clone(), kind, context, every });
         }
-        Ok(Some(Feed::follow(follows, scrapes, stop, map)?))
+        let feed = Feed::follow(
+            follows,
+            scrapes,
+            #[cfg(target_os = "linux")]
+            listener,
+            stop,
+            map,
+        )?;
+        Ok(Some(feed))
     }
 }
 

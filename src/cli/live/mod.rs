@@ -192,6 +192,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         .into());
     }
     let listener = args.metrics.0.map(bind).transpose()?;
+    let exports = args.logs.bind()?;
     let control = take_control_socket(args.control.as_ref())?;
     let watcher =
         hosts::Watcher::start(&args.hosts, &args.confine, args.user.as_ref(), args.log_format)?;
@@ -223,7 +224,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let own_map = || Arc::new(HostMap::new(MapLimits::default()));
     let map = watched_map.or_else(|| args.logs.any().then(own_map));
     let silent_after = (silent_after_s < u64::MAX).then(|| Duration::from_secs(silent_after_s));
-    options.telemetry = args.logs.follow(silent_after, &handle.stop, map.as_ref())?;
+    options.telemetry = args.logs.follow(silent_after, exports, &handle.stop, map.as_ref())?;
     options.hosts = hosts::knowledge(map, is_watched, &host_files, &options)?;
     let recording = start_recording(args, &mut input)?;
     let dir = match &args.output.out {

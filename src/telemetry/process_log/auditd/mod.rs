@@ -48,7 +48,7 @@ pub(in crate::telemetry::process_log) static AUDITD: Kind = Kind {
         type=SOCKADDR msg=audit(1772360102.114:4711): saddr=020001BBCB0071090000000000000000\n\
         type=PROCTITLE msg=audit(1772360102.114:4711): proctitle=6375726C002D73\n",
     sees: "programs with arguments, parents, users and terminals; who connected to which address \
-        and port, where rules log connect (AN0031, AN1062)",
+        and port, where rules log connect (AN0031, AN0223)",
     absent: "the local address and port of connections; the protocol, unless rules log socket; \
         what was sent; containers; in other PID namespaces the numbers of children",
     // Records are joined for two seconds, and auditd's queue is emptied at once.
