@@ -6,6 +6,7 @@
 //! anything, so a scraper can't slow it down. Start at [`Published`].
 
 mod hosts;
+mod sources;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::host::coverage::Coverage;
 use crate::input::Shed;
 use crate::input::live::TapStatus;
 use crate::lock::Lock;
+use crate::telemetry::report::SourceReport;
 
 /// A run at one moment. Counts are since its start and never fall.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +52,8 @@ pub struct Snapshot {
     pub delivery: Vec<TargetCounters>,
     /// Nothing where no host is watched.
     pub hosts: Option<Coverage>,
+    /// Logs, exports and counters beside the interfaces.
+    pub sources: Vec<SourceReport>,
 }
 
 /// How often the configuration was read again.
@@ -185,6 +189,7 @@ pub fn metrics_text(published: &Published) -> String {
         if let Some(hosts) = &snapshot.hosts {
             page.hosts(hosts);
         }
+        page.sources(&snapshot.sources);
     }
     page.text
 }
@@ -460,8 +465,18 @@ pub(super) mod tests {
                 ..TargetCounters::default()
             }],
             hosts: Some(coverage()),
+            sources: vec![source()],
             ..Snapshot::default()
         }
+    }
+
+    fn source() -> SourceReport {
+        let kind = crate::telemetry::kind::named("aws-vpc").expect("a kind");
+        let mut report = SourceReport::new("/logs/\"vpc\".log", kind);
+        (report.records, report.bytes, report.observations.flows) = (41, 42, 43);
+        report.bad = [("no address", 44)].into();
+        report.lost = [("skipdata", 45)].into();
+        report
     }
 
     fn coverage() -> Coverage {
@@ -518,6 +533,8 @@ pub(super) mod tests {
             "flowtap_host_refused_total 34",
             "flowtap_host_claims 35",
             "flowtap_host_processes 36",
+            "flowtap_source_records_total{source=\"/logs/\\\"vpc\\\".log\",kind=\"aws-vpc\"} 41",
+            "flowtap_source_bad_records_total{source=\"/logs/\\\"vpc\\\".log\",kind=\"aws-vpc\"} 44",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

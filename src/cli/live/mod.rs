@@ -280,6 +280,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         listening: args.listening(),
         reloads: ReloadCounters::default(),
         hosts: None,
+        telemetry: options.telemetry.clone(),
     };
     sink.notifier.ready(&sink.listening);
     let mut report = run_engine(input, &options, &mut sink);

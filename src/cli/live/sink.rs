@@ -22,6 +22,7 @@ use crate::service::deliver::Delivery;
 use crate::service::metrics::{Published, RecordingCounters, ReloadCounters, Snapshot};
 use crate::service::notify::Notifier;
 use crate::telemetry::Observation;
+use crate::telemetry::feed::Feed;
 
 /// How long the end of a run waits for a disk that does not answer.
 const FINISH_WITHIN: Duration = Duration::from_secs(30);
@@ -47,6 +48,7 @@ pub(super) struct Sink {
     pub(super) listening: String,
     pub(super) reloads: ReloadCounters,
     pub(super) hosts: Option<Coverage>,
+    pub(super) telemetry: Option<Feed>,
 }
 
 impl Sink {
@@ -124,6 +126,7 @@ impl Sink {
             }),
             delivery: self.delivery.as_ref().map(Delivery::counters).unwrap_or_default(),
             hosts: self.hosts.clone(),
+            sources: self.telemetry.as_ref().map(Feed::reports).unwrap_or_default(),
         });
     }
 }
