@@ -92,7 +92,7 @@ impl Feed {
         }
         #[cfg(target_os = "linux")]
         if let Some(listener) = listener {
-            threads.push(super::listening::start(listener, shared.clone())?);
+            threads.push(super::listening::start(listener, shared)?);
         }
         Ok(Self { batches, notices, reports, threads: Arc::new(Lock::new(threads)) })
     }
