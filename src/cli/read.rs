@@ -12,6 +12,7 @@ use clap::Args;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::Usage;
 use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
 use super::host_args::HostArgs;
@@ -177,6 +178,13 @@ fn host_knowledge(
     let files = args.hosts.open()?;
     for warning in &files.warnings {
         eprintln!("flowtap: warning: {warning}");
+    }
+    if let Some(pipe) = split.of_hosts().find(|named| !named.path.is_file()) {
+        let why = format!(
+            "{}: process telemetry is read twice, for the map and in the order of time: give a file",
+            pipe.path.display()
+        );
+        return Err(Usage(why).into());
     }
     let mapped = !args.procs.is_empty() || split.of_hosts().next().is_some();
     if !mapped && args.hosts.paths().next().is_none() {

@@ -49,6 +49,9 @@ impl TelemetryArgs {
                 split.sources.push(Named::new(path, kind, &context));
             } else if path == Path::new("-") {
                 split.captures.push(path.clone());
+            } else if path.exists() && !path.is_file() && !path.is_dir() {
+                // A pipe can't be looked into and then read.
+                split.captures.push(path.clone());
             } else if path.is_dir() {
                 split.add_folder(path, &context)?;
             } else {

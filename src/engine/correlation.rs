@@ -228,8 +228,9 @@ impl<'a> Correlation<'a> {
     /// Live: takes what comes, packets and telemetry, in the order in which it does.
     fn follow_both(&mut self, outputs: &Receiver<ShardOutput>) {
         loop {
+            // Packets go on when telemetry is over.
             let telemetry = self.lane.as_ref().and_then(Lane::batches).cloned();
-            let Some(telemetry) = telemetry else { break };
+            let telemetry = telemetry.unwrap_or_else(crossbeam_channel::never);
             crossbeam_channel::select! {
                 recv(outputs) -> output => match output {
                     Ok(output) => {
@@ -283,10 +284,20 @@ impl<'a> Correlation<'a> {
 
     /// What telemetry says of the time after the last packet.
     pub(super) fn finish_telemetry(&mut self) {
+        // Live it would go on: no more packets come, however that came about.
+        self.telemetry.iter().for_each(Feed::stop);
         while let Some(Turn::Observations { due_s }) =
             self.lane.as_mut().map(|lane| lane.turn(i64::MAX))
         {
             self.take_observations(due_s);
+        }
+        if let Some(sensor) = &mut self.sensor {
+            for notice in self.telemetry.iter().flat_map(Feed::take_notices) {
+                sensor.tell_of(&notice.source, notice.kind, notice.text, self.sensor_second);
+            }
+            for event in sensor.take_events() {
+                self.sink.sensor_event(&event);
+            }
         }
     }
 

@@ -96,7 +96,11 @@ pub struct ObservedFiles {
 }
 
 impl ObservedFiles {
+    /// Removes what an earlier run left in the folder: it is not of this one.
     pub fn new(folder: &Path) -> Self {
+        for observed in Observed::ALL {
+            let _ = std::fs::remove_file(folder.join(format!("{}.ndjson", observed.name())));
+        }
         Self {
             folder: folder.to_owned(),
             files: [None, None, None],
@@ -125,8 +129,11 @@ impl ObservedFiles {
         let file = match &mut self.files[observed as usize] {
             Some(file) => file,
             none => {
-                let name = format!("{}.ndjson", observed.name());
-                none.insert(File::create(self.folder.join(name))?)
+                let path = self.folder.join(format!("{}.ndjson", observed.name()));
+                let file = File::create(&path).map_err(|error| {
+                    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+                })?;
+                none.insert(file)
             }
         };
         file.write_all(&bytes)
@@ -134,7 +141,8 @@ impl ObservedFiles {
 
     /// Where a line could not be written says so now.
     pub fn finish(mut self) -> io::Result<()> {
-        Observed::ALL.into_iter().try_for_each(|observed| self.flush(observed))
+        let flushed = Observed::ALL.map(|observed| self.flush(observed));
+        flushed.into_iter().collect()
     }
 }
 

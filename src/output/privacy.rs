@@ -121,7 +121,8 @@ impl Privacy {
 
     /// What happened to the sensor, as it may leave.
     pub fn event(&self, event: &SensorEvent) -> SensorEvent {
-        SensorEvent { text: self.text(&event.text), ..event.clone() }
+        let (interface, text) = (self.text(&event.interface), self.text(&event.text));
+        SensorEvent { interface, text, ..event.clone() }
     }
 
     /// A text of any kind, as it may leave.
@@ -136,6 +137,10 @@ impl Privacy {
         let Some(pseudonyms) = &self.pseudonyms else { return };
         let rewrite = |text: &mut String| *text = text::rewrite(pseudonyms, text);
         summary.top_talkers.iter_mut().for_each(|talker| rewrite(&mut talker.ip));
+        for source in &mut summary.sources {
+            rewrite(&mut source.path);
+            [&mut source.first_bad, &mut source.error].into_iter().flatten().for_each(rewrite);
+        }
         for allowed in &mut summary.alerts_allowed {
             [&mut allowed.entity, &mut allowed.reason].into_iter().for_each(rewrite);
         }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, bounded};
@@ -31,6 +31,8 @@ pub struct Feed {
     notices: Receiver<Notice>,
     reports: Arc<Lock<Vec<SourceReport>>>,
     threads: Arc<Lock<Vec<JoinHandle<()>>>>,
+    /// Ends those that would go on for ever.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// Something happened to a source, which whoever runs the sensor should know.
@@ -59,7 +61,7 @@ impl Feed {
             *told.lock() = merge.reports().to_vec();
         });
         let (_, notices) = bounded(0);
-        Self { batches, notices, reports, threads: Arc::new(Lock::new(vec![thread])) }
+        Self { batches, notices, reports, threads: Arc::new(Lock::new(vec![thread])), stop: None }
     }
 
     /// Starts to follow, to scrape and to listen, until `stop` is set. What is told of hosts goes into `map` at
@@ -94,7 +96,15 @@ impl Feed {
         if let Some(listener) = listener {
             threads.push(super::listening::start(listener, shared)?);
         }
-        Ok(Self { batches, notices, reports, threads: Arc::new(Lock::new(threads)) })
+        let stop = Some(Arc::clone(stop));
+        Ok(Self { batches, notices, reports, threads: Arc::new(Lock::new(threads)), stop })
+    }
+
+    /// No more is followed; files are still read to their end.
+    pub(crate) fn stop(&self) {
+        if let Some(stop) = &self.stop {
+            stop.store(true, Ordering::Release);
+        }
     }
 
     /// What happened to the sources since the last call.

@@ -27,6 +27,7 @@ use super::kind::{HEAD_BYTES, Head, Kind, recognise};
 use super::merge::{Batch, Observed};
 use super::observation::{HostReport, Observation};
 use super::report::SourceReport;
+use crate::host::event::What;
 use crate::host::map::{HostMap, KEEP_NS, MapWriter};
 use crate::lock::Lock;
 
@@ -36,6 +37,12 @@ const ACKNOWLEDGE_AFTER: Duration = Duration::from_secs(2);
 
 /// Observations that are handed on at once.
 const BATCH_OBSERVATIONS: usize = 1024;
+
+/// Sources of one target that are held: those of a folder rest most of the time.
+const MAX_SOURCES: usize = 1 << 12;
+
+/// Names of files that are read once they are complete.
+const PACKED: [&str; 4] = [".gz", ".zst", ".xz", ".lz4"];
 
 /// Hosts of one target that have a map of their own.
 const MAX_HOSTS: usize = 1 << 12;
@@ -120,6 +127,7 @@ pub(super) struct Followed {
     /// When something was read last, and of which kind.
     last: Option<(Instant, &'static Kind)>,
     silent: bool,
+    begun: Instant,
     forgot: Instant,
 }
 
@@ -135,6 +143,10 @@ enum Reading {
 
 struct Known {
     cutter: Cutter,
+    /// Bytes of the source that the cutter was given, and those before.
+    fed_bytes: u64,
+    /// Was unpacked: it is whole when it is closed.
+    packed: bool,
     decoder: Box<dyn Decoder>,
     out: Out,
     /// Place of the target's report of this kind, and what is to be added to it.
@@ -159,6 +171,7 @@ impl Followed {
             latest_ns: i64::MIN,
             last: None,
             silent: false,
+            begun: now,
             forgot: now,
         };
         Ok(thread::spawn(move || followed.run()))
@@ -167,6 +180,9 @@ impl Followed {
     fn run(mut self) {
         let mut buffer = Vec::new();
         loop {
+            if self.shared.stop.load(Ordering::Acquire) {
+                break;
+            }
             let now = Instant::now();
             self.acknowledge_before(now);
             match self.follower.poll(now) {
@@ -180,9 +196,6 @@ impl Followed {
                 Polled::Told(told) => self.tell(&told),
                 Polled::Waiting => {
                     self.look_at_time(now);
-                    if self.shared.stop.load(Ordering::Acquire) {
-                        break;
-                    }
                     thread::sleep(self.follow.options.pause);
                 }
                 Polled::Ended => break,
@@ -209,6 +222,15 @@ impl Followed {
 
     fn open(&mut self, opened: Opened) {
         let source = opened.source;
+        // One that rested goes on where it was: what was cut off is still held.
+        match self.sources.get(&source) {
+            Some(Reading::Known(known)) if known.fed_bytes == opened.from.offset => return,
+            Some(Reading::Unknown { head, .. }) if head.len() as u64 == opened.from.offset => {
+                return;
+            }
+            _ => {}
+        }
+        self.make_room();
         let head = opened.head.clone();
         if let Some(kind) = self.follow.kind {
             self.begin(kind, &opened, &head);
@@ -243,6 +265,8 @@ impl Followed {
         let report = self.shared.report(&self.name, kind);
         let mut known = Known {
             cutter: Cutter::new(kind.framing, Mark::START),
+            fed_bytes: opened.from.offset,
+            packed: PACKED.iter().any(|suffix| opened.name.ends_with(suffix)),
             decoder,
             out: Out::default(),
             report,
@@ -278,6 +302,7 @@ impl Followed {
         }
         let Some(Reading::Known(mut known)) = self.sources.remove(&source) else { return };
         known.cutter.feed(bytes);
+        known.fed_bytes += bytes.len() as u64;
         self.decode(source, &mut known);
         self.sources.insert(source, Reading::Known(known));
     }
@@ -327,13 +352,20 @@ impl Followed {
             if self.hosts.len() >= MAX_HOSTS && !self.hosts.contains_key(host) {
                 continue;
             }
+            // Each file of a host begins anew; its map does not.
+            if matches!(event.what, What::Start(_)) && self.hosts.contains_key(host) {
+                continue;
+            }
             self.hosts.entry(Arc::clone(host)).or_insert_with(|| map.writer()).apply(event);
         }
     }
 
     fn close(&mut self, source: SourceId, why: Closed) {
         match self.sources.remove(&source) {
-            Some(Reading::Unknown { opened, head }) if why != Closed::Idle => {
+            Some(Reading::Unknown { opened, head })
+                if why != Closed::Idle
+                    || PACKED.iter().any(|suffix| opened.name.ends_with(suffix)) =>
+            {
                 self.try_to_know(&opened, &head, true);
                 if let Some(Reading::Known(_)) = self.sources.get(&source) {
                     self.close(source, why);
@@ -342,10 +374,12 @@ impl Followed {
             Some(Reading::Unknown { opened, head }) => {
                 self.sources.insert(source, Reading::Unknown { opened, head });
             }
+            // More may come, perhaps in the middle of a line.
+            Some(Reading::Known(known)) if why == Closed::Idle && !known.packed => {
+                self.sources.insert(source, Reading::Known(known));
+            }
             Some(Reading::Known(mut known)) => {
-                if why != Closed::Idle {
-                    known.cutter.end();
-                }
+                known.cutter.end();
                 while known.decode_all() {
                     self.hand_on(&mut known);
                 }
@@ -354,6 +388,15 @@ impl Followed {
                 self.handed.push_back((Instant::now(), source, known.cutter.mark()));
             }
             None => {}
+        }
+    }
+
+    /// Sources that rest are few, but in a folder of many files.
+    fn make_room(&mut self) {
+        if self.sources.len() >= MAX_SOURCES
+            && let Some(&oldest) = self.sources.keys().min()
+        {
+            self.close(oldest, Closed::Rotated);
         }
     }
 
@@ -392,8 +435,10 @@ impl Followed {
 
     /// While nothing comes: whether that is too long, and what can be forgotten.
     fn look_at_time(&mut self, now: Instant) {
-        if let (Some((last, kind)), Some(silent_after)) = (self.last, self.follow.silent_after) {
-            let lateness = Duration::from_secs(kind.lateness_s.unsigned_abs());
+        if let Some(silent_after) = self.follow.silent_after {
+            let (last, kind) = self.last.map_or((self.begun, None), |(at, kind)| (at, Some(kind)));
+            let lateness = kind.map_or(0, |kind| kind.lateness_s.unsigned_abs());
+            let lateness = Duration::from_secs(lateness);
             let silent = now.duration_since(last) > silent_after.max(lateness);
             if silent != self.silent {
                 self.silent = silent;
@@ -409,7 +454,9 @@ impl Followed {
             && now.duration_since(self.forgot) >= FORGET_EVERY
         {
             self.forgot = now;
-            map.forget_before(self.latest_ns.saturating_sub(KEEP_NS));
+            // A log can say any time: the future must not make the map forget.
+            let latest_ns = self.latest_ns.min(super::scrape::now_ns().unwrap_or(i64::MAX));
+            map.forget_before(latest_ns.saturating_sub(KEEP_NS));
         }
     }
 }

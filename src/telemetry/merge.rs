@@ -21,8 +21,13 @@ const NS_PER_S: i64 = 1_000_000_000;
 
 /// Observations that wait for the clock. Above it the earliest second is handed out
 /// early: order is then kept only within the rest, and memory stays bounded (about
-/// 500 bytes each).
-const MAX_WAITING: usize = 1 << 19;
+/// 500 bytes each, of long requests some thousand).
+const MAX_WAITING: usize = 1 << 18;
+
+/// A jump ahead that must be confirmed: one wrong time must not make all that follows
+/// late. As the contract has it for packets.
+const MAX_JUMP_NS: i64 = 3600 * NS_PER_S;
+const CONFIRMED_BY: u32 = 64;
 
 /// An observation and where it came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +57,10 @@ pub struct Merge {
     waiting: BTreeMap<i64, Vec<Waiting>>,
     waiting_count: usize,
     clock_ns: i64,
+    /// Nothing that is still to come is handed out as due before this second.
+    floor_s: i64,
+    /// By lane, observations in a row that are far ahead of all before.
+    ahead: Vec<u32>,
     reports: Vec<SourceReport>,
 }
 
@@ -78,6 +87,8 @@ impl Merge {
             waiting: BTreeMap::new(),
             waiting_count: 0,
             clock_ns: i64::MIN,
+            floor_s: i64::MIN,
+            ahead: Vec::new(),
             reports: Vec::new(),
         };
         let alone = sources.len() == 1;
@@ -89,6 +100,7 @@ impl Merge {
 
     fn add(&mut self, at: u16, named: Named, alone: bool) {
         let mut source = Source::open(&named);
+        self.ahead.push(0);
         if alone || !named.is_file() {
             self.reports.push(source.report().clone());
             self.lanes.push(Lane::Open(Box::new(source)));
@@ -119,17 +131,22 @@ impl Merge {
                 self.waiting_count -= second.len();
                 // Stable: what one source said of one time stays in its order.
                 second.sort_by_key(|waiting| (waiting.due_ns, waiting.source));
-                observed.extend(second.into_iter().map(|waiting| Observed {
-                    source: waiting.source,
-                    due_s: waiting.due_ns.div_euclid(NS_PER_S),
-                    observation: waiting.observation,
-                }));
+                for waiting in second {
+                    // What comes late is due when it comes: those before it are gone.
+                    self.floor_s = self.floor_s.max(waiting.due_ns.div_euclid(NS_PER_S));
+                    observed.push(Observed {
+                        source: waiting.source,
+                        due_s: self.floor_s,
+                        observation: waiting.observation,
+                    });
+                }
             }
             if over {
                 return (!observed.is_empty()).then_some(Batch { clock_s, observed });
             }
             if !observed.is_empty() {
-                return Some(Batch { clock_s, observed });
+                self.floor_s = self.floor_s.max(clock_s);
+                return Some(Batch { clock_s: self.floor_s, observed });
             }
         }
     }
@@ -149,11 +166,20 @@ impl Merge {
                 self.lanes[index] = Lane::Over;
             } else {
                 let lateness_ns = report.kind.lateness_s.saturating_mul(NS_PER_S);
-                let mut reached_ns = reached_ns;
+                let begins_ns = chunk.iter().map(Observation::time_ns).min();
+                let mut reached_ns = reached_ns.max(begins_ns.unwrap_or(i64::MIN));
                 self.waiting_count += chunk.len();
                 for observation in chunk {
                     let time_ns = observation.time_ns();
-                    reached_ns = reached_ns.max(time_ns);
+                    let ahead = &mut self.ahead[index];
+                    *ahead = if time_ns.saturating_sub(reached_ns) > MAX_JUMP_NS {
+                        *ahead + 1
+                    } else {
+                        0
+                    };
+                    if *ahead == 0 || *ahead > CONFIRMED_BY {
+                        reached_ns = reached_ns.max(time_ns);
+                    }
                     let due_ns = time_ns.saturating_add(lateness_ns);
                     report.late += u64::from(due_ns < self.clock_ns);
                     let waiting = Waiting { due_ns, source: at, observation };

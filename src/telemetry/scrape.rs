@@ -26,8 +26,8 @@ const MAX_BYTES: u64 = 64 << 20;
 /// How often a waiting thread looks whether the run is over.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Longest that a server may take.
-const MAX_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest that a server may take, and so hold up the end of a run.
+const MAX_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is read, and how often.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ pub(super) fn start(scrape: Scrape, shared: Shared) -> io::Result<JoinHandle<()>
 }
 
 fn run(scrape: &Scrape, agent: Option<Agent>, shared: &Shared) {
-    let name = scrape.place.name();
+    let name = scrape.context.name.clone();
     let mut failing = false;
     let mut next = Instant::now();
     while !shared.stop.load(Ordering::Acquire) {
@@ -113,6 +113,9 @@ fn run(scrape: &Scrape, agent: Option<Agent>, shared: &Shared) {
 fn fetch(place: &Place, agent: Option<&Agent>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut body: Box<dyn Read> = match (place, agent) {
+        (Place::File(path), _) if !path.metadata()?.is_file() => {
+            return Err(io::Error::other("it is no plain file"));
+        }
         (Place::File(path), _) => Box::new(File::open(path)?),
         (Place::Url(url), Some(agent)) => {
             let answer = agent.get(url).call().map_err(io::Error::other)?;
@@ -164,7 +167,7 @@ fn decode(scrape: &Scrape, name: &str, bytes: &[u8], shared: &Shared) -> io::Res
     Ok(())
 }
 
-fn now_ns() -> Option<i64> {
+pub(super) fn now_ns() -> Option<i64> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since.as_nanos()).ok()
 }

@@ -186,3 +186,22 @@ fn counters_are_read_again_and_again_from_a_file_and_a_url() {
         serde_json::from_reader(File::open(lab.path("out/summary.json")).unwrap()).unwrap();
     assert_eq!(summary["sources"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn a_run_goes_on_when_its_logs_have_ended() {
+    let lab = Lab::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_flowtap"))
+        .args(["live", "--quiet", "--control", "none", "--out", "out", "--log", "-"])
+        .args(["--seconds", "3"])
+        .current_dir(lab.folder.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    (1..20).for_each(|number| input.write_all(record(number).as_bytes()).unwrap());
+    drop(input);
+    let began = Instant::now();
+    assert!(child.wait().unwrap().success());
+    assert!(began.elapsed() >= Duration::from_secs(2), "it ended with its log");
+    assert_eq!(lab.lines("out", "reported_flows").len(), 19);
+}

@@ -157,6 +157,24 @@ fn how_records_lie_in_files_does_not_change_what_is_written() {
 }
 
 #[test]
+fn one_time_in_the_future_does_not_make_all_that_follows_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut records = vpc_records(2000);
+    let future = records[5].replace("17600000", "40709088");
+    assert_ne!(future, records[5]);
+    records.insert(5, future);
+    fs::write(folder.path().join("vpc.log"), records.join("\n")).unwrap();
+    let output = flowtap(&["read", "--quiet", "--out", "out", "vpc.log"], folder.path());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let summary: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("out/summary.json")).unwrap()).unwrap();
+    assert!(summary["sources"][0].get("late").is_none(), "{}", summary["sources"][0]);
+    let lines = lines(&folder.path().join("out/reported_flows.ndjson"));
+    assert_eq!(lines.len(), 2001);
+    assert!(lines.iter().map(|line| line["end"].as_str().unwrap()).is_sorted());
+}
+
+#[test]
 fn what_does_not_parse_is_counted_told_once_with_its_line_and_never_fatal() {
     let folder = tempfile::tempdir().unwrap();
     let mut lines = vpc_records(10);

@@ -160,7 +160,14 @@ impl LogArgs {
         let mut scrapes = Vec::new();
         for (place, name) in self.scrape.iter().zip(self.scraped()) {
             let kind = self.telemetry.forced_for(&name, &named)?;
-            let context = context.clone();
+            let mut context = context.clone();
+            // Two that differ in their query alone are two sources.
+            let same = |scrape: &&Scrape| scrape.place.name() == place.name();
+            let before = scrapes.iter().filter(same).count();
+            context.name = match before {
+                0 => place.name(),
+                _ => format!("{} #{}", place.name(), before + 1),
+            };
             scrapes.push(Scrape { place: place.clone(), kind, context, every });
         }
         let feed = Feed::follow(

@@ -281,6 +281,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         reloads: ReloadCounters::default(),
         hosts: None,
         telemetry: options.telemetry.clone(),
+        keeps_observed: args.output.out.is_some(),
     };
     sink.notifier.ready(&sink.listening);
     let mut report = run_engine(input, &options, &mut sink);

@@ -49,6 +49,8 @@ pub(super) struct Sink {
     pub(super) reloads: ReloadCounters,
     pub(super) hosts: Option<Coverage>,
     pub(super) telemetry: Option<Feed>,
+    /// Without --out only summary and alerts are kept.
+    pub(super) keeps_observed: bool,
 }
 
 impl Sink {
@@ -149,7 +151,9 @@ impl RecordSink for Sink {
         observation: &Observation,
         joined: &Joined<'_>,
     ) -> io::Result<()> {
-        if let Some(output) = &mut self.output {
+        if self.keeps_observed
+            && let Some(output) = &mut self.output
+        {
             output.observed(source, observation, joined);
         }
         Ok(())
