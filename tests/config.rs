@@ -186,6 +186,11 @@ fn sample(placeholder: &str) -> &str {
         "MAP" => "map.jsonl",
         "FILE" => "list.csv",
         "SOURCE" => "pods.json",
+        "[PATH=]KIND" => "aws-vpc",
+        "FORMAT" => "srcaddr dstaddr",
+        "NAME" => "host-1",
+        "PATH|URL" => "/proc/net/dev",
+        "ADDRESS:PORT" => "127.0.0.1:2055",
         other => panic!("no sample for {other}: add one"),
     }
 }

@@ -118,10 +118,13 @@ struct Forced {
 
 impl Forced {
     fn of(&self, path: &Path) -> Option<&'static Kind> {
-        self.by_path(path).or_else(|| {
-            let capture = path.is_dir() || path != Path::new("-") && is_capture(path);
-            self.all.filter(|kind| !capture || kind.framing == Framing::Datagrams)
-        })
+        let known = self.by_path(path);
+        if known.is_some() || self.all.is_none() {
+            return known;
+        }
+        // Looked into only where there is a choice: what a pipe had is gone then.
+        let capture = path.is_dir() || path.is_file() && is_capture(path);
+        self.all.filter(|kind| !capture || kind.framing == Framing::Datagrams)
     }
 
     fn by_path(&self, path: &Path) -> Option<&'static Kind> {

@@ -69,6 +69,19 @@ impl Lab {
         }
     }
 
+    /// Waits until a log has so many lines: a server that is ended first may not have
+    /// written the last ones.
+    fn wait_for_lines(&self, log: &str, count: usize) {
+        let begun = Instant::now();
+        let lines = || {
+            let log = fs::read(self.path(log)).unwrap_or_default();
+            log.iter().filter(|&&byte| byte == b'\n').count()
+        };
+        while lines() < count && begun.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Ends what runs, so that all is written.
     fn stop(&mut self) {
         for mut child in self.running.drain(..) {
@@ -261,11 +274,13 @@ fn nginx_logs_what_clients_sent() {
     let file = lab.write("nginx.conf", &configuration);
     lab.serve("nginx", &["-c", &file], "stdout", port);
     let exchanges = ask(port);
+    lab.wait_for_lines("json.log", exchanges.len());
     lab.stop();
 
     let (kind, combined) = lab.read("combined.log", &[]);
     assert_eq!(kind, "combined");
-    assert_eq!(combined.len(), exchanges.len());
+    let log = fs::read(lab.path("combined.log")).unwrap();
+    assert_eq!(combined.len(), exchanges.len(), "{}", String::from_utf8_lossy(&log));
     for (exchange, request) in exchanges.iter().zip(combined.values()) {
         agree(exchange, request);
         assert_eq!(request["client_ip"], "127.0.0.1");
@@ -312,6 +327,7 @@ fn apache_logs_what_clients_sent() {
     let file = lab.write("apache.conf", &configuration);
     lab.serve("apache2", &["-f", &file, "-DFOREGROUND"], "stdout", port);
     let exchanges = ask(port);
+    lab.wait_for_lines("by_host.log", exchanges.len());
     lab.stop();
 
     let (_, full) = lab.read("full.log", &["--as", "apache", "--fields", format]);
