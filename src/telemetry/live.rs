@@ -4,7 +4,7 @@
 //! A file's kind is told by its first bytes; what is no known kind is told once and
 //! passed over. What was handed on is acknowledged a little later, when it has
 //! reached the files: after a crash it is read again rather than missed. Start at
-//! [`Followed::start`].
+//! `Followed::start`.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

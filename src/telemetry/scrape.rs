@@ -2,7 +2,7 @@
 //! behind a URL like an exporter's `/metrics`.
 //!
 //! A thread for each. A reading that fails is told once, until one succeeds. Start at
-//! [`start`].
+//! `start`.
 
 use std::fs::File;
 use std::io::{self, Read};

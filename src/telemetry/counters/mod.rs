@@ -5,7 +5,7 @@
 //!
 //! Snapshots that have no time in them (`/proc/net/dev`, `docker stats`, `podman
 //! stats`, scraped exporters) are recorded with a line of `date +%s.%N` before each:
-//! see [`snapshot`].
+//! see `snapshot`.
 
 mod cloudwatch;
 mod containers;
