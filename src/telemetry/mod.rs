@@ -12,7 +12,7 @@
 //! reason, the first is told with its place, and reading goes on. Nothing here
 //! sees a packet or a flow table, reads a clock, or opens what it was not told to.
 //!
-//! Start at [`kind::KINDS`] for what there is, [`decode::Decoder`] for how a kind
+//! Start at [`kind::kinds`] for what there is, [`decode::Decoder`] for how a kind
 //! is read, [`observation::Observation`] for what comes out.
 
 pub mod access_log;
