@@ -39,7 +39,7 @@ pub(super) enum Sniffed {
 
 const CONVERT: &str = "convert it with `editcap -F pcap IN OUT`";
 const UNPACK: &str = "unpack it first";
-const NAME_CAPTURES: &str = "name pcap or pcapng files";
+const NAME_CAPTURES: &str = "name captures, or logs of a kind that `flowtap inputs` lists";
 
 /// Magic, name with article, advice.
 type Known = (&'static [u8], &'static str, &'static str);
