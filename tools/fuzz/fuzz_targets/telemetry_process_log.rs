@@ -3,33 +3,20 @@
 #![no_main]
 
 use flowtap::host::event::What;
-use flowtap::telemetry::framing::{Next, Records};
-use flowtap::telemetry::kind::{Head, Kind, named, recognise};
-use flowtap::telemetry::{Context, Observation, Out};
+use flowtap::telemetry::{Context, Observation};
 use libfuzzer_sys::fuzz_target;
+
+#[path = "../telemetry.rs"]
+mod telemetry;
 
 const KINDS: [&str; 5] = ["auditd", "sysmon-linux", "osquery", "falco", "tetragon"];
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&which, log)) = data.split_first() else { return };
-    let kind = named(KINDS[usize::from(which) % KINDS.len()]).expect("a kind");
-    let _ = recognise(&Head::new(log, true));
-    read(kind, log);
-    read(kind, &[kind.sample.as_bytes(), log].concat());
+    telemetry::read(data, &KINDS, &Context::default(), check);
 });
 
-fn read(kind: &Kind, log: &[u8]) {
-    let mut decoder = (kind.decoder)(&Context::default()).expect("a decoder");
-    let (mut out, mut records) = (Out::default(), Records::new(log, kind.framing));
-    loop {
-        match records.next_record().expect("memory can be read") {
-            Next::Record(record) => drop(decoder.record(record, &mut out)),
-            Next::TooLong | Next::NoJson => {}
-            Next::End => break,
-        }
-    }
-    decoder.end(&mut out);
-    for observation in &out.observations {
+fn check(observations: &[Observation]) {
+    for observation in observations {
         let report = match observation {
             Observation::Host(report) => report,
             Observation::Counter(_) => continue,
