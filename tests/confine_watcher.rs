@@ -52,8 +52,11 @@ fn holder(net: &Netns) -> Running {
     let mut command = net.command(0, words);
     command.stdin(Stdio::piped());
     let running = net.spawn(command);
-    let sockets = format!("/proc/{}/fd/3", running.child.id());
-    wait_for("its socket", || fs::read_link(&sockets).is_ok());
+    let of = format!("/proc/{}", running.child.id());
+    // What goes before the program, `ip netns exec`, has files of its own and is still
+    // in another namespace.
+    let begun = || fs::read_link(format!("{of}/exe")).is_ok_and(|exe| exe.ends_with("bash"));
+    wait_for("its socket", || begun() && fs::read_link(format!("{of}/fd/3")).is_ok());
     running
 }
 
