@@ -18,9 +18,11 @@
 #![deny(unsafe_code)]
 
 pub mod alert;
+pub mod baseline;
 pub mod cli;
 pub mod detect;
 pub mod engine;
+pub mod entity;
 pub mod flow;
 pub mod host;
 mod https;

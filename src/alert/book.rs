@@ -23,7 +23,7 @@
 use std::collections::BTreeMap;
 
 use super::allow::{AllowCount, AllowEntry, Allowances, Verdict, beyond_detail};
-use super::grade::{confidence, severity};
+use super::grade::{Severity, confidence, severity};
 use super::{
     Alert, AlertPeer, Evidence, Known, Peak, SizeCount, State, alert_id, second_ns, sentence,
 };
@@ -76,6 +76,8 @@ struct Open {
     peak_packets: u64,
     /// Peak when the revision last rose.
     told_packets: u64,
+    /// Severity, tens of the score and moments of the case at that time.
+    told_case: (Severity, u64, usize),
     packets: u64,
     wire_bytes: u64,
     sizes: [u64; SIZE_BINS],
@@ -91,6 +93,8 @@ struct Open {
     beyond: Option<AllowEntry>,
     /// What it is seen at, and when last.
     subjects: BTreeMap<Subject, i64>,
+    /// Beyond the setting's quiet time.
+    more_quiet_s: i64,
 }
 
 impl AlertBook {
@@ -253,8 +257,11 @@ impl AlertBook {
         if sustained {
             open.state = State::Sustained;
         }
-        if open.revision == 0 || sustained || open.peak_packets >= 2 * open.told_packets.max(1) {
+        let twice = open.peak_packets >= 2 * open.told_packets.max(1);
+        let case = open.case_rank();
+        if open.revision == 0 || sustained || twice || case > open.told_case {
             open.revision += 1;
+            open.told_case = case;
             open.told_packets = open.peak_packets;
             self.updated.push(Update { alert: open.alert(), closed: false });
             self.bound_updates();
@@ -282,7 +289,7 @@ impl AlertBook {
         let quiet: Vec<u64> = self
             .open
             .iter()
-            .filter(|(_, open)| open.last_second < second)
+            .filter(|(_, open)| open.last_second.saturating_add(open.more_quiet_s) < second)
             .map(|(&number, _)| number)
             .collect();
         for number in quiet {
@@ -312,6 +319,7 @@ impl Open {
             second_packets: 0,
             peak_packets: 0,
             told_packets: 0,
+            told_case: (Severity::Informational, 0, 0),
             packets: 0,
             wire_bytes: 0,
             sizes: [0; SIZE_BINS],
@@ -325,6 +333,7 @@ impl Open {
             missing: Vec::new(),
             beyond: None,
             subjects: BTreeMap::new(),
+            more_quiet_s: 0,
             peak: finding.clone(),
         };
         open.extend(finding, telemetry);
@@ -348,7 +357,11 @@ impl Open {
         if finding.detector != self.detector {
             self.also_see(finding.detector);
         }
-        self.second_packets += finding.traffic.packets;
+        let busiest = finding.busiest().packets;
+        self.second_packets += busiest;
+        if let Some(case) = &finding.case {
+            self.more_quiet_s = self.more_quiet_s.max(case.quiet_s);
+        }
         self.packets += finding.traffic.packets;
         self.wire_bytes += finding.traffic.wire_bytes;
         for (mine, theirs) in self.sizes.iter_mut().zip(&finding.traffic.sizes) {
@@ -361,8 +374,7 @@ impl Open {
         self.estimated |= finding.estimated;
         self.remember(&finding.peers);
         self.peak_packets = self.peak_packets.max(self.second_packets);
-        if finding.detector == self.detector && finding.traffic.packets > self.peak.traffic.packets
-        {
+        if finding.detector == self.detector && finding.rank() > self.peak.rank() {
             let (entity, home_sender) = (self.peak.entity.clone(), self.peak.home_sender);
             self.peak = Finding { entity, home_sender, ..finding };
         }
@@ -392,18 +404,28 @@ impl Open {
         }
     }
 
+    /// What makes news of a case.
+    fn case_rank(&self) -> (Severity, u64, usize) {
+        let rank = self.peak.case.as_ref().map(|case| {
+            (case.severity, case.score.value.max(0.0) as u64 / 10, case.timeline.len())
+        });
+        rank.unwrap_or((Severity::Informational, 0, 0))
+    }
+
     fn alert(&self) -> Alert {
         let finding = &self.peak;
         let (analytics, possible_analytics) = analytics(finding);
-        let mut missing = match finding.family {
-            Family::Sensor => Vec::new(),
-            _ => vec!["baseline".to_owned(), "process_map".to_owned()],
+        let mut missing: Vec<String> = match (&finding.case, finding.family) {
+            (Some(case), _) => case.missing.iter().map(|&gap| gap.to_owned()).collect(),
+            (None, Family::Sensor) => Vec::new(),
+            (None, _) => vec!["baseline".to_owned(), "process_map".to_owned()],
         };
         if self.one_sided {
             missing.push("one_sided_capture".to_owned());
         }
         missing.extend(self.missing.iter().cloned());
         missing.sort();
+        missing.dedup();
         // Whom the alert is about is no peer of itself.
         let own = |host: &Host| host.ip().to_string() == finding.entity.id;
         let mut peers: Vec<_> = self.peers.iter().filter(|(key, _)| !own(&key.1)).collect();
@@ -433,6 +455,7 @@ impl Open {
                 })
                 .collect(),
             evidence: self.evidence(),
+            case: finding.case.clone(),
             missing_telemetry: missing,
             summary: String::new(),
             sensor: String::new(),
@@ -445,6 +468,7 @@ impl Open {
 
     fn evidence(&self) -> Evidence {
         let finding = &self.peak;
+        let busiest = finding.busiest();
         let several = self.subjects.len() > 1 && finding.shape != Shape::Carpet;
         Evidence {
             class: finding.kind.to_owned(),
@@ -452,14 +476,21 @@ impl Open {
             shape: if several { Shape::OneToMany } else { finding.shape },
             rule: finding.rule.clone(),
             measured: finding.measured,
-            decided_by: "absolute_threshold".to_owned(),
-            baseline: "none: confidence is capped until the entity's baseline is mature".to_owned(),
+            decided_by: finding
+                .case
+                .as_ref()
+                .map_or("absolute_threshold", |case| case.decided_by.name())
+                .to_owned(),
+            baseline: finding.case.as_ref().map_or_else(
+                || "none: confidence is capped until the entity's baseline is mature".to_owned(),
+                |case| case.baseline.clone(),
+            ),
             peak: Peak {
-                time_ns: second_ns(finding.second),
+                time_ns: second_ns(busiest.second),
                 packets_per_s: self.peak_packets,
                 unanswered_packets_per_s: finding.unanswered,
-                bits_per_s: finding.traffic.wire_bytes.saturating_mul(8),
-                payload_bytes_per_s: finding.traffic.payload_bytes,
+                bits_per_s: busiest.wire_bytes.saturating_mul(8),
+                payload_bytes_per_s: busiest.payload_bytes,
             },
             active_seconds: self.active_seconds,
             packets: self.packets,
@@ -487,6 +518,9 @@ impl Open {
 /// workload behind it would answer.
 fn analytics(finding: &Finding) -> (Vec<String>, Vec<String>) {
     let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect();
+    if let Some(case) = &finding.case {
+        return (names(&case.analytics), names(&case.possible_analytics));
+    }
     if matches!(finding.family, Family::Scan | Family::Link | Family::Sensor) {
         return (Vec::new(), Vec::new());
     }

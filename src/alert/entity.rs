@@ -62,7 +62,7 @@ impl Entity {
         Self { kind: EntityKind::Mac, id, labels }
     }
 
-    fn new(kind: EntityKind, id: String) -> Self {
+    pub fn new(kind: EntityKind, id: String) -> Self {
         Self { kind, id, labels: BTreeMap::new() }
     }
 }

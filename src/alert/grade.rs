@@ -41,6 +41,9 @@ const STEPS: [Severity; 5] =
 /// networks (ATT&CK ProtocolType). A scan is low, or medium from inside. Loss at the
 /// sensor is medium, high from a tenth of the packets on, critical from a half.
 pub(super) fn severity(finding: &Finding, peak_packets: u64, state: State) -> Severity {
+    if let Some(case) = &finding.case {
+        return case.severity;
+    }
     if finding.family == Family::Sensor {
         let most = finding.measured >= 500;
         return STEPS[2 + usize::from(finding.measured >= 100) + usize::from(most)];
@@ -65,6 +68,9 @@ pub(super) fn confidence(
     one_sided: bool,
     further_gaps: usize,
 ) -> f64 {
+    if let Some(case) = &finding.case {
+        return case.confidence();
+    }
     if finding.family == Family::Sensor {
         // Counted, not inferred.
         return 1.0;

@@ -8,12 +8,14 @@
 
 mod allow;
 mod book;
+mod case;
 mod entity;
 mod grade;
 mod sentence;
 
 pub use allow::{AllowCount, AllowEntry, AllowedEntity, DETECTORS};
 pub use book::{AlertBook, Update};
+pub use case::{Case, ConfidenceTerm, DecidedBy, Moment, SCORE_FORMULA, Scale, Score, Term};
 pub use entity::{Entity, EntityKind};
 pub use grade::{CONFIDENCE_WITHOUT_BASELINE, Severity};
 pub use sentence::sentence;
@@ -61,6 +63,9 @@ pub struct Alert {
     /// Most packets first.
     pub peers: Vec<AlertPeer>,
     pub evidence: Evidence,
+    /// Of an entity's alert: what it rests on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub case: Option<Box<Case>>,
     pub missing_telemetry: Vec<String>,
     /// The alert in a sentence.
     pub summary: String,

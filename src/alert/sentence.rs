@@ -12,6 +12,9 @@ const ESTIMATED_FROM: u64 = 32;
 /// What happened, between whom, how much against which threshold, since when,
 /// and how sure that is.
 pub fn sentence(alert: &Alert) -> String {
+    if let Some(case) = &alert.case {
+        return case.summary.clone();
+    }
     let evidence = &alert.evidence;
     let (peak, rule) = (&evidence.peak, &evidence.rule);
     if alert.detector == "sensor_loss" {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::alert::Entity;
+use crate::alert::{Case, Entity};
 use crate::engine::window::{Host, PortBits, Prefix, SIZE_BINS, Station, Tally};
 
 /// One window of one attack. The alert book joins findings of the same attack.
@@ -37,6 +37,8 @@ pub struct Finding {
     /// What was held against the rule's threshold.
     pub measured: u64,
     pub traffic: Traffic,
+    /// The busiest second, where `traffic` is of more than one.
+    pub busiest: Option<Busiest>,
     /// Packets of it that nobody answered.
     pub unanswered: u64,
     pub answer_ratio: Option<f64>,
@@ -50,6 +52,8 @@ pub struct Finding {
     pub peers: Vec<Peer>,
     /// The detector's own measurements.
     pub details: BTreeMap<&'static str, Value>,
+    /// Of an entity's behaviour, where that is judged rather than a flood.
+    pub case: Option<Box<Case>>,
 }
 
 impl Finding {
@@ -79,6 +83,7 @@ impl Finding {
             rule,
             measured: 0,
             traffic: Traffic::default(),
+            busiest: None,
             unanswered: 0,
             answer_ratio: None,
             sources: 1,
@@ -89,7 +94,24 @@ impl Finding {
             dst_port: None,
             peers: Vec::new(),
             details: BTreeMap::new(),
+            case: None,
         }
+    }
+
+    /// The busiest second.
+    pub fn busiest(&self) -> Busiest {
+        self.busiest.unwrap_or(Busiest {
+            second: self.second,
+            packets: self.traffic.packets,
+            wire_bytes: self.traffic.wire_bytes,
+            payload_bytes: self.traffic.payload_bytes,
+        })
+    }
+
+    /// Findings of one alert compare by it: the highest is shown.
+    pub(crate) fn rank(&self) -> (u64, u64) {
+        let score = self.case.as_ref().map_or(0.0, |case| case.score.value);
+        ((score.max(0.0) * 1000.0) as u64, self.busiest().packets)
     }
 }
 
@@ -106,6 +128,8 @@ pub enum Family {
     Reflector,
     /// Of the sensor itself.
     Sensor,
+    /// Behaviour of an entity, by the detector that judges it.
+    Case(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +144,8 @@ pub enum Subject {
     Station(Station, u16),
     /// An interface of the sensor, by its number.
     Interface(u16),
+    /// An entity, by a digest of its kind and id and of what it is about.
+    Entity(u64),
 }
 
 /// Where the packets go, seen from the home networks.
@@ -224,6 +250,15 @@ impl Traffic {
             *mine += share(u64::from(theirs));
         }
     }
+}
+
+/// What was sent in the busiest second of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Busiest {
+    pub second: i64,
+    pub packets: u64,
+    pub wire_bytes: u64,
+    pub payload_bytes: u64,
 }
 
 /// A port and the least share of packets that have it.

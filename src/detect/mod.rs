@@ -14,6 +14,7 @@
 //! window and leaves out packets that they explain. Victims come first, then
 //! prefixes, then senders, then scans.
 
+pub mod analytic;
 mod arp_sweep;
 mod carpet;
 mod connection_flood;
@@ -37,14 +38,17 @@ mod victims;
 mod tests;
 
 use crate::alert::{Alert, AlertBook, Counters, Update};
-use crate::engine::window::Slice;
+use crate::baseline::Baselines;
+use crate::engine::window::{Seed, Slice};
+
+use analytic::{Analytic, AnalyticContext, Event, Inputs};
 
 pub use arp_sweep::ArpSweep;
 pub use carpet::CarpetBombing;
 pub use connection_flood::ConnectionFlood;
 pub(crate) use finding::round3;
 pub use finding::{
-    Direction, Family, Finding, Peer, PeerRole, PortShare, Rule, Shape, Subject, Traffic,
+    Busiest, Direction, Family, Finding, Peer, PeerRole, PortShare, Rule, Shape, Subject, Traffic,
 };
 pub use flood::{FragmentFlood, StatelessFlood, TcpFlood};
 pub use interest::Interest;
@@ -109,6 +113,10 @@ pub trait Detector: Send {
 pub struct Detection {
     settings: DetectSettings,
     detectors: Vec<Box<dyn Detector>>,
+    analytics: Vec<Box<dyn Analytic>>,
+    baselines: Baselines,
+    inputs: Inputs,
+    seed: Seed,
     book: AlertBook,
     findings: Vec<Finding>,
     windows: u64,
@@ -135,6 +143,10 @@ impl Detection {
         Self {
             settings,
             detectors,
+            analytics: analytic::all(),
+            baselines: Baselines::default(),
+            inputs: Inputs::default(),
+            seed: Seed::default(),
             book,
             findings: Vec::new(),
             windows: 0,
@@ -170,6 +182,47 @@ impl Detection {
         self.book.record(slice.second(), &mut self.findings, telemetry, &self.settings);
     }
 
+    /// What entities are held against, and what the run is given.
+    pub fn set_knowledge(&mut self, baselines: Baselines, inputs: Inputs) {
+        self.baselines = baselines;
+        self.inputs = inputs;
+    }
+
+    pub fn baselines(&self) -> &Baselines {
+        &self.baselines
+    }
+
+    /// Gives up the baselines, to be kept.
+    pub fn take_baselines(&mut self) -> Baselines {
+        std::mem::take(&mut self.baselines)
+    }
+
+    /// Shows an event to the analytics; `second` is how far time has come.
+    pub fn event(&mut self, event: &Event<'_>, second: i64, telemetry: &Telemetry) {
+        let ctx = AnalyticContext {
+            settings: &self.settings,
+            baselines: &self.baselines,
+            inputs: &self.inputs,
+            seed: self.seed,
+        };
+        self.findings.clear();
+        for analytic in &mut self.analytics {
+            analytic.observe(event, &ctx, &mut self.findings);
+        }
+        for finding in &self.findings {
+            let Some(case) = &finding.case else { continue };
+            if let (true, Some(key)) = (finding.opens, &case.baseline_key) {
+                self.baselines.freeze(key, finding.second + case.quiet_s);
+            }
+        }
+        if let Event::Minute(minute) = event {
+            self.baselines.learn(minute);
+        }
+        if !self.findings.is_empty() {
+            self.book.record(second, &mut self.findings, telemetry, &self.settings);
+        }
+    }
+
     /// Time has come to this second without traffic: what went quiet is closed.
     pub fn advance(&mut self, second: i64) {
         self.book.close_quiet(second, &self.settings);
@@ -203,7 +256,8 @@ impl Detection {
             alerts_suppressed: self.book.suppressed(),
             pairs_overflowed_windows: self.pairs_overflowed_windows,
             estimated_windows: self.estimated_windows,
-            detector_state_refused: self.detectors.iter().map(|d| d.refused()).sum(),
+            detector_state_refused: self.detectors.iter().map(|d| d.refused()).sum::<u64>()
+                + self.analytics.iter().map(|analytic| analytic.refused()).sum::<u64>(),
             allowed: self.book.allowed(),
         }
     }

@@ -213,7 +213,7 @@ impl Explained {
                 Subject::Sender(sender) => {
                     explained.senders.insert((finding.family, sender));
                 }
-                Subject::Station(..) | Subject::Interface(_) => {}
+                Subject::Station(..) | Subject::Interface(_) | Subject::Entity(_) => {}
             }
         }
         explained

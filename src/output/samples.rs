@@ -233,6 +233,7 @@ pub(crate) fn alert() -> Alert {
         }],
         known: Known::default(),
         evidence,
+        case: None,
         missing_telemetry: vec!["baseline".to_owned()],
         summary: String::new(),
         sensor: String::new(),

@@ -41,7 +41,7 @@ pub struct Assembled {
     pub slice: Slice,
     /// Payload sizes in fine bins; only where somebody watches.
     pub sizes: Option<Box<FineSizes>>,
-    logs: Vec<Log>,
+    pub(super) logs: Vec<Log>,
 }
 
 impl Assembled {

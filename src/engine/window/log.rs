@@ -52,6 +52,8 @@ pub(crate) struct Single {
     pub(super) proto: u8,
     pub(super) class: PacketClass,
     flags: u8,
+    /// Of ICMP echo its identifier.
+    pub(super) echo_id: u16,
 }
 
 /// Bits of [`Single::flags`].
@@ -94,6 +96,7 @@ impl Single {
             proto: key.proto,
             class: packet.class,
             flags,
+            echo_id: key.echo_id,
         }
     }
 
@@ -121,7 +124,7 @@ impl Single {
         self.flags & single_flag::MOVED != 0
     }
 
-    fn direction(&self) -> usize {
+    pub(super) fn direction(&self) -> usize {
         usize::from(self.flags & single_flag::BACKWARD != 0)
     }
 
@@ -181,6 +184,8 @@ pub(crate) struct FlowSecond {
     pub(super) port_b: u16,
     pub(super) proto: u8,
     pub(super) version: IpVersion,
+    /// Of ICMP echo its identifier.
+    pub(super) echo_id: u16,
     /// From `a` to `b`, and back.
     pub(super) counts: [Counts; 2],
 }
@@ -195,6 +200,7 @@ impl FlowSecond {
             port_b: key.port_b,
             proto: key.proto,
             version: key.version,
+            echo_id: key.echo_id,
             counts: [Counts::default(); 2],
         }
     }

@@ -49,6 +49,7 @@ mod hosts;
 mod links;
 mod log;
 mod packets;
+mod rows;
 mod sample;
 mod services;
 mod sketch;
@@ -67,6 +68,7 @@ pub use links::{Cast, LinkDelta, LinkKey, LinkStats, SOURCE_SAMPLE, Station, Sta
 pub(crate) use log::Written;
 pub use log::{ChunkPool, Log, RowRef};
 pub(crate) use packets::StationCache;
+pub use rows::FlowRow;
 pub use sample::BottomK;
 pub use services::{AMPLIFIERS, ServiceKey, ServiceSide, ServiceStats, amplifier_name};
 pub use table::{Capped, Coarse, Coarsen, Merge, Table};
@@ -180,6 +182,19 @@ impl Delta {
     #[inline]
     pub fn packets(&self) -> u32 {
         self.classes.iter().fold(0, |sum, &n| sum.saturating_add(n))
+    }
+
+    /// Adds what the same flow did in the same second and direction.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (sum, &packets) in self.classes.iter_mut().zip(&other.classes) {
+            *sum = sum.saturating_add(packets);
+        }
+        for (sum, &packets) in self.sizes.iter_mut().zip(&other.sizes) {
+            *sum = sum.saturating_add(packets);
+        }
+        self.wire_bytes += other.wire_bytes;
+        self.payload_bytes += other.payload_bytes;
+        self.fragments = self.fragments.saturating_add(other.fragments);
     }
 
     fn station(&self) -> Station {

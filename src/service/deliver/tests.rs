@@ -66,6 +66,7 @@ pub(super) fn alert(id: &str) -> Alert {
         known: Known::default(),
         peers: Vec::new(),
         evidence,
+        case: None,
         missing_telemetry: Vec::new(),
         summary: "A flood.".to_owned(),
         sensor: String::new(),

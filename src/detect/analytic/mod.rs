@@ -1,0 +1,176 @@
+//! The analytics: what an entity does is held against its own normal, or against a
+//! pattern. One file a detector; ANALYTICS.md says which ATT&CK analytic needs which.
+//!
+//! Detectors here see [`Event`]s, which [`super::Detection`] hands them in the order of
+//! event time: seconds and minutes of entities, ended flows, and what other sources
+//! say. They read baselines and never write them; they never see a packet. Their
+//! memory across events is bounded and its policy at the bound stands in their file.
+//!
+//! A finding here has a [`Case`]: a score of stated terms, what decided, the missing
+//! telemetry. [`about`] makes the part that all have in common.
+
+use std::sync::Arc;
+
+use super::{
+    Busiest, DetectSettings, Direction, Family, Finding, HomeNets, Peer, PeerRole, Rule, Shape,
+    Subject,
+};
+use crate::alert::{Case, Score};
+use crate::baseline::Baselines;
+use crate::engine::window::Seed;
+use crate::entity::{Minute, SecondOf, Who};
+use crate::flow::app::AppInfo;
+use crate::flow::{FlowRecord, Outline};
+use crate::host::side::{FlowHosts, ProcessView};
+use crate::host::workload::Workload;
+use crate::telemetry::counters::series::Growth;
+use crate::telemetry::observation::FlowReport;
+use crate::telemetry::request::Request;
+use crate::telemetry::sample::CounterSample;
+
+/// Something that a detector may look at.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// What entities did in one second, by kind and id.
+    Second { second: i64, entities: &'a [&'a SecondOf] },
+    /// What one entity did in a minute, or in the interval of a source that counts by
+    /// longer ones. All of one minute follow one another.
+    Minute(&'a Minute),
+    /// A flow that ended or was cut by the active time-out.
+    Flow(&'a FlowEnd<'a>),
+    /// A flow as another source has it.
+    Report { source: &'a Arc<str>, flow: &'a FlowReport, hosts: Option<&'a FlowHosts> },
+    /// A request that a balancer or a server logged.
+    Request { source: &'a Arc<str>, request: &'a Request },
+    /// Counters that grew.
+    Counter { source: &'a Arc<str>, sample: &'a CounterSample, growth: &'a Growth },
+    /// A process began or runs another program.
+    Exec(&'a Exec),
+    /// All seconds before this one are closed. After everything else of them.
+    Time { second: i64 },
+}
+
+/// A flow that ended.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowEnd<'a> {
+    pub outline: &'a Outline,
+    /// Only where records are made: of flows at a host with a map, or with `--out`.
+    pub record: Option<&'a FlowRecord>,
+    pub app: Option<&'a AppInfo>,
+    pub hosts: Option<&'a FlowHosts>,
+}
+
+/// A program that began.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exec {
+    pub time_ns: i64,
+    pub process: Arc<ProcessView>,
+    pub workload: Option<Arc<Workload>>,
+    /// The host's name, and its boot.
+    pub host: Arc<str>,
+    pub boot: Arc<str>,
+}
+
+/// What a detector may ask.
+pub struct AnalyticContext<'a> {
+    pub settings: &'a DetectSettings,
+    pub baselines: &'a Baselines,
+    pub inputs: &'a Inputs,
+    pub seed: Seed,
+}
+
+impl AnalyticContext<'_> {
+    pub fn home(&self) -> &HomeNets {
+        &self.settings.home_nets
+    }
+}
+
+/// What this run is given: what is missing lowers confidence and stands in alerts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    pub host_map: bool,
+    pub inventory: bool,
+    pub baseline: bool,
+    pub request_logs: bool,
+    pub flow_logs: bool,
+    pub counters: bool,
+    pub packets: bool,
+}
+
+/// A method that finds one sort of behaviour.
+pub trait Analytic: Send {
+    fn name(&self) -> &'static str;
+
+    /// Looks at an event; `out` holds what detectors before this one found in it.
+    fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>);
+
+    /// How often its memory was full.
+    fn refused(&self) -> u64 {
+        0
+    }
+}
+
+/// All of them, in the order in which they look.
+pub(super) fn all() -> Vec<Box<dyn Analytic>> {
+    vec![]
+}
+
+/// The finding of an entity's behaviour, without what only the detector knows: its
+/// measures, peers, the times, the subject.
+pub fn about(
+    detector: &'static str,
+    who: &Who,
+    (start_second, second): (i64, i64),
+    rule: Rule,
+    score: Score,
+    seed: Seed,
+) -> Finding {
+    let id = &who.entity.id;
+    let digest = id.bytes().fold(who.entity.kind as u64, |sum, byte| seed.mix(sum, byte.into()));
+    let mut case = Case::new(score);
+    case.baseline_key = Some(Arc::clone(&who.baseline));
+    case.process.clone_from(&who.process);
+    case.workload.clone_from(&who.workload);
+    let mut finding = Finding::new(
+        detector,
+        Family::Case(detector),
+        second,
+        Subject::Entity(digest),
+        who.entity.clone(),
+        rule,
+    );
+    finding.start_second = start_second;
+    finding.opens = true;
+    finding.home_sender = true;
+    finding.direction = Direction::Outbound;
+    finding.case = Some(Box::new(case));
+    finding
+}
+
+/// Fills a finding with what a minute holds: traffic, busiest second, peers.
+pub fn measured_in(finding: &mut Finding, minute: &Minute) {
+    let measures = &minute.measures;
+    let sent = &measures.sent;
+    finding.traffic.packets = sent.packets;
+    finding.traffic.wire_bytes = sent.wire_bytes;
+    finding.traffic.payload_bytes = sent.payload_bytes;
+    finding.traffic.sizes = sent.sizes;
+    let (second, packets, wire_bytes, payload_bytes) = measures.busiest;
+    finding.busiest = Some(Busiest { second, packets, wire_bytes, payload_bytes });
+    finding.unanswered = measures.unanswered_packets;
+    finding.answer_ratio = Some(super::round3(measures.answer_ratio()));
+    finding.destinations = measures.peers.estimate();
+    finding.shape = if finding.destinations <= 1 { Shape::OneToOne } else { Shape::OneToMany };
+    let mut top = measures.top.clone();
+    top.sort_by_key(|peer| (u64::MAX - peer.sent_bytes, peer.key));
+    finding.peers = top
+        .iter()
+        .filter(|peer| peer.sent_packets > 0)
+        .map(|peer| Peer {
+            host: peer.key,
+            role: PeerRole::Destination,
+            packets: Some(peer.sent_packets),
+            wire_bytes: Some(peer.sent_bytes),
+        })
+        .collect();
+}

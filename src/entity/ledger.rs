@@ -1,0 +1,218 @@
+//! The open minute of every entity.
+//!
+//! Bounded: [`LedgerLimits::entities`] a minute; rows of others are counted in
+//! `refused`. A minute is closed when a second of a later one comes, in the order of
+//! the entities' kinds and ids, so that what reads it does not depend on anything
+//! else.
+
+use std::sync::Arc;
+
+use ahash::HashMap;
+
+use super::measures::{Measures, Sent, View};
+use super::who::Who;
+use crate::engine::window::{Host, Seed};
+use crate::packet::PacketClass;
+
+/// Number of an entity in its ledger; given anew with each minute.
+pub type WhoId = u32;
+
+#[derive(Clone, Copy, Debug)]
+pub struct LedgerLimits {
+    /// Entities of one minute, about 4 KB each.
+    pub entities: usize,
+}
+
+impl Default for LedgerLimits {
+    fn default() -> Self {
+        // A site's hosts with their busy processes; 64 MB.
+        Self { entities: 16_384 }
+    }
+}
+
+/// What an entity did from `start_s` on, for `length_s` seconds.
+#[derive(Clone, Debug)]
+pub struct Minute {
+    pub who: Arc<Who>,
+    /// Seconds since the epoch.
+    pub start_s: i64,
+    pub length_s: i64,
+    /// `packets`, or the name of the source that counted it.
+    pub source: Arc<str>,
+    pub measures: Measures,
+}
+
+/// What an entity did in one second.
+#[derive(Clone, Debug)]
+pub struct SecondOf {
+    pub who: Arc<Who>,
+    pub sent: Sent,
+    pub received: Sent,
+    /// Packets sent by protocol: TCP, UDP, ICMP (both), others.
+    pub by_protocol: [u64; 4],
+    pub syn_sent: u64,
+    /// New flows towards peers: connections tried, datagram flows.
+    pub flows: u64,
+    pub unanswered_packets: u64,
+    /// Who got the most packets, and how many.
+    pub top_peer: Option<(Host, u64)>,
+    /// Port that the most packets went to.
+    pub remote_port: u16,
+}
+
+struct Open {
+    who: Arc<Who>,
+    minute: Measures,
+    second: SecondOf,
+    touched_s: i64,
+}
+
+/// Entities of a source, minute by minute.
+pub struct Ledger {
+    source: Arc<str>,
+    limits: LedgerLimits,
+    seed: Seed,
+    minute: i64,
+    /// By a digest of whatever tells entities apart; the caller makes it.
+    ids: HashMap<u64, WhoId>,
+    open: Vec<Open>,
+    /// Touched in the second at hand.
+    touched: Vec<WhoId>,
+    /// Rows of entities that had no place.
+    pub refused: u64,
+}
+
+const MINUTE_S: i64 = 60;
+
+impl Ledger {
+    pub fn new(source: Arc<str>, limits: LedgerLimits, seed: Seed) -> Self {
+        Self {
+            source,
+            limits,
+            seed,
+            minute: i64::MIN,
+            ids: HashMap::default(),
+            open: Vec::new(),
+            touched: Vec::new(),
+            refused: 0,
+        }
+    }
+
+    /// Begins a second; hands out the minute before it, if this begins another.
+    pub fn begin(&mut self, second: i64) -> Vec<Minute> {
+        self.touched.clear();
+        let minute = second.div_euclid(MINUTE_S);
+        if minute == self.minute {
+            return Vec::new();
+        }
+        let closed = self.close();
+        self.minute = minute;
+        closed
+    }
+
+    /// The number of an entity in this minute; nothing where there is no place.
+    pub fn id(&mut self, digest: u64, who: impl FnOnce() -> Arc<Who>) -> Option<WhoId> {
+        if let Some(&id) = self.ids.get(&digest) {
+            return Some(id);
+        }
+        if self.open.len() >= self.limits.entities {
+            self.refused += 1;
+            return None;
+        }
+        let id = self.open.len() as WhoId;
+        let who = who();
+        self.ids.insert(digest, id);
+        let second = SecondOf::new(Arc::clone(&who));
+        self.open.push(Open { who, minute: Measures::default(), second, touched_s: i64::MIN });
+        Some(id)
+    }
+
+    /// Counts a flow's second for an entity.
+    pub fn add(&mut self, id: WhoId, view: &View<'_>) {
+        let Some(open) = self.open.get_mut(id as usize) else { return };
+        if open.touched_s != view.second {
+            open.touched_s = view.second;
+            open.second = SecondOf::new(Arc::clone(&open.who));
+            self.touched.push(id);
+        }
+        open.minute.add(view, self.seed);
+        open.second.add(view);
+    }
+
+    /// What entities did in the second at hand, by kind and id.
+    pub fn second(&self) -> Vec<&SecondOf> {
+        let mut all: Vec<&SecondOf> =
+            self.touched.iter().map(|&id| &self.open[id as usize].second).collect();
+        all.sort_by(|x, y| x.who.entity.cmp(&y.who.entity));
+        all
+    }
+
+    /// Hands out the minute at hand.
+    pub fn close(&mut self) -> Vec<Minute> {
+        self.ids.clear();
+        let start_s = self.minute.saturating_mul(MINUTE_S);
+        let mut minutes: Vec<Minute> = std::mem::take(&mut self.open)
+            .into_iter()
+            .filter(|open| open.touched_s > i64::MIN)
+            .map(|open| Minute {
+                who: open.who,
+                start_s,
+                length_s: MINUTE_S,
+                source: Arc::clone(&self.source),
+                measures: open.minute,
+            })
+            .collect();
+        minutes.sort_by(|x, y| x.who.entity.cmp(&y.who.entity));
+        minutes
+    }
+}
+
+impl SecondOf {
+    fn new(who: Arc<Who>) -> Self {
+        Self {
+            who,
+            sent: Sent::default(),
+            received: Sent::default(),
+            by_protocol: [0; 4],
+            syn_sent: 0,
+            flows: 0,
+            unanswered_packets: 0,
+            top_peer: None,
+            remote_port: 0,
+        }
+    }
+
+    fn add(&mut self, view: &View<'_>) {
+        let packets = u64::from(view.sent.packets()) * view.scale;
+        self.sent.packets += packets;
+        self.sent.wire_bytes += view.sent.wire_bytes * view.scale;
+        self.sent.payload_bytes += view.sent.payload_bytes * view.scale;
+        for (sum, &packets) in self.sent.sizes.iter_mut().zip(&view.sent.sizes) {
+            *sum += u64::from(packets) * view.scale;
+        }
+        self.received.packets += u64::from(view.received.packets()) * view.scale;
+        self.received.wire_bytes += view.received.wire_bytes * view.scale;
+        self.received.payload_bytes += view.received.payload_bytes * view.scale;
+        let protocol = match view.proto {
+            6 => 0,
+            17 => 1,
+            1 | 58 => 2,
+            _ => 3,
+        };
+        self.by_protocol[protocol] += packets;
+        self.syn_sent += u64::from(view.sent.classes[PacketClass::TcpSyn as usize]) * view.scale;
+        if packets > 0 {
+            self.flows += view.scale;
+        }
+        if view.received.packets() == 0 {
+            self.unanswered_packets += packets;
+        }
+        let most = self.top_peer.map_or(0, |(_, most)| most);
+        if packets > most
+            || (packets == most && self.top_peer.is_some_and(|(peer, _)| view.peer < peer))
+        {
+            self.top_peer = Some((view.peer, packets));
+            self.remote_port = view.remote_port;
+        }
+    }
+}

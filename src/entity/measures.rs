@@ -1,0 +1,261 @@
+//! What an entity did in some time: sums of fixed size, whatever it did.
+
+use crate::engine::window::{Delta, FlowRow, Hll, Host, SIZE_BINS, Seed};
+use crate::packet::PacketClass;
+
+/// Peers of a minute that are kept with sums of their own: the ones with the most
+/// bytes (space-saving, Metwally et al. 2005). A share of over a sixteenth is always
+/// among them.
+pub const TOP_PEERS: usize = 16;
+/// Services (protocol and port of the peer) that are kept the same way.
+pub const SERVICES: usize = 8;
+/// Seconds of a minute.
+pub const SECONDS: usize = 60;
+
+/// One direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub packets: u64,
+    pub wire_bytes: u64,
+    pub payload_bytes: u64,
+    /// Packets by payload size, in the coarse bins of windows.
+    pub sizes: [u64; SIZE_BINS],
+}
+
+impl Sent {
+    fn add(&mut self, delta: &Delta, scale: u64) {
+        self.packets += u64::from(delta.packets()) * scale;
+        self.wire_bytes += delta.wire_bytes * scale;
+        self.payload_bytes += delta.payload_bytes * scale;
+        for (sum, &packets) in self.sizes.iter_mut().zip(&delta.sizes) {
+            *sum += u64::from(packets) * scale;
+        }
+    }
+}
+
+/// Who began, as far as ports tell: a port under 32,768 that is the lower of both is
+/// the service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// The entity serves.
+    Accepted,
+    /// The entity is the client.
+    Opened,
+}
+
+impl Leg {
+    /// Ports from here on are handed out to clients (Linux; IANA from 49,152).
+    const EPHEMERAL: u16 = 32_768;
+
+    pub fn of(local_port: u16, remote_port: u16) -> Self {
+        match local_port < remote_port && local_port < Self::EPHEMERAL {
+            true => Self::Accepted,
+            false => Self::Opened,
+        }
+    }
+}
+
+/// A peer, or a service (then `host` is nobody's).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerSums<K> {
+    pub key: K,
+    pub sent_bytes: u64,
+    pub sent_packets: u64,
+    pub sent_payload: u64,
+    pub received_bytes: u64,
+    pub received_packets: u64,
+    /// Bytes that may belong to others that had this place before.
+    pub error_bytes: u64,
+}
+
+/// A flow of a second, seen from one of its ends.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    pub second: i64,
+    pub peer: Host,
+    /// The peer is outside the home networks.
+    pub external: bool,
+    pub proto: u8,
+    pub local_port: u16,
+    pub remote_port: u16,
+    pub sent: &'a Delta,
+    pub received: &'a Delta,
+    pub scale: u64,
+}
+
+impl<'a> View<'a> {
+    /// From the end of `there`, or from the other.
+    pub fn of(row: &'a FlowRow, second: i64, from_there: bool, external: bool) -> Self {
+        let (sent, received) = match from_there {
+            true => (&row.there, &row.back),
+            false => (&row.back, &row.there),
+        };
+        Self {
+            second,
+            peer: sent.dst,
+            external,
+            proto: sent.proto,
+            local_port: sent.src_port,
+            remote_port: sent.dst_port,
+            sent,
+            received,
+            scale: row.scale,
+        }
+    }
+}
+
+/// Sums of one entity over some seconds. About 3 KB.
+#[derive(Clone, Debug)]
+pub struct Measures {
+    pub sent: Sent,
+    pub received: Sent,
+    /// Sent to peers outside the home networks.
+    pub external: Sent,
+    /// Sent over protocols without connections (UDP, ICMP, GRE, others).
+    pub stateless: Sent,
+    /// Sent in flows that nobody answered in that second.
+    pub unanswered_packets: u64,
+    pub unanswered_bytes: u64,
+    /// New TCP connections that it tried to open (SYN sent).
+    pub syn_sent: u64,
+    pub flows: Hll,
+    /// Addresses that it sent to; those outside the home networks.
+    pub peers: Hll,
+    pub external_peers: Hll,
+    pub top: Vec<PeerSums<Host>>,
+    /// By protocol and the peer's port.
+    pub services: Vec<PeerSums<(u8, u16)>>,
+    /// Payload bytes by second: [accepted, opened] x [received, sent].
+    pub series: Box<[[[u32; SECONDS]; 2]; 2]>,
+    pub seconds_active: u32,
+    last_second: i64,
+    /// The second in which it sent the most packets, and what it sent then.
+    pub busiest: (i64, u64, u64, u64),
+    now: (u64, u64, u64),
+}
+
+impl Default for Measures {
+    fn default() -> Self {
+        Self {
+            sent: Sent::default(),
+            received: Sent::default(),
+            external: Sent::default(),
+            stateless: Sent::default(),
+            unanswered_packets: 0,
+            unanswered_bytes: 0,
+            syn_sent: 0,
+            flows: Hll::default(),
+            peers: Hll::default(),
+            external_peers: Hll::default(),
+            top: Vec::new(),
+            services: Vec::new(),
+            series: Box::new([[[0; SECONDS]; 2]; 2]),
+            seconds_active: 0,
+            last_second: i64::MIN,
+            busiest: (0, 0, 0, 0),
+            now: (0, 0, 0),
+        }
+    }
+}
+
+const TCP: u8 = 6;
+
+impl Measures {
+    /// Counts a flow's second. Seconds come in order.
+    pub fn add(&mut self, view: &View<'_>, seed: Seed) {
+        let (sent, received, scale) = (view.sent, view.received, view.scale);
+        let (sent_packets, received_packets) = (sent.packets(), received.packets());
+        if view.second != self.last_second {
+            self.last_second = view.second;
+            self.now = (0, 0, 0);
+            self.seconds_active += 1;
+        }
+        self.sent.add(sent, scale);
+        self.received.add(received, scale);
+        if view.external {
+            self.external.add(sent, scale);
+        }
+        if view.proto != TCP {
+            self.stateless.add(sent, scale);
+        }
+        if received_packets == 0 {
+            self.unanswered_packets += u64::from(sent_packets) * scale;
+            self.unanswered_bytes += sent.wire_bytes * scale;
+        }
+        self.syn_sent += u64::from(sent.classes[PacketClass::TcpSyn as usize]) * scale;
+        let peer_hash = seed.host(&view.peer);
+        let ports = u64::from(view.local_port) << 16 | u64::from(view.remote_port);
+        self.flows.insert(seed.mix(peer_hash, ports << 8 | u64::from(view.proto)));
+        if sent_packets > 0 {
+            self.peers.insert(peer_hash);
+            if view.external {
+                self.external_peers.insert(peer_hash);
+            }
+        }
+        keep(&mut self.top, TOP_PEERS, view.peer, view);
+        keep(&mut self.services, SERVICES, (view.proto, view.remote_port), view);
+        let leg = Leg::of(view.local_port, view.remote_port) as usize;
+        let at = view.second.rem_euclid(SECONDS as i64) as usize;
+        for (way, delta) in [received, sent].into_iter().enumerate() {
+            let bytes = u32::try_from(delta.payload_bytes * scale).unwrap_or(u32::MAX);
+            let sum = &mut self.series[leg][way][at];
+            *sum = sum.saturating_add(bytes);
+        }
+        self.now.0 += u64::from(sent_packets) * scale;
+        self.now.1 += sent.wire_bytes * scale;
+        self.now.2 += sent.payload_bytes * scale;
+        if self.now.0 > self.busiest.1 {
+            self.busiest = (view.second, self.now.0, self.now.1, self.now.2);
+        }
+    }
+
+    /// Of all that was sent, the share that the address with the most took, and that
+    /// address.
+    pub fn top_peer(&self) -> Option<(&PeerSums<Host>, f64)> {
+        let top = self.top.iter().max_by_key(|peer| (peer.sent_bytes, peer.key))?;
+        let sure = top.sent_bytes.saturating_sub(top.error_bytes);
+        Some((top, sure as f64 / self.sent.wire_bytes.max(1) as f64))
+    }
+
+    /// The same by service.
+    pub fn top_service(&self) -> Option<(&PeerSums<(u8, u16)>, f64)> {
+        let top = self.services.iter().max_by_key(|service| (service.sent_bytes, service.key))?;
+        let sure = top.sent_bytes.saturating_sub(top.error_bytes);
+        Some((top, sure as f64 / self.sent.wire_bytes.max(1) as f64))
+    }
+
+    /// Packets received by packets sent.
+    pub fn answer_ratio(&self) -> f64 {
+        self.received.packets as f64 / self.sent.packets.max(1) as f64
+    }
+}
+
+/// Adds to the sums of a key; where there is no place left the one with the fewest
+/// bytes gives up its own, which count for the new one as its error.
+fn keep<K: Copy + Ord>(kept: &mut Vec<PeerSums<K>>, most: usize, key: K, view: &View<'_>) {
+    let at = kept.iter().position(|sums| sums.key == key).unwrap_or_else(|| {
+        let fresh = |sent_bytes| PeerSums {
+            key,
+            sent_bytes,
+            sent_packets: 0,
+            sent_payload: 0,
+            received_bytes: 0,
+            received_packets: 0,
+            error_bytes: sent_bytes,
+        };
+        if kept.len() < most {
+            kept.push(fresh(0));
+            return kept.len() - 1;
+        }
+        let least = kept.iter().enumerate().min_by_key(|(_, sums)| (sums.sent_bytes, sums.key));
+        let at = least.map_or(0, |(at, _)| at);
+        kept[at] = fresh(kept[at].sent_bytes);
+        at
+    });
+    let sums = &mut kept[at];
+    sums.sent_bytes += view.sent.wire_bytes * view.scale;
+    sums.sent_packets += u64::from(view.sent.packets()) * view.scale;
+    sums.sent_payload += view.sent.payload_bytes * view.scale;
+    sums.received_bytes += view.received.wire_bytes * view.scale;
+    sums.received_packets += u64::from(view.received.packets()) * view.scale;
+}

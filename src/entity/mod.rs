@@ -1,0 +1,21 @@
+//! Whom traffic belongs to, and what each of them did in a second and in a minute.
+//!
+//! ```text
+//! rows of a second ──▶ Joiner: who is at the ends ──▶ Ledger ──▶ SecondOf, Minute
+//! reports of others ──────────────────────────────▶ one of its own a source
+//! ```
+//!
+//! An entity is what CONTRACT says: a process, a workload, an instance, a host, an
+//! address. One packet counts for each entity that it belongs to, and measures of
+//! different sources never add up: each source has a ledger of its own.
+//!
+//! Nothing here judges. Start at [`Ledger`]; detectors read [`Minute`] and
+//! [`SecondOf`].
+
+mod ledger;
+mod measures;
+mod who;
+
+pub use ledger::{Ledger, LedgerLimits, Minute, SecondOf, WhoId};
+pub use measures::{Leg, Measures, PeerSums, SECONDS, SERVICES, Sent, TOP_PEERS, View};
+pub use who::Who;
