@@ -182,10 +182,23 @@ impl Detection {
         self.book.record(slice.second(), &mut self.findings, telemetry, &self.settings);
     }
 
-    /// What entities are held against, and what the run is given.
-    pub fn set_knowledge(&mut self, baselines: Baselines, inputs: Inputs) {
-        self.baselines = baselines;
+    /// What the run is given. Kinds of telemetry are added as they come.
+    pub fn set_inputs(&mut self, inputs: Inputs) {
         self.inputs = inputs;
+    }
+
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    pub fn settings(&self) -> &DetectSettings {
+        &self.settings
+    }
+
+    /// What entities are held against.
+    pub fn set_baselines(&mut self, baselines: Baselines) {
+        self.inputs.baseline = true;
+        self.baselines = baselines;
     }
 
     pub fn baselines(&self) -> &Baselines {
@@ -199,6 +212,7 @@ impl Detection {
 
     /// Shows an event to the analytics; `second` is how far time has come.
     pub fn event(&mut self, event: &Event<'_>, second: i64, telemetry: &Telemetry) {
+        self.inputs.note(event);
         let ctx = AnalyticContext {
             settings: &self.settings,
             baselines: &self.baselines,

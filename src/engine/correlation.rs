@@ -13,7 +13,9 @@ use std::sync::Arc;
 use ahash::HashMap;
 use crossbeam_channel::Receiver;
 
+use super::entities::Entities;
 use super::feed::{ShardWindow, SidedCount, Vantage};
+use super::judging::detection_of;
 use super::reload::Reloads;
 use super::run::{FlowGauge, Joined, RecordSink, RunOptions};
 use super::sensor::{REFUSED, RELOADED, Sensor};
@@ -22,6 +24,7 @@ use super::telemetry::{Lane, Turn};
 use super::window::{Assembler, FineSizes, Slice};
 use crate::alert;
 use crate::alert::Alert;
+use crate::detect::analytic::{Event, FlowEnd, Source};
 use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
 use crate::flow::record::SeenAt;
 use crate::flow::totals::InferredLoss;
@@ -62,11 +65,16 @@ pub(super) struct Correlation<'a> {
     /// In a run without records.
     outlines: BTreeMap<i64, Vec<EndedFlow>>,
     sided: HashMap<Vantage, SidedCount>,
-    detection: Detection,
+    pub(super) detection: Detection,
+    pub(super) entities: Entities,
+    /// How far seconds were looked at.
+    pub(super) looked_s: i64,
+    /// What is known of the telemetry by then.
+    pub(super) known: Telemetry,
     origins: Arc<Origins>,
     /// By the interfaces of a flow's directions.
     flow_origins: HashMap<SeenAt, Option<Arc<Origin>>>,
-    joiner: Option<Joiner>,
+    pub(super) joiner: Option<Joiner>,
     /// Of a live run with watchers: holds seconds until they are up to date.
     gate: Option<Gate>,
     sensor: Option<Sensor>,
@@ -81,9 +89,11 @@ pub(super) struct Correlation<'a> {
     closed_s: i64,
     /// Observations of other sources, where there are any.
     lane: Option<Lane>,
-    telemetry: Option<Feed>,
+    pub(super) telemetry: Option<Feed>,
     /// Of counters, by source.
     series: HashMap<u16, Series>,
+    /// What sources are called, once asked.
+    pub(super) sources: HashMap<u16, Option<Source>>,
     /// Of the stream's last second.
     last: Ended,
 }
@@ -139,7 +149,10 @@ impl<'a> Correlation<'a> {
             records: BTreeMap::new(),
             outlines: BTreeMap::new(),
             sided: HashMap::default(),
-            detection: Detection::new(options.detect.clone()),
+            detection: detection_of(options),
+            entities: Entities::new(options.hosts.is_some()),
+            looked_s: 0,
+            known: Telemetry::default(),
             origins,
             flow_origins: HashMap::default(),
             joiner: options.hosts.clone().map(Joiner::new),
@@ -158,6 +171,7 @@ impl<'a> Correlation<'a> {
             lane: options.telemetry.as_ref().map(Lane::new),
             telemetry: options.telemetry.clone(),
             series: HashMap::default(),
+            sources: HashMap::default(),
             last: Ended::default(),
         }
     }
@@ -275,6 +289,7 @@ impl<'a> Correlation<'a> {
             _ => None,
         };
         let joined = Joined { hosts: hosts.as_deref(), growth: growth.as_ref() };
+        self.show_observation(source, &observation, &joined);
         if let Err(error) = self.sink.observed(source, &observation, &joined)
             && self.write_error.is_none()
         {
@@ -351,6 +366,14 @@ impl<'a> Correlation<'a> {
         let known = self.flow_origins.entry(record.seen_at);
         record.origin.clone_from(known.or_insert_with(|| self.origins.of_flow(first, other)));
         record.hosts = self.joiner.as_mut().and_then(|joiner| joiner.join(&record));
+        let outline = record.outline();
+        let end = FlowEnd {
+            outline: &outline,
+            record: Some(&record),
+            app: record.app.as_deref(),
+            hosts: record.hosts.as_deref(),
+        };
+        self.detection.event(&Event::Flow(&end), self.looked_s, &self.known);
         if let Err(error) = self.sink.record(record)
             && self.write_error.is_none()
         {
@@ -358,10 +381,28 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// Joins flows that have no records. Those from which names are to be learned.
-    fn count(&mut self, flows: Vec<EndedFlow>) -> Vec<EndedFlow> {
-        let Some(joiner) = &mut self.joiner else { return Vec::new() };
-        flows.iter().for_each(|flow| joiner.count(&flow.outline));
+    /// Joins flows that have no records, and shows those to the analytics that were
+    /// answered. Those from which names are to be learned.
+    fn count(&mut self, mut flows: Vec<EndedFlow>) -> Vec<EndedFlow> {
+        flows.sort_by(|x, y| {
+            let (x, y) = (&x.outline, &y.outline);
+            (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key))
+        });
+        for EndedFlow { outline, app } in &flows {
+            let hosts = match &mut self.joiner {
+                Some(joiner) if outline.answered() => joiner.join_outline(outline),
+                Some(joiner) => {
+                    joiner.count(outline);
+                    None
+                }
+                None => None,
+            };
+            if outline.answered() {
+                let end =
+                    FlowEnd { outline, record: None, app: app.as_deref(), hosts: hosts.as_deref() };
+                self.detection.event(&Event::Flow(&end), self.looked_s, &self.known);
+            }
+        }
         flows.into_iter().filter(|flow| flow.app.is_some()).collect()
     }
 
@@ -429,6 +470,7 @@ impl<'a> Correlation<'a> {
             }
         }
         if before_s < i64::MAX {
+            self.show_time(before_s);
             // Alerts that went quiet end also while nothing comes in.
             self.detection.advance(before_s.saturating_sub(1));
             self.tell_alerts();
@@ -475,6 +517,7 @@ impl<'a> Correlation<'a> {
             if let Some(settings) = &reload.settings {
                 self.assembler.set_interest(Interest::of(settings));
                 self.detection.set_settings(DetectSettings::clone(settings));
+                self.entities.forget_addresses();
                 if let Some(sensor) = &mut self.sensor {
                     sensor.set_loss_per_mille(settings.loss_per_mille);
                 }
@@ -537,6 +580,7 @@ impl<'a> Correlation<'a> {
         assembled.sizes = sizes;
         self.sink.window(&assembled);
         self.detection.observe(&assembled.slice, &telemetry);
+        self.look_at_entities(&assembled, telemetry);
         self.tell_alerts();
         self.assembler.recycle(assembled);
     }
@@ -550,6 +594,7 @@ impl<'a> Correlation<'a> {
     pub(super) fn finish(
         mut self,
     ) -> (Vec<Alert>, alert::Counters, Vec<(Vantage, SidedCount)>, Option<io::Error>) {
+        self.end_entities();
         self.detection.close();
         self.tell_alerts();
         let (mut alerts, counters) = self.detection.finish();

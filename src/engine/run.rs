@@ -246,7 +246,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         wanted: match (sink.wants_records(), &options.hosts) {
             (true, _) => Wanted::Records,
             (false, Some(_)) => Wanted::Outlines,
-            (false, None) => Wanted::Counts,
+            (false, None) => Wanted::Answered,
         },
     };
     let windows = WindowSettings::default();

@@ -71,6 +71,12 @@ impl Outlet {
         self.totals.add_live(live, bins, addresses, reason);
         match self.wanted {
             Wanted::Counts => {}
+            Wanted::Answered => {
+                if live.halves.iter().all(|half| half.packets > 0) {
+                    let outline = live.outline(decided_ns);
+                    self.ended.outlines.push(EndedFlow { outline, app: None });
+                }
+            }
             Wanted::Outlines => {
                 let app = live.extra.as_ref().and_then(|extra| extra.app.clone());
                 self.ended.outlines.push(EndedFlow { outline: live.outline(decided_ns), app });
@@ -90,7 +96,7 @@ impl Outlet {
         self.flows += 1;
         self.totals.add_stub(stub, addresses, reason);
         match self.wanted {
-            Wanted::Counts => {}
+            Wanted::Counts | Wanted::Answered => {}
             Wanted::Outlines => {
                 let outline = stub.outline(decided_ns);
                 let app = stub.extra.take().and_then(|extra| extra.app);

@@ -85,6 +85,8 @@ pub struct TableSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     Counts,
+    /// Outlines of flows that were answered, without hints.
+    Answered,
     /// What a join to hosts takes.
     Outlines,
     Records,

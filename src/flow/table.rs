@@ -222,7 +222,7 @@ impl FlowTable {
             Wanted::Records => around,
             // Names are learned from hints; entropy and tunnels are told by records alone.
             Wanted::Outlines => Around { tunnels: &[], hints_alone: true, ..around },
-            Wanted::Counts => Around { shed: around.shed, ..Around::default() },
+            Wanted::Counts | Wanted::Answered => Around { shed: around.shed, ..Around::default() },
         };
         let cut_ns = packet.time_ns.max(packet.clock_ns.saturating_sub(self.settings.lateness_ns));
         let found = if guess.0 != NO_FLOW && self.is_flow(guess.0, &packet.key) {
@@ -277,7 +277,7 @@ impl FlowTable {
         let closer = match self.outlet.wanted {
             Wanted::Records => early || packet.tunnels != NO_TUNNELS,
             Wanted::Outlines => early,
-            Wanted::Counts => false,
+            Wanted::Counts | Wanted::Answered => false,
         };
         if closer {
             live.look_closer(around.arrival(packet), early);

@@ -21,6 +21,7 @@ use super::table::Watched;
 use super::workload::Workload;
 use crate::alert::{Alert, Known};
 use crate::detect::HomeNets;
+use crate::entity::View;
 use crate::flow::{EndedFlow, FlowRecord, Outline};
 use crate::telemetry::observation::FlowReport;
 
@@ -28,6 +29,8 @@ use crate::telemetry::observation::FlowReport;
 /// in it. Live, seconds wait so long for the watchers before they are closed:
 /// twice the interval at which providers say that they are up to date.
 pub const HOLD_NS: i64 = 500_000_000;
+
+const SECOND_NS: i64 = 1_000_000_000;
 
 /// Processes whose texts are kept put together.
 const MAX_VIEWS: usize = 1 << 16;
@@ -48,6 +51,17 @@ pub struct HostKnowledge {
     pub home_nets: HomeNets,
 }
 
+/// Who sits at the end of a flow.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    pub process: Arc<ProcessView>,
+    pub workload: Option<Arc<Workload>>,
+    /// Name and boot of the host.
+    pub host: Arc<str>,
+    pub boot: Arc<str>,
+    pub certainty: f64,
+}
+
 /// Joins records to what is known of hosts.
 #[derive(Debug)]
 pub struct Joiner {
@@ -58,6 +72,8 @@ pub struct Joiner {
     /// By process, the time from which it ran that program, and when that was told.
     views: HashMap<(ProcessKey, i64, i64), Arc<ProcessView>>,
     bare_workloads: HashMap<String, Arc<Workload>>,
+    /// Name and boot by source of the map.
+    hosts: HashMap<u16, (Arc<str>, Arc<str>)>,
     coverage: Coverage,
 }
 
@@ -70,6 +86,7 @@ impl Joiner {
             home_nets: hosts.home_nets,
             views: HashMap::default(),
             bare_workloads: HashMap::default(),
+            hosts: HashMap::default(),
             coverage: Coverage::default(),
         }
     }
@@ -78,8 +95,13 @@ impl Joiner {
     pub fn join(&mut self, record: &FlowRecord) -> Option<Box<FlowHosts>> {
         let flow = record.outline();
         self.destinations.learn(&flow, record.app.as_deref());
-        let [src, dst] = questions(&flow).map(|question| self.side(&question));
-        let hosts = with_instances(FlowHosts { src, dst }, self.instances_of(&flow));
+        self.join_outline(&flow)
+    }
+
+    /// What is known of both ends of a flow that has no record; counts it.
+    pub(crate) fn join_outline(&mut self, flow: &Outline) -> Option<Box<FlowHosts>> {
+        let [src, dst] = questions(flow).map(|question| self.side(&question));
+        let hosts = with_instances(FlowHosts { src, dst }, self.instances_of(flow));
         let ends = [&hosts.src, &hosts.dst].map(|side| End::of(side.as_ref()));
         self.coverage.count(ends, flow.packets.iter().sum(), flow.wire_bytes);
         known(hosts)
@@ -156,6 +178,45 @@ impl Joiner {
     /// A second was closed before the watchers were up to date with it.
     pub(crate) fn count_late_second(&mut self) {
         self.coverage.late_seconds += 1;
+    }
+
+    /// Who was at this end of a flow in a second of it.
+    pub(crate) fn seat(&mut self, view: &View<'_>, echo_id: u16) -> Option<Seat> {
+        let map = self.map.clone()?;
+        let is_icmp = is_icmp(view.proto);
+        let start_ns = view.second.saturating_mul(SECOND_NS);
+        let end_ns = start_ns.saturating_add(SECOND_NS - 1);
+        let question = Question {
+            protocol: view.proto,
+            local: view.sent.src.ip(),
+            local_port: if is_icmp { echo_id } else { view.local_port },
+            remote: view.peer.ip(),
+            remote_port: if is_icmp { 0 } else { view.remote_port },
+            sent: view.sent.packets() > 0,
+            start_ns,
+            end_ns,
+            known_ns: end_ns.saturating_add(HOLD_NS),
+        };
+        let answer = map.resolve(&question).ok()??;
+        let process = self.view(&map, answer.process, end_ns, question.known_ns);
+        let source = answer.process.source;
+        let workload = self.workload(&map, source, &process.process, question.known_ns);
+        let (host, boot) = self.host_of(&map, source);
+        Some(Seat { process, workload, host, boot, certainty: certainty(&answer) })
+    }
+
+    /// Name and boot of the host that a source of the map is about.
+    fn host_of(&mut self, map: &HostMap, source: u16) -> (Arc<str>, Arc<str>) {
+        let known = self.hosts.entry(source).or_insert_with(|| {
+            let start = map.start_of(source);
+            (start.host.into(), start.boot.into())
+        });
+        known.clone()
+    }
+
+    /// The instance of an address, by the inventory.
+    pub(crate) fn instance_of(&self, address: IpAddr) -> Option<Arc<Instance>> {
+        self.inventory.as_ref()?.get().by_address(address)
     }
 
     fn side(&mut self, question: &Question) -> Option<HostSide> {

@@ -149,6 +149,12 @@ impl HostMap {
         }
     }
 
+    /// Who speaks in a source of the map.
+    pub(crate) fn start_of(&self, source: u16) -> MapStart {
+        let sources = self.sources.lock();
+        sources.get(usize::from(source)).map(|source| source.start.clone()).unwrap_or_default()
+    }
+
     /// Everything that happened before has been told.
     pub fn told_before_ns(&self) -> i64 {
         self.told_before_ns.load(Ordering::Acquire)

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 #[cfg(target_os = "linux")]
 use super::export::listen::Listener;
+use super::kind::Kind;
 use super::live::{Follow, Followed, Shared, explained};
 use super::merge::{Batch, Merge};
 use super::report::SourceReport;
@@ -49,7 +50,8 @@ impl Feed {
     /// Starts to read files, in the order of time.
     pub fn start(sources: Vec<Named>) -> Self {
         let (send, batches) = bounded(BATCHES_IN_FLIGHT);
-        let reports = Arc::new(Lock::new(Vec::new()));
+        let begun = |named: &Named| SourceReport::new(&named.context.name, named.kind);
+        let reports = Arc::new(Lock::new(sources.iter().map(begun).collect()));
         let told = Arc::clone(&reports);
         let thread = thread::spawn(move || {
             let mut merge = Merge::new(sources);
@@ -110,6 +112,12 @@ impl Feed {
     /// What happened to the sources since the last call.
     pub(crate) fn take_notices(&self) -> impl Iterator<Item = Notice> {
         self.notices.try_iter()
+    }
+
+    /// What a source is called and what it is, by its place.
+    pub(crate) fn name_of(&self, source: u16) -> Option<(String, &'static Kind)> {
+        let reports = self.reports.lock();
+        reports.get(usize::from(source)).map(|report| (report.name.clone(), report.kind))
     }
 
     /// What became of the sources so far; of files that are read in the order of time

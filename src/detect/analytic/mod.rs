@@ -39,15 +39,26 @@ pub enum Event<'a> {
     /// A flow that ended or was cut by the active time-out.
     Flow(&'a FlowEnd<'a>),
     /// A flow as another source has it.
-    Report { source: &'a Arc<str>, flow: &'a FlowReport, hosts: Option<&'a FlowHosts> },
+    Report { source: &'a Source, flow: &'a FlowReport, hosts: Option<&'a FlowHosts> },
     /// A request that a balancer or a server logged.
-    Request { source: &'a Arc<str>, request: &'a Request },
+    Request { source: &'a Source, request: &'a Request },
     /// Counters that grew.
-    Counter { source: &'a Arc<str>, sample: &'a CounterSample, growth: &'a Growth },
+    Counter { source: &'a Source, sample: &'a CounterSample, growth: &'a Growth },
     /// A process began or runs another program.
     Exec(&'a Exec),
     /// All seconds before this one are closed. After everything else of them.
     Time { second: i64 },
+}
+
+/// Where an observation comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Path, address or name, as the user gave it.
+    pub name: Arc<str>,
+    /// Name of its kind, as `flowtap inputs` lists it.
+    pub kind: &'static str,
+    /// How late it may tell of something.
+    pub lateness_ns: i64,
 }
 
 /// A flow that ended.
@@ -95,6 +106,20 @@ pub struct Inputs {
     pub flow_logs: bool,
     pub counters: bool,
     pub packets: bool,
+}
+
+impl Inputs {
+    /// A kind of telemetry is there once it said something.
+    pub(super) fn note(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Second { .. } | Event::Flow(_) => self.packets = true,
+            Event::Report { .. } => self.flow_logs = true,
+            Event::Request { .. } => self.request_logs = true,
+            Event::Counter { .. } => self.counters = true,
+            Event::Exec(_) => self.host_map = true,
+            Event::Minute(_) | Event::Time { .. } => {}
+        }
+    }
 }
 
 /// A method that finds one sort of behaviour.

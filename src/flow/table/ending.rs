@@ -231,7 +231,7 @@ impl FlowTable {
                     tail(self.outlet.take());
                 }
             }
-            if self.outlet.wanted == Wanted::Outlines {
+            if self.outlet.wanted != Wanted::Counts {
                 tail(self.outlet.take());
             }
             return;

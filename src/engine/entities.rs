@@ -1,0 +1,170 @@
+//! From the rows of a second to what entities did in it.
+//!
+//! Each row belongs to the addresses at its ends that are at home (or to their
+//! instances of the inventory), and to the processes and workloads that a host map
+//! names there. Rows are looked at in the order of their flows, so that what comes out
+//! does not depend on shards. Bounded by [`ROWS`] a second and by the ledger's limits.
+
+use std::sync::Arc;
+
+use ahash::HashMap;
+
+use super::window::{Assembled, FlowRow, Host, Seed};
+use crate::detect::HomeNets;
+use crate::entity::{Ledger, LedgerLimits, Minute, SecondOf, View, Who};
+use crate::host::join::{Joiner, Seat};
+
+/// Rows of a second that are joined; the largest, and a sample of the rest, where there
+/// are more. Joining one takes about half a microsecond: 8 ms of a second.
+const ROWS: usize = 16_384;
+
+/// Addresses whose entity is remembered.
+const MAX_ADDRESSES: usize = 1 << 16;
+
+/// Rows with fewer bytes in a second are passed over where nothing is known of hosts and
+/// no normal is learned: what is left to find there moves more (see `detect::analytic`).
+const LEAST_BYTES_UNKNOWN: u64 = 4_096;
+
+pub(super) struct Entities {
+    ledger: Ledger,
+    seed: Seed,
+    rows: Vec<FlowRow>,
+    order: Vec<u32>,
+    /// Nothing for those that are not at home.
+    addresses: HashMap<Host, Option<Arc<Who>>>,
+    least_bytes: u64,
+}
+
+impl Entities {
+    /// `all_rows`: something is known of hosts, or learned.
+    pub(super) fn new(all_rows: bool) -> Self {
+        let seed = Seed::default();
+        Self {
+            ledger: Ledger::new("packets".into(), LedgerLimits::default(), seed),
+            seed,
+            rows: Vec::new(),
+            order: Vec::new(),
+            addresses: HashMap::default(),
+            least_bytes: if all_rows { 0 } else { LEAST_BYTES_UNKNOWN },
+        }
+    }
+
+    /// Other settings: who is at home may have changed.
+    pub(super) fn forget_addresses(&mut self) {
+        self.addresses.clear();
+    }
+
+    /// Begins a second; the minutes that are over.
+    pub(super) fn begin(&mut self, second: i64) -> Vec<Minute> {
+        self.ledger.begin(second)
+    }
+
+    /// The last minute.
+    pub(super) fn finish(&mut self) -> Vec<Minute> {
+        self.ledger.close()
+    }
+
+    /// What entities did in the second at hand.
+    pub(super) fn second(&self) -> Vec<&SecondOf> {
+        self.ledger.second()
+    }
+
+    /// Counts the rows of a second.
+    pub(super) fn count(
+        &mut self,
+        assembled: &Assembled,
+        mut joiner: Option<&mut Joiner>,
+        home: &HomeNets,
+    ) {
+        let second = assembled.slice.second();
+        self.take_rows(assembled);
+        let (rows, order) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.order));
+        for &at in &order {
+            let row = &rows[at as usize];
+            let ends = [row.there.src, row.there.dst];
+            let homes = ends.map(|host| home.contains(&host));
+            let external = ends.map(|host| !home.contains(&host) && !host.is_group());
+            for (end, from_there) in [(0, true), (1, false)] {
+                let view = View::of(row, second, from_there, external[1 - end]);
+                if homes[end] {
+                    self.count_address(ends[end], &view, joiner.as_deref());
+                }
+                if let Some(joiner) = joiner.as_deref_mut() {
+                    self.count_process(row, &view, joiner);
+                }
+            }
+        }
+        (self.rows, self.order) = (rows, order);
+    }
+
+    /// Rows in the order of their flows, those of one flow put together.
+    fn take_rows(&mut self, assembled: &Assembled) {
+        self.rows.clear();
+        self.rows.extend(assembled.flows(ROWS, self.least_bytes, self.seed));
+        let rows = &mut self.rows;
+        self.order.clear();
+        self.order.extend(0..rows.len() as u32);
+        self.order.sort_unstable_by_key(|&at| (rows[at as usize].key(), at));
+        let mut last = None::<u32>;
+        self.order.retain(|&at| {
+            let row = rows[at as usize];
+            match last {
+                Some(before) if rows[before as usize].key() == row.key() => {
+                    rows[before as usize].merge(&row);
+                    false
+                }
+                _ => {
+                    last = Some(at);
+                    true
+                }
+            }
+        });
+    }
+
+    fn count_address(&mut self, host: Host, view: &View<'_>, joiner: Option<&Joiner>) {
+        if self.addresses.len() >= MAX_ADDRESSES {
+            self.addresses.clear();
+        }
+        let who = self.addresses.entry(host).or_insert_with(|| {
+            // Loopback is every host's own.
+            let is_own = host.ip().is_loopback() || host.ip().is_unspecified();
+            (!is_own).then(|| {
+                let instance = joiner.and_then(|joiner| joiner.instance_of(host.ip()));
+                Arc::new(instance.map_or_else(|| Who::address(&host), |at| Who::instance(&at)))
+            })
+        });
+        let Some(who) = who.clone() else { return };
+        let digest = match &who.instance {
+            Some(instance) => self.digest(2, &instance.id),
+            None => self.seed.mix(self.seed.host(&host), 1),
+        };
+        if let Some(id) = self.ledger.id(digest, || who) {
+            self.ledger.add(id, view);
+        }
+    }
+
+    fn count_process(&mut self, row: &FlowRow, view: &View<'_>, joiner: &mut Joiner) {
+        let Some(seat) = joiner.seat(view, row.echo_id) else { return };
+        let Seat { process, workload, host, boot, certainty } = seat;
+        let id = process.process.id;
+        let digest = self.seed.mix(
+            self.digest(u64::from(id.pid), &process.process.exe),
+            self.digest(id.start_ticks, &boot),
+        );
+        let who = || Arc::new(Who::process(&host, &boot, &process, workload.as_ref(), certainty));
+        if let Some(id) = self.ledger.id(digest, who) {
+            self.ledger.add(id, view);
+        }
+        if let Some(workload) = &workload {
+            let digest = self.digest(3, &workload.container);
+            if let Some(id) = self.ledger.id(digest, || Arc::new(Who::workload(workload))) {
+                self.ledger.add(id, view);
+            }
+        }
+    }
+
+    fn digest(&self, start: u64, text: &str) -> u64 {
+        let word = |chunk: &[u8]| chunk.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        text.as_bytes().chunks(8).fold(start, |sum, chunk| self.seed.mix(sum, word(chunk)))
+    }
+}

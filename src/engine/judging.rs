@@ -1,0 +1,97 @@
+//! What the correlation stage shows to the analytics, and when.
+//!
+//! Of a second, in this order: minutes that it ends, what entities did in it, programs
+//! that began, flows that ended, observations of other sources that are due, the time.
+
+use super::correlation::Correlation;
+use super::run::{Joined, RunOptions};
+use super::window::Assembled;
+use crate::detect::analytic::{Event, Inputs, Source};
+use crate::detect::{Detection, Telemetry};
+use crate::entity::Minute;
+use crate::telemetry::Observation;
+
+pub(super) fn detection_of(options: &RunOptions) -> Detection {
+    let mut detection = Detection::new(options.detect.clone());
+    let hosts = options.hosts.as_ref();
+    detection.set_inputs(Inputs {
+        host_map: hosts.is_some_and(|hosts| hosts.map.is_some()),
+        inventory: hosts.is_some_and(|hosts| hosts.inventory.is_some()),
+        ..Inputs::default()
+    });
+    detection
+}
+
+impl Correlation<'_> {
+    /// A second of packets, after the detectors of windows.
+    pub(super) fn look_at_entities(&mut self, assembled: &Assembled, telemetry: Telemetry) {
+        let second = assembled.slice.second();
+        self.looked_s = self.looked_s.max(second);
+        // Loss is a matter of its second.
+        self.known = Telemetry { losses: Vec::new(), ..telemetry };
+        let minutes = self.entities.begin(second);
+        self.show_minutes(minutes);
+        let home = &self.detection.settings().home_nets;
+        self.entities.count(assembled, self.joiner.as_mut(), home);
+        let entities = self.entities.second();
+        if !entities.is_empty() {
+            let event = Event::Second { second, entities: &entities };
+            self.detection.event(&event, self.looked_s, &self.known);
+        }
+    }
+
+    fn show_minutes(&mut self, minutes: Vec<Minute>) {
+        for minute in &minutes {
+            self.detection.event(&Event::Minute(minute), self.looked_s, &self.known);
+        }
+    }
+
+    /// All seconds before this one are closed.
+    pub(super) fn show_time(&mut self, second: i64) {
+        self.looked_s = self.looked_s.max(second.saturating_sub(1));
+        let event = Event::Time { second };
+        self.detection.event(&event, self.looked_s, &self.known);
+    }
+
+    /// What another source observed, joined.
+    pub(super) fn show_observation(
+        &mut self,
+        source: u16,
+        observation: &Observation,
+        joined: &Joined<'_>,
+    ) {
+        let source = &self.source_of(source);
+        let event = match (observation, joined.growth) {
+            (Observation::Flow(flow), _) => Event::Report { source, flow, hosts: joined.hosts },
+            (Observation::Request(request), _) => Event::Request { source, request },
+            (Observation::Counter(sample), Some(growth)) => {
+                Event::Counter { source, sample, growth }
+            }
+            _ => return,
+        };
+        let second = observation.time_ns().div_euclid(1_000_000_000);
+        self.looked_s = self.looked_s.max(second);
+        self.detection.event(&event, self.looked_s, &self.known);
+    }
+
+    fn source_of(&mut self, source: u16) -> Source {
+        let feed = self.telemetry.as_ref();
+        let known = self.sources.entry(source).or_insert_with(|| {
+            let (name, kind) = feed.and_then(|feed| feed.name_of(source))?;
+            Some(Source {
+                name: name.into(),
+                kind: kind.name,
+                lateness_ns: kind.lateness_s.saturating_mul(1_000_000_000),
+            })
+        });
+        let nameless = || Source { name: "".into(), kind: "", lateness_ns: 0 };
+        known.clone().unwrap_or_else(nameless)
+    }
+
+    /// The last minute.
+    pub(super) fn end_entities(&mut self) {
+        let minutes = self.entities.finish();
+        self.show_minutes(minutes);
+        self.show_time(self.looked_s.saturating_add(1));
+    }
+}
