@@ -448,18 +448,8 @@ impl<'a> Correlation<'a> {
     fn close(&mut self, before_s: i64) {
         self.look_at_sensor(before_s);
         self.take_over_settings();
-        let later = self.windows.split_off(&before_s);
-        for (second, parts) in std::mem::replace(&mut self.windows, later) {
-            self.observe(second, parts);
-        }
-        let later = self.records.split_off(&before_s);
-        for records in std::mem::replace(&mut self.records, later).into_values() {
-            in_order(records).for_each(|record| self.write(record));
-        }
-        let later = self.outlines.split_off(&before_s);
-        for flows in std::mem::replace(&mut self.outlines, later).into_values() {
-            let named = self.count(flows);
-            self.learn(named);
+        while let Some(second) = self.first_second(before_s) {
+            self.close_second(second);
         }
         if let Some(sensor) = &mut self.sensor {
             for notice in self.telemetry.iter().flat_map(Feed::take_notices) {
@@ -470,7 +460,6 @@ impl<'a> Correlation<'a> {
             }
         }
         if before_s < i64::MAX {
-            self.show_time(before_s);
             // Alerts that went quiet end also while nothing comes in.
             self.detection.advance(before_s.saturating_sub(1));
             self.tell_alerts();
@@ -483,6 +472,32 @@ impl<'a> Correlation<'a> {
             }
             self.sink.closed_before(before_s, flows);
         }
+    }
+
+    /// The first second before this one of which there is something.
+    fn first_second(&self, before_s: i64) -> Option<i64> {
+        let windows = self.windows.first_key_value().map(|(&second, _)| second);
+        let records = self.records.first_key_value().map(|(&second, _)| second);
+        let outlines = self.outlines.first_key_value().map(|(&second, _)| second);
+        let first = [windows, records, outlines].into_iter().flatten().min()?;
+        (first < before_s).then_some(first)
+    }
+
+    /// All of a second before anything of the next: what is made of it does not depend
+    /// on how many are closed at a time.
+    fn close_second(&mut self, second: i64) {
+        if let Some(parts) = self.windows.remove(&second) {
+            self.observe(second, parts);
+        }
+        self.looked_s = self.looked_s.max(second);
+        if let Some(records) = self.records.remove(&second) {
+            in_order(records).for_each(|record| self.write(record));
+        }
+        if let Some(flows) = self.outlines.remove(&second) {
+            let named = self.count(flows);
+            self.learn(named);
+        }
+        self.show_time(second.saturating_add(1));
     }
 
     /// What was lost since the last look. Stays until a window tells it.

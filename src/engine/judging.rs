@@ -46,9 +46,9 @@ impl Correlation<'_> {
         }
     }
 
-    /// All seconds before this one are closed.
+    /// All of what was before this second has been shown. Only told of seconds in which
+    /// something was.
     pub(super) fn show_time(&mut self, second: i64) {
-        self.looked_s = self.looked_s.max(second.saturating_sub(1));
         let event = Event::Time { second };
         self.detection.event(&event, self.looked_s, &self.known);
     }

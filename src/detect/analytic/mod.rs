@@ -46,7 +46,9 @@ pub enum Event<'a> {
     Counter { source: &'a Source, sample: &'a CounterSample, growth: &'a Growth },
     /// A process began or runs another program.
     Exec(&'a Exec),
-    /// All seconds before this one are closed. After everything else of them.
+    /// All seconds of packets before this one are closed: after everything else of a
+    /// second in which there was something. What runs out by it must not depend on how
+    /// often it is told.
     Time { second: i64 },
 }
 
