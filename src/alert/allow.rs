@@ -15,7 +15,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::{Entity, EntityKind, second_ns};
+use super::{EntityKind, second_ns};
 use crate::detect::Finding;
 use crate::time::rfc3339;
 
@@ -81,7 +81,13 @@ pub enum AllowedEntity {
     Mac(String),
     /// An interface of the sensor.
     Interface(String),
+    /// A process, workload or instance by what stays the same of it: an alert's
+    /// `case.baseline_key`.
+    Named(String),
 }
+
+/// Kinds of entities that entries name by their key.
+const NAMED: [&str; 3] = ["instance:", "process:", "workload:"];
 
 impl FromStr for AllowedEntity {
     type Err = String;
@@ -96,6 +102,9 @@ impl FromStr for AllowedEntity {
                 Ok(Self::Interface(name.to_owned()))
             };
         }
+        if NAMED.iter().any(|kind| text.strip_prefix(kind).is_some_and(|name| !name.is_empty())) {
+            return Ok(Self::Named(text.to_owned()));
+        }
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Net(address.into()));
         }
@@ -107,7 +116,8 @@ impl FromStr for AllowedEntity {
         }
         Err(format!(
             "'{text}' is neither an address (192.0.2.1), a prefix (10.0.0.0/8), a MAC \
-             (02:00:00:00:00:01) nor an interface (interface:eth0)"
+             (02:00:00:00:00:01), an interface (interface:eth0) nor a process, workload or \
+             instance by its case.baseline_key (process:HOST:/usr/bin/rsync:)"
         ))
     }
 }
@@ -135,15 +145,20 @@ impl std::fmt::Display for AllowedEntity {
                 write!(f, "{}", net.addr())
             }
             Self::Net(net) => write!(f, "{net}"),
-            Self::Mac(id) => f.write_str(id),
+            Self::Mac(id) | Self::Named(id) => f.write_str(id),
             Self::Interface(name) => write!(f, "interface:{name}"),
         }
     }
 }
 
 impl AllowedEntity {
-    fn covers(&self, entity: &Entity) -> bool {
+    fn covers(&self, finding: &Finding) -> bool {
+        let entity = &finding.entity;
         match (self, entity.kind) {
+            (Self::Named(key), _) => {
+                let known = finding.case.as_ref().and_then(|case| case.baseline_key.as_deref());
+                known == Some(key)
+            }
             (Self::Net(net), EntityKind::Address) => {
                 entity.id.parse::<IpAddr>().is_ok_and(|address| net.contains(&address))
             }
@@ -171,7 +186,7 @@ impl AllowEntry {
     fn covers(&self, finding: &Finding) -> bool {
         !self.has_expired(second_ns(finding.second))
             && self.detector.as_ref().is_none_or(|name| name == finding.detector)
-            && self.entity.covers(&finding.entity)
+            && self.entity.covers(finding)
     }
 }
 

@@ -23,7 +23,7 @@
 use std::collections::BTreeMap;
 
 use super::allow::{AllowCount, AllowEntry, Allowances, Verdict, beyond_detail};
-use super::grade::{Severity, confidence, severity};
+use super::grade::{Circumstances, Grade, Severity};
 use super::{
     Alert, AlertPeer, Evidence, Known, Peak, SizeCount, State, alert_id, second_ns, sentence,
 };
@@ -198,7 +198,8 @@ impl AlertBook {
         for finding in findings {
             let key = (finding.second, finding.detector, finding.entity.id.clone());
             let sum = volumes.entry(key).or_default();
-            *sum = sum.saturating_add(finding.traffic.packets);
+            // The bound is one of seconds; a case may be of a minute.
+            *sum = sum.saturating_add(finding.busiest().packets);
         }
         volumes
     }
@@ -209,7 +210,7 @@ impl AlertBook {
             return Verdict::NotListed;
         }
         let key = (finding.second, finding.detector, finding.entity.id.clone());
-        let packets = volumes.get(&key).copied().unwrap_or(finding.traffic.packets);
+        let packets = volumes.get(&key).copied().unwrap_or(finding.busiest().packets);
         self.allowances.judge(finding, packets, self.settings.quiet_time_s)
     }
 
@@ -415,6 +416,17 @@ impl Open {
     fn alert(&self) -> Alert {
         let finding = &self.peak;
         let (analytics, possible_analytics) = analytics(finding);
+        let known: &[&str] = finding.case.as_ref().map_or(&[], |case| &case.missing);
+        let further = self.missing.iter().filter(|gap| !known.contains(&gap.as_str()));
+        let (severity, confidence, grade) = Grade::of(
+            finding,
+            &Circumstances {
+                peak_packets: self.peak_packets,
+                state: self.state,
+                one_sided: self.one_sided,
+                further_gaps: further.count(),
+            },
+        );
         let mut missing: Vec<String> = match (&finding.case, finding.family) {
             (Some(case), _) => case.missing.iter().map(|&gap| gap.to_owned()).collect(),
             (None, Family::Sensor) => Vec::new(),
@@ -437,8 +449,9 @@ impl Open {
             state: self.state,
             analytics,
             possible_analytics,
-            severity: severity(finding, self.peak_packets, self.state),
-            confidence: confidence(finding, self.state, self.one_sided, self.missing.len()),
+            severity,
+            confidence,
+            grade,
             start_ns: second_ns(self.start_second),
             end_ns: second_ns(self.last_second.saturating_add(1)),
             entity: finding.entity.clone(),

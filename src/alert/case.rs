@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::grade::clipped;
 use super::{CONFIDENCE_WITHOUT_BASELINE, Severity, rfc3339};
 use crate::host::side::ProcessView;
 use crate::host::workload::Workload;
@@ -28,9 +29,11 @@ pub struct Case {
     /// The baseline's figures that were used.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub baseline_values: Value,
-    /// Why the severity is what it is, in a sentence.
+    /// Why the severity is what it is, in a sentence; the alert says it.
+    #[serde(skip)]
     pub severity_reason: String,
-    /// Their sum, clipped to what is allowed, is the confidence.
+    /// Their sum, clipped to what is allowed, is the confidence; the alert has them.
+    #[serde(skip)]
     pub confidence_terms: Vec<ConfidenceTerm>,
     /// Days of history behind the baseline; under the maturity that is set the
     /// confidence is capped.
@@ -46,8 +49,9 @@ pub struct Case {
     /// Class of the program and the rule that says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process_class: Option<String>,
-    /// Whose baseline: nothing is learned of it while the alert is open.
-    #[serde(skip)]
+    /// Whose baseline: nothing is learned of it while the alert is open, and
+    /// `[[allow]]` names it so.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "super::shared_text")]
     pub baseline_key: Option<Arc<str>>,
     #[serde(skip)]
     pub severity: Severity,
@@ -93,6 +97,22 @@ impl Case {
         }
     }
 
+    /// `curl(4720) in shop/web-1/web`: process and workload, as far as known.
+    pub fn actor(&self) -> String {
+        let process = self.process.as_deref().map(|view| {
+            let process = &view.process;
+            format!("{}({})", process.name, process.id.pid)
+        });
+        let workload = self.workload.as_deref().map(|one| {
+            let names = [&one.namespace, &one.pod, &one.name].into_iter();
+            let names: Vec<&str> =
+                names.filter(|name| !name.is_empty()).map(String::as_str).collect();
+            if names.is_empty() { one.container.clone() } else { names.join("/") }
+        });
+        let parts: Vec<String> = process.into_iter().chain(workload).collect();
+        parts.join(" in ")
+    }
+
     /// Adds a term of the confidence.
     pub fn confident(&mut self, name: &'static str, points: f64) {
         self.confidence_terms.push(ConfidenceTerm { name, points });
@@ -101,9 +121,12 @@ impl Case {
     /// Sum of the terms from 0.05 to 1, and at most [`CONFIDENCE_WITHOUT_BASELINE`]
     /// until the baseline is mature; two digits.
     pub fn confidence(&self) -> f64 {
-        let cap = if self.baseline_mature { 1.0 } else { CONFIDENCE_WITHOUT_BASELINE };
         let sum: f64 = self.confidence_terms.iter().map(|term| term.points).sum();
-        libm::round(sum.clamp(0.05, cap) * 100.0) / 100.0
+        clipped(sum, self.confidence_cap())
+    }
+
+    pub(super) fn confidence_cap(&self) -> f64 {
+        if self.baseline_mature { 1.0 } else { CONFIDENCE_WITHOUT_BASELINE }
     }
 }
 
@@ -165,6 +188,24 @@ pub enum Scale {
     Log2,
 }
 
+impl Scale {
+    /// The points of a term with this value, low, high and weight.
+    pub fn points(self, [value, low, high, weight]: [f64; 4]) -> f64 {
+        let f = |x: f64| match self {
+            Self::Linear => x,
+            Self::Log2 => libm::log2(1.0 + x.max(0.0)),
+        };
+        let (value, low, high) = (f(value), f(low), f(high));
+        let width = high - low;
+        let share = match width == 0.0 {
+            // A step.
+            true => f64::from(u8::from(value >= high)),
+            false => ((value - low) / width).clamp(0.0, 1.0),
+        };
+        round6(weight * share)
+    }
+}
+
 impl Term {
     pub fn new(name: &'static str, value: f64, low: f64, high: f64, weight: f64) -> Self {
         Self::scaled(name, value, low, high, weight, Scale::Linear)
@@ -191,24 +232,13 @@ impl Term {
 
     /// The points by the term's own figures.
     pub fn recompute(&self) -> f64 {
-        let f = |x: f64| match self.scale {
-            Scale::Linear => x,
-            Scale::Log2 => libm::log2(1.0 + x.max(0.0)),
-        };
-        let (value, low, high) = (f(self.value), f(self.low), f(self.high));
-        let width = high - low;
-        let share = match width == 0.0 {
-            // A step.
-            true => f64::from(u8::from(value >= high)),
-            false => ((value - low) / width).clamp(0.0, 1.0),
-        };
-        round6(self.weight * share)
+        self.scale.points([self.value, self.low, self.high, self.weight])
     }
 }
 
 impl Score {
     pub fn of(terms: Vec<Term>, threshold: f64) -> Self {
-        let value = sum(&terms);
+        let value = Self::sum(terms.iter().map(|term| term.points));
         Self { value, threshold, formula: SCORE_FORMULA, terms }
     }
 
@@ -218,7 +248,12 @@ impl Score {
 
     /// The value by the terms' own figures.
     pub fn recompute(&self) -> f64 {
-        libm::round(self.terms.iter().map(Term::recompute).sum::<f64>() * 1000.0) / 1000.0
+        Self::sum(self.terms.iter().map(Term::recompute))
+    }
+
+    /// The score of terms with these points.
+    pub fn sum(points: impl Iterator<Item = f64>) -> f64 {
+        libm::round(points.sum::<f64>() * 1000.0) / 1000.0
     }
 
     /// Terms that gave at least a third of what they can: one dimension alone is
@@ -226,10 +261,6 @@ impl Score {
     pub fn dimensions(&self) -> usize {
         self.terms.iter().filter(|term| term.points * 3.0 >= term.weight).count()
     }
-}
-
-fn sum(terms: &[Term]) -> f64 {
-    libm::round(terms.iter().map(|term| term.points).sum::<f64>() * 1000.0) / 1000.0
 }
 
 /// Figures are shown with six digits, and computed from what is shown.

@@ -1,15 +1,19 @@
 //! Severity and confidence of an alert.
 //!
 //! Severity says how bad it would be if true, confidence how sure we are. Both
-//! are small sums of stated terms, so that a reader can redo them.
+//! are small sums of stated terms that stand in the alert, so that a reader can
+//! redo them. Start at [`Grade::of`].
 
 use serde::Serialize;
 
-use super::State;
+use super::{ConfidenceTerm, State};
 use crate::detect::{Direction, Family, Finding};
 
 /// Until a baseline is mature nobody knows what is normal here.
 pub const CONFIDENCE_WITHOUT_BASELINE: f64 = 0.6;
+
+/// The least that is ever said.
+pub const LEAST_CONFIDENCE: f64 = 0.05;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -31,61 +35,191 @@ impl Severity {
             Self::Critical => "critical",
         }
     }
+
+    /// So many steps up from the least; beyond the last it stays there.
+    pub fn of_steps(steps: u64) -> Self {
+        const STEPS: [Severity; 5] = [
+            Severity::Informational,
+            Severity::Low,
+            Severity::Medium,
+            Severity::High,
+            Severity::Critical,
+        ];
+        let last = STEPS.len() - 1;
+        STEPS[usize::try_from(steps).unwrap_or(last).min(last)]
+    }
 }
 
-const STEPS: [Severity; 5] =
-    [Severity::Informational, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+/// A part of a severity: so many steps up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SeverityTerm {
+    pub name: &'static str,
+    pub steps: u64,
+}
+
+/// Severity and confidence, with what they are made of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Grade {
+    /// Their sum, from informational up, is the severity; empty where the
+    /// detector chose it by its own rule, which is the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub severity_terms: Vec<SeverityTerm>,
+    /// In a sentence.
+    pub severity_reason: String,
+    /// Their sum, clipped to [`LEAST_CONFIDENCE`] and the cap, is the confidence.
+    pub confidence_terms: Vec<ConfidenceTerm>,
+    pub confidence_cap: f64,
+    /// In a sentence.
+    pub confidence_reason: String,
+}
+
+/// What is known beside the finding.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances {
+    pub(super) peak_packets: u64,
+    pub(super) state: State,
+    pub(super) one_sided: bool,
+    pub(super) further_gaps: usize,
+}
+
+impl Grade {
+    /// How an alert whose highest finding this is stands.
+    pub(super) fn of(finding: &Finding, at: &Circumstances) -> (Severity, f64, Self) {
+        let mut grade = Self::default();
+        let mut severity = Severity::Low;
+        match &finding.case {
+            Some(case) => {
+                severity = case.severity;
+                grade.severity_reason.clone_from(&case.severity_reason);
+                grade.confidence_terms.clone_from(&case.confidence_terms);
+                grade.confidence_terms.extend(other_gaps(at.further_gaps));
+                grade.confidence_cap = case.confidence_cap();
+            }
+            None => {
+                grade.severity_terms = severity_terms(finding, at);
+                grade.confidence_terms = confidence_terms(finding, at);
+                grade.confidence_cap = match finding.family {
+                    Family::Sensor => 1.0,
+                    _ => CONFIDENCE_WITHOUT_BASELINE,
+                };
+            }
+        }
+        if !grade.severity_terms.is_empty() {
+            severity = Severity::of_steps(grade.severity_terms.iter().map(|term| term.steps).sum());
+            let words = grade.severity_terms.iter().map(|term| severity_words(term.name));
+            grade.severity_reason = sentence_of(severity.name(), words.collect());
+        }
+        let sum = grade.confidence_terms.iter().map(|term| term.points).sum();
+        let confidence = clipped(sum, grade.confidence_cap);
+        grade.confidence_reason = grade.confidence_words(finding, sum, confidence);
+        (severity, confidence, grade)
+    }
+
+    fn confidence_words(&self, finding: &Finding, sum: f64, confidence: f64) -> String {
+        let terms = self.confidence_terms.iter();
+        let mut words: Vec<String> = terms
+            .map(|term| format!("{} {:+}", term.name.replace('_', " "), rounded(term.points)))
+            .collect();
+        if sum > self.confidence_cap {
+            words.push(match finding.case.as_ref().map(|case| case.baseline_days) {
+                Some(days) => format!(
+                    "at most {} until the baseline is mature (it has {} days)",
+                    self.confidence_cap,
+                    rounded(days)
+                ),
+                None => format!("at most {} without a baseline", self.confidence_cap),
+            });
+        }
+        sentence_of(&format!("{confidence}"), words)
+    }
+}
+
+/// `High: 10,000 packets/s or more; sustained.`
+fn sentence_of(what: &str, words: Vec<String>) -> String {
+    let mut letters = what.chars();
+    let what: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    format!("{what}: {}.", words.join("; "))
+}
+
+fn severity_words(name: &str) -> String {
+    match name {
+        "start" => "an attack that passed its threshold is low".to_owned(),
+        "packets_per_s_10000" => "10,000 packets/s or more".to_owned(),
+        "packets_per_s_100000" => "100,000 packets/s or more".to_owned(),
+        "packets_per_s_1000000" => "a million packets/s or more".to_owned(),
+        "stateless_outbound" => "over a stateless protocol out of the home networks".to_owned(),
+        "scan" => "a scan is low".to_owned(),
+        "scan_from_home" => "it comes from inside".to_owned(),
+        "sensor_loss" => "packets that the sensor lost are medium".to_owned(),
+        "lost_a_tenth" => "a tenth of them or more".to_owned(),
+        "lost_a_half" => "a half of them or more".to_owned(),
+        other => other.replace('_', " "),
+    }
+}
 
 /// Starts at low; one step up each for 10,000, 100,000 and a million packets/s
 /// at the peak, for being sustained, and for a stateless flood out of the home
 /// networks (ATT&CK ProtocolType). A scan is low, or medium from inside. Loss at the
 /// sensor is medium, high from a tenth of the packets on, critical from a half.
-pub(super) fn severity(finding: &Finding, peak_packets: u64, state: State) -> Severity {
-    if let Some(case) = &finding.case {
-        return case.severity;
-    }
-    if finding.family == Family::Sensor {
-        let most = finding.measured >= 500;
-        return STEPS[2 + usize::from(finding.measured >= 100) + usize::from(most)];
-    }
-    if finding.family == Family::Scan {
-        return STEPS[1 + usize::from(finding.home_sender)];
-    }
-    let rate = [10_000, 100_000, 1_000_000].iter().filter(|&&step| peak_packets >= step).count();
-    let sustained = usize::from(state == State::Sustained);
+fn severity_terms(finding: &Finding, at: &Circumstances) -> Vec<SeverityTerm> {
     let outward = finding.home_sender && finding.direction == Direction::Outbound;
-    let step = 1 + rate + sustained + usize::from(outward && finding.stateless);
-    STEPS[step.min(STEPS.len() - 1)]
+    let terms = match finding.family {
+        Family::Sensor => vec![
+            ("sensor_loss", 2, true),
+            ("lost_a_tenth", 1, finding.measured >= 100),
+            ("lost_a_half", 1, finding.measured >= 500),
+        ],
+        Family::Scan => vec![("scan", 1, true), ("scan_from_home", 1, finding.home_sender)],
+        _ => vec![
+            ("start", 1, true),
+            ("packets_per_s_10000", 1, at.peak_packets >= 10_000),
+            ("packets_per_s_100000", 1, at.peak_packets >= 100_000),
+            ("packets_per_s_1000000", 1, at.peak_packets >= 1_000_000),
+            ("sustained", 1, at.state == State::Sustained),
+            ("stateless_outbound", 1, outward && finding.stateless),
+        ],
+    };
+    let counted = terms.into_iter().filter(|&(_, _, counts)| counts);
+    counted.map(|(name, steps, _)| SeverityTerm { name, steps }).collect()
 }
 
 /// 0.4, and 0.1 more each for twice the threshold, for hardly any
 /// answer, and for being sustained; 0.1 less for sums out of a sketch, 0.15
 /// less when answers can't be seen, 0.1 less for each further gap. Loss at the
 /// sensor is certain.
-pub(super) fn confidence(
-    finding: &Finding,
-    state: State,
-    one_sided: bool,
-    further_gaps: usize,
-) -> f64 {
-    if let Some(case) = &finding.case {
-        return case.confidence();
-    }
+fn confidence_terms(finding: &Finding, at: &Circumstances) -> Vec<ConfidenceTerm> {
     if finding.family == Family::Sensor {
         // Counted, not inferred.
-        return 1.0;
+        return vec![ConfidenceTerm { name: "counted", points: 1.0 }];
     }
-    let mut confidence = 0.4;
     let clear = finding.measured >= 2 * finding.rule.threshold.max(1);
     let silent = finding.unanswered * 10 >= finding.traffic.packets * 9;
-    for sign in [clear, silent && !one_sided, state == State::Sustained] {
-        confidence += if sign { 0.1 } else { 0.0 };
-    }
-    confidence -= if finding.estimated { 0.1 } else { 0.0 };
-    confidence -= if one_sided { 0.15 } else { 0.0 };
-    confidence -= 0.1 * further_gaps.min(3) as f64;
-    let clipped = confidence.clamp(0.05, CONFIDENCE_WITHOUT_BASELINE);
-    libm::round(clipped * 100.0) / 100.0
+    let terms = [
+        ("start", 0.4),
+        ("twice_the_threshold", if clear { 0.1 } else { 0.0 }),
+        ("hardly_answered", if silent && !at.one_sided { 0.1 } else { 0.0 }),
+        ("sustained", if at.state == State::Sustained { 0.1 } else { 0.0 }),
+        ("estimated_sums", if finding.estimated { -0.1 } else { 0.0 }),
+        ("one_sided_capture", if at.one_sided { -0.15 } else { 0.0 }),
+    ];
+    let counted = terms.into_iter().filter(|&(_, points)| points != 0.0);
+    let terms = counted.map(|(name, points)| ConfidenceTerm { name, points });
+    terms.chain(other_gaps(at.further_gaps)).collect()
+}
+
+/// Gaps of the telemetry that the detector knows nothing of.
+fn other_gaps(gaps: usize) -> Option<ConfidenceTerm> {
+    let points = rounded(-0.1 * gaps.min(3) as f64);
+    (gaps > 0).then_some(ConfidenceTerm { name: "other_gaps", points })
+}
+
+/// A sum of confidence terms as it is told; two digits.
+pub fn clipped(sum: f64, cap: f64) -> f64 {
+    rounded(sum.clamp(LEAST_CONFIDENCE, cap.max(LEAST_CONFIDENCE)))
+}
+
+fn rounded(value: f64) -> f64 {
+    libm::round(value * 100.0) / 100.0
 }
 
 #[cfg(test)]
@@ -104,6 +238,35 @@ mod tests {
         finding.traffic.packets = measured;
         finding.unanswered = measured;
         finding
+    }
+
+    fn at(peak_packets: u64, state: State, one_sided: bool, further_gaps: usize) -> Circumstances {
+        Circumstances { peak_packets, state, one_sided, further_gaps }
+    }
+
+    fn severity(finding: &Finding, peak_packets: u64, state: State) -> Severity {
+        Grade::of(finding, &at(peak_packets, state, false, 0)).0
+    }
+
+    fn confidence(finding: &Finding, state: State, one_sided: bool, gaps: usize) -> f64 {
+        Grade::of(finding, &at(0, state, one_sided, gaps)).1
+    }
+
+    #[test]
+    fn both_say_why_in_a_sentence() {
+        let flood = finding(Family::Udp, 20_000);
+        let (_, _, grade) = Grade::of(&flood, &at(20_000, State::Sustained, false, 1));
+        assert_eq!(
+            grade.severity_reason,
+            "High: an attack that passed its threshold is low; 10,000 packets/s or more; sustained."
+        );
+        assert_eq!(
+            grade.confidence_reason,
+            "0.6: start +0.4; twice the threshold +0.1; hardly answered +0.1; sustained +0.1; \
+             other gaps -0.1."
+        );
+        let (_, _, grade) = Grade::of(&flood, &at(20_000, State::Sustained, false, 0));
+        assert!(grade.confidence_reason.ends_with("at most 0.6 without a baseline."));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use allow::{AllowCount, AllowEntry, AllowedEntity, DETECTORS};
 pub use book::{AlertBook, Update};
 pub use case::{Case, ConfidenceTerm, DecidedBy, Moment, SCORE_FORMULA, Scale, Score, Term};
 pub use entity::{Entity, EntityKind};
-pub use grade::{CONFIDENCE_WITHOUT_BASELINE, Severity};
+pub use grade::{CONFIDENCE_WITHOUT_BASELINE, Grade, Severity, SeverityTerm, clipped};
 pub use sentence::sentence;
 pub(crate) use sentence::{bits, thousands};
 
@@ -51,6 +51,9 @@ pub struct Alert {
     pub severity: Severity,
     /// 0 to 1.
     pub confidence: f64,
+    /// Why the two are what they are.
+    #[serde(flatten)]
+    pub grade: Grade,
     /// Start of the first and end of the last second of activity.
     #[serde(rename = "start", serialize_with = "rfc3339")]
     pub start_ns: i64,
@@ -92,6 +95,13 @@ impl Alert {
 /// What an `Arc` holds, as if it were there itself.
 fn shared<T: Serialize, S: Serializer>(
     value: &Option<Arc<T>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    value.as_deref().serialize(serializer)
+}
+
+fn shared_text<S: Serializer>(
+    value: &Option<Arc<str>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     value.as_deref().serialize(serializer)

@@ -3,6 +3,8 @@
 //! Exit status: 0 done; 1 an input could not be read; 2 usage, a bad filter or
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
+mod alerts;
+mod bundle;
 mod config;
 mod confine_args;
 mod confined;
@@ -11,6 +13,8 @@ mod coverage;
 #[cfg(target_os = "linux")]
 mod doctor;
 mod engine_args;
+mod explain;
+mod flows;
 mod host_args;
 mod inputs;
 mod lab;
@@ -23,6 +27,7 @@ mod packets;
 #[cfg(target_os = "linux")]
 mod procs;
 mod read;
+mod records;
 #[cfg(target_os = "linux")]
 mod replay;
 mod rundir;
@@ -68,6 +73,12 @@ enum Command {
     Procs(procs::ProcsCommand),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
+    Explain(explain::ExplainArgs),
+    /// List a run's alerts, or say what became of one.
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
+    Bundle(bundle::BundleArgs),
+    Flows(flows::FlowsArgs),
     Coverage(coverage::CoverageArgs),
     Inputs(inputs::InputsArgs),
     /// Look at a configuration file.
@@ -113,6 +124,10 @@ pub fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Procs(command) => procs::run(&command),
         Command::Show(args) => show::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Alerts(command) => alerts::run(&command),
+        Command::Bundle(args) => bundle::run(&args),
+        Command::Flows(args) => flows::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Inputs(args) => inputs::run(&args),
         Command::Config(command) => config::run(&command),

@@ -20,7 +20,16 @@ use crate::report::detail;
 
 /// Before an alert's start and after its end, as evidence is recorded by
 /// default.
-const AROUND_NS: i64 = 10 * 1_000_000_000;
+pub(super) const AROUND_NS: i64 = 10 * 1_000_000_000;
+
+/// What was taken out of captures.
+pub(super) struct Taken {
+    pub(super) packets: u64,
+    /// Captures that held any, with how many.
+    files: Vec<(PathBuf, u64)>,
+    /// A capture could not be read to its end.
+    failed: bool,
+}
 
 /// Writes the packets of `alert` into `to` and says how many there were.
 pub(super) fn write(
@@ -35,6 +44,36 @@ pub(super) fn write(
     if record["pseudonyms"] == true {
         return copy_evidence(&record, id, to, as_json);
     }
+    let taken = take(&record, alert, from, to)?;
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        let files = taken.files.iter();
+        let files: Vec<Value> = files
+            .map(|(path, packets)| json!({"path": path.display().to_string(), "packets": packets}))
+            .collect();
+        let said = json!({
+            "alert": id, "pcap": to.display().to_string(), "packets": taken.packets, "files": files,
+        });
+        writeln!(out, "{}", detail::json(&said))?;
+    } else {
+        let path = to.display().to_string();
+        writeln!(out, "{} packets of alert {id} in {}", taken.packets, detail::printable(&path))?;
+        for (path, packets) in &taken.files {
+            let path = path.display().to_string();
+            writeln!(out, "  {packets} from {}", detail::printable(&path))?;
+        }
+    }
+    Ok(if taken.failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Takes the packets of `alert` out of captures, of `from` or those of the run.
+pub(super) fn take(
+    record: &Value,
+    alert: &Value,
+    from: &[PathBuf],
+    to: &Path,
+) -> anyhow::Result<Taken> {
+    let id = alert["id"].as_str().unwrap_or_default();
     let entity = &alert["entity"];
     let words = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (kind, name) = (words(&entity["kind"]), words(&entity["id"]));
@@ -46,7 +85,7 @@ pub(super) fn write(
     let from_ns = time_of(&alert["start"])?.saturating_sub(AROUND_NS);
     let to_ns = time_of(&alert["end"])?.saturating_add(AROUND_NS);
 
-    let captures = captures(&record, id, from, from_ns, to_ns)?;
+    let captures = captures(record, id, from, from_ns, to_ns)?;
     if captures.iter().any(|path| same_file(path, to)) {
         bail!("{} is one of the captures: choose another file to write", to.display());
     }
@@ -77,27 +116,8 @@ pub(super) fn write(
             named(&captures)
         );
     }
-    let mut out = std::io::stdout().lock();
-    if as_json {
-        let files: Vec<Value> = found
-            .files
-            .iter()
-            .map(|(path, packets)| json!({"path": path.display().to_string(), "packets": packets}))
-            .collect();
-        let said = json!({
-            "alert": id, "pcap": to.display().to_string(), "packets": found.packets, "files": files,
-        });
-        writeln!(out, "{}", detail::json(&said))?;
-    } else {
-        let path = to.display().to_string();
-        writeln!(out, "{} packets of alert {id} in {}", found.packets, detail::printable(&path))?;
-        for (path, packets) in &found.files {
-            let path = path.display().to_string();
-            writeln!(out, "  {packets} from {}", detail::printable(&path))?;
-        }
-    }
     let failed = found.reports.iter().any(|report| report.error.is_some());
-    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(Taken { packets: found.packets, files: found.files, failed })
 }
 
 /// Of a run with pseudonyms nothing can be looked up in real packets: the
@@ -124,7 +144,7 @@ fn copy_evidence(record: &Value, id: &str, to: &Path, as_json: bool) -> anyhow::
 }
 
 /// Nothing where a run has no `run.json`: one without `--out` keeps none.
-fn run_record(run: &Path) -> anyhow::Result<Value> {
+pub(super) fn run_record(run: &Path) -> anyhow::Result<Value> {
     let path = run.join("run.json");
     match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
@@ -187,7 +207,7 @@ fn same_file(one: &Path, other: &Path) -> bool {
     }
 }
 
-fn time_of(value: &Value) -> anyhow::Result<i64> {
+pub(super) fn time_of(value: &Value) -> anyhow::Result<i64> {
     let text = value.as_str().unwrap_or_default();
     let time: Timestamp =
         text.parse().with_context(|| format!("the alert has no time: {text:?}"))?;

@@ -1,14 +1,13 @@
 //! `flowtap show`: everything that a run knows about one alert or flow.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
+use super::records::{files_of, find, last_revisions};
 use super::{packets, rundir};
 use crate::report::detail;
 use crate::report::terminal::Style;
@@ -44,40 +43,6 @@ enum What {
         /// Community ID (1:...).
         community_id: String,
     },
-}
-
-/// `alerts.ndjson`, or those of a live run: `alerts-TIME.ndjson`, oldest first,
-/// and what is being written.
-fn files_of(dir: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let (stem, ending) = name.split_once('.').unwrap_or((name, ""));
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).with_context(|| format!("can't read {}", dir.display()))? {
-        let path = entry?.path();
-        let is_ours = path.file_name().and_then(|name| name.to_str()).is_some_and(|found| {
-            let found = found.strip_suffix(".part").unwrap_or(found);
-            found == name
-                || found
-                    .strip_prefix(stem)
-                    .is_some_and(|rest| rest.starts_with('-') && rest.ends_with(ending))
-        });
-        if is_ours {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// Of each alert its last revision, in the order of their first.
-fn last_revisions(found: Vec<Value>) -> Vec<Value> {
-    let mut last: Vec<Value> = Vec::new();
-    for alert in found {
-        match last.iter_mut().find(|known| known["id"] == alert["id"]) {
-            Some(known) => *known = alert,
-            None => last.push(alert),
-        }
-    }
-    last
 }
 
 pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
@@ -124,23 +89,4 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
         What::Flow { .. } => write!(out, "{}", detail::flow(&found, style))?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn find(path: &Path, field: &str, wanted: &str, prefix: bool) -> anyhow::Result<Vec<Value>> {
-    let file = File::open(path).with_context(|| format!("can't open {}", path.display()))?;
-    let mut found = Vec::new();
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.with_context(|| format!("can't read {}", path.display()))?;
-        // Most lines are of other flows: a look at the text spares parsing them.
-        if !line.contains(wanted) {
-            continue;
-        }
-        let record: Value = serde_json::from_str(&line)
-            .with_context(|| format!("{} line {}: no JSON", path.display(), number + 1))?;
-        let value = record.get(field).and_then(Value::as_str).unwrap_or_default();
-        if value == wanted || (prefix && value.starts_with(wanted)) {
-            found.push(record);
-        }
-    }
-    Ok(found)
 }

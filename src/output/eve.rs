@@ -19,11 +19,12 @@ use super::json::Json;
 use super::names::{ICMP, ICMPV6, Icmp, SCTP, TCP, UDP, dns_response_code, dns_type, quic_version};
 use super::ndjson::duration_ns;
 use super::text::TextWriter;
-use crate::alert::{Alert, Severity};
+use crate::alert::{Alert, Case, Severity};
 use crate::detect::PeerRole;
 use crate::flow::app::{AppInfo, SshInfo};
 use crate::flow::community_id::CommunityId;
 use crate::flow::{ConnState, Direction, EndReason, FlowRecord};
+use crate::host::side::HostSide;
 use crate::packet::facts::tcp_flag;
 use crate::time::suricata;
 
@@ -62,6 +63,13 @@ pub struct AlertEvent<'a> {
     pub sensor: &'a str,
     pub interface: &'a str,
     pub clock_synchronised: Option<bool>,
+    /// 0 to 1.
+    pub confidence: f64,
+    /// Why the severity is what it is.
+    pub severity_reason: &'a str,
+    pub analytics: &'a [String],
+    /// Of an entity's alert.
+    pub case: Option<&'a Case>,
 }
 
 /// Adds alerts to the `eve.json` of a finished run folder, behind its flows.
@@ -108,7 +116,10 @@ impl<'a> AlertEvent<'a> {
             signature_id: signature_id(&alert.detector),
             revision: alert.revision,
             signature: &alert.summary,
-            category: "Network flood or scan",
+            category: match alert.case {
+                Some(_) => "Unusual behaviour of a host",
+                None => "Network flood or scan",
+            },
             severity: match alert.severity {
                 Severity::Critical | Severity::High => 1,
                 Severity::Medium => 2,
@@ -120,6 +131,10 @@ impl<'a> AlertEvent<'a> {
             sensor: &alert.sensor,
             interface: &alert.interface,
             clock_synchronised: alert.clock_synchronised,
+            confidence: alert.confidence,
+            severity_reason: &alert.grade.severity_reason,
+            analytics: &alert.analytics,
+            case: alert.case.as_deref(),
         }
     }
 }
@@ -254,9 +269,30 @@ fn alert_event(json: &mut Json, alert: &AlertEvent<'_>) {
             json.array("flowtap_detector", |json| json.text_element(alert.detector));
         });
     });
-    if let Some(synchronised) = alert.clock_synchronised {
-        json.object("flowtap", |json| json.bool("clock_synchronised", synchronised));
-    }
+    json.object("flowtap", |json| {
+        if let Some(synchronised) = alert.clock_synchronised {
+            json.bool("clock_synchronised", synchronised);
+        }
+        json.decimal("confidence", alert.confidence);
+        if !alert.severity_reason.is_empty() {
+            json.text("severity_reason", alert.severity_reason);
+        }
+        if !alert.analytics.is_empty() {
+            json.array("analytics", |json| {
+                alert.analytics.iter().for_each(|name| json.text_element(name));
+            });
+        }
+        if let Some(case) = alert.case {
+            json.decimal("score", case.score.value);
+            json.text("decided_by", case.decided_by.name());
+            let side = HostSide {
+                process: case.process.clone(),
+                workload: case.workload.clone(),
+                ..HostSide::default()
+            };
+            host_side(json, "host", Some(&side));
+        }
+    });
 }
 
 fn has_ports(proto: u8) -> bool {
@@ -520,6 +556,10 @@ mod tests {
             sensor: "tap-7",
             interface: "",
             clock_synchronised: Some(false),
+            confidence: 0.6,
+            severity_reason: "High: sustained.",
+            analytics: &["AN0972".to_owned()],
+            case: None,
         };
         let mut line = Vec::new();
         write_alerts(&mut line, [alert]).expect("written");
@@ -528,7 +568,10 @@ mod tests {
             event,
             json!({
                 "timestamp": "2026-11-21T09:30:00.000000+0000", "event_type": "alert",
-                "host": "tap-7", "flowtap": {"clock_synchronised": false},
+                "host": "tap-7", "flowtap": {
+                    "clock_synchronised": false, "confidence": 0.6,
+                    "severity_reason": "High: sustained.", "analytics": ["AN0972"],
+                },
                 "dest_ip": "192.0.2.1", "proto": "UDP",
                 "alert": {
                     "action": "allowed", "gid": 1, "signature_id": 7, "rev": 2,

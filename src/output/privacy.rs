@@ -30,7 +30,7 @@ pub use self::crypto_pan::Pseudonyms;
 pub use self::key::{Key, KeyError};
 use super::Summary;
 use super::names::Icmp;
-use crate::alert::{Alert, alert_id};
+use crate::alert::{Alert, Case, alert_id};
 use crate::engine::SensorEvent;
 use crate::flow::FlowRecord;
 use crate::flow::app::AppInfo;
@@ -102,21 +102,56 @@ impl Privacy {
     /// outside of the sensor takes it from here.
     pub fn alert(&self, alert: &Alert) -> Alert {
         let mut alert = alert.clone();
+        if let Some(case) = alert.case.as_deref_mut() {
+            self.case(case);
+        }
         let Some(pseudonyms) = &self.pseudonyms else { return alert };
-        alert.entity.id = text::rewrite(pseudonyms, &alert.entity.id);
+        // Texts about a process are made of its host's.
+        let rewrite = match alert.case {
+            Some(_) => text::rewrite_glued,
+            None => text::rewrite,
+        };
+        alert.entity.id = rewrite(pseudonyms, &alert.entity.id);
         for label in alert.entity.labels.values_mut() {
-            *label = text::rewrite(pseudonyms, label);
+            *label = rewrite(pseudonyms, label);
         }
         for peer in &mut alert.peers {
             peer.address = pseudonyms.address(peer.address);
             hosts::rewrite_known(pseudonyms, &mut peer.known);
         }
         hosts::rewrite_known(pseudonyms, &mut alert.known);
-        alert.evidence.details.values_mut().for_each(|value| rewrite_value(pseudonyms, value));
-        alert.summary = text::rewrite(pseudonyms, &alert.summary);
+        let texts = [
+            &mut alert.summary,
+            &mut alert.grade.severity_reason,
+            &mut alert.evidence.baseline,
+        ];
+        texts.into_iter().for_each(|text| *text = rewrite(pseudonyms, text));
+        for value in alert.evidence.details.values_mut() {
+            rewrite_value(value, &|text| rewrite(pseudonyms, text));
+        }
         let start_second = alert.start_ns.div_euclid(NS_PER_S);
         alert.id = alert_id(&alert.detector, &alert.entity, start_second);
         alert
+    }
+
+    fn case(&self, case: &mut Case) {
+        if self.no_payload {
+            // What was asked for is payload; that it was asked is not.
+            let asked = case.timeline.iter_mut().filter(|moment| moment.what == "exploit_request");
+            asked.for_each(|moment| moment.text = "left out: payload".to_owned());
+        }
+        let Some(pseudonyms) = &self.pseudonyms else { return };
+        let rewrite = |text: &str| text::rewrite_glued(pseudonyms, text);
+        pseudonyms.process_and_workload(&mut case.process, &mut case.workload);
+        for moment in &mut case.timeline {
+            let texts = [&mut moment.what, &mut moment.text, &mut moment.source];
+            texts.into_iter().for_each(|text| *text = rewrite(text));
+        }
+        let texts = [&mut case.baseline, &mut case.severity_reason, &mut case.summary];
+        let texts = texts.into_iter().chain(&mut case.process_class);
+        texts.for_each(|text| *text = rewrite(text));
+        rewrite_value(&mut case.baseline_values, &rewrite);
+        case.baseline_key = case.baseline_key.as_deref().map(|key| rewrite(key).into());
     }
 
     /// What happened to the sensor, as it may leave.
@@ -203,14 +238,17 @@ fn put_in_order(record: &mut FlowRecord) {
     }
 }
 
-fn rewrite_value(pseudonyms: &Pseudonyms, value: &mut Value) {
+fn rewrite_value(value: &mut Value, rewrite: &dyn Fn(&str) -> String) {
     match value {
-        Value::String(text) => *text = text::rewrite(pseudonyms, text),
-        Value::Array(values) => {
-            values.iter_mut().for_each(|value| rewrite_value(pseudonyms, value));
-        }
+        Value::String(text) => *text = rewrite(text),
+        Value::Array(values) => values.iter_mut().for_each(|value| rewrite_value(value, rewrite)),
         Value::Object(fields) => {
-            fields.values_mut().for_each(|value| rewrite_value(pseudonyms, value));
+            // Names are of our making, but for those that stand for addresses.
+            let old = std::mem::take(fields).into_iter().map(|(name, mut value)| {
+                rewrite_value(&mut value, rewrite);
+                (rewrite(&name), value)
+            });
+            *fields = old.collect();
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }

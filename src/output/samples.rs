@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::alert::{
-    Alert, AlertPeer, Entity, EntityKind, Evidence, Known, Peak, Severity, State, alert_id,
+    Alert, AlertPeer, Entity, EntityKind, Evidence, Grade, Known, Peak, Severity, State, alert_id,
     sentence,
 };
 use crate::detect::{Direction as Way, PeerRole, Rule, Shape};
@@ -221,6 +221,7 @@ pub(crate) fn alert() -> Alert {
         possible_analytics: Vec::new(),
         severity: Severity::High,
         confidence: 0.6,
+        grade: Grade::default(),
         start_ns: START_NS,
         end_ns: START_NS + 20_000_000_000,
         entity,

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::terminal::{Style, bytes};
-use super::{hosts, known};
+use super::{case, hosts, known};
 use crate::alert::{bits, thousands};
 use crate::output::printable::is_obeyed;
 
@@ -58,6 +58,8 @@ pub fn alert(record: &Value, style: Style) -> String {
             word(&record["confidence"])
         ),
     );
+    page.field("because", word(&record["severity_reason"]));
+    page.field("confidence", word(&record["confidence_reason"]));
     page.field(
         "about",
         format!("{} {}", word(&record["entity"]["kind"]), word(&record["entity"]["id"])),
@@ -119,6 +121,7 @@ pub fn alert(record: &Value, style: Style) -> String {
         page.field(&name.replace('_', " "), word(value));
     }
 
+    case::part(&mut page, &record["case"]);
     sizes(&mut page, &evidence["payload_sizes"]);
     let peers = record["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !peers.is_empty() {
@@ -229,12 +232,12 @@ fn escape(text: &str, written: impl Fn(char) -> String) -> Cow<'_, str> {
 }
 
 pub(super) struct Page {
-    text: String,
+    pub(super) text: String,
     style: Style,
 }
 
 impl Page {
-    fn new(style: Style) -> Self {
+    pub(super) fn new(style: Style) -> Self {
         Self { text: String::new(), style }
     }
 
@@ -247,7 +250,7 @@ impl Page {
         self.text.push('\n');
     }
 
-    fn line(&mut self, line: &str) {
+    pub(super) fn line(&mut self, line: &str) {
         self.text.push_str(&printable(line).replace('\n', " "));
         self.text.push('\n');
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::case;
 use super::coverage::reason_words;
 use super::detail::{Page, list, plain, word};
 
@@ -52,6 +53,20 @@ pub(super) fn part(page: &mut Page, record: &Value) {
         instance(page, &side["instance"]);
         page.field("  found by", found(&side["attribution"]));
     }
+}
+
+/// The same of an alert's process and workload.
+pub(super) fn of_case(page: &mut Page, view: &Value, of_workload: &Value) {
+    if let Some(fields) = view.as_object() {
+        page.field("process", named(fields));
+        let mut fields = fields.clone();
+        fields.insert("command_line".to_owned(), case::command_line(view).into());
+        fields.remove("args");
+        fields.remove("parent");
+        process(page, &fields);
+    }
+    page.field("  workload", workload(of_workload));
+    page.field("  image", word(&of_workload["image"]));
 }
 
 /// `curl(4720)`.

@@ -1,8 +1,11 @@
 //! What people read: the summary on a terminal, one alert or flow in full, the
 //! progress bar.
 
+mod case;
 pub mod coverage;
 pub mod detail;
+pub mod explain;
+pub mod flows;
 mod hosts;
 mod known;
 pub mod owners;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::Path;
 
+use super::detail::printable;
 use crate::alert::{Severity, sentence, thousands as grouped};
 use crate::flow::sizes::bin_of;
 use crate::output::Summary;
@@ -333,12 +334,21 @@ fn alerts(page: &mut String, summary: &Summary, style: Style) {
             Severity::Low | Severity::Informational => "36",
         };
         let severity = style.paint(colour, alert.severity.name());
-        line(page, format_args!("  {} {severity} {}", alert.id, sentence(alert)));
+        // Processes choose their names.
+        line(page, format_args!("  {} {severity} {}", alert.id, one_line(&sentence(alert))));
+        let actor = alert.case.as_ref().map(|case| case.actor()).unwrap_or_default();
+        if !actor.is_empty() {
+            line(page, format_args!("    by {}", one_line(&actor)));
+        }
     }
     if all.len() > MAX_ALERTS {
         line(page, format_args!("  and {} more: see alerts.ndjson", all.len() - MAX_ALERTS));
     }
     allowed(page, summary);
+}
+
+fn one_line(text: &str) -> String {
+    printable(text).replace('\n', " ")
 }
 
 /// What was kept from being an alert, by entry.

@@ -116,6 +116,11 @@ fn alert_lines(alert: &crate::service::control::AlertLine) -> Vec<String> {
         field("in all", &traffic(alert.packets, alert.wire_bytes)),
         field("confidence", &format!("{:.2}", alert.confidence)),
     ];
+    for (name, text) in [("by", &alert.actor), ("because", &alert.because)] {
+        if !text.is_empty() {
+            lines.push(field(name, text));
+        }
+    }
     for (name, list) in [
         ("analytics", &alert.analytics),
         ("peers", &alert.peers),

@@ -204,6 +204,8 @@ fn hostile() -> Snapshot {
                     wire_bytes: most,
                     peers: vec![text(); 9],
                     missing_telemetry: vec![text(); 9],
+                    because: text(),
+                    actor: text(),
                 };
                 300
             ],

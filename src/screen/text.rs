@@ -100,6 +100,8 @@ impl Glyphs {
                 &mut alert.start,
                 &mut alert.end,
                 &mut alert.summary,
+                &mut alert.because,
+                &mut alert.actor,
             ];
             texts.into_iter().for_each(clean);
             let lists = [&mut alert.analytics, &mut alert.peers, &mut alert.missing_telemetry];

@@ -86,7 +86,7 @@ impl Reader<'_> {
 fn wanted(name: &str) -> &'static str {
     match name {
         "detector" => "name a detector, or \"any\"",
-        "entity" => "an address, a prefix, a MAC or interface:NAME",
+        "entity" => "an address, a prefix, a MAC, interface:NAME or process:, workload:, instance:KEY",
         "reason" => "say why it is allowed",
         "owner" => "say who answers for it",
         _ => "a date such as 2027-01-31: what has no end is forgotten",

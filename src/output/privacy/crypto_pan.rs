@@ -10,14 +10,16 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use aes_gcm::aead::KeyInit as _;
 use aes_gcm::aes::cipher::BlockCipherEncrypt as _;
 use aes_gcm::aes::{Aes128, Block};
 
-use super::hosts::{Remembered, rewrite_hosts};
+use super::hosts::{Remembered, rewrite_hosts, rewrite_process};
 use super::key::Key;
-use crate::host::side::FlowHosts;
+use crate::host::side::{FlowHosts, ProcessView};
+use crate::host::workload::Workload;
 use crate::lock::Lock;
 use crate::packet::Mac;
 
@@ -99,6 +101,15 @@ impl Pseudonyms {
     /// Replaces the addresses in what is known of hosts.
     pub(super) fn hosts(&self, hosts: &mut FlowHosts) {
         rewrite_hosts(self, &self.hosts, hosts);
+    }
+
+    /// The same in what an alert knows of its process.
+    pub(super) fn process_and_workload(
+        &self,
+        process: &mut Option<Arc<ProcessView>>,
+        workload: &mut Option<Arc<Workload>>,
+    ) {
+        rewrite_process(self, &self.hosts, process, workload);
     }
 
     /// The pseudonym of a MAC address: manufacturers stay together, group

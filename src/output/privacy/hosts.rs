@@ -67,15 +67,25 @@ impl<T> Places<T> {
 pub(super) fn rewrite_hosts(pseudonyms: &Pseudonyms, known: &Remembered, hosts: &mut FlowHosts) {
     for side in [&mut hosts.src, &mut hosts.dst].into_iter().flatten() {
         let HostSide { process, workload, instance, attribution: _ } = side;
-        if let Some(view) = process {
-            *view = known.processes.changed(view, |view| process_view(pseudonyms, view));
-        }
-        if let Some(one) = workload {
-            *one = known.workloads.changed(one, |one| self::workload(pseudonyms, one));
-        }
+        rewrite_process(pseudonyms, known, process, workload);
         if let Some(one) = instance {
             *one = known.instances.changed(one, |one| self::instance(pseudonyms, one));
         }
+    }
+}
+
+/// A process and the workload that it is of.
+pub(super) fn rewrite_process(
+    pseudonyms: &Pseudonyms,
+    known: &Remembered,
+    process: &mut Option<Arc<ProcessView>>,
+    workload: &mut Option<Arc<Workload>>,
+) {
+    if let Some(view) = process {
+        *view = known.processes.changed(view, |view| process_view(pseudonyms, view));
+    }
+    if let Some(one) = workload {
+        *one = known.workloads.changed(one, |one| self::workload(pseudonyms, one));
     }
 }
 

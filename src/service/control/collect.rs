@@ -338,6 +338,8 @@ fn alert_line(alert: &Alert, over: bool) -> AlertLine {
         wire_bytes: alert.evidence.wire_bytes,
         peers: alert.peers.iter().take(PEERS).map(|peer| peer.address.to_string()).collect(),
         missing_telemetry: alert.missing_telemetry.clone(),
+        because: alert.grade.severity_reason.clone(),
+        actor: alert.case.as_ref().map(|case| case.actor()).unwrap_or_default(),
     }
 }
 

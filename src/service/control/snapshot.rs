@@ -200,6 +200,10 @@ pub struct AlertLine {
     /// The first few.
     pub peers: Vec<String>,
     pub missing_telemetry: Vec<String>,
+    /// Why the severity is what it is.
+    pub because: String,
+    /// Process and workload, where they are known.
+    pub actor: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

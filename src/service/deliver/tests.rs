@@ -9,7 +9,7 @@ use std::thread;
 use serde_json::Value;
 
 use super::*;
-use crate::alert::{Entity, EntityKind, Evidence, Known, Peak, Severity, State};
+use crate::alert::{Entity, EntityKind, Evidence, Grade, Known, Peak, Severity, State};
 use crate::detect::{Direction, Rule, Shape};
 
 /// As long as a busy machine may need.
@@ -56,6 +56,7 @@ pub(super) fn alert(id: &str) -> Alert {
         possible_analytics: Vec::new(),
         severity: Severity::Medium,
         confidence: 0.6,
+        grade: Grade::default(),
         start_ns: second(1_795_266_783),
         end_ns: second(1_795_266_785),
         entity: Entity {

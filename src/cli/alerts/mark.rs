@@ -1,0 +1,104 @@
+//! `flowtap alerts mark`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{draft, verdicts};
+use crate::cli::{Usage, packets, records, rundir};
+use crate::report::detail;
+use crate::time::rfc3339;
+
+/// Say what an alert was. Of `false` and `expected` a draft `[[allow]]` entry is printed; nobody
+/// puts it in force but you.
+#[derive(Debug, Args)]
+pub(crate) struct MarkArgs {
+    /// The alert's id, or the start of it.
+    id: String,
+    /// `true`: an attack; `false`: none; `expected`: it is what it looks like, and meant to be.
+    #[arg(value_enum)]
+    verdict: Verdict,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    /// Who says so [default: who runs this].
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Run directory; the newest run by default.
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Print verdict and draft as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Verdict {
+    True,
+    False,
+    Expected,
+}
+
+impl Verdict {
+    fn name(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::False => "false",
+            Self::Expected => "expected",
+        }
+    }
+}
+
+pub(super) fn run(args: &MarkArgs) -> anyhow::Result<ExitCode> {
+    let why = args.why.trim();
+    if why.is_empty() {
+        return Err(Usage("--why: say why, for who reads it later".to_owned()).into());
+    }
+    let dir = rundir::find(args.run.as_deref())?;
+    let alert = records::alert(&dir, &args.id)?;
+    let by = args.by.clone().unwrap_or_else(user);
+    let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+    let verdict = json!({
+        "alert": alert["id"], "verdict": args.verdict.name(), "why": why, "by": by,
+        "at": rfc3339(now), "revision": alert["revision"], "detector": alert["detector"],
+        "entity": alert["entity"]["id"], "baseline_key": alert["case"]["baseline_key"],
+        "start": alert["start"], "end": alert["end"],
+    });
+    verdicts::add(&dir, &verdict)?;
+    let pseudonyms = packets::run_record(&dir)?["pseudonyms"] == true;
+    let draft = match args.verdict {
+        Verdict::True => None,
+        Verdict::False | Verdict::Expected => {
+            Some(draft::entry(&alert, why, &by, now, pseudonyms)?)
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", detail::json(&json!({"verdict": verdict, "draft": draft})))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let id = alert["id"].as_str().unwrap_or_default();
+    let said = format!("# Alert {id} is marked {} by {by}.", args.verdict.name());
+    writeln!(out, "{}", detail::printable(&said).replace('\n', " "))?;
+    if let Some(draft) = draft {
+        write!(out, "{draft}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who runs this, root's real self first.
+fn user() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| {
+        std::env::var(name).ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+    });
+    named.unwrap_or_else(|| {
+        #[cfg(unix)]
+        return format!("uid {}", rustix::process::getuid().as_raw());
+        #[cfg(not(unix))]
+        return "unknown".to_owned();
+    })
+}

@@ -1,0 +1,92 @@
+//! `flowtap bundle`: one alert, packed for a colleague.
+//!
+//! A `.tar.zst` of small files and a manifest with their digests. The same run gives
+//! the same bytes. Start at [`run`]; [`archive`] has the format.
+
+mod archive;
+mod parts;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{packets, records, rundir};
+use crate::report::detail;
+
+/// Pack an alert for a colleague: packets before, during and after it, flows, process tree,
+/// baseline, configuration, formula, and a manifest with the digest of each. `flowtap explain
+/// FILE` reads it.
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// The alert's id, or the start of it.
+    id: String,
+    /// File to write.
+    #[arg(long, short, value_name = "FILE.tar.zst")]
+    output: PathBuf,
+    /// Run directory; the newest run by default.
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Captures to take the packets from: files, or folders of a recording [default: the run's
+    /// recording, or what it read].
+    #[arg(long, value_name = "PATH")]
+    from: Vec<PathBuf>,
+    /// Leave the packets out.
+    #[arg(long)]
+    no_packets: bool,
+    /// Print what is in it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
+    let dir = rundir::find(args.run.as_deref())?;
+    let alert = records::alert(&dir, &args.id)?;
+    let record = packets::run_record(&dir)?;
+    let mut parts = parts::Parts::new(&dir, &alert, &record)?;
+    parts.flows()?;
+    parts.packets(&args.from, args.no_packets, &args.output)?;
+    let parts = parts.finish()?;
+    let bytes = archive::pack(&parts.manifest, &parts.files)?;
+    rundir::write_whole(&args.output, &bytes)?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", detail::json(&parts.manifest))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = args.output.display().to_string();
+    let id = alert["id"].as_str().unwrap_or_default();
+    writeln!(out, "Alert {id} in {}, {} bytes", detail::printable(&path), bytes.len())?;
+    for file in &parts.files {
+        writeln!(out, "  {:<18} {:>12} bytes  {}", file.name, file.bytes.len(), file.what)?;
+    }
+    for left in parts.manifest["left_out"].as_array().into_iter().flatten() {
+        let (what, why) = (left["what"].as_str(), left["why"].as_str());
+        let text = format!("no {}: {}", what.unwrap_or_default(), why.unwrap_or_default());
+        writeln!(out, "  {}", detail::printable(&text).replace('\n', " "))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The alert in a bundle, once every file of it is what the manifest says.
+pub(super) fn alert_of(path: &Path) -> anyhow::Result<Value> {
+    let unpacked = archive::unpack(path)
+        .with_context(|| format!("{} is no bundle that can be trusted", path.display()))?;
+    let alert: Value = serde_json::from_slice(&unpacked).context("its alert is no JSON")?;
+    ensure!(alert.is_object(), "{} holds no alert", path.display());
+    Ok(alert)
+}
+
+/// What the manifest begins with.
+fn manifest(alert: &Value, record: &Value) -> Value {
+    json!({
+        "schema": archive::SCHEMA,
+        "flowtap": env!("CARGO_PKG_VERSION"),
+        "alert": alert["id"],
+        "revision": alert["revision"],
+        "pseudonyms": record["pseudonyms"] == true,
+    })
+}

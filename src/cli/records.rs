@@ -1,0 +1,129 @@
+//! Records of a run, as they lie in its folder: `alerts.ndjson` and `flows.ndjson`, or
+//! the pieces that a live run wrote of them.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+/// No record of ours is longer by far.
+const MOST_LINE_BYTES: u64 = 1 << 20;
+
+/// `alerts.ndjson`, or those of a live run: `alerts-TIME.ndjson`, oldest first,
+/// and what is being written.
+pub(super) fn files_of(dir: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let (stem, ending) = name.split_once('.').unwrap_or((name, ""));
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("can't read {}", dir.display()))? {
+        let path = entry?.path();
+        let is_ours = path.file_name().and_then(|name| name.to_str()).is_some_and(|found| {
+            // Packed by whoever keeps them long.
+            let found = [".zst", ".gz", ".part"]
+                .into_iter()
+                .fold(found, |name, ending| name.strip_suffix(ending).unwrap_or(name));
+            found == name
+                || found
+                    .strip_prefix(stem)
+                    .is_some_and(|rest| rest.starts_with('-') && rest.ends_with(ending))
+        });
+        if is_ours {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Of each alert its last revision, in the order of their first.
+pub(super) fn last_revisions(found: Vec<Value>) -> Vec<Value> {
+    let mut last: Vec<Value> = Vec::new();
+    for alert in found {
+        match last.iter_mut().find(|known| known["id"] == alert["id"]) {
+            Some(known) => *known = alert,
+            None => last.push(alert),
+        }
+    }
+    last
+}
+
+/// Every alert of a run, each in its last revision.
+pub(super) fn alerts(dir: &Path) -> anyhow::Result<Vec<Value>> {
+    let mut found = Vec::new();
+    for path in alert_files(dir)? {
+        found.append(&mut find(&path, "id", "", true)?);
+    }
+    Ok(last_revisions(found))
+}
+
+/// The one alert whose id begins so.
+pub(super) fn alert(dir: &Path, id: &str) -> anyhow::Result<Value> {
+    let mut found = Vec::new();
+    for path in alert_files(dir)? {
+        found.append(&mut find(&path, "id", id, true)?);
+    }
+    let mut found = last_revisions(found);
+    match (found.len(), found.pop()) {
+        (1, Some(alert)) => Ok(alert),
+        (0, _) => bail!("no alert with id {id} in {}", dir.display()),
+        (many, _) => bail!("{many} alerts begin with {id}: name one in full"),
+    }
+}
+
+fn alert_files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let files = files_of(dir, "alerts.ndjson")?;
+    if files.is_empty() {
+        bail!("{} has no alerts.ndjson: read the capture again with --out DIR", dir.display());
+    }
+    Ok(files)
+}
+
+pub(super) fn find(
+    path: &Path,
+    field: &str,
+    wanted: &str,
+    prefix: bool,
+) -> anyhow::Result<Vec<Value>> {
+    let mut found = Vec::new();
+    let mut number = 0;
+    each_line(path, |line| {
+        number += 1;
+        // Most lines are of other flows: a look at the text spares parsing them.
+        if memchr::memmem::find(line, wanted.as_bytes()).is_none() {
+            return Ok(());
+        }
+        let record: Value = serde_json::from_slice(line)
+            .with_context(|| format!("{} line {number}: no JSON", path.display()))?;
+        let value = record.get(field).and_then(Value::as_str).unwrap_or_default();
+        if value == wanted || (prefix && value.starts_with(wanted)) {
+            found.push(record);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Shows every line of a file, unpacked where it was packed since.
+pub(super) fn each_line(
+    path: &Path,
+    mut show: impl FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let read = || format!("can't read {}", path.display());
+    let file = File::open(path).with_context(|| format!("can't open {}", path.display()))?;
+    let plain: Box<dyn Read> = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("zst") => Box::new(zstd::Decoder::new(file).with_context(read)?),
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        _ => Box::new(file),
+    };
+    let mut reader = BufReader::with_capacity(1 << 18, plain);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = (&mut reader).take(MOST_LINE_BYTES).read_until(b'\n', &mut line);
+        if length.with_context(read)? == 0 {
+            return Ok(());
+        }
+        show(&line)?;
+    }
+}

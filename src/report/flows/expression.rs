@@ -1,0 +1,419 @@
+//! Which flows: `dst_port = 443 and not (process.name = curl or bytes > 1M)`.
+//!
+//! ```text
+//! either  := both ("or" both)*
+//! both    := one ("and" one)*
+//! one     := "not" one | "(" either ")" | FIELD | FIELD operator VALUE | FIELD "in" range
+//! range   := PREFIX | "(" VALUE ("," VALUE)* ")"
+//! operator:= = == != < <= > >= ~ !~
+//! ```
+//!
+//! A field by itself holds where a flow has it and it is not `false`. `~` is "contains". A comparison with what
+//! a flow does not have holds for no operator but `!=` and `!~`.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::field::Field;
+use super::token::{Token, What, tokens};
+
+/// Deeper nothing is written by hand, and recursion stays within a stack.
+const DEEPEST: usize = 64;
+
+/// What is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    pub at: Range<usize>,
+    pub why: String,
+}
+
+impl Mistake {
+    pub(super) fn new(at: Range<usize>, why: impl Into<String>) -> Self {
+        Self { at, why: why.into() }
+    }
+
+    /// The expression with the place marked.
+    pub fn shown(&self, text: &str) -> String {
+        let before = text.get(..self.at.start).unwrap_or(text).chars().count();
+        let marked = text.get(self.at.clone()).map_or(1, |part| part.chars().count().max(1));
+        let line: String =
+            text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+        format!("  {line}\n  {}{} {}", " ".repeat(before), "^".repeat(marked), self.why)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expression(Node);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Node {
+    All,
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
+    Has(Field),
+    Compare(Field, Operator, Literal),
+    OneOf(Field, Vec<Literal>),
+    Within(Field, IpNet),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Equal,
+    NotEqual,
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+    Contains,
+    NotContains,
+}
+
+/// A value as it was typed, and as a number where it is one.
+#[derive(Clone, Debug, PartialEq)]
+struct Literal {
+    text: String,
+    number: Option<f64>,
+}
+
+impl Expression {
+    /// Every flow.
+    pub fn all() -> Self {
+        Self(Node::All)
+    }
+
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        let tokens = tokens(text)?;
+        let mut parser = Parser { tokens: &tokens, at: 0, end: text.len() };
+        let node = parser.either(0)?;
+        match parser.peek() {
+            None => Ok(Self(node)),
+            Some(token) => Err(Mistake::new(token.at.clone(), "and, or, or the end")),
+        }
+    }
+
+    pub fn holds(&self, flow: &Value) -> bool {
+        self.0.holds(flow)
+    }
+}
+
+impl Node {
+    fn holds(&self, flow: &Value) -> bool {
+        match self {
+            Self::All => true,
+            Self::And(all) => all.iter().all(|node| node.holds(flow)),
+            Self::Or(any) => any.iter().any(|node| node.holds(flow)),
+            Self::Not(node) => !node.holds(flow),
+            Self::Has(field) => field.values(flow).any(|value| value != Value::Bool(false)),
+            Self::Compare(field, Operator::NotEqual, literal) => {
+                !field.values(flow).any(|value| Operator::Equal.holds(&value, literal))
+            }
+            Self::Compare(field, Operator::NotContains, literal) => {
+                !field.values(flow).any(|value| Operator::Contains.holds(&value, literal))
+            }
+            Self::Compare(field, operator, literal) => {
+                field.values(flow).any(|value| operator.holds(&value, literal))
+            }
+            Self::OneOf(field, literals) => field
+                .values(flow)
+                .any(|value| literals.iter().any(|one| Operator::Equal.holds(&value, one))),
+            Self::Within(field, net) => field.values(flow).any(|value| {
+                let address = value.as_str().and_then(|text| text.parse::<IpAddr>().ok());
+                address.is_some_and(|address| net.contains(&address))
+            }),
+        }
+    }
+}
+
+impl Operator {
+    fn of(text: &str) -> Self {
+        match text {
+            "!=" => Self::NotEqual,
+            "<" => Self::Less,
+            "<=" => Self::AtMost,
+            ">" => Self::More,
+            ">=" => Self::AtLeast,
+            "~" => Self::Contains,
+            "!~" => Self::NotContains,
+            _ => Self::Equal,
+        }
+    }
+
+    fn holds(self, value: &Value, literal: &Literal) -> bool {
+        let text = match value {
+            Value::Array(all) => return all.iter().any(|one| self.holds(one, literal)),
+            Value::Number(number) => {
+                let (Some(value), Some(wanted)) = (number.as_f64(), literal.number) else {
+                    return self == Self::Contains && number.to_string().contains(&literal.text);
+                };
+                return match self {
+                    Self::Contains => number.to_string().contains(&literal.text),
+                    _ => self.orders(value.total_cmp(&wanted)),
+                };
+            }
+            Value::Bool(true) => "true",
+            Value::Bool(false) => "false",
+            Value::String(text) => text,
+            Value::Null | Value::Object(_) => return false,
+        };
+        match self {
+            Self::Contains => text.contains(&literal.text),
+            // Addresses are the same however they are written.
+            Self::Equal => text == literal.text || same_address(text, &literal.text),
+            _ => self.orders(text.cmp(literal.text.as_str())),
+        }
+    }
+
+    fn orders(self, order: std::cmp::Ordering) -> bool {
+        match self {
+            Self::Equal => order.is_eq(),
+            Self::Less => order.is_lt(),
+            Self::AtMost => order.is_le(),
+            Self::More => order.is_gt(),
+            Self::AtLeast => order.is_ge(),
+            Self::NotEqual | Self::Contains | Self::NotContains => false,
+        }
+    }
+}
+
+fn same_address(one: &str, other: &str) -> bool {
+    match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
+
+impl Literal {
+    fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), number: number(text) }
+    }
+}
+
+/// `1500`, `1.5M` (decimal units), `200ms` (as nanoseconds).
+fn number(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 9] = [
+        ("ns", 1.0),
+        ("us", 1e3),
+        ("ms", 1e6),
+        ("min", 6e10),
+        ("s", 1e9),
+        ("h", 3.6e12),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+    ];
+    let plain = |text: &str| {
+        let starts = text.starts_with(|first: char| first.is_ascii_digit() || first == '-');
+        text.parse::<f64>().ok().filter(|_| starts)
+    };
+    let with_unit = UNITS.iter().find_map(|&(unit, times)| Some(plain(text.strip_suffix(unit)?)? * times));
+    plain(text).or(with_unit)
+}
+
+struct Parser<'a> {
+    tokens: &'a [Token],
+    at: usize,
+    end: usize,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.at)
+    }
+
+    fn next(&mut self, wanted: &str) -> Result<Token, Mistake> {
+        let token = self.peek().cloned();
+        self.at += 1;
+        token.ok_or_else(|| Mistake::new(self.end..self.end, wanted))
+    }
+
+    fn takes(&mut self, word: &str) -> bool {
+        let is = self.peek().is_some_and(
+            |token| matches!(&token.what, What::Word(text) if text.eq_ignore_ascii_case(word)),
+        );
+        self.at += usize::from(is);
+        is
+    }
+
+    fn either(&mut self, depth: usize) -> Result<Node, Mistake> {
+        let mut any = vec![self.both(depth)?];
+        while self.takes("or") {
+            any.push(self.both(depth)?);
+        }
+        Ok(if any.len() == 1 { any.remove(0) } else { Node::Or(any) })
+    }
+
+    fn both(&mut self, depth: usize) -> Result<Node, Mistake> {
+        let mut all = vec![self.one(depth)?];
+        while self.takes("and") {
+            all.push(self.one(depth)?);
+        }
+        Ok(if all.len() == 1 { all.remove(0) } else { Node::And(all) })
+    }
+
+    fn one(&mut self, depth: usize) -> Result<Node, Mistake> {
+        if depth > DEEPEST {
+            let at = self.peek().map_or(self.end..self.end, |token| token.at.clone());
+            return Err(Mistake::new(at, "too deep"));
+        }
+        if self.takes("not") {
+            return Ok(Node::Not(Box::new(self.one(depth + 1)?)));
+        }
+        let token = self.next("a field is missing")?;
+        let name = match token.what {
+            What::Open => {
+                let node = self.either(depth + 1)?;
+                let close = self.next("a closing parenthesis is missing")?;
+                if close.what != What::Close {
+                    return Err(Mistake::new(close.at, "and, or, or a closing parenthesis"));
+                }
+                return Ok(node);
+            }
+            What::Word(name) => name,
+            _ => return Err(Mistake::new(token.at, "a field belongs here")),
+        };
+        let field = Field::parse(&name).map_err(|why| Mistake::new(token.at.clone(), why))?;
+        if self.takes("in") {
+            return self.range(field);
+        }
+        let operator = match self.peek().map(|token| &token.what) {
+            Some(What::Operator(text)) => Operator::of(text),
+            _ => return Ok(Node::Has(field)),
+        };
+        self.at += 1;
+        Ok(Node::Compare(field, operator, self.literal()?.0))
+    }
+
+    fn range(&mut self, field: Field) -> Result<Node, Mistake> {
+        if self.peek().is_none_or(|token| token.what != What::Open) {
+            let (literal, at) = self.literal()?;
+            let net = literal.text.parse::<IpNet>();
+            let net = net.or_else(|_| literal.text.parse::<IpAddr>().map(IpNet::from));
+            return match net {
+                Ok(net) => Ok(Node::Within(field, net)),
+                Err(_) => Err(Mistake::new(at, "a prefix (10.0.0.0/8) or values in parentheses")),
+            };
+        }
+        self.at += 1;
+        let mut literals = Vec::new();
+        loop {
+            literals.push(self.literal()?.0);
+            let token = self.next("a closing parenthesis is missing")?;
+            match token.what {
+                What::Comma => {}
+                What::Close => return Ok(Node::OneOf(field, literals)),
+                _ => return Err(Mistake::new(token.at, "a comma or a closing parenthesis")),
+            }
+        }
+    }
+
+    fn literal(&mut self) -> Result<(Literal, Range<usize>), Mistake> {
+        let token = self.next("a value is missing")?;
+        match token.what {
+            What::Word(text) => Ok((Literal::new(&text), token.at)),
+            What::Text(text) => Ok((Literal::new(&text), token.at)),
+            _ => Err(Mistake::new(token.at, "a value belongs here")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn flow() -> Value {
+        json!({
+            "src_ip": "10.0.0.5", "dst_ip": "2001:db8::1", "src_port": 40_000, "dst_port": 443,
+            "proto_name": "tcp", "answered": true, "start": "2026-11-21T09:30:00.000000000Z",
+            "duration_ns": 1_500_000_000_u64, "vlans": [10, 20],
+            "fwd": {"packets": 5, "wire_bytes": 1_000}, "rev": {"packets": 7, "wire_bytes": 9_000},
+            "src_host": {
+                "process": {"name": "curl", "pid": 7, "command_line": "curl -s 'a b'"},
+                "workload": {"labels": {"app": "web"}},
+            },
+        })
+    }
+
+    #[test]
+    fn an_expression_chooses_what_it_says() {
+        for (text, expected) in [
+            ("dst_port = 443", true),
+            ("dst_port == 443 and proto_name = udp", false),
+            ("proto_name = udp or dst_port = 443", true),
+            ("not proto_name = udp and not (dst_port = 80 or dst_port = 8080)", true),
+            ("dst_port in (80, 443)", true),
+            ("src_ip in 10.0.0.0/8", true),
+            ("dst_ip = 2001:DB8:0::1", true),
+            ("ip = 10.0.0.5", true),
+            ("ip in 192.0.2.0/24", false),
+            ("port = 443 and port = 40000", true),
+            ("process.name = curl", true),
+            ("process.command_line ~ \"-s 'a\"", true),
+            ("src_host.process.pid >= 8", false),
+            ("workload.labels.app = web", true),
+            ("dst_host", false),
+            ("src_host and answered", true),
+            ("app.tls.sni != example.org", true),
+            ("app.tls.sni = example.org", false),
+            ("bytes >= 10k and packets = 12", true),
+            ("duration_ns > 1s and duration_ns < 1600ms", true),
+            ("start >= 2026-11-21T09:30 and start < 2026-11-21T10", true),
+            ("vlans = 20", true),
+            ("vlans = 30", false),
+            ("proto_name !~ d", true),
+        ] {
+            let parsed = Expression::parse(text).unwrap_or_else(|e| panic!("{}", e.shown(text)));
+            assert_eq!(parsed.holds(&flow()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_shown_at_its_place() {
+        for (text, marked, why) in [
+            ("dst_prot = 1", "dst_prot", "did you mean dst_port?"),
+            ("dst_port = ", "", "a value is missing"),
+            ("(dst_port = 1", "", "a closing parenthesis is missing"),
+            ("dst_port = 1 dst_port = 2", "dst_port", "and, or, or the end"),
+            ("dst_ip in 10.0.0.0/33", "10.0.0.0/33", "a prefix"),
+            ("= 1", "=", "a field belongs here"),
+            ("src_ip = \"x", "\"x", "the text does not end"),
+            ("dst_port & 1", "&", "and, or, or the end"),
+            ("", "", "a field is missing"),
+        ] {
+            let mistake = Expression::parse(text).unwrap_err();
+            assert!(mistake.why.contains(why), "{text}: {mistake:?}");
+            assert_eq!(&text[mistake.at.clone()], marked, "{text}: {mistake:?}");
+        }
+        let text = "answered and dst_prot = 1";
+        let mistake = Expression::parse(text).unwrap_err();
+        let marks = "               ^^^^^^^^ no such field; did you mean dst_port?";
+        assert_eq!(mistake.shown(text), format!("  {text}\n{marks}"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_expression_or_a_mistake_within_it(text in "[a-z_.()=<>!~,\"' 0-9é]{0,40}") {
+            match Expression::parse(&text) {
+                Ok(expression) => { expression.holds(&flow()); }
+                Err(mistake) => {
+                    prop_assert!(text.get(mistake.at.clone()).is_some());
+                    mistake.shown(&text);
+                }
+            }
+        }
+
+        #[test]
+        fn depth_is_bounded(open in 1_usize..5_000) {
+            let parens = format!("{}dst_port", "(".repeat(open));
+            prop_assert!(Expression::parse(&parens).is_err());
+            let nots = format!("{}dst_port", "not ".repeat(open));
+            prop_assert_eq!(Expression::parse(&nots).is_ok(), open <= DEEPEST);
+        }
+    }
+}
