@@ -335,6 +335,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::alert::Entity;
     use crate::detect::{Family, Rule, Subject, Traffic};
 
     fn entry(entity: &str) -> AllowEntry {
