@@ -1,8 +1,8 @@
 //! What an operator has allowed: alerts that are counted instead of raised.
 //!
 //! An [`AllowEntry`] names a detector, an entity, why, by whom and until when;
-//! it may have a bound in packets/s, beyond which the alert is raised after all
-//! and says so. Judged in the alert book, where an alert would open: packets,
+//! it may have bounds in packets/s and bytes a minute, beyond which the alert is
+//! raised after all and says so. Judged in the alert book, where an alert would open: packets,
 //! flows and findings are never touched. An entry ends by the stream's time,
 //! never by the wall clock, so that a capture gives the same alerts whenever it
 //! is read. An alert that is open already goes on to its end. Start at
@@ -15,16 +15,17 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::{EntityKind, second_ns};
+use super::{Entity, EntityKind, second_ns};
 use crate::detect::Finding;
 use crate::time::rfc3339;
 
 /// Names that an alert's `detector` can have.
-pub const DETECTORS: [&str; 26] = [
+pub const DETECTORS: [&str; 27] = [
     "arp_sweep",
     "broadcast_storm",
     "carpet_bombing",
     "connection_flood",
+    "egress",
     "fragment_flood",
     "gre_flood",
     "host_scan",
@@ -68,8 +69,9 @@ pub struct AllowEntry {
     pub owner: String,
     /// From here on, in the stream's time, it is not in force.
     pub expires_ns: i64,
-    /// Beyond it the alert is raised.
+    /// Beyond either the alert is raised.
     pub max_packets_per_s: Option<u64>,
+    pub max_bytes_per_minute: Option<u64>,
 }
 
 /// Whom an entry is about.
@@ -81,13 +83,16 @@ pub enum AllowedEntity {
     Mac(String),
     /// An interface of the sensor.
     Interface(String),
-    /// A process, workload or instance by what stays the same of it: an alert's
-    /// `case.baseline_key`.
-    Named(String),
+    /// An instance by its id, a workload by its id or stable name, a process by its
+    /// name or executable.
+    Named(EntityKind, String),
 }
 
-/// Kinds of entities that entries name by their key.
-const NAMED: [&str; 3] = ["instance:", "process:", "workload:"];
+const NAMED: [(&str, EntityKind); 3] = [
+    ("instance:", EntityKind::Instance),
+    ("workload:", EntityKind::Workload),
+    ("process:", EntityKind::Process),
+];
 
 impl FromStr for AllowedEntity {
     type Err = String;
@@ -102,8 +107,12 @@ impl FromStr for AllowedEntity {
                 Ok(Self::Interface(name.to_owned()))
             };
         }
-        if NAMED.iter().any(|kind| text.strip_prefix(kind).is_some_and(|name| !name.is_empty())) {
-            return Ok(Self::Named(text.to_owned()));
+        for (prefix, kind) in NAMED {
+            match text.strip_prefix(prefix) {
+                Some("") => return Err(format!("'{text}' names no {}", kind.name())),
+                Some(name) => return Ok(Self::Named(kind, name.to_owned())),
+                None => {}
+            }
         }
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Net(address.into()));
@@ -116,8 +125,8 @@ impl FromStr for AllowedEntity {
         }
         Err(format!(
             "'{text}' is neither an address (192.0.2.1), a prefix (10.0.0.0/8), a MAC \
-             (02:00:00:00:00:01), an interface (interface:eth0) nor a process, workload or \
-             instance by its case.baseline_key (process:HOST:/usr/bin/rsync:)"
+             (02:00:00:00:00:01), an interface (interface:eth0) nor an instance:, workload: or \
+             process: with its name"
         ))
     }
 }
@@ -145,20 +154,16 @@ impl std::fmt::Display for AllowedEntity {
                 write!(f, "{}", net.addr())
             }
             Self::Net(net) => write!(f, "{net}"),
-            Self::Mac(id) | Self::Named(id) => f.write_str(id),
+            Self::Mac(id) => f.write_str(id),
             Self::Interface(name) => write!(f, "interface:{name}"),
+            Self::Named(kind, name) => write!(f, "{}:{name}", kind.name()),
         }
     }
 }
 
 impl AllowedEntity {
-    fn covers(&self, finding: &Finding) -> bool {
-        let entity = &finding.entity;
+    fn covers(&self, entity: &Entity) -> bool {
         match (self, entity.kind) {
-            (Self::Named(key), _) => {
-                let known = finding.case.as_ref().and_then(|case| case.baseline_key.as_deref());
-                known == Some(key)
-            }
             (Self::Net(net), EntityKind::Address) => {
                 entity.id.parse::<IpAddr>().is_ok_and(|address| net.contains(&address))
             }
@@ -171,6 +176,10 @@ impl AllowedEntity {
             }
             (Self::Interface(name), EntityKind::Host) => {
                 entity.id.strip_prefix("sensor:").is_some_and(|found| found == name)
+            }
+            (Self::Named(kind, name), found) if *kind == found => {
+                let labels = ["name", "exe"].map(|label| entity.labels.get(label));
+                entity.id == *name || labels.contains(&Some(name))
             }
             _ => false,
         }
@@ -186,7 +195,46 @@ impl AllowEntry {
     fn covers(&self, finding: &Finding) -> bool {
         !self.has_expired(second_ns(finding.second))
             && self.detector.as_ref().is_none_or(|name| name == finding.detector)
-            && self.entity.covers(finding)
+            && (self.entity.covers(&finding.entity) || self.covers_name(finding))
+    }
+
+    /// The name that stays over restarts is that of the baseline.
+    fn covers_name(&self, finding: &Finding) -> bool {
+        let key = finding.case.as_ref().and_then(|case| case.baseline_key.as_deref());
+        matches!(&self.entity, AllowedEntity::Named(kind, name)
+            if key.and_then(|key| key.strip_prefix(kind.name())?.strip_prefix(':'))
+                == Some(name.as_str()))
+    }
+
+    fn allows(&self, volume: Volume) -> bool {
+        self.max_packets_per_s.is_none_or(|most| volume.packets_per_s <= most)
+            && self.max_bytes_per_minute.is_none_or(|most| volume.bytes_per_minute <= most)
+    }
+
+    /// What it allows, to compare.
+    fn bounds(&self) -> (u64, u64) {
+        let bound = |most: Option<u64>| most.unwrap_or(u64::MAX);
+        (bound(self.max_packets_per_s), bound(self.max_bytes_per_minute))
+    }
+}
+
+/// How much a finding is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Volume {
+    pub packets_per_s: u64,
+    pub bytes_per_minute: u64,
+}
+
+impl Volume {
+    pub(super) fn of(finding: &Finding) -> Self {
+        let (packets_per_s, bytes_per_minute) =
+            (finding.busiest().packets, finding.bytes_per_minute());
+        Self { packets_per_s, bytes_per_minute }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.packets_per_s = self.packets_per_s.saturating_add(other.packets_per_s);
+        self.bytes_per_minute = self.bytes_per_minute.saturating_add(other.bytes_per_minute);
     }
 }
 
@@ -200,6 +248,8 @@ pub struct AllowCount {
     pub expires: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_packets_per_s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes_per_minute: Option<u64>,
     /// Alerts that would have been raised.
     pub suppressed: u64,
     /// Seconds of them.
@@ -263,16 +313,21 @@ impl Allowances {
         self.listed.is_empty()
     }
 
-    /// Decides on a finding that would open an alert. `packets` are those of
-    /// its second, over all that the alert would be seen at.
-    pub(super) fn judge(&mut self, finding: &Finding, packets: u64, quiet_time_s: u64) -> Verdict {
+    /// Decides on a finding that would open an alert. `volume` is that of its time,
+    /// over all that the alert would be seen at.
+    pub(super) fn judge(
+        &mut self,
+        finding: &Finding,
+        volume: Volume,
+        quiet_time_s: u64,
+    ) -> Verdict {
         let mut beyond: Option<&AllowEntry> = None;
         for listed in self.listed.iter_mut().filter(|listed| listed.entry.covers(finding)) {
-            if listed.entry.max_packets_per_s.is_none_or(|most| packets <= most) {
+            if listed.entry.allows(volume) {
                 listed.count(finding, quiet_time_s);
                 return Verdict::Suppressed;
             }
-            if beyond.is_none_or(|entry| entry.max_packets_per_s < listed.entry.max_packets_per_s) {
+            if beyond.is_none_or(|entry| entry.bounds() < listed.entry.bounds()) {
                 beyond = Some(&listed.entry);
             }
         }
@@ -314,6 +369,7 @@ impl Listed {
             owner: entry.owner.clone(),
             expires: rfc3339(entry.expires_ns),
             max_packets_per_s: entry.max_packets_per_s,
+            max_bytes_per_minute: entry.max_bytes_per_minute,
             suppressed: self.suppressed,
             suppressed_windows: self.windows,
         }
@@ -324,6 +380,7 @@ impl Listed {
 pub(super) fn beyond_detail(entry: &AllowEntry) -> serde_json::Value {
     serde_json::json!({
         "max_packets_per_s": entry.max_packets_per_s,
+        "max_bytes_per_minute": entry.max_bytes_per_minute,
         "reason": entry.reason,
         "owner": entry.owner,
         "expires": rfc3339(entry.expires_ns),
@@ -335,7 +392,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::alert::Entity;
     use crate::detect::{Family, Rule, Subject, Traffic};
 
     fn entry(entity: &str) -> AllowEntry {
@@ -346,6 +402,7 @@ mod tests {
             owner: "ops".to_owned(),
             expires_ns: i64::MAX,
             max_packets_per_s: None,
+            max_bytes_per_minute: None,
         }
     }
 
@@ -356,6 +413,10 @@ mod tests {
             traffic: Traffic { packets: 5_000, ..Traffic::default() },
             ..Finding::new(detector, Family::Udp, second, subject, entity, Rule::NONE)
         }
+    }
+
+    fn packets(packets_per_s: u64) -> Volume {
+        Volume { packets_per_s, bytes_per_minute: 0 }
     }
 
     fn entity(kind: EntityKind, id: &str) -> Entity {
@@ -378,6 +439,9 @@ mod tests {
             ("02:00:00:00:00:0a@vlan7", EntityKind::Mac, "02:00:00:00:00:0a@vlan7", true),
             ("interface:eth0", EntityKind::Host, "sensor:eth0", true),
             ("sensor:eth0", EntityKind::Host, "sensor:eth1", false),
+            ("instance:i-1", EntityKind::Instance, "i-1", true),
+            ("instance:i-1", EntityKind::Instance, "i-2", false),
+            ("workload:i-1", EntityKind::Instance, "i-1", false),
         ] {
             let allowed: AllowedEntity = allowed.parse().unwrap();
             assert_eq!(allowed.covers(&entity(kind, id)), covered, "{allowed} {id}");
@@ -392,8 +456,8 @@ mod tests {
         let mut allowances =
             Allowances::new(&[AllowEntry { expires_ns: 10_000_000_000, ..entry("192.0.2.1") }]);
         let at = |second| finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), second);
-        assert_eq!(allowances.judge(&at(9), 1, 60), Verdict::Suppressed);
-        assert_eq!(allowances.judge(&at(10), 1, 60), Verdict::NotListed);
+        assert_eq!(allowances.judge(&at(9), packets(1), 60), Verdict::Suppressed);
+        assert_eq!(allowances.judge(&at(10), packets(1), 60), Verdict::NotListed);
     }
 
     #[test]
@@ -401,11 +465,31 @@ mod tests {
         let bound = |most| AllowEntry { max_packets_per_s: Some(most), ..entry("192.0.2.1") };
         let mut allowances = Allowances::new(&[bound(100), bound(300), bound(200)]);
         let flood = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), 1);
-        assert_eq!(allowances.judge(&flood, 300, 60), Verdict::Suppressed);
-        assert_eq!(allowances.judge(&flood, 301, 60), Verdict::Beyond(bound(300)));
+        assert_eq!(allowances.judge(&flood, packets(300), 60), Verdict::Suppressed);
+        assert_eq!(allowances.judge(&flood, packets(301), 60), Verdict::Beyond(bound(300)));
         let suppressed: Vec<u64> =
             allowances.counts().iter().map(|count| count.suppressed).collect();
         assert_eq!(suppressed, [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_bound_in_bytes_holds_as_well() {
+        let bytes = |bytes_per_minute| Volume { packets_per_s: 1, bytes_per_minute };
+        let entry = AllowEntry { max_bytes_per_minute: Some(1_000), ..entry("192.0.2.1") };
+        let mut allowances = Allowances::new(std::slice::from_ref(&entry));
+        let flood = finding("egress", entity(EntityKind::Address, "192.0.2.1"), 1);
+        assert_eq!(allowances.judge(&flood, bytes(1_000), 60), Verdict::Suppressed);
+        assert_eq!(allowances.judge(&flood, bytes(1_001), 60), Verdict::Beyond(entry));
+    }
+
+    #[test]
+    fn a_workload_is_named_as_its_baseline_is() {
+        let mut found = finding("egress", entity(EntityKind::Workload, "runc:1234"), 1);
+        let mut case = crate::alert::Case::new(crate::alert::Score::of(Vec::new(), 0.0));
+        case.baseline_key = Some("workload:shop/Deployment/api/app".into());
+        found.case = Some(Box::new(case));
+        assert!(entry("workload:shop/Deployment/api/app").covers(&found));
+        assert!(!entry("workload:shop/Deployment/api").covers(&found));
     }
 
     #[test]
@@ -413,7 +497,7 @@ mod tests {
         let mut allowances = Allowances::new(&[entry("192.0.2.0/24")]);
         for second in [1, 2, 61, 62, 123] {
             let flood = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), second);
-            allowances.judge(&flood, 1, 60);
+            allowances.judge(&flood, packets(1), 60);
         }
         let count = &allowances.counts()[0];
         assert_eq!((count.suppressed, count.suppressed_windows), (2, 5));
@@ -423,11 +507,15 @@ mod tests {
     fn entries_that_stay_keep_their_counts_and_those_that_go_are_still_told() {
         let mut allowances = Allowances::new(&[entry("192.0.2.1"), entry("192.0.2.2")]);
         for address in ["192.0.2.1", "192.0.2.2"] {
-            allowances.judge(&finding("udp_flood", entity(EntityKind::Address, address), 1), 1, 60);
+            allowances.judge(
+                &finding("udp_flood", entity(EntityKind::Address, address), 1),
+                packets(1),
+                60,
+            );
         }
         allowances.replace(&[entry("192.0.2.3"), entry("192.0.2.2")]);
         let gone = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), 2);
-        assert_eq!(allowances.judge(&gone, 1, 60), Verdict::NotListed);
+        assert_eq!(allowances.judge(&gone, packets(1), 60), Verdict::NotListed);
         let counts: Vec<_> =
             allowances.counts().into_iter().map(|c| (c.entity, c.suppressed)).collect();
         let expected = [("192.0.2.3", 0), ("192.0.2.2", 1), ("192.0.2.1", 1)];

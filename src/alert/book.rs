@@ -20,9 +20,12 @@
 //! that would have opened one more is counted in `alerts_suppressed`; it may
 //! still open when there is room again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::allow::{AllowCount, AllowEntry, Allowances, Verdict, beyond_detail};
+use serde_json::Value;
+
+use super::allow::{AllowCount, AllowEntry, Allowances, Verdict, Volume, beyond_detail};
 use super::grade::{Circumstances, Grade, Severity};
 use super::{
     Alert, AlertPeer, Evidence, Known, Peak, SizeCount, State, alert_id, second_ns, sentence,
@@ -33,6 +36,9 @@ use crate::engine::window::{Host, SIZE_BINS, size_bin_range};
 /// Peers that stand in an alert, and those remembered to choose them from.
 const LISTED_PEERS: usize = 10;
 const REMEMBERED_PEERS: usize = 64;
+
+/// Coarser sources that are named in an alert.
+const LISTED_SOURCES: usize = 16;
 
 #[derive(Debug)]
 pub struct AlertBook {
@@ -48,8 +54,8 @@ pub struct AlertBook {
     allowances: Allowances,
 }
 
-/// Packets by second, detector and entity.
-type Volumes = BTreeMap<(i64, &'static str, String), u64>;
+/// Packets/s and bytes a minute by second, detector and entity.
+type Volumes = BTreeMap<(i64, &'static str, String), Volume>;
 
 /// An alert with a new revision.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +101,8 @@ struct Open {
     subjects: BTreeMap<Subject, i64>,
     /// Beyond the setting's quiet time.
     more_quiet_s: i64,
+    /// Coarser sources that saw it too.
+    corroborated_by: BTreeSet<Arc<str>>,
 }
 
 impl AlertBook {
@@ -197,9 +205,7 @@ impl AlertBook {
         }
         for finding in findings {
             let key = (finding.second, finding.detector, finding.entity.id.clone());
-            let sum = volumes.entry(key).or_default();
-            // The bound is one of seconds; a case may be of a minute.
-            *sum = sum.saturating_add(finding.busiest().packets);
+            volumes.entry(key).or_default().add(&Volume::of(finding));
         }
         volumes
     }
@@ -210,8 +216,8 @@ impl AlertBook {
             return Verdict::NotListed;
         }
         let key = (finding.second, finding.detector, finding.entity.id.clone());
-        let packets = volumes.get(&key).copied().unwrap_or(finding.busiest().packets);
-        self.allowances.judge(finding, packets, self.settings.quiet_time_s)
+        let volume = volumes.get(&key).copied().unwrap_or_else(|| Volume::of(finding));
+        self.allowances.judge(finding, volume, self.settings.quiet_time_s)
     }
 
     /// Number of the alert that the finding now belongs to.
@@ -220,8 +226,12 @@ impl AlertBook {
         let entity = (finding.detector, finding.entity.id.clone());
         let known = self.by_subject.get(&subject).or_else(|| self.by_entity.get(&entity)).copied();
         if let Some(number) = known {
-            self.by_subject.insert(subject, number);
             let open = self.open.get_mut(&number)?;
+            if let Some(source) = finding.corroborated_by {
+                open.corroborate(source);
+                return Some(number);
+            }
+            self.by_subject.insert(subject, number);
             // A rule may bring along the window before, which was told already.
             let told = open.subjects.get(&finding.subject).is_some_and(|&at| at >= finding.second);
             if !told {
@@ -229,7 +239,7 @@ impl AlertBook {
             }
             return Some(number);
         }
-        if !finding.opens {
+        if !finding.opens || finding.corroborated_by.is_some() {
             return None;
         }
         let beyond = match self.judge(&finding, volumes) {
@@ -335,6 +345,7 @@ impl Open {
             beyond: None,
             subjects: BTreeMap::new(),
             more_quiet_s: 0,
+            corroborated_by: BTreeSet::new(),
             peak: finding.clone(),
         };
         open.extend(finding, telemetry);
@@ -378,6 +389,12 @@ impl Open {
         if finding.detector == self.detector && finding.rank() > self.peak.rank() {
             let (entity, home_sender) = (self.peak.entity.clone(), self.peak.home_sender);
             self.peak = Finding { entity, home_sender, ..finding };
+        }
+    }
+
+    fn corroborate(&mut self, source: Arc<str>) {
+        if self.corroborated_by.len() < LISTED_SOURCES {
+            self.corroborated_by.insert(source);
         }
     }
 
@@ -479,6 +496,11 @@ impl Open {
         alert
     }
 
+    fn corroborations(&self) -> Option<(String, Value)> {
+        let names: Vec<&str> = self.corroborated_by.iter().map(AsRef::as_ref).collect();
+        (!names.is_empty()).then(|| ("corroborated_by".to_owned(), names.into()))
+    }
+
     fn evidence(&self) -> Evidence {
         let finding = &self.peak;
         let busiest = finding.busiest();
@@ -522,6 +544,7 @@ impl Open {
                 .iter()
                 .map(|(&name, value)| (name.to_owned(), value.clone()))
                 .chain(self.beyond.iter().map(|entry| ("allowed".to_owned(), beyond_detail(entry))))
+                .chain(self.corroborations())
                 .collect(),
         }
     }

@@ -26,6 +26,20 @@ pub enum EntityKind {
     Mac,
 }
 
+impl EntityKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Workload => "workload",
+            Self::Instance => "instance",
+            Self::Host => "host",
+            Self::Address => "address",
+            Self::Prefix => "prefix",
+            Self::Mac => "mac",
+        }
+    }
+}
+
 impl Entity {
     pub fn address(host: &Host) -> Self {
         Self::new(EntityKind::Address, host.ip().to_string())

@@ -137,7 +137,8 @@ impl Grade {
 /// `High: 10,000 packets/s or more; sustained.`
 fn sentence_of(what: &str, words: Vec<String>) -> String {
     let mut letters = what.chars();
-    let what: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let what: String =
+        letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
     format!("{what}: {}.", words.join("; "))
 }
 

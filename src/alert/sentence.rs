@@ -13,7 +13,8 @@ const ESTIMATED_FROM: u64 = 32;
 /// and how sure that is.
 pub fn sentence(alert: &Alert) -> String {
     if let Some(case) = &alert.case {
-        return case.summary.clone();
+        let beyond = alert.evidence.details.get("allowed").map(beyond).unwrap_or_default();
+        return format!("{}{beyond}", case.summary);
     }
     let evidence = &alert.evidence;
     let (peak, rule) = (&evidence.peak, &evidence.rule);
@@ -68,10 +69,17 @@ pub fn sentence(alert: &Alert) -> String {
 /// The alert is more than what somebody has allowed.
 fn beyond(allowed: &Value) -> String {
     let text = |name: &str| allowed.get(name).and_then(Value::as_str).unwrap_or_default();
-    let most = allowed.get("max_packets_per_s").and_then(Value::as_u64).unwrap_or(0);
+    let bound = |name: &str| allowed.get(name).and_then(Value::as_u64).map(thousands);
+    let bounds: Vec<String> = [
+        bound("max_packets_per_s").map(|most| format!("{most} packets/s")),
+        bound("max_bytes_per_minute").map(|most| format!("{most} bytes/minute")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     format!(
-        " Beyond the {} packets/s that are allowed ({}, by {}, until {}).",
-        thousands(most),
+        " Beyond the {} that are allowed ({}, by {}, until {}).",
+        bounds.join(" or "),
         text("reason"),
         text("owner"),
         text("expires"),

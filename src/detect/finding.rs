@@ -1,6 +1,7 @@
 //! What a detector hands over: one window's measurement of one attack.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -54,6 +55,11 @@ pub struct Finding {
     pub details: BTreeMap<&'static str, Value>,
     /// Of an entity's behaviour, where that is judged rather than a flood.
     pub case: Option<Box<Case>>,
+    /// Bytes of a minute, where `traffic` is of more or less than one.
+    pub minute_bytes: Option<u64>,
+    /// A coarser source's view of what a finer one decides: it stands in the alert by
+    /// this name and adds nothing to its sums.
+    pub corroborated_by: Option<Arc<str>>,
 }
 
 impl Finding {
@@ -95,6 +101,8 @@ impl Finding {
             peers: Vec::new(),
             details: BTreeMap::new(),
             case: None,
+            minute_bytes: None,
+            corroborated_by: None,
         }
     }
 
@@ -106,6 +114,11 @@ impl Finding {
             wire_bytes: self.traffic.wire_bytes,
             payload_bytes: self.traffic.payload_bytes,
         })
+    }
+
+    /// Bytes of a minute, at the rate of the finding.
+    pub(crate) fn bytes_per_minute(&self) -> u64 {
+        self.minute_bytes.unwrap_or_else(|| self.busiest().wire_bytes.saturating_mul(60))
     }
 
     /// Findings of one alert compare by it: the highest is shown.

@@ -37,9 +37,12 @@ mod victims;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use crate::alert::{Alert, AlertBook, Counters, Update};
 use crate::baseline::Baselines;
 use crate::engine::window::{Seed, Slice};
+use crate::entity::Finest;
 
 use analytic::{Analytic, AnalyticContext, Event, Inputs};
 
@@ -117,6 +120,7 @@ pub struct Detection {
     baselines: Baselines,
     inputs: Inputs,
     seed: Seed,
+    finest: Finest,
     book: AlertBook,
     findings: Vec<Finding>,
     windows: u64,
@@ -147,6 +151,7 @@ impl Detection {
             baselines: Baselines::default(),
             inputs: Inputs::default(),
             seed: Seed::default(),
+            finest: Finest::default(),
             book,
             findings: Vec::new(),
             windows: 0,
@@ -213,6 +218,13 @@ impl Detection {
     /// Shows an event to the analytics; `second` is how far time has come.
     pub fn event(&mut self, event: &Event<'_>, second: i64, telemetry: &Telemetry) {
         self.inputs.note(event);
+        // Of an entity and time the finest source decides; others corroborate.
+        let coarser = match event {
+            Event::Minute(minute) if !self.finest.decides(minute) => {
+                Some(Arc::clone(&minute.source))
+            }
+            _ => None,
+        };
         let ctx = AnalyticContext {
             settings: &self.settings,
             baselines: &self.baselines,
@@ -223,13 +235,19 @@ impl Detection {
         for analytic in &mut self.analytics {
             analytic.observe(event, &ctx, &mut self.findings);
         }
+        if let Some(source) = &coarser {
+            for finding in &mut self.findings {
+                finding.corroborated_by = Some(Arc::clone(source));
+                finding.opens = false;
+            }
+        }
         for finding in &self.findings {
             let Some(case) = &finding.case else { continue };
             if let (true, Some(key)) = (finding.opens, &case.baseline_key) {
                 self.baselines.freeze(key, finding.second + case.quiet_s);
             }
         }
-        if let Event::Minute(minute) = event {
+        if let (Event::Minute(minute), None) = (event, &coarser) {
             self.baselines.learn(minute);
         }
         if !self.findings.is_empty() {

@@ -24,6 +24,7 @@ pub enum SettingValue {
     Count(u64),
     Ratio(f64),
     Kinds(Vec<Kind>),
+    Names(Vec<String>),
 }
 
 /// What a setting may be.
@@ -33,9 +34,11 @@ pub enum SettingRange {
     Ratio(f64, f64),
     /// Any of the kinds of packet.
     Kinds,
+    /// At most as many names, each of 1 to 256 bytes.
+    Names(usize),
 }
 
-use SettingRange::{Count, Kinds, Ratio};
+use SettingRange::{Count, Kinds, Names, Ratio};
 
 /// More packets, frames or connections a second than a machine can see.
 const RATE_MAX: u64 = 1_000_000_000;
@@ -43,12 +46,18 @@ const RATE_MAX: u64 = 1_000_000_000;
 /// fits any sum.
 const HOSTS_MAX: u64 = 1 << 24;
 
+/// Bytes of a name: an image's with registry and digest.
+const NAME_MAX: usize = 256;
+
 /// The range of `packet_rate_threshold`, for the option of the same name.
 pub(crate) const PACKET_RATES: std::ops::RangeInclusive<u64> = 10..=RATE_MAX;
 
 const RATE_WHY: &str = "below it every conversation would be one, above it nothing ever is";
 const HOSTS_WHY: &str =
     "a browser alone talks to as many as the least; there are no more than the most";
+/// A terabit a second, a minute long.
+const BYTES_MAX: u64 = 7_500_000_000_000;
+const VOLUME_WHY: &str = "below it every host is over, above it nothing ever is";
 const MEMORY_WHY: &str = "each takes memory that is never given back";
 
 macro_rules! settings {
@@ -122,6 +131,23 @@ settings! {
         "Packets of a thousand lost by an interface in a second that are an alert.",
         "it is a share of a thousand, and none lost is no loss";
     scan_sources: Count(16, 262_144), "Sources whose probes are remembered.", MEMORY_WHY;
+    instance_traffic_threshold: Ratio(10.0, 100_000.0),
+        "Percent above an entity's normal that egress must be (ATT&CK InstanceTrafficThreshold).",
+        "every minute is a few percent over some other; a thousand times is over any";
+    egress_deviation: Ratio(2.0, 100.0),
+        "Robust sigmas above an entity's normal that egress must be.",
+        "below two every tenth minute is";
+    egress_concentration: Ratio(0.1, 1.0),
+        "Share of the egress that one destination or service must take.",
+        "one of ten destinations takes a tenth anyway; there is no more than all";
+    egress_bytes_per_minute: Count(1_000, BYTES_MAX),
+        "Egress a minute below which nothing is unusual.", VOLUME_WHY;
+    egress_packets_per_minute: Count(10, RATE_MAX * 60),
+        "Packets sent a minute below which nothing is unusual.", VOLUME_WHY;
+    egress_absolute_bytes_per_minute: Count(1_000, BYTES_MAX),
+        "Egress a minute that is high for an entity without a baseline.", VOLUME_WHY;
+    egress_absolute_packets_per_minute: Count(10, RATE_MAX * 60),
+        "Packets sent a minute that are many for an entity without a baseline.", VOLUME_WHY;
 }
 
 impl Setting {
@@ -141,6 +167,9 @@ impl Setting {
             // NaN is in no range.
             (SettingValue::Ratio(ratio), Ratio(least, most)) => (least..=most).contains(ratio),
             (SettingValue::Kinds(_), Kinds) => true,
+            (SettingValue::Names(names), Names(most)) => {
+                names.len() <= most && names.iter().all(|name| (1..=NAME_MAX).contains(&name.len()))
+            }
             _ => false,
         };
         if !inside {
@@ -160,6 +189,7 @@ impl fmt::Display for SettingRange {
                 let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
                 write!(f, "a list of {}", names.join(", "))
             }
+            Names(most) => write!(f, "a list of at most {most} names of 1 to {NAME_MAX} bytes"),
         }
     }
 }
@@ -176,8 +206,27 @@ impl fmt::Display for SettingValue {
                     kinds.iter().map(|kind| format!("\"{}\"", kind.name())).collect();
                 write!(f, "[{}]", names.join(", "))
             }
+            Self::Names(names) => {
+                let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+                write!(f, "[{}]", names.join(", "))
+            }
         }
     }
+}
+
+/// A name as a basic string of TOML.
+fn quoted(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 2);
+    text.push('"');
+    for c in name.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            c if c.is_control() => text.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
 }
 
 /// A field of the settings. What does not fit its type is never put: the range
@@ -235,6 +284,18 @@ impl Field for Vec<Kind> {
     }
 }
 
+impl Field for Vec<String> {
+    fn get(&self) -> SettingValue {
+        SettingValue::Names(self.clone())
+    }
+
+    fn put(&mut self, value: SettingValue) {
+        if let SettingValue::Names(names) = value {
+            *self = names;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,6 +313,14 @@ mod tests {
                 [0.0, -1.0, least / 2.0, most * 2.0, f64::NAN, f64::INFINITY].map(V::Ratio).into(),
             ),
             Kinds => (vec![V::Kinds(Vec::new()), V::Kinds(Kind::ALL.into())], vec![V::Count(1)]),
+            Names(most) => (
+                vec![V::Names(Vec::new()), V::Names(vec!["a\"\\b".to_owned(); most])],
+                vec![
+                    V::Names(vec![String::new()]),
+                    V::Names(vec!["a".repeat(NAME_MAX + 1)]),
+                    V::Names(vec!["a".to_owned(); most + 1]),
+                ],
+            ),
         }
     }
 

@@ -1,7 +1,5 @@
 //! Thresholds of the detectors, each with its reason. Where ATT&CK names a
 //! mutable element, the setting has its name in snake case.
-//! InstanceTrafficThreshold (egress above an instance's normal) is missing on
-//! purpose: without a baseline there is no normal to be above.
 
 use std::net::IpAddr;
 
@@ -86,6 +84,27 @@ pub struct DetectSettings {
     pub loss_per_mille: u64,
     /// Sources whose probes are remembered.
     pub scan_sources: usize,
+    /// ATT&CK InstanceTrafficThreshold: percent by which egress must exceed the
+    /// entity's normal of that hour. 300: four times as much; busy days of ordinary
+    /// services stay under three times their median, a job that runs twice as wide
+    /// under four.
+    pub instance_traffic_threshold: f64,
+    /// And how many robust sigmas (METHODS: 6; with 3 of 1,440 minutes of normally
+    /// distributed traffic two would be over).
+    pub egress_deviation: f64,
+    /// Share of the egress that one destination or one service must take (METHODS).
+    pub egress_concentration: f64,
+    /// Egress a minute below which nothing is unusual, whatever the normal, and from
+    /// which a one-way stream over a stateless protocol is reported without a
+    /// baseline. 10 Mbit/s and 1,000 packets/s (METHODS): over a camera's stream,
+    /// a call, syslog, statsd, metrics.
+    pub egress_bytes_per_minute: u64,
+    pub egress_packets_per_minute: u64,
+    /// Egress a minute from which anything else is reported without a baseline, at
+    /// most as informational while it is answered: 100 Mbit/s, and ATT&CK's
+    /// 10,000 packets/s, in the mean of the minute.
+    pub egress_absolute_bytes_per_minute: u64,
+    pub egress_absolute_packets_per_minute: u64,
     /// Alerts that are counted instead of raised.
     pub allow: Vec<AllowEntry>,
 }
@@ -118,6 +137,13 @@ impl Default for DetectSettings {
             kept_alerts: 10_000,
             loss_per_mille: 10,
             scan_sources: 4_096,
+            instance_traffic_threshold: 300.0,
+            egress_deviation: 6.0,
+            egress_concentration: 0.6,
+            egress_bytes_per_minute: 75_000_000,
+            egress_packets_per_minute: 60_000,
+            egress_absolute_bytes_per_minute: 750_000_000,
+            egress_absolute_packets_per_minute: 600_000,
             allow: Vec::new(),
         }
     }

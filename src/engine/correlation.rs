@@ -21,11 +21,12 @@ use super::run::{FlowGauge, Joined, RecordSink, RunOptions};
 use super::sensor::{REFUSED, RELOADED, Sensor};
 use super::shard::ShardOutput;
 use super::telemetry::{Lane, Turn};
-use super::window::{Assembler, FineSizes, Slice};
+use super::window::{Assembler, FineSizes, Seed, Slice};
 use crate::alert;
 use crate::alert::Alert;
 use crate::detect::analytic::{Event, FlowEnd, Source};
 use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
+use crate::entity::{Reported, ReportedLimits};
 use crate::flow::record::SeenAt;
 use crate::flow::totals::InferredLoss;
 use crate::flow::{Ended, EndedFlow, FlowRecord};
@@ -67,6 +68,8 @@ pub(super) struct Correlation<'a> {
     sided: HashMap<Vantage, SidedCount>,
     pub(super) detection: Detection,
     pub(super) entities: Entities,
+    /// What other sources report of them.
+    pub(super) reported: Reported,
     /// How far seconds were looked at.
     pub(super) looked_s: i64,
     /// What is known of the telemetry by then.
@@ -151,6 +154,7 @@ impl<'a> Correlation<'a> {
             sided: HashMap::default(),
             detection: detection_of(options),
             entities: Entities::new(options.hosts.is_some()),
+            reported: Reported::new(ReportedLimits::default(), Seed::default()),
             looked_s: 0,
             known: Telemetry::default(),
             origins,

@@ -61,6 +61,11 @@ impl Correlation<'_> {
         joined: &Joined<'_>,
     ) {
         let source = &self.source_of(source);
+        if let Observation::Flow(flow) = observation {
+            let home = &self.detection.settings().home_nets;
+            let minutes = self.reported.take(&source.name, flow, joined.hosts, home);
+            self.show_minutes(minutes);
+        }
         let event = match (observation, joined.growth) {
             (Observation::Flow(flow), _) => Event::Report { source, flow, hosts: joined.hosts },
             (Observation::Request(request), _) => Event::Request { source, request },
@@ -91,6 +96,8 @@ impl Correlation<'_> {
     /// The last minute.
     pub(super) fn end_entities(&mut self) {
         let minutes = self.entities.finish();
+        self.show_minutes(minutes);
+        let minutes = self.reported.close(&self.detection.settings().home_nets);
         self.show_minutes(minutes);
         self.show_time(self.looked_s.saturating_add(1));
     }

@@ -40,6 +40,23 @@ pub struct Minute {
     /// `packets`, or the name of the source that counted it.
     pub source: Arc<str>,
     pub measures: Measures,
+    /// Where another source than packets counted.
+    pub reported: Option<Box<ReportedFacts>>,
+}
+
+/// What a source says of its own counting, and what it lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportedFacts {
+    /// Records of the entity's flows.
+    pub flows: u64,
+    /// Flows from the entity that were refused, and their bytes: in none of the
+    /// measures.
+    pub rejected_flows: u64,
+    pub rejected_bytes: u64,
+    /// Packets that each counted one stood for, at most.
+    pub sampled_1_of: u32,
+    /// No flow was reported both ways: what is unanswered is not known.
+    pub one_sided: bool,
 }
 
 /// What an entity did in one second.
@@ -160,6 +177,7 @@ impl Ledger {
                 length_s: MINUTE_S,
                 source: Arc::clone(&self.source),
                 measures: open.minute,
+                reported: None,
             })
             .collect();
         minutes.sort_by(|x, y| x.who.entity.cmp(&y.who.entity));

@@ -12,10 +12,14 @@
 //! Nothing here judges. Start at [`Ledger`]; detectors read [`Minute`] and
 //! [`SecondOf`].
 
+mod finest;
 mod ledger;
 mod measures;
+mod reported;
 mod who;
 
-pub use ledger::{Ledger, LedgerLimits, Minute, SecondOf, WhoId};
+pub(crate) use finest::Finest;
+pub use ledger::{Ledger, LedgerLimits, Minute, ReportedFacts, SecondOf, WhoId};
 pub use measures::{Leg, Measures, PeerSums, SECONDS, SERVICES, Sent, TOP_PEERS, View};
+pub use reported::{Reported, ReportedCounts, ReportedLimits};
 pub use who::Who;

@@ -11,7 +11,15 @@ use toml::de::{DeTable, DeValue};
 use super::file::{File, Key, Reader, Value, did_you_mean, shown};
 use crate::alert::{AllowEntry, AllowedEntity, DETECTORS};
 
-const KEYS: [&str; 6] = ["detector", "entity", "reason", "owner", "expires", "max_packets_per_s"];
+const KEYS: [&str; 7] = [
+    "detector",
+    "entity",
+    "reason",
+    "owner",
+    "expires",
+    "max_packets_per_s",
+    "max_bytes_per_minute",
+];
 
 /// An alert is held against each: more than this nobody looks after.
 const MOST: usize = 1_000;
@@ -51,19 +59,19 @@ impl Reader<'_> {
         let reason = self.value(table, "reason", &span, text);
         let owner = self.value(table, "owner", &span, text);
         let expires_ns = self.value(table, "expires", &span, expiry);
-        let bound = "max_packets_per_s";
-        let max_packets_per_s = if table.contains_key(bound) {
-            Some(self.value(table, bound, &span, count)?)
-        } else {
-            None
+        let mut bound = |name| match table.contains_key(name) {
+            true => self.value(table, name, &span, count).map(Some),
+            false => Some(None),
         };
+        let (packets, bytes) = (bound("max_packets_per_s"), bound("max_bytes_per_minute"));
         Some(AllowEntry {
             detector: detector?,
             entity: entity?,
             reason: reason?,
             owner: owner?,
             expires_ns: expires_ns?,
-            max_packets_per_s,
+            max_packets_per_s: packets?,
+            max_bytes_per_minute: bytes?,
         })
     }
 
@@ -86,7 +94,9 @@ impl Reader<'_> {
 fn wanted(name: &str) -> &'static str {
     match name {
         "detector" => "name a detector, or \"any\"",
-        "entity" => "an address, a prefix, a MAC, interface:NAME or process:, workload:, instance:KEY",
+        "entity" => {
+            "an address, a prefix, a MAC, interface:NAME, instance:ID, workload:NAME or process:NAME"
+        }
         "reason" => "say why it is allowed",
         "owner" => "say who answers for it",
         _ => "a date such as 2027-01-31: what has no end is forgotten",

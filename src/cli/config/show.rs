@@ -100,11 +100,12 @@ fn allow(text: &mut String, file: &File) {
         "\n# Alerts that are counted instead of raised, until they expire by the packets' time:\n\
          # [[{ALLOW}]]\n\
          # detector = \"port_scan\"      # as in an alert, or \"any\"\n\
-         # entity = \"192.0.2.7\"        # address, prefix, MAC, or interface:eth0\n\
+         # entity = \"192.0.2.7\"        # address, prefix, MAC, interface:eth0, instance:ID, workload:NAME, process:NAME\n\
          # reason = \"weekly audit\"\n\
          # owner = \"ops\"\n\
          # expires = 2027-01-31        # a date, to its end in UTC, or a time with its offset\n\
-         # max_packets_per_s = 5000    # beyond it the alert is raised"
+         # max_packets_per_s = 5000    # beyond it the alert is raised\n\
+         # max_bytes_per_minute = 5000000000"
     );
     for entry in &file.detect.allow {
         let detector = literal_text(entry.detector.as_deref().unwrap_or("any"));
@@ -118,6 +119,9 @@ fn allow(text: &mut String, file: &File) {
         );
         if let Some(most) = entry.max_packets_per_s {
             let _ = writeln!(text, "max_packets_per_s = {most}");
+        }
+        if let Some(most) = entry.max_bytes_per_minute {
+            let _ = writeln!(text, "max_bytes_per_minute = {most}");
         }
     }
 }

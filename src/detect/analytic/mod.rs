@@ -9,6 +9,11 @@
 //! A finding here has a [`Case`]: a score of stated terms, what decided, the missing
 //! telemetry. [`about`] makes the part that all have in common.
 
+mod egress;
+mod held;
+#[cfg(test)]
+mod testing;
+
 use std::sync::Arc;
 
 use super::{
@@ -139,7 +144,7 @@ pub trait Analytic: Send {
 
 /// All of them, in the order in which they look.
 pub(super) fn all() -> Vec<Box<dyn Analytic>> {
-    vec![]
+    vec![Box::<egress::Egress>::default()]
 }
 
 /// The finding of an entity's behaviour, without what only the detector knows: its

@@ -1,0 +1,436 @@
+//! What other sources report of flows, as minutes of entities: a ledger for each
+//! source, whose measures never add up with another's.
+//!
+//! A report says how much was sent between two times, not when in between. It feeds a
+//! window at least as long as that: of [`LADDER`] the first step that holds the
+//! report, and where the source counts by intervals the longest interval that it had
+//! so far. Windows are aligned to the epoch; a report belongs to the one that holds
+//! its middle, so that at least half of its time lies in it. There are no peaks of a
+//! second: `busiest` is the mean of the window.
+//!
+//! Both directions of a flow are put together before anything is counted, since most
+//! sources report each by itself. Where several observers of one source report the
+//! same direction of a flow (both ends' interfaces, two routers), the first counts.
+//! What was rejected never left: it is counted apart.
+//!
+//! Bounded: [`ReportedLimits`]; what has no place is counted ([`ReportedCounts`]).
+//! Nothing here knows packet sizes or payload: bytes are what the source counts, and
+//! sizes are left out.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ahash::HashMap;
+
+use super::ledger::{Ledger, LedgerLimits, Minute, ReportedFacts};
+use super::measures::{SECONDS, View};
+use super::who::Who;
+use crate::alert::EntityKind;
+use crate::detect::HomeNets;
+use crate::engine::window::{Delta, Host, Seed};
+use crate::host::inventory::Instance;
+use crate::host::side::{FlowHosts, HostSide};
+use crate::packet::PacketClass;
+use crate::telemetry::label;
+use crate::telemetry::observation::{Action, FlowDirection, FlowReport, Measures, Span};
+
+/// Lengths of windows: the intervals of AWS, Azure, GCP and of routers, then those of
+/// long connections. A connection of more than a day feeds none.
+pub const LADDER: [i64; 9] = [60, 300, 600, 900, 1_800, 3_600, 10_800, 21_600, 86_400];
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReportedLimits {
+    /// Flows of all open windows, about 400 bytes each.
+    pub flows: usize,
+    /// Sources; those of others feed nothing.
+    pub sources: usize,
+    /// Entities of one window.
+    pub ledger: LedgerLimits,
+}
+
+impl Default for ReportedLimits {
+    fn default() -> Self {
+        // 50 MB; a site's ten minutes.
+        Self { flows: 131_072, sources: 256, ledger: LedgerLimits::default() }
+    }
+}
+
+/// What became of reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReportedCounts {
+    pub counted: u64,
+    pub rejected: u64,
+    /// The same direction of a flow by another observer.
+    pub duplicates: u64,
+    /// Their window was closed already.
+    pub late: u64,
+    /// Of more than a day.
+    pub too_long: u64,
+    /// There was no place for the flow, its source or its entity.
+    pub refused: u64,
+}
+
+/// Ledgers of sources.
+#[derive(Debug)]
+pub struct Reported {
+    limits: ReportedLimits,
+    seed: Seed,
+    sources: BTreeMap<Arc<str>, Source>,
+    flows: usize,
+    pub counts: ReportedCounts,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    /// Longest interval that it counted by.
+    interval_s: i64,
+    /// By length and start.
+    windows: BTreeMap<(i64, i64), Window>,
+    /// Of the ends of its reports.
+    newest_s: i64,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    flows: HashMap<Tuple, Flow>,
+}
+
+/// A flow without regard to direction: its lesser end first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Tuple {
+    ends: [(Host, u16); 2],
+    proto: u8,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Flow {
+    /// From the first end, from the second.
+    ways: [Way; 2],
+    who: [Vec<Arc<Who>>; 2],
+    sampled_1_of: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Way {
+    observer: Option<Arc<str>>,
+    records: u64,
+    packets: u64,
+    bytes: u64,
+    payload: u64,
+    syn: u64,
+    rejected_flows: u64,
+    rejected_bytes: u64,
+}
+
+impl Reported {
+    pub fn new(limits: ReportedLimits, seed: Seed) -> Self {
+        let counts = ReportedCounts::default();
+        Self { limits, seed, sources: BTreeMap::new(), flows: 0, counts }
+    }
+
+    /// Takes a report; hands out the windows of its source that are over. Reports come
+    /// in the order of their ends, give or take what `late` counts.
+    pub fn take(
+        &mut self,
+        source: &Arc<str>,
+        flow: &FlowReport,
+        hosts: Option<&FlowHosts>,
+        home: &HomeNets,
+    ) -> Vec<Minute> {
+        if !self.sources.contains_key(source) && self.sources.len() >= self.limits.sources {
+            self.counts.refused += 1;
+            return Vec::new();
+        }
+        let start_s = second(flow.start_ns);
+        let end_s = second(flow.end_ns.saturating_sub(1)).max(start_s);
+        let known = self.sources.entry(Arc::clone(source)).or_default();
+        known.newest_s = known.newest_s.max(end_s);
+        match known.window_of(flow, start_s, end_s) {
+            None => self.counts.too_long += 1,
+            Some(key) if is_over(key, known.newest_s) => self.counts.late += 1,
+            Some(key) => {
+                let window = known.windows.entry(key).or_default();
+                window.add(flow, hosts, &self.limits, &mut self.flows, &mut self.counts);
+            }
+        }
+        let newest_s = known.newest_s;
+        self.close_before(source, newest_s, home)
+    }
+
+    /// Hands out all that is open.
+    pub fn close(&mut self, home: &HomeNets) -> Vec<Minute> {
+        let names: Vec<Arc<str>> = self.sources.keys().cloned().collect();
+        names.iter().flat_map(|name| self.close_before(name, i64::MAX, home)).collect()
+    }
+
+    fn close_before(&mut self, source: &Arc<str>, now_s: i64, home: &HomeNets) -> Vec<Minute> {
+        let Some(known) = self.sources.get_mut(source) else { return Vec::new() };
+        let mut over: Vec<(i64, i64)> =
+            known.windows.keys().copied().filter(|&key| is_over(key, now_s)).collect();
+        // By their end.
+        over.sort_by_key(|&(length_s, start_s)| (start_s + length_s, length_s));
+        let mut minutes = Vec::new();
+        for (length_s, start_s) in over {
+            let Some(window) = known.windows.remove(&(length_s, start_s)) else { continue };
+            self.flows = self.flows.saturating_sub(window.flows.len());
+            let at = At { source, start_s, length_s };
+            let (mut of_window, refused) = window.minutes(&at, self.limits.ledger, self.seed, home);
+            self.counts.refused += refused;
+            minutes.append(&mut of_window);
+        }
+        minutes
+    }
+}
+
+/// Reports of a window end up to half its length after it.
+fn is_over((length_s, start_s): (i64, i64), now_s: i64) -> bool {
+    start_s + length_s + length_s / 2 <= now_s
+}
+
+impl Source {
+    /// Length and start of a report's window.
+    fn window_of(&mut self, flow: &FlowReport, start_s: i64, end_s: i64) -> Option<(i64, i64)> {
+        let own_s = (end_s - start_s + 1).max(1);
+        if flow.span == Span::Interval {
+            let interval_s = LADDER.into_iter().find(|&step| step >= own_s)?;
+            self.interval_s = self.interval_s.max(interval_s);
+        }
+        let least_s = own_s.max(self.interval_s);
+        let length_s = LADDER.into_iter().find(|&step| step >= least_s)?;
+        let middle_s = start_s + (end_s - start_s) / 2;
+        Some((length_s, middle_s.div_euclid(length_s) * length_s))
+    }
+}
+
+impl Window {
+    fn add(
+        &mut self,
+        report: &FlowReport,
+        hosts: Option<&FlowHosts>,
+        limits: &ReportedLimits,
+        held: &mut usize,
+        counts: &mut ReportedCounts,
+    ) {
+        let (tuple, from) = Tuple::of(report);
+        if !self.flows.contains_key(&tuple) {
+            if *held >= limits.flows {
+                counts.refused += 1;
+                return;
+            }
+            *held += 1;
+        }
+        let flow = self.flows.entry(tuple).or_default();
+        flow.sampled_1_of = flow.sampled_1_of.max(report.sampled_1_of.unwrap_or(1)).max(1);
+        for (side, end) in [(from, End::Src), (1 - from, End::Dst)] {
+            if flow.who[side].is_empty() {
+                flow.who[side] = owners(report, end, hosts);
+            }
+        }
+        if report.action == Some(Action::Rejected) {
+            counts.rejected += 1;
+            flow.ways[from].reject(&report.fwd);
+            return;
+        }
+        let forward = flow.ways[from].take(report, &report.fwd);
+        let back = report.rev.as_ref().is_none_or(|rev| flow.ways[1 - from].take(report, rev));
+        counts.counted += u64::from(forward && back);
+        counts.duplicates += u64::from(!(forward && back));
+    }
+
+    /// What its entities did, and for how many flows there was no place.
+    fn minutes(
+        self,
+        at: &At<'_>,
+        limits: LedgerLimits,
+        seed: Seed,
+        home: &HomeNets,
+    ) -> (Vec<Minute>, u64) {
+        let mut flows: Vec<(Tuple, Flow)> = self.flows.into_iter().collect();
+        flows.sort_by_key(|(tuple, _)| *tuple);
+        let both_ways = |flow: &Flow| flow.ways.iter().all(|way| way.records > 0);
+        let one_sided = !flows.iter().any(|(_, flow)| both_ways(flow));
+        let mut ledger = Ledger::new(Arc::clone(at.source), limits, seed);
+        ledger.begin(at.start_s);
+        let mut facts: BTreeMap<(EntityKind, String), ReportedFacts> = BTreeMap::new();
+        for (tuple, flow) in &flows {
+            for side in 0..2 {
+                let (sent, received) = (tuple.delta(flow, side), tuple.delta(flow, 1 - side));
+                let peer = tuple.ends[1 - side].0;
+                let view = View {
+                    second: at.start_s,
+                    peer,
+                    external: !home.contains(&peer),
+                    proto: tuple.proto,
+                    local_port: tuple.ends[side].1,
+                    remote_port: tuple.ends[1 - side].1,
+                    sent: &sent,
+                    received: &received,
+                    scale: u64::from(flow.sampled_1_of),
+                };
+                for who in &flow.who[side] {
+                    let entity = &who.entity;
+                    if entity.kind == EntityKind::Address && !home.contains(&tuple.ends[side].0) {
+                        continue;
+                    }
+                    let digest = entity
+                        .id
+                        .bytes()
+                        .fold(entity.kind as u64, |sum, byte| seed.mix(sum, byte.into()));
+                    let Some(id) = ledger.id(digest, || Arc::clone(who)) else { continue };
+                    ledger.add(id, &view);
+                    let facts = facts.entry((entity.kind, entity.id.clone())).or_default();
+                    facts.flows += 1;
+                    facts.rejected_flows += flow.ways[side].rejected_flows;
+                    facts.rejected_bytes += flow.ways[side].rejected_bytes;
+                    facts.sampled_1_of = facts.sampled_1_of.max(flow.sampled_1_of);
+                    facts.one_sided = one_sided;
+                }
+            }
+        }
+        let mut minutes = ledger.close();
+        for minute in &mut minutes {
+            minute.start_s = at.start_s;
+            minute.length_s = at.length_s;
+            let measures = &mut minute.measures;
+            let per_second = |sum: u64| sum / at.length_s.max(1) as u64;
+            let sent = &measures.sent;
+            measures.busiest = (
+                at.start_s,
+                per_second(sent.packets),
+                per_second(sent.wire_bytes),
+                per_second(sent.payload_bytes),
+            );
+            *measures.series = [[[0; SECONDS]; 2]; 2];
+            if one_sided {
+                (measures.unanswered_packets, measures.unanswered_bytes) = (0, 0);
+            }
+            let entity = &minute.who.entity;
+            let facts = facts.remove(&(entity.kind, entity.id.clone()));
+            minute.reported = facts.map(Box::new);
+        }
+        (minutes, ledger.refused)
+    }
+}
+
+struct At<'a> {
+    source: &'a Arc<str>,
+    start_s: i64,
+    length_s: i64,
+}
+
+impl Tuple {
+    /// And which of its ends sent what `fwd` counts.
+    fn of(report: &FlowReport) -> (Self, usize) {
+        let proto = report.protocol.unwrap_or(0);
+        let (src_port, dst_port) = match report.icmp {
+            Some((kind, _)) => (u16::from(kind), 0),
+            None => (report.src_port.unwrap_or(0), report.dst_port.unwrap_or(0)),
+        };
+        let src = (Host::from(report.src), src_port);
+        let dst = (Host::from(report.dst), dst_port);
+        match src <= dst {
+            true => (Self { ends: [src, dst], proto }, 0),
+            false => (Self { ends: [dst, src], proto }, 1),
+        }
+    }
+
+    fn delta(&self, flow: &Flow, side: usize) -> Delta {
+        let ((src, src_port), (dst, dst_port)) = (self.ends[side], self.ends[1 - side]);
+        let mut delta = Delta::new(src, dst, self.proto, src_port, dst_port);
+        let way = &flow.ways[side];
+        let packets = u32::try_from(way.packets).unwrap_or(u32::MAX);
+        let syn = u32::try_from(way.syn).unwrap_or(u32::MAX).min(packets);
+        let class = match self.proto {
+            6 => PacketClass::TcpUnknown,
+            17 => PacketClass::Udp,
+            1 | 58 => PacketClass::Icmp,
+            47 => PacketClass::Gre,
+            _ => PacketClass::OtherIp,
+        };
+        delta.classes[class as usize] = packets - syn;
+        delta.classes[PacketClass::TcpSyn as usize] += syn;
+        delta.wire_bytes = way.bytes;
+        delta.payload_bytes = way.payload;
+        delta
+    }
+}
+
+const SYN: u16 = 2;
+
+impl Way {
+    /// Adds a record, unless another observer counts this way already.
+    fn take(&mut self, report: &FlowReport, measures: &Measures) -> bool {
+        let observer = self.observer.get_or_insert_with(|| Arc::clone(&report.observer));
+        if *observer != report.observer {
+            return false;
+        }
+        self.records += 1;
+        let bytes = bytes_of(measures);
+        // Something without packets may still have bytes (proxies' logs).
+        let packets = measures.packets.unwrap_or(u64::from(bytes > 0));
+        self.packets = self.packets.saturating_add(packets);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.payload = self.payload.saturating_add(measures.payload_bytes.unwrap_or(0));
+        let syn = report.protocol == Some(6) && measures.tcp_flags.unwrap_or(0) & SYN != 0;
+        self.syn += u64::from(syn);
+        true
+    }
+
+    fn reject(&mut self, measures: &Measures) {
+        self.rejected_flows += 1;
+        self.rejected_bytes = self.rejected_bytes.saturating_add(bytes_of(measures));
+    }
+}
+
+fn bytes_of(measures: &Measures) -> u64 {
+    let bytes = measures.wire_bytes.or(measures.ip_bytes).or(measures.payload_bytes);
+    // What one flow can't reach in a day at a terabit a second is no count.
+    bytes.unwrap_or(0).min(1 << 53)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Src,
+    Dst,
+}
+
+/// Entities at one end: its workload, its instance or else its address.
+fn owners(report: &FlowReport, end: End, hosts: Option<&FlowHosts>) -> Vec<Arc<Who>> {
+    let side: Option<&HostSide> = hosts.and_then(|hosts| match end {
+        End::Src => hosts.src.as_ref(),
+        End::Dst => hosts.dst.as_ref(),
+    });
+    let workload = side.and_then(|side| side.workload.as_ref()).map(Who::workload);
+    let address: IpAddr = if end == End::Src { report.src } else { report.dst };
+    let instance = side.and_then(|side| side.instance.clone()).or_else(|| named(report, end));
+    let place = match &instance {
+        Some(instance) => Who::instance(instance),
+        None => Who::address(&Host::from(address)),
+    };
+    workload.into_iter().chain([place]).map(Arc::new).collect()
+}
+
+/// The instance that the source itself names.
+fn named(report: &FlowReport, end: End) -> Option<Arc<Instance>> {
+    let value = |name: &str| {
+        let (_, value) = report.labels.iter().find(|(known, _)| **known == *name)?;
+        (!value.is_empty() && **value != *"-").then(|| value.to_string())
+    };
+    let (at_end, counting) = match end {
+        End::Src => (label::SRC_INSTANCE, FlowDirection::Egress),
+        End::Dst => (label::DST_INSTANCE, FlowDirection::Ingress),
+    };
+    let at_observer =
+        || (report.direction == Some(counting)).then(|| value(label::INSTANCE)).flatten();
+    let id = value(at_end).or_else(at_observer)?;
+    Some(Arc::new(Instance { id, ..Instance::default() }))
+}
+
+fn second(ns: i64) -> i64 {
+    ns.div_euclid(1_000_000_000)
+}
+
+#[cfg(test)]
+#[path = "reported_tests.rs"]
+mod tests;
