@@ -134,6 +134,11 @@ impl Baselines {
         self.slots.is_empty()
     }
 
+    /// Of them, those in memory.
+    pub fn held(&self) -> usize {
+        self.warm.load(Relaxed)
+    }
+
     /// Their keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
         self.slots.keys()

@@ -27,6 +27,8 @@ mod verdict;
 mod wire;
 
 #[cfg(test)]
+mod store_tests;
+#[cfg(test)]
 mod tests;
 
 pub use all::{BaselineCounters, Baselines, Judged};

@@ -7,6 +7,7 @@
 //! name; one of a newer flowtap is refused. Nothing is removed that can't be read.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::{
@@ -102,7 +103,12 @@ impl Store {
     }
 
     fn open_writer(path: &Path) -> Result<Self, StoreError> {
-        let file = builder().create(path).map_err(|error| opening(path, error))?;
+        // The whole file is read and held against its checksums: what damage it has is
+        // found now, and not by somebody who looks for an entity.
+        let mut builder = builder();
+        builder.set_check_integrity_on_open(true);
+        let file = guarded(|| builder.create(path)).map_err(|why| damaged(path, why))?;
+        let file = file.map_err(|error| opening(path, error))?;
         let store = Self { path: path.to_owned(), file: File::Writer(file) };
         if store.check_format()?.is_none() {
             let begin = |file: &Database| -> Result<(), redb::Error> {
@@ -124,29 +130,26 @@ impl Store {
 
     /// For reading alone: the state of now.
     pub(super) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
-        let file = match builder().open_read_only(path) {
+        let open = || match builder().open_read_only(path) {
             // Its writer was killed. Whoever may write puts that right.
             Err(DatabaseError::RepairAborted) => {
-                drop(builder().open(path).map_err(|error| opening(path, error))?);
+                drop(builder().open(path)?);
                 builder().open_read_only(path)
             }
             opened => opened,
         };
+        let file = guarded(open).map_err(|why| damaged(path, why))?;
         let file = file.map_err(|error| opening(path, error))?;
         let snapshot = file.begin_read().map_err(|error| failed(path, error))?;
         let store = Self { path: path.to_owned(), file: File::Reader { snapshot, _file: file } };
         match store.check_format()? {
             Some(_) => Ok(store),
-            None => {
-                let why = "it is empty".to_owned();
-                Err(StoreError::Damaged { path: path.to_owned(), why })
-            }
+            None => Err(damaged(path, "it is empty".to_owned())),
         }
     }
 
     /// Nothing of a file that was just made.
     fn check_format(&self) -> Result<Option<u64>, StoreError> {
-        let damaged = |why: String| StoreError::Damaged { path: self.path.clone(), why };
         let found = self.read(|read| {
             let format = match read.open_table(META) {
                 Ok(meta) => meta.get("format")?.map(|format| format.value()),
@@ -157,12 +160,12 @@ impl Store {
                 read.list_tables()?.map(|table| table.name().to_owned()).collect();
             Ok((format, tables))
         });
-        match found.map_err(|error| damaged(error.to_string()))? {
+        match found.map_err(|why| damaged(&self.path, why))? {
             (Some(found), _) if found > FORMAT => {
                 Err(StoreError::TooNew { path: self.path.clone(), found })
             }
             (None, tables) if !tables.is_empty() => {
-                Err(damaged(format!("it holds {}", tables.join(", "))))
+                Err(damaged(&self.path, format!("it holds {}", tables.join(", "))))
             }
             (format, _) => Ok(format),
         }
@@ -171,11 +174,12 @@ impl Store {
     fn read<T>(
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T, redb::Error> {
-        match &self.file {
+    ) -> Result<T, String> {
+        let read = || match &self.file {
             File::Writer(file) => read(&file.begin_read()?),
             File::Reader { snapshot, .. } => read(snapshot),
-        }
+        };
+        guarded(read)?.map_err(|error| error.to_string())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -261,12 +265,23 @@ impl Store {
             }
             Ok(write.commit()?)
         };
-        write().map_err(|error| self.failed(error))
+        let written = guarded(write).map_err(|why| self.failed(why))?;
+        written.map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: impl ToString) -> StoreError {
         failed(&self.path, error)
     }
+}
+
+/// Of a damaged file redb reads numbers that it takes to be impossible, and panics.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.map_err(|_| "what it holds is impossible".to_owned())
+}
+
+fn damaged(path: &Path, why: String) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), why }
 }
 
 fn failed(path: &Path, error: impl ToString) -> StoreError {

@@ -11,7 +11,7 @@ use crate::entity::{Measures, Minute, PeerSums, Who};
 
 const DAY_S: i64 = 86_400;
 /// A Monday.
-const START_S: i64 = 20_783 * DAY_S;
+pub(super) const START_S: i64 = 20_783 * DAY_S;
 
 /// Noise of the same numbers on every machine: 0.5 to 1.5.
 fn noise(at: i64) -> f64 {
@@ -19,12 +19,12 @@ fn noise(at: i64) -> f64 {
     0.5 + (mixed % 1000) as f64 / 1000.0
 }
 
-fn host(text: &str) -> Host {
+pub(super) fn host(text: &str) -> Host {
     Host::from(text.parse::<IpAddr>().expect("an address"))
 }
 
 /// A minute of this many bytes to one peer, in packets of 1,000.
-fn minute(who: &Arc<Who>, start_s: i64, bytes: f64, peer: &str) -> Minute {
+pub(super) fn minute(who: &Arc<Who>, start_s: i64, bytes: f64, peer: &str) -> Minute {
     let mut measures = Measures::default();
     let (bytes, packets) = (bytes as u64, (bytes / 1_000.0) as u64);
     measures.sent.wire_bytes = bytes;
@@ -41,6 +41,10 @@ fn minute(who: &Arc<Who>, start_s: i64, bytes: f64, peer: &str) -> Minute {
         error_bytes: 0,
     });
     Minute { who: Arc::clone(who), start_s, length_s: 60, source: "packets".into(), measures }
+}
+
+pub(super) fn learned_minutes(baselines: &Baselines, who: &Who) -> u64 {
+    baselines.profile(&who.baseline).map_or(0, Profile::minutes)
 }
 
 fn server() -> Arc<Who> {
