@@ -121,6 +121,11 @@ impl Baselines {
         &self.settings
     }
 
+    /// Other settings from now on.
+    pub fn set_settings(&mut self, settings: BaselineSettings) {
+        self.settings = settings;
+    }
+
     pub fn is_learning(&self) -> bool {
         self.learning
     }
@@ -201,6 +206,9 @@ impl Baselines {
 
     /// Nothing of the entity's minutes up to this second is learned.
     pub fn freeze(&mut self, key: &Arc<str>, until_s: i64) {
+        if !self.learning {
+            return;
+        }
         let until = self.frozen.entry(Arc::clone(key)).or_insert(until_s);
         *until = (*until).max(until_s);
     }

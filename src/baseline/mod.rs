@@ -24,6 +24,7 @@ mod season;
 mod sketch;
 mod store;
 mod verdict;
+mod view;
 mod wire;
 
 #[cfg(test)]
@@ -39,11 +40,13 @@ pub use normal::{Basis, Normal};
 pub use profile::{MOST_BYTES, Profile, Roles};
 pub use store::StoreError;
 pub use verdict::Verdict;
+pub use view::View;
 
 use std::sync::Arc;
 
 use profile::Rules;
 
+use crate::detect::DetectSettings;
 use crate::lock::Lock;
 
 const DAY_S: i64 = 86_400;
@@ -86,6 +89,20 @@ impl Default for BaselineSettings {
             pending_days: 7.0,
             // Twice as long as counts last.
             unseen_days: 180,
+        }
+    }
+}
+
+impl From<&DetectSettings> for BaselineSettings {
+    fn from(settings: &DetectSettings) -> Self {
+        let minutes = i64::try_from(settings.baseline_flush_minutes).unwrap_or(i64::MAX);
+        Self {
+            mature_days: settings.baseline_mature_days,
+            held: settings.baseline_held,
+            drift_per_day: settings.baseline_drift_per_day,
+            flush_s: minutes.saturating_mul(60),
+            pending_days: settings.baseline_pending_days,
+            ..Self::default()
         }
     }
 }

@@ -201,11 +201,6 @@ impl Season {
         0.0
     }
 
-    /// Hours of the week of which something is known.
-    pub(super) fn hours(&self) -> usize {
-        self.cells.len()
-    }
-
     pub(super) fn heap_bytes(&self) -> usize {
         let counts = self.open.counts.iter().map(|counts| counts.capacity() * 2).sum::<usize>();
         self.cells.capacity() * size_of::<Cell>() + counts

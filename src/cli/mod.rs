@@ -3,6 +3,8 @@
 //! Exit status: 0 done; 1 an input could not be read; 2 usage, a bad filter or
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
+mod baseline;
+mod baseline_args;
 mod config;
 mod confine_args;
 mod confined;
@@ -68,6 +70,9 @@ enum Command {
     Procs(procs::ProcsCommand),
     /// Print everything that a run knows about one alert or flow.
     Show(show::ShowArgs),
+    /// Look at what was learned of entities, and learn more.
+    #[command(subcommand)]
+    Baseline(baseline::BaselineCommand),
     Coverage(coverage::CoverageArgs),
     Inputs(inputs::InputsArgs),
     /// Look at a configuration file.
@@ -113,6 +118,7 @@ pub fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Procs(command) => procs::run(&command),
         Command::Show(args) => show::run(&args),
+        Command::Baseline(command) => baseline::run(command),
         Command::Coverage(args) => coverage::run(&args),
         Command::Inputs(args) => inputs::run(&args),
         Command::Config(command) => config::run(&command),

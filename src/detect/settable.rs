@@ -122,6 +122,20 @@ settings! {
         "Packets of a thousand lost by an interface in a second that are an alert.",
         "it is a share of a thousand, and none lost is no loss";
     scan_sources: Count(16, 262_144), "Sources whose probes are remembered.", MEMORY_WHY;
+    baseline_mature_days: Ratio(0.25, 365.0),
+        "Days of history from which an entity's baseline counts as mature.",
+        "in less than a quarter of a day nothing repeats; longer than a year nobody waits";
+    baseline_drift_per_day: Ratio(0.001, 10.0),
+        "Share by which what is normal of an entity may grow in a day.",
+        "at 0 nothing could ever grow, and over ten times a day nothing is held back";
+    baseline_flush_minutes: Count(1, 1_440),
+        "Minutes between writes of baselines to their file.",
+        "entities are measured by the minute; a kill should not cost more than a day";
+    baseline_pending_days: Ratio(0.04, 90.0),
+        "Days for which minutes under alert wait for a verdict.",
+        "in under an hour nobody judges, and old minutes would be forgotten anyway";
+    baseline_held: Count(1, 10_000_000),
+        "Entities whose baselines are held in memory.", MEMORY_WHY;
 }
 
 impl Setting {

@@ -86,6 +86,21 @@ pub struct DetectSettings {
     pub loss_per_mille: u64,
     /// Sources whose probes are remembered.
     pub scan_sources: usize,
+    /// Days of an entity's history from which its baseline counts as mature: a week
+    /// has every hour of the week once.
+    pub baseline_mature_days: f64,
+    /// Share by which the 99th percentile of a mature entity's measures may grow from
+    /// one day of activity to the next. A tenth doubles in a week, and holds who wants
+    /// ten times the traffic to be normal up for 24 days.
+    pub baseline_drift_per_day: f64,
+    /// Minutes of event time between writes of baselines: what a kill can cost. Long
+    /// against a write, short against what is forgotten in weeks.
+    pub baseline_flush_minutes: u64,
+    /// Days for which an entity's minutes under alert wait for a verdict before they
+    /// are dropped: analysts have weekends.
+    pub baseline_pending_days: f64,
+    /// Entities whose baselines are in memory, 5 KB each at most; others wait on disk.
+    pub baseline_held: usize,
     /// Alerts that are counted instead of raised.
     pub allow: Vec<AllowEntry>,
 }
@@ -118,6 +133,11 @@ impl Default for DetectSettings {
             kept_alerts: 10_000,
             loss_per_mille: 10,
             scan_sources: 4_096,
+            baseline_mature_days: 7.0,
+            baseline_drift_per_day: 0.1,
+            baseline_flush_minutes: 10,
+            baseline_pending_days: 7.0,
+            baseline_held: 100_000,
             allow: Vec::new(),
         }
     }

@@ -24,6 +24,7 @@ use super::telemetry::{Lane, Turn};
 use super::window::{Assembler, FineSizes, Slice};
 use crate::alert;
 use crate::alert::Alert;
+use crate::baseline::Lent;
 use crate::detect::analytic::{Event, FlowEnd, Source};
 use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
 use crate::flow::record::SeenAt;
@@ -67,6 +68,8 @@ pub(super) struct Correlation<'a> {
     sided: HashMap<Vantage, SidedCount>,
     pub(super) detection: Detection,
     pub(super) entities: Entities,
+    /// Where they go back to at the end.
+    pub(super) baselines: Option<Lent>,
     /// How far seconds were looked at.
     pub(super) looked_s: i64,
     /// What is known of the telemetry by then.
@@ -150,7 +153,8 @@ impl<'a> Correlation<'a> {
             outlines: BTreeMap::new(),
             sided: HashMap::default(),
             detection: detection_of(options),
-            entities: Entities::new(options.hosts.is_some()),
+            entities: Entities::new(options.hosts.is_some() || options.baselines.is_some()),
+            baselines: options.baselines.clone(),
             looked_s: 0,
             known: Telemetry::default(),
             origins,
@@ -461,6 +465,7 @@ impl<'a> Correlation<'a> {
         }
         if before_s < i64::MAX {
             // Alerts that went quiet end also while nothing comes in.
+            self.detection.keep_baselines(before_s);
             self.detection.advance(before_s.saturating_sub(1));
             self.tell_alerts();
             let flows = FlowGauge {
