@@ -9,18 +9,47 @@
 //!
 //! [`Who::baseline`]: crate::entity::Who
 
+mod all;
+mod calendar;
+mod code;
+mod destinations;
+mod distance;
+mod drift;
+mod fleet;
 mod metric;
 mod normal;
+mod pending;
 mod profile;
+mod season;
+mod sketch;
+mod store;
+mod verdict;
+mod view;
+mod wire;
 
+#[cfg(test)]
+mod store_tests;
+#[cfg(test)]
+mod tests;
+
+pub use all::{BaselineCounters, Baselines, Judged};
+pub use destinations::Destination;
+pub use distance::{Distances, LEAST_PACKETS, size_distance};
 pub use metric::Metric;
 pub use normal::{Basis, Normal};
-pub use profile::{Destination, Profile};
+pub use profile::{MOST_BYTES, Profile, Roles};
+pub use store::StoreError;
+pub use verdict::Verdict;
+pub use view::View;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::entity::Minute;
+use profile::Rules;
+
+use crate::detect::DetectSettings;
+use crate::lock::Lock;
+
+const DAY_S: i64 = 86_400;
 
 /// How much there must be, and how much may be held.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,60 +58,77 @@ pub struct BaselineSettings {
     pub mature_days: f64,
     /// Entities held in memory; others wait on disk.
     pub held: usize,
+    /// Entities that are known at all; others are counted and not learned.
+    pub entities: usize,
+    /// Share by which the 99th percentile of a mature entity's measures may grow from
+    /// one day of activity to the next.
+    pub drift_per_day: f64,
+    /// Seconds of event time between writes: what a kill can cost.
+    pub flush_s: i64,
+    /// Days for which minutes under alert wait for a verdict.
+    pub pending_days: f64,
+    /// Days after which an entity that was not seen is forgotten.
+    pub unseen_days: i64,
 }
 
 impl Default for BaselineSettings {
     fn default() -> Self {
-        // A week has every hour of the week once; ANALYTICS.md.
-        Self { mature_days: 7.0, held: 100_000 }
+        Self {
+            // A week has every hour of the week once; ANALYTICS.md.
+            mature_days: 7.0,
+            // 500 MB, of profiles that are as large as they get.
+            held: 100_000,
+            // 150 bytes each in memory while they are on disk.
+            entities: 1_000_000,
+            // A service that doubles in a week is followed; who wants ten times the
+            // traffic to be normal needs 24 days.
+            drift_per_day: 0.1,
+            // Long against what a write takes, short against a half-life of weeks.
+            flush_s: 600,
+            // Analysts have a weekend.
+            pending_days: 7.0,
+            // Twice as long as counts last.
+            unseen_days: 180,
+        }
     }
 }
 
-/// All profiles.
-#[derive(Debug, Default)]
-pub struct Baselines {
-    settings: BaselineSettings,
-    profiles: BTreeMap<Arc<str>, Profile>,
-    /// Entities that are alerting, until when nothing of them is learned.
-    frozen: BTreeMap<Arc<str>, i64>,
-    learning: bool,
+impl From<&DetectSettings> for BaselineSettings {
+    fn from(settings: &DetectSettings) -> Self {
+        let minutes = i64::try_from(settings.baseline_flush_minutes).unwrap_or(i64::MAX);
+        Self {
+            mature_days: settings.baseline_mature_days,
+            held: settings.baseline_held,
+            drift_per_day: settings.baseline_drift_per_day,
+            flush_s: minutes.saturating_mul(60),
+            pending_days: settings.baseline_pending_days,
+            ..Self::default()
+        }
+    }
 }
 
-impl Baselines {
-    /// Empty, in memory alone.
-    pub fn in_memory(settings: BaselineSettings, learning: bool) -> Self {
-        Self { settings, learning, ..Self::default() }
+impl BaselineSettings {
+    fn rules(&self) -> Rules {
+        Rules { mature_days: self.mature_days, growth: 1.0 + self.drift_per_day }
+    }
+}
+
+/// Baselines on their way into a run and out of it again: whoever runs keeps one of
+/// two handles.
+#[derive(Clone, Debug)]
+pub struct Lent(Arc<Lock<Option<Baselines>>>);
+
+impl Lent {
+    pub fn new(baselines: Baselines) -> Self {
+        Self(Arc::new(Lock::new(Some(baselines))))
     }
 
-    pub fn settings(&self) -> &BaselineSettings {
-        &self.settings
+    /// Takes them out; nothing where somebody has them.
+    pub fn take(&self) -> Option<Baselines> {
+        self.0.lock().take()
     }
 
-    /// What is known of an entity.
-    pub fn profile(&self, key: &str) -> Option<&Profile> {
-        self.profiles.get(key)
-    }
-
-    pub fn is_mature(&self, key: &str) -> bool {
-        self.profile(key).is_some_and(|profile| profile.days() >= self.settings.mature_days)
-    }
-
-    /// Nothing of the entity's minutes up to this second is learned.
-    pub fn freeze(&mut self, key: &Arc<str>, until_s: i64) {
-        let until = self.frozen.entry(Arc::clone(key)).or_insert(until_s);
-        *until = (*until).max(until_s);
-    }
-
-    /// Takes a minute that is over, after detectors have looked at it.
-    pub fn learn(&mut self, minute: &Minute) {
-        if !self.learning {
-            return;
-        }
-        let key = &minute.who.baseline;
-        if self.frozen.get(key).is_some_and(|&until_s| minute.start_s <= until_s) {
-            return;
-        }
-        self.frozen.remove(key);
-        self.profiles.entry(Arc::clone(key)).or_default().learn(minute);
+    pub fn give_back(&self, baselines: Baselines) {
+        *self.0.lock() = Some(baselines);
     }
 }

@@ -1,100 +1,315 @@
-//! What is known of one entity.
+//! What is known of one entity. Under [`MOST_BYTES`] as bytes and little more in
+//! memory, whatever it did.
 
-use std::collections::BTreeMap;
-
+use super::calendar::{Calendar, day};
+use super::destinations::{Change, Destination, Destinations, prefix_of, prefix_text};
+use super::distance::{Distances, size_distance};
+use super::drift::Ceilings;
 use super::metric::Metric;
 use super::normal::{Basis, Normal};
+use super::season::{SEASONAL, Season};
+use super::sketch::Sketch;
+use super::verdict::{Said, Verdict};
 use crate::engine::window::{Host, SIZE_BINS};
-use crate::entity::Minute;
+use crate::entity::{Leg, Minute};
 
-/// A destination prefix that the entity has sent to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Destination {
-    /// Days since the epoch.
-    pub first_day: i64,
-    pub last_day: i64,
-    pub bytes: u64,
+/// Of a profile as bytes.
+pub const MOST_BYTES: usize = 4096;
+
+/// Everything that is counted is halved so often: METHODS 8 gives 14 to 28 days.
+const HALF_LIFE_DAYS: i64 = 21;
+/// Minutes before anything is called normal.
+const LEAST_MINUTES: f64 = 30.0;
+/// Verdicts that are remembered.
+pub(super) const VERDICTS: usize = 4;
+
+/// What learning goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Days from which growth is held back.
+    pub(super) mature_days: f64,
+    /// How many times its 99th percentile a measure may have the next day.
+    pub(super) growth: f64,
 }
 
 /// One entity's normal.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
-    values: BTreeMap<Metric, Vec<f64>>,
-    sizes: [u64; SIZE_BINS],
-    destinations: BTreeMap<Host, Destination>,
-    first_s: Option<i64>,
-    last_s: i64,
+    /// Which half-life its counts are of.
+    pub(super) age: i64,
+    pub(super) minutes: u64,
+    pub(super) sketches: [Sketch; Metric::COUNT],
+    pub(super) season: Season,
+    pub(super) sizes: [u64; SIZE_BINS],
+    /// How far minutes lay from `sizes`.
+    pub(super) distances: Sketch,
+    pub(super) destinations: Destinations,
+    pub(super) calendar: Calendar,
+    /// Payload bytes of connections that it accepted, and opened.
+    pub(super) legs: [u64; 2],
+    pub(super) ceilings: Ceilings,
+    pub(super) verdicts: Vec<Said>,
 }
 
-const DAY_S: i64 = 86_400;
+/// What an entity usually is to others.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Roles {
+    /// Share of its payload bytes in connections that others opened to it.
+    pub served: f64,
+    pub is_server: bool,
+    pub is_client: bool,
+}
 
 impl Profile {
     /// Days between the first and the last minute that were learned.
     pub fn days(&self) -> f64 {
-        self.first_s.map_or(0.0, |first_s| (self.last_s - first_s) as f64 / DAY_S as f64)
+        self.calendar.days()
     }
 
     /// Minutes in which it was active.
     pub fn minutes(&self) -> u64 {
-        self.values.get(&Metric::EgressBytes).map_or(0, |values| values.len() as u64)
+        self.minutes
     }
 
-    /// Seconds since the entity was last active before this time, and since it was
-    /// first seen.
+    /// Seconds since the entity was last active before this time.
     pub fn quiet_s(&self, now_s: i64) -> i64 {
-        now_s - self.last_s
+        now_s.saturating_sub(self.calendar.last_s)
+    }
+
+    /// How long it was quiet before the stretch of activity that was learned last, and
+    /// when that began; pauses under two hours are none.
+    pub fn woke(&self) -> Option<(i64, i64)> {
+        self.calendar.woke()
+    }
+
+    /// When it was first and last active, of what was learned.
+    pub fn seen_s(&self) -> Option<(i64, i64)> {
+        self.calendar.first_s.map(|first_s| (first_s, self.calendar.last_s))
+    }
+
+    /// Of the last 64 days, those on which it was active.
+    pub fn active_days(&self) -> u32 {
+        self.calendar.active_days()
+    }
+
+    /// A day since the epoch, of the last 64 before its last.
+    pub fn was_active_on(&self, day: i64) -> bool {
+        self.calendar.was_active_on(day)
     }
 
     /// What is usual at a time, of the narrowest kind of minutes that there are enough
     /// of; nothing before there are 30.
-    pub fn normal(&self, metric: Metric, _at_s: i64) -> Option<Normal> {
-        let mut values = self.values.get(&metric)?.clone();
-        if values.len() < 30 {
+    pub fn normal(&self, metric: Metric, at_s: i64) -> Option<Normal> {
+        let sketch = &self.sketches[metric as usize];
+        let minutes = sketch.count();
+        if minutes < LEAST_MINUTES {
             return None;
         }
-        values.sort_by(f64::total_cmp);
-        let median = values[values.len() / 2];
-        let mut off: Vec<f64> = values.iter().map(|value| (value - median).abs()).collect();
-        off.sort_by(f64::total_cmp);
-        Some(Normal {
+        let median = sketch.quantile(0.5);
+        let all = Normal {
             median,
-            sigma: 1.4826 * off[off.len() / 2],
-            q99: values[values.len() * 99 / 100],
-            max: values[values.len() - 1],
-            minutes: values.len() as u64,
+            sigma: 1.4826 * sketch.deviation(median),
+            q99: sketch.quantile(0.99),
+            max: sketch.max(),
+            minutes: minutes as u64,
             basis: Basis::All,
-        })
+        };
+        let mut normal = self.season.narrow(metric, at_s, all);
+        // Levels of hours are rounded; what is held back stays exact.
+        normal.q99 = normal.q99.min(self.ceilings.most(metric)).min(normal.max);
+        normal.median = normal.median.min(normal.q99);
+        Some(normal)
     }
 
-    /// Packets sent by payload size, in the coarse bins of windows.
+    /// The 99th percentile of all hours may not be above this today.
+    pub fn ceiling(&self, metric: Metric) -> Option<f64> {
+        Some(self.ceilings.most(metric)).filter(|most| most.is_finite())
+    }
+
+    /// Values that grew too fast and were learned as less.
+    pub fn clipped(&self) -> u64 {
+        self.ceilings.clipped
+    }
+
+    /// Packets sent by payload size, in the coarse bins of windows; halved every 21
+    /// days.
     pub fn sizes(&self) -> &[u64; SIZE_BINS] {
         &self.sizes
     }
 
+    /// How far payload sizes of its minutes usually lie from [`Self::sizes`], by
+    /// [`size_distance`].
+    pub fn distances(&self) -> Option<Distances> {
+        Distances::of(&self.distances)
+    }
+
     /// When it sent to this address, or to others of its prefix (/24, /48), before.
     pub fn destination(&self, host: &Host) -> Option<Destination> {
-        self.destinations.get(host).copied()
+        self.destinations.get(prefix_of(host))
+    }
+
+    /// Known prefixes as text, most bytes first.
+    pub fn destinations(&self) -> Vec<(String, Destination)> {
+        let all = self.destinations.all().into_iter();
+        all.map(|(prefix, known)| (prefix_text(prefix), known)).collect()
+    }
+
+    /// Probability that the next prefix it sends to is new to it (Good-Turing).
+    pub fn newness(&self) -> Option<f64> {
+        self.destinations.newness()
+    }
+
+    /// Whether it serves, or is a client, by the payload bytes of either; nothing of
+    /// whom nothing was seen.
+    pub fn roles(&self) -> Option<Roles> {
+        let [accepted, opened] = self.legs.map(|bytes| bytes as f64);
+        let total = accepted + opened;
+        let share = |bytes: f64| bytes / total >= 0.1;
+        (total > 0.0).then(|| Roles {
+            served: accepted / total,
+            is_server: share(accepted),
+            is_client: share(opened),
+        })
+    }
+
+    /// What analysts said of its last alerts, oldest first.
+    pub fn verdicts(&self) -> impl Iterator<Item = (i64, Verdict)> {
+        self.verdicts.iter().map(|said| (said.day, said.verdict))
     }
 
     /// Takes a minute in.
-    pub(super) fn learn(&mut self, minute: &Minute) {
+    pub(super) fn learn(&mut self, minute: &Minute, rules: &Rules) -> Vec<Change> {
+        let (at_s, measures) = (minute.start_s, &minute.measures);
+        self.grow_old(at_s, rules);
         for metric in Metric::ALL {
-            self.values.entry(metric).or_default().push(metric.of(minute));
+            self.take(metric, metric.of(minute));
         }
-        for (sum, packets) in self.sizes.iter_mut().zip(&minute.measures.sent.sizes) {
-            *sum += packets;
+        let hourly = SEASONAL.map(|metric| self.held_back(metric, metric.of(minute)));
+        self.season.add(at_s, hourly);
+        if let Some(distance) = size_distance(&self.sizes, &measures.sent.sizes) {
+            self.distances.add(distance);
         }
-        let day = minute.start_s.div_euclid(DAY_S);
-        for peer in &minute.measures.top {
-            let known = self.destinations.entry(peer.key).or_insert(Destination {
-                first_day: day,
-                last_day: day,
-                bytes: 0,
-            });
-            known.last_day = day;
-            known.bytes += peer.sent_bytes;
+        for (sum, &packets) in self.sizes.iter_mut().zip(&measures.sent.sizes) {
+            *sum = sum.saturating_add(packets);
         }
-        self.first_s.get_or_insert(minute.start_s);
-        self.last_s = minute.start_s;
+        for leg in [Leg::Accepted, Leg::Opened] {
+            let sums = &measures.series[leg as usize];
+            let bytes = sums.iter().flatten().map(|&bytes| u64::from(bytes)).sum();
+            self.legs[leg as usize] = self.legs[leg as usize].saturating_add(bytes);
+        }
+        self.minutes += 1;
+        self.calendar.mark(at_s);
+        let sent_to = measures.top.iter().filter(|peer| peer.sent_packets > 0);
+        let mut peers: Vec<_> =
+            sent_to.map(|peer| (prefix_of(&peer.key), peer.sent_bytes)).collect();
+        peers.sort_unstable();
+        peers.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.1 = kept.1.saturating_add(next.1);
+            }
+            same
+        });
+        let meet = |(prefix, bytes)| self.destinations.meet(prefix, day(at_s), bytes);
+        peers.into_iter().map(meet).collect()
     }
+
+    /// Takes a minute's value in that is not of its traffic.
+    pub(super) fn learn_value(&mut self, metric: Metric, at_s: i64, value: f64, rules: &Rules) {
+        self.grow_old(at_s, rules);
+        self.take(metric, value);
+        self.calendar.mark(at_s);
+    }
+
+    pub(super) fn meet(&mut self, host: &Host, at_s: i64, bytes: u64, rules: &Rules) -> Change {
+        self.grow_old(at_s, rules);
+        self.destinations.meet(prefix_of(host), day(at_s), bytes)
+    }
+
+    fn take(&mut self, metric: Metric, value: f64) {
+        let value = self.ceilings.clip(metric, value);
+        self.sketches[metric as usize].add(value);
+    }
+
+    fn held_back(&self, metric: Metric, value: f64) -> f64 {
+        value.min(self.ceilings.most(metric))
+    }
+
+    /// Forgets what time has made old, and sets what today may have at most.
+    fn grow_old(&mut self, at_s: i64, rules: &Rules) {
+        self.age_to(age_of(at_s));
+        let today = day(at_s);
+        if self.ceilings.are_before(today) && self.days() >= rules.mature_days {
+            let (ceilings, sketches) = (&mut self.ceilings, &self.sketches);
+            ceilings.raise(today, rules.growth, |metric| {
+                let sketch = &sketches[metric as usize];
+                (sketch.count() >= LEAST_MINUTES).then(|| sketch.quantile(0.99))
+            });
+        }
+    }
+
+    fn age_to(&mut self, age: i64) {
+        let times = u32::try_from(age.saturating_sub(self.age)).unwrap_or(0);
+        if times == 0 {
+            return;
+        }
+        self.age = age;
+        self.sketches.iter_mut().for_each(|sketch| sketch.halve(times));
+        self.distances.halve(times);
+        self.season.halve(times);
+        self.destinations.halve(times);
+        let sums = self.sizes.iter_mut().chain(&mut self.legs);
+        sums.for_each(|sum| *sum = sum.checked_shr(times).unwrap_or(0));
+    }
+
+    /// Takes in what was learned apart. What lies above a ceiling of either is counted
+    /// as it is: somebody has said that it is normal.
+    pub(super) fn merge(&mut self, other: &Self) {
+        let mut other = other.clone();
+        let age = self.age.max(other.age);
+        self.age_to(age);
+        other.age_to(age);
+        self.minutes = self.minutes.saturating_add(other.minutes);
+        for (mine, theirs) in self.sketches.iter_mut().zip(&other.sketches) {
+            mine.merge(theirs);
+        }
+        self.distances.merge(&other.distances);
+        self.season.merge(&other.season);
+        self.destinations.merge(&other.destinations);
+        self.calendar.merge(&other.calendar);
+        let mine = self.sizes.iter_mut().chain(&mut self.legs);
+        for (sum, &more) in mine.zip(other.sizes.iter().chain(&other.legs)) {
+            *sum = sum.saturating_add(more);
+        }
+        self.ceilings.lift();
+        self.ceilings.clipped = self.ceilings.clipped.saturating_add(other.ceilings.clipped);
+        self.verdicts.extend(other.verdicts);
+        self.verdicts.sort_unstable();
+        let old = self.verdicts.len().saturating_sub(VERDICTS);
+        self.verdicts.drain(..old);
+    }
+
+    pub(super) fn remember(&mut self, day: i64, verdict: Verdict) {
+        if self.verdicts.len() == VERDICTS {
+            self.verdicts.remove(0);
+        }
+        self.verdicts.push(Said { day, verdict });
+    }
+
+    /// Counts of how many half-lives ago.
+    pub(super) fn start_at(&mut self, at_s: i64) {
+        self.age = age_of(at_s);
+    }
+
+    /// What memory holds of it.
+    pub fn bytes(&self) -> usize {
+        let sketches = self.sketches.iter().chain([&self.distances]).map(Sketch::heap_bytes);
+        let verdicts = self.verdicts.capacity() * size_of::<Said>();
+        let lists = self.season.heap_bytes() + self.destinations.heap_bytes() + verdicts;
+        size_of::<Self>() + sketches.sum::<usize>() + lists
+    }
+}
+
+fn age_of(at_s: i64) -> i64 {
+    day(at_s).div_euclid(HALF_LIFE_DAYS)
 }

@@ -5,6 +5,8 @@
 
 mod alerts;
 mod bundle;
+mod baseline;
+mod baseline_args;
 mod config;
 mod confine_args;
 mod confined;
@@ -79,6 +81,8 @@ enum Command {
     Alerts(alerts::AlertsCommand),
     Bundle(bundle::BundleArgs),
     Flows(flows::FlowsArgs),
+    /// Look at what was learned of entities, and learn more.
+    Baseline(baseline::BaselineCommand),
     Coverage(coverage::CoverageArgs),
     Inputs(inputs::InputsArgs),
     /// Look at a configuration file.
@@ -128,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Alerts(command) => alerts::run(&command),
         Command::Bundle(args) => bundle::run(&args),
         Command::Flows(args) => flows::run(&args),
+        Command::Baseline(command) => baseline::run(command),
         Command::Coverage(args) => coverage::run(&args),
         Command::Inputs(args) => inputs::run(&args),
         Command::Config(command) => config::run(&command),

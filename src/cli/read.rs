@@ -13,6 +13,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::Usage;
+use super::baseline_args::{BaselineArgs, take_back};
 use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
 use super::host_args::HostArgs;
@@ -67,6 +68,11 @@ pub(crate) struct ReadArgs {
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
+    pub(crate) baselines: BaselineArgs,
+    /// Learn into the file of --baseline what entities did.
+    #[arg(long, requires = "baseline", help_heading = "Baselines")]
+    pub(crate) learn: bool,
+    #[command(flatten)]
     confine: ConfineArgs,
 }
 
@@ -93,6 +99,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     }
     plan.reads.extend(args.procs.iter().cloned());
     plan.reads.extend(args.hosts.paths().map(PathBuf::from));
+    options.baselines = args.baselines.open(&options.detect, args.learn)?;
     args.confine.apply(&plan)?;
     let split = args.telemetry.split(&args.paths)?;
     for path in &split.strangers {
@@ -117,6 +124,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
         .then(|| crate::report::progress::Bar::start(Arc::clone(&progress)));
     let mut report = run_engine(input, &options, &mut sink);
     drop(bar);
+    let learned = take_back(options.baselines.as_ref());
     let dir = sink.dir.take();
     if let Err(error) = sink.finish() {
         report.write_error.get_or_insert(error);
@@ -162,6 +170,18 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
         io::stdout()
             .lock()
             .write_all(terminal::render(&summary, dir.as_deref(), style).as_bytes())?;
+    }
+    if let (Some(learned), true) = (&learned, args.learn && !args.quiet) {
+        let counters = learned.counters();
+        eprintln!(
+            "flowtap: baselines: {} minutes learned, {} under alert kept apart; {} entities known",
+            counters.minutes,
+            counters.frozen_minutes,
+            learned.len()
+        );
+    }
+    if learned.is_some_and(|learned| learned.counters().failed_flushes > 0) {
+        anyhow::bail!("not everything that was learned could be written");
     }
     if let Some(error) = &report.write_error {
         anyhow::bail!("some records could not be written: {error}");

@@ -40,11 +40,11 @@ mod tests;
 use std::sync::Arc;
 
 use crate::alert::{Alert, AlertBook, Counters, Update};
-use crate::baseline::Baselines;
+use crate::baseline::{BaselineSettings, Baselines};
 use crate::engine::window::{Seed, Slice};
 use crate::entity::Finest;
 
-use analytic::{Analytic, AnalyticContext, Event, Inputs};
+use analytic::{Analytic, AnalyticContext, Event, Inputs, Measured};
 
 pub use arp_sweep::ArpSweep;
 pub use carpet::CarpetBombing;
@@ -164,6 +164,7 @@ impl Detection {
     /// earlier ones, and alerts that are open, stay.
     pub fn set_settings(&mut self, settings: DetectSettings) {
         self.book.set_settings(&settings);
+        self.baselines.set_settings(BaselineSettings::from(&settings));
         self.settings = settings;
     }
 
@@ -206,6 +207,11 @@ impl Detection {
         self.baselines = baselines;
     }
 
+    /// Time has come to this second: baselines that are due are written.
+    pub fn keep_baselines(&mut self, second: i64) {
+        self.baselines.tick(second);
+    }
+
     pub fn baselines(&self) -> &Baselines {
         &self.baselines
     }
@@ -232,8 +238,10 @@ impl Detection {
             seed: self.seed,
         };
         self.findings.clear();
+        let mut taught = Vec::new();
         for analytic in &mut self.analytics {
             analytic.observe(event, &ctx, &mut self.findings);
+            analytic.teach(&mut taught);
         }
         if let Some(source) = &coarser {
             for finding in &mut self.findings {
@@ -249,6 +257,9 @@ impl Detection {
         }
         if let (Event::Minute(minute), None) = (event, &coarser) {
             self.baselines.learn(minute);
+        }
+        for Measured { key, metric, at_s, value } in taught {
+            self.baselines.learn_value(&key, metric, at_s, value);
         }
         if !self.findings.is_empty() {
             self.book.record(second, &mut self.findings, telemetry, &self.settings);

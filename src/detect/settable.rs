@@ -148,6 +148,20 @@ settings! {
         "Egress a minute that is high for an entity without a baseline.", VOLUME_WHY;
     egress_absolute_packets_per_minute: Count(10, RATE_MAX * 60),
         "Packets sent a minute that are many for an entity without a baseline.", VOLUME_WHY;
+    baseline_mature_days: Ratio(0.25, 365.0),
+        "Days of history from which an entity's baseline counts as mature.",
+        "in less than a quarter of a day nothing repeats; longer than a year nobody waits";
+    baseline_drift_per_day: Ratio(0.001, 10.0),
+        "Share by which what is normal of an entity may grow in a day.",
+        "at 0 nothing could ever grow, and over ten times a day nothing is held back";
+    baseline_flush_minutes: Count(1, 1_440),
+        "Minutes between writes of baselines to their file.",
+        "entities are measured by the minute; a kill should not cost more than a day";
+    baseline_pending_days: Ratio(0.04, 90.0),
+        "Days for which minutes under alert wait for a verdict.",
+        "in under an hour nobody judges, and old minutes would be forgotten anyway";
+    baseline_held: Count(1, 10_000_000),
+        "Entities whose baselines are held in memory.", MEMORY_WHY;
 }
 
 impl Setting {

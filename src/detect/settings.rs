@@ -105,6 +105,21 @@ pub struct DetectSettings {
     /// 10,000 packets/s, in the mean of the minute.
     pub egress_absolute_bytes_per_minute: u64,
     pub egress_absolute_packets_per_minute: u64,
+    /// Days of an entity's history from which its baseline counts as mature: a week
+    /// has every hour of the week once.
+    pub baseline_mature_days: f64,
+    /// Share by which the 99th percentile of a mature entity's measures may grow from
+    /// one day of activity to the next. A tenth doubles in a week, and holds who wants
+    /// ten times the traffic to be normal up for 24 days.
+    pub baseline_drift_per_day: f64,
+    /// Minutes of event time between writes of baselines: what a kill can cost. Long
+    /// against a write, short against what is forgotten in weeks.
+    pub baseline_flush_minutes: u64,
+    /// Days for which an entity's minutes under alert wait for a verdict before they
+    /// are dropped: analysts have weekends.
+    pub baseline_pending_days: f64,
+    /// Entities whose baselines are in memory, 5 KB each at most; others wait on disk.
+    pub baseline_held: usize,
     /// Alerts that are counted instead of raised.
     pub allow: Vec<AllowEntry>,
 }
@@ -144,6 +159,11 @@ impl Default for DetectSettings {
             egress_packets_per_minute: 60_000,
             egress_absolute_bytes_per_minute: 750_000_000,
             egress_absolute_packets_per_minute: 600_000,
+            baseline_mature_days: 7.0,
+            baseline_drift_per_day: 0.1,
+            baseline_flush_minutes: 10,
+            baseline_pending_days: 7.0,
+            baseline_held: 100_000,
             allow: Vec::new(),
         }
     }

@@ -24,6 +24,7 @@ use super::telemetry::{Lane, Turn};
 use super::window::{Assembler, FineSizes, Seed, Slice};
 use crate::alert;
 use crate::alert::Alert;
+use crate::baseline::Lent;
 use crate::detect::analytic::{Event, FlowEnd, Source};
 use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
 use crate::entity::{Reported, ReportedLimits};
@@ -70,6 +71,8 @@ pub(super) struct Correlation<'a> {
     pub(super) entities: Entities,
     /// What other sources report of them.
     pub(super) reported: Reported,
+    /// Where they go back to at the end.
+    pub(super) baselines: Option<Lent>,
     /// How far seconds were looked at.
     pub(super) looked_s: i64,
     /// What is known of the telemetry by then.
@@ -153,8 +156,9 @@ impl<'a> Correlation<'a> {
             outlines: BTreeMap::new(),
             sided: HashMap::default(),
             detection: detection_of(options),
-            entities: Entities::new(options.hosts.is_some()),
             reported: Reported::new(ReportedLimits::default(), Seed::default()),
+            entities: Entities::new(options.hosts.is_some() || options.baselines.is_some()),
+            baselines: options.baselines.clone(),
             looked_s: 0,
             known: Telemetry::default(),
             origins,
@@ -465,6 +469,7 @@ impl<'a> Correlation<'a> {
         }
         if before_s < i64::MAX {
             // Alerts that went quiet end also while nothing comes in.
+            self.detection.keep_baselines(before_s);
             self.detection.advance(before_s.saturating_sub(1));
             self.tell_alerts();
             let flows = FlowGauge {

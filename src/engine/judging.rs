@@ -6,6 +6,7 @@
 use super::correlation::Correlation;
 use super::run::{Joined, RunOptions};
 use super::window::Assembled;
+use crate::baseline::Lent;
 use crate::detect::analytic::{Event, Inputs, Source};
 use crate::detect::{Detection, Telemetry};
 use crate::entity::Minute;
@@ -19,6 +20,9 @@ pub(super) fn detection_of(options: &RunOptions) -> Detection {
         inventory: hosts.is_some_and(|hosts| hosts.inventory.is_some()),
         ..Inputs::default()
     });
+    if let Some(baselines) = options.baselines.as_ref().and_then(Lent::take) {
+        detection.set_baselines(baselines);
+    }
     detection
 }
 
@@ -51,6 +55,7 @@ impl Correlation<'_> {
     pub(super) fn show_time(&mut self, second: i64) {
         let event = Event::Time { second };
         self.detection.event(&event, self.looked_s, &self.known);
+        self.detection.keep_baselines(second);
     }
 
     /// What another source observed, joined.
@@ -93,12 +98,17 @@ impl Correlation<'_> {
         known.clone().unwrap_or_else(nameless)
     }
 
-    /// The last minute.
+    /// The last minute; what was learned is written and given back.
     pub(super) fn end_entities(&mut self) {
         let minutes = self.entities.finish();
         self.show_minutes(minutes);
         let minutes = self.reported.close(&self.detection.settings().home_nets);
         self.show_minutes(minutes);
         self.show_time(self.looked_s.saturating_add(1));
+        if let Some(lent) = &self.baselines {
+            let mut baselines = self.detection.take_baselines();
+            baselines.flush();
+            lent.give_back(baselines);
+        }
     }
 }

@@ -20,6 +20,7 @@ use super::window::{Assembled, Assembler, ChunkPool, WindowSettings};
 use super::worker::{IDLE_WAIT, Pool, Shared, Source};
 use crate::alert;
 use crate::alert::Alert;
+use crate::baseline::Lent;
 use crate::detect::{DetectSettings, Interest};
 use crate::flow::settings::{TableSettings, Wanted};
 use crate::flow::table::TableCounters;
@@ -67,6 +68,9 @@ pub struct RunOptions {
     pub hosts: Option<HostKnowledge>,
     /// Logs, exports and counters beside the packets.
     pub telemetry: Option<Feed>,
+    /// What entities are held against. Taken while the run goes on, and given back with
+    /// what it taught.
+    pub baselines: Option<Lent>,
     /// Where other settings of detection come in while the run goes on.
     pub reloads: Option<Arc<Reloads>>,
 }
@@ -85,6 +89,7 @@ impl Default for RunOptions {
             live: None,
             hosts: None,
             telemetry: None,
+            baselines: None,
             reloads: None,
         }
     }

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use sink::{Sink, now_ns};
 
 use crate::cli::Usage;
+use crate::cli::baseline_args::{BaselineArgs, take_back};
 use crate::cli::config::Reloader;
 use crate::cli::confine_args::{ConfineArgs, bind, explaining, state_folder};
 use crate::cli::control::{Control, ControlAt, take_control_socket};
@@ -138,6 +139,8 @@ pub(crate) struct LiveArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
+    baselines: BaselineArgs,
+    #[command(flatten)]
     confine: ConfineArgs,
     /// Become this user before anything is opened; only CAP_NET_RAW is kept, and by the
     /// watcher of --procs what watching takes. Root's only.
@@ -197,6 +200,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let watcher =
         hosts::Watcher::start(&args.hosts, &args.confine, args.user.as_ref(), args.log_format)?;
     let host_files = Arc::new(hosts::open_files(&args.host_files)?);
+    options.baselines = args.baselines.open(&options.detect, true)?;
     let explain = explaining();
     let confined = args.confine.apply(&plan(args, listener.as_ref(), control.as_ref()))?;
     log::go_on_behind()?;
@@ -285,6 +289,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     };
     sink.notifier.ready(&sink.listening);
     let mut report = run_engine(input, &options, &mut sink);
+    take_back(options.baselines.as_ref());
     if let Some(watcher) = watcher {
         watcher.finish();
     }

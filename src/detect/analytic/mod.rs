@@ -21,7 +21,7 @@ use super::{
     Subject,
 };
 use crate::alert::{Case, Score};
-use crate::baseline::Baselines;
+use crate::baseline::{Baselines, Metric};
 use crate::engine::window::Seed;
 use crate::entity::{Minute, SecondOf, Who};
 use crate::flow::app::AppInfo;
@@ -129,12 +129,27 @@ impl Inputs {
     }
 }
 
+/// A value of a minute that is not of its traffic: requests of a target, growth of
+/// counters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// Whose normal it is.
+    pub key: Arc<str>,
+    pub metric: Metric,
+    pub at_s: i64,
+    pub value: f64,
+}
+
 /// A method that finds one sort of behaviour.
 pub trait Analytic: Send {
     fn name(&self) -> &'static str;
 
     /// Looks at an event; `out` holds what detectors before this one found in it.
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>);
+
+    /// Hands out what it measured that is no minute of traffic, to be learned after the
+    /// event: baselines are read while it looks.
+    fn teach(&mut self, _taught: &mut Vec<Measured>) {}
 
     /// How often its memory was full.
     fn refused(&self) -> u64 {

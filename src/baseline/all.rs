@@ -1,0 +1,445 @@
+//! All profiles: in memory those that are used, on disk the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use super::calendar::day;
+use super::destinations::{Change, prefix_of};
+use super::fleet::Fleet;
+use super::metric::Metric;
+use super::pending::Pending;
+use super::profile::{Profile, Rules};
+use super::store::{Batch, Store, StoreError};
+use super::verdict::Verdict;
+use super::{BaselineSettings, DAY_S};
+use crate::engine::window::Host;
+use crate::entity::Minute;
+
+/// All profiles.
+#[derive(Debug, Default)]
+pub struct Baselines {
+    settings: BaselineSettings,
+    learning: bool,
+    slots: BTreeMap<Arc<str>, Slot>,
+    /// Profiles in memory.
+    warm: AtomicUsize,
+    /// Counts uses, to know which was last.
+    clock: AtomicU64,
+    /// Entities that are alerting, until when nothing of them is learned.
+    frozen: BTreeMap<Arc<str>, i64>,
+    pending: Pending,
+    fleet: Fleet,
+    store: Option<Store>,
+    flushed_s: Option<i64>,
+    /// Since the last flush.
+    removed: BTreeSet<Arc<str>>,
+    lost: BTreeSet<Arc<str>>,
+    unread: AtomicU64,
+    counters: BaselineCounters,
+    notes: Vec<String>,
+}
+
+/// An entity that is known.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Empty while it is on disk alone; none where it could not be read.
+    profile: OnceLock<Option<Box<Profile>>>,
+    used: AtomicU64,
+    last_s: i64,
+    changed: bool,
+}
+
+/// What was left out, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct BaselineCounters {
+    /// Minutes that were learned.
+    pub minutes: u64,
+    /// Minutes of entities that were alerting.
+    pub frozen_minutes: u64,
+    /// Minutes of entities that had no place.
+    pub refused: u64,
+    /// Entities that were given up for lack of memory, without a file.
+    pub forgotten: u64,
+    /// Entities that were not seen for so long that they were given up.
+    pub expired: u64,
+    /// Spans under alert that were dropped without a verdict.
+    pub pending_dropped: u64,
+    /// Profiles on disk that could not be read.
+    pub damaged: u64,
+    pub flushes: u64,
+    pub failed_flushes: u64,
+}
+
+/// What became of a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Judged {
+    pub spans: usize,
+    pub minutes: u64,
+    pub learned: bool,
+}
+
+impl Baselines {
+    /// Empty, in memory alone.
+    pub fn in_memory(settings: BaselineSettings, learning: bool) -> Self {
+        Self { settings, learning, ..Self::default() }
+    }
+
+    /// From a file: for learning it is made where it is not there, and nobody else may
+    /// be learning from it; for reading any number may.
+    pub fn open(
+        path: &Path,
+        settings: BaselineSettings,
+        learning: bool,
+    ) -> Result<Self, StoreError> {
+        let (store, note) = match learning {
+            true => Store::open(path)?,
+            false => (Store::open_read_only(path)?, None),
+        };
+        let mut all = Self::in_memory(settings, learning);
+        all.notes.extend(note);
+        for (key, last_s) in store.index()? {
+            all.slots.insert(key.into(), Slot { last_s, ..Slot::default() });
+        }
+        for (key, from_s, bytes) in store.pending()? {
+            if !all.pending.load(key, from_s, &bytes) {
+                all.counters.damaged += 1;
+            }
+        }
+        if let Some(bytes) = store.fleet()? {
+            match Fleet::decode(&bytes) {
+                Some(fleet) => all.fleet = fleet,
+                None => all.counters.damaged += 1,
+            }
+        }
+        all.store = Some(store);
+        Ok(all)
+    }
+
+    pub fn settings(&self) -> &BaselineSettings {
+        &self.settings
+    }
+
+    /// Other settings from now on.
+    pub fn set_settings(&mut self, settings: BaselineSettings) {
+        self.settings = settings;
+    }
+
+    pub fn is_learning(&self) -> bool {
+        self.learning
+    }
+
+    /// Entities that are known.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Of them, those in memory.
+    pub fn held(&self) -> usize {
+        self.warm.load(Relaxed)
+    }
+
+    /// Their keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.slots.keys()
+    }
+
+    /// Spans that wait for a verdict.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub fn counters(&self) -> BaselineCounters {
+        let mut counters = self.counters;
+        counters.pending_dropped = self.pending.dropped;
+        counters.damaged += self.unread.load(Relaxed);
+        counters
+    }
+
+    /// What people should be told, once.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// What is known of an entity.
+    pub fn profile(&self, key: &str) -> Option<&Profile> {
+        let slot = self.slots.get(key)?;
+        slot.used.store(self.clock.load(Relaxed), Relaxed);
+        let load = || {
+            self.warm.fetch_add(1, Relaxed);
+            let read = self.load(key);
+            if read.is_none() {
+                self.unread.fetch_add(1, Relaxed);
+            }
+            read.map(Box::new)
+        };
+        slot.profile.get_or_init(load).as_deref()
+    }
+
+    /// The same without keeping it in memory: for looking at all of them.
+    pub fn look_up(&self, key: &str) -> Option<Profile> {
+        let slot = self.slots.get(key)?;
+        match slot.profile.get() {
+            Some(profile) => profile.as_deref().cloned(),
+            None => self.load(key),
+        }
+    }
+
+    fn load(&self, key: &str) -> Option<Profile> {
+        let bytes = self.store.as_ref()?.profile(key).ok()??;
+        Profile::decode(&bytes)
+    }
+
+    pub fn is_mature(&self, key: &str) -> bool {
+        self.profile(key).is_some_and(|profile| profile.days() >= self.settings.mature_days)
+    }
+
+    /// Share of the entities that know this destination, or others of its prefix.
+    pub fn prevalence(&self, host: &Host) -> f64 {
+        self.fleet.share(prefix_of(host))
+    }
+
+    /// Nothing of the entity's minutes up to this second is learned.
+    pub fn freeze(&mut self, key: &Arc<str>, until_s: i64) {
+        if !self.learning {
+            return;
+        }
+        let until = self.frozen.entry(Arc::clone(key)).or_insert(until_s);
+        *until = (*until).max(until_s);
+    }
+
+    /// Takes a minute that is over, after detectors have looked at it.
+    pub fn learn(&mut self, minute: &Minute) {
+        let at_s = minute.start_s;
+        self.teach(&minute.who.baseline, at_s, |profile, rules| profile.learn(minute, rules));
+    }
+
+    /// Takes a minute's value of something that is not its traffic.
+    pub fn learn_value(&mut self, key: &Arc<str>, metric: Metric, at_s: i64, value: f64) {
+        self.teach(key, at_s, |profile, rules| {
+            profile.learn_value(metric, at_s, value, rules);
+            Vec::new()
+        });
+    }
+
+    /// Takes a destination that is not among the largest of a minute.
+    pub fn learn_destination(&mut self, key: &Arc<str>, host: &Host, at_s: i64, bytes: u64) {
+        self.teach(key, at_s, |profile, rules| vec![profile.meet(host, at_s, bytes, rules)]);
+    }
+
+    fn teach(
+        &mut self,
+        key: &Arc<str>,
+        at_s: i64,
+        learn: impl FnOnce(&mut Profile, &Rules) -> Vec<Change>,
+    ) {
+        if !self.learning {
+            return;
+        }
+        let rules = self.settings.rules();
+        if let Some(&until_s) = self.frozen.get(key) {
+            if at_s <= until_s {
+                self.counters.frozen_minutes += 1;
+                if let Some(span) = self.pending.span(key, at_s) {
+                    learn(span, &rules);
+                }
+                return;
+            }
+            self.frozen.remove(key);
+        }
+        let Some(profile) = self.profile_mut(key, at_s) else {
+            self.counters.refused += 1;
+            return;
+        };
+        let was_silent = profile.destinations.len() == 0;
+        let changes = learn(profile, &rules);
+        self.counters.minutes += 1;
+        self.fleet.talkers += u64::from(was_silent && !changes.is_empty());
+        self.fleet.apply(&changes);
+        if self.warm.load(Relaxed) > self.settings.held.max(1) {
+            self.make_room();
+        }
+    }
+
+    /// A profile to be changed; nothing where there is no place for another.
+    fn profile_mut(&mut self, key: &Arc<str>, at_s: i64) -> Option<&mut Profile> {
+        if !self.slots.contains_key(key) {
+            if self.slots.len() >= self.settings.entities {
+                return None;
+            }
+            let slot = Slot { last_s: at_s, ..Slot::default() };
+            let mut profile = Profile::default();
+            profile.start_at(at_s);
+            let _ = slot.profile.set(Some(Box::new(profile)));
+            self.warm.fetch_add(1, Relaxed);
+            self.removed.remove(key);
+            self.slots.insert(Arc::clone(key), slot);
+        } else if self.profile(key).is_none() {
+            self.lost.insert(Arc::clone(key));
+        }
+        let used = self.clock.fetch_add(1, Relaxed);
+        let slot = self.slots.get_mut(key)?;
+        slot.used.store(used, Relaxed);
+        slot.changed = true;
+        slot.last_s = slot.last_s.max(at_s);
+        let profile = slot.profile.get_mut()?.get_or_insert_with(|| {
+            let mut profile = Profile::default();
+            profile.start_at(at_s);
+            Box::new(profile)
+        });
+        Some(profile)
+    }
+
+    /// Puts those that were used least recently out of memory, a tenth of all. Without
+    /// a file, or where it can't be written, they are forgotten.
+    fn make_room(&mut self) {
+        let kept = self.settings.held.max(1) * 9 / 10;
+        let written = self.store.is_some() && self.flush();
+        let warm = |(key, slot): (&Arc<str>, &Slot)| {
+            slot.profile.get().map(|_| (slot.used.load(Relaxed), Arc::clone(key)))
+        };
+        let mut warm: Vec<(u64, Arc<str>)> = self.slots.iter().filter_map(warm).collect();
+        let leaving = warm.len().saturating_sub(kept);
+        if leaving > 0 && leaving < warm.len() {
+            warm.select_nth_unstable(leaving - 1);
+        }
+        for (_, key) in warm.into_iter().take(leaving) {
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            if written && !slot.changed {
+                slot.profile.take();
+                self.warm.fetch_sub(1, Relaxed);
+            } else {
+                self.remove(&key);
+                self.counters.forgotten += 1;
+            }
+        }
+    }
+
+    /// Forgets an entity and whatever waits for a verdict of it. False where there is
+    /// none.
+    pub fn forget(&mut self, key: &str) -> bool {
+        let Some((key, _)) = self.slots.get_key_value(key) else { return false };
+        let key = Arc::clone(key);
+        let known = self.look_up(&key);
+        for prefix in known.iter().flat_map(|profile| profile.destinations.prefixes()) {
+            self.fleet.gone(prefix);
+        }
+        let talked = known.is_some_and(|profile| profile.destinations.len() > 0);
+        self.fleet.talkers = self.fleet.talkers.saturating_sub(talked.into());
+        self.remove(&key);
+        self.pending.take(&key, i64::MIN, i64::MAX);
+        true
+    }
+
+    fn remove(&mut self, key: &Arc<str>) {
+        if let Some(slot) = self.slots.remove(key) {
+            if let Some(profile) = slot.profile.get() {
+                self.warm.fetch_sub(1, Relaxed);
+                let prefixes = profile.iter().flat_map(|profile| profile.destinations.prefixes());
+                if self.store.is_none() {
+                    prefixes.for_each(|prefix| self.fleet.gone(prefix));
+                }
+            }
+            self.removed.insert(Arc::clone(key));
+        }
+    }
+
+    /// What an analyst says of an alert of this entity and time: its minutes are
+    /// learned, or dropped for good.
+    pub fn judge(
+        &mut self,
+        key: &Arc<str>,
+        from_s: i64,
+        until_s: i64,
+        verdict: Verdict,
+        now_s: i64,
+    ) -> Judged {
+        let spans = self.pending.take(key, from_s, until_s);
+        let minutes = spans.iter().map(|span| span.profile.minutes()).sum();
+        let told = Judged { spans: spans.len(), minutes, learned: verdict.is_learned() };
+        let last_s = spans.iter().map(|span| span.until_s).max().unwrap_or(from_s);
+        let Some(profile) = self.profile_mut(key, last_s) else { return told };
+        profile.remember(day(now_s), verdict);
+        if verdict.is_learned() {
+            let before: BTreeSet<_> = profile.destinations.prefixes().collect();
+            spans.iter().for_each(|span| profile.merge(&span.profile));
+            let after: BTreeSet<_> = profile.destinations.prefixes().collect();
+            self.fleet.talkers += u64::from(before.is_empty() && !after.is_empty());
+            after.difference(&before).for_each(|&prefix| self.fleet.come(prefix));
+            before.difference(&after).for_each(|&prefix| self.fleet.gone(prefix));
+        }
+        told
+    }
+
+    /// Time has come to this second: what is due is written and given up.
+    pub fn tick(&mut self, second: i64) {
+        if !self.learning {
+            return;
+        }
+        let since = *self.flushed_s.get_or_insert(second);
+        let every_s = self.settings.flush_s.max(1);
+        if second.saturating_sub(since) < every_s {
+            return;
+        }
+        self.flushed_s = Some(second);
+        self.frozen.retain(|_, until_s| *until_s >= second);
+        let kept_s = (self.settings.pending_days * DAY_S as f64) as i64;
+        self.pending.drop_before(second.saturating_sub(kept_s));
+        let gone_s = second.saturating_sub(self.settings.unseen_days.saturating_mul(DAY_S));
+        let gone: Vec<Arc<str>> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.last_s < gone_s)
+            .map(|(key, _)| Arc::clone(key))
+            .collect();
+        for key in gone {
+            self.forget(&key);
+            self.counters.expired += 1;
+        }
+        self.flush();
+    }
+
+    /// Writes what changed, in one transaction. False where that failed: it stays and
+    /// is written with the next.
+    pub fn flush(&mut self) -> bool {
+        let (Some(store), true) = (&self.store, self.learning) else { return true };
+        let changed = self.slots.iter().filter(|(_, slot)| slot.changed);
+        let bytes = |(key, slot): (&Arc<str>, &Slot)| {
+            let profile = slot.profile.get()?.as_ref()?;
+            Some((Arc::clone(key), slot.last_s, profile.encode()))
+        };
+        let batch = Batch {
+            profiles: changed.filter_map(bytes).collect(),
+            forgotten: self.removed.iter().cloned().collect(),
+            pending: self.pending.changes(),
+            fleet: self.fleet.changed.then(|| self.fleet.encode()),
+            lost: self.lost.iter().cloned().collect(),
+        };
+        if let Err(error) = store.write(&batch) {
+            if self.counters.failed_flushes == 0 {
+                self.notes.push(format!("baselines could not be written: {error}"));
+            }
+            self.counters.failed_flushes += 1;
+            return false;
+        }
+        if !self.lost.is_empty() {
+            self.notes.push(format!(
+                "{}: {} profiles were damaged: they are kept apart, and learned anew",
+                store.path().display(),
+                self.lost.len()
+            ));
+        }
+        self.slots.values_mut().for_each(|slot| slot.changed = false);
+        self.removed.clear();
+        self.lost.clear();
+        self.pending.written();
+        self.fleet.changed = false;
+        self.counters.flushes += 1;
+        true
+    }
+}

@@ -1,0 +1,100 @@
+//! A profile as bytes: a version, its parts, a digest. Whatever bytes are read, there
+//! is a profile or none.
+
+use super::calendar::Calendar;
+use super::destinations::Destinations;
+use super::drift::Ceilings;
+use super::metric::Metric;
+use super::profile::{MOST_BYTES, Profile, VERDICTS};
+use super::season::Season;
+use super::sketch::Sketch;
+use super::verdict::{Said, Verdict};
+use super::wire::{Reader, Writer, digest};
+
+/// Rises when older programs can't read what newer ones write.
+const VERSION: u8 = 1;
+
+/// What a profile gives up, one after the other, where it is too large: figures of
+/// the least known hours, then the oldest destinations, then the fineness of
+/// quantiles.
+const STEPS: [(usize, usize, u8); 5] =
+    [(120, 48, 0), (72, 32, 0), (72, 32, 1), (24, 16, 1), (0, 8, 2)];
+
+impl Profile {
+    pub fn encode(&self) -> Vec<u8> {
+        let bytes = self.to_bytes();
+        if bytes.len() <= MOST_BYTES {
+            return bytes;
+        }
+        let smaller = STEPS.iter().map(|&(hours, destinations, collapses)| {
+            let mut smaller = self.clone();
+            smaller.season.keep_heaviest(hours);
+            while smaller.destinations.leave_out(destinations).is_some() {}
+            for sketch in &mut smaller.sketches {
+                (0..collapses).for_each(|_| sketch.collapse());
+            }
+            smaller.to_bytes()
+        });
+        smaller.into_iter().find(|bytes| bytes.len() <= MOST_BYTES).unwrap_or_default()
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(2048));
+        out.byte(VERSION);
+        out.signed(self.age);
+        out.number(self.minutes);
+        self.sketches.iter().for_each(|sketch| sketch.encode(&mut out));
+        self.season.encode(&mut out);
+        self.sizes.iter().for_each(|&packets| out.number(packets));
+        self.distances.encode(&mut out);
+        self.destinations.encode(&mut out);
+        self.calendar.encode(&mut out);
+        self.legs.iter().for_each(|&bytes| out.number(bytes));
+        self.ceilings.encode(&mut out);
+        out.number(self.verdicts.len() as u64);
+        for said in &self.verdicts {
+            out.signed(said.day);
+            out.byte(said.verdict.code());
+        }
+        let Writer(mut bytes) = out;
+        let sum = digest(&bytes);
+        bytes.extend(sum.to_le_bytes());
+        bytes
+    }
+
+    /// Nothing of bytes that are damaged, or of another version.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (bytes, sum) = bytes.split_last_chunk()?;
+        if digest(bytes) != u32::from_le_bytes(*sum) {
+            return None;
+        }
+        Self::decode_checked(bytes)
+    }
+
+    /// The same of bytes whose digest was right.
+    #[doc(hidden)]
+    pub fn decode_checked(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        from.byte().filter(|&version| version == VERSION)?;
+        let mut profile = Self { age: from.signed()?, minutes: from.number()?, ..Self::default() };
+        for metric in Metric::EVERY {
+            profile.sketches[metric as usize] = Sketch::decode(&mut from)?;
+        }
+        profile.season = Season::decode(&mut from)?;
+        for packets in &mut profile.sizes {
+            *packets = from.number()?;
+        }
+        profile.distances = Sketch::decode(&mut from)?;
+        profile.destinations = Destinations::decode(&mut from)?;
+        profile.calendar = Calendar::decode(&mut from)?;
+        for bytes in &mut profile.legs {
+            *bytes = from.number()?;
+        }
+        profile.ceilings = Ceilings::decode(&mut from)?;
+        for _ in 0..from.up_to(VERDICTS as u64)? {
+            let day = from.signed()?;
+            profile.verdicts.push(Said { day, verdict: Verdict::of_code(from.byte()?)? });
+        }
+        from.0.is_empty().then_some(profile)
+    }
+}

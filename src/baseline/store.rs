@@ -1,0 +1,323 @@
+//! Baselines on disk: one redb file, one writer, many readers.
+//!
+//! A flush is one transaction: a kill at any moment leaves the state of the last one.
+//! Readers see the state of when they opened it, while a writer goes on. Each profile
+//! carries a digest; one that does not fit is kept apart in `lost`, and its entity
+//! learned anew. A file that is none of ours, or damaged, is set aside under another
+//! name; one of a newer flowtap is refused. Nothing is removed that can't be read.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use redb::{
+    Builder, ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction,
+    ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError, TableHandle,
+};
+use thiserror::Error;
+
+/// Rises when older programs can't read what newer ones write.
+const FORMAT: u64 = 1;
+/// Pages of the file that are held: profiles are cached as they are.
+const CACHE_BYTES: usize = 32 << 20;
+
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("flowtap_baselines");
+const PROFILES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("profiles");
+/// Entities with the second that they were last active in.
+const INDEX: TableDefinition<'_, &str, i64> = TableDefinition::new("index");
+/// Spans under alert, by entity and start.
+const PENDING: TableDefinition<'_, (&str, i64), &[u8]> = TableDefinition::new("pending");
+const FLEET: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("fleet");
+const LOST: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("lost");
+
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("{}: in use by another flowtap that learns", .0.display())]
+    InUse(PathBuf),
+    #[error("{}: written by a newer flowtap (format {found}, this one reads {FORMAT})", .path.display())]
+    TooNew { path: PathBuf, found: u64 },
+    #[error("{}: no baselines of flowtap, or damaged: {why}", .path.display())]
+    Damaged { path: PathBuf, why: String },
+    #[error("{}: {why}", .path.display())]
+    Failed { path: PathBuf, why: String },
+}
+
+/// What is written in one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) profiles: Vec<(std::sync::Arc<str>, i64, Vec<u8>)>,
+    pub(super) forgotten: Vec<std::sync::Arc<str>>,
+    /// Without bytes: over.
+    pub(super) pending: Vec<(std::sync::Arc<str>, i64, Option<Vec<u8>>)>,
+    pub(super) fleet: Option<Vec<u8>>,
+    /// Profiles that could not be read.
+    pub(super) lost: Vec<std::sync::Arc<str>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Store {
+    path: PathBuf,
+    file: File,
+}
+
+enum File {
+    Writer(Database),
+    /// One snapshot, whatever a writer does.
+    Reader {
+        snapshot: ReadTransaction,
+        _file: ReadOnlyDatabase,
+    },
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Writer(_) => "Writer",
+            Self::Reader { .. } => "Reader",
+        })
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_concurrency_mode(ConcurrencyMode::SingleWriter).set_cache_size(CACHE_BYTES);
+    builder
+}
+
+impl Store {
+    /// For learning; made where it is not there. What had to be set aside is told.
+    pub(super) fn open(path: &Path) -> Result<(Self, Option<String>), StoreError> {
+        match Self::open_writer(path) {
+            Err(StoreError::Damaged { why, .. }) => {
+                let aside = set_aside(path).map_err(|error| failed(path, error))?;
+                let text = format!(
+                    "{}: no baselines of flowtap, or damaged ({why}): set aside as {}, learning \
+                     begins anew",
+                    path.display(),
+                    aside.display()
+                );
+                Self::open_writer(path).map(|store| (store, Some(text)))
+            }
+            opened => opened.map(|store| (store, None)),
+        }
+    }
+
+    fn open_writer(path: &Path) -> Result<Self, StoreError> {
+        // The whole file is read and held against its checksums: what damage it has is
+        // found now, and not by somebody who looks for an entity.
+        let mut builder = builder();
+        builder.set_check_integrity_on_open(true);
+        let file = guarded(|| builder.create(path)).map_err(|why| damaged(path, why))?;
+        let file = file.map_err(|error| opening(path, error))?;
+        let store = Self { path: path.to_owned(), file: File::Writer(file) };
+        if store.check_format()?.is_none() {
+            let begin = |file: &Database| -> Result<(), redb::Error> {
+                let write = file.begin_write()?;
+                write.open_table(META)?.insert("format", FORMAT)?;
+                write.open_table(PROFILES)?;
+                write.open_table(INDEX)?;
+                write.open_table(PENDING)?;
+                write.open_table(FLEET)?;
+                write.open_table(LOST)?;
+                Ok(write.commit()?)
+            };
+            if let File::Writer(file) = &store.file {
+                begin(file).map_err(|error| store.failed(error))?;
+            }
+        }
+        Ok(store)
+    }
+
+    /// For reading alone: the state of now.
+    pub(super) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let open = || match builder().open_read_only(path) {
+            // Its writer was killed. Whoever may write puts that right.
+            Err(DatabaseError::RepairAborted) => {
+                drop(builder().open(path)?);
+                builder().open_read_only(path)
+            }
+            opened => opened,
+        };
+        let file = guarded(open).map_err(|why| damaged(path, why))?;
+        let file = file.map_err(|error| opening(path, error))?;
+        let snapshot = file.begin_read().map_err(|error| failed(path, error))?;
+        let store = Self { path: path.to_owned(), file: File::Reader { snapshot, _file: file } };
+        match store.check_format()? {
+            Some(_) => Ok(store),
+            None => Err(damaged(path, "it is empty".to_owned())),
+        }
+    }
+
+    /// Nothing of a file that was just made.
+    fn check_format(&self) -> Result<Option<u64>, StoreError> {
+        let found = self.read(|read| {
+            let format = match read.open_table(META) {
+                Ok(meta) => meta.get("format")?.map(|format| format.value()),
+                Err(TableError::TableDoesNotExist(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let tables: Vec<String> =
+                read.list_tables()?.map(|table| table.name().to_owned()).collect();
+            Ok((format, tables))
+        });
+        match found.map_err(|why| damaged(&self.path, why))? {
+            (Some(found), _) if found > FORMAT => {
+                Err(StoreError::TooNew { path: self.path.clone(), found })
+            }
+            (None, tables) if !tables.is_empty() => {
+                Err(damaged(&self.path, format!("it holds {}", tables.join(", "))))
+            }
+            (format, _) => Ok(format),
+        }
+    }
+
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, String> {
+        let read = || match &self.file {
+            File::Writer(file) => read(&file.begin_read()?),
+            File::Reader { snapshot, .. } => read(snapshot),
+        };
+        guarded(read)?.map_err(|error| error.to_string())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn profile(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = self.read(|read| {
+            let profiles = read.open_table(PROFILES)?;
+            Ok(profiles.get(key)?.map(|bytes| bytes.value().to_vec()))
+        });
+        read.map_err(|error| self.failed(error))
+    }
+
+    /// All entities with the second that they were last active in.
+    pub(super) fn index(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        let read = self.read(|read| {
+            let index = read.open_table(INDEX)?;
+            let rows = index.iter()?.map(|row| {
+                let (key, last_s) = row?;
+                Ok((key.value().to_owned(), last_s.value()))
+            });
+            rows.collect::<Result<Vec<_>, redb::Error>>()
+        });
+        read.map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn pending(&self) -> Result<Vec<(String, i64, Vec<u8>)>, StoreError> {
+        let read = self.read(|read| {
+            let pending = read.open_table(PENDING)?;
+            let rows = pending.iter()?.map(|row| {
+                let (key, bytes) = row?;
+                let (entity, from_s) = key.value();
+                Ok((entity.to_owned(), from_s, bytes.value().to_vec()))
+            });
+            rows.collect::<Result<Vec<_>, redb::Error>>()
+        });
+        read.map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn fleet(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = self.read(|read| {
+            let fleet = read.open_table(FLEET)?;
+            Ok(fleet.get("prefixes")?.map(|bytes| bytes.value().to_vec()))
+        });
+        read.map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        let File::Writer(file) = &self.file else {
+            return Err(failed(&self.path, "opened for reading alone"));
+        };
+        let write = || -> Result<(), redb::Error> {
+            let write = file.begin_write()?;
+            {
+                let mut profiles = write.open_table(PROFILES)?;
+                let mut index = write.open_table(INDEX)?;
+                let mut lost = write.open_table(LOST)?;
+                for key in &batch.lost {
+                    let bytes = profiles.get(&**key)?.map(|bytes| bytes.value().to_vec());
+                    if let Some(bytes) = bytes {
+                        lost.insert(&**key, &*bytes)?;
+                    }
+                }
+                for key in &batch.forgotten {
+                    profiles.remove(&**key)?;
+                    index.remove(&**key)?;
+                }
+                for (key, last_s, bytes) in &batch.profiles {
+                    profiles.insert(&**key, &**bytes)?;
+                    index.insert(&**key, last_s)?;
+                }
+                let mut pending = write.open_table(PENDING)?;
+                for (key, from_s, bytes) in &batch.pending {
+                    match bytes {
+                        Some(bytes) => pending.insert((&**key, *from_s), &**bytes)?,
+                        None => pending.remove((&**key, *from_s))?,
+                    };
+                }
+                if let Some(bytes) = &batch.fleet {
+                    write.open_table(FLEET)?.insert("prefixes", &**bytes)?;
+                }
+            }
+            Ok(write.commit()?)
+        };
+        let written = guarded(write).map_err(|why| self.failed(why))?;
+        written.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: impl ToString) -> StoreError {
+        failed(&self.path, error)
+    }
+}
+
+/// Of a damaged file redb reads numbers that it takes to be impossible, and panics.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.map_err(|_| "what it holds is impossible".to_owned())
+}
+
+fn damaged(path: &Path, why: String) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), why }
+}
+
+fn failed(path: &Path, error: impl ToString) -> StoreError {
+    StoreError::Failed { path: path.to_owned(), why: error.to_string() }
+}
+
+fn opening(path: &Path, error: DatabaseError) -> StoreError {
+    let path = path.to_owned();
+    let why = error.to_string();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+            StoreError::InUse(path)
+        }
+        DatabaseError::Storage(StorageError::Corrupted(_)) => StoreError::Damaged { path, why },
+        DatabaseError::Storage(StorageError::Io(error))
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+            ) =>
+        {
+            StoreError::Damaged { path, why }
+        }
+        _ => StoreError::Failed { path, why },
+    }
+}
+
+/// Gives the file a name that is free.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    for n in 1_u32.. {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".damaged-{n}"));
+        let aside = PathBuf::from(name);
+        if !aside.try_exists()? {
+            std::fs::rename(path, &aside)?;
+            return Ok(aside);
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}

@@ -1,0 +1,172 @@
+//! Baselines on disk: what comes back, who may open, what damage does.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::tests::{START_S, host, learned_minutes, minute};
+use super::*;
+use crate::entity::Who;
+
+fn place() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("normal.db");
+    (dir, path)
+}
+
+fn who(n: u32) -> Arc<Who> {
+    Arc::new(Who::address(&host(&format!("10.0.{}.{}", n / 256, n % 256))))
+}
+
+fn open(path: &std::path::Path, learning: bool) -> Baselines {
+    Baselines::open(path, BaselineSettings::default(), learning).expect("opens")
+}
+
+fn teach(baselines: &mut Baselines, entities: u32, minutes: i64) {
+    for at in 0..minutes {
+        for n in 0..entities {
+            let bytes = 1e5 * f64::from(n + 1);
+            baselines.learn(&minute(&who(n), START_S + at * 60, bytes, "192.0.2.1"));
+        }
+    }
+}
+
+#[test]
+fn what_was_learned_comes_back() {
+    let (_dir, path) = place();
+    let mut before = open(&path, true);
+    teach(&mut before, 20, 40);
+    before.freeze(&who(3).baseline, START_S + 3600 * 2);
+    before.learn(&minute(&who(3), START_S + 3600, 1e9, "203.0.113.1"));
+    assert!(before.flush());
+    let profiles: Vec<_> = before.keys().map(|key| before.look_up(key)).collect();
+    drop(before);
+    let after = open(&path, false);
+    assert_eq!(after.len(), 20);
+    assert_eq!(after.pending(), 1);
+    assert_eq!(after.prevalence(&host("192.0.2.7")), 1.0);
+    let read: Vec<_> = after.keys().map(|key| after.look_up(key)).collect();
+    assert_eq!(read, profiles);
+    assert_eq!(learned_minutes(&after, &who(3)), 40);
+}
+
+#[test]
+fn one_learns_and_many_read() {
+    let (_dir, path) = place();
+    let mut writer = open(&path, true);
+    teach(&mut writer, 3, 31);
+    assert!(writer.flush());
+    let second = Baselines::open(&path, BaselineSettings::default(), true);
+    assert!(matches!(second, Err(StoreError::InUse(_))), "{second:?}");
+    let (one, other) = (open(&path, false), open(&path, false));
+    // Each sees the state of when it opened.
+    teach(&mut writer, 5, 40);
+    assert!(writer.flush());
+    assert_eq!((one.len(), other.len()), (3, 3));
+    assert_eq!(learned_minutes(&one, &who(0)), 31);
+    assert_eq!(open(&path, false).len(), 5);
+}
+
+#[test]
+fn a_reader_learns_nothing() {
+    let (_dir, path) = place();
+    let mut writer = open(&path, true);
+    teach(&mut writer, 1, 5);
+    writer.flush();
+    drop(writer);
+    let mut reader = open(&path, false);
+    teach(&mut reader, 2, 5);
+    reader.tick(START_S + 86_400);
+    assert_eq!((reader.len(), learned_minutes(&reader, &who(0))), (1, 5));
+}
+
+#[test]
+fn cold_entities_wait_on_disk() {
+    let (_dir, path) = place();
+    let settings = BaselineSettings { held: 8, ..BaselineSettings::default() };
+    let mut baselines = Baselines::open(&path, settings, true).expect("opens");
+    teach(&mut baselines, 40, 35);
+    assert_eq!(baselines.len(), 40);
+    assert!(baselines.held() <= 8);
+    for n in 0..40 {
+        assert_eq!(learned_minutes(&baselines, &who(n)), 35, "{n}");
+    }
+    assert_eq!(baselines.counters().forgotten, 0);
+}
+
+#[test]
+fn what_was_forgotten_stays_away() {
+    let (_dir, path) = place();
+    let mut baselines = open(&path, true);
+    teach(&mut baselines, 2, 5);
+    baselines.flush();
+    assert!(baselines.forget(&who(0).baseline));
+    assert!(!baselines.forget("address:198.51.100.1"));
+    baselines.flush();
+    drop(baselines);
+    let after = open(&path, false);
+    assert_eq!(after.keys().map(|key| &**key).collect::<Vec<_>>(), ["address:10.0.0.1"]);
+}
+
+#[test]
+fn a_file_of_others_is_set_aside_and_said() {
+    for foreign in [&b"not a database, but longer than any magic number"[..], &[0; 10_000]] {
+        let (dir, path) = place();
+        std::fs::write(&path, foreign).expect("written");
+        let refused = Baselines::open(&path, BaselineSettings::default(), false);
+        assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
+        let mut baselines = open(&path, true);
+        let notes = baselines.take_notes();
+        assert!(notes.len() == 1 && notes[0].contains("set aside"), "{notes:?}");
+        let aside = dir.path().join("normal.db.damaged-1");
+        assert_eq!(std::fs::read(aside).expect("still there"), foreign);
+        teach(&mut baselines, 1, 1);
+        assert!(baselines.flush());
+    }
+}
+
+#[test]
+fn a_newer_file_is_refused() {
+    let (_dir, path) = place();
+    drop(open(&path, true));
+    let file = redb::Database::open(&path).expect("opens");
+    let write = file.begin_write().expect("begins");
+    let meta = redb::TableDefinition::<&str, u64>::new("flowtap_baselines");
+    write.open_table(meta).expect("there").insert("format", 2).expect("inserted");
+    write.commit().expect("committed");
+    drop(file);
+    for learning in [false, true] {
+        let refused = Baselines::open(&path, BaselineSettings::default(), learning);
+        assert!(matches!(refused, Err(StoreError::TooNew { found: 2, .. })), "{refused:?}");
+    }
+}
+
+/// Whatever is damaged: no panic, and nothing is lost without a word.
+#[test]
+fn damage_anywhere_is_found_or_harmless() {
+    let (dir, path) = place();
+    let mut baselines = open(&path, true);
+    teach(&mut baselines, 30, 35);
+    baselines.flush();
+    let whole: Vec<_> = baselines.keys().map(|key| baselines.look_up(key)).collect();
+    drop(baselines);
+    let bytes = std::fs::read(&path).expect("read");
+    for round in 0..60 {
+        let copy = dir.path().join(format!("copy-{round}"));
+        let mut damaged = bytes.clone();
+        let at = round * bytes.len() / 60 + round * 37 % 4096;
+        let end = (at + 64).min(bytes.len());
+        damaged[at.min(end - 1)..end].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        std::fs::write(&copy, &damaged).expect("written");
+        let mut read = match Baselines::open(&copy, BaselineSettings::default(), true) {
+            Ok(read) => read,
+            Err(error) => panic!("{round}: {error}"),
+        };
+        let profiles: Vec<_> = read.keys().map(|key| read.look_up(key)).collect();
+        teach(&mut read, 30, 1);
+        read.flush();
+        let told = !read.take_notes().is_empty() || read.counters().damaged > 0;
+        assert!(told || profiles == whole, "{round}: byte {at}");
+    }
+}

@@ -1,0 +1,294 @@
+//! Profiles and baselines as others use them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::engine::window::Host;
+use crate::entity::{Measures, Minute, PeerSums, Who};
+
+const DAY_S: i64 = 86_400;
+/// A Monday.
+pub(super) const START_S: i64 = 20_783 * DAY_S;
+
+/// Noise of the same numbers on every machine: 0.5 to 1.5.
+fn noise(at: i64) -> f64 {
+    let mixed = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    0.5 + (mixed % 1000) as f64 / 1000.0
+}
+
+pub(super) fn host(text: &str) -> Host {
+    Host::from(text.parse::<IpAddr>().expect("an address"))
+}
+
+/// A minute of this many bytes to one peer, in packets of 1,000.
+pub(super) fn minute(who: &Arc<Who>, start_s: i64, bytes: f64, peer: &str) -> Minute {
+    let mut measures = Measures::default();
+    let (bytes, packets) = (bytes as u64, (bytes / 1_000.0) as u64);
+    measures.sent.wire_bytes = bytes;
+    measures.sent.packets = packets;
+    measures.sent.sizes[5] = packets;
+    measures.busiest = (start_s, packets / 30, bytes / 30, bytes / 30);
+    measures.top.push(PeerSums {
+        key: host(peer),
+        sent_bytes: bytes,
+        sent_packets: packets.max(1),
+        sent_payload: bytes,
+        received_bytes: 0,
+        received_packets: 0,
+        error_bytes: 0,
+    });
+    Minute { who: Arc::clone(who), start_s, length_s: 60, source: "packets".into(), measures }
+}
+
+pub(super) fn learned_minutes(baselines: &Baselines, who: &Who) -> u64 {
+    baselines.profile(&who.baseline).map_or(0, Profile::minutes)
+}
+
+fn server() -> Arc<Who> {
+    Arc::new(Who::address(&host("10.0.0.1")))
+}
+
+/// Baselines that have learned so many days, a minute each `step_s`.
+fn learned(days: i64, step_s: i64, bytes: impl Fn(i64) -> f64) -> (Baselines, Arc<Who>) {
+    let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
+    let who = server();
+    for at_s in (START_S..START_S + days * DAY_S).step_by(step_s as usize) {
+        baselines.learn(&minute(&who, at_s, bytes(at_s), "192.0.2.1"));
+    }
+    (baselines, who)
+}
+
+fn q99(baselines: &Baselines, who: &Who, at_s: i64) -> f64 {
+    let profile = baselines.profile(&who.baseline).expect("learned");
+    profile.normal(Metric::EgressBytes, at_s).expect("minutes enough").q99
+}
+
+#[test]
+fn an_attack_lies_far_above_what_two_weeks_taught() {
+    let (baselines, who) = learned(14, 60, |at_s| 1e6 * noise(at_s));
+    let profile = baselines.profile(&who.baseline).expect("learned");
+    let at_s = START_S + 14 * DAY_S;
+    let normal = profile.normal(Metric::EgressBytes, at_s).expect("minutes enough");
+    assert!((normal.median / 1e6 - 1.0).abs() < 0.2, "{normal:?}");
+    assert!((normal.q99 / 1.5e6 - 1.0).abs() < 0.2, "{normal:?}");
+    assert!(normal.above(5e7) > 50.0, "{normal:?}");
+    assert!(normal.times_q99(5e7) > 20.0);
+    assert!(normal.above(1.4e6) < 3.5, "{normal:?}");
+    assert!(baselines.is_mature(&who.baseline));
+    assert_eq!(profile.minutes(), 14 * 1440);
+    assert_eq!(profile.active_days(), 14);
+}
+
+#[test]
+fn a_nightly_backup_is_normal_at_night_alone() {
+    let backup = |at_s: i64| at_s.rem_euclid(DAY_S) / 3600 == 2;
+    let bytes = |at_s| if backup(at_s) { 1e9 } else { 1e6 } * noise(at_s);
+    let (baselines, who) = learned(28, 60, bytes);
+    let profile = baselines.profile(&who.baseline).expect("learned");
+    let next = START_S + 28 * DAY_S;
+    let at = |hour: i64| {
+        profile.normal(Metric::EgressBytes, next + hour * 3600).expect("minutes enough")
+    };
+    let (night, noon) = (at(2), at(12));
+    assert!(night.above(1e9) < 3.5, "{night:?}");
+    assert!(night.times_q99(1e9) < 1.5, "{night:?}");
+    assert!(noon.above(1e9) > 20.0, "{noon:?}");
+    assert!(noon.times_q99(1e9) > 10.0, "{noon:?}");
+    assert_eq!((night.basis, noon.basis), (Basis::HourOfWeek, Basis::HourOfWeek));
+}
+
+#[test]
+fn a_short_history_falls_back_to_wider_hours() {
+    let basis = |days| {
+        let (baselines, who) = learned(days, 60, |_| 1e6);
+        let profile = baselines.profile(&who.baseline).expect("learned");
+        profile.normal(Metric::EgressBytes, START_S + days * DAY_S).expect("minutes").basis
+    };
+    assert_eq!([1, 5, 28].map(basis), [Basis::All, Basis::HourOfDay, Basis::HourOfWeek]);
+}
+
+/// Each day the attacker sends a tenth more than is normal, or all it can.
+#[test]
+fn slow_poisoning_is_held_to_the_drift_of_a_day() {
+    let (mut baselines, who) = learned(10, 60, |at_s| 1e6 * noise(at_s));
+    let before = q99(&baselines, &who, START_S + 10 * DAY_S);
+    for day in 10..20 {
+        for at in (0..DAY_S).step_by(60) {
+            baselines.learn(&minute(&who, START_S + day * DAY_S + at, 1e9, "192.0.2.1"));
+        }
+        let now = q99(&baselines, &who, START_S + day * DAY_S + DAY_S - 60);
+        let most = before * 1.1_f64.powi(day as i32 - 9) * 1.001;
+        assert!(now <= most, "day {day}: {now} of {most}");
+    }
+    let profile = baselines.profile(&who.baseline).expect("learned");
+    assert!(profile.clipped() > 10 * 1440, "{}", profile.clipped());
+    let normal = profile.normal(Metric::EgressBytes, START_S + 20 * DAY_S).expect("minutes");
+    assert!(normal.times_q99(1e9) > 100.0, "{normal:?}");
+    // A service that grows is followed.
+    assert!(normal.q99 > before * 2.0, "{normal:?}");
+}
+
+#[test]
+fn nothing_of_an_alerting_entity_is_learned_before_a_verdict() {
+    let judged = |verdict| {
+        let (mut baselines, who) = learned(10, 60, |_| 1e6);
+        let from_s = START_S + 10 * DAY_S;
+        let before = q99(&baselines, &who, from_s);
+        baselines.freeze(&who.baseline, from_s + 3600);
+        for at in (0..3600).step_by(60) {
+            baselines.learn(&minute(&who, from_s + at, 1e9, "203.0.113.7"));
+        }
+        let profile = baselines.profile(&who.baseline).expect("learned");
+        assert_eq!(profile.minutes(), 14_400);
+        assert_eq!(profile.destination(&host("203.0.113.7")), None);
+        let told = baselines.judge(&who.baseline, from_s, from_s + 3600, verdict, from_s);
+        assert_eq!(told, Judged { spans: 1, minutes: 60, learned: verdict.is_learned() });
+        let profile = baselines.profile(&who.baseline).expect("learned");
+        assert_eq!(profile.verdicts().map(|(_, said)| said).collect::<Vec<_>>(), [verdict]);
+        let known = profile.destination(&host("203.0.113.7")).is_some();
+        (profile.minutes(), known, profile.ceiling(Metric::EgressBytes).is_none(), before)
+    };
+    assert!(matches!(judged(Verdict::True), (14_400, false, false, _)));
+    assert!(matches!(judged(Verdict::Expected), (14_460, true, true, _)));
+    assert!(matches!(judged(Verdict::False), (14_460, true, true, _)));
+}
+
+#[test]
+fn spans_without_a_verdict_are_dropped_after_a_week() {
+    let (mut baselines, who) = learned(10, 600, |_| 1e6);
+    let from_s = START_S + 10 * DAY_S;
+    baselines.freeze(&who.baseline, from_s + 60);
+    baselines.learn(&minute(&who, from_s, 1e9, "192.0.2.1"));
+    assert_eq!(baselines.pending(), 1);
+    baselines.tick(from_s + 6 * DAY_S);
+    assert_eq!(baselines.pending(), 1);
+    baselines.tick(from_s + 8 * DAY_S);
+    assert_eq!(baselines.pending(), 0);
+    assert_eq!(baselines.counters().pending_dropped, 1);
+}
+
+#[test]
+fn what_was_is_forgotten() {
+    let (mut baselines, who) = learned(7, 600, |_| 1e6);
+    for at in (30 * DAY_S..170 * DAY_S).step_by(3600) {
+        baselines.learn(&minute(&who, START_S + at, 1e5, "192.0.2.1"));
+    }
+    assert!(q99(&baselines, &who, START_S + 170 * DAY_S) < 2e5);
+}
+
+#[test]
+fn profiles_stay_small_whatever_the_entity_does() {
+    let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
+    let who = server();
+    for at in 0..40 * 1440_i64 {
+        let wild = libm::exp2((noise(at * 7) - 0.5) * 40.0) * noise(at);
+        let peer = format!("198.{}.{}.1", at % 199, at % 251);
+        let mut minute = minute(&who, START_S + at * 60, wild, &peer);
+        minute.measures.received.wire_bytes = wild as u64 / 3;
+        baselines.learn(&minute);
+        if at % 60 == 0 {
+            for metric in [Metric::Requests, Metric::Errors4xx, Metric::CounterBytes] {
+                let value = libm::exp2(noise(at * 31) * 30.0);
+                baselines.learn_value(&who.baseline, metric, minute.start_s, value);
+            }
+        }
+    }
+    let profile = baselines.profile(&who.baseline).expect("learned");
+    let bytes = profile.encode();
+    assert!(bytes.len() <= MOST_BYTES, "{}", bytes.len());
+    assert!(bytes.len() > 2_000, "{}", bytes.len());
+    assert!(profile.bytes() < 8_192, "{}", profile.bytes());
+    assert!(Profile::decode(&bytes).is_some());
+    assert!(profile.newness() > Some(0.5), "{:?}", profile.newness());
+}
+
+#[test]
+fn what_few_know_is_rare() {
+    let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
+    for n in 0..50 {
+        let who = Arc::new(Who::address(&host(&format!("10.0.0.{n}"))));
+        baselines.learn(&minute(&who, START_S, 1e6, "192.0.2.1"));
+        if n == 0 {
+            baselines.learn(&minute(&who, START_S + 60, 1e6, "203.0.113.1"));
+        }
+    }
+    assert_eq!(baselines.prevalence(&host("192.0.2.99")), 1.0);
+    assert_eq!(baselines.prevalence(&host("203.0.113.1")), 0.02);
+    assert_eq!(baselines.prevalence(&host("198.51.100.1")), 0.0);
+}
+
+#[test]
+fn sizes_of_its_own_minutes_calibrate_the_distance() {
+    let (baselines, who) = learned(1, 60, |at_s| 1e6 * noise(at_s));
+    let distances = baselines.profile(&who.baseline).and_then(Profile::distances);
+    let distances = distances.expect("minutes enough");
+    assert!(distances.q995 < 0.01 && distances.minutes > 1_000.0, "{distances:?}");
+}
+
+#[test]
+fn memory_without_a_file_is_bounded() {
+    let settings = BaselineSettings { held: 10, ..BaselineSettings::default() };
+    let mut baselines = Baselines::in_memory(settings, true);
+    for n in 0..100 {
+        let who = Arc::new(Who::address(&host(&format!("10.0.0.{n}"))));
+        baselines.learn(&minute(&who, START_S + n, 1e6, "192.0.2.1"));
+    }
+    assert!(baselines.len() <= 10);
+    assert!(baselines.profile("address:10.0.0.99").is_some());
+    assert!(baselines.profile("address:10.0.0.0").is_none());
+    assert_eq!(baselines.counters().forgotten as usize, 100 - baselines.len());
+}
+
+fn some_profile(seed: i64, minutes: i64) -> Profile {
+    let who = server();
+    let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
+    for at in 0..minutes {
+        let peer = format!("192.0.{}.1", (seed + at) % 20);
+        baselines.learn(&minute(&who, START_S + (seed + at) * 60, 1e5 * noise(seed + at), &peer));
+    }
+    baselines.profile(&who.baseline).cloned().unwrap_or_default()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn two_profiles_merge_the_same_either_way(a in 0..5_000_i64, b in 0..5_000_i64) {
+        let (x, y) = (some_profile(a, 200), some_profile(b, 100));
+        let (mut one, mut other) = (x.clone(), y.clone());
+        one.merge(&y);
+        other.merge(&x);
+        prop_assert_eq!(one.encode(), other.encode());
+        prop_assert_eq!(one.minutes(), 300);
+    }
+
+    #[test]
+    fn profiles_come_back_from_bytes(seed in 0..5_000_i64) {
+        let profile = some_profile(seed, 300);
+        prop_assert_eq!(Profile::decode(&profile.encode()), Some(profile));
+    }
+
+    #[test]
+    fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        prop_assert_eq!(Profile::decode(&bytes), None);
+        let _ = Profile::decode_checked(&bytes);
+    }
+
+    #[test]
+    fn no_damage_makes_decoding_panic(seed in 0..50_i64, at: usize, to: u8, cut: usize) {
+        let mut bytes = some_profile(seed, 100).encode();
+        let len = bytes.len();
+        bytes[at % len] = to;
+        if let Some(mut damaged) = Profile::decode_checked(&bytes[..len - 4]) {
+            // And what came of it can be used.
+            let _ = damaged.normal(Metric::EgressBytes, START_S);
+            let whole = some_profile(seed, 10);
+            damaged.merge(&whole);
+            let _ = damaged.encode();
+        }
+        let _ = Profile::decode_checked(&bytes[..cut % len]);
+    }
+}
