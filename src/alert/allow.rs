@@ -20,11 +20,13 @@ use crate::detect::Finding;
 use crate::time::rfc3339;
 
 /// Names that an alert's `detector` can have.
-pub const DETECTORS: [&str; 26] = [
+pub const DETECTORS: [&str; 31] = [
     "arp_sweep",
+    "beacon",
     "broadcast_storm",
     "carpet_bombing",
     "connection_flood",
+    "data_ratio",
     "fragment_flood",
     "gre_flood",
     "host_scan",
@@ -32,6 +34,8 @@ pub const DETECTORS: [&str; 26] = [
     "ip_flood",
     "multicast_storm",
     "non_ip_storm",
+    "non_networking",
+    "payload_shift",
     "ping_sweep",
     "port_scan",
     "protocol_scan",
@@ -46,6 +50,7 @@ pub const DETECTORS: [&str; 26] = [
     "tcp_rst_flood",
     "tcp_syn_flood",
     "tcp_synack_flood",
+    "tool_flood",
     "udp_flood",
 ];
 

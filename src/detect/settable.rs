@@ -24,6 +24,7 @@ pub enum SettingValue {
     Count(u64),
     Ratio(f64),
     Kinds(Vec<Kind>),
+    Paths(Vec<String>),
 }
 
 /// What a setting may be.
@@ -33,9 +34,11 @@ pub enum SettingRange {
     Ratio(f64, f64),
     /// Any of the kinds of packet.
     Kinds,
+    /// Whole paths; `*` at the end stands for anything.
+    Paths,
 }
 
-use SettingRange::{Count, Kinds, Ratio};
+use SettingRange::{Count, Kinds, Paths, Ratio};
 
 /// More packets, frames or connections a second than a machine can see.
 const RATE_MAX: u64 = 1_000_000_000;
@@ -53,7 +56,7 @@ const MEMORY_WHY: &str = "each takes memory that is never given back";
 
 macro_rules! settings {
     ($($name:ident: $range:expr, $help:expr, $why:expr;)*) => {
-        /// All of them but home networks and what is allowed.
+        /// All of them but home networks, process classes and what is allowed.
         pub const SETTINGS: &[Setting] = &[$(Setting {
             name: stringify!($name),
             help: $help,
@@ -65,7 +68,7 @@ macro_rules! settings {
 
         /// Does not compile while a setting is missing above.
         const _: fn(DetectSettings) = |settings| {
-            let DetectSettings { home_nets: _, allow: _, $($name: _),* } = settings;
+            let DetectSettings { home_nets: _, allow: _, classes: _, $($name: _),* } = settings;
         };
     };
 }
@@ -122,6 +125,44 @@ settings! {
         "Packets of a thousand lost by an interface in a second that are an alert.",
         "it is a share of a thousand, and none lost is no loss";
     scan_sources: Count(16, 262_144), "Sources whose probes are remembered.", MEMORY_WHY;
+    ping_packet_floor: Count(2, RATE_MAX),
+        "Echo packets a second of a process, or of one tool's processes, that are a flood.", RATE_WHY;
+    process_packet_floor: Count(10, RATE_MAX),
+        "Unanswered packets a second of a process that are a flood.", RATE_WHY;
+    process_byte_floor: Count(1_000, 1_000_000_000_000),
+        "Unanswered bytes a second of a process that are a flood.", RATE_WHY;
+    web_connection_floor: Count(2, RATE_MAX),
+        "New connections a second of HTTP clients that are a flood.", RATE_WHY;
+    process_connection_floor: Count(2, RATE_MAX),
+        "New connections a second of any other process that are a flood.", RATE_WHY;
+    tool_flood_seconds: Count(1, 86_400),
+        "Seconds of burst_time_window_s at a floor that make a flood of a process.",
+        "a flood lasts a second at least; over a day it would never be one";
+    payload_shift_threshold: Ratio(0.01, 1.0),
+        "Divergence of payload sizes from the learned ones that is a shift, in bits.",
+        "at 0 every minute is one; there is no more than 1";
+    payload_shift_packets: Count(20, RATE_MAX),
+        "Packets with payload that a minute needs to have a shape.",
+        "fewer diverge by chance alone";
+    data_ratio_threshold: Ratio(1.5, 1_000_000.0),
+        "Payload bytes sent by received that are lopsided (ATT&CK DataRatioThreshold).",
+        "below it every second conversation is";
+    data_ratio_bytes: Count(1_024, 1_000_000_000_000),
+        "Payload bytes sent in a minute from which the ratio counts.",
+        "less is a request; more nobody sends in a minute";
+    entropy_score: Ratio(1.0, 8.0),
+        "Bits per byte from which bytes count as packed or encrypted (ATT&CK EntropyScore).",
+        "text has over 4; a byte has 8";
+    beacon_score: Count(1, 100), "RITA's score, of 100, that is a beacon.", "it goes from 0 to 100";
+    beacon_connections: Count(4, 86_400),
+        "Connections from which a rhythm counts.",
+        "RITA needs four; 86,400 a day are a strobe";
+    beacon_span_s: Count(1, 86_400),
+        "Seconds from the first connection to the last before a rhythm counts.",
+        "the score looks at a day";
+    process_whitelist: Paths,
+        "Executables whose payloads, ratios and rhythms are not judged (ATT&CK ProcessWhitelist).",
+        "a name alone is no proof: whoever starts a program can choose it";
 }
 
 impl Setting {
@@ -141,6 +182,7 @@ impl Setting {
             // NaN is in no range.
             (SettingValue::Ratio(ratio), Ratio(least, most)) => (least..=most).contains(ratio),
             (SettingValue::Kinds(_), Kinds) => true,
+            (SettingValue::Paths(paths), Paths) => paths.iter().all(|path| path.starts_with('/')),
             _ => false,
         };
         if !inside {
@@ -160,6 +202,7 @@ impl fmt::Display for SettingRange {
                 let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
                 write!(f, "a list of {}", names.join(", "))
             }
+            Paths => f.write_str("a list of whole paths, each beginning with /"),
         }
     }
 }
@@ -176,8 +219,22 @@ impl fmt::Display for SettingValue {
                     kinds.iter().map(|kind| format!("\"{}\"", kind.name())).collect();
                 write!(f, "[{}]", names.join(", "))
             }
+            Self::Paths(paths) => {
+                let quoted: Vec<String> = paths.iter().map(|path| quoted(path)).collect();
+                write!(f, "[{}]", quoted.join(", "))
+            }
         }
     }
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    let escaped = text.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c => c.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 /// A field of the settings. What does not fit its type is never put: the range
@@ -235,6 +292,18 @@ impl Field for Vec<Kind> {
     }
 }
 
+impl Field for Vec<String> {
+    fn get(&self) -> SettingValue {
+        SettingValue::Paths(self.clone())
+    }
+
+    fn put(&mut self, value: SettingValue) {
+        if let SettingValue::Paths(paths) = value {
+            *self = paths;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,6 +321,10 @@ mod tests {
                 [0.0, -1.0, least / 2.0, most * 2.0, f64::NAN, f64::INFINITY].map(V::Ratio).into(),
             ),
             Kinds => (vec![V::Kinds(Vec::new()), V::Kinds(Kind::ALL.into())], vec![V::Count(1)]),
+            Paths => (
+                vec![V::Paths(Vec::new()), V::Paths(vec!["/opt/x/*".to_owned()])],
+                vec![V::Paths(vec!["sort".to_owned()])],
+            ),
         }
     }
 

@@ -19,3 +19,4 @@ mod who;
 pub use ledger::{Ledger, LedgerLimits, Minute, SecondOf, WhoId};
 pub use measures::{Leg, Measures, PeerSums, SECONDS, SERVICES, Sent, TOP_PEERS, View};
 pub use who::Who;
+pub(crate) use who::script_of;

@@ -338,6 +338,13 @@ fn setting_value(setting: &Setting, value: &DeValue<'_>) -> Result<SettingValue,
             });
             Ok(SettingValue::Kinds(kinds.collect::<Result<_, _>>()?))
         }
+        (SettingRange::Paths, DeValue::Array(paths)) => {
+            let paths = paths.iter().map(|path| match path.get_ref() {
+                DeValue::String(path) => Ok(path.to_string()),
+                other => Err(format!("{} is not allowed: {}", shown(other), setting.range)),
+            });
+            Ok(SettingValue::Paths(paths.collect::<Result<_, _>>()?))
+        }
         _ => Err(wanted()),
     }
 }
