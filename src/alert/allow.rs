@@ -20,11 +20,13 @@ use crate::detect::Finding;
 use crate::time::rfc3339;
 
 /// Names that an alert's `detector` can have.
-pub const DETECTORS: [&str; 27] = [
+pub const DETECTORS: [&str; 32] = [
     "arp_sweep",
+    "beacon",
     "broadcast_storm",
     "carpet_bombing",
     "connection_flood",
+    "data_ratio",
     "egress",
     "fragment_flood",
     "gre_flood",
@@ -33,6 +35,8 @@ pub const DETECTORS: [&str; 27] = [
     "ip_flood",
     "multicast_storm",
     "non_ip_storm",
+    "non_networking",
+    "payload_shift",
     "ping_sweep",
     "port_scan",
     "protocol_scan",
@@ -47,6 +51,7 @@ pub const DETECTORS: [&str; 27] = [
     "tcp_rst_flood",
     "tcp_syn_flood",
     "tcp_synack_flood",
+    "tool_flood",
     "udp_flood",
 ];
 

@@ -1,7 +1,7 @@
 //! Options of everything that runs the engine: `read` and `live`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::config::FromFile;
 use super::values::TimeoutNs;
 use super::{Usage, machine};
 use crate::alert::Severity;
+use crate::detect::classes::Classes;
 use crate::detect::{DetectSettings, HomeNets, PACKET_RATES};
 use crate::engine::RunOptions;
 use crate::engine::dedup::{DedupMode, DedupSettings};
@@ -98,6 +99,10 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "PPS", value_parser = clap::value_parser!(u64).range(
           *PACKET_RATES.start()..=*PACKET_RATES.end()))]
     packet_rate_threshold: Option<u64>,
+    /// What kinds of program are expected to do on the network: a TOML table whose
+    /// entries come before the built-in ones (`src/detect/classes/classes.toml`).
+    #[arg(long, value_name = "FILE", value_parser = ProcessClasses::read)]
+    process_classes: Option<ProcessClasses>,
     /// Exit with status 3 when there is an alert of this severity or higher.
     #[arg(long, value_name = "SEVERITY", num_args = 0..=1, require_equals = true,
           default_missing_value = "low")]
@@ -112,7 +117,28 @@ enum Dedup {
     Routed,
 }
 
+/// A table of process classes that was read.
+#[derive(Clone, Debug)]
+struct ProcessClasses {
+    path: PathBuf,
+    classes: Arc<Classes>,
+}
+
+impl ProcessClasses {
+    fn read(path: &str) -> Result<Self, String> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| format!("can't read it: {error}"))?;
+        let classes = Arc::new(Classes::of_user(&text)?);
+        Ok(Self { path: path.into(), classes })
+    }
+}
+
 impl EngineArgs {
+    /// Files that a live run must be able to read again.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.process_classes.iter().map(|file| file.path.as_path())
+    }
+
     /// What the engine is told.
     pub(crate) fn run_options(&self) -> anyhow::Result<RunOptions> {
         let mut options = RunOptions::default();
@@ -166,6 +192,9 @@ impl EngineArgs {
         }
         if let Some(threshold) = self.packet_rate_threshold {
             settings.packet_rate_threshold = threshold;
+        }
+        if let Some(file) = &self.process_classes {
+            settings.classes = Arc::clone(&file.classes);
         }
         settings
     }

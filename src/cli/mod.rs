@@ -4,9 +4,9 @@
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
 mod alerts;
-mod bundle;
 mod baseline;
 mod baseline_args;
+mod bundle;
 mod config;
 mod confine_args;
 mod confined;
@@ -82,6 +82,7 @@ enum Command {
     Bundle(bundle::BundleArgs),
     Flows(flows::FlowsArgs),
     /// Look at what was learned of entities, and learn more.
+    #[command(subcommand)]
     Baseline(baseline::BaselineCommand),
     Coverage(coverage::CoverageArgs),
     Inputs(inputs::InputsArgs),

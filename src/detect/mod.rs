@@ -17,6 +17,7 @@
 pub mod analytic;
 mod arp_sweep;
 mod carpet;
+pub mod classes;
 mod connection_flood;
 mod finding;
 mod flood;

@@ -62,7 +62,7 @@ const MEMORY_WHY: &str = "each takes memory that is never given back";
 
 macro_rules! settings {
     ($($name:ident: $range:expr, $help:expr, $why:expr;)*) => {
-        /// All of them but home networks and what is allowed.
+        /// All of them but home networks, process classes and what is allowed.
         pub const SETTINGS: &[Setting] = &[$(Setting {
             name: stringify!($name),
             help: $help,
@@ -74,7 +74,7 @@ macro_rules! settings {
 
         /// Does not compile while a setting is missing above.
         const _: fn(DetectSettings) = |settings| {
-            let DetectSettings { home_nets: _, allow: _, $($name: _),* } = settings;
+            let DetectSettings { home_nets: _, allow: _, classes: _, $($name: _),* } = settings;
         };
     };
 }
@@ -162,6 +162,44 @@ settings! {
         "in under an hour nobody judges, and old minutes would be forgotten anyway";
     baseline_held: Count(1, 10_000_000),
         "Entities whose baselines are held in memory.", MEMORY_WHY;
+    ping_packet_floor: Count(2, RATE_MAX),
+        "Echo packets a second of a process, or of one tool's processes, that are a flood.", RATE_WHY;
+    process_packet_floor: Count(10, RATE_MAX),
+        "Unanswered packets a second of a process that are a flood.", RATE_WHY;
+    process_byte_floor: Count(1_000, 1_000_000_000_000),
+        "Unanswered bytes a second of a process that are a flood.", RATE_WHY;
+    web_connection_floor: Count(2, RATE_MAX),
+        "New connections a second of HTTP clients that are a flood.", RATE_WHY;
+    process_connection_floor: Count(2, RATE_MAX),
+        "New connections a second of any other process that are a flood.", RATE_WHY;
+    tool_flood_seconds: Count(1, 86_400),
+        "Seconds of burst_time_window_s at a floor that make a flood of a process.",
+        "a flood lasts a second at least; over a day it would never be one";
+    payload_shift_threshold: Ratio(0.01, 1.0),
+        "Divergence of payload sizes from the learned ones that is a shift, in bits.",
+        "at 0 every minute is one; there is no more than 1";
+    payload_shift_packets: Count(20, RATE_MAX),
+        "Packets with payload that a minute needs to have a shape.",
+        "fewer diverge by chance alone";
+    data_ratio_threshold: Ratio(1.5, 1_000_000.0),
+        "Payload bytes sent by received that are lopsided (ATT&CK DataRatioThreshold).",
+        "below it every second conversation is";
+    data_ratio_bytes: Count(1_024, 1_000_000_000_000),
+        "Payload bytes sent in a minute from which the ratio counts.",
+        "less is a request; more nobody sends in a minute";
+    entropy_score: Ratio(1.0, 8.0),
+        "Bits per byte from which bytes count as packed or encrypted (ATT&CK EntropyScore).",
+        "text has over 4; a byte has 8";
+    beacon_score: Count(1, 100), "RITA's score, of 100, that is a beacon.", "it goes from 0 to 100";
+    beacon_connections: Count(4, 86_400),
+        "Connections from which a rhythm counts.",
+        "RITA needs four; 86,400 a day are a strobe";
+    beacon_span_s: Count(1, 86_400),
+        "Seconds from the first connection to the last before a rhythm counts.",
+        "the score looks at a day";
+    process_whitelist: Names(256),
+        "Executables whose payloads, ratios and rhythms are not judged (ATT&CK ProcessWhitelist).",
+        "a name alone is no proof: whoever starts a program can choose it";
 }
 
 impl Setting {

@@ -2,9 +2,11 @@
 //! mutable element, the setting has its name in snake case.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::classes::Classes;
 use super::kind::Kind;
 use crate::alert::AllowEntry;
 use crate::engine::window::Host;
@@ -120,6 +122,49 @@ pub struct DetectSettings {
     pub baseline_pending_days: f64,
     /// Entities whose baselines are in memory, 5 KB each at most; others wait on disk.
     pub baseline_held: usize,
+    /// Echo packets a second of a process, or of processes of one tool together, that
+    /// are a flood: ping sends one, a diagnosis five; without root one ping reaches 10
+    /// on macOS and 500 on Linux (measured: 499 by `ping -i 0.002`), as root 10,000 and
+    /// more.
+    pub ping_packet_floor: u64,
+    /// Packets a second that nobody answers, of a process that is no tool for that.
+    /// The same as for a network's senders: syslog and statsd stay under it.
+    pub process_packet_floor: u64,
+    /// Bytes a second that nobody answers: 10 Mbit/s, METHODS 1.
+    pub process_byte_floor: u64,
+    /// New connections a second by HTTP clients: a script's loop makes some tens
+    /// (measured: 60 by one `curl` after the other, as fast as they go).
+    pub web_connection_floor: u64,
+    /// New connections a second by any other process: ntopng's default for a host.
+    pub process_connection_floor: u64,
+    /// Of `burst_time_window_s`, the seconds at or over a floor that make a flood of a
+    /// process: a start-up or a retry is over sooner.
+    pub tool_flood_seconds: u64,
+    /// Divergence of a minute's payload sizes from the learned ones that is a shift, in
+    /// bits, or what the entity itself rarely reaches, if that is more (METHODS 7).
+    pub payload_shift_threshold: f64,
+    /// Packets with payload under which a minute has no shape (METHODS 7).
+    pub payload_shift_packets: u64,
+    /// ATT&CK DataRatioThreshold: payload bytes sent by received (METHODS 7: 10 to 1).
+    pub data_ratio_threshold: f64,
+    /// Payload bytes of a minute from which the ratio counts: less is a form or a log.
+    pub data_ratio_bytes: u64,
+    /// ATT&CK EntropyScore: bits per byte of the first 256 bytes from which they count
+    /// as encrypted or packed; 256 bytes by lot have 7.17 on average.
+    pub entropy_score: f64,
+    /// RITA's score, times 100, of a beacon: busy pairs without any rhythm reach 70, its
+    /// step from low to medium; 90 is the next.
+    pub beacon_score: u64,
+    /// Connections from which a rhythm counts: RITA's four say nothing of a stream.
+    pub beacon_connections: u64,
+    /// Seconds between the first and the last of them, at least: a loop in a script or a
+    /// test is over sooner.
+    pub beacon_span_s: u64,
+    /// ATT&CK ProcessWhitelist: executables whose payloads, ratios and rhythms are not
+    /// judged, by whole path; `*` at the end stands for anything.
+    pub process_whitelist: Vec<String>,
+    /// What kinds of program are expected to do.
+    pub classes: Arc<Classes>,
     /// Alerts that are counted instead of raised.
     pub allow: Vec<AllowEntry>,
 }
@@ -164,6 +209,22 @@ impl Default for DetectSettings {
             baseline_flush_minutes: 10,
             baseline_pending_days: 7.0,
             baseline_held: 100_000,
+            ping_packet_floor: 100,
+            process_packet_floor: 1_000,
+            process_byte_floor: 1_250_000,
+            web_connection_floor: 50,
+            process_connection_floor: 256,
+            tool_flood_seconds: 5,
+            payload_shift_threshold: 0.15,
+            payload_shift_packets: 200,
+            data_ratio_threshold: 10.0,
+            data_ratio_bytes: 1 << 20,
+            entropy_score: 7.0,
+            beacon_score: 80,
+            beacon_connections: 20,
+            beacon_span_s: 1_800,
+            process_whitelist: Vec::new(),
+            classes: Classes::built_in(),
             allow: Vec::new(),
         }
     }

@@ -23,3 +23,4 @@ pub use ledger::{Ledger, LedgerLimits, Minute, ReportedFacts, SecondOf, WhoId};
 pub use measures::{Leg, Measures, PeerSums, SECONDS, SERVICES, Sent, TOP_PEERS, View};
 pub use reported::{Reported, ReportedCounts, ReportedLimits};
 pub use who::Who;
+pub(crate) use who::script_of;

@@ -339,7 +339,7 @@ fn plan(args: &LiveArgs, metrics: Option<&TcpListener>, control: Option<&Control
     plan.sockets.extend(socket.as_deref().and_then(Path::parent).map(PathBuf::from));
     // The folder: an editor puts another file in the place of the one that was read.
     plan.reads.extend(args.engine.from_file.folders());
-    plan.reads.extend(folders_of(args.host_files.paths()));
+    plan.reads.extend(folders_of(args.host_files.paths().chain(args.engine.paths())));
     plan.reads.extend(args.logs.reads());
     plan.writes.extend(args.logs.writes().cloned());
     args.logs.urls().for_each(|url| plan.add_server(url));

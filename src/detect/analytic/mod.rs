@@ -9,8 +9,19 @@
 //! A finding here has a [`Case`]: a score of stated terms, what decided, the missing
 //! telemetry. [`about`] makes the part that all have in common.
 
+mod beacon;
+mod data_ratio;
+mod distance;
 mod egress;
 mod held;
+mod non_networking;
+mod payload_shift;
+mod process_context;
+mod signs;
+mod tool_flood;
+
+#[cfg(test)]
+mod payload_tests;
 #[cfg(test)]
 mod testing;
 
@@ -159,7 +170,14 @@ pub trait Analytic: Send {
 
 /// All of them, in the order in which they look.
 pub(super) fn all() -> Vec<Box<dyn Analytic>> {
-    vec![Box::<egress::Egress>::default()]
+    vec![
+        Box::<egress::Egress>::default(),
+        Box::<tool_flood::ToolFlood>::default(),
+        Box::<payload_shift::PayloadShift>::default(),
+        Box::<data_ratio::DataRatio>::default(),
+        Box::<non_networking::NonNetworking>::default(),
+        Box::<beacon::Beacons>::default(),
+    ]
 }
 
 /// The finding of an entity's behaviour, without what only the detector knows: its

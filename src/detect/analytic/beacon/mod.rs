@@ -1,0 +1,438 @@
+//! AN0031: connections that come as by a clock.
+//!
+//! Method: the score of RITA v5 ([`rita`], METHODS 5) of the connections of a day between
+//! an entity (a program by its baseline's key: each turn of a loop is a process of its
+//! own; else the home address) and an address and port outside, from ended flows. At
+//! `beacon_connections` over `beacon_span_s` and at a score of `beacon_score` there is an
+//! alert; RITA's modifiers are terms of their own, those that lower it raise the
+//! threshold. 86,400 connections a day are a strobe, whatever their rhythm.
+//!
+//! RITA ranks pairs for people; busy pairs without any rhythm reach 70. An alert needs
+//! more: a timing of [`LEAST_TIMING`], and intervals that fill the time ([`FILLED`]), so
+//! that the quick calls of a page are none.
+//!
+//! Quiet: name, time and address services (DNS, NTP, DHCP, multicast), echo; programs
+//! whose class is agent, server or kernel, since they beacon by design; the whitelist.
+//! Connections of a person's own programs are informational.
+//!
+//! Limits: connections that stay open have no rhythm that flows show; a flow that the
+//! active time-out cuts goes on as the same connection. Memory: [`PAIRS`] pairs with
+//! [`CONNECTIONS`] of the latest connections each, 100 MB at most; single connections go
+//! first, further pairs are refused.
+
+mod rita;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::process_context::{details, missing, named, person_at};
+use super::{Analytic, AnalyticContext, Event, FlowEnd, about};
+use crate::alert::{DecidedBy, Score, Severity, Term, thousands};
+use crate::detect::classes::{Class, ClassKind, Doubt, matches};
+use crate::detect::{Finding, Peer, PeerRole, Rule};
+use crate::engine::window::Host;
+use crate::entity::{SecondOf, Who};
+use crate::host::process::ProcessId;
+use rita::Beacon;
+
+const NAME: &str = "beacon";
+const PAIRS: usize = 8_192;
+/// One a minute for half a day.
+const CONNECTIONS: usize = 720;
+const PROCESSES: usize = 8_192;
+const DAY_S: i64 = 86_400;
+/// RITA's: as many in a day are a strobe.
+const STROBE: u64 = 86_400;
+/// Part of timing that an alert needs. Calls by chance (exponential intervals) have 0.52,
+/// evenly drawn intervals 0.75; a beacon with a jitter of 90 % has 0.80, of 50 % 0.92.
+const LEAST_TIMING: f64 = 0.8;
+/// Median interval times connections by the time they took, at least: a beacon that
+/// sleeps at night has a third, pages and their parts hundredths.
+const FILLED: f64 = 0.25;
+/// RITA's modifiers of prevalence need a network to have a share of.
+const NETWORK: usize = 50;
+/// Entities and destinations that are counted for it.
+const COUNTED: usize = 65_536;
+/// From so many talkers on nobody counts on: neither rare nor, in a large network, common.
+const TALKERS: usize = 64;
+const SECOND_NS: i64 = 1_000_000_000;
+/// A flow with the ports of the one before goes on with it, unless that is longer ago:
+/// clients take another port each time.
+const SAME_CONNECTION_S: i64 = 600;
+
+/// DNS, DHCP, TFTP-less boot, NTP, DHCPv6, SSDP, multicast DNS, LLMNR, DNS over TLS.
+const SERVICES: [u16; 10] = [53, 67, 68, 123, 546, 547, 853, 1900, 5353, 5355];
+
+type Key = (Arc<str>, Host, u8, u16);
+
+#[derive(Default)]
+pub(super) struct Beacons {
+    pairs: BTreeMap<Key, Pair>,
+    /// Processes that were seen to send, for the flows that name them by number.
+    processes: BTreeMap<ProcessId, (i64, Arc<Who>)>,
+    /// How many entities talk to a destination, and how many there are.
+    prevalence: BTreeMap<Host, BTreeSet<u64>>,
+    entities: BTreeSet<u64>,
+    first_s: Option<i64>,
+    refused: u64,
+}
+
+struct Pair {
+    /// The first that was seen: whom alerts are about.
+    who: Arc<Who>,
+    /// Start and bytes, as flows ended.
+    connections: VecDeque<(i64, u64)>,
+    /// Of this day, beyond those that are kept too.
+    counted: u64,
+    first_s: i64,
+    last_s: i64,
+    /// Port and end of the flow before.
+    before: (u16, i64),
+    /// Connections when it was last scored.
+    scored: u64,
+}
+
+impl Analytic for Beacons {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
+        match event {
+            Event::Second { second, entities } => self.remember(*second, entities),
+            Event::Flow(flow) => out.extend(self.flow(flow, ctx)),
+            _ => {}
+        }
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+impl Beacons {
+    fn remember(&mut self, second: i64, entities: &[&SecondOf]) {
+        for one in entities {
+            if let Some(view) = &one.who.process {
+                self.processes.insert(view.process.id, (second, Arc::clone(&one.who)));
+            }
+        }
+        if self.processes.len() > PROCESSES {
+            // Flows end a few minutes after the last of their packets at most.
+            let mut seen: Vec<i64> = self.processes.values().map(|(at, _)| *at).collect();
+            seen.sort_unstable();
+            let middle = seen.get(seen.len() / 2).copied().unwrap_or(second);
+            self.processes.retain(|_, (at, _)| *at > middle);
+        }
+    }
+
+    fn flow(&mut self, flow: &FlowEnd<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
+        let outline = flow.outline;
+        let (src, dst) = (Host::from(outline.src_ip()), Host::from(outline.dst_ip()));
+        let (proto, port) = (outline.key.proto, outline.dst_port());
+        let is_wanted = matches!(proto, 6 | 17) && !SERVICES.contains(&port);
+        if !is_wanted || !ctx.home().contains(&src) || ctx.home().contains(&dst) || dst.is_group() {
+            return None;
+        }
+        let who = self.who(flow, &src);
+        let start_s = outline.start_ns.div_euclid(SECOND_NS);
+        let end_s = outline.end_ns.div_euclid(SECOND_NS);
+        self.first_s.get_or_insert(start_s);
+        let digest = |sum: u64, byte: u8| ctx.seed.mix(sum, byte.into());
+        self.count(who.baseline.bytes().fold(0, digest), dst);
+        let key = (Arc::clone(&who.baseline), dst, proto, port);
+        if !self.make_room(&key, end_s) {
+            self.refused += 1;
+            return None;
+        }
+        let bytes = flow.record.map_or(outline.wire_bytes, |record| record.fwd.ip_bytes);
+        let source_port = outline.src_port();
+        let pair = self.pairs.entry(key.clone()).or_insert_with(|| Pair::new(who, start_s));
+        let (port_before, end_before) = pair.before;
+        pair.before = (source_port, end_s);
+        if port_before == source_port && start_s - end_before < SAME_CONNECTION_S {
+            return None;
+        }
+        pair.add(start_s, bytes);
+        let enough = pair.counted >= ctx.settings.beacon_connections;
+        let span_s = i64::try_from(ctx.settings.beacon_span_s).unwrap_or(i64::MAX);
+        // Scoring sorts: with each eighth of what there is, and no rarer than each 64.
+        let step = (pair.counted / 8).clamp(1, 64);
+        if !enough || pair.last_s - pair.first_s < span_s || pair.counted < pair.scored + step {
+            return None;
+        }
+        pair.scored = pair.counted;
+        self.judge(&key, ctx)
+    }
+
+    /// The process that began the flow, or its address.
+    fn who(&self, flow: &FlowEnd<'_>, src: &Host) -> Arc<Who> {
+        let side = flow.hosts.and_then(|hosts| hosts.src.as_ref());
+        let process = side.and_then(|side| side.process.as_ref());
+        let known = process.and_then(|view| {
+            let (_, who) = self.processes.get(&view.process.id)?;
+            // Before an exec it was another program.
+            let same = who.process.as_ref().is_some_and(|of| of.process.exe == view.process.exe);
+            same.then(|| Arc::clone(who))
+        });
+        let workload = || side.and_then(|side| side.workload.as_ref()).map(Who::workload);
+        known.unwrap_or_else(|| Arc::new(workload().unwrap_or_else(|| Who::address(src))))
+    }
+
+    fn count(&mut self, entity: u64, dst: Host) {
+        if self.entities.len() < COUNTED {
+            self.entities.insert(entity);
+        }
+        if self.prevalence.len() < COUNTED || self.prevalence.contains_key(&dst) {
+            let talkers = self.prevalence.entry(dst).or_default();
+            if talkers.len() < TALKERS {
+                talkers.insert(entity);
+            }
+        }
+    }
+
+    /// Whether there is place for a pair; what is over or was a single call goes.
+    fn make_room(&mut self, key: &Key, now_s: i64) -> bool {
+        if self.pairs.len() < PAIRS || self.pairs.contains_key(key) {
+            return true;
+        }
+        self.pairs.retain(|_, pair| {
+            let old_s = if pair.counted < 4 { 3_600 } else { DAY_S };
+            pair.last_s > now_s - old_s
+        });
+        self.pairs.len() < PAIRS
+    }
+
+    fn judge(&mut self, key: &Key, ctx: &AnalyticContext<'_>) -> Option<Finding> {
+        let pair = self.pairs.get(key)?;
+        let class = pair.who.process.as_ref().map(|view| ctx.settings.classes.classify(view));
+        let exe = pair.who.process.as_ref().map_or("", |view| view.process.exe.as_str());
+        let by_design = class.as_ref().is_some_and(|class| {
+            matches!(class.kind, ClassKind::Agent | ClassKind::Server | ClassKind::Kernel)
+        });
+        if by_design || matches(&ctx.settings.process_whitelist, exe) {
+            return None;
+        }
+        let first_s = self.first_s.unwrap_or(pair.first_s).max(pair.last_s - DAY_S);
+        let kept: Vec<(i64, u64)> =
+            pair.connections.iter().copied().filter(|&(at, _)| at >= first_s).collect();
+        let strobe = pair.counted >= STROBE && pair.last_s - pair.first_s <= DAY_S;
+        // What is no longer kept is outside of the time that is looked at.
+        let from = match pair.counted > pair.connections.len() as u64 {
+            true => kept.iter().map(|&(at, _)| at).min().unwrap_or(first_s),
+            false => first_s,
+        };
+        let beacon = rita::score(&kept, (from, pair.last_s))?;
+        let took_s = (pair.last_s - pair.first_s.max(from)).max(1) as f64;
+        let filled = kept.len() as f64 * beacon.interval_s / took_s;
+        if !strobe && (beacon.timing < LEAST_TIMING || filled < FILLED) {
+            return None;
+        }
+        let mut threshold = ctx.settings.beacon_score as f64;
+        let mut terms = vec![
+            Term::new("timing", beacon.timing, 0.0, 1.0, 25.0),
+            Term::new("sizes", beacon.sizes, 0.0, 1.0, 25.0),
+            Term::new("duration", beacon.duration, 0.0, 1.0, 25.0),
+            Term::new("histogram", beacon.histogram, 0.0, 1.0, 25.0),
+        ];
+        if strobe {
+            terms.push(Term::new("strobe", 1.0, 1.0, 1.0, 25.0));
+        }
+        let talkers = self.prevalence.get(&key.1).map_or(0, BTreeSet::len);
+        let share = talkers as f64 / self.entities.len().max(1) as f64;
+        if self.entities.len() >= NETWORK {
+            match share {
+                rare if rare <= 0.02 && talkers < TALKERS => {
+                    terms.push(Term::new("rare_destination", 1.0, 1.0, 1.0, 15.0))
+                }
+                common if common >= 0.5 => threshold += 15.0,
+                _ => {}
+            }
+        }
+        let profile = ctx.baselines.profile(&pair.who.baseline);
+        let known = profile.and_then(|profile| profile.destination(&key.1));
+        let known_days = known.map(|known| pair.last_s.div_euclid(DAY_S) - known.first_day);
+        match known_days {
+            Some(days) if days >= 30 => threshold += 15.0,
+            Some(days) if days > 7 => {}
+            // Without a history everything is new, and that says nothing.
+            None if profile.is_none_or(|profile| profile.days() < 7.0) => {}
+            _ => terms.push(Term::new("new_destination", 1.0, 1.0, 1.0, 15.0)),
+        }
+        let score = Score::of(terms, threshold);
+        if !score.alerts() || score.dimensions() < 2 {
+            return None;
+        }
+        let judged = Judged { key, pair, class, beacon, strobe, share, score };
+        Some(judged.finding(ctx))
+    }
+}
+
+impl Pair {
+    fn new(who: Arc<Who>, start_s: i64) -> Self {
+        Self {
+            who,
+            connections: VecDeque::new(),
+            counted: 0,
+            first_s: start_s,
+            last_s: start_s,
+            before: (0, i64::MIN / 2),
+            scored: 0,
+        }
+    }
+
+    fn add(&mut self, start_s: i64, bytes: u64) {
+        if start_s - self.last_s > DAY_S {
+            // Another time, another rhythm.
+            *self = Self { before: self.before, ..Self::new(Arc::clone(&self.who), start_s) };
+        }
+        self.connections.push_back((start_s, bytes));
+        if self.connections.len() > CONNECTIONS {
+            self.connections.pop_front();
+        }
+        self.counted += 1;
+        self.first_s = self.first_s.min(start_s);
+        self.last_s = self.last_s.max(start_s);
+    }
+}
+
+/// A pair with a rhythm.
+struct Judged<'a> {
+    key: &'a Key,
+    pair: &'a Pair,
+    class: Option<Class>,
+    beacon: Beacon,
+    strobe: bool,
+    share: f64,
+    score: Score,
+}
+
+impl Judged<'_> {
+    fn finding(&self, ctx: &AnalyticContext<'_>) -> Finding {
+        let Self { key, pair, beacon, .. } = self;
+        let who = &pair.who;
+        let (_, host, proto, port) = key;
+        let rule = Rule {
+            name: "beacon_score",
+            threshold: self.score.threshold as u64,
+            unit: "points of 100",
+            formula: "RITA v5: (timing + sizes + duration + histogram) / 4, and its modifiers",
+        };
+        let span = (pair.first_s, pair.last_s);
+        let mut finding = about(NAME, who, span, rule, self.score.clone(), ctx.seed);
+        let bytes: u64 = pair.connections.iter().map(|&(_, bytes)| bytes).sum();
+        finding.measured = self.score.value.max(0.0) as u64;
+        finding.kind = if *proto == 6 { "tcp" } else { "udp" };
+        finding.traffic.packets = pair.counted;
+        finding.traffic.wire_bytes = bytes;
+        finding.peers = vec![Peer {
+            host: *host,
+            role: PeerRole::Destination,
+            packets: Some(pair.counted),
+            wire_bytes: Some(bytes),
+        }];
+        if let (Some(view), Some(class)) = (&who.process, &self.class) {
+            finding.details = details(view, class);
+        }
+        let details = &mut finding.details;
+        details.insert("destination_port", json!(port));
+        details.insert("connections", json!(pair.counted));
+        details.insert("median_interval_s", json!(beacon.interval_s));
+        details.insert("rita_score", json!(beacon.score));
+        details.insert("strobe", json!(self.strobe));
+        details.insert("share_of_entities", json!(crate::detect::round3(self.share)));
+        let (severity, severity_reason) = self.severity();
+        let mature = ctx.baselines.is_mature(&who.baseline);
+        let Some(case) = finding.case.as_mut() else { return finding };
+        case.severity = severity;
+        case.severity_reason = severity_reason;
+        case.decided_by = DecidedBy::Pattern;
+        case.baseline_mature = mature;
+        match who.process.is_some() || who.workload.is_some() {
+            true => case.analytics = vec!["AN0031"],
+            false => {
+                case.possible_analytics = vec!["AN0031"];
+                case.missing.push("process_map");
+            }
+        }
+        if let (Some(view), Some(class)) = (&who.process, &self.class) {
+            case.process_class = Some(class.cited());
+            case.missing.extend(missing(view, class));
+        }
+        match ctx.baselines.profile(&who.baseline) {
+            Some(profile) => {
+                case.baseline_days = profile.days();
+                case.baseline = "asked only since when the destination is known".to_owned();
+            }
+            None => case.missing.push("baseline"),
+        }
+        // Until the next connections have been scored.
+        case.quiet_s = (beacon.interval_s * 80.0).clamp(180.0, DAY_S as f64) as i64;
+        case.confident("start", 0.4);
+        if self.beacon.score >= 0.9 {
+            case.confident("score_over_90", 0.1);
+        }
+        if pair.last_s - pair.first_s >= 6 * 3_600 {
+            case.confident("six_hours", 0.1);
+        }
+        if pair.counted >= 100 {
+            case.confident("hundred_connections", 0.1);
+        }
+        if who.process.is_some() && who.certainty >= 0.9 {
+            case.confident("process_certain", 0.1);
+        }
+        if who.process.is_none() && who.workload.is_none() {
+            case.confident("process_unknown", -0.1);
+        }
+        let subject = match &who.process {
+            Some(view) => named(view),
+            None => who.entity.id.clone(),
+        };
+        case.summary = format!(
+            "{subject} called {} port {port} {} times, about every {:.0} s, for {:.1} h: beacon score {:.0} of 100 (threshold {:.0}).",
+            host.ip(),
+            thousands(pair.counted),
+            beacon.interval_s,
+            (pair.last_s - pair.first_s) as f64 / 3_600.0,
+            self.score.value,
+            self.score.threshold,
+        );
+        finding
+    }
+
+    /// RITA's own steps, from six hours on; a program that lies where it should not is
+    /// one step worse.
+    fn severity(&self) -> (Severity, String) {
+        let long = self.pair.last_s - self.pair.first_s >= 6 * 3_600;
+        let odd = self.class.as_ref().is_some_and(|class| {
+            class.kind == ClassKind::Never || class.doubt.is_some_and(Doubt::is_sign)
+        });
+        let person = self.pair.who.process.as_ref().and_then(|view| person_at(view));
+        let kind = self.class.as_ref().map(|class| class.kind);
+        let own = kind == Some(ClassKind::InteractiveClient)
+            || (person == Some(true) && kind == Some(ClassKind::Client));
+        let severity = match (odd, self.score.value, long) {
+            (true, _, true) => Severity::High,
+            (true, _, false) => Severity::Medium,
+            _ if own => Severity::Informational,
+            (false, value, true) if value >= 100.0 || self.strobe => Severity::High,
+            (false, value, true) if value >= 90.0 => Severity::Medium,
+            _ => Severity::Low,
+        };
+        let program = kind.map_or("not known", ClassKind::name);
+        let hours = if long { "for six hours or more" } else { "for less than six hours" };
+        let person = if own { ", a person's own" } else { "" };
+        (
+            severity,
+            format!(
+                "score {:.0}, {hours}, by a program of class {program}{person}",
+                self.score.value
+            ),
+        )
+    }
+}

@@ -1,0 +1,172 @@
+use std::net::IpAddr;
+
+use super::*;
+use crate::baseline::Baselines;
+use crate::detect::DetectSettings;
+use crate::detect::analytic::Inputs;
+use crate::engine::window::Seed;
+use crate::entity::Sent;
+use crate::flow::Outline;
+use crate::host::process::{Context, Process};
+use crate::host::side::{FlowHosts, HostSide, ProcessView};
+use crate::packet::FlowKey;
+use crate::packet::key::from_ip;
+
+#[derive(Default)]
+struct Run {
+    settings: DetectSettings,
+    detector: Beacons,
+    found: Vec<Finding>,
+}
+
+impl Run {
+    fn event(&mut self, event: &Event<'_>) {
+        let (baselines, inputs) = (Baselines::default(), Inputs::default());
+        let (settings, seed) = (&self.settings, Seed::default());
+        let ctx = AnalyticContext { settings, baselines: &baselines, inputs: &inputs, seed };
+        self.detector.observe(event, &ctx, &mut self.found);
+    }
+
+    /// A connection to port 443 (or another) outside at a second, by a process if any.
+    fn call(&mut self, at_s: i64, port: u16, source_port: u16, process: Option<&Arc<ProcessView>>) {
+        let hosts = process.map(|view| {
+            let second = sent_by(view);
+            self.event(&Event::Second { second: at_s, entities: &[&second] });
+            let side = HostSide { process: Some(Arc::clone(view)), ..HostSide::default() };
+            FlowHosts { src: Some(side), dst: None }
+        });
+        let (src, dst): (IpAddr, IpAddr) = ([10, 0, 0, 5].into(), [192, 0, 2, 9].into());
+        let key = FlowKey {
+            proto: 6,
+            port_a: source_port,
+            port_b: port,
+            a: from_ip(src).1,
+            b: from_ip(dst).1,
+            ..FlowKey::ZERO
+        };
+        let outline = Outline {
+            key,
+            forward_is_a_to_b: true,
+            originator_guessed: false,
+            start_ns: at_s * SECOND_NS,
+            end_ns: at_s * SECOND_NS + 1,
+            decided_ns: at_s * SECOND_NS + 2,
+            packets: [6, 5],
+            wire_bytes: 900,
+        };
+        let flow = FlowEnd { outline: &outline, record: None, app: None, hosts: hosts.as_ref() };
+        self.event(&Event::Flow(&flow));
+    }
+
+    /// Every ten minutes of a day.
+    fn day(&mut self, port: u16, process: Option<&Arc<ProcessView>>) {
+        for at in 0..144_u16 {
+            self.call(i64::from(at) * 600, port, 40_000 + at, process);
+        }
+    }
+}
+
+fn sent_by(view: &Arc<ProcessView>) -> SecondOf {
+    let who = Who::process("host", "boot", view, None, 1.0);
+    SecondOf {
+        who: Arc::new(who),
+        sent: Sent::default(),
+        received: Sent::default(),
+        by_protocol: [0; 4],
+        syn_sent: 0,
+        flows: 0,
+        unanswered_packets: 0,
+        top_peer: None,
+        remote_port: 0,
+    }
+}
+
+fn process(pid: u32, exe: &str) -> Arc<ProcessView> {
+    let process = Process {
+        id: ProcessId { pid, start_ticks: u64::from(pid) },
+        name: exe.rsplit('/').next().unwrap_or_default().to_owned(),
+        exe: exe.to_owned(),
+        context: Some(Context::None),
+        ..Process::default()
+    };
+    Arc::new(ProcessView { process, ..ProcessView::default() })
+}
+
+#[test]
+fn a_program_that_calls_by_the_clock_is_found_with_another_process_each_time() {
+    let mut run = Run::default();
+    for at in 0..144_u16 {
+        let view = process(1_000 + u32::from(at), "/usr/bin/curl");
+        run.call(i64::from(at) * 600, 443, 40_000 + at, Some(&view));
+    }
+    let last = run.found.last().unwrap();
+    let case = last.case.as_ref().unwrap();
+    assert_eq!(last.entity.id, "boot:1000:1000", "one entity for all of them");
+    assert_eq!(case.analytics, ["AN0031"]);
+    assert_eq!(case.severity, Severity::High);
+    assert_eq!(case.score.recompute(), case.score.value);
+    assert!(case.summary.contains("about every 600 s"), "{}", case.summary);
+    assert!(case.process_class.as_ref().unwrap().starts_with("client (web-client"));
+}
+
+#[test]
+fn without_a_process_the_analytic_is_only_possible() {
+    let mut run = Run::default();
+    run.day(443, None);
+    let case = run.found.last().unwrap().case.as_ref().unwrap();
+    assert!(case.analytics.is_empty());
+    assert_eq!(case.possible_analytics, ["AN0031"]);
+    assert!(case.missing.contains(&"process_map"));
+}
+
+#[test]
+fn services_agents_and_the_whitelist_beacon_by_design() {
+    let mut run = Run::default();
+    run.day(123, None);
+    run.day(53, None);
+    run.day(443, Some(&process(7, "/usr/bin/zabbix_agentd")));
+    run.day(443, Some(&process(8, "/usr/sbin/openvpn")));
+    run.settings.process_whitelist = vec!["/opt/ours/*".to_owned()];
+    run.day(443, Some(&process(9, "/opt/ours/poll")));
+    assert!(run.found.is_empty(), "{}", run.found[0].case.as_ref().unwrap().summary);
+}
+
+#[test]
+fn a_short_loop_and_a_long_connection_are_no_beacon() {
+    let mut run = Run::default();
+    for at in 0..600_u16 {
+        run.call(i64::from(at), 443, 40_000 + at, None);
+    }
+    assert!(run.found.is_empty(), "ten minutes are a script");
+    // A connection that stays open is cut every five minutes.
+    let mut run = Run::default();
+    for at in 0..288_i64 {
+        run.call(at * 300, 443, 40_000, None);
+    }
+    assert!(run.found.is_empty());
+    assert_eq!(run.detector.pairs.values().map(|pair| pair.counted).sum::<u64>(), 1);
+}
+
+#[test]
+fn a_person_at_pages_is_no_clock() {
+    let mut run = Run::default();
+    let mut at_s = 0_i64;
+    for at in 0..400_u16 {
+        // Bursts of a page, then some minutes of reading.
+        at_s += if at % 8 == 0 { 60 + i64::from(at) * 7_919 % 900 } else { i64::from(at) % 3 };
+        run.call(at_s, 443, 40_000 + at, None);
+    }
+    assert!(run.found.is_empty(), "{}", run.found[0].case.as_ref().unwrap().summary);
+}
+
+#[test]
+fn pairs_are_bounded_and_old_ones_make_room() {
+    let mut run = Run::default();
+    for port in 0..PAIRS as u32 + 5 {
+        run.call(i64::from(port) / 100, 1_000 + (port % 60_000) as u16, 40_000, None);
+    }
+    assert_eq!(run.detector.pairs.len(), PAIRS - run.detector.pairs.len().abs_diff(PAIRS));
+    assert!(run.detector.refused() > 0);
+    run.call(90_000, 65_000, 40_000, None);
+    assert!(run.detector.pairs.len() < PAIRS);
+}

@@ -1,0 +1,103 @@
+//! AN0031: a program that has no business on the network sends.
+//!
+//! Method: a minute of a process whose class is `never` (METHODS 7, process classes N0),
+//! or whose executable lies where anybody may write or is gone. Asking for names, users
+//! and groups does not count: any program does that through the C library. Of `never` a
+//! little to the outside is enough, of the others more must speak (see `signs`).
+//!
+//! Limits: whoever can write to a usual folder takes any class; a shell's `/dev/tcp`
+//! is the shell's own unless it starts a tool, which inherits the socket (`sort <f >&3`).
+//! Keeps nothing between minutes.
+
+use super::signs::{Signs, is_whitelisted, sent_to, subject};
+use super::{Analytic, AnalyticContext, Event, about, measured_in};
+use crate::alert::{DecidedBy, Score, Severity, Term};
+use crate::detect::classes::{ClassKind, Doubt};
+use crate::detect::{Finding, Rule};
+use crate::entity::Minute;
+
+const NAME: &str = "non_networking";
+const THRESHOLD: f64 = 50.0;
+
+/// What the C library asks: DNS, Kerberos, portmapper, LDAP, multicast DNS.
+const LOOKUPS: [u16; 7] = [53, 88, 111, 389, 636, 749, 5353];
+
+#[derive(Default)]
+pub(super) struct NonNetworking;
+
+impl Analytic for NonNetworking {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
+        if let Event::Minute(minute) = event {
+            out.extend(found(minute, ctx));
+        }
+    }
+}
+
+fn found(minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<Finding> {
+    let view = minute.who.process.as_ref()?;
+    let class = ctx.settings.classes.classify(view);
+    let never = class.kind == ClassKind::Never;
+    let displaced = class.doubt.is_some_and(Doubt::is_sign);
+    let payload = payload_beyond_lookups(minute);
+    let loopback = minute.measures.top.iter().all(|peer| peer.key.ip().is_loopback());
+    if !(never || displaced) || payload == 0 || loopback || is_whitelisted(minute, ctx) {
+        return None;
+    }
+    let signs = Signs::of(minute, None, ctx);
+    let external = minute.measures.external.payload_bytes as f64
+        / minute.measures.sent.payload_bytes.max(1) as f64;
+    // Loopback and neighbours are used by build and test programs.
+    let weight = if never { 35.0 } else { 20.0 };
+    let mut terms = vec![
+        Term::new("no_business_there", 1.0, 1.0, 1.0, weight),
+        Term::new("share_to_the_outside", external, 0.0, 1.0, 15.0),
+        Term::doubling("payload_bytes", payload as f64, 64.0, 1_048_576.0, 20.0),
+    ];
+    // That it is not expected is what this is about.
+    let own = |term: &Term| matches!(term.name, "unexpected_sender" | "share_external");
+    terms.extend(signs.terms(ctx).into_iter().filter(|term| !own(term)));
+    let score = Score::of(terms, THRESHOLD);
+    if !score.alerts() || score.dimensions() < 2 {
+        return None;
+    }
+    let rule = Rule {
+        name: "process_class",
+        threshold: 0,
+        unit: "bytes",
+        formula: "payload bytes sent in a minute, less those of name and user look-ups",
+    };
+    let person = super::process_context::person_at(view) == Some(true);
+    let (severity, why) = match (never, external > 0.5, person) {
+        (true, true, false) => (Severity::High, "to the outside, with nobody at it"),
+        (true, _, _) => (Severity::Medium, "or something goes by its name"),
+        (false, _, false) => (Severity::Medium, "with nobody at it"),
+        (false, _, true) => (Severity::Low, "with a person at it: a build or a test does so"),
+    };
+    let span = (minute.start_s, minute.start_s + minute.length_s - 1);
+    let mut finding = about(NAME, &minute.who, span, rule, score, ctx.seed);
+    measured_in(&mut finding, minute);
+    finding.measured = payload;
+    finding.kind = "process_class";
+    signs.fill(&mut finding, minute, ctx);
+    let what = match (never, class.doubt) {
+        (true, _) => "a program that never talks",
+        (false, Some(Doubt::Deleted)) => "a program whose file is gone",
+        _ => "a program from a folder where anybody may write",
+    };
+    let case = finding.case.as_mut()?;
+    case.severity = severity;
+    case.severity_reason = format!("{what} sends, {why}");
+    case.decided_by = DecidedBy::Pattern;
+    case.summary = format!("{}, {what}, sent {} in a minute.", subject(minute), sent_to(minute));
+    Some(finding)
+}
+
+fn payload_beyond_lookups(minute: &Minute) -> u64 {
+    let lookups = minute.measures.services.iter().filter(|sums| LOOKUPS.contains(&sums.key.1));
+    let lookups: u64 = lookups.map(|sums| sums.sent_payload).sum();
+    minute.measures.sent.payload_bytes.saturating_sub(lookups)
+}

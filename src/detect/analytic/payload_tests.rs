@@ -1,0 +1,247 @@
+//! AN0031's detectors of minutes: payload shift, data ratio, non-networking.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::*;
+use crate::alert::Severity;
+use crate::baseline::BaselineSettings;
+use crate::detect::DetectSettings;
+use crate::engine::window::{SIZE_BINS, size_bin};
+use crate::entity::PeerSums;
+use crate::host::process::{Context, Process, ProcessId};
+
+struct Run {
+    settings: DetectSettings,
+    baselines: Baselines,
+    detectors: Vec<Box<dyn Analytic>>,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            settings: DetectSettings::default(),
+            baselines: Baselines::in_memory(BaselineSettings::default(), true),
+            detectors: vec![
+                Box::<payload_shift::PayloadShift>::default(),
+                Box::<data_ratio::DataRatio>::default(),
+                Box::<non_networking::NonNetworking>::default(),
+            ],
+        }
+    }
+}
+
+impl Run {
+    fn minute(&mut self, minute: &Minute) -> Vec<Finding> {
+        let inputs = Inputs::default();
+        let ctx = AnalyticContext {
+            settings: &self.settings,
+            baselines: &self.baselines,
+            inputs: &inputs,
+            seed: Seed::default(),
+        };
+        let mut out = Vec::new();
+        for detector in &mut self.detectors {
+            detector.observe(&Event::Minute(minute), &ctx, &mut out);
+        }
+        out
+    }
+
+    /// Nine days of the same, each hour.
+    fn learn(&mut self, traffic: &Traffic, exe: &str) {
+        for hour in 0..9 * 24 {
+            let minute = minute(exe, Context::None, hour * 3_600, traffic);
+            self.minute(&minute);
+            self.baselines.learn(&minute);
+        }
+    }
+}
+
+/// Packets by payload size, what came back, to whom.
+#[derive(Clone, Copy)]
+struct Traffic {
+    sizes: [(u32, u64); 2],
+    received: u64,
+    to: [u8; 4],
+    port: u16,
+}
+
+const OUTSIDE: [u8; 4] = [192, 0, 2, 9];
+const INSIDE: [u8; 4] = [10, 0, 0, 9];
+const NOW_S: i64 = 10 * 86_400;
+
+fn minute(exe: &str, context: Context, start_s: i64, traffic: &Traffic) -> Minute {
+    let process = Process {
+        id: ProcessId { pid: 7, start_ticks: 1 },
+        name: exe.rsplit('/').next().unwrap_or_default().to_owned(),
+        exe: exe.to_owned(),
+        args: vec![exe.to_owned(), "/srv/job/run".to_owned()],
+        context: Some(context),
+        ..Process::default()
+    };
+    let view = Arc::new(ProcessView { process, ..ProcessView::default() });
+    let who = Arc::new(Who::process("host", "boot", &view, None, 1.0));
+    let mut measures = crate::entity::Measures::default();
+    let (mut packets, mut bytes) = (0, 0);
+    for (size, count) in traffic.sizes {
+        measures.sent.sizes[size_bin(size)] += count;
+        packets += count;
+        bytes += count * u64::from(size);
+    }
+    measures.sent.packets = packets;
+    measures.sent.payload_bytes = bytes;
+    measures.sent.wire_bytes = bytes + 66 * packets;
+    measures.received.payload_bytes = traffic.received;
+    if traffic.to == OUTSIDE {
+        measures.external = measures.sent;
+    }
+    let sums = |wire| (wire, packets, bytes);
+    let (sent_bytes, sent_packets, sent_payload) = sums(measures.sent.wire_bytes);
+    fn peer<K>(key: K, sent_bytes: u64, sent_packets: u64, sent_payload: u64) -> PeerSums<K> {
+        PeerSums {
+            key,
+            sent_bytes,
+            sent_packets,
+            sent_payload,
+            received_bytes: 0,
+            received_packets: 0,
+            error_bytes: 0,
+        }
+    }
+    let host = IpAddr::from(traffic.to).into();
+    measures.top = vec![peer(host, sent_bytes, sent_packets, sent_payload)];
+    measures.services = vec![peer((6, traffic.port), sent_bytes, sent_packets, sent_payload)];
+    Minute { who, start_s, length_s: 60, source: "packets".into(), measures, reported: None }
+}
+
+const ORDINARY: Traffic =
+    Traffic { sizes: [(90, 300), (700, 100)], received: 900_000, to: INSIDE, port: 443 };
+
+#[test]
+fn sizes_that_are_not_ones_own_and_a_new_destination() {
+    let mut run = Run::default();
+    run.learn(&ORDINARY, "/opt/shop/shopd");
+    let same = minute("/opt/shop/shopd", Context::None, NOW_S, &ORDINARY);
+    assert!(run.minute(&same).is_empty());
+    let junk = Traffic { sizes: [(512, 4_000), (0, 0)], received: 1_000, to: OUTSIDE, port: 443 };
+    let found = run.minute(&minute("/opt/shop/shopd", Context::None, NOW_S, &junk));
+    let shift = found.iter().find(|finding| finding.detector == "payload_shift").unwrap();
+    let case = shift.case.as_ref().unwrap();
+    assert_eq!(case.analytics, ["AN0031"]);
+    assert_eq!(case.decided_by.name(), "baseline");
+    assert!(case.baseline_mature && case.confidence() > 0.6);
+    assert_eq!(case.score.recompute(), case.score.value);
+    assert!(case.summary.contains("to 192.0.2.9") && case.summary.contains("doublings"));
+    assert!(found.iter().any(|finding| finding.detector == "data_ratio"));
+}
+
+#[test]
+fn a_shift_alone_is_no_alert() {
+    let mut run = Run::default();
+    run.learn(&ORDINARY, "/usr/bin/git");
+    // Another sort of day: full packets to the same place, as much as ever.
+    let push = Traffic { sizes: [(1_448, 500), (90, 20)], ..ORDINARY };
+    assert!(run.minute(&minute("/usr/bin/git", Context::None, NOW_S, &push)).is_empty());
+}
+
+#[test]
+fn the_threshold_is_the_entitys_own() {
+    let mut run = Run::default();
+    // It has always changed its mind.
+    for hour in 0..9 * 24 {
+        let small = if hour % 2 == 0 { 400 } else { 20 };
+        let traffic = Traffic { sizes: [(90, small), (700, 420 - small)], ..ORDINARY };
+        let minute = minute("/opt/x/xd", Context::None, hour * 3_600, &traffic);
+        run.minute(&minute);
+        run.baselines.learn(&minute);
+    }
+    let traffic = Traffic { sizes: [(90, 410), (700, 10)], ..ORDINARY };
+    assert!(run.minute(&minute("/opt/x/xd", Context::None, NOW_S, &traffic)).is_empty());
+}
+
+#[test]
+fn a_script_that_sends_one_size_and_gets_nothing_back() {
+    let mut run = Run::default();
+    let junk = Traffic { sizes: [(512, 40_000), (0, 0)], received: 0, to: OUTSIDE, port: 9_999 };
+    let found = run.minute(&minute("/usr/bin/python3", Context::None, NOW_S, &junk));
+    let [finding] = &found[..] else { panic!("{}", found.len()) };
+    assert_eq!(finding.detector, "data_ratio");
+    let case = finding.case.as_ref().unwrap();
+    assert!(case.process_class.as_ref().unwrap().starts_with("interpreter"));
+    assert!(case.summary.contains("nothing comes back"), "{}", case.summary);
+    assert!(case.score.dimensions() >= 3);
+}
+
+#[test]
+fn ordinary_senders_stay_quiet() {
+    let full = |to| Traffic { sizes: [(1_448, 60_000), (200, 50)], received: 9_000, to, port: 443 };
+    for (what, exe, context, traffic) in [
+        ("a backup", "/usr/bin/restic", Context::None, full(OUTSIDE)),
+        ("a copy by a person", "/usr/bin/scp", Context::Terminal, full(OUTSIDE)),
+        ("an upload", "/usr/bin/curl", Context::None, full(OUTSIDE)),
+        ("a package manager", "/usr/bin/apt-get", Context::None, ORDINARY),
+        ("a monitoring agent", "/usr/bin/telegraf", Context::None, full(INSIDE)),
+        ("an admin's script", "/usr/bin/python3", Context::Terminal, full(INSIDE)),
+        ("a VPN", "/usr/sbin/openvpn", Context::None, full(OUTSIDE)),
+        ("a name look-up", "/usr/bin/tar", Context::None, Traffic { port: 53, ..ORDINARY }),
+    ] {
+        let found = Run::default().minute(&minute(exe, context, NOW_S, &traffic));
+        assert!(found.is_empty(), "{what}: {}", found[0].case.as_ref().unwrap().summary);
+    }
+}
+
+#[test]
+fn sort_has_no_business_outside() {
+    let little = Traffic { sizes: [(512, 40), (0, 0)], received: 0, to: OUTSIDE, port: 4_444 };
+    let found = Run::default().minute(&minute("/usr/bin/sort", Context::None, NOW_S, &little));
+    let [finding] = &found[..] else { panic!("{}", found.len()) };
+    let case = finding.case.as_ref().unwrap();
+    assert_eq!((finding.detector, case.severity), ("non_networking", Severity::High));
+    assert!(case.process_class.as_ref().unwrap().starts_with("never (text-tools"));
+    assert!(case.summary.contains("a program that never talks"), "{}", case.summary);
+}
+
+#[test]
+fn a_program_from_tmp_needs_more() {
+    let little = Traffic { sizes: [(80, 4), (0, 0)], received: 500, to: INSIDE, port: 80 };
+    let much = Traffic { sizes: [(512, 4_000), (0, 0)], received: 0, to: OUTSIDE, port: 4_444 };
+    let mut run = Run::default();
+    assert!(run.minute(&minute("/tmp/x", Context::None, NOW_S, &little)).is_empty());
+    let found = run.minute(&minute("/tmp/x", Context::None, NOW_S, &much));
+    let named = found.iter().find(|finding| finding.detector == "non_networking").unwrap();
+    assert_eq!(named.case.as_ref().unwrap().severity, Severity::Medium);
+}
+
+#[test]
+fn the_whitelist_is_by_path() {
+    let mut run = Run::default();
+    run.settings.process_whitelist = vec!["/usr/bin/sort".to_owned()];
+    let little = Traffic { sizes: [(512, 40), (0, 0)], received: 0, to: OUTSIDE, port: 4_444 };
+    assert!(run.minute(&minute("/usr/bin/sort", Context::None, NOW_S, &little)).is_empty());
+    assert_eq!(run.minute(&minute("/bin/sort", Context::None, NOW_S, &little)).len(), 1);
+}
+
+#[test]
+fn an_address_alone_is_only_possible() {
+    let junk = Traffic { sizes: [(512, 40_000), (0, 0)], received: 0, to: OUTSIDE, port: 9_999 };
+    let of = minute;
+    let mut minute = of("/x", Context::None, NOW_S, &junk);
+    minute.who = Arc::new(Who::address(&IpAddr::from([10, 0, 0, 5]).into()));
+    let mut run = Run::default();
+    assert!(run.minute(&minute).is_empty(), "ratio and one size alone");
+    let learned = Traffic { sizes: [(700, 300), (90, 10)], ..ORDINARY };
+    for hour in 0..9 * 24 {
+        let mut usual = of("/x", Context::None, hour * 3_600, &learned);
+        usual.who = Arc::clone(&minute.who);
+        run.baselines.learn(&usual);
+    }
+    minute.measures.sent.sizes = [0; SIZE_BINS];
+    minute.measures.sent.sizes[1] = 40_000;
+    let found = run.minute(&minute);
+    assert!(!found.is_empty());
+    for finding in found {
+        let case = finding.case.unwrap();
+        assert!(case.analytics.is_empty());
+        assert_eq!(case.possible_analytics, ["AN0031"]);
+    }
+}

@@ -1,0 +1,255 @@
+//! Signs of AN0031 that its detectors have in common: no one of them is enough.
+//!
+//! A detector has a measure of its own and adds these terms to it ([`Signs::terms`]); it
+//! alerts only if at least one of them speaks too ([`Signs::supported`]).
+
+use serde_json::json;
+
+use super::AnalyticContext;
+use super::distance::{jsd_from_random, top_bin};
+use super::process_context::{details, missing, named, person_at};
+use crate::alert::{Score, Severity, Term, thousands};
+use crate::baseline::{Metric, Profile};
+use crate::detect::classes::{Class, ClassKind, Doubt, matches};
+use crate::detect::{Finding, round3};
+use crate::engine::window::{size_bin, size_bin_range};
+use crate::entity::Minute;
+
+/// Minutes of history from which a destination that is not in it is new.
+const LEAST_MINUTES: u64 = 30;
+
+/// Distance under which sizes are as good as drawn by lot (see `distance`).
+const RANDOM: f64 = 0.02;
+
+/// What else is odd in a minute of an entity.
+pub(super) struct Signs {
+    /// Nothing where the entity is no process.
+    pub class: Option<Class>,
+    person: Option<bool>,
+    /// Payload sent by payload received.
+    pub ratio: f64,
+    pub sent_payload: u64,
+    external: f64,
+    /// Bin with the most packets with payload, and its share.
+    top: Option<(usize, f64)>,
+    random_sizes: bool,
+    new_destination: Option<bool>,
+    times_q99: Option<f64>,
+    entropy: Option<f64>,
+}
+
+impl Signs {
+    pub(super) fn of(minute: &Minute, entropy: Option<f64>, ctx: &AnalyticContext<'_>) -> Self {
+        let measures = &minute.measures;
+        let view = minute.who.process.as_ref();
+        let profile =
+            ctx.baselines.profile(&minute.who.baseline).filter(|p| p.minutes() >= LEAST_MINUTES);
+        let normal = profile.and_then(|p| p.normal(Metric::EgressBytes, minute.start_s));
+        let sent = measures.sent.payload_bytes;
+        let received = measures.received.payload_bytes;
+        Self {
+            class: view.map(|view| ctx.settings.classes.classify(view)),
+            person: view.and_then(|view| person_at(view)),
+            ratio: sent as f64 / received.max(1) as f64,
+            sent_payload: sent,
+            external: measures.external.payload_bytes as f64 / sent.max(1) as f64,
+            top: top_bin(&measures.sent.sizes),
+            random_sizes: jsd_from_random(&measures.sent.sizes).is_some_and(|d| d <= RANDOM),
+            new_destination: profile.and_then(|profile| is_new(profile, minute)),
+            times_q99: normal.map(|n| n.times_q99(Metric::EgressBytes.of(minute))),
+            entropy,
+        }
+    }
+
+    /// Nobody who talks by profession: then odd figures are its business.
+    fn unexpected(&self) -> f64 {
+        let Some(class) = &self.class else { return 0.0 };
+        if class.doubt.is_some_and(Doubt::is_sign) {
+            return 0.8;
+        }
+        match class.kind {
+            ClassKind::Never => 1.0,
+            ClassKind::Unknown if class.doubt != Some(Doubt::NameAlone) => 0.4,
+            ClassKind::Interpreter if self.person != Some(true) => 0.4,
+            _ => 0.0,
+        }
+    }
+
+    /// A program that is known to talk.
+    pub(super) fn expected(&self) -> bool {
+        let kind = self.class.as_ref().map(|class| class.kind);
+        use ClassKind::{Agent, Client, InteractiveClient, Kernel, Server};
+        matches!(kind, Some(Agent | Client | InteractiveClient | Kernel | Server))
+    }
+
+    /// Share of packets of one size, where that is not simply a full packet; 1 for sizes
+    /// by lot.
+    fn made_up_sizes(&self) -> f64 {
+        if self.random_sizes {
+            return 1.0;
+        }
+        match self.top {
+            Some((bin, share)) if bin < size_bin(1_024) => share,
+            _ => 0.0,
+        }
+    }
+
+    /// Of these, each that speaks gives at least a third of its points.
+    pub(super) fn terms(&self, ctx: &AnalyticContext<'_>) -> Vec<Term> {
+        let most = ctx.settings.data_ratio_threshold;
+        let enough = self.sent_payload >= ctx.settings.data_ratio_bytes;
+        let ratio = if enough { self.ratio.min(1e6) } else { 0.0 };
+        let mut terms = vec![
+            Term::doubling("send_receive_ratio", ratio, 2.0, most, 20.0),
+            Term::new("one_or_random_sizes", self.made_up_sizes(), 0.7, 0.95, 15.0),
+            Term::new("unexpected_sender", self.unexpected(), 0.0, 1.0, 25.0),
+            Term::new("share_external", self.external, 0.5, 1.0, 5.0),
+        ];
+        if let Some(new) = self.new_destination {
+            terms.push(Term::new("new_destination", f64::from(u8::from(new)), 1.0, 1.0, 10.0));
+        }
+        if let Some(times) = self.times_q99 {
+            terms.push(Term::doubling("times_own_q99", times, 1.0, 4.0, 15.0));
+        }
+        if let Some(entropy) = self.entropy {
+            let least = ctx.settings.entropy_score;
+            terms.push(Term::new("entropy_score", entropy, least - 0.5, least, 10.0));
+        }
+        terms
+    }
+
+    /// Whether a sign other than the detector's own measures speaks; where the traffic
+    /// goes to is none.
+    pub(super) fn supported(score: &Score, own: &[&str]) -> bool {
+        score.terms.iter().any(|term| {
+            term.name != "share_external"
+                && !own.contains(&term.name)
+                && term.points * 3.0 >= term.weight
+        })
+    }
+
+    /// What all alerts of AN0031 say the same way.
+    pub(super) fn fill(&self, finding: &mut Finding, minute: &Minute, ctx: &AnalyticContext<'_>) {
+        let who = &minute.who;
+        let is_named = who.process.is_some() || who.workload.is_some();
+        let profile = ctx.baselines.profile(&who.baseline);
+        finding.details.extend(self.details());
+        if let (Some(view), Some(class)) = (&who.process, &self.class) {
+            finding.details.extend(details(view, class));
+        }
+        let Some(case) = finding.case.as_mut() else { return };
+        case.quiet_s = 180;
+        match is_named {
+            true => case.analytics = vec!["AN0031"],
+            false => {
+                case.possible_analytics = vec!["AN0031"];
+                case.missing.push("process_map");
+            }
+        }
+        if let (Some(view), Some(class)) = (&who.process, &self.class) {
+            case.process_class = Some(class.cited());
+            case.missing.extend(missing(view, class));
+        }
+        case.baseline_mature = ctx.baselines.is_mature(&who.baseline);
+        case.baseline_days = profile.map_or(0.0, Profile::days);
+        if profile.is_none() {
+            case.missing.push("baseline");
+            case.baseline = "none yet of this entity".to_owned();
+        }
+        case.confident("start", 0.4);
+        if who.process.is_some() && who.certainty >= 0.9 {
+            case.confident("process_certain", 0.1);
+        }
+        if case.score.value >= case.score.threshold + 20.0 {
+            case.confident("well_over_the_threshold", 0.1);
+        }
+        if case.score.dimensions() >= 4 {
+            case.confident("four_dimensions", 0.1);
+        }
+        if case.baseline_mature {
+            case.confident("mature_baseline", 0.1);
+        }
+        if !is_named {
+            case.confident("process_unknown", -0.1);
+        }
+        if who.certainty < 0.5 {
+            case.confident("process_uncertain", -0.2);
+        }
+    }
+
+    fn details(&self) -> std::collections::BTreeMap<&'static str, serde_json::Value> {
+        let mut details = std::collections::BTreeMap::new();
+        details.insert("send_receive_ratio", json!(round3(self.ratio)));
+        details.insert("share_external", json!(round3(self.external)));
+        details.insert("random_sizes", json!(self.random_sizes));
+        if let Some((bin, share)) = self.top {
+            let (min, max) = size_bin_range(bin);
+            details
+                .insert("commonest_size", json!({"min": min, "max": max, "share": round3(share)}));
+        }
+        details
+    }
+
+    /// Severity by what the program is and whether somebody is at it.
+    pub(super) fn severity(&self, score: &Score) -> (Severity, String) {
+        let odd = self.unexpected();
+        let strong = score.value >= score.threshold + 20.0;
+        let severity = match (odd >= 0.8, strong, self.person) {
+            (true, true, Some(true)) => Severity::Medium,
+            (true, true, _) => Severity::High,
+            (true, false, _) | (false, true, Some(false) | None) => Severity::Medium,
+            (false, _, _) => Severity::Low,
+        };
+        let program = match &self.class {
+            Some(class) => format!("the program's class is {}", class.kind.name()),
+            None => "the program is not known".to_owned(),
+        };
+        let person = match self.person {
+            Some(true) => ", a person is at it",
+            Some(false) => ", nobody is at it",
+            None => "",
+        };
+        let score = format!("score {} of {}", score.value, score.threshold);
+        (severity, format!("{program}{person}, {score}"))
+    }
+}
+
+/// Executables that the user vouches for, by path: ATT&CK's ProcessWhitelist.
+pub(super) fn is_whitelisted(minute: &Minute, ctx: &AnalyticContext<'_>) -> bool {
+    let view = minute.who.process.as_ref();
+    view.is_some_and(|view| {
+        let process = &view.process;
+        !process.exe_in_writable_folder && matches(&ctx.settings.process_whitelist, &process.exe)
+    })
+}
+
+/// The entity in words.
+pub(super) fn subject(minute: &Minute) -> String {
+    match &minute.who.process {
+        Some(view) => named(view),
+        None => format!(
+            "{} {}",
+            minute.who.baseline.split(':').next().unwrap_or(""),
+            minute.who.entity.id
+        ),
+    }
+}
+
+/// `1,234 bytes to 192.0.2.1`.
+pub(super) fn sent_to(minute: &Minute) -> String {
+    let measures = &minute.measures;
+    let bytes = thousands(measures.sent.payload_bytes);
+    match measures.top_peer() {
+        Some((peer, share)) => {
+            let most = if share >= 0.9 { "to" } else { "to several, most to" };
+            format!("{bytes} bytes {most} {}", peer.key.ip())
+        }
+        None => format!("{bytes} bytes"),
+    }
+}
+
+/// Whether who got the most is new to the entity; nothing where nobody got anything.
+fn is_new(profile: &Profile, minute: &Minute) -> Option<bool> {
+    let (peer, _) = minute.measures.top_peer()?;
+    Some(profile.destination(&peer.key).is_none())
+}

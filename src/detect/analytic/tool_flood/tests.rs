@@ -1,0 +1,259 @@
+use super::*;
+use crate::baseline::{BaselineSettings, Baselines};
+use crate::detect::DetectSettings;
+use crate::detect::analytic::Inputs;
+use crate::engine::window::{Host, Seed};
+use crate::entity::{Measures, Minute, Sent};
+use crate::host::process::{Context, Process, ProcessId};
+use crate::host::side::{Ancestor, ProcessView};
+
+struct Run {
+    settings: DetectSettings,
+    baselines: Baselines,
+    detector: ToolFlood,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            settings: DetectSettings::default(),
+            baselines: Baselines::default(),
+            detector: ToolFlood::default(),
+        }
+    }
+}
+
+impl Run {
+    fn second(&mut self, second: i64, entities: &[SecondOf]) -> Vec<Finding> {
+        let inputs = Inputs::default();
+        let ctx = AnalyticContext {
+            settings: &self.settings,
+            baselines: &self.baselines,
+            inputs: &inputs,
+            seed: Seed::default(),
+        };
+        let entities: Vec<&SecondOf> = entities.iter().collect();
+        let mut out = Vec::new();
+        let event = Event::Second { second, entities: &entities };
+        self.detector.observe(&event, &ctx, &mut out);
+        self.detector.observe(&Event::Time { second: second + 1 }, &ctx, &mut out);
+        out
+    }
+
+    /// The same each second; what came of the last.
+    fn seconds(&mut self, seconds: i64, entities: &[SecondOf]) -> Vec<Finding> {
+        (0..seconds).map(|second| self.second(1_000 + second, entities)).last().unwrap_or_default()
+    }
+}
+
+struct Traffic {
+    tcp: u64,
+    udp: u64,
+    icmp: u64,
+    syn: u64,
+    answered: bool,
+}
+
+const QUIET: Traffic = Traffic { tcp: 0, udp: 0, icmp: 0, syn: 0, answered: true };
+
+fn process(pid: u32, exe: &str, context: Context) -> ProcessView {
+    let name = exe.rsplit('/').next().unwrap_or_default();
+    let process = Process {
+        id: ProcessId { pid, start_ticks: 50 },
+        parent: Some(ProcessId { pid: 90, start_ticks: 9 }),
+        name: name.to_owned(),
+        exe: exe.to_owned(),
+        user: "eve".to_owned(),
+        context: Some(context),
+        ..Process::default()
+    };
+    let parent = Ancestor { name: "xargs".to_owned(), ..Ancestor::default() };
+    ProcessView { process, ancestors: vec![parent], ..ProcessView::default() }
+}
+
+fn sender(view: ProcessView, traffic: &Traffic) -> SecondOf {
+    let Traffic { tcp, udp, icmp, syn, answered } = *traffic;
+    let packets = tcp + udp + icmp;
+    let who = Who::process("host", "boot", &Arc::new(view), None, 1.0);
+    let sent = |packets| Sent { packets, wire_bytes: packets * 98, ..Sent::default() };
+    SecondOf {
+        who: Arc::new(who),
+        sent: sent(packets),
+        received: sent(if answered { packets } else { 0 }),
+        by_protocol: [tcp, udp, icmp, 0],
+        syn_sent: syn,
+        flows: 1,
+        unanswered_packets: if answered { 0 } else { packets },
+        top_peer: Some((Host::from(std::net::IpAddr::from([192, 0, 2, 1])), packets)),
+        remote_port: 80,
+    }
+}
+
+#[test]
+fn a_fast_ping_without_anybody_at_it_is_a_flood() {
+    let mut run = Run::default();
+    let ping = sender(process(7, "/usr/bin/ping", Context::None), &Traffic { icmp: 500, ..QUIET });
+    assert!(run.seconds(4, &[ping.clone()]).is_empty(), "not sustained yet");
+    let found = run.second(1_004, &[ping]);
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    let case = finding.case.as_ref().unwrap();
+    assert_eq!(case.analytics, ["AN0971"]);
+    assert_eq!(case.severity, Severity::Medium);
+    assert_eq!((finding.rule.threshold, finding.measured), (100, 500));
+    assert_eq!(case.score.recompute(), case.score.value);
+    assert!(case.process_class.as_ref().unwrap().starts_with("client (ping, table 1)"));
+    assert_eq!(
+        case.summary,
+        "ping (pid 7, user eve, no terminal, below xargs) sent 500 packets/s and 392.0 kbit/s to \
+         192.0.2.1: 500 packets/s are 5.0 times the floor of ping (100), in 5 of 15 s."
+    );
+    assert_eq!(finding.details["parent_chain"], json!(["xargs"]));
+}
+
+#[test]
+fn a_person_at_it_lowers_the_severity_and_never_hides_it() {
+    for (context, severity) in
+        [(Context::Terminal, Severity::Low), (Context::None, Severity::Medium)]
+    {
+        let mut run = Run::default();
+        let ping = sender(process(7, "/usr/bin/ping", context), &Traffic { icmp: 500, ..QUIET });
+        let found = run.seconds(6, &[ping]);
+        assert_eq!(found[0].case.as_ref().unwrap().severity, severity);
+    }
+}
+
+#[test]
+fn a_renamed_ping_is_judged_by_its_traffic() {
+    let mut run = Run::default();
+    let mut view = process(7, "/tmp/x", Context::None);
+    view.process.exe_in_writable_folder = true;
+    let found = run.seconds(6, &[sender(view, &Traffic { icmp: 500, ..QUIET })]);
+    let case = found[0].case.as_ref().unwrap();
+    assert!(case.process_class.as_ref().unwrap().starts_with("unknown"), "{case:?}");
+    assert_eq!(found[0].details["doubt"], json!("executable_in_writable_folder"));
+    assert!(case.summary.contains("its traffic's floor"), "{}", case.summary);
+}
+
+#[test]
+fn many_slow_pings_together_flood_as_their_parent() {
+    let mut run = Run::default();
+    let pings: Vec<SecondOf> = (100..120)
+        .map(|pid| process(pid, "/sbin/ping", Context::None))
+        .map(|view| sender(view, &Traffic { icmp: 10, ..QUIET }))
+        .collect();
+    let found = run.seconds(6, &pings);
+    let [finding] = &found[..] else { panic!("{}", found.len()) };
+    assert_eq!(finding.entity.id, "boot:90:9");
+    assert_eq!(finding.entity.labels["name"], "xargs");
+    assert_eq!(finding.measured, 200);
+    assert_eq!(finding.details["processes_together"], json!(20));
+}
+
+#[test]
+fn a_loop_of_curls_floods_with_another_process_each_time() {
+    let mut run = Run::default();
+    let mut found = Vec::new();
+    for second in 0..8 {
+        let curls: Vec<SecondOf> = (0..150)
+            .map(|at| process(1_000 + 200 * second + at, "/usr/bin/curl", Context::None))
+            .map(|view| sender(view, &Traffic { tcp: 6, syn: 1, ..QUIET }))
+            .collect();
+        found = run.second(1_000 + i64::from(second), &curls);
+    }
+    let [finding] = &found[..] else { panic!("{}", found.len()) };
+    assert_eq!((finding.kind, finding.measured), ("tcp_syn", 150));
+    assert!(run.detector.followed.len() < 5, "the group is followed, not each curl");
+}
+
+#[test]
+fn a_script_that_sends_datagrams_nobody_answers_floods_at_once() {
+    let mut run = Run::default();
+    let mut view = process(7, "/usr/bin/python3.11", Context::None);
+    view.process.args = ["python3", "/home/eve/udp.py"].map(str::to_owned).into();
+    let script = sender(view, &Traffic { udp: 50_000, answered: false, ..QUIET });
+    assert!(run.second(1_000, &[script.clone()]).is_empty());
+    let found = run.second(1_001, &[script]);
+    let case = found[0].case.as_ref().unwrap();
+    assert_eq!(case.severity, Severity::High);
+    assert!(case.process_class.as_ref().unwrap().contains("/home/eve/udp.py"));
+}
+
+#[test]
+fn look_alikes_stay_quiet() {
+    use Context::{None as Nobody, Terminal};
+    let cases: [(&str, &str, Context, Traffic); 9] = [
+        ("a person's ping", "/usr/bin/ping", Terminal, Traffic { icmp: 5, ..QUIET }),
+        ("a health check", "/usr/bin/curl", Nobody, Traffic { tcp: 12, syn: 2, ..QUIET }),
+        (
+            "apt update",
+            "/usr/lib/apt/methods/http",
+            Nobody,
+            Traffic { tcp: 4_000, syn: 20, ..QUIET },
+        ),
+        ("a monitor's pings", "/usr/bin/smokeping", Nobody, Traffic { icmp: 300, ..QUIET }),
+        ("a CI script", "/usr/bin/curl", Nobody, Traffic { tcp: 60, syn: 8, ..QUIET }),
+        ("an upload", "/usr/bin/curl", Nobody, Traffic { tcp: 80_000, syn: 1, ..QUIET }),
+        ("a name server", "/usr/sbin/named", Nobody, Traffic { udp: 20_000, ..QUIET }),
+        ("a proxy", "/usr/sbin/haproxy", Nobody, Traffic { tcp: 9_000, syn: 1_500, ..QUIET }),
+        ("a call", "/usr/bin/zoom", Terminal, Traffic { udp: 900, ..QUIET }),
+    ];
+    for (what, exe, context, traffic) in cases {
+        let mut run = Run::default();
+        for _ in 0..2 {
+            let found = run.seconds(30, &[sender(process(7, exe, context), &traffic)]);
+            assert!(found.is_empty(), "{what}: {}", found[0].case.as_ref().unwrap().summary);
+        }
+    }
+}
+
+#[test]
+fn a_persons_measuring_is_informational() {
+    let mut run = Run::default();
+    let iperf = process(7, "/usr/bin/iperf3", Context::Terminal);
+    let found = run.seconds(6, &[sender(iperf, &Traffic { udp: 9_000, answered: false, ..QUIET })]);
+    assert_eq!(found[0].case.as_ref().unwrap().severity, Severity::Informational);
+}
+
+#[test]
+fn what_is_normal_of_a_program_is_quiet_and_more_is_decided_by_it() {
+    let mut run = Run {
+        baselines: Baselines::in_memory(BaselineSettings::default(), true),
+        ..Run::default()
+    };
+    let sensor = |packets| {
+        let view = process(7, "/opt/probe/probed", Context::None);
+        sender(view, &Traffic { udp: packets, answered: false, ..QUIET })
+    };
+    let who = sensor(1).who;
+    for hour in 0..24 * 9 {
+        let mut measures = Measures::default();
+        measures.busiest = (0, 3_000, 0, 0);
+        measures.sent.packets = 100_000;
+        let minute = Minute {
+            who: Arc::clone(&who),
+            start_s: hour * 3_600,
+            length_s: 60,
+            source: "packets".into(),
+            measures,
+        };
+        run.baselines.learn(&minute);
+    }
+    assert!(run.seconds(20, &[sensor(3_100)]).is_empty());
+    let found = run.seconds(20, &[sensor(12_000)]);
+    let case = found[0].case.as_ref().unwrap();
+    assert_eq!(case.decided_by, DecidedBy::Baseline);
+    assert!(case.baseline_mature && case.confidence() > 0.6, "{case:?}");
+}
+
+#[test]
+fn memory_is_bounded_and_given_back() {
+    let mut run = Run::default();
+    let many: Vec<SecondOf> = (0..FOLLOWED as u32 + 10)
+        .map(|pid| process(pid + 100, "/opt/x", Context::None))
+        .map(|view| sender(view, &Traffic { icmp: 200, ..QUIET }))
+        .collect();
+    run.second(1_000, &many);
+    assert_eq!((run.detector.followed.len(), run.detector.refused()), (FOLLOWED, 10));
+    run.second(1_100, &[]);
+    assert!(run.detector.followed.is_empty());
+}
