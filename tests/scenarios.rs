@@ -90,7 +90,8 @@ fn every_embedded_scenario_is_whole() {
         let dir = tempfile::tempdir().unwrap();
         // Names of behaviours and expectations are looked up before anything is made.
         let (_, scenario) = load(name, &set(&[("duration_s", "5")])).unwrap();
-        make(name, &scenario, dir.path(), 1, 1.0).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        make(name, &scenario, dir.path(), 1, 1.0)
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
     }
 }
 

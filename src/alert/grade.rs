@@ -15,7 +15,18 @@ pub const CONFIDENCE_WITHOUT_BASELINE: f64 = 0.6;
 /// The least that is ever said.
 const LEAST_CONFIDENCE: f64 = 0.05;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    serde::Deserialize,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     Informational,
@@ -137,7 +148,8 @@ impl Grade {
 /// `High: 10,000 packets/s or more; sustained.`
 fn sentence_of(what: &str, words: Vec<String>) -> String {
     let mut letters = what.chars();
-    let what: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let what: String =
+        letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
     format!("{what}: {}.", words.join("; "))
 }
 

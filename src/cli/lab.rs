@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::Usage;
-use crate::lab::scenario::load::{EMBEDDED, load};
 use crate::alert::Severity;
+use crate::lab::scenario::load::{EMBEDDED, load};
 use crate::lab::scenario::make::make;
 use crate::lab::scenario::score::{Figures, Report, alerts_of, score};
 use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, sweep};
@@ -154,7 +154,11 @@ fn run_score(args: &ScoreArgs) -> anyhow::Result<()> {
 }
 
 fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
-    writeln!(out, "{:<24} precision  recall      F1  hit/expected  detect_s  true related false", "")?;
+    writeln!(
+        out,
+        "{:<24} precision  recall      F1  hit/expected  detect_s  true related false",
+        ""
+    )?;
     let mut line = |name: &str, figures: &Figures| {
         let Figures { hit, expected, true_alerts, related_alerts, false_alerts, .. } = figures;
         writeln!(
@@ -183,7 +187,11 @@ fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
         let quiet = alert.broken_quiet.as_ref().map(|name| format!(" (to be quiet: {name})"));
         let severity = alert.severity.name();
         let quiet = quiet.unwrap_or_default();
-        writeln!(out, "false: {severity} {} {}{quiet}: {}", alert.detector, alert.id, alert.summary)?;
+        writeln!(
+            out,
+            "false: {severity} {} {}{quiet}: {}",
+            alert.detector, alert.id, alert.summary
+        )?;
     }
     Ok(())
 }

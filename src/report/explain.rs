@@ -61,7 +61,12 @@ fn redo_score(score: &Value, differences: &mut Vec<String>) -> Value {
             _ => Scale::Linear,
         };
         let points = scale.points(["value", "low", "high", "weight"].map(|of| number(&term[of])));
-        compare(&format!("points of {}", word(&term["name"])), &term["points"], points, differences);
+        compare(
+            &format!("points of {}", word(&term["name"])),
+            &term["points"],
+            points,
+            differences,
+        );
         sum.push(points);
         let mut told = term.clone();
         told["recomputed"] = json!(points);
@@ -291,7 +296,8 @@ mod tests {
 
     #[test]
     fn whatever_is_no_alert_makes_a_page() {
-        for odd in [json!(null), json!([1]), json!({"case": {"score": {"terms": [{"points": "x"}]}}})]
+        for odd in
+            [json!(null), json!([1]), json!({"case": {"score": {"terms": [{"points": "x"}]}}})]
         {
             page(&redo(&odd), Style::default());
         }

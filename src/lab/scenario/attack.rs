@@ -12,13 +12,7 @@ use super::world::{Seat, World};
 use super::{Kind, dns};
 
 impl Source {
-    pub(super) fn attack(
-        &mut self,
-        now_ns: i64,
-        target: Seat,
-        name: &str,
-        world: &World,
-    ) -> Talks {
+    pub(super) fn attack(&mut self, now_ns: i64, target: Seat, name: &str, world: &World) -> Talks {
         let talk = match self.behaviour.kind {
             Kind::UdpFlood => self.stream(target, 7_777, 1_024.0, 20_000.0, Content::Random),
             Kind::IcmpFlood => {
@@ -52,7 +46,11 @@ impl Source {
                 let address = target.address.to_string();
                 let answer = http_answer(200, 1_300, "text/plain");
                 let turns = vec![
-                    Turn::new(true, 0, Said::Bytes(http_request("GET", &path, &address, agent, None))),
+                    Turn::new(
+                        true,
+                        0,
+                        Said::Bytes(http_request("GET", &path, &address, agent, None)),
+                    ),
                     Turn::new(
                         false,
                         (0.5 * MS) as i64,

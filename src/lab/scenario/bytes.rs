@@ -11,11 +11,21 @@ const POOL_BYTES: usize = 1 << 18;
 pub enum Said {
     Bytes(Vec<u8>),
     /// A head, and so many bytes of a body behind it.
-    WithBody { head: Vec<u8>, body_bytes: u64, text: bool },
+    WithBody {
+        head: Vec<u8>,
+        body_bytes: u64,
+        text: bool,
+    },
     /// Encrypted records of so many bytes in all.
-    Tls { bytes: u64 },
-    Random { bytes: u64 },
-    Zeros { bytes: u64 },
+    Tls {
+        bytes: u64,
+    },
+    Random {
+        bytes: u64,
+    },
+    Zeros {
+        bytes: u64,
+    },
 }
 
 impl Said {
@@ -71,8 +81,18 @@ pub struct Pool {
 }
 
 const WORDS: [&str; 12] = [
-    "flow ", "count ", "total ", "bytes ", "sent ", "value ", "host ", "state ", "0.25 ", "1024 ",
-    "up ", "seconds\n",
+    "flow ",
+    "count ",
+    "total ",
+    "bytes ",
+    "sent ",
+    "value ",
+    "host ",
+    "state ",
+    "0.25 ",
+    "1024 ",
+    "up ",
+    "seconds\n",
 ];
 
 impl Pool {

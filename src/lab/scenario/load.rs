@@ -183,7 +183,10 @@ fn apply(
     }
     let known = || parameters.keys().cloned().collect::<Vec<_>>().join(", ");
     let Some((label, field)) = key.split_once('.') else {
-        bail!("there is no parameter {key}; there are: {}, and LABEL.FIELD of a behaviour", known());
+        bail!(
+            "there is no parameter {key}; there are: {}, and LABEL.FIELD of a behaviour",
+            known()
+        );
     };
     let labelled = |entry: &&mut Value| entry.get("label").and_then(Value::as_str) == Some(label);
     let behaviours = table.get_mut("behaviour").and_then(Value::as_array_mut);
@@ -258,7 +261,8 @@ rate_per_s = "$strength"
 
     #[test]
     fn what_does_not_exist_is_named() {
-        let error = |text: &str, set: &[(String, String)]| parse(text, set).unwrap_err().to_string();
+        let error =
+            |text: &str, set: &[(String, String)]| parse(text, set).unwrap_err().to_string();
         assert!(error(TEXT, &set("force", "1")).contains("strength"));
         assert!(error(TEXT, &set("flud.port", "1")).contains("flud"));
         assert!(error(TEXT, &set("flood.colour", "1")).contains("behaviour 1 (flood)"));

@@ -38,13 +38,8 @@ pub fn make(name: &str, scenario: &Scenario, dir: &Path, seed: u64, scale: f64) 
         let file = File::create(&path).with_context(|| format!("can't create {}", path.display()));
         file.map(|file| (path, file))
     };
-    let watched: Vec<usize> = world
-        .hosts
-        .iter()
-        .enumerate()
-        .filter(|(_, host)| host.watched)
-        .map(|(at, _)| at)
-        .collect();
+    let watched: Vec<usize> =
+        world.hosts.iter().enumerate().filter(|(_, host)| host.watched).map(|(at, _)| at).collect();
     let (mut maps, mut map_paths) = (BTreeMap::new(), Vec::new());
     for &at in &watched {
         let name = match watched.as_slice() {
@@ -61,8 +56,12 @@ pub fn make(name: &str, scenario: &Scenario, dir: &Path, seed: u64, scale: f64) 
     let (access_log, access) = access.unzip();
     let (vpc_log, vpc) = vpc.unzip();
     let (capture, file) = create("traffic.pcap")?;
-    let mut files =
-        Files { pcap: None, maps, access: access.map(BufWriter::new), vpc: vpc.map(BufWriter::new) };
+    let mut files = Files {
+        pcap: None,
+        maps,
+        access: access.map(BufWriter::new),
+        vpc: vpc.map(BufWriter::new),
+    };
     let mut failed = None;
     let played = write_behind(file, |out| {
         files.pcap = Some(PcapWriter::new(out, PcapOptions::default())?);

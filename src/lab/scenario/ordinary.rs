@@ -351,13 +351,19 @@ impl Source {
         let id = self.rng.next_u32() as u16;
         let found = match answer {
             Some(seat) => Some(seat.address),
-            None => (!self.rng.chance(8)).then(|| [203, 0, 113, 1 + self.rng.below(250) as u8].into()),
+            None => {
+                (!self.rng.chance(8)).then(|| [203, 0, 113, 1 + self.rng.below(250) as u8].into())
+            }
         };
         let (kind, data) = found.map(dns::address_data).unzip();
         let kind = kind.unwrap_or(dns::A);
         let turns = vec![
             Turn::new(true, 0, Said::Bytes(dns::question(id, name, kind))),
-            Turn::new(false, self.rtt_ns(), Said::Bytes(dns::answer(id, name, kind, data.as_deref()))),
+            Turn::new(
+                false,
+                self.rtt_ns(),
+                Said::Bytes(dns::answer(id, name, kind, data.as_deref())),
+            ),
         ];
         self.datagrams(resolver, 53, turns)
     }
@@ -375,10 +381,9 @@ impl Source {
     }
 
     pub(super) fn tcp(&mut self, target: Seat, port: u16, turns: Vec<Turn>) -> Talk {
-        let segment_gap_ns = self
-            .behaviour
-            .rate_mbps
-            .map_or(USUAL_SEGMENT_GAP_NS, |mbps| (SEGMENT_BITS * 1e3 / mbps.max(0.001) * 0.7) as i64);
+        let segment_gap_ns = self.behaviour.rate_mbps.map_or(USUAL_SEGMENT_GAP_NS, |mbps| {
+            (SEGMENT_BITS * 1e3 / mbps.max(0.001) * 0.7) as i64
+        });
         let (client, server) = self.ends(target, port);
         let tcp = Tcp::new(turns, self.rtt_ns(), segment_gap_ns, &mut self.rng);
         Talk { client, server, form: Form::Tcp(tcp), rng: self.fork() }

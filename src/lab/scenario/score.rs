@@ -100,10 +100,9 @@ pub fn score(truth: &Truth, alerts: &[Scored], least: Severity) -> Result<Report
         let broken = truth.quiets.iter().find(|quiet| {
             !is_true && alert.severity >= quiet.below && quiet.entities.contains(&alert.entity)
         });
-        let related = attacks
-            .iter()
-            .zip(&truth.attacks)
-            .any(|(window, attack)| attack.entities.contains(&alert.entity) && window.overlaps(alert));
+        let related = attacks.iter().zip(&truth.attacks).any(|(window, attack)| {
+            attack.entities.contains(&alert.entity) && window.overlaps(alert)
+        });
         let kind = match (is_true, broken, related) {
             (true, ..) => Verdict::True,
             (_, Some(_), _) => Verdict::False,
@@ -329,7 +328,12 @@ fn own(value: &Value) -> Result<Scored> {
     Ok(Scored {
         id: text("/id")?.to_owned(),
         detector: text("/detector")?.to_owned(),
-        analytics: analytics.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
+        analytics: analytics
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         severity: serde_json::from_value(value.get("severity").cloned().unwrap_or_default())?,
         entity: text("/entity/id")?.to_owned(),
         start_ns: time(text("/start")?)?,
@@ -347,8 +351,7 @@ fn both_ends(
     at_ns: i64,
     severity: Severity,
 ) -> Vec<Scored> {
-    let ends: BTreeSet<&str> =
-        keys.iter().filter_map(|key| value.get(*key)?.as_str()).collect();
+    let ends: BTreeSet<&str> = keys.iter().filter_map(|key| value.get(*key)?.as_str()).collect();
     ends.into_iter()
         .map(|entity| Scored {
             id: format!("{name}:{entity}:{at_ns}"),

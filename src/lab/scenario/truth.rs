@@ -62,7 +62,8 @@ impl Truth {
         let ns = |seconds: f64| (seconds * 1e9) as i64;
         let span = |behaviour: &super::Behaviour| {
             let start_ns = world.start_ns.saturating_add(ns(behaviour.start_s));
-            let end_ns = behaviour.duration_s.map_or(world.end_ns, |it| start_ns.saturating_add(ns(it)));
+            let end_ns =
+                behaviour.duration_s.map_or(world.end_ns, |it| start_ns.saturating_add(ns(it)));
             (start_ns, end_ns.min(world.end_ns))
         };
         let mut attacks = Vec::new();
