@@ -15,7 +15,18 @@ pub const CONFIDENCE_WITHOUT_BASELINE: f64 = 0.6;
 /// The least that is ever said.
 const LEAST_CONFIDENCE: f64 = 0.05;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    serde::Deserialize,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     Informational,

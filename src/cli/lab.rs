@@ -1,17 +1,100 @@
-//! `flowtap lab`: labelled traffic.
+//! `flowtap lab`: labelled traffic, and how detection does on it.
 
+use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
 
+use super::Usage;
+use crate::alert::Severity;
+use crate::lab::scenario::load::{EMBEDDED, load};
+use crate::lab::scenario::make::make;
+use crate::lab::scenario::score::{Figures, Report, alerts_of, score};
+use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, sweep};
+use crate::lab::scenario::truth::Truth;
 use crate::lab::synth::{self, SynthArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
     /// Make a capture of synthetic traffic, the same bytes for the same seed.
     Synth(SynthArgs),
+    /// Make a scenario's capture, host maps, logs and truth.
+    Make(MakeArgs),
+    /// List the scenarios that come with the program.
+    Scenarios,
+    /// Hold alerts against a scenario's truth: precision, recall, time to detect, false alerts.
+    Score(ScoreArgs),
+    /// Make, read and score a scenario over values and seeds; exit status 4 when a gate is not met.
+    Sweep(SweepArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MakeArgs {
+    /// A scenario's file, or the name of one that comes with the program.
+    scenario: String,
+    /// Folder to write into.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// The same seed gives the same bytes.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Multiplies the rates of what is no attack.
+    #[arg(long, value_name = "K", default_value_t = 1.0, value_parser = scale)]
+    scale: f64,
+    /// Set a parameter of the scenario, or LABEL.FIELD of a behaviour; repeat it for several.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScoreArgs {
+    /// `truth.json` of a scenario.
+    truth: PathBuf,
+    /// `alerts.ndjson` or `summary.json` of a run, Suricata's EVE, Zeek's notices as JSON.
+    alerts: PathBuf,
+    /// Alerts below it are no false ones.
+    #[arg(long, value_name = "SEVERITY", default_value = "low")]
+    least: Severity,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// A scenario's file, or the name of one that comes with the program.
+    scenario: String,
+    /// A parameter of the scenario, LABEL.FIELD of a behaviour or detect.SETTING, and its
+    /// values; repeat it for all combinations.
+    #[arg(long, value_name = "KEY=A,B,C", value_parser = vary)]
+    vary: Vec<Vary>,
+    /// Set one of them for all.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+    /// So many seeds for each value.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    first_seed: u64,
+    /// Multiplies the rates of what is no attack.
+    #[arg(long, value_name = "K", default_value_t = 1.0, value_parser = scale)]
+    scale: f64,
+    /// What every value must meet, such as `recall>=0.95,false_per_day<=1`.
+    #[arg(long, value_name = "CONDITIONS")]
+    gate: Option<Gate>,
+    /// Alerts below it are no false ones.
+    #[arg(long, value_name = "SEVERITY", default_value = "low")]
+    least: Severity,
+    /// Folder for captures while they are read [default: a new one among temporary files].
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// Print JSON, a row a line.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
@@ -26,6 +109,181 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
                 writeln!(std::io::stdout(), "{report}")?;
             }
         }
+        LabCommand::Make(args) => {
+            let (name, scenario) =
+                load(&args.scenario, &args.set).map_err(|error| Usage(format!("{error:#}")))?;
+            let made = make(&name, &scenario, &args.output, args.seed, args.scale)?;
+            let played = made.played;
+            let report = serde_json::json!({
+                "packets": played.packets,
+                "wire_bytes": played.wire_bytes,
+                "conversations": played.conversations,
+            });
+            writeln!(std::io::stdout(), "{report}")?;
+        }
+        LabCommand::Scenarios => {
+            let mut out = std::io::stdout().lock();
+            for (name, _) in EMBEDDED {
+                let (_, scenario) = load(name, &[])?;
+                writeln!(out, "{name:<28} {}", scenario.about)?;
+            }
+        }
+        LabCommand::Score(args) => run_score(args)?,
+        LabCommand::Sweep(args) => return run_sweep(args),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_score(args: &ScoreArgs) -> anyhow::Result<()> {
+    let read = |path: &PathBuf| {
+        fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
+    };
+    let truth: Truth = serde_json::from_str(&read(&args.truth)?)
+        .with_context(|| format!("{} is no truth of a scenario", args.truth.display()))?;
+    let alerts = alerts_of(&read(&args.alerts)?)
+        .with_context(|| format!("{} has no alerts", args.alerts.display()))?;
+    let report = score(&truth, &alerts, args.least)?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        print_report(&mut out, &report)?;
+    }
+    Ok(())
+}
+
+fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{:<24} precision  recall      F1  hit/expected  detect_s  true related false",
+        ""
+    )?;
+    let mut line = |name: &str, figures: &Figures| {
+        let Figures { hit, expected, true_alerts, related_alerts, false_alerts, .. } = figures;
+        writeln!(
+            out,
+            "{name:<24} {:>9} {:>7} {:>7} {:>13} {:>9} {true_alerts:>5} {related_alerts:>7} {false_alerts:>5}",
+            shown(figures.precision),
+            shown(figures.recall),
+            shown(figures.f1),
+            format!("{hit}/{expected}"),
+            shown(figures.time_to_detect_s),
+        )
+    };
+    line("all", &report.all)?;
+    for (name, figures) in report.by_analytic.iter().chain(&report.by_detector) {
+        line(name, figures)?;
+    }
+    writeln!(
+        out,
+        "false alerts: {} a day, {} a day and 100 hosts",
+        report.false_per_day, report.false_per_day_and_100_hosts
+    )?;
+    for missed in &report.missed {
+        writeln!(out, "missed: {missed}")?;
+    }
+    for alert in &report.false_alerts {
+        let quiet = alert.broken_quiet.as_ref().map(|name| format!(" (to be quiet: {name})"));
+        let severity = alert.severity.name();
+        let quiet = quiet.unwrap_or_default();
+        writeln!(
+            out,
+            "false: {severity} {} {}{quiet}: {}",
+            alert.detector, alert.id, alert.summary
+        )?;
+    }
+    Ok(())
+}
+
+fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
+    let folder = args.work.clone().unwrap_or_else(|| {
+        std::env::temp_dir().join(format!("flowtap-sweep-{}", std::process::id()))
+    });
+    let told = Sweep {
+        scenario: args.scenario.clone(),
+        set: args.set.clone(),
+        vary: args.vary.clone(),
+        seeds: (0..args.seeds).map(|at| args.first_seed.saturating_add(at)).collect(),
+        scale: args.scale,
+        least: args.least,
+        folder: folder.clone(),
+    };
+    let mut out = std::io::stdout().lock();
+    if !args.json {
+        writeln!(
+            out,
+            "{:<32} precision  recall      F1  detect_s  false/day  /day/100 hosts",
+            format!("{} ({} seeds)", args.scenario, args.seeds)
+        )?;
+    }
+    let mut failed = false;
+    let rows = sweep(&told, |row| {
+        // A pipe that is closed shows with the next row's failure at the latest.
+        let _ = print_row(&mut out, row, args.json);
+        for failure in args.gate.iter().flat_map(|gate| gate.failures(row)) {
+            failed = true;
+            eprintln!("flowtap: gate not met: {}: {failure}", values_of(row));
+        }
+    });
+    if args.work.is_none() {
+        let _ = fs::remove_dir_all(&folder);
+    }
+    rows?;
+    Ok(if failed { ExitCode::from(4) } else { ExitCode::SUCCESS })
+}
+
+fn print_row(out: &mut impl Write, row: &Row, json: bool) -> anyhow::Result<()> {
+    if json {
+        serde_json::to_writer(&mut *out, row)?;
+        return Ok(writeln!(out)?);
+    }
+    writeln!(
+        out,
+        "{:<32} {:>9} {:>7} {:>7} {:>9} {:>10} {:>15}",
+        values_of(row),
+        shown(row.precision),
+        shown(row.recall),
+        shown(row.f1),
+        shown(row.time_to_detect_s),
+        row.false_per_day,
+        row.false_per_day_and_100_hosts,
+    )?;
+    for (name, seeds) in &row.missed {
+        writeln!(out, "    missed with {seeds} seeds: {name}")?;
+    }
+    for (name, times) in &row.false_alerts {
+        writeln!(out, "    false {times} times: {name}")?;
+    }
+    Ok(())
+}
+
+fn values_of(row: &Row) -> String {
+    let pair = |(key, value): &(String, String)| format!("{key}={value}");
+    match row.values.as_slice() {
+        [] => "as it is".to_owned(),
+        values => values.iter().map(pair).collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn shown(figure: Option<f64>) -> String {
+    figure.map_or_else(|| "-".to_owned(), |figure| figure.to_string())
+}
+
+fn vary(text: &str) -> Result<Vary, String> {
+    let (key, values) = assignment(text)?;
+    let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
+    Ok(Vary { key, values })
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value <= 1e6 => Ok(value),
+        _ => Err("a number above 0, at most a million".to_owned()),
+    }
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| "must be KEY=VALUE".to_owned())?;
+    Ok((key.to_owned(), value.to_owned()))
 }

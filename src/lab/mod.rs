@@ -6,4 +6,5 @@
 
 #[cfg(target_os = "linux")]
 pub mod replay;
+pub mod scenario;
 pub mod synth;

@@ -12,7 +12,7 @@ const BUFFERS: usize = 4;
 
 /// Gives `make` a writer to fill; what it wrote and flushed is in `out` when
 /// this returns.
-pub(super) fn write_behind<W: Write + Send, T>(
+pub(in crate::lab) fn write_behind<W: Write + Send, T>(
     mut out: W,
     make: impl FnOnce(Behind) -> io::Result<T>,
 ) -> io::Result<T> {
@@ -40,7 +40,7 @@ pub(super) fn write_behind<W: Write + Send, T>(
 
 /// The near end.
 #[derive(Debug)]
-pub(super) struct Behind {
+pub(in crate::lab) struct Behind {
     buffer: Vec<u8>,
     full: Sender<Vec<u8>>,
     spare: Receiver<Vec<u8>>,

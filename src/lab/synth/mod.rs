@@ -30,7 +30,7 @@ pub use encapsulation::Gre;
 pub use frame::{Frame, Tcp};
 pub use rng::Rng;
 
-use behind::write_behind;
+pub(in crate::lab) use behind::write_behind;
 use pcap::{PcapOptions, PcapWriter};
 use pcapng::{Interface, PcapngWriter};
 use span::{Span, SpanPort};

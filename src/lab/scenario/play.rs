@@ -1,0 +1,179 @@
+//! All behaviours merged by time into packets, host maps and logs.
+//!
+//! A heap holds who is next: behaviours that begin conversations, and conversations that
+//! send packets. Memory follows the number of conversations at one time. Start at
+//! [`play`].
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::hostmap::HostMaps;
+use super::logs::{AccessLog, VpcLog};
+use super::ordinary::Source;
+use super::talk::{Form, Talk, Workshop};
+use super::world::World;
+use super::{Behaviour, Scenario};
+use crate::host::event::HostEvent;
+use crate::lab::synth::Rng;
+
+/// Takes what a scenario gives, in the order of time.
+pub trait Stage {
+    fn packet(&mut self, time_ns: i64, frame: &[u8]) -> io::Result<()>;
+    /// An event on a host, by its place in the world.
+    fn host_event(&mut self, host: usize, event: &HostEvent) -> io::Result<()>;
+    fn access_line(&mut self, line: &str) -> io::Result<()>;
+    fn vpc_line(&mut self, line: &str) -> io::Result<()>;
+}
+
+/// What was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Played {
+    pub packets: u64,
+    pub wire_bytes: u64,
+    pub conversations: u64,
+}
+
+enum Item {
+    Source(Box<Source>),
+    Talk { talk: Box<Talk>, told_ns: i64, cookies: [u64; 2] },
+}
+
+/// Plays a scenario; `scale` multiplies the rates of what is no attack.
+pub fn play(
+    scenario: &Scenario,
+    world: &World,
+    seed: u64,
+    scale: f64,
+    stage: &mut dyn Stage,
+) -> Result<Played> {
+    let mut player = Player {
+        world,
+        heap: BinaryHeap::new(),
+        items: Vec::new(),
+        free: Vec::new(),
+        turn: 0,
+        maps: HostMaps::new(world),
+        access: AccessLog::default(),
+        vpc: VpcLog::new(world),
+        played: Played::default(),
+    };
+    for (at, behaviour) in scenario.behaviours.iter().enumerate() {
+        player.add_sources(behaviour, seed, at as u64, scale)?;
+    }
+    player.run(seed, stage)?;
+    Ok(player.played)
+}
+
+struct Player<'a> {
+    world: &'a World,
+    heap: BinaryHeap<Reverse<(i64, u64, u32)>>,
+    items: Vec<Option<Item>>,
+    free: Vec<u32>,
+    /// Orders what is due at the same time.
+    turn: u64,
+    maps: HostMaps<'a>,
+    access: AccessLog,
+    vpc: VpcLog,
+    played: Played,
+}
+
+impl Player<'_> {
+    fn add_sources(
+        &mut self,
+        behaviour: &Behaviour,
+        seed: u64,
+        place: u64,
+        scale: f64,
+    ) -> Result<()> {
+        let behaviour = Arc::new(behaviour.clone());
+        let seats = self.world.seats(&behaviour.from)?.to_vec();
+        for (member, seat) in seats.into_iter().enumerate() {
+            let mix = seed ^ (place << 40) ^ ((member as u64) << 16);
+            let rng = Rng::new(mix.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let source = Source::new(&behaviour, seat, self.world, rng, scale)?;
+            if let Some(first_ns) = source.next_ns {
+                self.push(first_ns, Item::Source(Box::new(source)));
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, time_ns: i64, item: Item) {
+        let slot = self.free.pop().unwrap_or(self.items.len() as u32);
+        if slot as usize == self.items.len() {
+            self.items.push(None);
+        }
+        self.items[slot as usize] = Some(item);
+        self.turn += 1;
+        self.heap.push(Reverse((time_ns, self.turn, slot)));
+    }
+
+    fn run(&mut self, seed: u64, stage: &mut dyn Stage) -> Result<()> {
+        let mut shop = Workshop::new(seed);
+        self.maps.begin(stage)?;
+        self.vpc.begin(stage)?;
+        while let Some(Reverse((now_ns, _, slot))) = self.heap.pop() {
+            let Some(mut item) = self.items[slot as usize].take() else { continue };
+            if now_ns >= self.world.end_ns {
+                self.free.push(slot);
+                continue;
+            }
+            self.maps.advance(now_ns, stage)?;
+            self.vpc.advance(now_ns, stage)?;
+            let next_ns = match &mut item {
+                Item::Source(source) => {
+                    let (talks, next_ns) = source.next(now_ns, self.world);
+                    for (start_ns, talk) in talks {
+                        let item =
+                            Item::Talk { talk: Box::new(talk), told_ns: i64::MIN, cookies: [0; 2] };
+                        self.push(start_ns.max(now_ns), item);
+                        self.played.conversations += 1;
+                    }
+                    next_ns
+                }
+                Item::Talk { talk, told_ns, cookies } => {
+                    self.maps.using(now_ns, talk, told_ns, cookies, stage)?;
+                    let step = talk.step(now_ns, &mut shop);
+                    let frame = shop.frame.bytes();
+                    stage.packet(now_ns, frame)?;
+                    self.played.packets += 1;
+                    self.played.wire_bytes += frame.len() as u64;
+                    self.vpc.count(now_ns, talk, step.forward, frame.len());
+                    if let Some(line) = step.log {
+                        self.access.write(now_ns, &line, stage)?;
+                    }
+                    if step.next_ns.is_none() {
+                        self.maps.ended(now_ns, talk, cookies, stage)?;
+                    }
+                    step.next_ns
+                }
+            };
+            match next_ns {
+                Some(next_ns) => {
+                    self.items[slot as usize] = Some(item);
+                    self.turn += 1;
+                    self.heap.push(Reverse((next_ns.max(now_ns), self.turn, slot)));
+                }
+                None => self.free.push(slot),
+            }
+        }
+        self.maps.advance(self.world.end_ns, stage)?;
+        self.maps.finish(stage)?;
+        self.vpc.finish(stage)?;
+        Ok(())
+    }
+}
+
+impl Talk {
+    /// A stream's end, where it has one of its own.
+    pub fn until_ns(&self) -> Option<i64> {
+        match &self.form {
+            Form::Stream(stream) => Some(stream.until_ns),
+            _ => None,
+        }
+    }
+}
