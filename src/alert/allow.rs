@@ -20,10 +20,11 @@ use crate::detect::Finding;
 use crate::time::rfc3339;
 
 /// Names that an alert's `detector` can have.
-pub const DETECTORS: [&str; 26] = [
+pub const DETECTORS: [&str; 27] = [
     "arp_sweep",
     "broadcast_storm",
     "carpet_bombing",
+    "chain",
     "connection_flood",
     "fragment_flood",
     "gre_flood",

@@ -24,6 +24,7 @@ pub enum SettingValue {
     Count(u64),
     Ratio(f64),
     Kinds(Vec<Kind>),
+    Names(Vec<String>),
 }
 
 /// What a setting may be.
@@ -33,9 +34,11 @@ pub enum SettingRange {
     Ratio(f64, f64),
     /// Any of the kinds of packet.
     Kinds,
+    /// At most as many names, each of 1 to 256 bytes.
+    Names(usize),
 }
 
-use SettingRange::{Count, Kinds, Ratio};
+use SettingRange::{Count, Kinds, Names, Ratio};
 
 /// More packets, frames or connections a second than a machine can see.
 const RATE_MAX: u64 = 1_000_000_000;
@@ -43,12 +46,16 @@ const RATE_MAX: u64 = 1_000_000_000;
 /// fits any sum.
 const HOSTS_MAX: u64 = 1 << 24;
 
+/// Bytes of a name: an image's with registry and digest.
+const NAME_MAX: usize = 256;
+
 /// The range of `packet_rate_threshold`, for the option of the same name.
 pub(crate) const PACKET_RATES: std::ops::RangeInclusive<u64> = 10..=RATE_MAX;
 
 const RATE_WHY: &str = "below it every conversation would be one, above it nothing ever is";
 const HOSTS_WHY: &str =
     "a browser alone talks to as many as the least; there are no more than the most";
+const NAMES_WHY: &str = "each is held against every process or flow";
 const MEMORY_WHY: &str = "each takes memory that is never given back";
 
 macro_rules! settings {
@@ -122,6 +129,38 @@ settings! {
         "Packets of a thousand lost by an interface in a second that are an alert.",
         "it is a share of a thousand, and none lost is no loss";
     scan_sources: Count(16, 262_144), "Sources whose probes are remembered.", MEMORY_WHY;
+    time_window_s: Count(60, 86_400),
+        "Seconds between the stages of a chain (ATT&CK TimeWindow).",
+        "logs have whole seconds; over a day everything follows everything";
+    log_lateness_s: Count(1, 86_400),
+        "Seconds that a log of requests may come late and still be joined.",
+        "no log comes at once; what is held for it takes memory";
+    chain_score: Ratio(31.0, 100.0),
+        "Points from which stages that were seen are a chain.",
+        "one stage alone, which has 30 or 40, is none; all three have 100";
+    suspicious_patterns: Names(1_024),
+        "Texts of exploit-like requests, beside the table (ATT&CK SuspiciousPatterns).",
+        "each is looked for in every request";
+    long_uri_bytes: Count(256, 65_536),
+        "Bytes of a URI that are over-long.",
+        "ordinary ones have as many as the least; no server takes more than the most";
+    error_rate_threshold: Count(1, RATE_MAX),
+        "Errors of a target in five minutes that are a floor (ATT&CK ErrorRateThreshold).",
+        RATE_WHY;
+    error_burst: Count(1, RATE_MAX),
+        "Errors of a target a minute that are a burst without a normal (ATT&CK ErrorBurst).",
+        RATE_WHY;
+    web_proc_list: Names(256),
+        "Programs that serve the network (ATT&CK WebProcList).", NAMES_WHY;
+    child_tool_list: Names(256),
+        "Programs that an exploited service starts (ATT&CK ChildToolList).", NAMES_WHY;
+    allowed_child_list: Names(256),
+        "Those of them that are expected (ATT&CK AllowedChildList).", NAMES_WHY;
+    metadata_endpoints: Names(256),
+        "Addresses and names of metadata services (ATT&CK MetadataEndpoints).", NAMES_WHY;
+    first_seen_days: Count(1, 3_650),
+        "Days after which a destination is as new again.",
+        "a baseline counts in days, and forgets over months";
 }
 
 impl Setting {
@@ -141,6 +180,9 @@ impl Setting {
             // NaN is in no range.
             (SettingValue::Ratio(ratio), Ratio(least, most)) => (least..=most).contains(ratio),
             (SettingValue::Kinds(_), Kinds) => true,
+            (SettingValue::Names(names), Names(most)) => {
+                names.len() <= most && names.iter().all(|name| (1..=NAME_MAX).contains(&name.len()))
+            }
             _ => false,
         };
         if !inside {
@@ -160,6 +202,7 @@ impl fmt::Display for SettingRange {
                 let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
                 write!(f, "a list of {}", names.join(", "))
             }
+            Names(most) => write!(f, "a list of at most {most} names of 1 to {NAME_MAX} bytes"),
         }
     }
 }
@@ -176,8 +219,27 @@ impl fmt::Display for SettingValue {
                     kinds.iter().map(|kind| format!("\"{}\"", kind.name())).collect();
                 write!(f, "[{}]", names.join(", "))
             }
+            Self::Names(names) => {
+                let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+                write!(f, "[{}]", names.join(", "))
+            }
         }
     }
+}
+
+/// A name as a basic string of TOML.
+fn quoted(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 2);
+    text.push('"');
+    for c in name.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            c if c.is_control() => text.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
 }
 
 /// A field of the settings. What does not fit its type is never put: the range
@@ -235,6 +297,18 @@ impl Field for Vec<Kind> {
     }
 }
 
+impl Field for Vec<String> {
+    fn get(&self) -> SettingValue {
+        SettingValue::Names(self.clone())
+    }
+
+    fn put(&mut self, value: SettingValue) {
+        if let SettingValue::Names(names) = value {
+            *self = names;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,6 +326,14 @@ mod tests {
                 [0.0, -1.0, least / 2.0, most * 2.0, f64::NAN, f64::INFINITY].map(V::Ratio).into(),
             ),
             Kinds => (vec![V::Kinds(Vec::new()), V::Kinds(Kind::ALL.into())], vec![V::Count(1)]),
+            Names(most) => (
+                vec![V::Names(Vec::new()), V::Names(vec!["a\"\\b".to_owned(); most])],
+                vec![
+                    V::Names(vec![String::new()]),
+                    V::Names(vec!["a".repeat(NAME_MAX + 1)]),
+                    V::Names(vec!["a".to_owned(); most + 1]),
+                ],
+            ),
         }
     }
 

@@ -338,6 +338,13 @@ fn setting_value(setting: &Setting, value: &DeValue<'_>) -> Result<SettingValue,
             });
             Ok(SettingValue::Kinds(kinds.collect::<Result<_, _>>()?))
         }
+        (SettingRange::Names(_), DeValue::Array(names)) => {
+            let names = names.iter().map(|name| match name.get_ref() {
+                DeValue::String(name) => Ok(name.to_string()),
+                other => Err(format!("{} is not allowed: {}", shown(other), setting.range)),
+            });
+            Ok(SettingValue::Names(names.collect::<Result<_, _>>()?))
+        }
         _ => Err(wanted()),
     }
 }

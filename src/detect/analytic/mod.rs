@@ -9,6 +9,17 @@
 //! A finding here has a [`Case`]: a score of stated terms, what decided, the missing
 //! telemetry. [`about`] makes the part that all have in common.
 
+mod chain;
+mod error_spike;
+mod exploit;
+mod first_seen;
+mod metadata;
+mod patterns;
+mod programs;
+mod shell;
+mod stage;
+mod story;
+
 use std::sync::Arc;
 
 use super::{
@@ -21,6 +32,7 @@ use crate::engine::window::Seed;
 use crate::entity::{Minute, SecondOf, Who};
 use crate::flow::app::AppInfo;
 use crate::flow::{FlowRecord, Outline};
+use crate::host::execs::Served;
 use crate::host::side::{FlowHosts, ProcessView};
 use crate::host::workload::Workload;
 use crate::telemetry::counters::series::Growth;
@@ -41,7 +53,7 @@ pub enum Event<'a> {
     /// A flow as another source has it.
     Report { source: &'a Source, flow: &'a FlowReport, hosts: Option<&'a FlowHosts> },
     /// A request that a balancer or a server logged.
-    Request { source: &'a Source, request: &'a Request },
+    Request { source: &'a Source, request: &'a Request, served: &'a Served },
     /// Counters that grew.
     Counter { source: &'a Source, sample: &'a CounterSample, growth: &'a Growth },
     /// A process began or runs another program.
@@ -139,7 +151,7 @@ pub trait Analytic: Send {
 
 /// All of them, in the order in which they look.
 pub(super) fn all() -> Vec<Box<dyn Analytic>> {
-    vec![]
+    vec![Box::<chain::Chain>::default()]
 }
 
 /// The finding of an entity's behaviour, without what only the detector knows: its
