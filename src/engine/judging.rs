@@ -77,7 +77,8 @@ impl Correlation<'_> {
             (Observation::Flow(flow), _) => Event::Report { source, flow, hosts: joined.hosts },
             (Observation::Request(request), _) => {
                 let joiner = self.joiner.as_mut();
-                served = joiner.map_or_else(|| Served::of_log(request), |joiner| joiner.served(request));
+                served =
+                    joiner.map_or_else(|| Served::of_log(request), |joiner| joiner.served(request));
                 Event::Request { source, request, served: &served }
             }
             (Observation::Counter(sample), Some(growth)) => {

@@ -46,7 +46,8 @@ impl Begun {
 
     fn take_before(&self, ns: i64) -> BTreeSet<(i64, ProcessKey)> {
         let mut held = self.0.lock();
-        let later = if ns == i64::MAX { BTreeSet::new() } else { held.waiting.split_off(&first(ns)) };
+        let later =
+            if ns == i64::MAX { BTreeSet::new() } else { held.waiting.split_off(&first(ns)) };
         std::mem::replace(&mut held.waiting, later)
     }
 
@@ -87,7 +88,8 @@ impl Joiner {
         let begun = map.begun.take_before(before_ns);
         let mut execs = Vec::with_capacity(begun.len());
         for (time_ns, key) in begun {
-            let second_ns = time_ns.div_euclid(SECOND_NS).saturating_add(1).saturating_mul(SECOND_NS);
+            let second_ns =
+                time_ns.div_euclid(SECOND_NS).saturating_add(1).saturating_mul(SECOND_NS);
             // Live it may be told late, offline it was there all along.
             let known_ns = second_ns.saturating_add(HOLD_NS);
             let process = self.view(&map, key, time_ns, known_ns);

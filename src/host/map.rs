@@ -178,7 +178,7 @@ impl HostMap {
             events: of(&self.events),
             unknown_events: of(&self.unknown_events),
             lost_events: of(&self.lost_events),
-            refused: of(&self.refused),
+            refused: of(&self.refused) + self.begun.left_out(),
             claims: of(&self.claims_held),
             processes: of(&self.processes_held),
         }

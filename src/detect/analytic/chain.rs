@@ -16,18 +16,18 @@
 //! nothing, and join when more comes. So each workload has at most one alert, which is
 //! revised as stages come.
 //!
-//! Bounded: [`MAX_CASES`] workloads with [`MAX_SIGNS`] signs a stage; past it the
+//! Bounded: [`MAX_CASES`] workloads with [`super::links::MAX_SIGNS`] signs a stage; past it the
 //! workload that was quiet longest makes room, of signs the weakest, then the oldest.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::error_spike::ErrorSpike;
 use super::exploit::Exploit;
 use super::first_seen::FirstSeen;
+use super::links::Case;
 use super::metadata::Metadata;
 use super::shell::Shell;
-use super::stage::{Place, Sign, Stage};
+use super::stage::Sign;
 use super::story::{self, Story};
 use super::{Analytic, AnalyticContext, Event};
 use crate::alert::EntityKind;
@@ -36,36 +36,23 @@ use crate::host::execs::Served;
 use crate::host::side::FlowHosts;
 
 const MAX_CASES: usize = 4_096;
-const MAX_SIGNS: usize = 16;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
 /// How long an alert goes without being told again while signs go on.
 const TELL_AGAIN_S: i64 = 60;
 
-/// Clocks of packets and of the host's kernel agree to less than that.
-const CLOCKS_NS: i64 = SECOND_NS;
-
-/// Weights of the stages: what happens on the host is the surest.
-const WEIGHTS: [f64; 3] = [30.0, 40.0, 30.0];
-
-/// Strength from which a request was answered, so that something may have come of it.
-const ANSWERED: f64 = 0.6;
-
-/// Points of all three stages, one of them below a third, that are high all the same.
-const SURE: f64 = 75.0;
-
 type CaseKey = (EntityKind, String);
 
 /// Joins signs to chains.
 #[derive(Debug, Default)]
-pub struct Chain {
+pub(super) struct Chain {
     exploit: Exploit,
     errors: ErrorSpike,
     shell: Shell,
     metadata: Metadata,
     first_seen: FirstSeen,
-    cases: BTreeMap<CaseKey, Case>,
+    cases: BTreeMap<CaseKey, Known>,
     /// Those with news since the last second.
     news: BTreeSet<CaseKey>,
     now_s: i64,
@@ -75,12 +62,10 @@ pub struct Chain {
     refused: u64,
 }
 
-/// A workload and what was seen of it.
+/// A workload, and what was told of it.
 #[derive(Debug, Default)]
-struct Case {
-    place: Place,
-    signs: [Vec<Sign>; 3],
-    last_ns: i64,
+struct Known {
+    case: Case,
     told: Option<Told>,
 }
 
@@ -90,34 +75,6 @@ struct Told {
     second: i64,
     score: f64,
     moments: usize,
-}
-
-/// Signs that belong together, one a stage at most.
-#[derive(Clone, Debug)]
-pub(super) struct Links<'a> {
-    pub stages: [Option<&'a Sign>; 3],
-    pub score: f64,
-}
-
-impl Links<'_> {
-    /// Stages that count.
-    pub(super) fn counted(&self) -> usize {
-        self.stages.iter().flatten().filter(|sign| sign.counts()).count()
-    }
-
-    /// All three, or enough of them to be sure.
-    pub(super) fn is_whole(&self, threshold: f64) -> bool {
-        let present = self.stages.iter().flatten().count();
-        self.score >= threshold && (self.counted() == 3 || (present == 3 && self.score >= SURE))
-    }
-
-    /// Whether somebody should see it at all.
-    fn is_worth_telling(&self, threshold: f64) -> bool {
-        let [request, foothold, _] = self.stages;
-        (self.counted() >= 2 && self.score >= threshold)
-            || foothold.is_some_and(|sign| sign.counts() && !sign.only_after_request)
-            || request.is_some_and(|sign| sign.strength >= ANSWERED)
-    }
 }
 
 impl Analytic for Chain {
@@ -195,16 +152,14 @@ impl Chain {
         let Some(who) = sign.place.who() else { return };
         let key = (who.entity.kind, who.entity.id);
         if self.cases.len() >= MAX_CASES && !self.cases.contains_key(&key) {
-            let quiet = self.cases.iter().min_by_key(|&(key, case)| (case.last_ns, key));
+            let quiet = self.cases.iter().min_by_key(|&(key, known)| (known.case.last_ns, key));
             if let Some(quiet) = quiet.map(|(key, _)| key.clone()) {
                 self.cases.remove(&quiet);
                 self.refused += 1;
             }
         }
-        let case = self.cases.entry(key.clone()).or_default();
-        case.last_ns = case.last_ns.max(sign.time_ns);
-        case.place.learn(&sign.place);
-        self.refused += u64::from(!case.add(sign));
+        let known = self.cases.entry(key.clone()).or_default();
+        self.refused += u64::from(!known.case.add(sign));
         self.news.insert(key);
     }
 
@@ -226,14 +181,14 @@ impl Chain {
             self.forget(ctx);
         }
         for key in self.with_news() {
-            let Some(case) = self.cases.get(&key) else { continue };
+            let Some(Known { case, told }) = self.cases.get(&key) else { continue };
             let elsewhere = self.requests_for(&key, case);
             let Some(links) = case.best(&elsewhere, ctx) else { continue };
             if !links.is_worth_telling(ctx.settings.chain_score) {
                 continue;
             }
             let moments = links.stages.iter().flatten().count();
-            let is_news = case.told.is_none_or(|before| {
+            let is_news = told.is_none_or(|before| {
                 links.score > before.score
                     || moments > before.moments
                     || self.now_s - before.second >= TELL_AGAIN_S
@@ -242,12 +197,13 @@ impl Chain {
                 continue;
             }
             // The book takes one finding of a second.
-            let second = case.told.map_or(self.now_s, |before| self.now_s.max(before.second + 1));
-            let story = Story { links: &links, case: &case.place, second, lateness_s };
+            let second = told.map_or(self.now_s, |before| self.now_s.max(before.second + 1));
+            let more = case.more(&links, &elsewhere);
+            let story = Story { links: &links, more, case: &case.place, second, lateness_s };
             out.extend(story::finding(&story, ctx));
             let told = Told { second, score: links.score, moments };
-            if let Some(case) = self.cases.get_mut(&key) {
-                case.told = Some(told);
+            if let Some(known) = self.cases.get_mut(&key) {
+                known.told = Some(told);
             }
         }
     }
@@ -264,11 +220,11 @@ impl Chain {
         let wide: Vec<&Case> = all
             .iter()
             .filter(|key| key.0 != EntityKind::Workload)
-            .filter_map(|key| self.cases.get(key))
+            .filter_map(|key| Some(&self.cases.get(key)?.case))
             .collect();
         if !wide.is_empty() {
             let meets = |case: &Case| wide.iter().any(|other| other.place.meets(&case.place));
-            let more = self.cases.iter().filter(|(_, case)| meets(case));
+            let more = self.cases.iter().filter(|(_, known)| meets(&known.case));
             let more: Vec<CaseKey> = more.map(|(key, _)| key.clone()).collect();
             all.extend(more);
         }
@@ -284,7 +240,10 @@ impl Chain {
         let address = place.address.map(|address| (EntityKind::Address, address.to_string()));
         let wider = [host, instance, address].into_iter().flatten().filter(|wider| wider != key);
         let cases = wider.filter_map(|wider| self.cases.get(&wider));
-        cases.flat_map(|case| &case.signs[0]).filter(|sign| sign.place.meets(place)).collect()
+        cases
+            .flat_map(|known| known.case.requests())
+            .filter(|sign| sign.place.meets(place))
+            .collect()
     }
 
     /// What is too old to be joined by anything that may still come.
@@ -292,123 +251,8 @@ impl Chain {
         let windows_s = i64::try_from(2 * ctx.settings.time_window_s).unwrap_or(i64::MAX);
         let held_s = windows_s.saturating_add(self.lateness(ctx));
         let before_ns = self.now_s.saturating_sub(held_s).saturating_mul(SECOND_NS);
-        self.cases.retain(|_, case| {
-            for signs in &mut case.signs {
-                signs.retain(|sign| sign.time_ns >= before_ns);
-            }
-            case.signs.iter().any(|signs| !signs.is_empty())
-        });
+        self.cases.retain(|_, known| known.case.forget(before_ns));
     }
-}
-
-impl Place {
-    /// Takes over what is not known yet.
-    fn learn(&mut self, other: &Self) {
-        let take = |mine: &mut Option<Arc<str>>, theirs: &Option<Arc<str>>| {
-            if mine.is_none() {
-                mine.clone_from(theirs);
-            }
-        };
-        take(&mut self.host, &other.host);
-        if self.workload.is_none() {
-            self.workload.clone_from(&other.workload);
-        }
-        if self.instance.is_none() {
-            self.instance.clone_from(&other.instance);
-        }
-        if self.address.is_none() {
-            self.address = other.address;
-        }
-    }
-}
-
-impl Case {
-    /// False where another had to make room.
-    fn add(&mut self, sign: Sign) -> bool {
-        let Some(signs) = self.signs.get_mut(sign.stage as usize) else { return true };
-        let again = |known: &&mut Sign| known.text == sign.text && known.place == sign.place;
-        if let Some(known) = signs.iter_mut().find(again) {
-            // The same again: of a request, which comes first, the latest counts.
-            let is_later = sign.time_ns > known.time_ns;
-            if is_later == (sign.stage == Stage::Request) {
-                *known = sign;
-            }
-            return true;
-        }
-        signs.push(sign);
-        if signs.len() <= MAX_SIGNS {
-            return true;
-        }
-        let weakest = signs.iter().enumerate().min_by(|(_, one), (_, other)| {
-            one.strength.total_cmp(&other.strength).then(one.time_ns.cmp(&other.time_ns))
-        });
-        if let Some(at) = weakest.map(|(at, _)| at) {
-            signs.remove(at);
-        }
-        false
-    }
-
-    /// The signs that make the most of a chain.
-    fn best<'a>(&'a self, elsewhere: &[&'a Sign], ctx: &AnalyticContext<'_>) -> Option<Links<'a>> {
-        let window_ns =
-            i64::try_from(ctx.settings.time_window_s).unwrap_or(i64::MAX).saturating_mul(SECOND_NS);
-        let [requests, footholds, egress] = &self.signs;
-        let requests: Vec<&Sign> = requests.iter().chain(elsewhere.iter().copied()).collect();
-        let before = |sign: &Sign| {
-            let fits = requests.iter().copied().filter(|first| {
-                let from_ns = first.time_ns.saturating_sub(first.may_be_earlier_ns);
-                from_ns <= sign.time_ns.saturating_add(CLOCKS_NS)
-                    && sign.time_ns.saturating_sub(first.time_ns) <= window_ns
-            });
-            strongest(fits)
-        };
-        let after = |sign: &Sign| {
-            let fits = egress.iter().filter(|last| {
-                last.time_ns.saturating_add(CLOCKS_NS) >= sign.time_ns
-                    && last.time_ns.saturating_sub(sign.time_ns) <= window_ns
-                    && last.place.can_follow(&sign.place)
-            });
-            strongest(fits)
-        };
-        let with_foothold = footholds.iter().filter_map(|foothold| {
-            let request = before(foothold);
-            let answered = request.is_some_and(|request| request.strength >= ANSWERED);
-            (answered || !foothold.only_after_request)
-                .then(|| links([request, Some(foothold), after(foothold)]))
-        });
-        let without = egress.iter().map(|last| {
-            // On a host without containers only services' own traffic follows on requests.
-            let place = &last.place;
-            let is_served =
-                place.workload.is_some() || place.process.is_none() || place.service.is_some();
-            links([before(last).filter(|_| is_served), None, Some(last)])
-        });
-        let alone = strongest(requests.iter().copied()).map(|sign| links([Some(sign), None, None]));
-        with_foothold.chain(without).chain(alone).max_by(|one, other| {
-            let first = |links: &Links<'_>| {
-                links.stages.iter().flatten().map(|sign| sign.time_ns).min().unwrap_or_default()
-            };
-            // Of equals the earlier one.
-            one.score.total_cmp(&other.score).then_with(|| first(other).cmp(&first(one)))
-        })
-    }
-}
-
-/// The strongest, of equals the earliest.
-fn strongest<'a>(signs: impl Iterator<Item = &'a Sign>) -> Option<&'a Sign> {
-    signs.max_by(|one, other| {
-        one.strength.total_cmp(&other.strength).then(other.time_ns.cmp(&one.time_ns))
-    })
-}
-
-fn links(stages: [Option<&Sign>; 3]) -> Links<'_> {
-    let points = story::terms(&stages).iter().map(|term| term.points).sum::<f64>();
-    Links { stages, score: points }
-}
-
-/// Weight of a stage.
-pub(super) fn weight(stage: usize) -> f64 {
-    WEIGHTS.get(stage).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{AnalyticContext, Source};
 use super::stage::{Place, Sign, Stage, cut};
+use super::{AnalyticContext, Source};
 use crate::host::execs::Served;
 use crate::telemetry::request::Request;
 
@@ -107,7 +107,8 @@ impl ErrorSpike {
         };
         let kind = ["4xx", "5xx"].get(kind).copied().unwrap_or_default();
         let (count, requests) = (why.counted, why.requests);
-        sign.text = format!("{count} answers of {kind} among {requests} a minute at {key}; {against}");
+        sign.text =
+            format!("{count} answers of {kind} among {requests} a minute at {key}; {against}");
         sign.source = Arc::clone(&source.name);
         sign.may_be_earlier_ns = 3 * MINUTE_NS;
         Some(sign)

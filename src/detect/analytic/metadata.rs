@@ -22,8 +22,8 @@ use super::stage::{Place, Sign, Stage, cut, named};
 use super::{AnalyticContext, FlowEnd, Source};
 use crate::engine::window::Host;
 use crate::flow::app::HttpInfo;
-use crate::telemetry::observation::{Action, FlowReport};
 use crate::host::side::FlowHosts;
+use crate::telemetry::observation::{Action, FlowReport};
 
 const MAX_ASKING: usize = 4_096;
 
@@ -65,7 +65,8 @@ impl Metadata {
     ) -> Option<Sign> {
         let (outline, http) = (flow.outline, flow.app.and_then(|app| app.http.as_ref()));
         let endpoint = endpoint(outline.dst_ip(), http, ctx)?;
-        let place = Place::of_flow(flow.hosts.and_then(|hosts| hosts.src.as_ref()), outline.src_ip());
+        let place =
+            Place::of_flow(flow.hosts.and_then(|hosts| hosts.src.as_ref()), outline.src_ip());
         self.access(outline.start_ns, place, &endpoint, http, flow.hosts, services, ctx)
     }
 
@@ -82,8 +83,7 @@ impl Metadata {
         }
         let endpoint = endpoint(flow.dst, None, ctx)?;
         let place = Place::of_flow(hosts.and_then(|hosts| hosts.src.as_ref()), flow.src);
-        let mut sign =
-            self.access(flow.start_ns, place, &endpoint, None, hosts, services, ctx)?;
+        let mut sign = self.access(flow.start_ns, place, &endpoint, None, hosts, services, ctx)?;
         sign.source = Arc::clone(&source.name);
         Some(sign)
     }
@@ -108,7 +108,8 @@ impl Metadata {
         let asked = self.asked(&key, time_ns);
         let address = endpoint.parse().ok().map(|ip: IpAddr| Host::from(ip));
         let profile = ctx.baselines.profile(&key);
-        let known = profile.zip(address).map(|(profile, host)| profile.destination(&host).is_some());
+        let known =
+            profile.zip(address).map(|(profile, host)| profile.destination(&host).is_some());
         let is_tool = view.as_ref().is_some_and(|view| {
             let process = &view.process;
             is_one_of(&ctx.settings.child_tool_list, &process.name, &process.exe)
@@ -151,8 +152,11 @@ impl Metadata {
         *count += 1;
         *last_ns = time_ns.max(*last_ns);
         if self.asking.len() > MAX_ASKING
-            && let Some(quiet) =
-                self.asking.iter().min_by_key(|&(key, &(_, ns))| (ns, key)).map(|(key, _)| Arc::clone(key))
+            && let Some(quiet) = self
+                .asking
+                .iter()
+                .min_by_key(|&(key, &(_, ns))| (ns, key))
+                .map(|(key, _)| Arc::clone(key))
         {
             self.asking.remove(&quiet);
             self.refused += 1;
@@ -174,7 +178,8 @@ pub(super) fn endpoint(
     }
     let host = http.and_then(|http| http.host.as_deref())?;
     let name = host.trim_end_matches('.');
-    let name = name.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(name, |(name, _)| name);
+    let name =
+        name.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(name, |(name, _)| name);
     let name = name.trim_matches(['[', ']']);
     list.iter().find(|listed| listed.eq_ignore_ascii_case(name)).cloned()
 }

@@ -13,6 +13,7 @@ mod chain;
 mod error_spike;
 mod exploit;
 mod first_seen;
+mod links;
 mod metadata;
 mod patterns;
 mod programs;

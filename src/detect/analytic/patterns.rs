@@ -71,12 +71,7 @@ impl Patterns {
 
     /// The first text of the table that is in this part of a request; `blanks` is for
     /// its working.
-    pub(super) fn find(
-        &self,
-        part: &str,
-        is_uri: bool,
-        blanks: &mut Vec<u8>,
-    ) -> Option<&Pattern> {
+    pub(super) fn find(&self, part: &str, is_uri: bool, blanks: &mut Vec<u8>) -> Option<&Pattern> {
         let bytes = part.as_bytes();
         let bytes = bytes.get(..MOST_BYTES).unwrap_or(bytes);
         one_blank(bytes, blanks);

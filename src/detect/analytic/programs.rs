@@ -45,14 +45,17 @@ pub(super) fn above(view: &ProcessView) -> impl Iterator<Item = Above<'_>> {
     })
 }
 
-/// The topmost service that the process is or descends from: its workers come and go.
+/// The nearest service that the process is or descends from; of a worker, which comes
+/// and goes, the one that started it.
 pub(super) fn service_of<'a>(
     view: &'a ProcessView,
     is_service: impl Fn(&Above<'_>) -> bool,
 ) -> Option<Above<'a>> {
     let Process { id, name, exe, .. } = &view.process;
     let own = Above { id: *id, name, exe };
-    [own].into_iter().chain(above(view)).filter(|one| is_service(one)).last()
+    let mut line = [own].into_iter().chain(above(view)).skip_while(|one| !is_service(one));
+    let nearest = line.next()?;
+    Some(line.take_while(|one| is_service(one)).last().unwrap_or(nearest))
 }
 
 /// What a shell was told to run by `-c`, where that is one plain command.

@@ -5,7 +5,7 @@
 //! that answered logged requests or HTTP in the packets, and is not in
 //! `allowed_child_list`. What a service was seen to start an hour and more ago is usual
 //! for it. A shell that came by ssh, a timer or a container runtime has no service above
-//! it.
+//! it; one at a terminal is a person's.
 //!
 //! Feeds [`super::chain`] alone. Limits: what the service does within its own process
 //! starts nothing. Bounded: [`MAX_SERVICES`] and [`MAX_USUAL`]; the oldest make room.
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::programs::{above, base, is_one_of, plain_command, service_of};
 use super::stage::{Place, Sign, Stage, cut, named};
 use super::{AnalyticContext, Exec};
-use crate::host::process::ProcessId;
+use crate::host::process::{Context, ProcessId};
 use crate::host::side::ProcessView;
 
 /// Processes that were seen to serve HTTP.
@@ -63,7 +63,7 @@ impl Services {
         }
     }
 
-    /// The service that a process is or descends from: its topmost process.
+    /// The service that a process is or descends from.
     pub(super) fn of(
         &self,
         view: &ProcessView,
@@ -95,6 +95,11 @@ impl Shell {
         let view = &exec.process;
         let process = &view.process;
         if !is_one_of(&ctx.settings.child_tool_list, &process.name, &process.exe) {
+            return None;
+        }
+        // A person at a terminal, below an editor's server for one. Who takes over a
+        // service makes a terminal later, if at all.
+        if matches!(process.context, Some(Context::Terminal | Context::Gui)) {
             return None;
         }
         let (service, service_name) = self.services.of(view, ctx)?;

@@ -1,6 +1,6 @@
 //! A chain as a finding: score, severity and why, confidence, timeline.
 
-use super::chain::{Links, weight};
+use super::links::{Links, weight};
 use super::stage::{Place, Sign, Stage};
 use super::{AnalyticContext, about};
 use crate::alert::{DecidedBy, Moment, Score, Severity, Term};
@@ -22,6 +22,8 @@ const TERMS: [&str; 3] = ["exploit_or_errors", "shell_or_metadata", "new_destina
 /// What is told.
 pub(super) struct Story<'a> {
     pub links: &'a Links<'a>,
+    /// What happened beside.
+    pub more: Vec<&'a Sign>,
     pub case: &'a Place,
     pub second: i64,
     /// How late logs may come.
@@ -39,7 +41,7 @@ pub(super) fn terms(stages: &[Option<&Sign>; 3]) -> Vec<Term> {
 
 /// Nothing where nobody knows whose it is.
 pub(super) fn finding(story: &Story<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
-    let Story { links, case: place, second, lateness_s } = story;
+    let Story { links, more, case: place, second, lateness_s } = story;
     let threshold = ctx.settings.chain_score;
     let signs: Vec<&Sign> = links.stages.iter().flatten().copied().collect();
     let mut who = place.who()?;
@@ -88,8 +90,10 @@ pub(super) fn finding(story: &Story<'_>, ctx: &AnalyticContext<'_>) -> Option<Fi
     case.baseline_key = baselines.into_iter().next();
     confide(case, links);
     gaps(case, story, ctx);
-    case.timeline = signs
-        .iter()
+    let mut moments: Vec<&Sign> = signs.iter().chain(more).copied().collect();
+    moments.sort_by_key(|sign| (sign.time_ns, sign.stage));
+    case.timeline = moments
+        .into_iter()
         .map(|sign| Moment {
             time_ns: sign.time_ns,
             what: sign.what.to_owned(),
