@@ -20,11 +20,12 @@ use crate::detect::Finding;
 use crate::time::rfc3339;
 
 /// Names that an alert's `detector` can have.
-pub const DETECTORS: [&str; 32] = [
+pub const DETECTORS: [&str; 33] = [
     "arp_sweep",
     "beacon",
     "broadcast_storm",
     "carpet_bombing",
+    "chain",
     "connection_flood",
     "data_ratio",
     "egress",

@@ -58,6 +58,7 @@ const HOSTS_WHY: &str =
 /// A terabit a second, a minute long.
 const BYTES_MAX: u64 = 7_500_000_000_000;
 const VOLUME_WHY: &str = "below it every host is over, above it nothing ever is";
+const NAMES_WHY: &str = "each is held against every process or flow";
 const MEMORY_WHY: &str = "each takes memory that is never given back";
 
 macro_rules! settings {
@@ -200,6 +201,38 @@ settings! {
     process_whitelist: Names(256),
         "Executables whose payloads, ratios and rhythms are not judged (ATT&CK ProcessWhitelist).",
         "a name alone is no proof: whoever starts a program can choose it";
+    time_window_s: Count(60, 86_400),
+        "Seconds between the stages of a chain (ATT&CK TimeWindow).",
+        "logs have whole seconds; over a day everything follows everything";
+    log_lateness_s: Count(1, 86_400),
+        "Seconds that a log of requests may come late and still be joined.",
+        "no log comes at once; what is held for it takes memory";
+    chain_score: Ratio(31.0, 100.0),
+        "Points from which stages that were seen are a chain.",
+        "one stage alone, which has 30 or 40, is none; all three have 100";
+    suspicious_patterns: Names(1_024),
+        "Texts of exploit-like requests, beside the table (ATT&CK SuspiciousPatterns).",
+        "each is looked for in every request";
+    long_uri_bytes: Count(256, 65_536),
+        "Bytes of a URI that are over-long.",
+        "ordinary ones have as many as the least; no server takes more than the most";
+    error_rate_threshold: Count(1, RATE_MAX),
+        "Errors of a target in five minutes that are a floor (ATT&CK ErrorRateThreshold).",
+        RATE_WHY;
+    error_burst: Count(1, RATE_MAX),
+        "Errors of a target a minute that are a burst without a normal (ATT&CK ErrorBurst).",
+        RATE_WHY;
+    web_proc_list: Names(256),
+        "Programs that serve the network (ATT&CK WebProcList).", NAMES_WHY;
+    child_tool_list: Names(256),
+        "Programs that an exploited service starts (ATT&CK ChildToolList).", NAMES_WHY;
+    allowed_child_list: Names(256),
+        "Those of them that are expected (ATT&CK AllowedChildList).", NAMES_WHY;
+    metadata_endpoints: Names(256),
+        "Addresses and names of metadata services (ATT&CK MetadataEndpoints).", NAMES_WHY;
+    first_seen_days: Count(1, 3_650),
+        "Days after which a destination is as new again.",
+        "a baseline counts in days, and forgets over months";
 }
 
 impl Setting {

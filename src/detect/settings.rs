@@ -165,6 +165,37 @@ pub struct DetectSettings {
     pub process_whitelist: Vec<String>,
     /// What kinds of program are expected to do.
     pub classes: Arc<Classes>,
+    /// ATT&CK TimeWindow: seconds between the stages of a chain (AN0223).
+    pub time_window_s: u64,
+    /// Seconds that a log of requests may come late and still be joined, where its kind
+    /// does not say longer: the five minutes in which most balancers publish.
+    pub log_lateness_s: u64,
+    /// Points of a score from which stages that were seen are a chain: two that are sure
+    /// have it, two of which one is doubtful do not.
+    pub chain_score: f64,
+    /// ATT&CK SuspiciousPatterns: what is added to the table of texts that exploit-like
+    /// requests hold (`class=text`), and what is taken out of it (`!text`).
+    pub suspicious_patterns: Vec<String>,
+    /// Bytes of a URI that are over-long: browsers and proxies agree on about 8 KiB,
+    /// applications stay under half of it.
+    pub long_uri_bytes: u64,
+    /// ATT&CK ErrorRateThreshold: errors of a target in five minutes that are a floor,
+    /// more than so many.
+    pub error_rate_threshold: u64,
+    /// ATT&CK ErrorBurst: errors of a target a minute that are a burst while it has no
+    /// normal yet: one a second is more than a scanner leaves at a site of a few pages.
+    pub error_burst: u64,
+    /// ATT&CK WebProcList: programs that serve the network. Java for Log4Shell's sake.
+    pub web_proc_list: Vec<String>,
+    /// ATT&CK ChildToolList: programs that an exploited service starts.
+    pub child_tool_list: Vec<String>,
+    /// ATT&CK AllowedChildList: those that are expected (`tool`, `/path/tool`,
+    /// `service:tool`). None until somebody knows of one.
+    pub allowed_child_list: Vec<String>,
+    /// ATT&CK MetadataEndpoints: addresses and names of clouds' metadata services.
+    pub metadata_endpoints: Vec<String>,
+    /// Days after which a destination is as new again.
+    pub first_seen_days: u64,
     /// Alerts that are counted instead of raised.
     pub allow: Vec<AllowEntry>,
 }
@@ -225,9 +256,56 @@ impl Default for DetectSettings {
             beacon_span_s: 1_800,
             process_whitelist: Vec::new(),
             classes: Classes::built_in(),
+            time_window_s: 900,
+            log_lateness_s: 300,
+            chain_score: 50.0,
+            suspicious_patterns: Vec::new(),
+            long_uri_bytes: 4_096,
+            error_rate_threshold: 5,
+            error_burst: 60,
+            web_proc_list: names(&WEB_PROCESSES),
+            child_tool_list: names(&CHILD_TOOLS),
+            allowed_child_list: Vec::new(),
+            metadata_endpoints: names(&METADATA_ENDPOINTS),
+            first_seen_days: 30,
             allow: Vec::new(),
         }
     }
+}
+
+/// ATT&CK's seven, and others that serve applications.
+const WEB_PROCESSES: [&str; 17] = [
+    "apache2", "httpd", "nginx", "php-fpm", "uwsgi", "gunicorn", "node", "php-cgi", "lighttpd",
+    "caddy", "haproxy", "envoy", "uvicorn", "puma", "unicorn", "java", "w3wp.exe",
+];
+
+/// ATT&CK's list, and what does the same elsewhere.
+const CHILD_TOOLS: [&str; 21] = [
+    "sh", "bash", "curl", "wget", "python", "perl", "socat", "nc", "dash", "zsh", "ksh", "ash",
+    "ncat", "ruby", "php", "lua", "telnet", "busybox", "openssl", "whoami", "id",
+];
+
+/// ANALYTICS' list, names, and FORMATS section 8's others.
+const METADATA_ENDPOINTS: [&str; 15] = [
+    "169.254.169.254",
+    "fd00:ec2::254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "fd00:ec2::23",
+    "168.63.129.16",
+    "100.100.100.200",
+    "192.0.0.192",
+    "fd20:ce::254",
+    "169.254.42.42",
+    "fd00:42::42",
+    "metadata.google.internal",
+    "metadata.goog",
+    "metadata",
+    "instance-data",
+];
+
+fn names(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&name| name.to_owned()).collect()
 }
 
 /// Networks that are ours; decide what is inbound and what is outbound.

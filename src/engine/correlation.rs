@@ -286,7 +286,10 @@ impl<'a> Correlation<'a> {
     }
 
     fn observe_telemetry(&mut self, observed: Observed) {
-        let Observed { source, observation, .. } = observed;
+        let Observed { source, observation, due_s } = observed;
+        // Live it is due when it comes.
+        let time_s = observation.time_ns().div_euclid(SECOND_NS);
+        self.show_execs(if due_s == i64::MIN { time_s } else { due_s });
         let hosts = match (&observation, &mut self.joiner) {
             (Observation::Flow(flow), Some(joiner)) => joiner.join_report(flow),
             _ => None,
@@ -314,6 +317,7 @@ impl<'a> Correlation<'a> {
         {
             self.take_observations(due_s);
         }
+        self.show_execs(i64::MAX);
         if let Some(sensor) = &mut self.sensor {
             for notice in self.telemetry.iter().flat_map(Feed::take_notices) {
                 sensor.tell_of(&notice.source, notice.kind, notice.text, self.sensor_second);
@@ -499,6 +503,7 @@ impl<'a> Correlation<'a> {
             self.observe(second, parts);
         }
         self.looked_s = self.looked_s.max(second);
+        self.show_execs(second.saturating_add(1));
         if let Some(records) = self.records.remove(&second) {
             in_order(records).for_each(|record| self.write(record));
         }

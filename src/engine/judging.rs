@@ -7,9 +7,11 @@ use super::correlation::Correlation;
 use super::run::{Joined, RunOptions};
 use super::window::Assembled;
 use crate::baseline::Lent;
+use crate::alert::second_ns;
 use crate::detect::analytic::{Event, Inputs, Source};
 use crate::detect::{Detection, Telemetry};
 use crate::entity::Minute;
+use crate::host::execs::Served;
 use crate::telemetry::Observation;
 
 pub(super) fn detection_of(options: &RunOptions) -> Detection {
@@ -58,6 +60,15 @@ impl Correlation<'_> {
         self.detection.keep_baselines(second);
     }
 
+    /// Programs that began before a second.
+    pub(super) fn show_execs(&mut self, before_s: i64) {
+        let Some(joiner) = &mut self.joiner else { return };
+        for exec in joiner.take_execs(second_ns(before_s)) {
+            self.looked_s = self.looked_s.max(exec.time_ns.div_euclid(1_000_000_000));
+            self.detection.event(&Event::Exec(&exec), self.looked_s, &self.known);
+        }
+    }
+
     /// What another source observed, joined.
     pub(super) fn show_observation(
         &mut self,
@@ -71,9 +82,15 @@ impl Correlation<'_> {
             let minutes = self.reported.take(&source.name, flow, joined.hosts, home);
             self.show_minutes(minutes);
         }
+        let served;
         let event = match (observation, joined.growth) {
             (Observation::Flow(flow), _) => Event::Report { source, flow, hosts: joined.hosts },
-            (Observation::Request(request), _) => Event::Request { source, request },
+            (Observation::Request(request), _) => {
+                let joiner = self.joiner.as_mut();
+                served =
+                    joiner.map_or_else(|| Served::of_log(request), |joiner| joiner.served(request));
+                Event::Request { source, request, served: &served }
+            }
             (Observation::Counter(sample), Some(growth)) => {
                 Event::Counter { source, sample, growth }
             }

@@ -65,15 +65,17 @@ pub struct Seat {
 /// Joins records to what is known of hosts.
 #[derive(Debug)]
 pub struct Joiner {
-    map: Option<Arc<HostMap>>,
-    inventory: Option<Arc<Watched<Inventory>>>,
+    pub(super) map: Option<Arc<HostMap>>,
+    /// The map is that of this host, or of what it watches.
+    pub(super) live: bool,
+    pub(super) inventory: Option<Arc<Watched<Inventory>>>,
     destinations: Destinations,
     home_nets: HomeNets,
     /// By process, the time from which it ran that program, and when that was told.
     views: HashMap<(ProcessKey, i64, i64), Arc<ProcessView>>,
     bare_workloads: HashMap<String, Arc<Workload>>,
     /// Name and boot by source of the map.
-    hosts: HashMap<u16, (Arc<str>, Arc<str>)>,
+    pub(super) hosts: HashMap<u16, (Arc<str>, Arc<str>)>,
     coverage: Coverage,
 }
 
@@ -81,6 +83,7 @@ impl Joiner {
     pub fn new(hosts: HostKnowledge) -> Self {
         Self {
             map: hosts.map,
+            live: hosts.live,
             inventory: hosts.inventory,
             destinations: Destinations::new(hosts.lists.unwrap_or_default()),
             home_nets: hosts.home_nets,
@@ -206,7 +209,7 @@ impl Joiner {
     }
 
     /// Name and boot of the host that a source of the map is about.
-    fn host_of(&mut self, map: &HostMap, source: u16) -> (Arc<str>, Arc<str>) {
+    pub(super) fn host_of(&mut self, map: &HostMap, source: u16) -> (Arc<str>, Arc<str>) {
         let known = self.hosts.entry(source).or_insert_with(|| {
             let start = map.start_of(source);
             (start.host.into(), start.boot.into())
@@ -232,7 +235,8 @@ impl Joiner {
         let process = self.view(&map, answer.process, question.start_ns, known_ns);
         let workload = self.workload(&map, answer.process.source, &process.process, known_ns);
         let attribution = Some(attribution(&answer));
-        Some(HostSide { process: Some(process), workload, instance: None, attribution })
+        let host = self.host_of(&map, answer.process.source).0;
+        Some(HostSide { process: Some(process), workload, instance: None, host, attribution })
     }
 
     fn instances_of(&self, flow: &Outline) -> [Option<Arc<Instance>>; 2] {
@@ -281,7 +285,7 @@ impl Joiner {
     }
 
     /// The program that the process ran at the time.
-    fn view(
+    pub(super) fn view(
         &mut self,
         map: &HostMap,
         key: ProcessKey,
@@ -303,7 +307,7 @@ impl Joiner {
         Arc::clone(view)
     }
 
-    fn workload(
+    pub(super) fn workload(
         &mut self,
         map: &HostMap,
         source: u16,

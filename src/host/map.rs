@@ -21,6 +21,7 @@ use dashmap::DashMap;
 
 use super::claim::{Claim, Endpoint, ICMP, ICMPV6, MayHave, ProcessKey, Shapes, SocketName};
 use super::event::{Address, Ends, MapStart, Nat};
+use super::execs::Begun;
 use super::process::Process;
 use super::versions::{Version, Versions};
 use super::workload::Workload;
@@ -123,6 +124,7 @@ pub struct HostMap {
     pub(super) events: AtomicU64,
     pub(super) unknown_events: AtomicU64,
     pub(super) lost_events: AtomicU64,
+    pub(super) begun: Begun,
 }
 
 /// What a map holds and what it could not take.
@@ -176,7 +178,7 @@ impl HostMap {
             events: of(&self.events),
             unknown_events: of(&self.unknown_events),
             lost_events: of(&self.lost_events),
-            refused: of(&self.refused),
+            refused: of(&self.refused) + self.begun.left_out(),
             claims: of(&self.claims_held),
             processes: of(&self.processes_held),
         }

@@ -18,6 +18,7 @@ pub mod containers;
 pub mod coverage;
 pub mod destination;
 pub mod event;
+pub mod execs;
 pub(crate) mod gate;
 pub mod inventory;
 pub mod join;

@@ -24,6 +24,8 @@ pub struct HostSide {
     pub process: Option<Arc<ProcessView>>,
     pub workload: Option<Arc<Workload>>,
     pub instance: Option<Arc<Instance>>,
+    /// Name of the host whose map has the address; empty where none has.
+    pub host: Arc<str>,
     /// Nothing where the address belongs to no host with a map.
     pub attribution: Option<Attribution>,
 }

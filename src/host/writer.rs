@@ -142,7 +142,12 @@ impl MapWriter {
 
     fn process(&self, ns: i64, source: u16, process: &Process, is_exec: bool) {
         let key = ProcessKey { source, id: process.id };
-        let mut history = self.map.processes.entry(key).or_default();
+        let map = &self.map;
+        let map_began_ns = {
+            let sources = map.sources.lock();
+            sources.get(usize::from(source)).map_or(i64::MIN, |source| source.from_ns)
+        };
+        let mut history = map.processes.entry(key).or_default();
         // What was there before the map began, or is told late, was so from its start.
         let mut from_ns = match process.started_ns {
             Some(started_ns) if !is_exec => started_ns.min(ns),
@@ -164,6 +169,9 @@ impl MapWriter {
         let limit = self.map.limits.processes;
         if versions.has_room() && self.map.admit(&self.map.processes_held, limit, learned_ns) {
             versions.insert(Version { from_ns, learned_ns, value });
+            if is_exec || from_ns > map_began_ns {
+                map.begun.note(from_ns, key, limit);
+            }
         } else if versions.len() == 0 {
             // Nothing is left of what found no room.
             drop(history);

@@ -18,7 +18,7 @@ use crate::host::workload::{Role, Workload};
 /// Writes one end under `key`; nothing where nothing of it is known.
 pub(super) fn host_side(json: &mut Json, key: &str, side: Option<&HostSide>) {
     let Some(side) = side.filter(|side| is_known(side)) else { return };
-    let HostSide { process, workload, instance, attribution } = side;
+    let HostSide { process, workload, instance, host: _, attribution } = side;
     json.object(key, |json| {
         if let Some(view) = process.as_deref() {
             json.object("process", |json| {
@@ -291,6 +291,7 @@ mod tests {
             process: Some(Arc::new(process(HOSTILE))),
             workload: Some(Arc::new(workload(HOSTILE))),
             instance: Some(Arc::new(instance(HOSTILE))),
+            host: "web-1".into(),
             attribution: hosts().src.and_then(|side| side.attribution),
         };
         let written = &read(&side)["host"];

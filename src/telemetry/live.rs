@@ -336,6 +336,11 @@ impl Followed {
         let kind = known.counted.kind;
         if !known.out.observations.is_empty() {
             self.last = Some((Instant::now(), kind));
+            for observation in &mut known.out.observations {
+                if let Observation::Request(request) = observation {
+                    request.on_host.clone_from(&self.follow.context.host);
+                }
+            }
             self.apply(&known.out.observations);
         }
         let counted = std::mem::replace(&mut known.counted, SourceReport::new("", kind));

@@ -49,6 +49,8 @@ pub struct Request {
     pub error: Option<Arc<str>>,
     /// The balancer, listener or server that logged it.
     pub observer: Arc<str>,
+    /// The host that the log was read on or is said to be of, where it is no balancer's.
+    pub on_host: Option<Arc<str>>,
     /// What else the source says, as in a flow report.
     pub labels: Labels,
 }

@@ -4,6 +4,7 @@
 
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::decode::{Bad, Context, Decoder, Out};
@@ -58,6 +59,7 @@ pub struct Source {
     read: Option<From>,
     decoder: Option<Box<dyn Decoder>>,
     out: Out,
+    on_host: Option<Arc<str>>,
     pub(super) report: SourceReport,
 }
 
@@ -82,7 +84,8 @@ impl Source {
                 (None, None)
             }
         };
-        Self { read, decoder, out: Out::default(), report }
+        let on_host = named.context.host.clone();
+        Self { read, decoder, out: Out::default(), on_host, report }
     }
 
     /// The next observations, in the source's order; none at all at its end. Where
@@ -94,7 +97,10 @@ impl Source {
                 self.read = None;
             }
         }
-        for observation in &self.out.observations {
+        for observation in &mut self.out.observations {
+            if let Observation::Request(request) = observation {
+                request.on_host.clone_from(&self.on_host);
+            }
             self.report.count(observation);
         }
         self.report.take_tallies(&mut self.out);

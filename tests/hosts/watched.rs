@@ -157,6 +157,10 @@ pub(crate) fn wait_for_listener(net: &Netns, space: usize, port: u16) {
 pub(crate) struct Server(Running);
 
 impl Server {
+    pub(crate) fn of(running: Running) -> Self {
+        Self(running)
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.0.child.id()
     }
@@ -192,7 +196,8 @@ pub(crate) fn nginx(lab: &Lab, address: &str) -> Server {
         root = folder.display(),
     );
     fs::write(&configuration, text).unwrap();
-    let server = Server(serve(&lab.net, 1, &["nginx", "-c", configuration.to_str().unwrap()], 80));
+    let server =
+        Server::of(serve(&lab.net, 1, &["nginx", "-c", configuration.to_str().unwrap()], 80));
     wait_for("a worker", || !children(server.pid()).is_empty());
     server
 }

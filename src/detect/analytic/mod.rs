@@ -24,6 +24,17 @@ mod tool_flood;
 mod payload_tests;
 #[cfg(test)]
 mod testing;
+mod chain;
+mod error_spike;
+mod exploit;
+mod first_seen;
+mod links;
+mod metadata;
+mod patterns;
+mod programs;
+mod shell;
+mod stage;
+mod story;
 
 use std::sync::Arc;
 
@@ -37,6 +48,7 @@ use crate::engine::window::Seed;
 use crate::entity::{Minute, SecondOf, Who};
 use crate::flow::app::AppInfo;
 use crate::flow::{FlowRecord, Outline};
+use crate::host::execs::Served;
 use crate::host::side::{FlowHosts, ProcessView};
 use crate::host::workload::Workload;
 use crate::telemetry::counters::series::Growth;
@@ -57,7 +69,7 @@ pub enum Event<'a> {
     /// A flow as another source has it.
     Report { source: &'a Source, flow: &'a FlowReport, hosts: Option<&'a FlowHosts> },
     /// A request that a balancer or a server logged.
-    Request { source: &'a Source, request: &'a Request },
+    Request { source: &'a Source, request: &'a Request, served: &'a Served },
     /// Counters that grew.
     Counter { source: &'a Source, sample: &'a CounterSample, growth: &'a Growth },
     /// A process began or runs another program.
@@ -177,6 +189,7 @@ pub(super) fn all() -> Vec<Box<dyn Analytic>> {
         Box::<data_ratio::DataRatio>::default(),
         Box::<non_networking::NonNetworking>::default(),
         Box::<beacon::Beacons>::default(),
+        Box::<chain::Chain>::default(),
     ]
 }
 

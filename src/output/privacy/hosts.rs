@@ -66,7 +66,7 @@ impl<T> Places<T> {
 
 pub(super) fn rewrite_hosts(pseudonyms: &Pseudonyms, known: &Remembered, hosts: &mut FlowHosts) {
     for side in [&mut hosts.src, &mut hosts.dst].into_iter().flatten() {
-        let HostSide { process, workload, instance, attribution: _ } = side;
+        let HostSide { process, workload, instance, host: _, attribution: _ } = side;
         rewrite_process(pseudonyms, known, process, workload);
         if let Some(one) = instance {
             *one = known.instances.changed(one, |one| self::instance(pseudonyms, one));

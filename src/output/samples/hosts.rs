@@ -23,6 +23,7 @@ pub(in crate::output) fn hosts() -> FlowHosts {
             process: Some(process),
             workload: Some(workload),
             instance: Some(Arc::new(instance("web-1"))),
+            host: "web-1".into(),
             attribution: Some(Attribution {
                 method: Some(Method::Ebpf),
                 basis: Some(Basis::Used),
@@ -159,6 +160,7 @@ pub(super) fn random(next: &mut impl FnMut(u64) -> u64) -> Option<Box<FlowHosts>
             process: view.map(Arc::new),
             workload: (next(2) == 0).then(|| Arc::new(workload(word))),
             instance: (next(3) == 0).then(|| Arc::new(instance(word))),
+            host: "".into(),
             attribution: Some(attribution).filter(|_| next(4) > 0),
         }
     };

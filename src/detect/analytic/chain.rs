@@ -1,0 +1,260 @@
+//! From an exploited service to the outside: the three stages of AN0223, joined.
+//!
+//! Method (METHODS section 11): signs of the three stages on one workload, in their
+//! order, each within `time_window_s` of the one before. Whose a sign is says the
+//! narrowest that is known: container, host, instance, address. Within a host without
+//! containers, what a process did follows on what another did only where it descends
+//! from it, or has the same service or unit above it. A log comes when it comes: signs
+//! are held for `log_lateness_s`, or what the log's kind says, beyond the window, and are judged by their own times.
+//!
+//! Score: 30 points for the request, 40 for the foothold, 30 for the egress, each times
+//! the sign's strength. A stage counts from a third of its points on. Three stages that
+//! reach `chain_score` are high, two are low. One alone is informational, and only where
+//! a person might want to look: a shell below a service, a tool that asks for metadata,
+//! a request that the target answered, a burst of errors. A probe that the target did
+//! not find is everyday noise and a new destination alone is everyday life: they open
+//! nothing, and join when more comes. So each workload has at most one alert, which is
+//! revised as stages come.
+//!
+//! Bounded: [`MAX_CASES`] workloads with [`super::links::MAX_SIGNS`] signs a stage; past it the
+//! workload that was quiet longest makes room, of signs the weakest, then the oldest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error_spike::ErrorSpike;
+use super::exploit::Exploit;
+use super::first_seen::FirstSeen;
+use super::links::Case;
+use super::metadata::Metadata;
+use super::shell::Shell;
+use super::stage::Sign;
+use super::story::{self, Story};
+use super::{Analytic, AnalyticContext, Event};
+use crate::alert::EntityKind;
+use crate::detect::Finding;
+use crate::host::execs::Served;
+use crate::host::side::FlowHosts;
+
+const MAX_CASES: usize = 4_096;
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// How long an alert goes without being told again while signs go on.
+const TELL_AGAIN_S: i64 = 60;
+
+type CaseKey = (EntityKind, String);
+
+/// Joins signs to chains.
+#[derive(Debug, Default)]
+pub(super) struct Chain {
+    exploit: Exploit,
+    errors: ErrorSpike,
+    shell: Shell,
+    metadata: Metadata,
+    first_seen: FirstSeen,
+    cases: BTreeMap<CaseKey, Known>,
+    /// Those with news since the last second.
+    news: BTreeSet<CaseKey>,
+    now_s: i64,
+    forgot_s: i64,
+    /// Most that the kind of a source says.
+    lateness_s: i64,
+    refused: u64,
+}
+
+/// A workload, and what was told of it.
+#[derive(Debug, Default)]
+struct Known {
+    case: Case,
+    told: Option<Told>,
+}
+
+/// What was told last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Told {
+    second: i64,
+    score: f64,
+    moments: usize,
+}
+
+impl Analytic for Chain {
+    fn name(&self) -> &'static str {
+        "chain"
+    }
+
+    fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
+        match *event {
+            Event::Request { source, request, served } => {
+                self.lateness_s = self.lateness_s.max(source.lateness_ns / SECOND_NS);
+                self.advance(request.time_ns, ctx, out);
+                self.note_service(served, request.time_ns);
+                let exploit = self.exploit.look(source, request, served, ctx);
+                let spike = self.errors.look(source, request, served, ctx);
+                for sign in [exploit, spike].into_iter().flatten() {
+                    self.take(sign);
+                }
+            }
+            Event::Exec(exec) => {
+                self.advance(exec.time_ns, ctx, out);
+                let sign = self.shell.look(exec, ctx);
+                sign.into_iter().for_each(|sign| self.take(sign));
+            }
+            Event::Flow(flow) => {
+                if flow.app.is_some_and(|app| app.http.is_some()) {
+                    self.note_http(flow.hosts, flow.outline.start_ns);
+                }
+                let services = self.shell.services();
+                let metadata = self.metadata.flow(flow, services, ctx);
+                let egress = self.first_seen.flow(flow, services, ctx);
+                for sign in [metadata, egress].into_iter().flatten() {
+                    self.take(sign);
+                }
+            }
+            Event::Report { source, flow, hosts } => {
+                self.advance(flow.end_ns, ctx, out);
+                let services = self.shell.services();
+                let metadata = self.metadata.report(source, flow, hosts, services, ctx);
+                let egress = self.first_seen.report(source, flow, hosts, services, ctx);
+                for sign in [metadata, egress].into_iter().flatten() {
+                    self.take(sign);
+                }
+            }
+            Event::Time { second } => self.tell(second.saturating_sub(1), ctx, out),
+            _ => {}
+        }
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused
+            + self.errors.refused()
+            + self.shell.refused()
+            + self.metadata.refused()
+            + self.first_seen.refused()
+    }
+}
+
+impl Chain {
+    /// Who answers logged requests is a service, whatever it is called.
+    fn note_service(&mut self, served: &Served, time_ns: i64) {
+        if let Some(process) = &served.process {
+            self.shell.services_mut().note(process, time_ns);
+        }
+    }
+
+    fn note_http(&mut self, hosts: Option<&FlowHosts>, time_ns: i64) {
+        let side = hosts.and_then(|hosts| hosts.dst.as_ref());
+        if let Some(process) = side.and_then(|side| side.process.as_ref()) {
+            self.shell.services_mut().note(process, time_ns);
+        }
+    }
+
+    fn take(&mut self, sign: Sign) {
+        let Some(who) = sign.place.who() else { return };
+        let key = (who.entity.kind, who.entity.id);
+        if self.cases.len() >= MAX_CASES && !self.cases.contains_key(&key) {
+            let quiet = self.cases.iter().min_by_key(|&(key, known)| (known.case.last_ns, key));
+            if let Some(quiet) = quiet.map(|(key, _)| key.clone()) {
+                self.cases.remove(&quiet);
+                self.refused += 1;
+            }
+        }
+        let known = self.cases.entry(key.clone()).or_default();
+        self.refused += u64::from(!known.case.add(sign));
+        self.news.insert(key);
+    }
+
+    /// Where no packets tell the time, what comes does.
+    fn advance(&mut self, time_ns: i64, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
+        let second = time_ns.div_euclid(SECOND_NS);
+        if second > self.now_s && !self.news.is_empty() {
+            self.tell(self.now_s, ctx, out);
+        }
+        self.now_s = self.now_s.max(second);
+    }
+
+    /// Tells what there is to tell up to this second.
+    fn tell(&mut self, now_s: i64, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
+        self.now_s = self.now_s.max(now_s);
+        let lateness_s = self.lateness(ctx);
+        if self.now_s.div_euclid(60) != self.forgot_s.div_euclid(60) {
+            self.forgot_s = self.now_s;
+            self.forget(ctx);
+        }
+        for key in self.with_news() {
+            let Some(Known { case, told }) = self.cases.get(&key) else { continue };
+            let elsewhere = self.requests_for(&key, case);
+            let Some(links) = case.best(&elsewhere, ctx) else { continue };
+            if !links.is_worth_telling(ctx.settings.chain_score) {
+                continue;
+            }
+            let moments = links.stages.iter().flatten().count();
+            let is_news = told.is_none_or(|before| {
+                links.score > before.score
+                    || moments > before.moments
+                    || self.now_s - before.second >= TELL_AGAIN_S
+            });
+            if !is_news {
+                continue;
+            }
+            // The book takes one finding of a second.
+            let second = told.map_or(self.now_s, |before| self.now_s.max(before.second + 1));
+            let more = case.more(&links, &elsewhere);
+            let story = Story { links: &links, more, case: &case.place, second, lateness_s };
+            out.extend(story::finding(&story, ctx));
+            let told = Told { second, score: links.score, moments };
+            if let Some(known) = self.cases.get_mut(&key) {
+                known.told = Some(told);
+            }
+        }
+    }
+
+    /// How late logs may come: what is set, or what the kinds of these say.
+    fn lateness(&self, ctx: &AnalyticContext<'_>) -> i64 {
+        let set_s = i64::try_from(ctx.settings.log_lateness_s).unwrap_or(i64::MAX);
+        set_s.max(self.lateness_s)
+    }
+
+    /// Cases with news of their own, or of the host, instance or address they are at.
+    fn with_news(&mut self) -> BTreeSet<CaseKey> {
+        let mut all = std::mem::take(&mut self.news);
+        let wide: Vec<&Case> = all
+            .iter()
+            .filter(|key| key.0 != EntityKind::Workload)
+            .filter_map(|key| Some(&self.cases.get(key)?.case))
+            .collect();
+        if !wide.is_empty() {
+            let meets = |case: &Case| wide.iter().any(|other| other.place.meets(&case.place));
+            let more = self.cases.iter().filter(|(_, known)| meets(&known.case));
+            let more: Vec<CaseKey> = more.map(|(key, _)| key.clone()).collect();
+            all.extend(more);
+        }
+        all
+    }
+
+    /// Requests that are known of the case's host, instance or address alone.
+    fn requests_for<'a>(&'a self, key: &CaseKey, case: &Case) -> Vec<&'a Sign> {
+        let place = &case.place;
+        let host = place.host.as_ref().map(|host| (EntityKind::Host, host.to_string()));
+        let instance =
+            place.instance.as_ref().map(|instance| (EntityKind::Instance, instance.id.clone()));
+        let address = place.address.map(|address| (EntityKind::Address, address.to_string()));
+        let wider = [host, instance, address].into_iter().flatten().filter(|wider| wider != key);
+        let cases = wider.filter_map(|wider| self.cases.get(&wider));
+        cases
+            .flat_map(|known| known.case.requests())
+            .filter(|sign| sign.place.meets(place))
+            .collect()
+    }
+
+    /// What is too old to be joined by anything that may still come.
+    fn forget(&mut self, ctx: &AnalyticContext<'_>) {
+        let windows_s = i64::try_from(2 * ctx.settings.time_window_s).unwrap_or(i64::MAX);
+        let held_s = windows_s.saturating_add(self.lateness(ctx));
+        let before_ns = self.now_s.saturating_sub(held_s).saturating_mul(SECOND_NS);
+        self.cases.retain(|_, known| known.case.forget(before_ns));
+    }
+}
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

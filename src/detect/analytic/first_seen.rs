@@ -1,0 +1,225 @@
+//! Destinations outside that a workload had never reached: stage 3 of a chain (AN0223).
+//!
+//! Method (METHODS sections 8 and 11): a flow out of the home networks to a prefix (/24,
+//! /48) that the workload's baseline does not have, or did not see for `first_seen_days`;
+//! of a host without containers the address's or instance's baseline. Where there is no
+//! baseline, what the workload reached earlier in this run is all that is known: that
+//! weighs half and is said. Good and Turing's estimate of the chance that the next peer
+//! is new, from peers met once, is taken off: whoever meets new peers all the time gains
+//! nothing by another.
+//!
+//! Feeds [`super::chain`] alone. Limits: a name behind a shared address (CDN) is not
+//! told apart. Bounded: [`MAX_PLACES`] with [`MAX_PREFIXES`] each; past it nothing is
+//! new, and that is counted.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::shell::Services;
+use super::stage::{Place, Sign, Stage, named};
+use super::{AnalyticContext, FlowEnd, Source};
+use crate::baseline::Profile;
+use crate::engine::window::Host;
+use crate::host::side::FlowHosts;
+use crate::telemetry::observation::{Action, FlowReport};
+
+const MAX_PLACES: usize = 4_096;
+const MAX_PREFIXES: usize = 1_024;
+
+/// Flows from which the share of new peers says anything.
+const ENOUGH: u64 = 20;
+
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// Finds them.
+#[derive(Debug, Default)]
+pub(super) struct FirstSeen {
+    /// By workload, host, instance or address.
+    met: BTreeMap<Arc<str>, Met>,
+    refused: u64,
+}
+
+/// Prefixes that were reached in this run, and how often.
+#[derive(Debug, Default)]
+struct Met {
+    prefixes: BTreeMap<Host, u64>,
+    flows: u64,
+    once: u64,
+}
+
+/// A flow as far as it matters here.
+struct Reached<'a> {
+    time_ns: i64,
+    dst: IpAddr,
+    port: u16,
+    source: Option<&'a Source>,
+    /// What it was called.
+    name: Option<&'a str>,
+    translated: bool,
+}
+
+impl FirstSeen {
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    pub(super) fn flow(
+        &mut self,
+        flow: &FlowEnd<'_>,
+        services: &Services,
+        ctx: &AnalyticContext<'_>,
+    ) -> Option<Sign> {
+        let outline = flow.outline;
+        if outline.originator_guessed {
+            return None;
+        }
+        let side = flow.hosts.and_then(|hosts| hosts.src.as_ref());
+        let app = flow.app;
+        let name = app.and_then(|app| {
+            let tls = app.tls.as_ref().and_then(|tls| tls.sni.as_deref());
+            tls.or_else(|| app.http.as_ref().and_then(|http| http.host.as_deref()))
+        });
+        let attribution = side.and_then(|side| side.attribution.as_ref());
+        let reached = Reached {
+            time_ns: outline.start_ns,
+            dst: outline.dst_ip(),
+            port: outline.dst_port(),
+            source: None,
+            name,
+            translated: attribution.is_some_and(|how| how.translated),
+        };
+        self.reach(&reached, Place::of_flow(side, outline.src_ip()), services, ctx)
+    }
+
+    pub(super) fn report(
+        &mut self,
+        source: &Source,
+        flow: &FlowReport,
+        hosts: Option<&FlowHosts>,
+        services: &Services,
+        ctx: &AnalyticContext<'_>,
+    ) -> Option<Sign> {
+        let (src_port, dst_port) = (flow.src_port?, flow.dst_port?);
+        // Of a log of single directions one is the answer: the client's port is higher.
+        let is_out = flow.originator_known || src_port > dst_port;
+        if flow.action == Some(Action::Rejected) || !is_out {
+            return None;
+        }
+        let reached = Reached {
+            time_ns: flow.start_ns,
+            dst: flow.dst,
+            port: dst_port,
+            source: Some(source),
+            name: None,
+            translated: false,
+        };
+        let place = Place::of_flow(hosts.and_then(|hosts| hosts.src.as_ref()), flow.src);
+        self.reach(&reached, place, services, ctx)
+    }
+
+    fn reach(
+        &mut self,
+        reached: &Reached<'_>,
+        mut place: Place,
+        services: &Services,
+        ctx: &AnalyticContext<'_>,
+    ) -> Option<Sign> {
+        let src = Host::from(place.address?);
+        let dst = Host::from(reached.dst);
+        let home = ctx.home();
+        if !home.contains(&src) || home.contains(&dst) || dst.is_group() {
+            return None;
+        }
+        if super::metadata::endpoint(reached.dst, None, ctx).is_some() {
+            return None;
+        }
+        let who = place.who()?;
+        let (is_new, chance) = self.meet(&who.baseline, prefix(reached.dst));
+        if let Some(view) = &place.process {
+            place.service = services.of(view, ctx).map(|(id, _)| id);
+        }
+        let keys = place.baselines();
+        let profile = keys.iter().find_map(|key| Some((key, ctx.baselines.profile(key)?)));
+        let (strength, why) = match profile {
+            Some((key, profile)) => {
+                let why = unknown_to(profile, &dst, reached.time_ns, ctx)?;
+                (if ctx.baselines.is_mature(key) { 1.0 } else { 0.7 }, why)
+            }
+            None if is_new => (0.5, "new in this run; no baseline says more".to_owned()),
+            None => return None,
+        };
+        let mut sign = Sign::new(Stage::Egress, "new_destination", reached.time_ns, place);
+        sign.strength = strength * (1.0 - chance);
+        sign.by_baseline = profile.is_some();
+        let view = sign.place.process.as_ref();
+        let by = view.map_or_else(|| who.entity.id.clone(), |view| named(view));
+        let name = reached.name.map_or_else(String::new, |name| format!(" ({name})"));
+        sign.text = format!("{by} reached {}{name} port {}: {why}", reached.dst, reached.port);
+        if view.is_none() {
+            sign.missing.push("process_map");
+        }
+        let shared = sign.place.instance.as_ref().is_some_and(|instance| instance.shared_egress);
+        if reached.translated || shared {
+            sign.missing.push("nat");
+        }
+        if let Some(source) = reached.source {
+            sign.source = Arc::clone(&source.name);
+        }
+        sign.peer = Some(reached.dst);
+        Some(sign)
+    }
+
+    /// Whether it is the first time in this run, and the chance that the next is new.
+    fn meet(&mut self, key: &Arc<str>, prefix: Host) -> (bool, f64) {
+        if self.met.len() >= MAX_PLACES && !self.met.contains_key(key) {
+            self.refused += 1;
+            return (false, 0.0);
+        }
+        let met = self.met.entry(Arc::clone(key)).or_default();
+        let chance = match met.flows >= ENOUGH {
+            true => met.once as f64 / met.flows as f64,
+            false => 0.0,
+        };
+        if met.prefixes.len() >= MAX_PREFIXES && !met.prefixes.contains_key(&prefix) {
+            self.refused += 1;
+            return (false, chance);
+        }
+        met.flows += 1;
+        let times = met.prefixes.entry(prefix).or_default();
+        *times += 1;
+        match *times {
+            1 => met.once += 1,
+            2 => met.once -= 1,
+            _ => {}
+        }
+        (*times == 1, chance)
+    }
+}
+
+/// Why a baseline does not know a destination; nothing where it does.
+fn unknown_to(
+    profile: &Profile,
+    dst: &Host,
+    time_ns: i64,
+    ctx: &AnalyticContext<'_>,
+) -> Option<String> {
+    let days = format!("{:.1} days", profile.days());
+    let Some(known) = profile.destination(dst) else {
+        return Some(format!("never reached in {days} of history"));
+    };
+    let quiet = time_ns.div_euclid(DAY_NS) - known.last_day;
+    let most = i64::try_from(ctx.settings.first_seen_days).unwrap_or(i64::MAX);
+    (quiet > most).then(|| format!("not reached for {quiet} days"))
+}
+
+/// The /24 or /48 of an address.
+fn prefix(address: IpAddr) -> Host {
+    Host::from(match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            IpAddr::from([a, b, c, 0])
+        }
+        IpAddr::V6(address) => IpAddr::from((u128::from(address) >> 80 << 80).to_be_bytes()),
+    })
+}

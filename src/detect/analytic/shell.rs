@@ -1,0 +1,176 @@
+//! Shells and tools that a network service starts: stage 2 of a chain (AN0223).
+//!
+//! Method (METHODS section 11; ATT&CK WebProcList, ChildToolList, AllowedChildList): a
+//! program of `child_tool_list` begins below one of `web_proc_list`, or below a process
+//! that answered logged requests or HTTP in the packets, and is not in
+//! `allowed_child_list`. What a service was seen to start an hour and more ago is usual
+//! for it. A shell that came by ssh, a timer or a container runtime has no service above
+//! it; one at a terminal is a person's.
+//!
+//! Feeds [`super::chain`] alone. Limits: what the service does within its own process
+//! starts nothing. Bounded: [`MAX_SERVICES`] and [`MAX_USUAL`]; the oldest make room.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::programs::{above, base, is_one_of, plain_command, service_of};
+use super::stage::{Place, Sign, Stage, cut, named};
+use super::{AnalyticContext, Exec};
+use crate::host::process::{Context, ProcessId};
+use crate::host::side::ProcessView;
+
+/// Processes that were seen to serve HTTP.
+const MAX_SERVICES: usize = 4_096;
+
+/// Programs that services were seen to start.
+const MAX_USUAL: usize = 4_096;
+
+/// What began so long ago and comes again is usual: a chain is over by then four times.
+const USUAL_AFTER_NS: i64 = 3_600_000_000_000;
+
+/// Of a thing that is usual: it stands in the timeline and is no stage.
+pub(super) const USUAL: f64 = 0.2;
+
+/// What is shown of a command line.
+const SHOWN: usize = 160;
+
+/// Finds them.
+#[derive(Debug, Default)]
+pub(super) struct Shell {
+    services: Services,
+    /// By service, program and first command: when it was first seen.
+    usual: BTreeMap<[String; 3], i64>,
+    refused: u64,
+}
+
+/// Processes that answer HTTP, whatever they are called.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    seen: BTreeMap<ProcessId, i64>,
+    refused: u64,
+}
+
+impl Services {
+    pub(super) fn note(&mut self, view: &ProcessView, time_ns: i64) {
+        let last_ns = self.seen.entry(view.process.id).or_insert(time_ns);
+        *last_ns = time_ns.max(*last_ns);
+        if self.seen.len() > MAX_SERVICES
+            && let Some(oldest) =
+                self.seen.iter().min_by_key(|&(id, ns)| (*ns, *id)).map(|(id, _)| *id)
+        {
+            self.seen.remove(&oldest);
+            self.refused += 1;
+        }
+    }
+
+    /// The service that a process is or descends from.
+    pub(super) fn of(
+        &self,
+        view: &ProcessView,
+        ctx: &AnalyticContext<'_>,
+    ) -> Option<(ProcessId, String)> {
+        let list = &ctx.settings.web_proc_list;
+        let service = service_of(view, |one| {
+            is_one_of(list, one.name, one.exe) || self.seen.contains_key(&one.id)
+        })?;
+        let name = if service.name.is_empty() { base(service.exe) } else { service.name };
+        Some((service.id, name.to_owned()))
+    }
+}
+
+impl Shell {
+    pub(super) fn refused(&self) -> u64 {
+        self.refused + self.services.refused
+    }
+
+    pub(super) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    pub(super) fn services_mut(&mut self) -> &mut Services {
+        &mut self.services
+    }
+
+    pub(super) fn look(&mut self, exec: &Exec, ctx: &AnalyticContext<'_>) -> Option<Sign> {
+        let view = &exec.process;
+        let process = &view.process;
+        if !is_one_of(&ctx.settings.child_tool_list, &process.name, &process.exe) {
+            return None;
+        }
+        // A person at a terminal, below an editor's server for one. Who takes over a
+        // service makes a terminal later, if at all.
+        if matches!(process.context, Some(Context::Terminal | Context::Gui)) {
+            return None;
+        }
+        let (service, service_name) = self.services.of(view, ctx)?;
+        // A listed interpreter may be the service itself.
+        if service == process.id || is_allowed(view, ctx) {
+            return None;
+        }
+        let is_usual = self.is_usual(view, &service_name, exec.time_ns);
+        let place = Place {
+            workload: exec.workload.clone(),
+            host: (!exec.host.is_empty()).then(|| Arc::clone(&exec.host)),
+            process: Some(Arc::clone(view)),
+            service: Some(service),
+            ..Place::default()
+        };
+        let mut sign = Sign::new(Stage::Foothold, "shell_from_service", exec.time_ns, place);
+        sign.source = "host".into();
+        sign.strength = if is_usual { USUAL } else { 1.0 };
+        let command = process.args.join(" ");
+        let command = if command.is_empty() { &process.exe } else { &command };
+        let command = cut(command, SHOWN);
+        let service = service.pid;
+        let usual = if is_usual { ", as it did before" } else { "" };
+        sign.text =
+            format!("{} began below {service_name} ({service}){usual}: {command}", named(view));
+        Some(sign)
+    }
+
+    /// Whether the service started the same an hour ago or earlier; remembers it.
+    fn is_usual(&mut self, view: &ProcessView, service: &str, time_ns: i64) -> bool {
+        let process = &view.process;
+        let command = plain_command(&process.args);
+        // Of what is no plain command all of it, as far as it is shown.
+        let all = || cut(&process.args.join(" "), SHOWN).to_owned();
+        let key = [
+            service.to_owned(),
+            base(&process.exe).to_owned(),
+            command.map_or_else(all, str::to_owned),
+        ];
+        if let Some(&first_ns) = self.usual.get(&key) {
+            return time_ns.saturating_sub(first_ns) >= USUAL_AFTER_NS;
+        }
+        if self.usual.len() >= MAX_USUAL
+            && let Some(oldest) =
+                self.usual.iter().min_by_key(|&(key, ns)| (*ns, key)).map(|(key, _)| key.clone())
+        {
+            self.usual.remove(&oldest);
+            self.refused += 1;
+        }
+        self.usual.insert(key, time_ns);
+        false
+    }
+}
+
+/// Whether the program, or the plain command that a shell was told to run, is allowed:
+/// by name or path, below any service or below one (`php-fpm:sh`).
+fn is_allowed(view: &ProcessView, ctx: &AnalyticContext<'_>) -> bool {
+    let process = &view.process;
+    let command = plain_command(&process.args);
+    ctx.settings.allowed_child_list.iter().any(|entry| {
+        let (parent, child) = match entry.split_once(':') {
+            Some((parent, child)) => (Some(parent), child),
+            None => (None, entry.as_str()),
+        };
+        let child = [child.to_owned()];
+        let is_child = is_one_of(&child, &process.name, &process.exe)
+            || command.is_some_and(|command| is_one_of(&child, base(command), command));
+        let is_below = |parent: &str| {
+            let parent = [parent.to_owned()];
+            above(view).any(|one| is_one_of(&parent, one.name, one.exe))
+        };
+        is_child && parent.is_none_or(is_below)
+    })
+}
