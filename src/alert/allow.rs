@@ -20,11 +20,14 @@ use crate::detect::Finding;
 use crate::time::rfc3339;
 
 /// Names that an alert's `detector` can have.
-pub const DETECTORS: [&str; 27] = [
+pub const DETECTORS: [&str; 32] = [
     "arp_sweep",
     "broadcast_storm",
     "carpet_bombing",
     "connection_flood",
+    "connection_rate",
+    "counter_increase",
+    "dormant_active",
     "egress",
     "fragment_flood",
     "gre_flood",
@@ -38,6 +41,8 @@ pub const DETECTORS: [&str; 27] = [
     "protocol_scan",
     "reflection",
     "reflector",
+    "relay",
+    "request_flood",
     "sender_flood",
     "sensor_loss",
     "tcp_ack_flood",

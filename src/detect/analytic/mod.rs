@@ -9,8 +9,13 @@
 //! A finding here has a [`Case`]: a score of stated terms, what decided, the missing
 //! telemetry. [`about`] makes the part that all have in common.
 
+mod connection_rate;
+mod counters;
+mod dormant;
 mod egress;
 mod held;
+mod relay;
+mod request_flood;
 #[cfg(test)]
 mod testing;
 
@@ -159,7 +164,14 @@ pub trait Analytic: Send {
 
 /// All of them, in the order in which they look.
 pub(super) fn all() -> Vec<Box<dyn Analytic>> {
-    vec![Box::<egress::Egress>::default()]
+    vec![
+        Box::<egress::Egress>::default(),
+        Box::<relay::Relay>::default(),
+        Box::<dormant::Dormant>::default(),
+        Box::<counters::Counters>::default(),
+        Box::<request_flood::RequestFlood>::default(),
+        Box::<connection_rate::ConnectionRate>::default(),
+    ]
 }
 
 /// The finding of an entity's behaviour, without what only the detector knows: its
