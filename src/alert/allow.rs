@@ -232,9 +232,12 @@ pub(super) struct Volume {
 
 impl Volume {
     pub(super) fn of(finding: &Finding) -> Self {
-        let (packets_per_s, bytes_per_minute) =
-            (finding.busiest().packets, finding.bytes_per_minute());
-        Self { packets_per_s, bytes_per_minute }
+        let packets_per_s = match finding.case {
+            // Of a minute or more.
+            Some(_) => finding.busiest().packets,
+            None => finding.traffic.packets,
+        };
+        Self { packets_per_s, bytes_per_minute: finding.bytes_per_minute() }
     }
 
     pub(super) fn add(&mut self, other: &Self) {

@@ -4,9 +4,9 @@
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
 mod alerts;
-mod bundle;
 mod baseline;
 mod baseline_args;
+mod bundle;
 mod config;
 mod confine_args;
 mod confined;

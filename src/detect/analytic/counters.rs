@@ -7,8 +7,9 @@
 //! the windows before, over their 99th percentile, six sigmas out, and over
 //! `counter_bytes_per_minute`. Increases that last `counter_increase_s` make a finding.
 //! The history is that of the service (a name that stays over restarts and replicas), so
-//! that a new replica is held against its siblings: [`HISTORY`] windows of this run.
-//! Windows of an increase are left out of it for a day.
+//! that a new replica is held against its siblings: its baseline's, which it teaches,
+//! or else [`HISTORY`] windows of this run. Windows of an increase are left out of the
+//! run's for a day, and of the baseline.
 //!
 //! The score adds how many times its normal it is, how long, whether it was idle
 //! before, and whether as much comes in as goes out (a relay).
@@ -26,9 +27,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::{Analytic, AnalyticContext, Event};
+use super::{Analytic, AnalyticContext, Event, Measured};
 use crate::alert::{Entity, EntityKind};
-use crate::baseline::{Basis, Normal};
+use crate::baseline::{Basis, Metric, Normal};
 use crate::detect::Finding;
 use crate::entity::Who;
 use crate::telemetry::counters::series::Growth;
@@ -43,6 +44,7 @@ use words::Increase;
 pub(super) struct Counters {
     subjects: BTreeMap<(Arc<str>, Subject), Open>,
     services: BTreeMap<(Arc<str>, String), Service>,
+    taught: Vec<Measured>,
     refused: u64,
 }
 
@@ -104,6 +106,10 @@ impl Analytic for Counters {
         out.extend(self.judge(&source.name, &growth.subject, &window, ctx));
     }
 
+    fn teach(&mut self, taught: &mut Vec<Measured>) {
+        taught.append(&mut self.taught);
+    }
+
     fn refused(&self) -> u64 {
         self.refused
     }
@@ -151,7 +157,10 @@ impl Counters {
         service.newest_s = service.newest_s.max(window.end_s);
         service.meet(subject, if begins { i64::MIN } else { window.start_s });
         let value = window.per_minute();
-        let normal = service.normal();
+        let key = baseline_of(subject);
+        let profile = ctx.baselines.profile(&key);
+        let learned = profile.and_then(|known| known.normal(Metric::CounterBytes, window.start_s));
+        let normal = learned.or_else(|| service.normal());
         let threshold = normal.map(|normal| {
             let above = 1.0 + settings.container_baseline_network_usage / 100.0;
             (normal.median * above).max(normal.q99).max(settings.counter_bytes_per_minute as f64)
@@ -163,6 +172,8 @@ impl Counters {
         let Some((normal, threshold)) = over else {
             open.over_s = 0;
             service.learn(value);
+            let (metric, at_s) = (Metric::CounterBytes, window.start_s);
+            self.taught.push(Measured { key, metric, at_s, value });
             return None;
         };
         if open.over_s == 0 {
@@ -183,6 +194,7 @@ impl Counters {
             value,
             threshold,
             normal,
+            learned: learned.is_some(),
             deployed,
         };
         increase.finding(source, subject, ctx)
@@ -278,8 +290,12 @@ fn who(subject: &Subject) -> Who {
             entity.labels.insert(name.to_owned(), value.to_string());
         }
     }
-    let baseline = format!("counter:{}", service_of(subject)).into();
+    let baseline = baseline_of(subject);
     Who { entity, baseline, process: None, workload: None, instance: None, certainty: 1.0 }
+}
+
+fn baseline_of(subject: &Subject) -> Arc<str> {
+    format!("counter:{}", service_of(subject)).into()
 }
 
 /// What stays the same over restarts and replicas.

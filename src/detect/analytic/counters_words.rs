@@ -20,6 +20,8 @@ pub(super) struct Increase<'a> {
     pub(super) value: f64,
     pub(super) threshold: f64,
     pub(super) normal: Normal,
+    /// The normal is the baseline's, not this run's.
+    pub(super) learned: bool,
     /// Seconds since a container of the service came.
     pub(super) deployed: Option<i64>,
 }
@@ -101,17 +103,17 @@ impl Increase<'_> {
                 case.confident(name, 0.1);
             }
         }
-        case.baseline_days = ctx.baselines.profile(&who.baseline).map_or(0.0, |known| known.days());
-        case.baseline_mature = ctx.baselines.is_mature(&who.baseline);
-        case.baseline = format!(
-            "{} windows before, of this run: median {:.0} bytes a minute, 99th percentile {:.0}",
-            self.normal.minutes, self.normal.median, self.normal.q99
-        );
-        case.baseline_values = json!({ "counter_bytes": self.normal });
-        case.missing.extend(["packets", "destinations"]);
-        if !case.baseline_mature {
-            case.missing.push("baseline");
+        let normal = Some(self.normal).filter(|_| self.learned);
+        held::hold(case, ctx, &who.baseline, &[("counter_bytes", normal)]);
+        if !self.learned {
+            case.baseline = format!(
+                "none; {} windows before, of this run: median {:.0} bytes a minute, 99th \
+                 percentile {:.0}",
+                self.normal.minutes, self.normal.median, self.normal.q99
+            );
+            case.baseline_values = json!({ "counter_bytes_of_this_run": self.normal });
         }
+        case.missing.extend(["packets", "destinations"]);
         match who.entity.kind {
             EntityKind::Workload => case.analytics.push("AN0083"),
             EntityKind::Instance => {
