@@ -20,14 +20,17 @@ use crate::detect::Finding;
 use crate::time::rfc3339;
 
 /// Names that an alert's `detector` can have.
-pub const DETECTORS: [&str; 33] = [
+pub const DETECTORS: [&str; 38] = [
     "arp_sweep",
     "beacon",
     "broadcast_storm",
     "carpet_bombing",
     "chain",
     "connection_flood",
+    "connection_rate",
+    "counter_increase",
     "data_ratio",
+    "dormant_active",
     "egress",
     "fragment_flood",
     "gre_flood",
@@ -43,6 +46,8 @@ pub const DETECTORS: [&str; 33] = [
     "protocol_scan",
     "reflection",
     "reflector",
+    "relay",
+    "request_flood",
     "sender_flood",
     "sensor_loss",
     "tcp_ack_flood",
@@ -233,9 +238,12 @@ pub(super) struct Volume {
 
 impl Volume {
     pub(super) fn of(finding: &Finding) -> Self {
-        let (packets_per_s, bytes_per_minute) =
-            (finding.busiest().packets, finding.bytes_per_minute());
-        Self { packets_per_s, bytes_per_minute }
+        let packets_per_s = match finding.case {
+            // Of a minute or more.
+            Some(_) => finding.busiest().packets,
+            None => finding.traffic.packets,
+        };
+        Self { packets_per_s, bytes_per_minute: finding.bytes_per_minute() }
     }
 
     pub(super) fn add(&mut self, other: &Self) {

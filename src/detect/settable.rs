@@ -233,6 +233,30 @@ settings! {
     first_seen_days: Count(1, 3_650),
         "Days after which a destination is as new again.",
         "a baseline counts in days, and forgets over months";
+    relay_symmetry: Ratio(0.5, 1.0),
+        "Symmetry of two legs, both ways, that makes a relay.",
+        "at half one leg has three times the other's bytes; there is no more than equal";
+    relay_bytes: Count(10_000, BYTES_MAX), "Payload relayed in five minutes.", VOLUME_WHY;
+    proxy_names: Names(256),
+        "Images, programs and roles that relay by design.", "each relay is held against all";
+    dormant_bytes_per_minute: Count(1_000, BYTES_MAX),
+        "Egress a minute up to which an entity is dormant.", VOLUME_WHY;
+    dormant_active_bytes_per_minute: Count(1_000, BYTES_MAX),
+        "Egress a minute from which a dormant entity is active.", VOLUME_WHY;
+    dormant_days: Ratio(0.01, 365.0),
+        "Days of dormancy that count in full.", "a quarter of an hour is a pause, a year is for ever";
+    container_baseline_network_usage: Ratio(10.0, 100_000.0),
+        "Percent above their normal that counters must grow (ATT&CK ContainerBaselineNetworkUsage).",
+        "every minute is a few percent over some other; a thousand times is over any";
+    counter_bytes_per_minute: Count(1_000, BYTES_MAX),
+        "Bytes sent a minute by counters below which nothing is an increase.", VOLUME_WHY;
+    counter_increase_s: Count(60, 86_400),
+        "Seconds that an increase of counters must last.",
+        "counters are read once a minute; after a day it is the new normal";
+    request_rate_threshold: Count(1, RATE_MAX),
+        "Requests a second of one client that are a flood.", RATE_WHY;
+    target_request_rate_threshold: Count(10, RATE_MAX),
+        "Requests a second to one target that are a flood.", RATE_WHY;
 }
 
 impl Setting {

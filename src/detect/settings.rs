@@ -196,6 +196,35 @@ pub struct DetectSettings {
     pub metadata_endpoints: Vec<String>,
     /// Days after which a destination is as new again.
     pub first_seen_days: u64,
+    /// Least symmetry of two legs, both ways, that makes a relay (METHODS: 0.85: what
+    /// TLS, headers and retransmissions add to one leg is under a sixth).
+    pub relay_symmetry: f64,
+    /// Payload relayed in five minutes: 133 kbit/s in the mean. A chat or a health
+    /// check through a proxy stays under it, sold bandwidth does not pay there.
+    pub relay_bytes: u64,
+    /// Images, programs and roles that relay by design: proxies, meshes, gateways.
+    pub proxy_names: Vec<String>,
+    /// Egress a minute (its 99th percentile) up to which an entity is dormant:
+    /// 133 kbit/s, what health checks, metrics and logs take.
+    pub dormant_bytes_per_minute: u64,
+    /// Egress a minute from which it is active again: 1.3 Mbit/s.
+    pub dormant_active_bytes_per_minute: u64,
+    /// Days of dormancy that count in full (METHODS: 7: each day of the week).
+    pub dormant_days: f64,
+    /// ATT&CK ContainerBaselineNetworkUsage: percent by which counters of a container,
+    /// instance or interface must exceed their own normal. As
+    /// `instance_traffic_threshold`.
+    pub container_baseline_network_usage: f64,
+    /// Bytes sent a minute, by counters, below which nothing is an increase: 2 Mbit/s,
+    /// a call or a software update over a slow line.
+    pub counter_bytes_per_minute: u64,
+    /// Seconds that an increase must last (ATT&CK: windows of 5 to 15 minutes).
+    pub counter_increase_s: u64,
+    /// Requests a second of one client, in the mean of ten seconds, that are a flood. A
+    /// page with all it holds takes a browser some dozens once.
+    pub request_rate_threshold: u64,
+    /// The same for all requests to one target: FastNetMon's default for flows.
+    pub target_request_rate_threshold: u64,
     /// Alerts that are counted instead of raised.
     pub allow: Vec<AllowEntry>,
 }
@@ -268,6 +297,17 @@ impl Default for DetectSettings {
             allowed_child_list: Vec::new(),
             metadata_endpoints: names(&METADATA_ENDPOINTS),
             first_seen_days: 30,
+            relay_symmetry: 0.85,
+            relay_bytes: 5_000_000,
+            proxy_names: PROXY_NAMES.map(str::to_owned).into(),
+            dormant_bytes_per_minute: 1_000_000,
+            dormant_active_bytes_per_minute: 10_000_000,
+            dormant_days: 7.0,
+            container_baseline_network_usage: 300.0,
+            counter_bytes_per_minute: 15_000_000,
+            counter_increase_s: 300,
+            request_rate_threshold: 100,
+            target_request_rate_threshold: 3_500,
             allow: Vec::new(),
         }
     }
@@ -307,6 +347,27 @@ const METADATA_ENDPOINTS: [&str; 15] = [
 fn names(list: &[&str]) -> Vec<String> {
     list.iter().map(|&name| name.to_owned()).collect()
 }
+
+/// Reverse proxies, balancers, meshes and tunnels of services that are in wide use.
+const PROXY_NAMES: [&str; 18] = [
+    "apisix",
+    "caddy",
+    "cilium",
+    "cloudflared",
+    "contour",
+    "coredns",
+    "envoy",
+    "gateway",
+    "haproxy",
+    "ingress",
+    "istio-proxy",
+    "kong",
+    "linkerd",
+    "nginx",
+    "proxyv2",
+    "router",
+    "traefik",
+    "varnish",
 
 /// Networks that are ours; decide what is inbound and what is outbound.
 #[derive(Clone, Debug, PartialEq)]

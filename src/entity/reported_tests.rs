@@ -1,3 +1,6 @@
+use crate::telemetry::label;
+use crate::telemetry::observation::{FlowDirection, Measures};
+
 use super::*;
 
 const SECOND_NS: i64 = 1_000_000_000;

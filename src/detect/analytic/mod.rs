@@ -22,6 +22,11 @@ mod tool_flood;
 
 #[cfg(test)]
 mod payload_tests;
+mod connection_rate;
+mod counters;
+mod dormant;
+mod relay;
+mod request_flood;
 #[cfg(test)]
 mod testing;
 mod chain;
@@ -190,6 +195,11 @@ pub(super) fn all() -> Vec<Box<dyn Analytic>> {
         Box::<non_networking::NonNetworking>::default(),
         Box::<beacon::Beacons>::default(),
         Box::<chain::Chain>::default(),
+        Box::<relay::Relay>::default(),
+        Box::<dormant::Dormant>::default(),
+        Box::<counters::Counters>::default(),
+        Box::<request_flood::RequestFlood>::default(),
+        Box::<connection_rate::ConnectionRate>::default(),
     ]
 }
 

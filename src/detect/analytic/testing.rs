@@ -8,6 +8,7 @@ use crate::baseline::{BaselineSettings, Baselines};
 use crate::detect::{DetectSettings, Finding};
 use crate::engine::window::{Delta, Host, Seed, size_bin};
 use crate::entity::{Measures, Minute, View, Who};
+use crate::host::workload::Workload;
 use crate::packet::PacketClass;
 
 /// What goes over one flow in a second.
@@ -148,4 +149,15 @@ impl<D: Analytic> Bench<D> {
             }
         }
     }
+}
+
+/// A container by its name and image.
+pub(crate) fn workload(name: &str, image: &str) -> Arc<Who> {
+    Arc::new(Who::workload(&Arc::new(Workload {
+        runtime: "runc".to_owned(),
+        container: format!("{name}-1"),
+        name: name.to_owned(),
+        image: image.to_owned(),
+        ..Workload::default()
+    })))
 }

@@ -29,6 +29,7 @@ use super::process::is_false;
 
 #[cfg(target_os = "linux")]
 pub use joined::{WorkloadCounters, Workloads};
+pub(crate) use names::without_generated_end;
 pub use pods::{PodList, PodSource};
 
 /// A container as its runtime and orchestrator know it. What is not known is
@@ -75,7 +76,7 @@ impl Workload {
         let name = if self.name.is_empty() { &self.container } else { &self.name };
         if !self.pod.is_empty() {
             let owner = match self.owner.as_str() {
-                "" => names::without_generated_end(&self.pod),
+                "" => without_generated_end(&self.pod),
                 owner => owner,
             };
             // A sandbox has no name of its own.

@@ -36,7 +36,7 @@ pub(super) fn image_name(image: &str) -> &str {
 
 /// A pod's name without what a Deployment, a DaemonSet or a Job puts behind it,
 /// as far as its form tells: `shop-5d8f7c9b6d-x2x9z` to `shop`.
-pub(super) fn without_generated_end(pod: &str) -> &str {
+pub(crate) fn without_generated_end(pod: &str) -> &str {
     match pod.rsplit_once('-') {
         Some((rest, end)) if end.len() == POD_SUFFIX_BYTES && is_generated(end) => {
             deployment_of(rest).or_else(|| cron_job_of(rest)).unwrap_or(rest)

@@ -1,0 +1,247 @@
+//! `connection_rate`: a process or workload that opens more connections a second than
+//! any client does (AN0083 of a workload; the address's own floods are
+//! `connection_flood`'s, which sees who answers).
+//!
+//! Method: SYNs sent in one second at `empty_connection_rate_threshold` (ntopng: 256
+//! flows/s of a host) or more, in [`SECONDS`] of the last fifteen
+//! (`burst_time_window_s`). The score adds how many times that it is, whether it goes to
+//! one peer, and what nobody answers.
+//!
+//! Proxies, crawlers and load tests open as many: without one peer that does not answer
+//! it is informational.
+//!
+//! Limits: what a connection is held open for is not seen here. Memory: those over in
+//! the last seconds, at most [`MAX_ENTITIES`]; beyond, further ones wait.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{Analytic, AnalyticContext, Event, about};
+use crate::alert::{Case, DecidedBy, Entity, EntityKind, Score, Severity, Term, thousands};
+use crate::detect::{Busiest, Finding, Peer, PeerRole, Rule, Shape, round3};
+use crate::entity::SecondOf;
+
+#[derive(Debug, Default)]
+pub(super) struct ConnectionRate {
+    /// Seconds that were over, a bit for each of the 64 up to the last one.
+    over: BTreeMap<Entity, (i64, u64)>,
+    refused: u64,
+}
+
+const MAX_ENTITIES: usize = 4_096;
+const SECONDS: u32 = 5;
+const ALERTS_FROM: f64 = 30.0;
+
+const FORMULA: &str = "SYN sent in one second by a process or workload >= empty_connection_rate_threshold, in 5 \
+    seconds of burst_time_window_s";
+
+impl Analytic for ConnectionRate {
+    fn name(&self) -> &'static str {
+        "connection_rate"
+    }
+
+    fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
+        let Event::Second { second, entities } = event else { return };
+        let threshold = ctx.settings.empty_connection_rate_threshold;
+        let window = ctx.settings.burst_time_window_s.clamp(u64::from(SECONDS), 64);
+        for entity in entities.iter().filter(|entity| {
+            matches!(entity.who.entity.kind, EntityKind::Process | EntityKind::Workload)
+                && entity.syn_sent >= threshold
+        }) {
+            let seconds = self.count(&entity.who.entity, *second, window);
+            if seconds >= SECONDS {
+                out.extend(finding(entity, *second, seconds, threshold, ctx));
+            }
+        }
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+impl ConnectionRate {
+    /// Seconds of the window that were over, this one included.
+    fn count(&mut self, entity: &Entity, second: i64, window: u64) -> u32 {
+        if self.over.len() >= MAX_ENTITIES && !self.over.contains_key(entity) {
+            self.over.retain(|_, (last_s, _)| second.saturating_sub(*last_s) < 64);
+            if self.over.len() >= MAX_ENTITIES {
+                self.refused += 1;
+                return 0;
+            }
+        }
+        let (last_s, bits) = self.over.entry(entity.clone()).or_insert((second, 0));
+        let by = second.saturating_sub(*last_s).max(0);
+        *bits = if by < 64 { *bits << by } else { 0 } | 1;
+        *last_s = second.max(*last_s);
+        (*bits & (u64::MAX >> (64 - window))).count_ones()
+    }
+}
+
+fn finding(
+    entity: &SecondOf,
+    second: i64,
+    seconds: u32,
+    threshold: u64,
+    ctx: &AnalyticContext<'_>,
+) -> Option<Finding> {
+    let packets = entity.sent.packets.max(1) as f64;
+    let one_peer = entity.top_peer.map_or(0.0, |(_, packets_to)| packets_to as f64 / packets);
+    let unanswered = entity.unanswered_packets as f64 / packets;
+    let times = entity.syn_sent as f64 / threshold.max(1) as f64;
+    let score = Score::of(
+        vec![
+            Term::doubling("times_threshold", times, 0.0, 8.0, 50.0),
+            Term::new("one_peer", one_peer, 0.5, 1.0, 20.0),
+            Term::new("unanswered_share", unanswered, 0.2, 0.9, 30.0),
+        ],
+        ALERTS_FROM,
+    );
+    if !score.alerts() || score.dimensions() < 2 {
+        return None;
+    }
+    let rule = Rule {
+        name: "empty_connection_rate_threshold",
+        threshold,
+        unit: "connections/s",
+        formula: FORMULA,
+    };
+    let who = &entity.who;
+    let span = (second.saturating_sub(i64::from(seconds) - 1), second);
+    let mut finding = about("connection_rate", who, span, rule, score, ctx.seed);
+    finding.kind = "tcp_syn";
+    finding.measured = entity.syn_sent;
+    finding.traffic.packets = entity.sent.packets;
+    finding.traffic.wire_bytes = entity.sent.wire_bytes;
+    finding.traffic.payload_bytes = entity.sent.payload_bytes;
+    finding.traffic.sizes = entity.sent.sizes;
+    finding.busiest = Some(Busiest {
+        second,
+        packets: entity.sent.packets,
+        wire_bytes: entity.sent.wire_bytes,
+        payload_bytes: entity.sent.payload_bytes,
+    });
+    finding.unanswered = entity.unanswered_packets;
+    finding.shape = if one_peer >= 0.9 { Shape::OneToOne } else { Shape::OneToMany };
+    finding.peers = entity
+        .top_peer
+        .iter()
+        .map(|&(host, packets)| Peer {
+            host,
+            role: PeerRole::Destination,
+            packets: Some(packets),
+            wire_bytes: None,
+        })
+        .collect();
+    finding.details.extend([
+        ("connections_per_s", json!(entity.syn_sent)),
+        ("seconds", json!(seconds)),
+        ("unanswered_share", json!(round3(unanswered))),
+        ("remote_port", json!(entity.remote_port)),
+    ]);
+    let case = finding.case.as_mut()?;
+    fill(case, entity, one_peer >= 0.5 && unanswered >= 0.5, ctx);
+    case.summary = format!(
+        "{} opens {} connections/s (threshold {}), in {seconds} of the last seconds, {:.0} % of the packets to one \
+         address, {:.0} % unanswered; confidence {}.",
+        who.entity.id,
+        thousands(entity.syn_sent),
+        thousands(threshold),
+        one_peer * 100.0,
+        unanswered * 100.0,
+        case.confidence(),
+    );
+    Some(finding)
+}
+
+fn fill(case: &mut Case, entity: &SecondOf, flood: bool, ctx: &AnalyticContext<'_>) {
+    case.decided_by = DecidedBy::AbsoluteThreshold;
+    case.confident("rate_over_the_threshold", 0.4);
+    if flood {
+        case.confident("one_peer_that_does_not_answer", 0.1);
+    }
+    case.missing.push("baseline");
+    if entity.who.workload.is_some() {
+        case.analytics.push("AN0083");
+    } else {
+        case.possible_analytics.push("AN0083");
+    }
+    if entity.who.entity.kind == EntityKind::Process {
+        case.analytics.push("AN0971");
+    }
+    case.baseline_days =
+        ctx.baselines.profile(&entity.who.baseline).map_or(0.0, |known| known.days());
+    (case.severity, case.severity_reason) = match flood {
+        true => {
+            (Severity::Medium, "Medium: connections to one address that hardly answers.".to_owned())
+        }
+        false => (
+            Severity::Informational,
+            "Informational: many connections, as proxies, crawlers and load tests open.".to_owned(),
+        ),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::detect::analytic::testing::{Bench, workload};
+    use crate::engine::window::{Delta, Host, Seed};
+    use crate::entity::{Ledger, LedgerLimits, View};
+    use crate::packet::PacketClass;
+
+    fn run(syn: u32, answered: bool, seconds: i64) -> Vec<Finding> {
+        let mut bench = Bench::new(ConnectionRate::default());
+        let mut ledger = Ledger::new("packets".into(), LedgerLimits::default(), Seed::default());
+        let own: Host = IpAddr::from([10, 0, 0, 1]).into();
+        let peer: Host = IpAddr::from([203, 0, 113, 9]).into();
+        let mut found = Vec::new();
+        for second in 0..seconds {
+            ledger.begin(second);
+            let id = ledger.id(1, || workload("app", "app:1")).unwrap();
+            let mut sent = Delta::new(own, peer, 6, 40_000, 80);
+            sent.classes[PacketClass::TcpSyn as usize] = syn;
+            sent.wire_bytes = u64::from(syn) * 60;
+            let mut received = Delta::new(peer, own, 6, 80, 40_000);
+            received.classes[PacketClass::TcpSynAck as usize] = if answered { syn } else { 0 };
+            let view = View {
+                second,
+                peer,
+                external: true,
+                proto: 6,
+                local_port: 40_000,
+                remote_port: 80,
+                sent: &sent,
+                received: &received,
+                scale: 1,
+            };
+            ledger.add(id, &view);
+            let entities = ledger.second();
+            found.extend(bench.see(&Event::Second { second, entities: &entities }));
+        }
+        found
+    }
+
+    #[test]
+    fn a_workload_that_floods_one_address_is_an_alert_after_five_seconds() {
+        let found = run(600, false, 6);
+        assert_eq!(found.len(), 2);
+        let case = found[0].case.as_ref().unwrap();
+        assert_eq!((case.severity, &*case.analytics), (Severity::Medium, &["AN0083"][..]));
+        let answered = run(600, true, 6);
+        assert!(
+            answered.iter().all(|finding| {
+                finding.case.as_ref().unwrap().severity == Severity::Informational
+            })
+        );
+    }
+
+    #[test]
+    fn clients_and_bursts_are_none() {
+        assert!(run(200, false, 60).is_empty());
+        assert!(run(2_000, false, 4).is_empty());
+    }
+}

@@ -1,0 +1,360 @@
+//! `dormant`: what was quiet for long sends much, and goes on (AN0083, of a workload;
+//! of an instance or address possibly).
+//!
+//! Method (METHODS section 8): an entity is dormant when the 99th percentile of its
+//! egress a minute is at most `dormant_bytes_per_minute`, or when it was not active
+//! at all for days. With the length of that in days, D, and its egress a minute now, A:
+//!
+//! ```text
+//! rise = log2((A + 1) / (q99 + 1)) * min(1, D / dormant_days)
+//! ```
+//!
+//! The score is that of the rise, of how long it goes on, of what leaves to outside and
+//! of a new destination. Two minutes in a row from `dormant_active_bytes_per_minute` on
+//! open the alert; it is informational until it lasts [`LASTS_MINUTES`].
+//!
+//! A known schedule is in the normal of that hour: what is usual then is no rise. A
+//! deployment (another container of the same name within [`DEPLOYED_S`], or a new
+//! image) explains it: the alert is informational and says so.
+//!
+//! Limits: needs a baseline; without one nobody knows what was dormant. Memory:
+//! [`MAX_ENTITIES`] that are active or were deployed; beyond, those seen longest ago go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::held::{self, hold};
+use super::{Analytic, AnalyticContext, Event, about, measured_in};
+use crate::alert::{Case, DecidedBy, EntityKind, Score, Severity, Term};
+use crate::baseline::{Metric, Normal};
+use crate::detect::{Finding, Rule, round3};
+use crate::entity::Minute;
+
+#[derive(Debug, Default)]
+pub(super) struct Dormant {
+    /// By source and baseline.
+    known: BTreeMap<(Arc<str>, Arc<str>), Known>,
+    refused: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// End of the last minute, and minutes in a row that were active.
+    end_s: i64,
+    run: u64,
+    /// Container and image, and since when it is them, where others were before.
+    container: String,
+    image: String,
+    deployed_s: Option<i64>,
+    new_image: bool,
+}
+
+const MAX_ENTITIES: usize = 16_384;
+const LASTS_MINUTES: u64 = 5;
+const DEPLOYED_S: i64 = 1_800;
+const ALERTS_FROM: f64 = 40.0;
+/// A factor of eight to one of four thousand, dormant for all of the time.
+const LEAST_RISE: f64 = 3.0;
+const MOST_RISE: f64 = 12.0;
+const DAY_S: f64 = 86_400.0;
+
+const FORMULA: &str = "egress of a minute >= dormant_active_bytes_per_minute, two in a row, of an entity whose \
+    99th percentile is <= dormant_bytes_per_minute or that was not active for a day; \
+    rise = log2((A + 1) / (q99 + 1)) * min(1, D / dormant_days)";
+
+impl Analytic for Dormant {
+    fn name(&self) -> &'static str {
+        "dormant_active"
+    }
+
+    fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
+        let Event::Minute(minute) = event else { return };
+        if !matches!(
+            minute.who.entity.kind,
+            EntityKind::Workload | EntityKind::Instance | EntityKind::Address
+        ) {
+            return;
+        }
+        let bytes = Metric::EgressBytes.of(minute);
+        let active = bytes >= ctx.settings.dormant_active_bytes_per_minute as f64;
+        let Some(known) = self.follow(minute, active) else { return };
+        if !active || known.run < 2 {
+            return;
+        }
+        out.extend(Rise::of(minute, bytes, ctx).and_then(|rise| rise.finding(&known, ctx)));
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+impl Dormant {
+    /// What is known of the entity with this minute; only workloads are remembered
+    /// while they are not active.
+    fn follow(&mut self, minute: &Minute, active: bool) -> Option<Known> {
+        let key = (Arc::clone(&minute.source), Arc::clone(&minute.who.baseline));
+        let workload = minute.who.workload.as_ref();
+        if !active && workload.is_none() {
+            self.known.remove(&key);
+            return None;
+        }
+        if !self.known.contains_key(&key) {
+            self.make_room();
+        }
+        let known = self.known.entry(key).or_default();
+        let follows = known.end_s == minute.start_s || known.run == 0;
+        known.run = match (active, follows) {
+            (false, _) => 0,
+            (true, true) => known.run + 1,
+            (true, false) => 1,
+        };
+        known.end_s = minute.start_s.saturating_add(minute.length_s);
+        if let Some(workload) = workload {
+            let other = known.container != workload.container;
+            if other && !known.container.is_empty() {
+                known.deployed_s = Some(minute.start_s);
+                known.new_image = known.image != workload.image;
+            }
+            known.container.clone_from(&workload.container);
+            known.image.clone_from(&workload.image);
+        }
+        Some(known.clone())
+    }
+
+    fn make_room(&mut self) {
+        if self.known.len() < MAX_ENTITIES {
+            return;
+        }
+        let mut ends: Vec<i64> = self.known.values().map(|known| known.end_s).collect();
+        ends.sort_unstable();
+        let oldest_s = ends.get(MAX_ENTITIES / 4).copied().unwrap_or(i64::MAX);
+        let before = self.known.len();
+        self.known.retain(|_, known| known.end_s > oldest_s);
+        self.refused += (before - self.known.len()) as u64;
+    }
+}
+
+/// An active minute of what was dormant.
+struct Rise<'a> {
+    minute: &'a Minute,
+    bytes: f64,
+    normal: Normal,
+    days: f64,
+    value: f64,
+    new_destination: bool,
+}
+
+impl<'a> Rise<'a> {
+    fn of(minute: &'a Minute, bytes: f64, ctx: &AnalyticContext<'_>) -> Option<Self> {
+        let settings = ctx.settings;
+        let profile = ctx.baselines.profile(&minute.who.baseline)?;
+        let normal = profile.normal(Metric::EgressBytes, minute.start_s)?;
+        // Nothing is learned while it alerts: that is how long it was quiet.
+        let quiet_days = profile.quiet_s(minute.start_s).max(0) as f64 / DAY_S;
+        let low = normal.q99 <= settings.dormant_bytes_per_minute as f64;
+        let days = match low {
+            true => profile.days().max(0.0) + quiet_days,
+            false if quiet_days >= 1.0 => quiet_days,
+            false => return None,
+        };
+        // After days of nothing its normal is nothing.
+        let usual = if low { normal.q99 } else { 0.0 };
+        let rise = libm::log2((bytes + 1.0) / (usual + 1.0));
+        let value = rise * (days / settings.dormant_days).min(1.0);
+        if value < LEAST_RISE {
+            return None;
+        }
+        let (peer, _) = minute.measures.top_peer()?;
+        let new_destination = profile.destination(&peer.key).is_none();
+        Some(Self { minute, bytes, normal, days, value, new_destination })
+    }
+
+    fn finding(&self, known: &Known, ctx: &AnalyticContext<'_>) -> Option<Finding> {
+        let minute = self.minute;
+        let measures = &minute.measures;
+        let outside = measures.external.wire_bytes as f64 / measures.sent.wire_bytes.max(1) as f64;
+        let new = f64::from(u8::from(self.new_destination));
+        let score = Score::of(
+            vec![
+                Term::new("rise", self.value, LEAST_RISE, MOST_RISE, 60.0),
+                Term::new("minutes_active", known.run as f64, 1.0, LASTS_MINUTES as f64, 20.0),
+                Term::new("outside_share", outside, 0.0, 0.5, 10.0),
+                Term::new("new_destination", new, 0.0, 1.0, 10.0),
+            ],
+            ALERTS_FROM,
+        );
+        if !score.alerts() || score.dimensions() < 2 {
+            return None;
+        }
+        let rule = Rule {
+            name: "dormant_active",
+            threshold: ctx.settings.dormant_active_bytes_per_minute,
+            unit: "bytes/minute",
+            formula: FORMULA,
+        };
+        let last_s = minute.start_s.saturating_add(minute.length_s.max(1) - 1);
+        let first_s = last_s.saturating_add(1).saturating_sub(minute.length_s.saturating_mul(2));
+        let mut finding =
+            about("dormant_active", &minute.who, (first_s, last_s), rule, score, ctx.seed);
+        measured_in(&mut finding, minute);
+        finding.kind = "dormant_active";
+        finding.measured = self.bytes as u64;
+        finding.minute_bytes = Some(self.bytes as u64);
+        finding.details.extend([
+            ("source", json!(&*minute.source)),
+            ("dormant_days", json!(round3(self.days))),
+            ("minutes_active", json!(known.run)),
+            ("outside_share", json!(round3(outside))),
+            ("new_destination", json!(self.new_destination)),
+            ("deployed_s_ago", json!(known.deployed_s.map(|at_s| minute.start_s - at_s))),
+        ]);
+        if let Some(case) = &mut finding.case {
+            self.fill(case, known, ctx);
+        }
+        Some(finding)
+    }
+
+    fn fill(&self, case: &mut Case, known: &Known, ctx: &AnalyticContext<'_>) {
+        let who = &self.minute.who;
+        case.decided_by = DecidedBy::Baseline;
+        case.quiet_s = 180.max(self.minute.length_s.saturating_mul(3));
+        case.confident("active_after_dormancy", 0.4);
+        if self.new_destination {
+            case.confident("new_destination", 0.1);
+        }
+        if known.run >= LASTS_MINUTES {
+            case.confident("lasts", 0.1);
+        }
+        if who.entity.kind == EntityKind::Workload {
+            case.analytics.push("AN0083");
+        } else {
+            case.possible_analytics.push("AN0083");
+            case.missing.push("workload");
+        }
+        hold(case, ctx, &who.baseline, &[("egress_bytes", Some(self.normal))]);
+        held::lacks(case, self.minute);
+        if who.workload.as_ref().is_some_and(|workload| workload.host_network) {
+            case.missing.push("host_network");
+        }
+        let deployed =
+            known.deployed_s.filter(|&at_s| self.minute.start_s.saturating_sub(at_s) <= DEPLOYED_S);
+        (case.severity, case.severity_reason) = match deployed {
+            Some(_) => {
+                let what = if known.new_image { "a new image" } else { "a new container" };
+                let reason = format!(
+                    "Informational: {what} of the same name came within {} before: a deployment \
+                     explains it.",
+                    held::span(DEPLOYED_S)
+                );
+                (Severity::Informational, reason)
+            }
+            None if known.run < LASTS_MINUTES => {
+                let reason = format!("Informational until it lasts {LASTS_MINUTES} minutes.");
+                (Severity::Informational, reason)
+            }
+            None if self.new_destination && case.baseline_mature => {
+                let reason = "Medium: it was dormant, goes on, and sends where it never did.";
+                (Severity::Medium, reason.to_owned())
+            }
+            None => (Severity::Low, "Low: it was dormant, and goes on being active.".to_owned()),
+        };
+        case.summary = format!(
+            "{} was dormant for {:.1} days (99th percentile {} a minute) and sends {} a minute now, \
+             {} minutes in a row; confidence {}.",
+            who.entity.id,
+            self.days,
+            held::bytes(self.normal.q99 as u64),
+            held::bytes(self.bytes as u64),
+            known.run,
+            case.confidence(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::analytic::testing::{Bench, Stream, minute, workload};
+
+    const OUTSIDE: &str = "203.0.113.9";
+
+    fn idle() -> Stream {
+        Stream::tcp("10.0.0.9", 9_090, (10, 300), (10, 300))
+    }
+
+    fn busy() -> Stream {
+        Stream::tcp(OUTSIDE, 443, (1_000, 1_514), (400, 66))
+    }
+
+    fn bench(days: i64) -> Bench<Dormant> {
+        let mut bench = Bench::new(Dormant::default());
+        let who = workload("report", "registry/report:1");
+        bench.learn(days, |at| Some(minute(&who, at, &[idle()])));
+        bench
+    }
+
+    #[test]
+    fn a_dormant_workload_that_stays_active_is_an_alert() {
+        let mut bench = bench(14);
+        let who = workload("report", "registry/report:1");
+        let severities: Vec<_> = (0..6)
+            .map(|at| bench.see(&Event::Minute(&minute(&who, at * 60, &[busy()]))))
+            .map(|found| found.first().map(|finding| finding.case.as_ref().unwrap().severity))
+            .collect();
+        let informational = Some(Severity::Informational);
+        assert_eq!(severities[..4], [None, informational, informational, informational]);
+        assert_eq!(severities[4..], [Some(Severity::Medium); 2]);
+        let last = bench.see(&Event::Minute(&minute(&who, 360, &[busy()])));
+        assert_eq!(last[0].case.as_ref().unwrap().analytics, ["AN0083"]);
+    }
+
+    #[test]
+    fn a_deployment_explains_it() {
+        let mut bench = bench(14);
+        bench.see(&Event::Minute(&minute(&workload("report", "registry/report:1"), 0, &[idle()])));
+        let mut new = (*workload("report", "registry/report:1")).clone();
+        let mut container = (**new.workload.as_ref().unwrap()).clone();
+        (container.container, container.image) = ("b2".to_owned(), "registry/report:2".to_owned());
+        new.workload = Some(Arc::new(container));
+        let new = Arc::new(new);
+        for at in 1..8 {
+            for finding in bench.see(&Event::Minute(&minute(&new, at * 60, &[busy()]))) {
+                let case = finding.case.as_ref().unwrap();
+                assert_eq!(case.severity, Severity::Informational);
+                assert!(case.severity_reason.contains("a new image"));
+            }
+        }
+    }
+
+    #[test]
+    fn short_use_batch_jobs_and_what_is_young_stay_quiet() {
+        let who = workload("report", "registry/report:1");
+        // One minute, then nothing.
+        let mut bench = bench(14);
+        for at in [0, 120, 240] {
+            assert!(bench.see(&Event::Minute(&minute(&who, at * 60, &[busy()]))).is_empty());
+            assert!(bench.see(&Event::Minute(&minute(&who, at * 60 + 60, &[idle()]))).is_empty());
+        }
+        // A batch job of each night is in its normal.
+        let mut bench = Bench::new(Dormant::default());
+        bench.learn(14, |at| {
+            let nightly = at.rem_euclid(86_400) == 3 * 3_600;
+            Some(minute(&who, at, &[if nightly { busy() } else { idle() }]))
+        });
+        for at in 0..6 {
+            let at = 3 * 3_600 + at * 60;
+            assert!(bench.see(&Event::Minute(&minute(&who, at, &[busy()]))).is_empty());
+        }
+        // Two hours of history are no dormancy.
+        let mut bench = Bench::new(Dormant::default());
+        for at in -120..0 {
+            bench.minute(&minute(&who, at * 60, &[idle()]));
+        }
+        for at in 0..6 {
+            assert!(bench.see(&Event::Minute(&minute(&who, at * 60, &[busy()]))).is_empty());
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! `relay`: what comes in on one side goes out on the other (AN0083): a workload that
+//! is used as a proxy.
+//!
+//! Method (METHODS section 6), over the last five minutes of a workload, where no host
+//! map tells workloads apart of an instance or address (then only possibly AN0083):
+//!
+//! - *Two legs*: connections that were accepted and those that were opened (by their
+//!   ports); or one peer against all others, for those who let themselves be led:
+//!   proxyware opens both.
+//! - *Symmetry* of payload bytes, both ways: `S = 1 - |A - B| / (A + B)` of what one
+//!   leg received and the other sent. A way with hardly any bytes says nothing.
+//!   `relay_symmetry` both ways, and `relay_bytes` in all, are the condition.
+//! - The score adds the correlation of the legs' series by second (at lag 0 or 1),
+//!   outside destinations, ports of proxies (SOCKS 1080, HTTP CONNECT 3128 and 8080, Tor
+//!   9001, 9030, 9050) and the share that leaves to outside.
+//!
+//! Who relays by design is judged against its role: images and programs in
+//! `proxy_names`, and instances with shared egress or such a role, are passed over
+//! unless their opened leg leaves to outside.
+//!
+//! Limits: who began a connection is guessed from ports. What is sent outside by the
+//! opened leg of a known proxy is a lower bound (bytes to outside less all that was
+//! answered to clients). Bins are seconds: delays of milliseconds are not told apart.
+//! Memory: [`MAX_CANDIDATES`] entities with both legs, 6 KB each, and as many ports;
+//! beyond, those seen longest ago go.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::held::{self, hold};
+use super::{Analytic, AnalyticContext, Event, FlowEnd, about, measured_in};
+use crate::alert::{Case, DecidedBy, Entity, EntityKind, Score, Severity, Term};
+use crate::baseline::Metric;
+use crate::detect::{Finding, Rule, round3};
+use crate::engine::window::{Hll, Host};
+use crate::entity::{Minute, Who};
+
+#[path = "relay_legs.rs"]
+mod legs;
+
+use legs::{Candidate, Legs, Part, Ways};
+
+#[derive(Debug, Default)]
+pub(super) struct Relay {
+    candidates: BTreeMap<Entity, Candidate>,
+    /// Proxy ports that entities served on: the port, and when last.
+    ports: BTreeMap<(EntityKind, String), (u16, i64)>,
+    refused: u64,
+}
+
+const MAX_CANDIDATES: usize = 1_024;
+const WINDOW_MINUTES: i64 = 5;
+const ALERTS_FROM: f64 = 55.0;
+
+/// Outside destinations that no ordinary client of one purpose has in five minutes
+/// (METHODS: 20 new /24 an hour).
+const MANY_PEERS: f64 = 20.0;
+const PROXY_PORTS: [u16; 6] = [1_080, 3_128, 8_080, 9_001, 9_030, 9_050];
+/// A known proxy whose opened leg sends at least this share to outside is no ingress
+/// or mesh.
+const LEAVES: f64 = 0.1;
+
+const FORMULA: &str = "payload of two legs over 5 minutes >= relay_bytes; S = 1 - |A - B| / (A + B) of what one \
+    leg received and the other sent >= relay_symmetry both ways; score >= its threshold";
+
+impl Analytic for Relay {
+    fn name(&self) -> &'static str {
+        "relay"
+    }
+
+    fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
+        match event {
+            Event::Minute(minute) if minute.reported.is_none() => {
+                out.extend(self.minute(minute, ctx));
+            }
+            Event::Flow(flow) => self.flow(flow),
+            _ => {}
+        }
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+impl Relay {
+    fn minute(&mut self, minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<Finding> {
+        let entity = &minute.who.entity;
+        if !matches!(entity.kind, EntityKind::Workload | EntityKind::Instance | EntityKind::Address)
+        {
+            return None;
+        }
+        let part = Part::of(minute);
+        let sums = Ways::of(std::slice::from_ref(&part).iter());
+        let known = self.candidates.contains_key(entity);
+        if !known && sums.all() < ctx.settings.relay_bytes / 10 {
+            return None;
+        }
+        if !known {
+            self.make_room();
+        }
+        let candidate = self.candidates.entry(entity.clone()).or_default();
+        candidate.add(part);
+        if sums.all() == 0 {
+            return None;
+        }
+        let served = self.ports.get(&(entity.kind, entity.id.clone())).map(|&(port, _)| port);
+        let candidate = self.candidates.get(entity)?;
+        candidate.judge(minute, served, ctx)
+    }
+
+    /// Remembers proxy ports that were served.
+    fn flow(&mut self, flow: &FlowEnd<'_>) {
+        let outline = flow.outline;
+        let port = outline.dst_port();
+        if outline.key.proto != 6 || !PROXY_PORTS.contains(&port) || !outline.answered() {
+            return;
+        }
+        let side = flow.hosts.and_then(|hosts| hosts.dst.as_ref());
+        let workload = side.and_then(|side| side.workload.as_ref()).map(Who::workload);
+        let place = match side.and_then(|side| side.instance.as_ref()) {
+            Some(instance) => Who::instance(instance),
+            None => Who::address(&Host::from(outline.dst_ip())),
+        };
+        let at_s = outline.end_ns.div_euclid(1_000_000_000);
+        for who in workload.into_iter().chain([place]) {
+            let key = (who.entity.kind, who.entity.id);
+            if self.ports.len() >= MAX_CANDIDATES && !self.ports.contains_key(&key) {
+                let oldest = self.ports.iter().min_by_key(|(key, (_, at_s))| (*at_s, *key));
+                let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { continue };
+                self.ports.remove(&oldest);
+                self.refused += 1;
+            }
+            self.ports.insert(key, (port, at_s));
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.candidates.len() < MAX_CANDIDATES {
+            return;
+        }
+        let oldest = self
+            .candidates
+            .iter()
+            .min_by_key(|(entity, candidate)| (candidate.newest_s(), *entity))
+            .map(|(entity, _)| entity.clone());
+        if let Some(oldest) = oldest {
+            self.candidates.remove(&oldest);
+            self.refused += 1;
+        }
+    }
+}
+
+impl Candidate {
+    fn judge(
+        &self,
+        minute: &Minute,
+        served: Option<u16>,
+        ctx: &AnalyticContext<'_>,
+    ) -> Option<Finding> {
+        let settings = ctx.settings;
+        let legs = self.legs(settings.relay_symmetry);
+        if legs.bytes < settings.relay_bytes || legs.symmetry < settings.relay_symmetry {
+            return None;
+        }
+        let mut outside = Hll::default();
+        let (mut sent, mut external) = (0, 0);
+        for part in &self.parts {
+            outside.merge(&part.external_peers);
+            (sent, external) = (sent + part.sent, external + part.external);
+        }
+        let sums = Ways::of(self.parts.iter());
+        let (answered, opened) = (sums.back.1, sums.there.1);
+        let port = self.parts.iter().find_map(|part| part.port).or(served);
+        let leaves = external.saturating_sub(answered) as f64 / opened.max(1) as f64;
+        let role = relays_by_design(&minute.who, &settings.proxy_names);
+        if role.is_some() && (leaves < LEAVES || opened == 0) {
+            return None;
+        }
+        let peers = outside.estimate();
+        let proxy_port = f64::from(u8::from(port.is_some()));
+        let share = external as f64 / sent.max(1) as f64;
+        let score = Score::of(
+            vec![
+                Term::new("symmetry", legs.symmetry, 0.7, 0.95, 40.0),
+                Term::new("correlation", legs.correlation, 0.3, 0.9, 25.0),
+                Term::doubling("outside_peers", peers as f64, 2.0, MANY_PEERS, 20.0),
+                Term::new("proxy_port", proxy_port, 0.0, 1.0, 15.0),
+                Term::new("outside_share", share, 0.0, 0.5, 10.0),
+            ],
+            ALERTS_FROM,
+        );
+        // With one peer against others any busy host is symmetric by chance: then it
+        // takes destinations outside as well.
+        let led = legs.controller.is_some();
+        let chance = led && (peers as f64) < MANY_PEERS;
+        if !score.alerts() || score.dimensions() < 2 || chance {
+            return None;
+        }
+        let rule = Rule {
+            name: "relay_symmetry",
+            threshold: settings.relay_bytes,
+            unit: "bytes/5 minutes",
+            formula: FORMULA,
+        };
+        let first_s = self.parts.front().map_or(minute.start_s, |part| part.start_s);
+        let last_s = minute.start_s.saturating_add(minute.length_s - 1);
+        let mut finding = about("relay", &minute.who, (first_s, last_s), rule, score, ctx.seed);
+        measured_in(&mut finding, minute);
+        finding.kind = "relay";
+        finding.measured = legs.bytes;
+        finding.minute_bytes = Some(minute.measures.sent.wire_bytes);
+        finding.details.extend([
+            ("legs", json!(legs.by)),
+            ("symmetry", json!(round3(legs.symmetry))),
+            ("correlation", json!(round3(legs.correlation))),
+            ("relayed_bytes", json!(legs.bytes)),
+            ("outside_peers", json!(peers)),
+            ("outside_share", json!(round3(share))),
+            ("proxy_port", json!(port)),
+            ("controller", json!(legs.controller.map(|host| host.ip()))),
+            ("role", json!(role)),
+        ]);
+        if let Some(case) = &mut finding.case {
+            fill(case, minute, &legs, &Signs { peers, port, share }, ctx);
+        }
+        Some(finding)
+    }
+}
+
+/// What a proxy has beside its symmetry.
+struct Signs {
+    /// Outside destinations.
+    peers: u64,
+    port: Option<u16>,
+    /// Of what is sent, to outside.
+    share: f64,
+}
+
+fn fill(case: &mut Case, minute: &Minute, legs: &Legs, signs: &Signs, ctx: &AnalyticContext<'_>) {
+    let &Signs { peers, port, share } = signs;
+    let who = &minute.who;
+    let of_workload = who.entity.kind == EntityKind::Workload;
+    case.decided_by = DecidedBy::Pattern;
+    case.quiet_s = 300;
+    match of_workload {
+        true => case.analytics.push("AN0083"),
+        false => {
+            case.possible_analytics.push("AN0083");
+            case.missing.push("workload");
+        }
+    }
+    case.confident("symmetric_both_ways", 0.4);
+    for (name, holds) in [
+        ("correlated_in_time", legs.correlation >= 0.7),
+        ("many_outside_peers", peers as f64 >= MANY_PEERS),
+        ("proxy_port", port.is_some()),
+    ] {
+        if holds {
+            case.confident(name, 0.1);
+        }
+    }
+    if !of_workload {
+        case.confident("no_workload_known", -0.15);
+    }
+    let profile = ctx.baselines.profile(&who.baseline);
+    let normal = profile.and_then(|known| known.normal(Metric::EgressBytes, minute.start_s));
+    hold(case, ctx, &who.baseline, &[("egress_bytes", normal)]);
+    if who.workload.as_ref().is_some_and(|workload| workload.host_network) {
+        case.missing.push("host_network");
+    }
+    let outside = peers as f64 >= MANY_PEERS;
+    let raised = [("many outside destinations", outside), ("a proxy's port", port.is_some())];
+    let held: Vec<&str> =
+        raised.iter().filter(|(_, holds)| *holds).map(|(name, _)| *name).collect();
+    let steps = if held.is_empty() {
+        String::new()
+    } else {
+        format!(", a step up each for: {}", held.join(", "))
+    };
+    let levels = [Severity::Low, Severity::Medium, Severity::High];
+    (case.severity, case.severity_reason) = match of_workload {
+        true => (
+            levels[held.len().min(2)],
+            format!("Low for a workload that passes on what it gets{steps}."),
+        ),
+        // Routers, gateways and servers of all sorts do.
+        false => (
+            levels[held.len().saturating_sub(1).min(1)],
+            format!(
+                "Low for a host that passes on what it gets{steps}, one less without a workload."
+            ),
+        ),
+    };
+    // So do databases with a replica, and brokers.
+    if held.is_empty() && (!of_workload || share < LEAVES) {
+        case.severity = Severity::Informational;
+        case.severity_reason =
+            "Informational: it passes on what it gets, and nothing else is of a proxy: no \
+                                outside destinations, no proxy's port."
+                .to_owned();
+    }
+    let from = match legs.controller {
+        Some(host) => format!(
+            "with {} on one side and about {peers} outside addresses on the other",
+            host.ip()
+        ),
+        None => "between connections that it accepts and that it opens".to_owned(),
+    };
+    case.summary = format!(
+        "{} passes on what it gets, {from}: {} in 5 minutes, symmetry {}, correlation {}; confidence {}.",
+        who.entity.id,
+        held::bytes(legs.bytes),
+        round3(legs.symmetry),
+        round3(legs.correlation),
+        case.confidence(),
+    );
+}
+
+/// Why the entity may relay.
+fn relays_by_design(who: &Who, names: &[String]) -> Option<String> {
+    let has = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        names.iter().find(|name| {
+            text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| {
+                word == name.as_str()
+                    || word.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('-'))
+            })
+        })
+    };
+    if let Some(workload) = &who.workload {
+        let image = workload.image.split('@').next().unwrap_or_default();
+        let image = image.rsplit_once(':').map_or(image, |(image, _)| image);
+        let last = image.rsplit('/').next().unwrap_or_default();
+        return has(last).map(|name| format!("image {name}"));
+    }
+    let instance = who.instance.as_ref()?;
+    if instance.shared_egress {
+        return Some("shared egress".to_owned());
+    }
+    has(&instance.role).or_else(|| has(&instance.purpose)).map(|name| format!("role {name}"))
+}
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

@@ -1,0 +1,211 @@
+//! The two legs of a relay: what each carried in the last minutes, how symmetric they
+//! are, and how their series go together.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{PROXY_PORTS, WINDOW_MINUTES};
+use crate::engine::window::{Hll, Host};
+use crate::entity::{Leg, Minute};
+
+/// A way with less than this share of all bytes is requests or acknowledgements.
+const MINOR_WAY: f64 = 0.02;
+
+/// An entity with two legs, over the last minutes.
+#[derive(Debug, Default)]
+pub(super) struct Candidate {
+    pub(super) parts: VecDeque<Part>,
+}
+
+/// What relaying needs of a minute.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) start_s: i64,
+    pub(super) series: Box<[[[u32; 60]; 2]; 2]>,
+    /// Payload sent, and of it to outside.
+    pub(super) sent: u64,
+    pub(super) external: u64,
+    pub(super) external_peers: Hll,
+    /// Of the peers with the most bytes: sent to and received from them, on the wire.
+    pub(super) top: Vec<(Host, u64, u64)>,
+    pub(super) wire: (u64, u64),
+    pub(super) port: Option<u16>,
+}
+
+impl Part {
+    pub(super) fn of(minute: &Minute) -> Self {
+        let measures = &minute.measures;
+        let top = measures.top.iter().map(|peer| (peer.key, peer.sent_bytes, peer.received_bytes));
+        let ports = measures.services.iter().map(|service| service.key);
+        Self {
+            start_s: minute.start_s,
+            series: measures.series.clone(),
+            sent: measures.sent.payload_bytes,
+            external: measures.external.payload_bytes,
+            external_peers: measures.external_peers.clone(),
+            top: top.collect(),
+            wire: (measures.sent.wire_bytes, measures.received.wire_bytes),
+            port: ports.filter(|key| key.0 == 6).map(|key| key.1).find(|p| PROXY_PORTS.contains(p)),
+        }
+    }
+}
+
+const ACCEPTED: usize = Leg::Accepted as usize;
+const OPENED: usize = Leg::Opened as usize;
+const RECEIVED: usize = 0;
+const SENT: usize = 1;
+
+/// Bytes of two legs: what one received, what the other sent on, and the same back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ways {
+    pub(super) there: (u64, u64),
+    pub(super) back: (u64, u64),
+}
+
+impl Ways {
+    pub(super) fn of<'a>(parts: impl Iterator<Item = &'a Part>) -> Self {
+        let mut ways = Self::default();
+        let sum = |bins: &[u32; 60]| bins.iter().map(|&bytes| u64::from(bytes)).sum::<u64>();
+        for part in parts {
+            let [accepted, opened] = [&part.series[ACCEPTED], &part.series[OPENED]];
+            ways.there.0 += sum(&accepted[RECEIVED]);
+            ways.there.1 += sum(&opened[SENT]);
+            ways.back.0 += sum(&opened[RECEIVED]);
+            ways.back.1 += sum(&accepted[SENT]);
+        }
+        ways
+    }
+
+    pub(super) fn all(&self) -> u64 {
+        self.there.0 + self.there.1 + self.back.0 + self.back.1
+    }
+
+    /// The lesser symmetry of the ways that carry something.
+    fn symmetry(&self) -> f64 {
+        let all = self.all() as f64;
+        let of = |(a, b): (u64, u64)| {
+            let (a, b) = (a as f64, b as f64);
+            (a + b >= all * MINOR_WAY).then(|| symmetry(a, b))
+        };
+        [of(self.there), of(self.back)].into_iter().flatten().reduce(f64::min).unwrap_or(0.0)
+    }
+}
+
+/// 1 for equal sums, whatever their scale; 0 where one is nothing.
+pub(super) fn symmetry(a: f64, b: f64) -> f64 {
+    if a + b > 0.0 { 1.0 - (a - b).abs() / (a + b) } else { 0.0 }
+}
+
+/// How the legs were told apart, and what came of it.
+pub(super) struct Legs {
+    pub(super) by: &'static str,
+    pub(super) symmetry: f64,
+    pub(super) bytes: u64,
+    pub(super) correlation: f64,
+    pub(super) controller: Option<Host>,
+}
+
+impl Candidate {
+    pub(super) fn add(&mut self, part: Part) {
+        let from_s = part.start_s - (WINDOW_MINUTES - 1) * 60;
+        self.parts.retain(|old| old.start_s >= from_s && old.start_s < part.start_s);
+        self.parts.push_back(part);
+    }
+
+    pub(super) fn newest_s(&self) -> i64 {
+        self.parts.back().map_or(i64::MIN, |part| part.start_s)
+    }
+
+    /// Accepted against opened; where these are not symmetric enough, one peer against
+    /// the others, should that be more so.
+    pub(super) fn legs(&self, least: f64) -> Legs {
+        let ways = Ways::of(self.parts.iter());
+        let accepted = Legs {
+            by: "accepted_and_opened",
+            symmetry: ways.symmetry(),
+            bytes: ways.all() / 2,
+            correlation: self
+                .correlation((ACCEPTED, RECEIVED), (OPENED, SENT))
+                .max(self.correlation((OPENED, RECEIVED), (ACCEPTED, SENT))),
+            controller: None,
+        };
+        match self.led() {
+            Some(led) if accepted.symmetry < least && led.symmetry > accepted.symmetry => led,
+            _ => accepted,
+        }
+    }
+
+    /// One peer against all others. Bytes on the wire: acknowledgements are a tenth at
+    /// most of what is worth looking at.
+    fn led(&self) -> Option<Legs> {
+        let mut peers = BTreeMap::<Host, (u64, u64)>::new();
+        let (mut sent, mut received) = (0, 0);
+        for part in &self.parts {
+            (sent, received) = (sent + part.wire.0, received + part.wire.1);
+            for &(host, to, from) in &part.top {
+                let sums = peers.entry(host).or_default();
+                (sums.0, sums.1) = (sums.0 + to, sums.1 + from);
+            }
+        }
+        let of = |(host, (to, from)): (&Host, &(u64, u64))| {
+            let there = (*from, sent.saturating_sub(*to));
+            let back = (received.saturating_sub(*from), *to);
+            let ways = Ways { there, back };
+            let correlation = self.total_correlation();
+            Legs {
+                by: "one_peer_and_others",
+                symmetry: ways.symmetry(),
+                bytes: ways.all() / 2,
+                correlation,
+                controller: Some(*host),
+            }
+        };
+        // With one other peer it is a conversation of two, judged by its legs.
+        (peers.len() > 2).then(|| {
+            peers.iter().map(of).max_by(|x, y| {
+                x.symmetry.total_cmp(&y.symmetry).then_with(|| y.controller.cmp(&x.controller))
+            })
+        })?
+    }
+
+    fn bins(&self, leg: usize, way: usize) -> Vec<f64> {
+        let bins = self.parts.iter().flat_map(|part| part.series[leg][way].iter());
+        bins.map(|&bytes| f64::from(bytes)).collect()
+    }
+
+    fn correlation(&self, from: (usize, usize), to: (usize, usize)) -> f64 {
+        lagged(&self.bins(from.0, from.1), &self.bins(to.0, to.1))
+    }
+
+    fn total_correlation(&self) -> f64 {
+        let total = |way| {
+            let (accepted, opened) = (self.bins(ACCEPTED, way), self.bins(OPENED, way));
+            accepted.iter().zip(&opened).map(|(x, y)| x + y).collect::<Vec<_>>()
+        };
+        lagged(&total(RECEIVED), &total(SENT))
+    }
+}
+
+/// The highest correlation of what goes in with what goes out then or a second later.
+pub(super) fn lagged(from: &[f64], to: &[f64]) -> f64 {
+    let later = to.get(1..).unwrap_or_default();
+    let earlier = from.get(..later.len()).unwrap_or_default();
+    correlation(from, to).max(correlation(earlier, later))
+}
+
+/// Pearson's; 0 where one does not change.
+pub(super) fn correlation(x: &[f64], y: &[f64]) -> f64 {
+    let count = x.len().min(y.len());
+    if count < 2 {
+        return 0.0;
+    }
+    let mean = |values: &[f64]| values.iter().take(count).sum::<f64>() / count as f64;
+    let (mean_x, mean_y) = (mean(x), mean(y));
+    let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);
+    for (x, y) in x.iter().zip(y) {
+        let (x, y) = (x - mean_x, y - mean_y);
+        xy += x * y;
+        xx += x * x;
+        yy += y * y;
+    }
+    if xx <= 0.0 || yy <= 0.0 { 0.0 } else { xy / libm::sqrt(xx * yy) }
+}

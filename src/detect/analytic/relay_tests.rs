@@ -1,0 +1,191 @@
+use std::sync::Arc;
+
+use super::legs::{correlation, lagged, symmetry};
+use super::*;
+use crate::detect::analytic::testing::{Bench, Stream, address, minute_of, workload};
+
+fn bench() -> Bench<Relay> {
+    Bench::new(Relay::default())
+}
+
+/// What a client asks for changes from second to second.
+fn volume(second: i64) -> u32 {
+    ((second * 7_919 + 13).rem_euclid(97) * 20) as u32
+}
+
+/// A SOCKS client outside of the pod, on port 1080; what it gets comes from targets
+/// outside that change all the time.
+fn socks(second: i64) -> Vec<Stream> {
+    let volume = volume(second);
+    let target = format!("198.51.100.{}", second.rem_euclid(40) + 1);
+    vec![
+        Stream::tcp("203.0.113.7", 0, (volume, 1_454), (volume / 20 + 1, 554)).serves(1_080),
+        Stream::tcp(&target, 443, (volume / 20 + 1, 560), (volume, 1_460)),
+    ]
+}
+
+fn run(
+    bench: &mut Bench<Relay>,
+    who: &Arc<Who>,
+    streams: impl Fn(i64) -> Vec<Stream>,
+) -> Vec<Finding> {
+    let mut last = Vec::new();
+    for at in 0..5 {
+        last = bench.minute(&minute_of(who, at * 60, &streams));
+    }
+    last
+}
+
+fn severity(found: &[Finding]) -> Option<Severity> {
+    found.first().map(|finding| finding.case.as_ref().unwrap().severity)
+}
+
+#[test]
+fn a_proxy_in_a_workload_is_found_by_what_it_passes_on() {
+    let who = workload("app", "registry/app:1");
+    let found = run(&mut bench(), &who, socks);
+    let case = found[0].case.as_ref().unwrap();
+    assert_eq!((case.decided_by, case.severity), (DecidedBy::Pattern, Severity::Medium));
+    assert_eq!(case.analytics, ["AN0083"]);
+    assert_eq!(found[0].details["legs"], json!("accepted_and_opened"));
+    assert!(found[0].details["symmetry"].as_f64().unwrap() > 0.9);
+}
+
+#[test]
+fn without_a_workload_it_is_only_possibly_one() {
+    let found = run(&mut bench(), &address("10.0.0.1"), socks);
+    let case = found[0].case.as_ref().unwrap();
+    assert!(case.analytics.is_empty() && case.possible_analytics == ["AN0083"]);
+    assert!(case.severity <= Severity::Low);
+}
+
+#[test]
+fn proxyware_that_opens_both_legs_is_found_by_its_one_controller() {
+    let led = |second| {
+        let volume = volume(second);
+        let target = format!("198.51.100.{}", second.rem_euclid(15) + 1);
+        vec![
+            Stream::tcp("203.0.113.7", 443, (volume, 1_454), (volume / 20 + 1, 554)),
+            Stream::tcp(&target, 443, (volume / 20 + 1, 560), (volume, 1_460)),
+        ]
+    };
+    // 15 targets a minute, others the next.
+    let mut bench = bench();
+    let who = workload("app", "registry/app:1");
+    let mut last = Vec::new();
+    for at in 0..5 {
+        let streams = |second| {
+            let mut streams = led(second);
+            let target = format!("198.51.{}.{}", 100 + at, second.rem_euclid(15) + 1);
+            streams[1].peer = target.parse().unwrap();
+            streams
+        };
+        last = bench.minute(&minute_of(&who, at * 60, streams));
+    }
+    assert_eq!(last[0].details["legs"], json!("one_peer_and_others"));
+    assert_eq!(last[0].details["controller"], json!("203.0.113.7"));
+    assert!(severity(&last) >= Some(Severity::Medium));
+}
+
+#[test]
+fn proxies_by_design_are_judged_against_their_role() {
+    let mesh = |second| {
+        let volume = volume(second);
+        vec![
+            Stream::tcp("10.0.0.7", 0, (volume, 1_454), (volume / 20 + 1, 554)).serves(15_006),
+            Stream::tcp("10.0.0.8", 8_080, (volume / 20 + 1, 560), (volume, 1_460)),
+        ]
+    };
+    let ingress = |second| {
+        let mut streams = mesh(second);
+        streams[0].peer = "203.0.113.7".parse().unwrap();
+        streams
+    };
+    for image in ["docker.io/istio/proxyv2:1.20", "envoyproxy/envoy:v1.30", "nginx:1.27"] {
+        let who = workload("proxy", image);
+        assert!(run(&mut bench(), &who, mesh).is_empty(), "{image}: mesh");
+        assert!(run(&mut bench(), &who, ingress).is_empty(), "{image}: ingress");
+    }
+    // Upload through a known image to outside: that is no ingress.
+    let upload = |second| {
+        let volume = volume(second);
+        let target = format!("198.51.100.{}", second.rem_euclid(40) + 1);
+        vec![
+            Stream::tcp("10.0.0.7", 0, (volume / 20 + 1, 554), (volume, 1_454)).serves(1_080),
+            Stream::tcp(&target, 443, (volume, 1_460), (volume / 20 + 1, 560)),
+        ]
+    };
+    let found = run(&mut bench(), &workload("proxy", "nginx:1.27"), upload);
+    assert!(severity(&found) >= Some(Severity::Medium));
+}
+
+#[test]
+fn look_alikes_do_not_pass_on_what_they_get() {
+    let who = workload("app", "registry/app:1");
+    // An image pull, a backup, a batch job that reads and writes, a web service with a
+    // database, a client of many.
+    let cases: [(&str, fn(i64) -> Vec<Stream>); 5] = [
+        ("pull", |s| {
+            vec![Stream::tcp("198.51.100.1", 443, (volume(s) / 10, 66), (volume(s), 1_500))]
+        }),
+        ("backup", |s| vec![Stream::tcp("10.0.0.8", 873, (volume(s), 1_500), (volume(s) / 4, 66))]),
+        ("batch", |s| {
+            let (read, write) = if s < 30 { (900, 20) } else { (20, 400) };
+            vec![
+                Stream::tcp("10.0.0.8", 5_432, (20, 200), (read, 1_500)),
+                Stream::tcp("10.0.0.9", 9_000, (write, 1_500), (20, 66)),
+            ]
+        }),
+        ("web", |s| {
+            vec![
+                Stream::tcp("203.0.113.7", 0, (volume(s), 1_500), (volume(s) / 10, 400))
+                    .serves(443),
+                Stream::tcp("10.0.0.8", 5_432, (volume(s) / 5, 300), (volume(s) / 4, 700)),
+            ]
+        }),
+        ("crawler", |s| {
+            let target = format!("198.51.100.{}", s % 50 + 1);
+            vec![Stream::tcp(&target, 443, (20, 400), (volume(s), 1_500))]
+        }),
+    ];
+    for (name, streams) in cases {
+        let found = run(&mut bench(), &who, streams);
+        assert_eq!(severity(&found), None, "{name}");
+    }
+    // A database with a replica passes writes on, at home.
+    let replica = |s| {
+        vec![
+            Stream::tcp("10.0.0.7", 0, (volume(s) / 10, 66), (volume(s), 1_500)).serves(5_432),
+            Stream::tcp("10.0.0.8", 5_432, (volume(s), 1_500), (volume(s) / 10, 66)),
+        ]
+    };
+    assert!(severity(&run(&mut bench(), &who, replica)) <= Some(Severity::Informational));
+}
+
+#[test]
+fn ports_that_flows_served_count() {
+    assert_eq!(correlation(&[1.0, 2.0, 3.0], &[2.0, 4.0, 6.0]), 1.0);
+    assert_eq!(correlation(&[1.0, 1.0], &[1.0, 2.0]), 0.0);
+    assert_eq!(lagged(&[1.0, 5.0, 2.0, 0.0], &[9.0, 1.0, 5.0, 2.0]), 1.0, "a second later");
+}
+
+proptest::proptest! {
+    /// Symmetry does not depend on how much it is.
+    #[test]
+    fn symmetry_is_the_same_at_any_scale(a in 0u32.., b in 0u32.., scale in 1u16..) {
+        let (a, b, scale) = (f64::from(a), f64::from(b), f64::from(scale));
+        let (one, other) = (symmetry(a, b), symmetry(a * scale, b * scale));
+        proptest::prop_assert!((one - other).abs() < 1e-9);
+        proptest::prop_assert!((0.0..=1.0).contains(&one));
+    }
+
+    #[test]
+    fn a_correlation_lies_between_its_bounds(
+        pairs in proptest::collection::vec((0u32.., 0u32..), 0..80),
+    ) {
+        let (x, y): (Vec<f64>, Vec<f64>) =
+            pairs.iter().map(|&(x, y)| (f64::from(x), f64::from(y))).unzip();
+        let correlation = lagged(&x, &y);
+        proptest::prop_assert!((-1.000_001..=1.000_001).contains(&correlation));
+    }
+}

@@ -1,0 +1,148 @@
+//! A flow of a window as a source reports it: both directions put together, and who is
+//! at its ends.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Who;
+use crate::engine::window::{Delta, Host};
+use crate::host::inventory::Instance;
+use crate::host::side::{FlowHosts, HostSide};
+use crate::packet::PacketClass;
+use crate::telemetry::label;
+use crate::telemetry::observation::{FlowDirection, FlowReport, Measures};
+
+/// A flow without regard to direction: its lesser end first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Tuple {
+    pub(super) ends: [(Host, u16); 2],
+    pub(super) proto: u8,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flow {
+    /// From the first end, from the second.
+    pub(super) ways: [Way; 2],
+    pub(super) who: [Vec<Arc<Who>>; 2],
+    pub(super) sampled_1_of: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Way {
+    pub(super) observer: Option<Arc<str>>,
+    pub(super) records: u64,
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    pub(super) payload: u64,
+    pub(super) syn: u64,
+    pub(super) rejected_flows: u64,
+    pub(super) rejected_bytes: u64,
+}
+
+impl Tuple {
+    /// And which of its ends sent what `fwd` counts.
+    pub(super) fn of(report: &FlowReport) -> (Self, usize) {
+        let proto = report.protocol.unwrap_or(0);
+        let (src_port, dst_port) = match report.icmp {
+            Some((kind, _)) => (u16::from(kind), 0),
+            None => (report.src_port.unwrap_or(0), report.dst_port.unwrap_or(0)),
+        };
+        let src = (Host::from(report.src), src_port);
+        let dst = (Host::from(report.dst), dst_port);
+        match src <= dst {
+            true => (Self { ends: [src, dst], proto }, 0),
+            false => (Self { ends: [dst, src], proto }, 1),
+        }
+    }
+
+    pub(super) fn delta(&self, flow: &Flow, side: usize) -> Delta {
+        let ((src, src_port), (dst, dst_port)) = (self.ends[side], self.ends[1 - side]);
+        let mut delta = Delta::new(src, dst, self.proto, src_port, dst_port);
+        let way = &flow.ways[side];
+        let packets = u32::try_from(way.packets).unwrap_or(u32::MAX);
+        let syn = u32::try_from(way.syn).unwrap_or(u32::MAX).min(packets);
+        let class = match self.proto {
+            6 => PacketClass::TcpUnknown,
+            17 => PacketClass::Udp,
+            1 | 58 => PacketClass::Icmp,
+            47 => PacketClass::Gre,
+            _ => PacketClass::OtherIp,
+        };
+        delta.classes[class as usize] = packets - syn;
+        delta.classes[PacketClass::TcpSyn as usize] += syn;
+        delta.wire_bytes = way.bytes;
+        delta.payload_bytes = way.payload;
+        delta
+    }
+}
+
+const SYN: u16 = 2;
+
+impl Way {
+    /// Adds a record, unless another observer counts this way already.
+    pub(super) fn take(&mut self, report: &FlowReport, measures: &Measures) -> bool {
+        let observer = self.observer.get_or_insert_with(|| Arc::clone(&report.observer));
+        if *observer != report.observer {
+            return false;
+        }
+        self.records += 1;
+        let bytes = bytes_of(measures);
+        // Something without packets may still have bytes (proxies' logs).
+        let packets = measures.packets.unwrap_or(u64::from(bytes > 0));
+        self.packets = self.packets.saturating_add(packets);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.payload = self.payload.saturating_add(measures.payload_bytes.unwrap_or(0));
+        let syn = report.protocol == Some(6) && measures.tcp_flags.unwrap_or(0) & SYN != 0;
+        self.syn += u64::from(syn);
+        true
+    }
+
+    pub(super) fn reject(&mut self, measures: &Measures) {
+        self.rejected_flows += 1;
+        self.rejected_bytes = self.rejected_bytes.saturating_add(bytes_of(measures));
+    }
+}
+
+fn bytes_of(measures: &Measures) -> u64 {
+    let bytes = measures.wire_bytes.or(measures.ip_bytes).or(measures.payload_bytes);
+    // What one flow can't reach in a day at a terabit a second is no count.
+    bytes.unwrap_or(0).min(1 << 53)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Src,
+    Dst,
+}
+
+/// Entities at one end: its workload, its instance or else its address.
+pub(super) fn owners(report: &FlowReport, end: End, hosts: Option<&FlowHosts>) -> Vec<Arc<Who>> {
+    let side: Option<&HostSide> = hosts.and_then(|hosts| match end {
+        End::Src => hosts.src.as_ref(),
+        End::Dst => hosts.dst.as_ref(),
+    });
+    let workload = side.and_then(|side| side.workload.as_ref()).map(Who::workload);
+    let address: IpAddr = if end == End::Src { report.src } else { report.dst };
+    let instance = side.and_then(|side| side.instance.clone()).or_else(|| named(report, end));
+    let place = match &instance {
+        Some(instance) => Who::instance(instance),
+        None => Who::address(&Host::from(address)),
+    };
+    workload.into_iter().chain([place]).map(Arc::new).collect()
+}
+
+/// The instance that the source itself names.
+fn named(report: &FlowReport, end: End) -> Option<Arc<Instance>> {
+    let value = |name: &str| {
+        let (_, value) = report.labels.iter().find(|(known, _)| **known == *name)?;
+        (!value.is_empty() && **value != *"-").then(|| value.to_string())
+    };
+    let (at_end, counting) = match end {
+        End::Src => (label::SRC_INSTANCE, FlowDirection::Egress),
+        End::Dst => (label::DST_INSTANCE, FlowDirection::Ingress),
+    };
+    let at_observer =
+        || (report.direction == Some(counting)).then(|| value(label::INSTANCE)).flatten();
+    let id = value(at_end).or_else(at_observer)?;
+    Some(Arc::new(Instance { id, ..Instance::default() }))
+}

@@ -1,0 +1,177 @@
+//! Unusual egress, from real tools and real formats to alerts, by the real binary.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails fails its test")]
+
+mod support;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::netns::{LinkOptions, Netns};
+
+/// The alerts of `flowtap read` on some inputs.
+fn alerts(inputs: &[&Path], more: &[&str]) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+    command.args(["read", "--quiet", "--json"]).args(more).args(inputs);
+    let output = command.env("XDG_STATE_HOME", folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    summary["alerts"].as_array().unwrap().clone()
+}
+
+fn of<'a>(alerts: &'a [Value], detector: &str) -> Vec<&'a Value> {
+    alerts.iter().filter(|alert| alert["detector"] == detector).collect()
+}
+
+/// Runs iperf3 from one namespace to another and gives what a witness saw.
+fn iperf3(name: &str, arguments: &[&str]) -> Option<tempfile::TempDir> {
+    let mut net = Netns::or_skip(name, 2, &["iperf3", "tcpdump"])?;
+    let link = net.join(0, 1, LinkOptions::default());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seen.pcap");
+    let mut command = net.command(0, ["tcpdump", "-n", "-s", "128", "-B", "65536", "-Z", "root"]);
+    command.args(["-i", &link.names[0], "-w"]).arg(&file);
+    let mut witness = net.spawn(command);
+    let _server = net.spawn(net.command(1, ["iperf3", "-s"]));
+    std::thread::sleep(Duration::from_secs(1));
+    let mut client = vec!["iperf3", "-c", &link.ipv4[1]];
+    client.extend(arguments);
+    net.run(0, client);
+    std::thread::sleep(Duration::from_secs(1));
+    witness.signal("INT");
+    witness.wait(Duration::from_secs(10));
+    Some(folder)
+}
+
+#[test]
+fn iperf3_over_udp_to_one_address_is_unusual_egress_at_default_floors() {
+    // Over 75 MB even if a minute ends in the middle.
+    let arguments = ["-u", "-b", "300M", "-l", "1400", "-t", "8"];
+    let Some(folder) = iperf3("iperf3_over_udp", &arguments) else { return };
+    let alerts = alerts(&[&folder.path().join("seen.pcap")], &[]);
+    let egress = of(&alerts, "egress");
+    assert_eq!(egress.len(), 1, "{alerts:#?}");
+    let alert = egress[0];
+    assert_eq!(alert["analytics"], serde_json::json!(["AN0972"]));
+    assert_eq!(alert["evidence"]["decided_by"], "absolute_threshold");
+    assert!(["medium", "high"].contains(&alert["severity"].as_str().unwrap()), "{alert:#}");
+}
+
+#[test]
+fn iperf3_over_tcp_and_a_call_are_at_most_informational() {
+    for arguments in [
+        &["-t", "4"][..],
+        // 3 Mbit/s each way.
+        &["-u", "-b", "3M", "--bidir", "-l", "1100", "-t", "6"],
+    ] {
+        let Some(folder) = iperf3("iperf3_over_tcp", arguments) else { return };
+        let alerts = alerts(&[&folder.path().join("seen.pcap")], &[]);
+        for alert in of(&alerts, "egress") {
+            assert_eq!(alert["severity"], "informational", "{arguments:?}: {alert:#}");
+        }
+        assert!(of(&alerts, "relay").is_empty(), "{arguments:?}");
+    }
+}
+
+const START_S: i64 = 1_795_000_020;
+
+/// Records of AWS in their default order: a flow, a minute.
+fn vpc_log(flows: &[(&str, &str, u16, u8, u64, u64)], minutes: i64, action: &str) -> String {
+    let mut text = String::new();
+    for minute in 0..minutes {
+        let (start_s, end_s) = (START_S + minute * 60, START_S + minute * 60 + 58);
+        let mut record = |(src, from), (dst, to), protocol, packets, bytes, action: &str| {
+            let _ = writeln!(
+                text,
+                "2 123456789010 eni-1 {src} {dst} {from} {to} {protocol} {packets} {bytes} \
+                 {start_s} {end_s} {action} OK"
+            );
+        };
+        for &(src, dst, port, protocol, packets, bytes) in flows {
+            record((src, 40_000), (dst, port), protocol, packets, bytes, action);
+            if protocol == 6 {
+                record((dst, port), (src, 40_000), protocol, packets / 2, packets * 26, action);
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn a_flow_log_alone_tells_of_a_flood_and_what_was_rejected_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let flows = [
+        ("10.0.0.5", "203.0.113.9", 9_999, 17, 200_000, 280_000_000),
+        ("10.0.0.6", "203.0.113.8", 443, 6, 900, 900_000),
+        // A backup.
+        ("10.0.0.7", "203.0.113.7", 443, 6, 900_000, 1_300_000_000),
+    ];
+    let text = vpc_log(&flows, 3, "ACCEPT");
+    let log = folder.path().join("vpc.log");
+    fs::write(&log, &text).unwrap();
+    let found = alerts(&[&log], &[]);
+    let egress = of(&found, "egress");
+    let severities: Vec<_> =
+        egress.iter().map(|alert| (&alert["entity"]["id"], &alert["severity"])).collect();
+    let expected = [("10.0.0.5", "high"), ("10.0.0.7", "informational")]
+        .map(|(id, severity)| (Value::from(id), Value::from(severity)));
+    let mut severities: Vec<(Value, Value)> =
+        severities.into_iter().map(|(id, severity)| (id.clone(), severity.clone())).collect();
+    severities.sort_by_key(|(id, _)| id.to_string());
+    assert_eq!(severities, expected);
+    // The same flood, rejected.
+    let rejected = folder.path().join("rejected.log");
+    fs::write(&rejected, vpc_log(&flows[..1], 3, "REJECT") + &vpc_log(&flows[1..2], 3, "ACCEPT"))
+        .unwrap();
+    assert!(of(&alerts(&[&rejected], &[]), "egress").is_empty());
+}
+
+#[test]
+fn a_known_backup_is_allowed_up_to_its_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("vpc.log");
+    let flows = [
+        ("10.0.0.5", "203.0.113.9", 9_999, 17, 200_000, 280_000_000),
+        ("10.0.0.6", "203.0.113.8", 443, 6, 900, 900_000),
+    ];
+    fs::write(&log, vpc_log(&flows, 3, "ACCEPT")).unwrap();
+    for (most, raised) in [(300_000_000_u64, 0), (200_000_000, 1)] {
+        let config = folder.path().join("config.toml");
+        let entry = format!(
+            "[[allow]]\ndetector = \"egress\"\nentity = \"10.0.0.5\"\nreason = \"mirror\"\n\
+             owner = \"ops\"\nexpires = 2030-01-01\nmax_bytes_per_minute = {most}\n"
+        );
+        fs::write(&config, entry).unwrap();
+        let found = alerts(&[&log], &["--config", config.to_str().unwrap()]);
+        assert_eq!(of(&found, "egress").len(), raised, "{most}");
+    }
+}
+
+#[test]
+fn docker_stats_tell_of_an_idle_container_that_relays() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("docker.log");
+    let mut text = String::new();
+    let (mut sent, mut received) = (1_000_000_u64, 1_000_000_u64);
+    for at in 0..60 {
+        let more = if at < 40 { 10_000 } else { 60_000_000 };
+        (sent, received) = (sent + more, received + more);
+        let _ = writeln!(text, "{}", START_S + at * 30);
+        let _ = writeln!(
+            text,
+            "{{\"Container\":\"931abeeaae46\",\"ID\":\"931abeeaae46\",\"Name\":\"web-1\",\
+             \"NetIO\":\"{received}B / {sent}B\"}}"
+        );
+    }
+    fs::write(&log, text).unwrap();
+    let found = alerts(&[&log], &[]);
+    let increases = of(&found, "counter_increase");
+    assert_eq!(increases.len(), 1, "{found:#?}");
+    assert_eq!(increases[0]["analytics"], serde_json::json!(["AN0083"]));
+    assert_eq!(increases[0]["severity"], "medium");
+}
