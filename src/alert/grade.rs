@@ -13,7 +13,7 @@ use crate::detect::{Direction, Family, Finding};
 pub const CONFIDENCE_WITHOUT_BASELINE: f64 = 0.6;
 
 /// The least that is ever said.
-pub const LEAST_CONFIDENCE: f64 = 0.05;
+const LEAST_CONFIDENCE: f64 = 0.05;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -66,7 +66,7 @@ pub struct Grade {
     pub severity_terms: Vec<SeverityTerm>,
     /// In a sentence.
     pub severity_reason: String,
-    /// Their sum, clipped to [`LEAST_CONFIDENCE`] and the cap, is the confidence.
+    /// Their sum, from 0.05 to the cap, is the confidence.
     pub confidence_terms: Vec<ConfidenceTerm>,
     pub confidence_cap: f64,
     /// In a sentence.
@@ -137,7 +137,8 @@ impl Grade {
 /// `High: 10,000 packets/s or more; sustained.`
 fn sentence_of(what: &str, words: Vec<String>) -> String {
     let mut letters = what.chars();
-    let what: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let what: String =
+        letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
     format!("{what}: {}.", words.join("; "))
 }
 

@@ -100,10 +100,7 @@ fn shared<T: Serialize, S: Serializer>(
     value.as_deref().serialize(serializer)
 }
 
-fn shared_text<S: Serializer>(
-    value: &Option<Arc<str>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn shared_text<S: Serializer>(value: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
     value.as_deref().serialize(serializer)
 }
 

@@ -67,6 +67,11 @@ impl Baselines {
         self.profile(key).is_some_and(|profile| profile.days() >= self.settings.mature_days)
     }
 
+    /// Until when nothing of it is learned, where it was alerting.
+    pub fn frozen_until(&self, key: &str) -> Option<i64> {
+        self.frozen.get(key).copied()
+    }
+
     /// Nothing of the entity's minutes up to this second is learned.
     pub fn freeze(&mut self, key: &Arc<str>, until_s: i64) {
         let until = self.frozen.entry(Arc::clone(key)).or_insert(until_s);

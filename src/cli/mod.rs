@@ -39,6 +39,7 @@ mod telemetry_args;
 #[cfg(unix)]
 mod top;
 mod values;
+mod why_not;
 
 use std::process::ExitCode;
 
@@ -79,6 +80,7 @@ enum Command {
     Alerts(alerts::AlertsCommand),
     Bundle(bundle::BundleArgs),
     Flows(flows::FlowsArgs),
+    WhyNot(why_not::WhyNotArgs),
     Coverage(coverage::CoverageArgs),
     Inputs(inputs::InputsArgs),
     /// Look at a configuration file.
@@ -128,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Alerts(command) => alerts::run(&command),
         Command::Bundle(args) => bundle::run(&args),
         Command::Flows(args) => flows::run(&args),
+        Command::WhyNot(args) => why_not::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Inputs(args) => inputs::run(&args),
         Command::Config(command) => config::run(&command),

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::kind::Kind;
+use super::watch::Watch;
 use crate::alert::AllowEntry;
 use crate::engine::window::Host;
 use crate::packet::IpVersion;
@@ -88,6 +89,8 @@ pub struct DetectSettings {
     pub scan_sources: usize,
     /// Alerts that are counted instead of raised.
     pub allow: Vec<AllowEntry>,
+    /// Whom somebody asks about; no setting of a run.
+    pub watch: Option<Watch>,
 }
 
 impl Default for DetectSettings {
@@ -119,6 +122,7 @@ impl Default for DetectSettings {
             loss_per_mille: 10,
             scan_sources: 4_096,
             allow: Vec::new(),
+            watch: None,
         }
     }
 }

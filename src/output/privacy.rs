@@ -120,11 +120,8 @@ impl Privacy {
             hosts::rewrite_known(pseudonyms, &mut peer.known);
         }
         hosts::rewrite_known(pseudonyms, &mut alert.known);
-        let texts = [
-            &mut alert.summary,
-            &mut alert.grade.severity_reason,
-            &mut alert.evidence.baseline,
-        ];
+        let texts =
+            [&mut alert.summary, &mut alert.grade.severity_reason, &mut alert.evidence.baseline];
         texts.into_iter().for_each(|text| *text = rewrite(pseudonyms, text));
         for value in alert.evidence.details.values_mut() {
             rewrite_value(value, &|text| rewrite(pseudonyms, text));

@@ -61,7 +61,12 @@ fn redo_score(score: &Value, differences: &mut Vec<String>) -> Value {
             _ => Scale::Linear,
         };
         let points = scale.points(["value", "low", "high", "weight"].map(|of| number(&term[of])));
-        compare(&format!("points of {}", word(&term["name"])), &term["points"], points, differences);
+        compare(
+            &format!("points of {}", word(&term["name"])),
+            &term["points"],
+            points,
+            differences,
+        );
         sum.push(points);
         let mut told = term.clone();
         told["recomputed"] = json!(points);
@@ -189,7 +194,8 @@ pub fn page(explanation: &Explanation, style: Style) -> String {
     let severity = &told["severity"];
     page.title(&format!("\nSeverity {}", word(&severity["recorded"])));
     for term in severity["terms"].as_array().into_iter().flatten() {
-        let name = word(&term["name"]).replace('_', " ");
+        let name = word(&term["name"]).replace("packets_per_s_", "packets/s from ");
+        let name = name.replace('_', " ");
         page.line(&format!("  {name:<28} {:>+9}", term["steps"].as_i64().unwrap_or_default()));
     }
     page.line(&format!("  {}", word(&severity["reason"])));
@@ -204,7 +210,8 @@ pub fn page(explanation: &Explanation, style: Style) -> String {
 
     let differences = told["differences"].as_array().map(Vec::as_slice).unwrap_or_default();
     if differences.is_empty() {
-        page.line("\nRecomputed from the alert's own evidence: the same as recorded.");
+        page.line("");
+        page.line("Recomputed from the alert's own evidence: the same as recorded.");
     } else {
         page.title("\nRecomputed from the alert's own evidence: not as recorded");
         for difference in differences {
@@ -291,7 +298,8 @@ mod tests {
 
     #[test]
     fn whatever_is_no_alert_makes_a_page() {
-        for odd in [json!(null), json!([1]), json!({"case": {"score": {"terms": [{"points": "x"}]}}})]
+        for odd in
+            [json!(null), json!([1]), json!({"case": {"score": {"terms": [{"points": "x"}]}}})]
         {
             page(&redo(&odd), Style::default());
         }

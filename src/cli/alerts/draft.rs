@@ -22,7 +22,9 @@ pub(super) fn entry(
     pseudonyms: bool,
 ) -> anyhow::Result<String> {
     let expires = Timestamp::from_nanosecond(now_ns.into())
-        .and_then(|now| now.to_zoned(TimeZone::UTC).date().checked_add(jiff::Span::new().days(DAYS)))
+        .and_then(|now| {
+            now.to_zoned(TimeZone::UTC).date().checked_add(jiff::Span::new().days(DAYS))
+        })
         .context("the end of the entry is no date")?;
     let key = alert["case"]["baseline_key"].as_str();
     let entity = key

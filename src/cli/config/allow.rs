@@ -86,7 +86,9 @@ impl Reader<'_> {
 fn wanted(name: &str) -> &'static str {
     match name {
         "detector" => "name a detector, or \"any\"",
-        "entity" => "an address, a prefix, a MAC, interface:NAME or process:, workload:, instance:KEY",
+        "entity" => {
+            "an address, a prefix, a MAC, interface:NAME or process:, workload:, instance:KEY"
+        }
         "reason" => "say why it is allowed",
         "owner" => "say who answers for it",
         _ => "a date such as 2027-01-31: what has no end is forgotten",

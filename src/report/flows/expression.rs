@@ -209,7 +209,8 @@ fn number(text: &str) -> Option<f64> {
         let starts = text.starts_with(|first: char| first.is_ascii_digit() || first == '-');
         text.parse::<f64>().ok().filter(|_| starts)
     };
-    let with_unit = UNITS.iter().find_map(|&(unit, times)| Some(plain(text.strip_suffix(unit)?)? * times));
+    let with_unit =
+        UNITS.iter().find_map(|&(unit, times)| Some(plain(text.strip_suffix(unit)?)? * times));
     plain(text).or(with_unit)
 }
 

@@ -113,10 +113,11 @@ fn is_known(schema: &Value, path: &[String]) -> bool {
     if let Some(inner) = node["properties"].get(first) {
         return is_known(inner, rest);
     }
-    node["additionalProperties"].is_object() || node["items"].is_object() && {
-        let inner = resolved(&node["items"]);
-        inner["properties"].get(first).is_some()
-    }
+    node["additionalProperties"].is_object()
+        || node["items"].is_object() && {
+            let inner = resolved(&node["items"]);
+            inner["properties"].get(first).is_some()
+        }
 }
 
 fn resolved(schema: &Value) -> &Value {

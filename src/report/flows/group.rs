@@ -128,9 +128,7 @@ mod tests {
 
     #[test]
     fn groups_are_summed_and_the_top_is_stable() {
-        let flow = |ip: &str, bytes: u64| {
-            json!({"src_ip": ip, "fwd": {"packets": 1, "wire_bytes": bytes}, "rev": {"packets": 2}})
-        };
+        let flow = |ip: &str, bytes: u64| json!({"src_ip": ip, "fwd": {"packets": 1, "wire_bytes": bytes}, "rev": {"packets": 2}});
         let mut groups = Groups::new(vec![Field::parse("src_ip").unwrap()]);
         for flow in [flow("b", 5), flow("a", 5), flow("c", 3), flow("c", 3), json!({})] {
             groups.add(&flow);

@@ -11,7 +11,10 @@ pub enum Owner {
     Address(String),
     Prefix(IpNet),
     Mac(String),
-    Process { pid: u64, start_ticks: u64 },
+    Process {
+        pid: u64,
+        start_ticks: u64,
+    },
     Workload(String),
     Instance(String),
     /// Nobody that flows know; an interface, for one.

@@ -48,9 +48,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
             _ => match OPERATORS.into_iter().find(|operator| rest.starts_with(operator)) {
                 Some(operator) => (What::Operator(operator), at + operator.len()),
                 None => {
-                    let ends = |letter: char| {
-                        letter.is_whitespace() || "()=<>!~,\"'".contains(letter)
-                    };
+                    let ends =
+                        |letter: char| letter.is_whitespace() || "()=<>!~,\"'".contains(letter);
                     let length = rest.find(ends).unwrap_or(rest.len());
                     if length == 0 {
                         return Err(Mistake::new(at..end, "no operator"));
