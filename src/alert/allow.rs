@@ -348,6 +348,21 @@ impl Allowances {
         beyond.map_or(Verdict::NotListed, |entry| Verdict::Beyond(entry.clone()))
     }
 
+    /// The first entry in force that covers it, in words.
+    pub(super) fn covering(&self, finding: &Finding) -> Option<String> {
+        let mut entries = self.listed.iter().map(|listed| &listed.entry);
+        let entry = entries.find(|entry| entry.covers(finding))?;
+        let most = entry
+            .max_packets_per_s
+            .map_or_else(String::new, |most| format!(", up to {most} packets/s"));
+        Some(format!(
+            "{} (by {}{most}, until {})",
+            entry.reason,
+            entry.owner,
+            rfc3339(entry.expires_ns)
+        ))
+    }
+
     /// Of each entry, in the order of the file; then those of earlier files.
     pub(super) fn counts(&self) -> Vec<AllowCount> {
         self.listed.iter().chain(&self.former).map(Listed::counts).collect()
@@ -406,6 +421,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::alert::Entity;
     use crate::detect::{Family, Rule, Subject, Traffic};
 
     fn entry(entity: &str) -> AllowEntry {

@@ -196,6 +196,11 @@ impl AlertBook {
         self.allowances.counts()
     }
 
+    /// The entry that covers it, in words, whether within its bound or not.
+    pub(crate) fn allowance_of(&self, finding: &Finding) -> Option<String> {
+        self.allowances.covering(finding)
+    }
+
     /// Packets of a second by what would be one alert: a sender may flood
     /// several victims. Only asked for where something is allowed.
     fn volumes(&self, findings: &[Finding]) -> Volumes {

@@ -1,4 +1,5 @@
-//! `flowtap coverage`: how much of a run has a process, and why the rest has not.
+//! `flowtap coverage`: how much of a run has a process, and which analytics could see
+//! anything.
 
 use std::fs::File;
 use std::io::{BufReader, Write as _};
@@ -15,13 +16,15 @@ use crate::report::detail;
 use crate::report::terminal::Style;
 
 /// Print how much of a run's traffic has a process, a container and an instance,
-/// by the method that found it, and why the rest has none.
+/// by the method that found it, and why the rest has none; and which analytics could see
+/// anything, with what was missing.
 #[derive(Debug, Args)]
 pub(crate) struct CoverageArgs {
     /// Run directory; the newest run by default.
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// Print the figures as JSON: `hosts`, null where the run knew nothing of hosts.
+    /// Print the figures as JSON: `hosts`, null where the run knew nothing of hosts, and
+    /// `analytics`.
     #[arg(long)]
     json: bool,
 }
@@ -43,12 +46,17 @@ pub(crate) fn run(args: &CoverageArgs) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("{} is no summary", path.display()))?;
     let hosts = &summary["coverage"];
     let mut out = std::io::stdout().lock();
+    let analytics = &summary["analytics"];
     if args.json {
-        writeln!(out, "{}", detail::json(&json!({"hosts": hosts})))?;
-    } else if hosts.is_object() {
+        let told = json!({"hosts": hosts, "analytics": analytics});
+        writeln!(out, "{}", detail::json(&told))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if hosts.is_object() {
         write!(out, "{}", coverage::hosts(hosts, Style::for_stdout()))?;
     } else {
         write!(out, "{HOW}")?;
     }
+    write!(out, "{}", coverage::analytics(analytics, Style::for_stdout()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -41,6 +41,7 @@ mod telemetry_args;
 #[cfg(unix)]
 mod top;
 mod values;
+mod why_not;
 
 use std::process::ExitCode;
 
@@ -84,6 +85,7 @@ enum Command {
     /// Look at what was learned of entities, and learn more.
     #[command(subcommand)]
     Baseline(baseline::BaselineCommand),
+    WhyNot(why_not::WhyNotArgs),
     Coverage(coverage::CoverageArgs),
     Inputs(inputs::InputsArgs),
     /// Look at a configuration file.
@@ -134,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Bundle(args) => bundle::run(&args),
         Command::Flows(args) => flows::run(&args),
         Command::Baseline(command) => baseline::run(command),
+        Command::WhyNot(args) => why_not::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Inputs(args) => inputs::run(&args),
         Command::Config(command) => config::run(&command),

@@ -20,7 +20,8 @@ use super::host_args::HostArgs;
 use super::rundir::{recorded_arguments, state_run, write_whole};
 use super::telemetry_args::{Split, TelemetryArgs};
 use crate::alert::Alert;
-use crate::engine::{Joined, RecordSink, RunOptions, run as run_engine};
+use crate::detect::Watch;
+use crate::engine::{Joined, RecordSink, RunOptions, RunReport, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::host::join::HostKnowledge;
 use crate::host::log::read_map;
@@ -101,23 +102,8 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     plan.reads.extend(args.hosts.paths().map(PathBuf::from));
     options.baselines = args.baselines.open(&options.detect, args.learn)?;
     args.confine.apply(&plan)?;
-    let split = args.telemetry.split(&args.paths)?;
-    for path in &split.strangers {
-        eprintln!(
-            "flowtap: warning: {}: passed over: no capture, and no log of a kind that is known (`flowtap inputs`)",
-            path.display()
-        );
-    }
-    options.hosts = host_knowledge(args, &options, &split)?;
     let started = Instant::now();
-    let input = if split.captures.is_empty() {
-        Input::from_bytes(Vec::new(), input_options)
-    } else {
-        Input::open(&split.captures, input_options)?
-    };
-    if !split.sources.is_empty() {
-        options.telemetry = Some(Feed::start(split.sources));
-    }
+    let input = open(args, &mut options, input_options)?;
     let mut sink = Sink::open(args, options.workers)?;
     let hashes = sink.dir.is_some().then(|| hash_in_background(args.paths.clone()));
     let bar = (!args.quiet && io::stderr().is_terminal())
@@ -187,6 +173,63 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
         anyhow::bail!("some records could not be written: {error}");
     }
     Ok(args.engine.exit_status(&summary))
+}
+
+/// Opens what is to be read, and sets up what is read beside it.
+fn open(
+    args: &ReadArgs,
+    options: &mut RunOptions,
+    input_options: InputOptions,
+) -> anyhow::Result<Input> {
+    let split = args.telemetry.split(&args.paths)?;
+    for path in &split.strangers {
+        eprintln!(
+            "flowtap: warning: {}: passed over: no capture, and no log of a kind that is known (`flowtap inputs`)",
+            path.display()
+        );
+    }
+    options.hosts = host_knowledge(args, options, &split)?;
+    let input = if split.captures.is_empty() {
+        Input::from_bytes(Vec::new(), input_options)
+    } else {
+        Input::open(&split.captures, input_options)?
+    };
+    if !split.sources.is_empty() {
+        options.telemetry = Some(Feed::start(split.sources));
+    }
+    Ok(input)
+}
+
+/// Reads the same again, with somebody watched; writes nothing.
+pub(super) fn look_again(args: &ReadArgs, watch: Watch) -> anyhow::Result<RunReport> {
+    let mut options = args.engine.run_options()?;
+    options.detect.watch = Some(watch);
+    let input_options = InputOptions {
+        lateness_s: options.lateness_s,
+        time_scale: args.time_scale,
+        ..InputOptions::default()
+    };
+    let mut plan = Plan::read(&args.paths, Vec::new());
+    plan.reads.extend(args.procs.iter().cloned());
+    plan.reads.extend(args.hosts.paths().map(PathBuf::from));
+    args.confine.apply(&plan)?;
+    let input = open(args, &mut options, input_options)?;
+    Ok(run_engine(input, &options, &mut Nowhere { records: args.out.is_some() }))
+}
+
+/// Takes records as the run did that is looked at again: analytics see more of them.
+struct Nowhere {
+    records: bool,
+}
+
+impl RecordSink for Nowhere {
+    fn record(&mut self, _: FlowRecord) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wants_records(&self) -> bool {
+        self.records
+    }
 }
 
 /// What is known of hosts, read whole before the captures.
@@ -318,7 +361,7 @@ fn hash_in_background(paths: Vec<PathBuf>) -> Hashes {
     })
 }
 
-fn sha256_of(path: &Path) -> io::Result<String> {
+pub(super) fn sha256_of(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];

@@ -47,7 +47,7 @@ pub struct Interest {
 impl Interest {
     pub fn of(settings: &DetectSettings) -> Self {
         let floor = settings.unanswered_rate_threshold;
-        Self {
+        let interest = Self {
             // `victims::find` takes the lower of both for one kind of packet,
             // sender floods and reflectors the first; a host has at least as
             // many packets as of one kind.
@@ -61,6 +61,11 @@ impl Interest {
             prefix_members: members_at_least(settings.carpet_addresses),
             // `Storm::observe` looks at nothing below.
             group_frames: settings.storm_rate_threshold.min(settings.bulk_storm_rate_threshold),
+        };
+        match settings.watch {
+            // Somebody asks what there is far below.
+            Some(_) => Self { traffic: 1, syn: 1, ..interest },
+            None => interest,
         }
     }
 

@@ -34,6 +34,7 @@ mod settings;
 mod sources;
 mod storm;
 mod victims;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,7 @@ pub(crate) use settable::PACKET_RATES;
 pub use settable::{SETTINGS, Setting, SettingRange, SettingValue};
 pub use settings::{DetectSettings, HomeNets};
 pub use storm::Storm;
+pub use watch::{Near, Peak, Seen, Watch};
 
 /// What is known of the telemetry itself, beside the slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,6 +184,10 @@ impl Detection {
         for detector in &mut self.detectors {
             detector.observe(&window, &ctx, &mut self.findings);
         }
+        if let Some(watch) = &self.settings.watch {
+            watch.count(slice, &self.settings);
+        }
+        self.tell_watch();
         self.windows += 1;
         self.pairs_overflowed_windows += u64::from(slice.pairs_overflowed());
         self.estimated_windows +=
@@ -250,6 +256,9 @@ impl Detection {
                 finding.opens = false;
             }
         }
+        self.tell_watch();
+        // What was only asked for is nobody's.
+        self.findings.retain(|finding| !finding.asked_for);
         for finding in &self.findings {
             let Some(case) = &finding.case else { continue };
             if let (true, Some(key)) = (finding.opens, &case.baseline_key) {
@@ -265,6 +274,12 @@ impl Detection {
         if !self.findings.is_empty() {
             self.book.record(second, &mut self.findings, telemetry, &self.settings);
         }
+    }
+
+    fn tell_watch(&self) {
+        let Some(watch) = &self.settings.watch else { return };
+        let allowed = |finding: &Finding| self.book.allowance_of(finding);
+        watch.look(&self.findings, allowed, |key| self.baselines.frozen_until(key));
     }
 
     /// Time has come to this second without traffic: what went quiet is closed.

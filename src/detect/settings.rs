@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::classes::Classes;
 use super::kind::Kind;
+use super::watch::Watch;
 use crate::alert::AllowEntry;
 use crate::engine::window::Host;
 use crate::packet::IpVersion;
@@ -227,6 +228,8 @@ pub struct DetectSettings {
     pub target_request_rate_threshold: u64,
     /// Alerts that are counted instead of raised.
     pub allow: Vec<AllowEntry>,
+    /// Whom somebody asks about; no setting of a run.
+    pub watch: Option<Watch>,
 }
 
 impl Default for DetectSettings {
@@ -309,6 +312,7 @@ impl Default for DetectSettings {
             request_rate_threshold: 100,
             target_request_rate_threshold: 3_500,
             allow: Vec::new(),
+            watch: None,
         }
     }
 }

@@ -21,6 +21,7 @@ use super::worker::{IDLE_WAIT, Pool, Shared, Source};
 use crate::alert;
 use crate::alert::Alert;
 use crate::baseline::Lent;
+use crate::detect::analytic::Inputs;
 use crate::detect::{DetectSettings, Interest};
 use crate::flow::settings::{TableSettings, Wanted};
 use crate::flow::table::TableCounters;
@@ -193,6 +194,8 @@ pub struct RunReport {
     pub workers: usize,
     /// How much of it has a process, where hosts are known.
     pub coverage: Option<Coverage>,
+    /// What kinds of telemetry there were.
+    pub inputs: Inputs,
     /// Logs, exports and counters, in the order in which they were named.
     pub sources: Vec<SourceReport>,
     /// Of a live run.
@@ -306,6 +309,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let source = shared.source.into_inner();
     let input = source.input;
     let coverage = correlation.coverage();
+    let inputs = correlation.detection.inputs().clone();
     let (alerts, detection, sided, write_error) = correlation.finish();
     let totals = totals.unwrap_or_else(|| FlowTotals::new(hash_state));
     let by_tap = |status: &LiveStatus| {
@@ -324,6 +328,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         detection,
         workers,
         coverage,
+        inputs,
         sources: options.telemetry.as_ref().map(Feed::finish).unwrap_or_default(),
         capture: options.live.as_ref().map(|live| LiveCapture {
             inferred: by_tap(&live.status),

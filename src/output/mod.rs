@@ -17,6 +17,7 @@
 //! Start at [`Format::create`]; [`ndjson`] is the format that everything else
 //! of flowtap reads back, its schema is [`FLOW_SCHEMA`].
 
+pub mod analytics;
 mod ascii;
 pub mod capture;
 mod columns;

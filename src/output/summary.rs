@@ -7,12 +7,14 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::alert::{Alert, AllowCount};
+use crate::detect::analytic::Inputs;
 use crate::engine::RunReport;
 use crate::engine::accounting::Accounting;
 use crate::flow::talkers::Talker;
 use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::flow::{EndReason, sizes};
 use crate::host::coverage::Coverage;
+use crate::output::analytics::{AnalyticState, Given, states};
 use crate::output::capture::CaptureSummary;
 use crate::output::names::proto_name;
 use crate::output::sources::InputSource;
@@ -65,6 +67,8 @@ pub struct Summary {
     /// How much of it has a process; absent where nothing was known of hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
+    /// Which analytics could see anything, and what was missing.
+    pub analytics: Vec<AnalyticState>,
     /// Of a live run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureSummary>,
@@ -256,6 +260,15 @@ impl Summary {
                 .collect(),
             sources: report.sources.iter().map(InputSource::new).collect(),
             coverage: report.coverage.clone(),
+            analytics: states(&Given {
+                inputs: &Inputs {
+                    packets: report.inputs.packets || total.packets > 0,
+                    ..report.inputs.clone()
+                },
+                hosts: report.coverage.as_ref(),
+                flows: report.flows,
+                wire_bytes: report.accounting.in_flows.wire_bytes,
+            }),
             capture: report.capture.as_ref().map(|capture| CaptureSummary::new(capture, report)),
             alerts: report.alerts.clone(),
             alerts_suppressed: report.detection.alerts_suppressed,

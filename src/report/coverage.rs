@@ -95,6 +95,36 @@ pub fn hosts(coverage: &Value, style: Style) -> String {
     table
 }
 
+/// The second table: each analytic, with what is missing for it. Nothing for a run of
+/// an older version.
+pub fn analytics(states: &Value, style: Style) -> String {
+    let states = states.as_array().map(Vec::as_slice).unwrap_or_default();
+    if states.is_empty() {
+        return String::new();
+    }
+    let mut table = format!("\n{}\n", style.title("Analytics"));
+    for state in states {
+        let of = |field: &str| printable(state[field].as_str().unwrap_or_default()).into_owned();
+        let share = |field: &str| 100.0 * state[field].as_f64().unwrap_or_default();
+        table.push_str(&format!(
+            "  {:<7} {:<8}  {:<50}  {:.1}% of flows and {:.1}% of bytes have {}\n",
+            of("id"),
+            of("state"),
+            of("about"),
+            share("flows_share"),
+            share("bytes_share"),
+            of("attributed_to")
+        ));
+        for gap in state["missing"].as_array().into_iter().flatten() {
+            let of = |field: &str| printable(gap[field].as_str().unwrap_or_default()).into_owned();
+            let line = format!("no {}: {}", of("what"), of("means"));
+            let line = if gap["blind"] == true { style.warning(&line) } else { line };
+            table.push_str(&format!("          {line}\n"));
+        }
+    }
+    table
+}
+
 /// What makes the table worse than it could be.
 fn notes(coverage: &Value) -> Vec<String> {
     let map = &coverage["map"];

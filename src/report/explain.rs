@@ -194,7 +194,8 @@ pub fn page(explanation: &Explanation, style: Style) -> String {
     let severity = &told["severity"];
     page.title(&format!("\nSeverity {}", word(&severity["recorded"])));
     for term in severity["terms"].as_array().into_iter().flatten() {
-        let name = word(&term["name"]).replace('_', " ");
+        let name = word(&term["name"]).replace("packets_per_s_", "packets/s from ");
+        let name = name.replace('_', " ");
         page.line(&format!("  {name:<28} {:>+9}", term["steps"].as_i64().unwrap_or_default()));
     }
     page.line(&format!("  {}", word(&severity["reason"])));
@@ -209,7 +210,8 @@ pub fn page(explanation: &Explanation, style: Style) -> String {
 
     let differences = told["differences"].as_array().map(Vec::as_slice).unwrap_or_default();
     if differences.is_empty() {
-        page.line("\nRecomputed from the alert's own evidence: the same as recorded.");
+        page.line("");
+        page.line("Recomputed from the alert's own evidence: the same as recorded.");
     } else {
         page.title("\nRecomputed from the alert's own evidence: not as recorded");
         for difference in differences {

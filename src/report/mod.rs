@@ -12,3 +12,4 @@ pub mod owners;
 pub mod progress;
 mod sources;
 pub mod terminal;
+pub mod why_not;

@@ -126,6 +126,12 @@ pub struct AnalyticContext<'a> {
 }
 
 impl AnalyticContext<'_> {
+    /// Whether to hand over what was measured of it although it is no alert, with
+    /// `opens` false and `asked_for` set: see [`super::Watch`].
+    pub fn asks_about(&self, who: &Who) -> bool {
+        self.settings.watch.as_ref().is_some_and(|watch| watch.asks_about(who))
+    }
+
     pub fn home(&self) -> &HomeNets {
         &self.settings.home_nets
     }

@@ -1,0 +1,223 @@
+//! Which of the five analytics a run could see: active, degraded or blind, and why.
+//!
+//! Follows from the kinds of telemetry that were there, never from what was found.
+//! Start at [`states`].
+
+use serde::Serialize;
+
+use crate::detect::analytic::Inputs;
+use crate::host::coverage::{Coverage, Share};
+
+/// An analytic of ATT&CK in this run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AnalyticState {
+    pub id: &'static str,
+    pub about: &'static str,
+    pub state: State,
+    /// What is missing, and what that means.
+    pub missing: Vec<Gap>,
+    /// Of the run's flows those that have what it judges.
+    pub attributed: Share,
+    /// What that is: a process, a container, an instance.
+    pub attributed_to: &'static str,
+    /// Share of all flows and of all their bytes, three digits.
+    pub flows_share: f64,
+    pub bytes_share: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Active,
+    Degraded,
+    Blind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    pub what: &'static str,
+    pub means: &'static str,
+    /// Without it there is nothing to see.
+    pub blind: bool,
+}
+
+/// What a run was given, with sums of all its flows.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    pub inputs: &'a Inputs,
+    pub hosts: Option<&'a Coverage>,
+    pub flows: u64,
+    pub wire_bytes: u64,
+}
+
+/// All five, in the order of ANALYTICS.
+pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
+    let inputs = given.inputs;
+    let traffic = inputs.packets || inputs.flow_logs;
+    let gap = |there: bool, what, means| (!there).then_some(Gap { what, means, blind: false });
+    let blind = |there: bool, what, means| (!there).then_some(Gap { what, means, blind: true });
+    let baseline = || {
+        gap(
+            inputs.baseline,
+            "baseline",
+            "judged by absolute thresholds and patterns alone; confidence is capped",
+        )
+    };
+    let by_packets = |means| gap(inputs.packets || !inputs.flow_logs, "packets", means);
+    let process = given.hosts.map(Coverage::named).unwrap_or_default();
+    let workloads = given.hosts.map(|hosts| hosts.in_workloads).unwrap_or_default();
+    let instances = given.hosts.map(|hosts| hosts.with_instance).unwrap_or_default();
+    let make = |id, about, gaps: Vec<Option<Gap>>, attributed_to, attributed: Share| {
+        let missing: Vec<Gap> = gaps.into_iter().flatten().collect();
+        let state = match missing.iter().any(|gap| gap.blind) {
+            true => State::Blind,
+            false if missing.is_empty() => State::Active,
+            false => State::Degraded,
+        };
+        AnalyticState {
+            id,
+            about,
+            state,
+            missing,
+            attributed,
+            attributed_to,
+            flows_share: share(attributed.flows, given.flows),
+            bytes_share: share(attributed.wire_bytes, given.wire_bytes),
+        }
+    };
+    vec![
+        make(
+            "AN0972",
+            "instance floods one destination",
+            vec![
+                blind(traffic, "packets or flow logs", "no egress is seen"),
+                gap(inputs.inventory, "inventory", "an address stands for its instance"),
+                by_packets("rates are means over the logs' intervals, never of a second"),
+                baseline(),
+            ],
+            "an instance",
+            instances,
+        ),
+        make(
+            "AN0223",
+            "exploit, then a shell or metadata, then new egress",
+            vec![
+                blind(
+                    inputs.request_logs || inputs.packets,
+                    "request logs or packets",
+                    "no request is seen: the chain has no first stage",
+                ),
+                blind(traffic, "packets or flow logs", "no egress is seen: no third stage"),
+                gap(inputs.request_logs, "request logs", "requests are seen in clear text alone"),
+                gap(
+                    inputs.host_map,
+                    "process telemetry",
+                    "shells are not seen; metadata access counts by network alone",
+                ),
+                baseline(),
+            ],
+            "a process",
+            process,
+        ),
+        make(
+            "AN0971",
+            "a program floods, nobody at the machine",
+            vec![
+                blind(traffic || inputs.host_map, "packets or flow logs", "no rate is seen"),
+                gap(
+                    inputs.host_map,
+                    "process telemetry",
+                    "a flood names no program: low confidence, as a possible analytic only",
+                ),
+                baseline(),
+            ],
+            "a process",
+            process,
+        ),
+        make(
+            "AN0083",
+            "container sends too much, or relays",
+            vec![
+                blind(
+                    inputs.host_map || inputs.counters,
+                    "container telemetry",
+                    "no container is known: floods stand as a possible analytic only",
+                ),
+                blind(
+                    traffic || inputs.counters,
+                    "packets, flow logs or counters",
+                    "no volume is seen",
+                ),
+                gap(
+                    inputs.host_map,
+                    "process telemetry",
+                    "counters alone: no peers, and containers of a pod are one",
+                ),
+                gap(
+                    inputs.counters,
+                    "interface counters",
+                    "what leaves by other paths than the capture's is not seen",
+                ),
+                baseline(),
+            ],
+            "a container",
+            workloads,
+        ),
+        make(
+            "AN0031",
+            "odd payloads of programs that do not talk",
+            vec![
+                blind(traffic, "packets or flow logs", "no traffic is seen"),
+                blind(inputs.host_map, "process telemetry", "no flow has a program to judge"),
+                by_packets("no payload sizes and no entropy: ratios and timing alone"),
+                baseline(),
+            ],
+            "a process",
+            process,
+        ),
+    ]
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    crate::detect::round3(part as f64 / whole.max(1) as f64).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(inputs: &Inputs) -> Vec<(State, usize)> {
+        let given = Given { inputs, hosts: None, flows: 10, wire_bytes: 1_000 };
+        states(&given).iter().map(|state| (state.state, state.missing.len())).collect()
+    }
+
+    #[test]
+    fn what_is_missing_makes_an_analytic_degraded_or_blind() {
+        use State::{Active, Blind, Degraded};
+        let nothing = of(&Inputs::default());
+        assert!(nothing.iter().all(|(state, _)| *state == Blind), "{nothing:?}");
+        let packets = of(&Inputs { packets: true, ..Inputs::default() });
+        let states: Vec<State> = packets.iter().map(|(state, _)| *state).collect();
+        assert_eq!(states, [Degraded, Degraded, Degraded, Blind, Blind]);
+        let all = of(&Inputs {
+            packets: true,
+            host_map: true,
+            inventory: true,
+            baseline: true,
+            request_logs: true,
+            flow_logs: true,
+            counters: true,
+        });
+        assert!(all.iter().all(|state| *state == (Active, 0)), "{all:?}");
+    }
+
+    #[test]
+    fn shares_are_of_all_flows() {
+        let mut hosts = Coverage::default();
+        hosts.attributed.insert("ebpf", Share { flows: 5, packets: 50, wire_bytes: 250 });
+        let inputs = Inputs { packets: true, host_map: true, ..Inputs::default() };
+        let given = Given { inputs: &inputs, hosts: Some(&hosts), flows: 10, wire_bytes: 1_000 };
+        let of_process = &states(&given)[4];
+        assert_eq!((of_process.flows_share, of_process.bytes_share), (0.5, 0.25));
+    }
+}
