@@ -204,6 +204,11 @@ impl Baselines {
         self.fleet.share(prefix_of(host))
     }
 
+    /// Until when nothing of it is learned, where it was alerting.
+    pub fn frozen_until(&self, key: &str) -> Option<i64> {
+        self.frozen.get(key).copied()
+    }
+
     /// Nothing of the entity's minutes up to this second is learned.
     pub fn freeze(&mut self, key: &Arc<str>, until_s: i64) {
         if !self.learning {

@@ -89,55 +89,6 @@ impl Default for BaselineSettings {
             pending_days: 7.0,
             // Twice as long as counts last.
             unseen_days: 180,
-        // A week has every hour of the week once; ANALYTICS.md.
-        Self { mature_days: 7.0, held: 100_000 }
-    }
-}
-
-/// All profiles.
-#[derive(Debug, Default)]
-pub struct Baselines {
-    settings: BaselineSettings,
-    profiles: BTreeMap<Arc<str>, Profile>,
-    /// Entities that are alerting, until when nothing of them is learned.
-    frozen: BTreeMap<Arc<str>, i64>,
-    learning: bool,
-}
-
-impl Baselines {
-    /// Empty, in memory alone.
-    pub fn in_memory(settings: BaselineSettings, learning: bool) -> Self {
-        Self { settings, learning, ..Self::default() }
-    }
-
-    pub fn settings(&self) -> &BaselineSettings {
-        &self.settings
-    }
-
-    /// What is known of an entity.
-    pub fn profile(&self, key: &str) -> Option<&Profile> {
-        self.profiles.get(key)
-    }
-
-    pub fn is_mature(&self, key: &str) -> bool {
-        self.profile(key).is_some_and(|profile| profile.days() >= self.settings.mature_days)
-    }
-
-    /// Until when nothing of it is learned, where it was alerting.
-    pub fn frozen_until(&self, key: &str) -> Option<i64> {
-        self.frozen.get(key).copied()
-    }
-
-    /// Nothing of the entity's minutes up to this second is learned.
-    pub fn freeze(&mut self, key: &Arc<str>, until_s: i64) {
-        let until = self.frozen.entry(Arc::clone(key)).or_insert(until_s);
-        *until = (*until).max(until_s);
-    }
-
-    /// Takes a minute that is over, after detectors have looked at it.
-    pub fn learn(&mut self, minute: &Minute) {
-        if !self.learning {
-            return;
         }
     }
 }

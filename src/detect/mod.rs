@@ -21,6 +21,7 @@ pub mod classes;
 mod connection_flood;
 mod finding;
 mod flood;
+mod home;
 mod horizon;
 pub(crate) mod interest;
 mod kind;
@@ -56,6 +57,7 @@ pub use finding::{
     Busiest, Direction, Family, Finding, Peer, PeerRole, PortShare, Rule, Shape, Subject, Traffic,
 };
 pub use flood::{FragmentFlood, StatelessFlood, TcpFlood};
+pub use home::HomeNets;
 pub use interest::Interest;
 pub use kind::Kind;
 pub use reflection::Reflection;
@@ -64,7 +66,7 @@ pub use sender_flood::SenderFlood;
 pub use sensor_loss::{Loss, SensorLoss};
 pub(crate) use settable::PACKET_RATES;
 pub use settable::{SETTINGS, Setting, SettingRange, SettingValue};
-pub use settings::{DetectSettings, HomeNets};
+pub use settings::DetectSettings;
 pub use storm::Storm;
 pub use watch::{Near, Peak, Seen, Watch};
 

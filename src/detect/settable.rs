@@ -75,8 +75,9 @@ macro_rules! settings {
 
         /// Does not compile while a setting is missing above.
         const _: fn(DetectSettings) = |settings| {
-            let DetectSettings { home_nets: _, allow: _, classes: _, $($name: _),* } = settings;
-            let DetectSettings { home_nets: _, allow: _, watch: _, $($name: _),* } = settings;
+            let DetectSettings {
+                home_nets: _, allow: _, classes: _, watch: _, $($name: _),*
+            } = settings;
         };
     };
 }

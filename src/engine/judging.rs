@@ -6,8 +6,8 @@
 use super::correlation::Correlation;
 use super::run::{Joined, RunOptions};
 use super::window::Assembled;
-use crate::baseline::Lent;
 use crate::alert::second_ns;
+use crate::baseline::Lent;
 use crate::detect::analytic::{Event, Inputs, Source};
 use crate::detect::{Detection, Telemetry};
 use crate::entity::Minute;

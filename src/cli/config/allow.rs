@@ -96,7 +96,6 @@ fn wanted(name: &str) -> &'static str {
         "detector" => "name a detector, or \"any\"",
         "entity" => {
             "an address, a prefix, a MAC, interface:NAME, instance:ID, workload:NAME or process:NAME"
-            "an address, a prefix, a MAC, interface:NAME or process:, workload:, instance:KEY"
         }
         "reason" => "say why it is allowed",
         "owner" => "say who answers for it",

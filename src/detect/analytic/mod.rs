@@ -20,26 +20,26 @@ mod process_context;
 mod signs;
 mod tool_flood;
 
-#[cfg(test)]
-mod payload_tests;
+mod chain;
 mod connection_rate;
 mod counters;
 mod dormant;
-mod relay;
-mod request_flood;
-#[cfg(test)]
-mod testing;
-mod chain;
 mod error_spike;
 mod exploit;
 mod first_seen;
 mod links;
 mod metadata;
 mod patterns;
+#[cfg(test)]
+mod payload_tests;
 mod programs;
+mod relay;
+mod request_flood;
 mod shell;
 mod stage;
 mod story;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 

@@ -70,7 +70,7 @@ impl Analytic for RequestFlood {
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         match event {
-            Event::Request { source, request } => {
+            Event::Request { source, request, .. } => {
                 let number = request.time_ns.div_euclid(WINDOW_S * 1_000_000_000);
                 if !self.sources.contains_key(&source.name) && self.sources.len() >= MAX_SOURCES {
                     self.refused += 1;

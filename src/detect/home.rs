@@ -1,0 +1,132 @@
+//! Networks that are ours.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::engine::window::Host;
+use crate::packet::IpVersion;
+use crate::packet::key::from_ip;
+
+/// Networks that are ours; decide what is inbound and what is outbound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HomeNets {
+    nets: Vec<IpNet>,
+    /// First and last address of what the nets cover, by version, in order and
+    /// apart: asked for every peer of every victim.
+    v4: Vec<(u128, u128)>,
+    v6: Vec<(u128, u128)>,
+}
+
+impl HomeNets {
+    pub fn new(nets: Vec<IpNet>) -> Self {
+        let range = |net: &IpNet| (number(&net.network().into()), number(&net.broadcast().into()));
+        let (v4, v6): (Vec<_>, Vec<_>) = nets.iter().partition(|net| matches!(net, IpNet::V4(_)));
+        let ranges = |nets: Vec<&IpNet>| joined(nets.into_iter().map(range).collect());
+        Self { v4: ranges(v4), v6: ranges(v6), nets }
+    }
+
+    pub fn contains(&self, host: &Host) -> bool {
+        let number = number(host);
+        let ranges = match host.version {
+            IpVersion::V4 => &self.v4,
+            IpVersion::V6 => &self.v6,
+        };
+        let at = ranges.partition_point(|&(_, last)| last < number);
+        ranges.get(at).is_some_and(|&(first, _)| first <= number)
+    }
+
+    pub fn contains_ip(&self, address: IpAddr) -> bool {
+        let (version, address) = from_ip(address);
+        self.contains(&Host { version, address })
+    }
+
+    pub fn nets(&self) -> &[IpNet] {
+        &self.nets
+    }
+}
+
+/// An address as a number of its version.
+fn number(host: &Host) -> u128 {
+    let address = u128::from_be_bytes(host.address);
+    match host.version {
+        IpVersion::V4 => u128::from(address as u32),
+        IpVersion::V6 => address,
+    }
+}
+
+/// Ranges in order; those that overlap become one.
+fn joined(mut ranges: Vec<(u128, u128)>) -> Vec<(u128, u128)> {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, kept| {
+        let overlap = next.0 <= kept.1;
+        if overlap {
+            kept.1 = kept.1.max(next.1);
+        }
+        overlap
+    });
+    ranges
+}
+
+impl Default for HomeNets {
+    /// Private ranges: RFC 1918, RFC 6598 (carrier NAT), RFC 4193, link-local
+    /// and loopback.
+    fn default() -> Self {
+        let v4 = |octets: [u8; 4], bits| IpNet::from(Ipv4Net::new_assert(octets.into(), bits));
+        let v6 = |first: u16, last: u16, bits| {
+            IpNet::from(Ipv6Net::new_assert([first, 0, 0, 0, 0, 0, 0, last].into(), bits))
+        };
+        Self::new(vec![
+            v4([10, 0, 0, 0], 8),
+            v4([172, 16, 0, 0], 12),
+            v4([192, 168, 0, 0], 16),
+            v4([100, 64, 0, 0], 10),
+            v4([169, 254, 0, 0], 16),
+            v4([127, 0, 0, 0], 8),
+            v6(0xfc00, 0, 7),
+            v6(0xfe80, 0, 10),
+            v6(0, 1, 128),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        /// Few bits of address, so that nets meet and contain each other.
+        fn any_ip()(v6: bool, high: u8, low: u8) -> IpAddr {
+            if v6 {
+                Ipv6Addr::new(u16::from(high) << 8, 0, 0, 0, 0, 0, 0, u16::from(low)).into()
+            } else {
+                Ipv4Addr::new(high, 0, 0, low).into()
+            }
+        }
+    }
+
+    prop_compose! {
+        fn any_net()(ip in any_ip(), bits in 0u8..=128) -> IpNet {
+            let bits = if ip.is_ipv4() { bits % 33 } else { bits };
+            IpNet::new(ip, bits).expect("bits fit the version")
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_host_is_at_home_when_some_net_has_it(
+            nets in prop::collection::vec(any_net(), 0..12),
+            ips in prop::collection::vec(any_ip(), 1..60),
+        ) {
+            let home = HomeNets::new(nets.clone());
+            for ip in ips {
+                let some_net_has_it = nets.iter().any(|net| net.contains(&ip));
+                prop_assert_eq!(home.contains(&Host::from(ip)), some_net_has_it, "{}", ip);
+            }
+        }
+    }
+}
