@@ -20,7 +20,7 @@ use crate::detect::Finding;
 use crate::time::rfc3339;
 
 /// Names that an alert's `detector` can have.
-pub const DETECTORS: [&str; 38] = [
+pub const DETECTORS: [&str; 40] = [
     "arp_sweep",
     "beacon",
     "broadcast_storm",
@@ -30,12 +30,14 @@ pub const DETECTORS: [&str; 38] = [
     "connection_rate",
     "counter_increase",
     "data_ratio",
+    "dns_tunnel",
     "dormant_active",
     "egress",
     "fragment_flood",
     "gre_flood",
     "host_scan",
     "icmp_flood",
+    "icmp_tunnel",
     "ip_flood",
     "multicast_storm",
     "non_ip_storm",

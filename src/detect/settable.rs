@@ -259,6 +259,25 @@ settings! {
         "Requests a second of one client that are a flood.", RATE_WHY;
     target_request_rate_threshold: Count(10, RATE_MAX),
         "Requests a second to one target that are a flood.", RATE_WHY;
+    dns_tunnel_names: Count(10, 1_000_000),
+        "Distinct names of a domain from one client in five minutes that may be a tunnel.",
+        "a site has as many as the least; nobody asks for more than the most";
+    dns_tunnel_bytes: Count(512, 1_000_000_000),
+        "Bytes in those names, before the domain, that may be a tunnel.",
+        "less carries nothing; more no resolver takes";
+    dns_tunnel_score: Ratio(26.0, 100.0),
+        "Points from which they are a tunnel.", "one sign alone gives up to 25; there are 100";
+    dns_tunnel_allowed_domains: Names(1_024),
+        "Domains whose long and ever new names are expected.", NAMES_WHY;
+    icmp_tunnel_packets: Count(5, RATE_MAX),
+        "Echo messages with data of a pair in five minutes that may be a tunnel.",
+        "fewer say nothing";
+    icmp_tunnel_bytes: Count(1_024, 1_000_000_000_000),
+        "Bytes of echo data of a pair in an hour that begin to be much.",
+        "two hundred pings have as many as the least; more no link takes";
+    icmp_tunnel_score: Ratio(31.0, 100.0),
+        "Points from which they are a tunnel.",
+        "at less, one sign alone would do; there are 100";
 }
 
 impl Setting {

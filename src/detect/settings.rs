@@ -221,6 +221,26 @@ pub struct DetectSettings {
     pub request_rate_threshold: u64,
     /// The same for all requests to one target: FastNetMon's default for flows.
     pub target_request_rate_threshold: u64,
+    /// Distinct names of a domain from one client in five minutes: RITA's base is 100 a day,
+    /// browsing shows 3 to 15 of a domain in that time.
+    pub dns_tunnel_names: u64,
+    /// Bytes in them before the domain: 4 KiB is one small file, or ten seconds of a
+    /// shell; 50 ordinary names have 500.
+    pub dns_tunnel_bytes: u64,
+    /// Points of 100: iodine has over 80; block lists (many short names) and
+    /// telemetry (a long new name each time, of ordinary types) have under 45.
+    pub dns_tunnel_score: f64,
+    /// Domains that look like tunnels by design: reputation and block lists, where each
+    /// name is a digest or an address, and CDNs. See the list for whose they are.
+    pub dns_tunnel_allowed_domains: Vec<String>,
+    /// Echo messages with data of a pair in five minutes: twenty are ten pings.
+    pub icmp_tunnel_packets: u64,
+    /// Bytes of a pair in an hour: 100 KiB is a quarter of what `ping` sends and gets, and
+    /// most of all monitoring stays under it.
+    pub icmp_tunnel_bytes: u64,
+    /// Points of 100: replies unlike their requests give 30, ever new data of no ping
+    /// program 25; a flood of large pings has 15.
+    pub icmp_tunnel_score: f64,
     /// Alerts that are counted instead of raised.
     pub allow: Vec<AllowEntry>,
     /// Whom somebody asks about; no setting of a run.
@@ -306,6 +326,13 @@ impl Default for DetectSettings {
             counter_increase_s: 300,
             request_rate_threshold: 100,
             target_request_rate_threshold: 3_500,
+            dns_tunnel_names: 50,
+            dns_tunnel_bytes: 4_096,
+            dns_tunnel_score: 50.0,
+            dns_tunnel_allowed_domains: super::analytic::dns_allowed_by_default(),
+            icmp_tunnel_packets: 20,
+            icmp_tunnel_bytes: 100 << 10,
+            icmp_tunnel_score: 50.0,
             allow: Vec::new(),
             watch: None,
         }

@@ -21,6 +21,7 @@ use super::run::{FlowGauge, Joined, RecordSink, RunOptions};
 use super::sensor::{REFUSED, RELOADED, Sensor};
 use super::shard::ShardOutput;
 use super::telemetry::{Lane, Turn};
+use super::window::features::Features;
 use super::window::{Assembler, FineSizes, Seed, Slice};
 use crate::alert;
 use crate::alert::Alert;
@@ -575,10 +576,22 @@ impl<'a> Correlation<'a> {
         let mut logs = Vec::with_capacity(parts.len());
         let mut coarse = false;
         let mut sizes = None::<Box<FineSizes>>;
+        let mut features = None::<Box<Features>>;
         for part in parts {
             let ShardWindow {
-                slice: theirs, log, coarse: theirs_coarse, sided, sizes: fine, ..
+                slice: theirs,
+                log,
+                coarse: theirs_coarse,
+                sided,
+                sizes: fine,
+                features: told,
+                ..
             } = part;
+            match (&mut features, told) {
+                (Some(features), Some(told)) => features.merge(*told),
+                (features @ None, told) => *features = told,
+                (Some(_), None) => {}
+            }
             for (vantage, count) in sided {
                 let sum = self.sided.entry(vantage).or_default();
                 sum.one_way += count.one_way;
@@ -610,6 +623,9 @@ impl<'a> Correlation<'a> {
         self.sink.window(&assembled);
         self.detection.observe(&assembled.slice, &telemetry);
         self.look_at_entities(&assembled, telemetry);
+        if let Some(features) = features {
+            self.show_features(second, *features);
+        }
         self.tell_alerts();
         self.assembler.recycle(assembled);
     }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ahash::HashMap;
 
+use super::window::features::{Features, concerns};
 use super::window::{
     ChunkPool, FineSizes, Log, RowRef, Slice, StationCache, WindowSettings, Written, drain,
 };
@@ -44,6 +45,8 @@ pub struct ShardWindow {
     pub sided: HashMap<Vantage, SidedCount>,
     /// Only where somebody watches.
     pub sizes: Option<Box<FineSizes>>,
+    /// Where there is anything of their protocols.
+    pub features: Option<Box<Features>>,
     stations: StationCache,
     /// Rows at which to look at what they take.
     look_at_rows: usize,
@@ -132,6 +135,23 @@ impl WindowFeed {
                 window.sizes.get_or_insert_default().record(packet.payload_bytes);
             }
         }
+    }
+
+    /// Reads what a packet of some protocols says, in its block's bytes.
+    #[inline]
+    pub(crate) fn extract(&mut self, packet: &PacketRow, bytes: &[u8]) {
+        if concerns(packet, bytes) && !packet.is(row_flag::LATE) {
+            self.extract_from(packet, bytes);
+        }
+    }
+
+    #[cold]
+    fn extract_from(&mut self, packet: &PacketRow, bytes: &[u8]) {
+        let seed = self.settings.seed;
+        let (window, _) = self.window_at(packet.time_ns);
+        let second = window.slice.second();
+        let features = window.features.get_or_insert_with(|| Box::new(Features::new(second, seed)));
+        features.add(packet, bytes);
     }
 
     /// Asks for the row that a flow's next packet is counted in.
@@ -227,6 +247,7 @@ impl ShardWindow {
             coarse: false,
             sided: HashMap::default(),
             sizes: None,
+            features: None,
             stations: StationCache::default(),
             look_at_rows: (settings.caps.log_flows / 2).max(1),
         }

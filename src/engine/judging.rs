@@ -1,7 +1,8 @@
 //! What the correlation stage shows to the analytics, and when.
 //!
-//! Of a second, in this order: minutes that it ends, what entities did in it, programs
-//! that began, flows that ended, observations of other sources that are due, the time.
+//! Of a second, in this order: minutes that it ends, what entities did in it, what
+//! packets said ([`super::features`]), programs that began, flows that ended,
+//! observations of other sources that are due, the time.
 
 use super::correlation::Correlation;
 use super::run::{Joined, RunOptions};
@@ -13,6 +14,7 @@ use crate::detect::{Detection, Telemetry};
 use crate::entity::Minute;
 use crate::host::execs::Served;
 use crate::telemetry::Observation;
+use crate::telemetry::request::Request;
 
 pub(super) fn detection_of(options: &RunOptions) -> Detection {
     let mut detection = Detection::new(options.detect.clone());
@@ -82,15 +84,9 @@ impl Correlation<'_> {
             let minutes = self.reported.take(&source.name, flow, joined.hosts, home);
             self.show_minutes(minutes);
         }
-        let served;
         let event = match (observation, joined.growth) {
             (Observation::Flow(flow), _) => Event::Report { source, flow, hosts: joined.hosts },
-            (Observation::Request(request), _) => {
-                let joiner = self.joiner.as_mut();
-                served =
-                    joiner.map_or_else(|| Served::of_log(request), |joiner| joiner.served(request));
-                Event::Request { source, request, served: &served }
-            }
+            (Observation::Request(request), _) => return self.show_request(source, request),
             (Observation::Counter(sample), Some(growth)) => {
                 Event::Counter { source, sample, growth }
             }
@@ -98,6 +94,16 @@ impl Correlation<'_> {
         };
         let second = observation.time_ns().div_euclid(1_000_000_000);
         self.looked_s = self.looked_s.max(second);
+        self.detection.event(&event, self.looked_s, &self.known);
+    }
+
+    /// A request that was logged, or seen in packets, with who served it.
+    pub(super) fn show_request(&mut self, source: &Source, request: &Request) {
+        let joiner = self.joiner.as_mut();
+        let served =
+            joiner.map_or_else(|| Served::of_log(request), |joiner| joiner.served(request));
+        self.looked_s = self.looked_s.max(request.time_ns.div_euclid(1_000_000_000));
+        let event = Event::Request { source, request, served: &served };
         self.detection.event(&event, self.looked_s, &self.known);
     }
 

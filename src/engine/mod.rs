@@ -19,6 +19,7 @@ pub mod bench;
 mod correlation;
 pub mod dedup;
 mod entities;
+mod features;
 pub mod feed;
 mod fragments;
 mod judging;

@@ -12,6 +12,7 @@ use crate::flow::Ended;
 use crate::flow::settings::TableSettings;
 use crate::flow::table::{Admission, Around, FlowTable, Guess, TableCounters};
 use crate::flow::totals::{FlowTotals, InferredLoss};
+use crate::input::Shed;
 use crate::packet::{PacketRow, row_flag};
 
 /// Packets in a run: enough that a miss to memory (about as long as two
@@ -135,6 +136,9 @@ impl Shard {
             self.feed.packet(row);
             self.accounting.duplicate.add(row.wire_bytes);
             return;
+        }
+        if batch.shed < Shed::Hints {
+            self.feed.extract(row, around.bytes);
         }
         match self.table.update(row, around, guess, &mut self.feed) {
             Admission::Counted => self.accounting.in_flows.add(row.wire_bytes),

@@ -23,10 +23,12 @@ mod tool_flood;
 mod chain;
 mod connection_rate;
 mod counters;
+mod dns_tunnel;
 mod dormant;
 mod error_spike;
 mod exploit;
 mod first_seen;
+mod icmp_tunnel;
 mod links;
 mod metadata;
 mod patterns;
@@ -41,6 +43,8 @@ mod story;
 #[cfg(test)]
 mod testing;
 
+pub(crate) use dns_tunnel::allowed_by_default as dns_allowed_by_default;
+
 use std::sync::Arc;
 
 use super::{
@@ -50,6 +54,7 @@ use super::{
 use crate::alert::{Case, Score};
 use crate::baseline::{Baselines, Metric};
 use crate::engine::window::Seed;
+use crate::engine::window::features::{DnsKey, DnsStats, EchoKey, EchoStats, ServerKey, Statuses};
 use crate::entity::{Minute, SecondOf, Who};
 use crate::flow::app::AppInfo;
 use crate::flow::{FlowRecord, Outline};
@@ -73,10 +78,17 @@ pub enum Event<'a> {
     Flow(&'a FlowEnd<'a>),
     /// A flow as another source has it.
     Report { source: &'a Source, flow: &'a FlowReport, hosts: Option<&'a FlowHosts> },
-    /// A request that a balancer or a server logged.
+    /// A request that a balancer or a server logged, or that was seen in clear in packets:
+    /// then the source's kind is `packets`.
     Request { source: &'a Source, request: &'a Request, served: &'a Served },
     /// Counters that grew.
     Counter { source: &'a Source, sample: &'a CounterSample, growth: &'a Growth },
+    /// What one client asked one server about one domain in one second. By key.
+    Dns(&'a DnsSecond<'a>),
+    /// What two hosts echoed in one second. By key.
+    Echo(&'a EchoSecond<'a>),
+    /// Status lines that one server sent in clear in one second. By key.
+    Statuses { second: i64, server: &'a ServerKey, statuses: &'a Statuses },
     /// A process began or runs another program.
     Exec(&'a Exec),
     /// All seconds of packets before this one are closed: after everything else of a
@@ -84,6 +96,9 @@ pub enum Event<'a> {
     /// often it is told.
     Time { second: i64 },
 }
+
+/// Kind of the source that the run's own packets are.
+pub const PACKETS: &str = "packets";
 
 /// Where an observation comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +119,26 @@ pub struct FlowEnd<'a> {
     pub record: Option<&'a FlowRecord>,
     pub app: Option<&'a AppInfo>,
     pub hosts: Option<&'a FlowHosts>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DnsSecond<'a> {
+    pub second: i64,
+    pub key: &'a DnsKey,
+    pub stats: &'a DnsStats,
+    /// Who asked, where that is known better than by address.
+    pub who: Option<Arc<Who>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct EchoSecond<'a> {
+    pub second: i64,
+    pub key: &'a EchoKey,
+    pub stats: &'a EchoStats,
+    /// Of the hashes in it.
+    pub seed: Seed,
+    /// Who asked, where that is known better than by address.
+    pub who: Option<Arc<Who>>,
 }
 
 /// A program that began.
@@ -155,9 +190,10 @@ impl Inputs {
         match event {
             Event::Second { .. } | Event::Flow(_) => self.packets = true,
             Event::Report { .. } => self.flow_logs = true,
-            Event::Request { .. } => self.request_logs = true,
+            Event::Request { source, .. } => self.request_logs |= source.kind != PACKETS,
             Event::Counter { .. } => self.counters = true,
             Event::Exec(_) => self.host_map = true,
+            Event::Dns(_) | Event::Echo(_) | Event::Statuses { .. } => {}
             Event::Minute(_) | Event::Time { .. } => {}
         }
     }
@@ -206,6 +242,8 @@ pub(super) fn all() -> Vec<Box<dyn Analytic>> {
         Box::<counters::Counters>::default(),
         Box::<request_flood::RequestFlood>::default(),
         Box::<connection_rate::ConnectionRate>::default(),
+        Box::<dns_tunnel::DnsTunnel>::default(),
+        Box::<icmp_tunnel::IcmpTunnel>::default(),
     ]
 }
 

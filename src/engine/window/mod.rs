@@ -42,6 +42,7 @@
 
 mod assemble;
 mod counted;
+pub mod features;
 mod filter;
 mod hash;
 mod hll;

@@ -43,6 +43,17 @@ impl<T: Copy + Ord + Default, const K: usize> BottomK<T, K> {
         }
     }
 
+    /// Whether an item of this hash that is not a member yet would become one.
+    pub(crate) fn would_take(&self, hash: u64) -> bool {
+        let last = self.items.last().map_or(0, |&(last, _)| last);
+        !self.is_full() || (hash >> 32) as u32 <= last
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        usize::from(self.len) == K
+    }
+
+    /// By hash.
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
         self.items[..self.len as usize].iter().map(|&(_, item)| item)
     }

@@ -111,7 +111,11 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         self.values.clear();
     }
 
-    fn into_entries(self) -> impl Iterator<Item = (u64, K, V)> {
+    pub(super) fn hashes(&self) -> impl Iterator<Item = u64> {
+        self.keys.iter().map(|entry| entry.hash)
+    }
+
+    pub(super) fn into_entries(self) -> impl Iterator<Item = (u64, K, V)> {
         self.keys.into_iter().zip(self.values).map(|(entry, value)| (entry.hash, entry.key, value))
     }
 

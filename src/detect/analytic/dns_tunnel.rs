@@ -1,0 +1,387 @@
+//! DNS tunnels: data carried in the names that a client asks for, and in the answers.
+//!
+//! Method: METHODS section 3. By client and registered domain, in windows of five
+//! minutes: many names, long ones, of even bytes, hardly one asked twice, of types that
+//! carry data, with large answers. No sign is enough by itself, and nothing is judged
+//! under the floors of names and bytes. Part of AN0031: a network-only hit
+//! stands under `possible_analytics`, since it names no process.
+//!
+//! Limits: a client that asks through a resolver at home is named, the resolver
+//! is not; where only the resolver is seen, it is. DNS over TLS or HTTPS is not
+//! seen; names spread over many domains, or fewer than the floors in each window,
+//! are not found.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{Analytic, AnalyticContext, DnsSecond, Event, about};
+use crate::alert::{DecidedBy, Score, Severity, Term};
+use crate::detect::{Busiest, Direction, Finding, Peer, PeerRole, Rule, Subject, round3};
+use crate::engine::window::features::{DnsType, SYMBOLS, Text, entropy};
+use crate::engine::window::{Hll, Host};
+use crate::entity::Who;
+
+const NAME: &str = "dns_tunnel";
+
+/// METHODS section 3: long enough for the floors, short enough that ordinary sites
+/// show a few names.
+const WINDOW_S: i64 = 300;
+/// Between two looks at what is over the floors.
+const LOOK_S: i64 = 10;
+/// A slow tunnel passes the floors late in each window.
+const QUIET_S: i64 = 400;
+
+/// Clients' domains of a window. When they are full, those with few bytes leave; while
+/// that frees none, new ones are refused and counted. 0.5 KB each.
+const MAX_ASKED: usize = 32_768;
+/// Bytes in names from which a domain is worth half a kilobyte for their frequencies.
+const DETAILED_BYTES: u64 = 512;
+
+/// Domains that look like tunnels by design, and why.
+const ALLOWED: [(&[&str], &str); 4] = [
+    (&["arpa"], "addresses backwards: long for IPv6, and each asked once"),
+    (
+        &[
+            "spamhaus.org",
+            "spamhaus.net",
+            "spamcop.net",
+            "barracudacentral.org",
+            "sorbs.net",
+            "uribl.com",
+            "surbl.org",
+            "abuseat.org",
+            "dnswl.org",
+            "mailspike.net",
+            "senderscore.com",
+            "cymru.com",
+            "rspamd.com",
+        ],
+        "block lists: each name is an address or a digest that a mail server asks about",
+    ),
+    (
+        &[
+            "sophosxl.net",
+            "mcafee.com",
+            "trendmicro.com",
+            "e5.sk",
+            "kaspersky-labs.com",
+            "webrootcloudav.com",
+            "bitdefender.net",
+            "fsapi.com",
+            "avast.com",
+        ],
+        "reputation of files by antivirus programs: each name is a digest",
+    ),
+    (
+        &[
+            "akamai.net",
+            "akamaiedge.net",
+            "edgekey.net",
+            "edgesuite.net",
+            "cloudfront.net",
+            "fastly.net",
+            "googlevideo.com",
+            "gvt1.com",
+            "fbcdn.net",
+            "amazonaws.com",
+            "azureedge.net",
+            "trafficmanager.net",
+            "windows.net",
+        ],
+        "content and cloud resources: names are made by machines",
+    ),
+];
+
+/// Default of `dns_tunnel_allowed_domains`.
+pub(crate) fn allowed_by_default() -> Vec<String> {
+    ALLOWED.iter().flat_map(|(domains, _)| *domains).map(|&domain| domain.to_owned()).collect()
+}
+
+#[derive(Default)]
+pub(super) struct DnsTunnel {
+    window: i64,
+    asked: BTreeMap<(Host, u64), Asked>,
+    refused: u64,
+}
+
+/// What a client asked about a domain in this window.
+#[derive(Default)]
+struct Asked {
+    domain: Text<64>,
+    who: Option<Arc<Who>>,
+    /// Of several, the last that was asked.
+    server: Host,
+    queries: u64,
+    responses: u64,
+    nxdomain: u64,
+    names: Hll,
+    bytes: u64,
+    longest: u16,
+    types: [u64; 7],
+    answer_bytes: u64,
+    symbols: Option<Box<[u32; SYMBOLS]>>,
+    sample: Option<Text<128>>,
+    first_s: i64,
+    /// Second, queries and bytes.
+    busiest: (i64, u64, u64),
+    look_at_s: i64,
+}
+
+impl Asked {
+    fn add(&mut self, dns: &DnsSecond<'_>) {
+        let stats = dns.stats;
+        if self.domain.is_empty() {
+            self.domain = stats.domain;
+            self.first_s = dns.second;
+        }
+        if dns.who.is_some() {
+            self.who.clone_from(&dns.who);
+        }
+        self.server = dns.key.server;
+        self.queries += u64::from(stats.queries);
+        self.responses += u64::from(stats.responses);
+        self.nxdomain += u64::from(stats.nxdomain);
+        self.names.merge(&stats.names);
+        self.bytes += stats.subdomain_bytes;
+        self.longest = self.longest.max(stats.longest_subdomain);
+        self.answer_bytes += stats.answer_bytes;
+        for (sum, &more) in self.types.iter_mut().zip(&stats.types) {
+            *sum += u64::from(more);
+        }
+        let queries = u64::from(stats.queries);
+        if queries > self.busiest.1 {
+            self.busiest = (dns.second, queries, stats.subdomain_bytes);
+        }
+        if self.bytes >= DETAILED_BYTES {
+            let symbols = self.symbols.get_or_insert_with(|| Box::new([0; SYMBOLS]));
+            for (sum, &more) in symbols.iter_mut().zip(&stats.symbols) {
+                *sum = sum.saturating_add(more);
+            }
+            self.sample = self.sample.or_else(|| stats.sample.iter().next());
+        }
+    }
+
+    /// Of the names' bytes, with Miller and Madow's correction by the symbols seen; names
+    /// over the floors have thousands of bytes, where it is good (FORMATS section 3).
+    fn entropy(&self) -> f64 {
+        let Some(symbols) = &self.symbols else { return 0.0 };
+        let bytes: f64 = symbols.iter().map(|&count| f64::from(count)).sum();
+        let kinds = symbols.iter().filter(|&&count| count > 0).count() as f64;
+        if bytes == 0.0 {
+            return 0.0;
+        }
+        entropy(&symbols[..]) + (kinds - 1.0) / (2.0 * bytes * std::f64::consts::LN_2)
+    }
+
+    fn score(&self, names: u64, ctx: &AnalyticContext<'_>) -> Score {
+        let settings = ctx.settings;
+        let queries = self.queries.max(1) as f64;
+        let (least, floor) = (settings.dns_tunnel_names as f64, settings.dns_tunnel_bytes as f64);
+        let carrying: u64 = [DnsType::Txt, DnsType::Null, DnsType::Cname, DnsType::Mx]
+            .iter()
+            .map(|&kind| self.types[kind as usize])
+            .sum();
+        let terms = vec![
+            // RITA's "high" is 16 times its base.
+            Term::doubling("distinct_names", names as f64, least, 16.0 * least, 10.0),
+            Term::doubling("bytes_in_names", self.bytes as f64, floor, 16.0 * floor, 10.0),
+            // Ordinary names have 3 to 15 bytes before their domain, their 95th percentile
+            // is 40 with it; encoded data fill labels of 63.
+            Term::new("bytes_a_name", self.bytes as f64 / queries, 20.0, 60.0, 25.0),
+            // Words and hexadecimal digits have 4 bits, base 32 nearly 5, base 64 nearly 6.
+            Term::new("entropy_of_names", self.entropy(), 4.0, 4.7, 15.0),
+            Term::new("new_names_by_queries", (names as f64 / queries).min(1.0), 0.5, 0.9, 10.0),
+            Term::new("share_of_carrying_types", carrying as f64 / queries, 0.1, 0.7, 20.0),
+            Term::doubling(
+                "answer_bytes_a_query",
+                self.answer_bytes as f64 / queries,
+                100.0,
+                400.0,
+                10.0,
+            ),
+        ];
+        Score::of(terms, settings.dns_tunnel_score)
+    }
+}
+
+impl DnsTunnel {
+    fn take(&mut self, dns: &DnsSecond<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
+        let window = dns.second.div_euclid(WINDOW_S);
+        if window != self.window {
+            self.window = window;
+            self.asked.clear();
+        }
+        if is_allowed(dns.stats.domain.as_bytes(), ctx) {
+            return None;
+        }
+        let key = (dns.key.client, dns.key.domain);
+        if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&key) {
+            self.asked.retain(|_, asked| asked.bytes >= DETAILED_BYTES);
+            if self.asked.len() >= MAX_ASKED {
+                self.refused += 1;
+                return None;
+            }
+        }
+        let asked = self.asked.entry(key).or_default();
+        asked.add(dns);
+        if asked.bytes < ctx.settings.dns_tunnel_bytes || dns.second < asked.look_at_s {
+            return None;
+        }
+        let names = asked.names.estimate();
+        if names < ctx.settings.dns_tunnel_names {
+            return None;
+        }
+        asked.look_at_s = dns.second + LOOK_S;
+        let asked = self.asked.get(&key)?;
+        self.judge(dns, asked, names, ctx)
+    }
+
+    fn judge(
+        &self,
+        dns: &DnsSecond<'_>,
+        asked: &Asked,
+        names: u64,
+        ctx: &AnalyticContext<'_>,
+    ) -> Option<Finding> {
+        let client = dns.key.client;
+        let at_home = ctx.home().contains(&client);
+        if (!at_home && ctx.home().contains(&asked.server)) || self.asks_for_others(dns, asked) {
+            return None;
+        }
+        let score = asked.score(names, ctx);
+        if !score.alerts() || score.dimensions() < 2 {
+            return None;
+        }
+        let value = score.value;
+        let who = asked.who.clone().unwrap_or_else(|| Arc::new(Who::address(&client)));
+        let rule = Rule {
+            name: "dns_tunnel_score",
+            threshold: score.threshold as u64,
+            unit: "points",
+            formula: "score of names and answers of one domain in five minutes",
+        };
+        let times = (asked.first_s, dns.second);
+        let mut finding = about(NAME, &who, times, rule, score, ctx.seed);
+        if let Subject::Entity(digest) = finding.subject {
+            finding.subject = Subject::Entity(ctx.seed.mix(digest, dns.key.domain));
+        }
+        finding.kind = NAME;
+        finding.direction = if at_home { Direction::Outbound } else { Direction::Crossing };
+        finding.home_sender = at_home;
+        finding.measured = value as u64;
+        finding.traffic.packets = asked.queries;
+        finding.traffic.payload_bytes = asked.bytes;
+        let (second, packets, payload_bytes) = asked.busiest;
+        finding.busiest = Some(Busiest { second, packets, wire_bytes: 0, payload_bytes });
+        finding.unanswered = asked.queries.saturating_sub(asked.responses);
+        finding.peers = vec![Peer {
+            host: asked.server,
+            role: PeerRole::Destination,
+            packets: Some(asked.queries),
+            wire_bytes: None,
+        }];
+        asked.tell(&mut finding, &who, names);
+        Some(finding)
+    }
+
+    /// The client is itself asked about the domain by somebody: it is a resolver, and who
+    /// asked it is named.
+    fn asks_for_others(&self, dns: &DnsSecond<'_>, asked: &Asked) -> bool {
+        self.asked.iter().any(|((client, domain), other)| {
+            *domain == dns.key.domain
+                && other.server == dns.key.client
+                && *client != dns.key.client
+                && other.bytes * 4 >= asked.bytes
+        })
+    }
+}
+
+impl Asked {
+    fn tell(&self, finding: &mut Finding, who: &Who, names: u64) {
+        let domain = self.domain.shown();
+        let queries = self.queries.max(1);
+        let entropy = round3(self.entropy());
+        finding.details.extend([
+            ("domain", json!(domain)),
+            ("server", json!(self.server.ip())),
+            ("queries", json!(self.queries)),
+            ("responses", json!(self.responses)),
+            ("nxdomain", json!(self.nxdomain)),
+            ("distinct_names", json!(names)),
+            ("bytes_in_names", json!(self.bytes)),
+            ("longest_name_bytes", json!(self.longest)),
+            ("entropy_of_names", json!(entropy)),
+            ("answer_bytes", json!(self.answer_bytes)),
+            ("queries_a_aaaa_txt_null_cname_mx_other", json!(self.types)),
+            ("sample_name", json!(self.sample.map(|sample| sample.shown()))),
+        ]);
+        let Some(case) = finding.case.as_mut() else { return };
+        case.decided_by = DecidedBy::Pattern;
+        case.baseline = "not asked: names that carry data are no host's normal".to_owned();
+        case.quiet_s = QUIET_S;
+        let both_ways = self.answer_bytes / queries >= 100;
+        let named = who.process.is_some() || who.workload.is_some();
+        case.confident("start", 0.4);
+        if case.score.value >= 75.0 {
+            case.confident("most_signs", 0.1);
+        }
+        if names * 10 >= queries * 9 {
+            case.confident("names_not_asked_again", 0.1);
+        }
+        if both_ways {
+            case.confident("answers_carry_bytes", 0.1);
+        }
+        if named {
+            case.confident("process_known", 0.1);
+            case.analytics = vec!["AN0031"];
+        } else {
+            case.confident("process_unknown", -0.1);
+            case.possible_analytics = vec!["AN0031"];
+            case.missing.push("process_map");
+        }
+        let much = self.bytes + self.answer_bytes >= 256 << 10;
+        case.severity = if much { Severity::High } else { Severity::Medium };
+        case.severity_reason = match much {
+            true => "High: over 256 KiB went through it in five minutes.",
+            false => "Medium: a tunnel by its shape, under 256 KiB in five minutes.",
+        }
+        .to_owned();
+        case.summary = format!(
+            "{} asked for {names} different names below {domain} in {} s, with {:.0} bytes \
+             before the domain on average ({} bytes in all, {entropy} bits a byte): they carry data.",
+            who.entity.id,
+            finding.second - finding.start_second + 1,
+            self.bytes as f64 / queries as f64,
+            self.bytes,
+        );
+    }
+}
+
+fn is_allowed(domain: &[u8], ctx: &AnalyticContext<'_>) -> bool {
+    ctx.settings.dns_tunnel_allowed_domains.iter().any(|allowed| {
+        let before = domain.strip_suffix(allowed.as_bytes());
+        before.is_some_and(|before| before.is_empty() || before.ends_with(b"."))
+    })
+}
+
+impl Analytic for DnsTunnel {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
+        if let Event::Dns(dns) = event {
+            out.extend(self.take(dns, ctx));
+        }
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+#[cfg(test)]
+#[path = "dns_tunnel_tests.rs"]
+mod tests;

@@ -1,0 +1,160 @@
+//! Tunnels by what they send, and who looks like one.
+
+use super::*;
+use crate::baseline::Baselines;
+use crate::detect::DetectSettings;
+use crate::detect::analytic::Inputs;
+use crate::engine::window::Seed;
+use crate::engine::window::features::tests::{Seen, dns, features, udp};
+
+const CLIENT: u8 = 1;
+const RESOLVER: u8 = 2;
+const START_S: i64 = 3_000;
+
+/// Shown second by second; the last finding.
+fn judged(settings: &DetectSettings, seconds: impl Iterator<Item = Vec<Seen>>) -> Vec<Finding> {
+    let (baselines, inputs) = (Baselines::default(), Inputs::default());
+    let seed = Seed::default();
+    let ctx = AnalyticContext { settings, baselines: &baselines, inputs: &inputs, seed };
+    let mut detector = DnsTunnel::default();
+    let mut out = Vec::new();
+    for (second, seen) in (START_S..).zip(seconds) {
+        let told = features(&seen);
+        for (key, stats) in told.dns.sorted() {
+            let dns = DnsSecond { second, key, stats, who: None };
+            detector.observe(&Event::Dns(&dns), &ctx, &mut out);
+        }
+    }
+    out
+}
+
+/// A question of `kind` and its answer, `each` a second for four minutes.
+fn asked(kind: u16, each: usize, answer: usize, name: impl Fn(usize) -> String) -> Vec<Vec<Seen>> {
+    let second = |second: usize| {
+        let names = (0..each).map(|n| name(second * each + n));
+        names.flat_map(|name| exchange(CLIENT, RESOLVER, &name, kind, answer)).collect()
+    };
+    (0..240).map(second).collect()
+}
+
+fn exchange(from: u8, to: u8, name: &str, kind: u16, answer: usize) -> [Seen; 2] {
+    [
+        udp((from, 40_000), (to, 53), &dns(name, kind, None)),
+        udp((to, 53), (from, 40_000), &dns(name, kind, Some((0, answer)))),
+    ]
+}
+
+/// Digits that look random, in an alphabet.
+fn encoded(n: usize, len: usize, alphabet: &[u8]) -> String {
+    let seed = Seed::default();
+    let letter = |at: usize| {
+        let index = seed.mix(n as u64, at as u64) as usize % alphabet.len();
+        char::from(alphabet[index])
+    };
+    (0..len).map(letter).collect()
+}
+
+const BASE32: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
+const HEX: &[u8] = b"0123456789abcdef";
+
+fn settings() -> DetectSettings {
+    DetectSettings::default()
+}
+
+/// Nothing is allowed by name.
+fn strict() -> DetectSettings {
+    DetectSettings { dns_tunnel_allowed_domains: Vec::new(), ..settings() }
+}
+
+#[test]
+fn data_in_names_and_answers_are_a_tunnel() {
+    let name =
+        |n| format!("{}.{}.t.example.com", encoded(n, 60, BASE32), encoded(n + 7, 40, BASE32));
+    let found = judged(&settings(), asked(10, 5, 500, name).into_iter());
+    let first = found.first().expect("a tunnel");
+    assert!(first.second - START_S < 30, "told within half a minute: {}", first.second - START_S);
+    let last = found.last().expect("a tunnel");
+    assert_eq!(
+        (last.entity.id.as_str(), last.details["domain"].as_str()),
+        ("10.0.0.1", Some("example.com"))
+    );
+    let case = last.case.as_ref().expect("a case");
+    assert_eq!(case.decided_by, DecidedBy::Pattern);
+    assert_eq!((&case.analytics[..], &case.possible_analytics[..]), (&[][..], &["AN0031"][..]));
+    assert_eq!(case.missing, ["process_map"]);
+    assert_eq!(case.score.recompute(), case.score.value);
+    assert!(case.score.value > 80.0, "{:?}", case.score);
+}
+
+#[test]
+fn a_shell_in_hexadecimal_is_a_tunnel_too() {
+    // dnscat2: TXT, CNAME and MX in turn, one name never twice.
+    let kinds = [16, 5, 15];
+    let seconds = (0..240).map(|second| {
+        let name = format!("{}.shell.example.net", encoded(second, 50, HEX));
+        exchange(CLIENT, RESOLVER, &name, kinds[second % 3], 80).to_vec()
+    });
+    assert!(!judged(&settings(), seconds).is_empty());
+}
+
+#[test]
+fn exfiltration_by_addresses_alone_is_one() {
+    let name =
+        |n| format!("{}.{}.x.example.org", encoded(n, 63, BASE32), encoded(n + 9, 63, BASE32));
+    assert!(!judged(&settings(), asked(1, 2, 16, name).into_iter()).is_empty());
+}
+
+#[test]
+fn to_its_own_server_below_no_top_level_it_is_one() {
+    let name = |n| format!("{}.tunnel", encoded(n, 60, BASE32));
+    let found = judged(&settings(), asked(10, 2, 300, name).into_iter());
+    assert_eq!(found.last().expect("a tunnel").details["domain"], "tunnel");
+}
+
+#[test]
+fn block_lists_are_quiet_by_their_shape() {
+    let name = |n: usize| format!("{}.{}.{}.{}.bl.example.org", n % 251, n % 13, n % 199, n % 223);
+    assert_eq!(judged(&strict(), asked(1, 10, 16, name).into_iter()), []);
+}
+
+#[test]
+fn reputation_of_files_is_allowed_by_name() {
+    let name =
+        |n| format!("{}.{}.avts.mcafee.com", encoded(n, 26, BASE32), encoded(n + 3, 26, BASE32));
+    let seconds = || asked(16, 2, 60, name).into_iter();
+    assert_eq!(judged(&settings(), seconds()), []);
+    assert!(!judged(&strict(), seconds()).is_empty(), "it looks the same as a tunnel");
+}
+
+#[test]
+fn clouds_and_telemetry_are_quiet_by_their_shape() {
+    let cdn = |n| format!("r{}---sn-{}.video.example.com", n % 8, encoded(n % 90, 8, BASE32));
+    assert_eq!(judged(&strict(), asked(1, 3, 60, cdn).into_iter()), []);
+    let unique = |n| format!("{}.metrics.example.com", encoded(n, 32, HEX));
+    assert_eq!(judged(&strict(), asked(1, 2, 30, unique).into_iter()), []);
+    let backwards = |n| {
+        let nibbles: Vec<String> = encoded(n, 32, HEX).chars().map(String::from).collect();
+        format!("{}.ip6.arpa", nibbles.join("."))
+    };
+    assert_eq!(judged(&settings(), asked(12, 3, 60, backwards).into_iter()), []);
+}
+
+#[test]
+fn few_names_or_few_bytes_are_never_judged() {
+    let few = |n| format!("{}.example.com", encoded(n % 30, 60, BASE32));
+    assert_eq!(judged(&strict(), asked(16, 3, 400, few).into_iter()), []);
+    let short = |n| format!("{}.example.com", encoded(n, 4, BASE32));
+    assert_eq!(judged(&strict(), asked(16, 2, 400, short).into_iter()), []);
+}
+
+#[test]
+fn who_asks_a_resolver_is_named_and_not_the_resolver() {
+    let seconds = (0..240).map(|n| {
+        let name = format!("{}.{}.example.com", encoded(n, 60, BASE32), encoded(n + 1, 60, BASE32));
+        let asked = exchange(CLIENT, RESOLVER, &name, 16, 300);
+        [asked, exchange(RESOLVER, 9, &name, 16, 300)].concat()
+    });
+    let found = judged(&settings(), seconds);
+    assert!(!found.is_empty());
+    assert!(found.iter().all(|finding| finding.entity.id == "10.0.0.1"));
+}

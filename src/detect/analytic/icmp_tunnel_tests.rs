@@ -1,0 +1,104 @@
+//! Tunnels by what they send, and pings that are none.
+
+use super::*;
+use crate::baseline::Baselines;
+use crate::detect::DetectSettings;
+use crate::detect::analytic::Inputs;
+use crate::engine::window::Seed;
+use crate::engine::window::features::tests::{Seen, echo, features};
+
+const CLIENT: u8 = 1;
+const SERVER: u8 = 2;
+const START_S: i64 = 3_000;
+
+fn judged(seconds: impl Iterator<Item = Vec<Seen>>) -> Vec<Finding> {
+    let settings = DetectSettings::default();
+    let (baselines, inputs) = (Baselines::default(), Inputs::default());
+    let seed = Seed::default();
+    let ctx = AnalyticContext { settings: &settings, baselines: &baselines, inputs: &inputs, seed };
+    let mut detector = IcmpTunnel::default();
+    let mut out = Vec::new();
+    for (second, seen) in (START_S..).zip(seconds) {
+        let told = features(&seen);
+        for (key, stats) in told.echo.sorted() {
+            let echo = EchoSecond { second, key, stats, seed, who: None };
+            detector.observe(&Event::Echo(&echo), &ctx, &mut out);
+        }
+    }
+    out
+}
+
+/// `each` requests a second for four minutes, with what comes back.
+fn pings(
+    each: u16,
+    data: impl Fn(u16) -> Vec<u8>,
+    back: impl Fn(u16, Vec<u8>) -> Vec<u8>,
+) -> impl Iterator<Item = Vec<Seen>> {
+    (0..240).map(move |second| {
+        let numbers = (0..each).map(|n| second * each + n);
+        let both = |n| {
+            let sent = data(n);
+            let came = back(n, sent.clone());
+            [echo(CLIENT, SERVER, 8, 77, n, &sent), echo(SERVER, CLIENT, 0, 77, n, &came)]
+        };
+        numbers.flat_map(both).collect()
+    })
+}
+
+fn alike(_: u16, data: Vec<u8>) -> Vec<u8> {
+    data
+}
+
+/// As iputils fills it.
+fn linux(n: u16, len: usize) -> Vec<u8> {
+    let stamp = |at: usize| (u32::from(n).wrapping_mul(2_654_435_761) >> (at % 24)) as u8;
+    (0..len).map(|at| if at < 16 { stamp(at) } else { at as u8 }).collect()
+}
+
+fn random(n: u16, len: usize) -> Vec<u8> {
+    (0..len).map(|at| Seed::default().mix(u64::from(n), at as u64) as u8).collect()
+}
+
+#[test]
+fn packets_in_echoes_are_a_tunnel() {
+    let sizes = [88, 140, 612, 1_300, 95, 88, 300, 204];
+    let out = |n: u16| random(n, sizes[usize::from(n) % 8]);
+    let found = judged(pings(10, out, |n, _| random(n ^ 0x8000, sizes[usize::from(n) % 5])));
+    let first = found.first().expect("a tunnel");
+    assert!(first.second - START_S < 10, "told at once: {}", first.second - START_S);
+    let last = found.last().expect("a tunnel");
+    assert_eq!(last.entity.id, "10.0.0.1");
+    let case = last.case.as_ref().expect("a case");
+    assert_eq!((&case.analytics[..], &case.possible_analytics[..]), (&[][..], &["AN0031"][..]));
+    assert_eq!(case.score.recompute(), case.score.value);
+    assert!(case.score.value > 75.0, "{:?}", case.score);
+}
+
+#[test]
+fn a_slow_shell_in_replies_is_a_tunnel() {
+    let out = |n: u16| random(n, 40 + usize::from(n % 6));
+    assert!(
+        !judged(pings(1, out, |n, _| random(n + 5_000, 64 + usize::from(n % 9) * 7))).is_empty()
+    );
+}
+
+#[test]
+fn pings_of_any_size_and_rate_are_none() {
+    assert_eq!(judged(pings(1, |n| linux(n, 56), alike)), []);
+    assert_eq!(judged(pings(1, |n| linux(n, 1_400), alike)), [], "-s 1400");
+    assert_eq!(judged(pings(100, |n| linux(n, 1_400), alike)), [], "-f -s 1400");
+    assert_eq!(judged(pings(1, |n| linux(n, 1_200 + usize::from(n) * 2), alike)), [], "path MTU");
+}
+
+#[test]
+fn monitoring_is_none() {
+    assert_eq!(judged(pings(5, |_| vec![0; 56], alike)), [], "fping");
+    assert_eq!(judged(pings(5, |n| random(n, 56), alike)), [], "fping -R");
+    assert_eq!(judged(pings(20, |_| random(1, 400), alike)), [], "nping --data-length");
+}
+
+#[test]
+fn a_few_bad_replies_are_none() {
+    let back = |n: u16, data: Vec<u8>| if n % 40 == 0 { random(n, 56) } else { data };
+    assert_eq!(judged(pings(1, |n| linux(n, 56), back)), []);
+}

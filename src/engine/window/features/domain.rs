@@ -1,0 +1,184 @@
+//! Where a name's registered domain begins.
+//!
+//! By rules instead of the public suffix list: the list as code (crate `psl`) takes
+//! four and a half minutes to compile. Country domains with a
+//! second level of the usual kinds (`co.uk`, `com.br`), suffixes that hand names to
+//! anybody (dynamic DNS, clouds), and top levels that exist. Names of a suffix that
+//! is missing here come together under one domain: sums are too large then, never too
+//! small.
+
+/// Second levels below which country domains register.
+const SECOND_LEVELS: [&[u8]; 24] = [
+    b"ac", b"asso", b"co", b"com", b"edu", b"gc", b"gen", b"go", b"gob", b"gouv", b"gov", b"govt",
+    b"ltd", b"me", b"mil", b"ne", b"net", b"nhs", b"nom", b"or", b"org", b"plc", b"sch", b"school",
+];
+
+/// Generic top levels, those with most names first; others are taken for a private one.
+const TOP_LEVELS: [&[u8]; 78] = [
+    b"com",
+    b"net",
+    b"org",
+    b"info",
+    b"biz",
+    b"xyz",
+    b"top",
+    b"online",
+    b"shop",
+    b"site",
+    b"store",
+    b"vip",
+    b"club",
+    b"app",
+    b"dev",
+    b"live",
+    b"pro",
+    b"icu",
+    b"cloud",
+    b"work",
+    b"tech",
+    b"space",
+    b"fun",
+    b"website",
+    b"life",
+    b"edu",
+    b"gov",
+    b"mil",
+    b"int",
+    b"arpa",
+    b"name",
+    b"mobi",
+    b"asia",
+    b"cat",
+    b"coop",
+    b"aero",
+    b"jobs",
+    b"museum",
+    b"travel",
+    b"tel",
+    b"post",
+    b"agency",
+    b"art",
+    b"bank",
+    b"blog",
+    b"cam",
+    b"center",
+    b"digital",
+    b"email",
+    b"events",
+    b"expert",
+    b"finance",
+    b"global",
+    b"goog",
+    b"google",
+    b"group",
+    b"guru",
+    b"host",
+    b"link",
+    b"ltd",
+    b"media",
+    b"monster",
+    b"network",
+    b"news",
+    b"one",
+    b"page",
+    b"press",
+    b"rest",
+    b"services",
+    b"solutions",
+    b"stream",
+    b"support",
+    b"systems",
+    b"team",
+    b"today",
+    b"wang",
+    b"world",
+    b"zone",
+];
+
+/// Suffixes below which anybody gets a name, the dynamic DNS that tunnels like first.
+const PRIVATE: [&[u8]; 32] = [
+    b"duckdns.org",
+    b"ddns.net",
+    b"no-ip.org",
+    b"no-ip.biz",
+    b"hopto.org",
+    b"zapto.org",
+    b"sytes.net",
+    b"dyndns.org",
+    b"dynu.net",
+    b"freeddns.org",
+    b"mooo.com",
+    b"chickenkiller.com",
+    b"afraid.org",
+    b"eu.org",
+    b"us.to",
+    b"nip.io",
+    b"sslip.io",
+    b"github.io",
+    b"gitlab.io",
+    b"herokuapp.com",
+    b"appspot.com",
+    b"web.app",
+    b"firebaseapp.com",
+    b"pages.dev",
+    b"workers.dev",
+    b"vercel.app",
+    b"netlify.app",
+    b"azurewebsites.net",
+    b"cloudapp.net",
+    b"ngrok.io",
+    b"blogspot.com",
+    b"fly.dev",
+];
+
+/// Length of the registered domain at the end of a name in lower case.
+pub(super) fn registered_len(name: &[u8]) -> usize {
+    let Some(top) = last_labels(name, 1) else { return name.len() };
+    let country = top.len() == 2 || top.starts_with(b"xn--");
+    if !country && !TOP_LEVELS.contains(&top) {
+        return top.len();
+    }
+    let Some(two) = last_labels(name, 2) else { return name.len() };
+    let second = &two[..two.len() - top.len() - 1];
+    let suffix_labels = match name {
+        _ if PRIVATE.contains(&two) => 2,
+        _ if country && SECOND_LEVELS.contains(&second) => 2,
+        // An address backwards: the zone of its first byte or so.
+        _ if top == b"arpa" => 2,
+        _ => 1,
+    };
+    last_labels(name, suffix_labels + 1).map_or(name.len(), <[u8]>::len)
+}
+
+/// Nothing where there are not more labels than that.
+fn last_labels(name: &[u8], labels: usize) -> Option<&[u8]> {
+    let mut dots = name.iter().enumerate().rev().filter(|&(_, &byte)| byte == b'.');
+    let (at, _) = dots.nth(labels.checked_sub(1)?)?;
+    name.get(at + 1..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registered_domain_is_one_label_more_than_its_suffix() {
+        for (name, domain) in [
+            ("www.example.co.uk", "example.co.uk"),
+            ("a.b.example.com", "example.com"),
+            ("example.com", "example.com"),
+            ("co.uk", "co.uk"),
+            ("x.example.uk", "example.uk"),
+            ("a.b.user.duckdns.org", "user.duckdns.org"),
+            ("b.user.github.io", "user.github.io"),
+            ("data.tunnel", "tunnel"),
+            ("4.3.2.10.in-addr.arpa", "10.in-addr.arpa"),
+            ("localhost", "localhost"),
+            ("", ""),
+            ("..com", ".com"),
+        ] {
+            let len = registered_len(name.as_bytes());
+            assert_eq!(&name[name.len() - len..], domain, "{name}");
+        }
+    }
+}

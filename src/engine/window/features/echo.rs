@@ -1,0 +1,210 @@
+//! ICMP echo by requester and responder, both versions.
+//!
+//! Whether replies are like their requests is asked of a sample: of requests and
+//! of replies those whose (identifier, sequence) have the lowest hashes are kept, so
+//! that an exchange is in both samples or in none. At one ping a second
+//! that is all of them.
+
+use super::super::sample::BottomK;
+use super::super::table::Merge;
+use super::super::{Hll, Host, Seed};
+use super::dns::add_all;
+use super::template::{TEMPLATES, Template};
+use super::{Ends, Features, digest};
+use crate::packet::{FlowKey, PacketRow, row_flag};
+
+const ICMPV6: u8 = 58;
+
+/// Bytes of a message that are looked at: more tell no more of what they are, and
+/// cost a flood of large ones.
+const LOOKED_AT: usize = 256;
+
+/// Exchanges sampled of a second.
+const SAMPLE: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EchoKey {
+    pub requester: Host,
+    pub responder: Host,
+}
+
+/// What two hosts echoed in a second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EchoStats {
+    pub requests: u32,
+    pub replies: u32,
+    /// Data behind the eight bytes of header.
+    pub request_bytes: u64,
+    pub reply_bytes: u64,
+    pub identifiers: Hll,
+    pub sequences: Hll,
+    /// Distinct lengths of data, the shortest and the longest.
+    pub sizes: Hll,
+    pub shortest: u32,
+    pub longest: u32,
+    /// Messages by what their data look like.
+    pub templates: [u32; TEMPLATES],
+    /// Distinct data among those of no template: a tool that sends the same random bytes
+    /// again and again has one.
+    pub strange: Hll,
+    /// Bytes by value of those of no template, up to 256 of each.
+    pub symbols: [u32; 256],
+    /// Messages not captured whole, or in fragments: their data were not compared.
+    pub incomplete: u32,
+    pub asked: Sampled,
+    pub answered: Sampled,
+}
+
+/// Messages of a second with the lowest hashes.
+pub type Sampled = BottomK<Exchange, SAMPLE>;
+
+/// A message of the sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exchange {
+    pub identifier: u16,
+    pub sequence: u16,
+    /// Of the data and their length.
+    pub digest: u32,
+}
+
+impl Exchange {
+    fn hash(self, seed: Seed) -> u64 {
+        seed.mix(u64::from(self.identifier) << 16 | u64::from(self.sequence), 11)
+    }
+
+    fn number(self) -> (u16, u16) {
+        (self.identifier, self.sequence)
+    }
+}
+
+/// What became of the sampled replies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exchanges {
+    pub alike: u32,
+    /// The data are not the request's.
+    pub unlike: u32,
+    /// Nobody asked in this second, nor in the one before if that was given.
+    pub unasked: u32,
+}
+
+impl Default for EchoStats {
+    fn default() -> Self {
+        Self {
+            requests: 0,
+            replies: 0,
+            request_bytes: 0,
+            reply_bytes: 0,
+            identifiers: Hll::default(),
+            sequences: Hll::default(),
+            sizes: Hll::default(),
+            shortest: u32::MAX,
+            longest: 0,
+            templates: [0; TEMPLATES],
+            strange: Hll::default(),
+            symbols: [0; 256],
+            incomplete: 0,
+            asked: BottomK::default(),
+            answered: BottomK::default(),
+        }
+    }
+}
+
+impl Merge for EchoStats {
+    fn merge(&mut self, other: &Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.replies = self.replies.saturating_add(other.replies);
+        self.request_bytes = self.request_bytes.saturating_add(other.request_bytes);
+        self.reply_bytes = self.reply_bytes.saturating_add(other.reply_bytes);
+        self.identifiers.merge(&other.identifiers);
+        self.sequences.merge(&other.sequences);
+        self.sizes.merge(&other.sizes);
+        self.shortest = self.shortest.min(other.shortest);
+        self.longest = self.longest.max(other.longest);
+        add_all(&mut self.templates, &other.templates);
+        self.strange.merge(&other.strange);
+        add_all(&mut self.symbols, &other.symbols);
+        self.incomplete = self.incomplete.saturating_add(other.incomplete);
+        self.asked.merge(&other.asked);
+        self.answered.merge(&other.answered);
+    }
+}
+
+impl EchoStats {
+    /// Holds the sampled replies against the requests of this second and of the one
+    /// before. Tells nothing of a reply whose request the samples can't hold.
+    pub fn exchanges(&self, before: Option<&Sampled>, seed: Seed) -> Exchanges {
+        let highest = |sample: &Sampled| {
+            sample
+                .is_full()
+                .then(|| sample.iter().last())
+                .flatten()
+                .map_or(u64::MAX, |last| last.hash(seed))
+        };
+        let covered = before.map_or(u64::MAX, highest).min(highest(&self.asked));
+        let mut found = Exchanges::default();
+        for reply in self.answered.iter().filter(|reply| reply.hash(seed) < covered) {
+            let asked =
+                self.asked.iter().chain(before.into_iter().flat_map(|before| before.iter()));
+            let mut same_number = asked.filter(|asked| asked.number() == reply.number()).peekable();
+            if same_number.peek().is_none() {
+                found.unasked += 1;
+            } else if same_number.any(|asked| asked.digest == reply.digest) {
+                found.alike += 1;
+            } else {
+                found.unlike += 1;
+            }
+        }
+        found
+    }
+}
+
+/// Echo request or reply, by the ports that the decoder gives ICMP.
+#[inline]
+pub(super) fn is_echo(key: &FlowKey) -> bool {
+    let types = (key.port_a.min(key.port_b), key.port_a.max(key.port_b));
+    if key.proto == ICMPV6 { types == (128, 129) } else { types == (0, 8) }
+}
+
+impl Features {
+    pub(super) fn add_echo(&mut self, packet: &PacketRow, ends: &Ends, sequence: u16, data: &[u8]) {
+        let is_request = matches!((packet.key.proto, ends.src_port), (ICMPV6, 128) | (1, 8));
+        let (requester, responder) =
+            if is_request { (ends.src, ends.dst) } else { (ends.dst, ends.src) };
+        self.echo.messages = self.echo.messages.saturating_add(1);
+        let seed = self.seed;
+        let hash = seed.mix(seed.host(&requester), seed.host(&responder));
+        let Some(stats) = self.echo.entry(hash, EchoKey { requester, responder }) else { return };
+        let bytes = u64::from(packet.payload_bytes);
+        let (messages, sum) = match is_request {
+            true => (&mut stats.requests, &mut stats.request_bytes),
+            false => (&mut stats.replies, &mut stats.reply_bytes),
+        };
+        *messages = messages.saturating_add(1);
+        *sum = sum.saturating_add(bytes);
+        let identifier = packet.key.echo_id;
+        stats.identifiers.insert(seed.mix(identifier.into(), 12));
+        if packet.is(row_flag::FRAGMENT) || packet.payload_captured < packet.payload_bytes {
+            stats.incomplete = stats.incomplete.saturating_add(1);
+            return;
+        }
+        stats.sequences.insert(seed.mix(sequence.into(), 13));
+        stats.sizes.insert(seed.mix(bytes, 14));
+        stats.shortest = stats.shortest.min(packet.payload_bytes);
+        stats.longest = stats.longest.max(packet.payload_bytes);
+        let looked_at = data.get(..LOOKED_AT).unwrap_or(data);
+        let template = Template::of(looked_at);
+        let count = &mut stats.templates[template as usize];
+        *count = count.saturating_add(1);
+        let data_hash = seed.mix(digest(seed, looked_at), bytes);
+        if template == Template::Other {
+            stats.strange.insert(data_hash);
+            for &byte in looked_at {
+                let sum = &mut stats.symbols[usize::from(byte)];
+                *sum = sum.saturating_add(1);
+            }
+        }
+        let exchange = Exchange { identifier, sequence, digest: (data_hash >> 32) as u32 };
+        let sample = if is_request { &mut stats.asked } else { &mut stats.answered };
+        sample.insert(exchange.hash(seed), exchange);
+    }
+}

@@ -1,0 +1,224 @@
+//! HTTP/1 in clear, on any port: request lines with host and user agent, and status lines
+//! by server.
+
+use memchr::memchr;
+
+use super::super::Host;
+use super::super::table::Merge;
+use super::{Ends, Features, Text, digest};
+
+/// Longest method (IANA: 17, `UPDATEREDIRECTREF`).
+const METHOD: usize = 18;
+const PATH: usize = 512;
+const HOST: usize = 128;
+const AGENT: usize = 256;
+/// Headers looked through for host and user agent.
+const HEADERS: usize = 32;
+
+/// A request's identity: two of one time are one only if all of their bytes are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestKey {
+    pub time_ns: i64,
+    pub client: Host,
+    pub client_port: u16,
+    pub server: Host,
+    pub server_port: u16,
+    digest: u64,
+}
+
+/// What a request says, as it was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RequestLine {
+    pub method: Text<METHOD>,
+    pub path: Text<PATH>,
+    pub host: Text<HOST>,
+    pub agent: Text<AGENT>,
+    /// Minor version; `None` where the line was cut.
+    pub version: Option<u8>,
+}
+
+impl Merge for RequestLine {
+    /// Equal keys are one request, read once.
+    fn merge(&mut self, other: &Self) {
+        if self.method.is_empty() {
+            *self = *other;
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServerKey {
+    pub server: Host,
+    pub port: u16,
+}
+
+/// Status lines of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statuses {
+    /// 1xx to 5xx.
+    pub classes: [u32; 5],
+}
+
+impl Merge for Statuses {
+    fn merge(&mut self, other: &Self) {
+        super::dns::add_all(&mut self.classes, &other.classes);
+    }
+}
+
+/// Three upper-case letters, as all methods (the shortest are GET and PUT) and status
+/// lines begin.
+#[inline]
+pub(super) fn may_begin(payload: &[u8]) -> bool {
+    payload.first_chunk::<3>().is_some_and(|three| three.iter().all(u8::is_ascii_uppercase))
+}
+
+impl Features {
+    pub(super) fn add_http(&mut self, time_ns: i64, ends: &Ends, payload: &[u8]) {
+        let seed = self.seed;
+        if let Some(class) = status_class(payload) {
+            self.statuses.messages = self.statuses.messages.saturating_add(1);
+            let key = ServerKey { server: ends.src, port: ends.src_port };
+            let hash = seed.mix(seed.host(&key.server), key.port.into());
+            if let Some(statuses) = self.statuses.entry(hash, key) {
+                let count = &mut statuses.classes[class];
+                *count = count.saturating_add(1);
+            }
+            return;
+        }
+        let Some(line) = Line::read(payload) else { return };
+        self.requests.messages = self.requests.messages.saturating_add(1);
+        let key = RequestKey {
+            time_ns,
+            client: ends.src,
+            client_port: ends.src_port,
+            server: ends.dst,
+            server_port: ends.dst_port,
+            digest: digest(seed, payload),
+        };
+        let who = seed.mix(seed.host(&key.client), seed.host(&key.server));
+        let ports = u64::from(key.client_port) << 16 | u64::from(key.server_port);
+        let hash = seed.mix(seed.mix(who, ports ^ key.digest), time_ns as u64);
+        if let Some(request) = self.requests.entry(hash, key) {
+            request.merge(&line.with_headers());
+        }
+    }
+}
+
+/// 0 for 1xx and so on.
+fn status_class(payload: &[u8]) -> Option<usize> {
+    let rest = payload.strip_prefix(b"HTTP/1.")?;
+    let [minor, b' ', class, tens, ones, ..] = rest else { return None };
+    let digits = [minor, class, tens, ones].into_iter().all(u8::is_ascii_digit);
+    (digits && (b'1'..=b'5').contains(class)).then(|| usize::from(class - b'1'))
+}
+
+/// A request line, and what follows.
+struct Line<'a> {
+    method: &'a [u8],
+    path: &'a [u8],
+    version: Option<u8>,
+    headers: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    /// A line that is cut counts only where its method is one of HTTP's own: other
+    /// protocols have the same beginning.
+    fn read(payload: &'a [u8]) -> Option<Self> {
+        let space = memchr(b' ', payload.get(..METHOD).unwrap_or(payload))?;
+        let (method, rest) = payload.split_at(space);
+        let rest = rest.get(1..)?;
+        let is_token = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'-';
+        if !method.iter().all(is_token) || !rest.first()?.is_ascii_graphic() {
+            return None;
+        }
+        let Some(end) = memchr(b'\n', rest) else {
+            let known = matches!(
+                method,
+                b"GET" | b"POST" | b"HEAD" | b"PUT" | b"DELETE" | b"PATCH" | b"OPTIONS" | b"TRACE"
+            );
+            return known.then_some(Self { method, path: rest, version: None, headers: &[] });
+        };
+        let (line, headers) = rest.split_at(end);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // From the back: attackers put spaces into paths.
+        let (line, minor) = line.split_at_checked(line.len().checked_sub(1)?)?;
+        let path = line.strip_suffix(b" HTTP/1.")?;
+        let [minor @ b'0'..=b'9'] = minor else { return None };
+        Some(Self { method, path, version: Some(minor - b'0'), headers: headers.get(1..)? })
+    }
+
+    fn with_headers(&self) -> RequestLine {
+        let mut request = RequestLine {
+            method: Text::new(self.method),
+            path: Text::new(self.path),
+            version: self.version,
+            ..RequestLine::default()
+        };
+        let mut rest = self.headers;
+        for _ in 0..HEADERS {
+            // A header that is cut tells nothing.
+            let Some(end) = memchr(b'\n', rest) else { break };
+            let header = rest[..end].trim_ascii();
+            rest = &rest[end + 1..];
+            let Some(colon) = memchr(b':', header) else { break };
+            let (name, value) = (&header[..colon], header[colon + 1..].trim_ascii());
+            if request.host.is_empty() && name.eq_ignore_ascii_case(b"host") {
+                request.host = Text::new(value);
+            } else if request.agent.is_empty() && name.eq_ignore_ascii_case(b"user-agent") {
+                request.agent = Text::new(value);
+            }
+        }
+        request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(payload: &[u8]) -> Option<RequestLine> {
+        Line::read(payload).map(|line| line.with_headers())
+    }
+
+    #[test]
+    fn a_request_tells_its_line_and_two_headers() {
+        let request = read(
+            b"GET /a?b=c%27 d HTTP/1.1\r\nhost: h.example\r\nAccept: */*\r\nUser-Agent: x/1\r\n\r\n",
+        )
+        .expect("a request");
+        assert_eq!(request.method.as_bytes(), b"GET");
+        assert_eq!(request.path.as_bytes(), b"/a?b=c%27 d");
+        assert_eq!(
+            (request.host.as_bytes(), request.agent.as_bytes()),
+            (&b"h.example"[..], &b"x/1"[..])
+        );
+        assert_eq!(request.version, Some(1));
+        let long = [b"POST /", &[b'x'; 3_000][..]].concat();
+        let cut = read(&long).expect("a request");
+        assert!(cut.path.cut && cut.path.as_bytes().len() == PATH && cut.version.is_none());
+    }
+
+    #[test]
+    fn other_protocols_are_none() {
+        for payload in [
+            &b"INVITE sip:a@b SIP/2.0\r\nVia: x\r\n\r\n"[..],
+            b"OPTIONS rtsp://a RTSP/1.0\r\n\r\n",
+            b"EHLO example.org\r\n",
+            b"USER anonymous\r\n",
+            b"MAIL FROM:<a@example.org>",
+            b"GET ",
+            b"GET",
+            b"",
+        ] {
+            assert!(read(payload).is_none(), "{}", payload.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn status_lines_have_a_class() {
+        assert_eq!(status_class(b"HTTP/1.1 503 Busy\r\n"), Some(4));
+        assert_eq!(status_class(b"HTTP/1.0 200"), Some(1));
+        assert_eq!(status_class(b"HTTP/1.1 999 x"), None);
+        assert_eq!(status_class(b"HTTP/1.1 20"), None);
+    }
+}

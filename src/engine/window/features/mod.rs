@@ -1,0 +1,174 @@
+//! What packets of some protocols say, for every packet of them: DNS messages, ICMP
+//! echo, HTTP/1 request and status lines in clear.
+//!
+//! A [`Features`] is one second of a shard. Each of its tables keeps the keys with the
+//! lowest ranks ([`Kept`]), each key's sums whole; so shards merge in any order to
+//! the same, whatever their number, and a flood of keys takes bounded memory. What
+//! was not kept is counted. A packet of another protocol costs a look at its class
+//! and ports ([`concerns`]); TCP to other ports than those of TLS and SSH costs a look at
+//! its first three bytes.
+//!
+//! Not seen: what begins behind the first byte of a segment (pipelined requests),
+//! later fragments, DNS on other ports than 53, HTTP/2.
+
+mod dns;
+mod domain;
+mod echo;
+mod http;
+mod kept;
+mod template;
+mod text;
+
+pub use dns::{DnsKey, DnsStats, DnsType, SYMBOLS};
+pub use echo::{EchoKey, EchoStats, Exchange, Exchanges, Sampled};
+pub use http::{RequestKey, RequestLine, ServerKey, Statuses};
+pub use kept::Kept;
+pub use template::Template;
+pub use text::Text;
+
+use super::{Host, Seed};
+use crate::packet::{PacketClass, PacketRow, row_flag};
+
+/// Triples of client, server and domain kept of a second: what a resolver of ten
+/// thousand people sees. Each takes 1 KB, and up to twice as many are held meanwhile.
+const DNS_KEYS: usize = 2_048;
+/// Pairs of a second. A sweep has more; it is no tunnel.
+const ECHO_PAIRS: usize = 1_024;
+/// Requests of a second, of 1 KB each.
+const REQUESTS: usize = 1_024;
+/// Servers of a second whose answers are counted.
+const SERVERS: usize = 1_024;
+
+/// One second of one shard, or of all of them once merged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Features {
+    seed: Seed,
+    pub dns: Kept<DnsKey, DnsStats>,
+    pub echo: Kept<EchoKey, EchoStats>,
+    pub requests: Kept<RequestKey, RequestLine>,
+    pub statuses: Kept<ServerKey, Statuses>,
+}
+
+/// Whether a packet is one that [`Features::add`] reads.
+#[inline]
+pub(crate) fn concerns(packet: &PacketRow, bytes: &[u8]) -> bool {
+    let key = &packet.key;
+    match packet.class {
+        PacketClass::Udp => key.port_a == dns::PORT || key.port_b == dns::PORT,
+        PacketClass::Icmp => echo::is_echo(key),
+        PacketClass::TcpData => {
+            let encrypted = |port: u16| matches!(port, 22 | 443);
+            if encrypted(key.port_a) || encrypted(key.port_b) {
+                return false;
+            }
+            let dns = key.port_a == dns::PORT || key.port_b == dns::PORT;
+            dns || http::may_begin(bytes.get(packet.payload_at as usize..).unwrap_or_default())
+        }
+        _ => false,
+    }
+}
+
+impl Features {
+    pub fn new(second: i64, seed: Seed) -> Self {
+        Self {
+            seed,
+            dns: Kept::new(DNS_KEYS, second, seed),
+            echo: Kept::new(ECHO_PAIRS, second, seed),
+            requests: Kept::new(REQUESTS, second, seed),
+            statuses: Kept::new(SERVERS, second, seed),
+        }
+    }
+
+    /// Reads a packet that [`concerns`]; `bytes` is its block.
+    pub(crate) fn add(&mut self, packet: &PacketRow, bytes: &[u8]) {
+        if packet.is(row_flag::LATER_FRAGMENT) {
+            return; // what it holds is of the middle
+        }
+        let start = packet.payload_at as usize;
+        let end = start + packet.payload_captured as usize;
+        let payload = bytes.get(start..end).unwrap_or_default();
+        let ends = Ends::of(packet);
+        match packet.class {
+            PacketClass::Icmp => {
+                let header = bytes.get(start.saturating_sub(2)..start).unwrap_or_default();
+                let sequence = header.first_chunk::<2>().map_or(0, |two| u16::from_be_bytes(*two));
+                self.add_echo(packet, &ends, sequence, payload);
+            }
+            PacketClass::Udp => self.add_dns(&ends, payload, packet.payload_bytes),
+            _ if ends.has_port(dns::PORT) => {
+                // RFC 1035, 4.2.2: two bytes of length come first.
+                let Some((length, message)) = payload.split_first_chunk::<2>() else { return };
+                let length = u32::from(u16::from_be_bytes(*length));
+                let message = message.get(..length as usize).unwrap_or(message);
+                self.add_dns(&ends, message, length);
+            }
+            _ => self.add_http(packet.time_ns, &ends, payload),
+        }
+    }
+
+    /// Adds another shard's of the same second.
+    pub fn merge(&mut self, other: Self) {
+        self.dns.merge(other.dns);
+        self.echo.merge(other.echo);
+        self.requests.merge(other.requests);
+        self.statuses.merge(other.statuses);
+    }
+
+    /// Lets go of what is held beyond the caps: the last step.
+    pub fn settle(&mut self) {
+        self.dns.settle();
+        self.echo.settle();
+        self.requests.settle();
+        self.statuses.settle();
+    }
+
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+}
+
+/// The ends of a packet in its own direction.
+struct Ends {
+    src: Host,
+    dst: Host,
+    src_port: u16,
+    dst_port: u16,
+}
+
+impl Ends {
+    fn of(packet: &PacketRow) -> Self {
+        let key = &packet.key;
+        let a = (Host { version: key.version, address: key.a }, key.port_a);
+        let b = (Host { version: key.version, address: key.b }, key.port_b);
+        let ((src, src_port), (dst, dst_port)) =
+            if packet.is(row_flag::FORWARD) { (a, b) } else { (b, a) };
+        Self { src, dst, src_port, dst_port }
+    }
+
+    fn has_port(&self, port: u16) -> bool {
+        self.src_port == port || self.dst_port == port
+    }
+}
+
+/// Digest of bytes: the same on every machine.
+fn digest(seed: Seed, bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let sum =
+        words.iter().fold(bytes.len() as u64, |sum, word| seed.mix(sum, u64::from_le_bytes(*word)));
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    seed.mix(sum, u64::from_le_bytes(last))
+}
+
+/// Shannon entropy of counted bytes in bits (the plug-in estimate); 0 for none.
+pub fn entropy(counts: &[u32]) -> f64 {
+    let total: f64 = counts.iter().map(|&count| f64::from(count)).sum();
+    let terms = counts.iter().filter(|&&count| count > 0).map(|&count| {
+        let share = f64::from(count) / total;
+        -share * libm::log2(share)
+    });
+    terms.sum()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
