@@ -235,6 +235,9 @@ settings! {
     first_seen_days: Count(1, 3_650),
         "Days after which a destination is as new again.",
         "a baseline counts in days, and forgets over months";
+    first_seen_prevalence: Ratio(0.000_01, 1.0),
+        "Share of all entities from which a destination is common.",
+        "at 0 all are common, over 1 none";
     relay_symmetry: Ratio(0.5, 1.0),
         "Symmetry of two legs, both ways, that makes a relay.",
         "at half one leg has three times the other's bytes; there is no more than equal";

@@ -192,6 +192,8 @@ pub struct DetectSettings {
     pub metadata_endpoints: Vec<String>,
     /// Days after which a destination is as new again.
     pub first_seen_days: u64,
+    /// Share of all entities with a baseline from which a destination is common.
+    pub first_seen_prevalence: f64,
     /// Least symmetry of two legs, both ways, that makes a relay (METHODS: 0.85: what
     /// TLS, headers and retransmissions add to one leg is under a sixth).
     pub relay_symmetry: f64,
@@ -315,6 +317,7 @@ impl Default for DetectSettings {
             allowed_child_list: Vec::new(),
             metadata_endpoints: names(&METADATA_ENDPOINTS),
             first_seen_days: 30,
+            first_seen_prevalence: 0.01,
             relay_symmetry: 0.85,
             relay_bytes: 5_000_000,
             proxy_names: PROXY_NAMES.map(str::to_owned).into(),

@@ -1,7 +1,8 @@
 //! Destinations outside that a workload had never reached: stage 3 of a chain (AN0223).
 //!
 //! Method (METHODS sections 8 and 11): a flow out of the home networks to a prefix (/24,
-//! /48) that the workload's baseline does not have, or did not see for `first_seen_days`;
+//! /48) that the workload's baseline does not have, or did not see for `first_seen_days`, and that
+//! less than `first_seen_prevalence` of all entities reach;
 //! of a host without containers the address's or instance's baseline. Where there is no
 //! baseline, what the workload reached earlier in this run is all that is known: that
 //! weighs half and is said. Good and Turing's estimate of the chance that the next peer
@@ -30,7 +31,11 @@ const MAX_PREFIXES: usize = 1_024;
 /// Flows from which the share of new peers says anything.
 const ENOUGH: u64 = 20;
 
-const DAY_NS: i64 = 86_400_000_000_000;
+const SECOND_NS: i64 = 1_000_000_000;
+const DAY_NS: i64 = 86_400 * SECOND_NS;
+
+/// New to the workload, but not to others: it stands in the timeline and is no stage.
+const COMMON: f64 = 0.3;
 
 /// Finds them.
 #[derive(Debug, Default)]
@@ -43,9 +48,24 @@ pub(super) struct FirstSeen {
 /// Prefixes that were reached in this run, and how often.
 #[derive(Debug, Default)]
 struct Met {
-    prefixes: BTreeMap<Host, u64>,
+    prefixes: BTreeMap<Host, Times>,
     flows: u64,
     once: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    flows: u64,
+    first_ns: i64,
+}
+
+/// What this run says of a prefix.
+struct Meeting {
+    is_first: bool,
+    /// The first time in this run was within the time window.
+    is_recent: bool,
+    /// That the next peer is new, whoever it is.
+    chance: f64,
 }
 
 /// A flow as far as it matters here.
@@ -135,18 +155,29 @@ impl FirstSeen {
             return None;
         }
         let who = place.who()?;
-        let (is_new, chance) = self.meet(&who.baseline, prefix(reached.dst));
+        let window_s = i64::try_from(ctx.settings.time_window_s).unwrap_or(i64::MAX);
+        let window_ns = window_s.saturating_mul(SECOND_NS);
+        let meeting = self.meet(&who.baseline, prefix(reached.dst), reached.time_ns, window_ns);
         if let Some(view) = &place.process {
             place.service = services.of(view, ctx).map(|(id, _)| id);
         }
         let keys = place.baselines();
         let profile = keys.iter().find_map(|key| Some((key, ctx.baselines.profile(key)?)));
+        let mut chance = meeting.chance;
         let (strength, why) = match profile {
             Some((key, profile)) => {
-                let why = unknown_to(profile, &dst, reached.time_ns, ctx)?;
-                (if ctx.baselines.is_mature(key) { 1.0 } else { 0.7 }, why)
+                chance = chance.max(profile.newness().unwrap_or_default());
+                let why = unknown_to(profile, &dst, reached.time_ns, meeting.is_recent, ctx)?;
+                let is_mature = ctx.baselines.is_mature(key);
+                // What it knows since today counts among them.
+                let is_own = profile.destination(&dst).is_some();
+                let others = if is_own { 0.0 } else { ctx.baselines.prevalence(&dst) };
+                match others >= ctx.settings.first_seen_prevalence && others > 0.0 {
+                    true => (COMMON, format!("{why}; {:.1} % of all others reach it", 100.0 * others)),
+                    false => (if is_mature { 1.0 } else { 0.7 }, why),
+                }
             }
-            None if is_new => (0.5, "new in this run; no baseline says more".to_owned()),
+            None if meeting.is_first => (0.5, "new in this run; no baseline says more".to_owned()),
             None => return None,
         };
         let mut sign = Sign::new(Stage::Egress, "new_destination", reached.time_ns, place);
@@ -170,30 +201,32 @@ impl FirstSeen {
         Some(sign)
     }
 
-    /// Whether it is the first time in this run, and the chance that the next is new.
-    fn meet(&mut self, key: &Arc<str>, prefix: Host) -> (bool, f64) {
+    /// What this run says of it so far.
+    fn meet(&mut self, key: &Arc<str>, prefix: Host, ns: i64, window_ns: i64) -> Meeting {
+        let mut meeting = Meeting { is_first: false, is_recent: false, chance: 0.0 };
         if self.met.len() >= MAX_PLACES && !self.met.contains_key(key) {
             self.refused += 1;
-            return (false, 0.0);
+            return meeting;
         }
         let met = self.met.entry(Arc::clone(key)).or_default();
-        let chance = match met.flows >= ENOUGH {
-            true => met.once as f64 / met.flows as f64,
-            false => 0.0,
-        };
+        if met.flows >= ENOUGH {
+            meeting.chance = met.once as f64 / met.flows as f64;
+        }
         if met.prefixes.len() >= MAX_PREFIXES && !met.prefixes.contains_key(&prefix) {
             self.refused += 1;
-            return (false, chance);
+            return meeting;
         }
         met.flows += 1;
-        let times = met.prefixes.entry(prefix).or_default();
-        *times += 1;
-        match *times {
+        let times = met.prefixes.entry(prefix).or_insert(Times { flows: 0, first_ns: ns });
+        times.flows += 1;
+        match times.flows {
             1 => met.once += 1,
             2 => met.once -= 1,
             _ => {}
         }
-        (*times == 1, chance)
+        meeting.is_first = times.flows == 1;
+        meeting.is_recent = ns.saturating_sub(times.first_ns) <= window_ns;
+        meeting
     }
 }
 
@@ -202,12 +235,17 @@ fn unknown_to(
     profile: &Profile,
     dst: &Host,
     time_ns: i64,
+    is_recent: bool,
     ctx: &AnalyticContext<'_>,
 ) -> Option<String> {
     let days = format!("{:.1} days", profile.days());
     let Some(known) = profile.destination(dst) else {
         return Some(format!("never reached in {days} of history"));
     };
+    // Of a long flow the baseline learns before it ends.
+    if known.first_day >= time_ns.div_euclid(DAY_NS) && is_recent {
+        return Some(format!("never reached in {days} of history before"));
+    }
     let quiet = time_ns.div_euclid(DAY_NS) - known.last_day;
     let most = i64::try_from(ctx.settings.first_seen_days).unwrap_or(i64::MAX);
     (quiet > most).then(|| format!("not reached for {quiet} days"))

@@ -158,7 +158,9 @@ impl Case {
             });
             strongest(fits)
         };
-        let with_foothold = footholds.iter().filter_map(|foothold| {
+        // What is usual for the service is part of the story alone.
+        let footholds = footholds.iter().filter(|sign| sign.counts());
+        let with_foothold = footholds.filter_map(|foothold| {
             let request = before(foothold);
             let answered = request.is_some_and(|request| request.strength >= ANSWERED);
             (answered || !foothold.only_after_request)

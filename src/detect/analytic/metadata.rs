@@ -27,6 +27,8 @@ use crate::telemetry::observation::{Action, FlowReport};
 
 const MAX_ASKING: usize = 4_096;
 
+const DAY_NS: i64 = 86_400_000_000_000;
+
 /// Who asked so often in this run polls.
 const POLLS: u64 = 3;
 
@@ -109,7 +111,11 @@ impl Metadata {
         let address = endpoint.parse().ok().map(|ip: IpAddr| Host::from(ip));
         let profile = ctx.baselines.profile(&key);
         let known =
-            profile.zip(address).map(|(profile, host)| profile.destination(&host).is_some());
+            profile.zip(address).map(|(profile, host)| {
+            let known = profile.destination(&host);
+            // What it learned today may be this.
+            known.is_some_and(|known| known.first_day < time_ns.div_euclid(DAY_NS))
+        });
         let is_tool = view.as_ref().is_some_and(|view| {
             let process = &view.process;
             is_one_of(&ctx.settings.child_tool_list, &process.name, &process.exe)
