@@ -175,3 +175,58 @@ fn docker_stats_tell_of_an_idle_container_that_relays() {
     assert_eq!(increases[0]["analytics"], serde_json::json!(["AN0083"]));
     assert_eq!(increases[0]["severity"], "medium");
 }
+
+/// Passes on each connection to its port to another address and port.
+const RELAY: &str = "
+import socket, sys, threading
+listen, host, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def pump(a, b):
+    try:
+        while True:
+            data = a.recv(65536)
+            if not data: break
+            b.sendall(data)
+    except OSError:
+        pass
+    finally:
+        try: b.shutdown(socket.SHUT_WR)
+        except OSError: pass
+server = socket.create_server(('', listen))
+while True:
+    near, _ = server.accept()
+    far = socket.create_connection((host, port))
+    for a, b in ((near, far), (far, near)):
+        threading.Thread(target=pump, args=(a, b), daemon=True).start()
+";
+
+#[test]
+fn a_relay_between_namespaces_is_found_by_its_symmetry() {
+    let programs = ["iperf3", "tcpdump", "python3"];
+    let Some(mut net) = Netns::or_skip("a_relay_between_namespaces", 3, &programs) else { return };
+    // A client, the relay, a target.
+    let near = net.join(0, 1, LinkOptions::default());
+    let far = net.join(1, 2, LinkOptions::default());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seen.pcap");
+    let mut command = net.command(1, ["tcpdump", "-n", "-s", "128", "-B", "65536", "-Z", "root"]);
+    command.args(["-i", "any", "-w"]).arg(&file);
+    let mut witness = net.spawn(command);
+    let _server = net.spawn(net.command(2, ["iperf3", "-s"]));
+    let _relay = net.spawn(net.command(1, ["python3", "-c", RELAY, "1080", &far.ipv4[1], "5201"]));
+    std::thread::sleep(Duration::from_secs(2));
+    net.run(0, ["iperf3", "-c", &near.ipv4[1], "-p", "1080", "-t", "6", "-b", "40M"]);
+    std::thread::sleep(Duration::from_secs(1));
+    witness.signal("INT");
+    witness.wait(Duration::from_secs(10));
+    let inventory = folder.path().join("inventory.csv");
+    let addresses = format!("{} {}", near.ipv4[1], far.ipv4[0]);
+    fs::write(&inventory, format!("id,addresses\nrelay-1,{addresses}\n")).unwrap();
+    let found = alerts(&[&file], &["--inventory", inventory.to_str().unwrap()]);
+    let relays = of(&found, "relay");
+    assert_eq!(relays.len(), 1, "{found:#?}");
+    let alert = relays[0];
+    assert_eq!(alert["entity"]["id"], "relay-1");
+    assert_eq!(alert["possible_analytics"], serde_json::json!(["AN0083"]));
+    assert_eq!(alert["severity"], "low", "a proxy's port, and no workload known: {alert:#}");
+    assert!(alert["evidence"]["details"]["symmetry"].as_f64().unwrap() > 0.95);
+}

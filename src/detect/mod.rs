@@ -42,7 +42,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::alert::{Alert, AlertBook, Counters, Update};
+use crate::alert::{Alert, AlertBook, Case, Counters, Severity, Update};
 use crate::baseline::{BaselineSettings, Baselines};
 use crate::engine::window::{Seed, Slice};
 use crate::entity::Finest;
@@ -262,7 +262,9 @@ impl Detection {
         // What was only asked for is nobody's.
         self.findings.retain(|finding| !finding.asked_for);
         for finding in &self.findings {
-            let Some(case) = &finding.case else { continue };
+            // What is informational may be tonight's backup: it is to become normal.
+            let told = |case: &&Box<Case>| case.severity > Severity::Informational;
+            let Some(case) = finding.case.as_ref().filter(told) else { continue };
             if let (true, Some(key)) = (finding.opens, &case.baseline_key) {
                 self.baselines.freeze(key, finding.second + case.quiet_s);
             }
