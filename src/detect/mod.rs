@@ -259,8 +259,6 @@ impl Detection {
             }
         }
         self.tell_watch();
-        // What was only asked for is nobody's.
-        self.findings.retain(|finding| !finding.asked_for);
         for finding in &self.findings {
             let Some(case) = &finding.case else { continue };
             if let (true, Some(key)) = (finding.opens, &case.baseline_key) {
