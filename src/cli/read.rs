@@ -204,6 +204,8 @@ fn open(
 pub(super) fn look_again(args: &ReadArgs, watch: Watch) -> anyhow::Result<RunReport> {
     let mut options = args.engine.run_options()?;
     options.detect.watch = Some(watch);
+    // As they are now: a run that learned held entities against earlier ones.
+    options.baselines = args.baselines.open(&options.detect, false)?;
     let input_options = InputOptions {
         lateness_s: options.lateness_s,
         time_scale: args.time_scale,

@@ -23,8 +23,6 @@ pub struct Finding {
     pub start_second: i64,
     /// Enough to open an alert; otherwise it only continues an open one.
     pub opens: bool,
-    /// Somebody asked what there is of it; it changes nothing.
-    pub asked_for: bool,
     /// What is attacked, or who acts where there is no one victim.
     pub subject: Subject,
     /// Whom the alert is about.
@@ -81,7 +79,6 @@ impl Finding {
             second,
             start_second: second,
             opens: false,
-            asked_for: false,
             subject,
             entity,
             home_sender: false,

@@ -259,8 +259,6 @@ impl Detection {
             }
         }
         self.tell_watch();
-        // What was only asked for is nobody's.
-        self.findings.retain(|finding| !finding.asked_for);
         for finding in &self.findings {
             // What is informational may be tonight's backup: it is to become normal.
             let told = |case: &&Box<Case>| case.severity > Severity::Informational;

@@ -2,10 +2,8 @@
 //!
 //! `flowtap why-not` runs a run's inputs again with a [`Watch`] in the settings. Windows
 //! then hold everything (see [`super::Interest`]), so that the highest counts of its
-//! addresses are known even far below any threshold; a detector hands over what it
-//! measured of a watched entity also where it does not alert
-//! ([`super::analytic::AnalyticContext::asks_about`]). No alert is another for it: such
-//! findings do not open any.
+//! addresses are known even far below any threshold; a detector tells each score that it
+//! makes of an entity, also one too low for a finding. No alert is another for it.
 //!
 //! Bounded: [`MOST`] entities and detectors; what comes later is counted.
 
@@ -108,7 +106,7 @@ impl Watch {
         seen
     }
 
-    pub(super) fn asks_about(&self, who: &Who) -> bool {
+    fn asks_about(&self, who: &Who) -> bool {
         let names = &self.0.names;
         self.is_entity(&who.entity)
             || names.iter().any(|name| **name == *who.baseline)
@@ -148,6 +146,34 @@ impl Watch {
             || self.is_entity(&finding.entity)
             || finding.peers.iter().any(|peer| is_watched(&peer.host))
             || keys.chain(programs).any(|name| self.0.names.iter().any(|wanted| wanted == name))
+    }
+
+    /// Takes down a score that may be too low for a finding.
+    pub(super) fn score(
+        &self,
+        detector: &'static str,
+        who: &Who,
+        second: i64,
+        score: &Score,
+        frozen_until_s: Option<i64>,
+    ) {
+        if !self.asks_about(who) {
+            return;
+        }
+        self.0.seen.lock().add(Near {
+            detector,
+            entity_kind: who.entity.kind,
+            entity: who.entity.id.clone(),
+            second,
+            value: score.value,
+            threshold: score.threshold,
+            unit: "points",
+            formula: score.formula,
+            opens: false,
+            allowed_by: None,
+            frozen_until_s,
+            score: Some(score.clone()),
+        });
     }
 
     /// Takes down findings of watched entities.

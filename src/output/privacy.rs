@@ -257,7 +257,12 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use std::sync::Arc;
+
+    use serde_json::json;
+
     use super::*;
+    use crate::alert::{Moment, Score};
     use crate::flow::app::{DnsAddress, HttpInfo};
     use crate::flow::community_id::community_id;
     use crate::output::ndjson::flow_line;
@@ -342,6 +347,40 @@ mod tests {
                 prop_assert!(privacy.concerns(&before) || after == before);
             }
         }
+    }
+
+    #[test]
+    fn no_address_is_left_in_the_case_of_an_alert() {
+        let host = samples::hosts::hosts().src.expect("a source");
+        let mut case = Case::new(Score::of(Vec::new(), 1.0));
+        (case.process, case.workload) = (host.process, host.workload);
+        if let Some(view) = case.process.as_mut().map(Arc::make_mut) {
+            view.process.args = vec!["curl".to_owned(), "-h192.0.2.77".to_owned()];
+        }
+        case.baseline = "never sent to 192.0.2.77 before".to_owned();
+        case.baseline_values = json!({"known": {"192.0.2.77": ["192.0.2.77:80"]}});
+        case.baseline_key = Some("process:192.0.2.77:/usr/bin/curl:".into());
+        case.severity_reason = "High: to 192.0.2.77.".to_owned();
+        case.process_class = Some("client of 192.0.2.77".to_owned());
+        case.timeline.push(Moment {
+            time_ns: samples::START_NS,
+            what: "exploit_request".to_owned(),
+            text: "GET /?u=http://192.0.2.77/x".to_owned(),
+            source: "lb-192.0.2.77.log".to_owned(),
+        });
+        let mut alert = samples::alert();
+        alert.grade.severity_reason.clone_from(&case.severity_reason);
+        alert.evidence.baseline.clone_from(&case.baseline);
+        alert.summary = "curl -h192.0.2.77".to_owned();
+        alert.case = Some(Box::new(case));
+        let before = serde_json::to_string(&alert).expect("JSON");
+        assert!(before.matches("192.0.2.77").count() >= 10, "{before}");
+        let after = serde_json::to_string(&with_pseudonyms().alert(&alert)).expect("JSON");
+        for telltale in ["192.0.2.", "198.51.100.", "2001:db8:"] {
+            assert!(!after.contains(telltale), "{telltale}: {after}");
+        }
+        let without = Privacy { no_payload: true, ..Privacy::none() }.alert(&alert);
+        assert_eq!(without.case.expect("a case").timeline[0].text, "left out: payload");
     }
 
     /// Parquet has the cells of CSV, compressed.

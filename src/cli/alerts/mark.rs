@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{draft, verdicts};
-use crate::cli::{Usage, packets, records, rundir};
+use crate::baseline;
+use crate::cli::{Usage, baseline_args, packets, records, rundir};
+use crate::detect::DetectSettings;
 use crate::report::detail;
 use crate::time::rfc3339;
 
@@ -28,6 +30,9 @@ pub(crate) struct MarkArgs {
     /// Who says so [default: who runs this].
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
+    /// Tell these baselines too: what was false or expected is learned, what was true never is.
+    #[arg(long, value_name = "PATH")]
+    baseline: Option<PathBuf>,
     /// Run directory; the newest run by default.
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
@@ -41,6 +46,16 @@ enum Verdict {
     True,
     False,
     Expected,
+}
+
+impl From<Verdict> for baseline::Verdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::True => Self::True,
+            Verdict::False => Self::False,
+            Verdict::Expected => Self::Expected,
+        }
+    }
 }
 
 impl Verdict {
@@ -68,6 +83,7 @@ pub(super) fn run(args: &MarkArgs) -> anyhow::Result<ExitCode> {
         "entity": alert["entity"]["id"], "baseline_key": alert["case"]["baseline_key"],
         "start": alert["start"], "end": alert["end"],
     });
+    let learned = args.tell_baselines(&alert, now)?;
     verdicts::add(&dir, &verdict)?;
     let pseudonyms = packets::run_record(&dir)?["pseudonyms"] == true;
     let draft = match args.verdict {
@@ -78,16 +94,52 @@ pub(super) fn run(args: &MarkArgs) -> anyhow::Result<ExitCode> {
     };
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", detail::json(&json!({"verdict": verdict, "draft": draft})))?;
+        writeln!(
+            out,
+            "{}",
+            detail::json(&json!({
+                "verdict": verdict, "draft": draft, "baseline": learned,
+            }))
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     let id = alert["id"].as_str().unwrap_or_default();
     let said = format!("# Alert {id} is marked {} by {by}.", args.verdict.name());
     writeln!(out, "{}", detail::printable(&said).replace('\n', " "))?;
+    if let Some(learned) = learned {
+        writeln!(out, "# {learned}")?;
+    }
     if let Some(draft) = draft {
         write!(out, "{draft}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl MarkArgs {
+    /// What became of the minutes that waited for the verdict, where it is for baselines.
+    fn tell_baselines(&self, alert: &Value, now_ns: i64) -> anyhow::Result<Option<String>> {
+        let Some(path) = &self.baseline else { return Ok(None) };
+        let Some(key) = alert["case"]["baseline_key"].as_str() else {
+            return Ok(Some(
+                "No baseline is concerned: the alert is held against none.".to_owned(),
+            ));
+        };
+        if !path.exists() {
+            let why = format!("{}: there are no baselines yet: learn some first", path.display());
+            return Err(Usage(why).into());
+        }
+        let mut baselines = baseline_args::open(path, &DetectSettings::default(), true)?;
+        let seconds = |field: &str| -> anyhow::Result<i64> {
+            Ok(packets::time_of(&alert[field])?.div_euclid(1_000_000_000))
+        };
+        let (from_s, until_s) = (seconds("start")?, seconds("end")?);
+        let now_s = now_ns.div_euclid(1_000_000_000);
+        let told = baselines.judge(&key.into(), from_s, until_s, self.verdict.into(), now_s);
+        anyhow::ensure!(baselines.flush(), "{} could not be written", path.display());
+        baseline_args::tell(&mut baselines);
+        let became = if told.learned { "are learned" } else { "are never learned" };
+        Ok(Some(format!("{} minutes of {key} that waited {became}.", told.minutes)))
+    }
 }
 
 /// Who runs this, root's real self first.

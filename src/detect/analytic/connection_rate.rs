@@ -98,7 +98,8 @@ fn finding(
         ],
         ALERTS_FROM,
     );
-    if !score.alerts() || score.dimensions() < 2 {
+    let enough = score.alerts() && score.dimensions() >= 2;
+    if !ctx.decide("connection_rate", &entity.who, second, &score, enough) {
         return None;
     }
     let rule = Rule {

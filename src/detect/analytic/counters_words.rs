@@ -52,7 +52,8 @@ impl Increase<'_> {
             ],
             ALERTS_FROM,
         );
-        if !score.alerts() || score.dimensions() < 2 {
+        let enough = score.alerts() && score.dimensions() >= 2;
+        if !enough && !ctx.is_asked() {
             return None;
         }
         let rule = Rule {
@@ -63,6 +64,9 @@ impl Increase<'_> {
         };
         let who = who(subject);
         let span = (self.from_s, self.window.end_s.saturating_sub(1));
+        if !ctx.decide("counter_increase", &who, span.0, &score, enough) {
+            return None;
+        }
         let mut finding = about("counter_increase", &who, span, rule, score, ctx.seed);
         finding.kind = "counters";
         finding.measured = self.value as u64;

@@ -88,7 +88,9 @@ impl DataRatio {
             vec![Term::doubling("payload_bytes", sent as f64, least / 2.0, least * 64.0, 15.0)];
         terms.extend(signs.terms(ctx));
         let score = Score::of(terms, THRESHOLD);
-        if !score.alerts() || !Signs::supported(&score, &["payload_bytes", "send_receive_ratio"]) {
+        let enough =
+            score.alerts() && Signs::supported(&score, &["payload_bytes", "send_receive_ratio"]);
+        if !ctx.decide(NAME, &minute.who, minute.start_s, &score, enough) {
             return None;
         }
         let rule = Rule {

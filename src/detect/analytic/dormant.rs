@@ -186,7 +186,8 @@ impl<'a> Rise<'a> {
             ],
             ALERTS_FROM,
         );
-        if !score.alerts() || score.dimensions() < 2 {
+        let enough = score.alerts() && score.dimensions() >= 2;
+        if !ctx.decide("dormant_active", &minute.who, minute.start_s, &score, enough) {
             return None;
         }
         let rule = Rule {

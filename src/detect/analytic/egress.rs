@@ -297,7 +297,8 @@ impl<'a> Seen<'a> {
     fn finding(&self, over: &Over, run: u64, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let minute = self.minute;
         let score = self.score(over, ctx);
-        if !score.alerts() || score.dimensions() < 2 {
+        let enough = score.alerts() && score.dimensions() >= 2;
+        if !ctx.decide("egress", &minute.who, minute.start_s, &score, enough) {
             return None;
         }
         let rule = Rule {

@@ -161,10 +161,25 @@ pub struct AnalyticContext<'a> {
 }
 
 impl AnalyticContext<'_> {
-    /// Whether to hand over what was measured of it although it is no alert, with
-    /// `opens` false and `asked_for` set: see [`super::Watch`].
-    pub fn asks_about(&self, who: &Who) -> bool {
-        self.settings.watch.as_ref().is_some_and(|watch| watch.asks_about(who))
+    /// `enough`: whether a score of an entity makes a finding. Where somebody asks about
+    /// the entity (see [`super::Watch`]), the score is taken down before.
+    pub(super) fn decide(
+        &self,
+        detector: &'static str,
+        who: &Who,
+        second: i64,
+        score: &Score,
+        enough: bool,
+    ) -> bool {
+        if let Some(watch) = &self.settings.watch {
+            watch.score(detector, who, second, score, self.baselines.frozen_until(&who.baseline));
+        }
+        enough
+    }
+
+    /// Somebody asks about some entity.
+    pub(super) fn is_asked(&self) -> bool {
+        self.settings.watch.is_some()
     }
 
     pub fn home(&self) -> &HomeNets {

@@ -61,7 +61,8 @@ fn found(minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<Finding> {
     let own = |term: &Term| matches!(term.name, "unexpected_sender" | "share_external");
     terms.extend(signs.terms(ctx).into_iter().filter(|term| !own(term)));
     let score = Score::of(terms, THRESHOLD);
-    if !score.alerts() || score.dimensions() < 2 {
+    let enough = score.alerts() && score.dimensions() >= 2;
+    if !ctx.decide(NAME, &minute.who, minute.start_s, &score, enough) {
         return None;
     }
     let rule = Rule {

@@ -115,7 +115,8 @@ impl PayloadShift {
         ];
         terms.extend(signs.terms(ctx));
         let score = Score::of(terms, THRESHOLD);
-        if !score.alerts() || !Signs::supported(&score, &["divergence", "doublings_moved"]) {
+        let enough = score.alerts() && Signs::supported(&score, &["divergence", "doublings_moved"]);
+        if !ctx.decide(NAME, &minute.who, minute.start_s, &score, enough) {
             return None;
         }
         let rule = Rule {

@@ -195,7 +195,8 @@ impl Candidate {
         // takes destinations outside as well.
         let led = legs.controller.is_some();
         let chance = led && (peers as f64) < MANY_PEERS;
-        if !score.alerts() || score.dimensions() < 2 || chance {
+        let enough = score.alerts() && score.dimensions() >= 2 && !chance;
+        if !ctx.decide("relay", &minute.who, minute.start_s, &score, enough) {
             return None;
         }
         let rule = Rule {

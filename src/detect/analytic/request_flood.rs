@@ -202,7 +202,8 @@ fn finding(
         ],
         ALERTS_FROM,
     );
-    if !score.alerts() || score.dimensions() < 2 {
+    let enough = score.alerts() && score.dimensions() >= 2;
+    if !enough && !ctx.is_asked() {
         return None;
     }
     let rule =
@@ -232,6 +233,9 @@ fn finding(
     };
     let start_s = at.number * WINDOW_S;
     let span = (start_s - WINDOW_S, start_s + WINDOW_S - 1);
+    if !ctx.decide("request_flood", &who, start_s, &score, enough) {
+        return None;
+    }
     let mut finding = about("request_flood", &who, span, rule, score, ctx.seed);
     finding.kind = "requests";
     finding.home_sender = home;

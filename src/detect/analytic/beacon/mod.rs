@@ -265,7 +265,8 @@ impl Beacons {
             _ => terms.push(Term::new("new_destination", 1.0, 1.0, 1.0, 15.0)),
         }
         let score = Score::of(terms, threshold);
-        if !score.alerts() || score.dimensions() < 2 {
+        let enough = score.alerts() && score.dimensions() >= 2;
+        if !ctx.decide(NAME, &pair.who, pair.last_s, &score, enough) {
             return None;
         }
         let judged = Judged { key, pair, class, beacon, strobe, share, score };
