@@ -23,7 +23,9 @@
 //! its own. Memory: [`FOLLOWED`] senders that were over a floor lately; what comes
 //! on top is not followed, and counted.
 
+mod finding;
 mod rates;
+mod together;
 
 #[cfg(test)]
 mod tests;
@@ -31,27 +33,18 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde_json::json;
-
-use self::rates::{Over, Rates, What, over};
-use super::process_context::{details, missing, named, person_at};
-use super::{Analytic, AnalyticContext, Event, about};
-use crate::alert::{DecidedBy, Entity, EntityKind, Score, Severity, Term, bits, thousands};
-use crate::baseline::{Metric, Normal};
-use crate::detect::classes::{Class, ClassKind, Tool};
-use crate::detect::{Finding, Peer, PeerRole, Rule, Shape, round3};
+use self::finding::Judged;
+use self::rates::{Over, Rates, over};
+use self::together::{group_who, groups};
+use super::{Analytic, AnalyticContext, Event};
+use crate::detect::Finding;
+use crate::detect::classes::Class;
 use crate::entity::{SecondOf, Who};
 
 const NAME: &str = "tool_flood";
 
 /// Senders over a floor within the window: 200 bytes each.
 const FOLLOWED: usize = 4_096;
-
-/// As many processes are several; two are a pipe.
-const FEWEST_TOGETHER: u64 = 3;
-
-/// At or over it there is an alert: the floor alone never reaches it.
-const THRESHOLD: f64 = 50.0;
 
 #[derive(Default)]
 pub(super) struct ToolFlood {
@@ -65,15 +58,6 @@ struct Followed {
     seconds: VecDeque<i64>,
     /// Whom alerts are about: the first that was seen.
     who: Arc<Who>,
-}
-
-/// Processes of one tool that belong together.
-struct Group<'a> {
-    key: String,
-    by: &'static str,
-    rates: Rates,
-    members: Vec<&'a SecondOf>,
-    class: Class,
 }
 
 impl Analytic for ToolFlood {
@@ -194,297 +178,4 @@ impl ToolFlood {
         self.followed
             .retain(|_, followed| followed.seconds.back().is_some_and(|&last| last > from));
     }
-}
-
-/// A sender that is over a floor for long enough.
-struct Judged<'a> {
-    rates: &'a Rates,
-    class: &'a Class,
-    over: Over,
-    /// What several have in common, and how many they are.
-    together: Option<(&'static str, usize)>,
-    seconds: u64,
-    span: (i64, i64),
-}
-
-impl Judged<'_> {
-    fn finding(&self, who: &Who, ctx: &AnalyticContext<'_>) -> Option<Finding> {
-        let view = who.process.as_ref()?;
-        let (rates, over) = (self.rates, self.over);
-        let normal = self.normal(who, ctx);
-        let mature = ctx.baselines.is_mature(&who.baseline);
-        let times_normal = normal.as_ref().map(|normal| normal.times_q99(rates.packets as f64));
-        if mature && times_normal.is_some_and(|times| times <= 1.2) {
-            return None;
-        }
-        let score = self.score(times_normal, person_at(view), ctx);
-        if !score.alerts() || score.dimensions() < 2 {
-            return None;
-        }
-        let rule = Rule {
-            name: over.what.rule(),
-            threshold: over.floor,
-            unit: over.what.unit(),
-            formula: over.what.formula(),
-        };
-        let mut finding = about(NAME, who, self.span, rule, score, ctx.seed);
-        finding.measured = over.measured;
-        finding.kind = self.kind();
-        finding.stateless = rates.connectionless * 2 > rates.packets;
-        finding.traffic.packets = rates.packets;
-        finding.traffic.wire_bytes = rates.wire_bytes;
-        finding.traffic.payload_bytes = rates.payload_bytes;
-        finding.traffic.sizes = rates.sizes;
-        finding.unanswered = rates.unanswered;
-        finding.answer_ratio = Some(round3(rates.received as f64 / rates.packets.max(1) as f64));
-        finding.sources = rates.senders;
-        let concentration = rates.concentration();
-        finding.shape = if concentration >= 0.9 { Shape::OneToOne } else { Shape::OneToMany };
-        if let Some((host, packets)) = rates.top_peer {
-            finding.peers = vec![Peer {
-                host,
-                role: PeerRole::Destination,
-                packets: Some(packets),
-                wire_bytes: None,
-            }];
-        }
-        finding.details = details(view, self.class);
-        finding.details.insert("tool", json!(self.class.tool.name()));
-        finding.details.insert("destination_port", json!(rates.remote_port));
-        finding.details.insert("share_of_one_destination", json!(round3(concentration)));
-        finding.details.insert("seconds_over_floor", json!(self.seconds));
-        if let Some((by, processes)) = self.together {
-            finding.details.insert("processes_together", json!(processes));
-            finding.details.insert("together_by", json!(by));
-        }
-        let (severity, severity_reason) = self.severity(person_at(view), ctx);
-        let summary = self.summary(who, ctx);
-        let case = finding.case.as_mut()?;
-        case.severity = severity;
-        case.severity_reason = severity_reason;
-        case.analytics = vec!["AN0971"];
-        case.process_class = Some(self.class.cited());
-        case.missing = missing(view, self.class);
-        case.baseline_mature = mature;
-        case.baseline_days = ctx.baselines.profile(&who.baseline).map_or(0.0, |p| p.days());
-        match (&normal, times_normal) {
-            (Some(normal), Some(times)) => {
-                case.baseline = format!(
-                    "usually at most {} packets/s (99th percentile of the busiest seconds of {} minutes); now {}, {:.1} times as many",
-                    thousands(normal.q99 as u64),
-                    thousands(normal.minutes),
-                    thousands(rates.packets),
-                    times
-                );
-                case.baseline_values = json!(normal);
-                if mature && times > 1.2 {
-                    case.decided_by = DecidedBy::Baseline;
-                }
-            }
-            _ if self.together.is_some() => {
-                case.baseline = "none: several processes together have no normal".to_owned();
-            }
-            _ => {
-                case.baseline = "none yet of this program: the tool's floor decided".to_owned();
-                case.missing.push("baseline");
-            }
-        }
-        case.confident("start", 0.4);
-        if who.certainty >= 0.9 {
-            case.confident("process_certain", 0.1);
-        }
-        if over.times() >= 2.0 {
-            case.confident("twice_the_floor", 0.1);
-        }
-        if self.seconds >= ctx.settings.burst_time_window_s {
-            case.confident("whole_window", 0.1);
-        }
-        if rates.share(rates.unanswered) >= 0.95 {
-            case.confident("unanswered", 0.1);
-        }
-        if times_normal.is_some_and(|times| times >= 2.0) {
-            case.confident("twice_its_own_normal", 0.1);
-        }
-        if who.certainty < 0.5 {
-            case.confident("process_uncertain", -0.2);
-        }
-        let gaps = case.missing.iter().filter(|&&gap| gap != "baseline").count();
-        if gaps > 0 {
-            case.confident("telemetry_missing", -0.1 * gaps.min(3) as f64);
-        }
-        case.summary = summary;
-        Some(finding)
-    }
-
-    fn score(
-        &self,
-        times_normal: Option<f64>,
-        person: Option<bool>,
-        ctx: &AnalyticContext<'_>,
-    ) -> Score {
-        let rates = self.rates;
-        let window = ctx.settings.burst_time_window_s as f64;
-        let mut terms = vec![
-            Term::doubling("times_floor", self.over.times(), 0.5, 4.0, 40.0),
-            Term::new("seconds_over_floor", self.seconds as f64, 0.0, window, 20.0),
-            Term::new("share_connectionless", rates.share(rates.connectionless), 0.5, 1.0, 15.0),
-            Term::new("share_unanswered", rates.share(rates.unanswered), 0.5, 0.95, 15.0),
-            Term::new("share_of_one_destination", rates.concentration(), 0.5, 0.95, 15.0),
-        ];
-        if let Some(times) = times_normal {
-            terms.push(Term::doubling("times_own_q99", times, 1.0, 4.0, 20.0));
-        }
-        let nobody = f64::from(u8::from(person == Some(false)));
-        terms.push(Term::new("nobody_at_it", nobody, 1.0, 1.0, 10.0));
-        Score::of(terms, THRESHOLD)
-    }
-
-    /// Most packets a second that are usual of this program.
-    fn normal(&self, who: &Who, ctx: &AnalyticContext<'_>) -> Option<Normal> {
-        if self.together.is_some() {
-            return None;
-        }
-        ctx.baselines.profile(&who.baseline)?.normal(Metric::PeakPackets, self.span.1)
-    }
-
-    fn severity(&self, person: Option<bool>, ctx: &AnalyticContext<'_>) -> (Severity, String) {
-        let times = self.over.times();
-        let fast = times >= 10.0 || self.rates.packets >= ctx.settings.packet_rate_threshold;
-        let at_it = person == Some(true);
-        let testing = at_it && &*self.class.rule == "throughput-test";
-        let interactive = self.class.kind == ClassKind::InteractiveClient;
-        let severity = match (at_it, fast) {
-            _ if testing => Severity::Informational,
-            (true, false) => Severity::Low,
-            _ if interactive => Severity::Low,
-            (true, true) | (false, false) => Severity::Medium,
-            (false, true) => Severity::High,
-        };
-        let who = match person {
-            Some(true) => "a person is at it",
-            Some(false) => "nobody is at it",
-            None => "whether somebody is at it is not known",
-        };
-        let test = if testing { ", with a tool that measures by filling a path" } else { "" };
-        let reason = format!("{times:.1} times the floor of its tool, and {who}{test}");
-        (severity, reason)
-    }
-
-    /// What most of it is.
-    fn kind(&self) -> &'static str {
-        let rates = self.rates;
-        match self.over.what {
-            What::Connections => "tcp_syn",
-            _ if rates.icmp * 2 > rates.packets => "icmp",
-            _ if (rates.connectionless - rates.icmp.min(rates.connectionless)) * 2
-                > rates.packets =>
-            {
-                "udp"
-            }
-            _ => "tcp",
-        }
-    }
-
-    fn summary(&self, who: &Who, ctx: &AnalyticContext<'_>) -> String {
-        let rates = self.rates;
-        let subject = match (self.together, &who.process) {
-            (Some((by, processes)), Some(view)) => {
-                format!("{processes} processes of one {by}, such as {},", named(view))
-            }
-            (None, Some(view)) => named(view),
-            (_, None) => who.entity.id.clone(),
-        };
-        let to = match rates.top_peer {
-            Some((host, _)) if rates.concentration() >= 0.9 => format!(" to {}", host.ip()),
-            Some((host, _)) => format!(" to several, most to {}", host.ip()),
-            None => String::new(),
-        };
-        let tool = match self.class.tool {
-            Tool::Other => "its traffic's floor".to_owned(),
-            tool => format!("the floor of {}", tool.name()),
-        };
-        format!(
-            "{subject} sent {} packets/s and {}{to}: {} {} are {:.1} times {tool} ({}), in {} of {} s.",
-            thousands(rates.packets),
-            bits(rates.wire_bytes.saturating_mul(8)),
-            thousands(self.over.measured),
-            self.over.what.unit(),
-            self.over.times(),
-            thousands(self.over.floor),
-            self.seconds,
-            ctx.settings.burst_time_window_s,
-        )
-    }
-}
-
-/// Those of one tool with the same parent, then session, unit, user: only groups that no
-/// single process dominates.
-fn groups<'a>(classed: &[(&'a SecondOf, Class)]) -> Vec<Group<'a>> {
-    let mut groups: BTreeMap<(u8, String), Group<'a>> = BTreeMap::new();
-    for (one, class) in classed {
-        // Programs that nobody knows have nothing in common, and who talks to many by
-        // itself has a floor of its own.
-        if class.tool == Tool::Other {
-            continue;
-        }
-        for (rank, by, key) in bonds(one) {
-            let key = format!("{}:{}:{key}", class.tool.name(), by);
-            let group = groups.entry((rank, key.clone())).or_insert_with(|| Group {
-                key,
-                by,
-                rates: Rates::default(),
-                members: Vec::new(),
-                class: class.clone(),
-            });
-            group.rates.add(one);
-            group.members.push(one);
-        }
-    }
-    let several = |group: &Group<'_>| {
-        let share = group.rates.share(group.rates.most);
-        let fewest = usize::try_from(FEWEST_TOGETHER).unwrap_or(usize::MAX);
-        group.members.len() >= fewest && share < 0.8
-    };
-    groups.into_values().filter(several).collect()
-}
-
-/// What a process has in common with others of its host, narrowest first.
-fn bonds(one: &SecondOf) -> Vec<(u8, &'static str, String)> {
-    let Some(view) = &one.who.process else { return Vec::new() };
-    let process = &view.process;
-    // `boot:pid:start`
-    let id = &one.who.entity.id;
-    let boot = id.rsplitn(3, ':').nth(2).unwrap_or(id);
-    let mut bonds = Vec::new();
-    // Orphans are process 1's.
-    if let Some(parent) = process.parent.filter(|parent| parent.pid > 1) {
-        bonds.push((0, "parent", format!("{boot}:{}:{}", parent.pid, parent.start_ticks)));
-    }
-    if let Some(session) = process.session.filter(|&session| session > 0) {
-        bonds.push((1, "session", format!("{boot}:{session}")));
-    }
-    if !process.unit.is_empty() {
-        bonds.push((2, "unit", format!("{boot}:{}", process.unit)));
-    }
-    if let Some(uid) = process.uid {
-        bonds.push((3, "user", format!("{boot}:{uid}")));
-    }
-    bonds
-}
-
-/// A group is its parent, or else the process of it that was seen first.
-fn group_who(group: &Group<'_>, busiest: &SecondOf) -> Who {
-    let mut who = Who::clone(&busiest.who);
-    if group.by == "parent"
-        && let Some(parent) =
-            group.key.strip_prefix(&format!("{}:parent:", group.class.tool.name()))
-    {
-        who.entity = Entity::new(EntityKind::Process, parent.to_owned());
-        let name = who.process.as_ref().and_then(|view| view.ancestors.first());
-        if let Some(parent) = name.filter(|parent| !parent.name.is_empty()) {
-            who.entity.labels.insert("name".to_owned(), parent.name.clone());
-        }
-    }
-    who.entity.labels.insert("together_by".to_owned(), group.by.to_owned());
-    who
 }
