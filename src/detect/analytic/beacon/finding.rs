@@ -50,7 +50,7 @@ impl Judged<'_> {
         }
         let details = &mut finding.details;
         if !source.is_empty() {
-            details.insert("source", json!(source));
+            details.insert("source", json!(&**source));
         }
         details.insert("destination_port", json!(port));
         details.insert("connections", json!(pair.counted));
