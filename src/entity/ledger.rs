@@ -71,9 +71,10 @@ pub struct SecondOf {
     /// New flows towards peers: connections tried, datagram flows.
     pub flows: u64,
     pub unanswered_packets: u64,
-    /// Who got the most packets, and how many.
+    /// Who got more than half of the packets, where anybody did, and at least by how many
+    /// more than all others (Boyer and Moore's vote); exact for one peer.
     pub top_peer: Option<(Host, u64)>,
-    /// Port that the most packets went to.
+    /// Port of a flow with many of them.
     pub remote_port: u16,
 }
 
@@ -225,11 +226,13 @@ impl SecondOf {
         if view.received.packets() == 0 {
             self.unanswered_packets += packets;
         }
-        let most = self.top_peer.map_or(0, |(_, most)| most);
-        if packets > most
-            || (packets == most && self.top_peer.is_some_and(|(peer, _)| view.peer < peer))
-        {
-            self.top_peer = Some((view.peer, packets));
+        let (leader, lead) = self.top_peer.unwrap_or((view.peer, 0));
+        self.top_peer = Some(match (leader == view.peer, lead >= packets) {
+            (true, _) => (leader, lead + packets),
+            (false, true) => (leader, lead - packets),
+            (false, false) => (view.peer, packets - lead),
+        });
+        if packets > lead {
             self.remote_port = view.remote_port;
         }
     }

@@ -86,6 +86,9 @@ fn found(minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<Finding> {
     signs.fill(&mut finding, minute, ctx);
     let what = match (never, class.doubt) {
         (true, _) => "a program that never talks",
+        _ if class.kind == ClassKind::Interpreter => {
+            "a script from a folder where anybody may write"
+        }
         (false, Some(Doubt::Deleted)) => "a program whose file is gone",
         _ => "a program from a folder where anybody may write",
     };

@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use super::AnalyticContext;
-use super::distance::{jsd_from_random, top_bin};
+use super::distance::{jsd_from_random, top_bin, with_payload};
 use super::process_context::{details, missing, named, person_at};
 use crate::alert::{Score, Severity, Term, thousands};
 use crate::baseline::{Metric, Profile};
@@ -17,6 +17,9 @@ use crate::entity::Minute;
 
 /// Minutes of history from which a destination that is not in it is new.
 const LEAST_MINUTES: u64 = 30;
+
+/// Packets with payload before which their sizes say nothing.
+const LEAST_PACKETS: u64 = 50;
 
 /// Distance under which sizes are as good as drawn by lot (see `distance`).
 const RANDOM: f64 = 0.02;
@@ -46,6 +49,7 @@ impl Signs {
             ctx.baselines.profile(&minute.who.baseline).filter(|p| p.minutes() >= LEAST_MINUTES);
         let normal = profile.and_then(|p| p.normal(Metric::EgressBytes, minute.start_s));
         let sent = measures.sent.payload_bytes;
+        let sizes = Some(&measures.sent.sizes).filter(|sizes| with_payload(sizes) >= LEAST_PACKETS);
         let received = measures.received.payload_bytes;
         Self {
             class: view.map(|view| ctx.settings.classes.classify(view)),
@@ -53,8 +57,8 @@ impl Signs {
             ratio: sent as f64 / received.max(1) as f64,
             sent_payload: sent,
             external: measures.external.payload_bytes as f64 / sent.max(1) as f64,
-            top: top_bin(&measures.sent.sizes),
-            random_sizes: jsd_from_random(&measures.sent.sizes).is_some_and(|d| d <= RANDOM),
+            top: sizes.and_then(top_bin),
+            random_sizes: sizes.and_then(jsd_from_random).is_some_and(|d| d <= RANDOM),
             new_destination: profile.and_then(|profile| is_new(profile, minute)),
             times_q99: normal.map(|n| n.times_q99(Metric::EgressBytes.of(minute))),
             entropy,

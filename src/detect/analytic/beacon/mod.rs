@@ -2,7 +2,8 @@
 //!
 //! Method: the score of RITA v5 ([`rita`], METHODS 5) of the connections of a day between
 //! an entity (a program by its baseline's key: each turn of a loop is a process of its
-//! own; else the home address) and an address and port outside, from ended flows. At
+//! own; else the home address) and an address and port outside, from ended flows or a log
+//! of connections (Zeek, Suricata). At
 //! `beacon_connections` over `beacon_span_s` and at a score of `beacon_score` there is an
 //! alert; RITA's modifiers are terms of their own, those that lower it raise the
 //! threshold. 86,400 connections a day are a strobe, whatever their rhythm.
@@ -20,6 +21,7 @@
 //! [`CONNECTIONS`] of the latest connections each, 100 MB at most; single connections go
 //! first, further pairs are refused.
 
+mod finding;
 mod rita;
 
 #[cfg(test)]
@@ -28,17 +30,16 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use serde_json::json;
-
-use super::process_context::{details, missing, named, person_at};
-use super::{Analytic, AnalyticContext, Event, FlowEnd, about};
-use crate::alert::{DecidedBy, Score, Severity, Term, thousands};
-use crate::detect::classes::{Class, ClassKind, Doubt, matches};
-use crate::detect::{Finding, Peer, PeerRole, Rule};
+use self::finding::Judged;
+use super::{Analytic, AnalyticContext, Event, FlowEnd};
+use crate::alert::{Score, Term};
+use crate::detect::Finding;
+use crate::detect::classes::{ClassKind, matches};
 use crate::engine::window::Host;
 use crate::entity::{SecondOf, Who};
 use crate::host::process::ProcessId;
-use rita::Beacon;
+use crate::host::side::{FlowHosts, HostSide};
+use crate::telemetry::observation::{Action, FlowReport, Span};
 
 const NAME: &str = "beacon";
 const PAIRS: usize = 8_192;
@@ -54,6 +55,8 @@ const LEAST_TIMING: f64 = 0.8;
 /// Median interval times connections by the time they took, at least: a beacon that
 /// sleeps at night has a third, pages and their parts hundredths.
 const FILLED: f64 = 0.25;
+/// A process that is less sure to be the one is not named: its rhythm would be another's.
+const LEAST_CERTAINTY: f64 = 0.5;
 /// RITA's modifiers of prevalence need a network to have a share of.
 const NETWORK: usize = 50;
 /// Entities and destinations that are counted for it.
@@ -68,7 +71,8 @@ const SAME_CONNECTION_S: i64 = 600;
 /// DNS, DHCP, TFTP-less boot, NTP, DHCPv6, SSDP, multicast DNS, LLMNR, DNS over TLS.
 const SERVICES: [u16; 10] = [53, 67, 68, 123, 546, 547, 853, 1900, 5353, 5355];
 
-type Key = (Arc<str>, Host, u8, u16);
+/// Source, entity, destination, protocol, port: the same call told by two is not two.
+type Key = (Arc<str>, Arc<str>, Host, u8, u16);
 
 #[derive(Default)]
 pub(super) struct Beacons {
@@ -79,7 +83,67 @@ pub(super) struct Beacons {
     prevalence: BTreeMap<Host, BTreeSet<u64>>,
     entities: BTreeSet<u64>,
     first_s: Option<i64>,
+    /// Name of the source that packets are.
+    packets: Arc<str>,
     refused: u64,
+}
+
+/// A connection that ended.
+struct Call<'a> {
+    source: &'a Arc<str>,
+    src: Host,
+    dst: Host,
+    proto: u8,
+    source_port: u16,
+    port: u16,
+    start_s: i64,
+    end_s: i64,
+    bytes: u64,
+    hosts: Option<&'a FlowHosts>,
+}
+
+impl<'a> Call<'a> {
+    fn of_flow(flow: &FlowEnd<'a>, source: &'a Arc<str>) -> Self {
+        let outline = flow.outline;
+        Self {
+            source,
+            src: Host::from(outline.src_ip()),
+            dst: Host::from(outline.dst_ip()),
+            proto: outline.key.proto,
+            source_port: outline.src_port(),
+            port: outline.dst_port(),
+            start_s: outline.start_ns.div_euclid(SECOND_NS),
+            end_s: outline.end_ns.div_euclid(SECOND_NS),
+            bytes: flow.record.map_or(outline.wire_bytes, |record| record.fwd.ip_bytes),
+            hosts: flow.hosts,
+        }
+    }
+
+    /// Of a log of whole connections: those of intervals have no rhythm but their own.
+    fn of_report(
+        source: &'a Arc<str>,
+        flow: &FlowReport,
+        hosts: Option<&'a FlowHosts>,
+    ) -> Option<Self> {
+        let whole = flow.span == Span::Packets && flow.originator_known;
+        if !whole || flow.action == Some(Action::Rejected) {
+            return None;
+        }
+        let sent = &flow.fwd;
+        let bytes = sent.ip_bytes.or(sent.wire_bytes).or(sent.payload_bytes);
+        Some(Self {
+            source,
+            src: Host::from(flow.src),
+            dst: Host::from(flow.dst),
+            proto: flow.protocol?,
+            source_port: flow.src_port?,
+            port: flow.dst_port?,
+            start_s: flow.start_ns.div_euclid(SECOND_NS),
+            end_s: flow.end_ns.div_euclid(SECOND_NS),
+            bytes: bytes.unwrap_or(0),
+            hosts,
+        })
+    }
 }
 
 struct Pair {
@@ -105,7 +169,14 @@ impl Analytic for Beacons {
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         match event {
             Event::Second { second, entities } => self.remember(*second, entities),
-            Event::Flow(flow) => out.extend(self.flow(flow, ctx)),
+            Event::Flow(flow) => {
+                let packets = Arc::clone(&self.packets);
+                out.extend(self.call(&Call::of_flow(flow, &packets), ctx));
+            }
+            Event::Report { source, flow, hosts } => {
+                let call = Call::of_report(&source.name, flow, *hosts);
+                out.extend(call.and_then(|call| self.call(&call, ctx)));
+            }
             _ => {}
         }
     }
@@ -131,34 +202,29 @@ impl Beacons {
         }
     }
 
-    fn flow(&mut self, flow: &FlowEnd<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
-        let outline = flow.outline;
-        let (src, dst) = (Host::from(outline.src_ip()), Host::from(outline.dst_ip()));
-        let (proto, port) = (outline.key.proto, outline.dst_port());
-        let is_wanted = matches!(proto, 6 | 17) && !SERVICES.contains(&port);
-        if !is_wanted || !ctx.home().contains(&src) || ctx.home().contains(&dst) || dst.is_group() {
+    fn call(&mut self, call: &Call<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
+        let is_wanted = matches!(call.proto, 6 | 17) && !SERVICES.contains(&call.port);
+        let outward = ctx.home().contains(&call.src) && !ctx.home().contains(&call.dst);
+        if !is_wanted || !outward || call.dst.is_group() {
             return None;
         }
-        let who = self.who(flow, &src);
-        let start_s = outline.start_ns.div_euclid(SECOND_NS);
-        let end_s = outline.end_ns.div_euclid(SECOND_NS);
-        self.first_s.get_or_insert(start_s);
+        let who = self.who(call);
+        self.first_s.get_or_insert(call.start_s);
         let digest = |sum: u64, byte: u8| ctx.seed.mix(sum, byte.into());
-        self.count(who.baseline.bytes().fold(0, digest), dst);
-        let key = (Arc::clone(&who.baseline), dst, proto, port);
-        if !self.make_room(&key, end_s) {
+        self.count(who.baseline.bytes().fold(0, digest), call.dst);
+        let key =
+            (Arc::clone(call.source), Arc::clone(&who.baseline), call.dst, call.proto, call.port);
+        if !self.make_room(&key, call.end_s) {
             self.refused += 1;
             return None;
         }
-        let bytes = flow.record.map_or(outline.wire_bytes, |record| record.fwd.ip_bytes);
-        let source_port = outline.src_port();
-        let pair = self.pairs.entry(key.clone()).or_insert_with(|| Pair::new(who, start_s));
+        let pair = self.pairs.entry(key.clone()).or_insert_with(|| Pair::new(who, call.start_s));
         let (port_before, end_before) = pair.before;
-        pair.before = (source_port, end_s);
-        if port_before == source_port && start_s - end_before < SAME_CONNECTION_S {
+        pair.before = (call.source_port, call.end_s);
+        if port_before == call.source_port && call.start_s - end_before < SAME_CONNECTION_S {
             return None;
         }
-        pair.add(start_s, bytes);
+        pair.add(call.start_s, call.bytes);
         let enough = pair.counted >= ctx.settings.beacon_connections;
         let span_s = i64::try_from(ctx.settings.beacon_span_s).unwrap_or(i64::MAX);
         // Scoring sorts: with each eighth of what there is, and no rarer than each 64.
@@ -170,10 +236,13 @@ impl Beacons {
         self.judge(&key, ctx)
     }
 
-    /// The process that began the flow, or its address.
-    fn who(&self, flow: &FlowEnd<'_>, src: &Host) -> Arc<Who> {
-        let side = flow.hosts.and_then(|hosts| hosts.src.as_ref());
-        let process = side.and_then(|side| side.process.as_ref());
+    /// The process that began the flow, or its workload or address.
+    fn who(&self, call: &Call<'_>) -> Arc<Who> {
+        let side = call.hosts.and_then(|hosts| hosts.src.as_ref());
+        let sure = |side: &&HostSide| {
+            side.attribution.as_ref().is_none_or(|how| how.certainty >= LEAST_CERTAINTY)
+        };
+        let process = side.filter(sure).and_then(|side| side.process.as_ref());
         let known = process.and_then(|view| {
             let (_, who) = self.processes.get(&view.process.id)?;
             // Before an exec it was another program.
@@ -181,7 +250,7 @@ impl Beacons {
             same.then(|| Arc::clone(who))
         });
         let workload = || side.and_then(|side| side.workload.as_ref()).map(Who::workload);
-        known.unwrap_or_else(|| Arc::new(workload().unwrap_or_else(|| Who::address(src))))
+        known.unwrap_or_else(|| Arc::new(workload().unwrap_or_else(|| Who::address(&call.src))))
     }
 
     fn count(&mut self, entity: u64, dst: Host) {
@@ -243,7 +312,7 @@ impl Beacons {
         if strobe {
             terms.push(Term::new("strobe", 1.0, 1.0, 1.0, 25.0));
         }
-        let talkers = self.prevalence.get(&key.1).map_or(0, BTreeSet::len);
+        let talkers = self.prevalence.get(&key.2).map_or(0, BTreeSet::len);
         let share = talkers as f64 / self.entities.len().max(1) as f64;
         if self.entities.len() >= NETWORK {
             match share {
@@ -255,7 +324,7 @@ impl Beacons {
             }
         }
         let profile = ctx.baselines.profile(&pair.who.baseline);
-        let known = profile.and_then(|profile| profile.destination(&key.1));
+        let known = profile.and_then(|profile| profile.destination(&key.2));
         let known_days = known.map(|known| pair.last_s.div_euclid(DAY_S) - known.first_day);
         match known_days {
             Some(days) if days >= 30 => threshold += 15.0,
@@ -299,141 +368,5 @@ impl Pair {
         self.counted += 1;
         self.first_s = self.first_s.min(start_s);
         self.last_s = self.last_s.max(start_s);
-    }
-}
-
-/// A pair with a rhythm.
-struct Judged<'a> {
-    key: &'a Key,
-    pair: &'a Pair,
-    class: Option<Class>,
-    beacon: Beacon,
-    strobe: bool,
-    share: f64,
-    score: Score,
-}
-
-impl Judged<'_> {
-    fn finding(&self, ctx: &AnalyticContext<'_>) -> Finding {
-        let Self { key, pair, beacon, .. } = self;
-        let who = &pair.who;
-        let (_, host, proto, port) = key;
-        let rule = Rule {
-            name: "beacon_score",
-            threshold: self.score.threshold as u64,
-            unit: "points of 100",
-            formula: "RITA v5: (timing + sizes + duration + histogram) / 4, and its modifiers",
-        };
-        let span = (pair.first_s, pair.last_s);
-        let mut finding = about(NAME, who, span, rule, self.score.clone(), ctx.seed);
-        let bytes: u64 = pair.connections.iter().map(|&(_, bytes)| bytes).sum();
-        finding.measured = self.score.value.max(0.0) as u64;
-        finding.kind = if *proto == 6 { "tcp" } else { "udp" };
-        finding.traffic.packets = pair.counted;
-        finding.traffic.wire_bytes = bytes;
-        finding.peers = vec![Peer {
-            host: *host,
-            role: PeerRole::Destination,
-            packets: Some(pair.counted),
-            wire_bytes: Some(bytes),
-        }];
-        if let (Some(view), Some(class)) = (&who.process, &self.class) {
-            finding.details = details(view, class);
-        }
-        let details = &mut finding.details;
-        details.insert("destination_port", json!(port));
-        details.insert("connections", json!(pair.counted));
-        details.insert("median_interval_s", json!(beacon.interval_s));
-        details.insert("rita_score", json!(beacon.score));
-        details.insert("strobe", json!(self.strobe));
-        details.insert("share_of_entities", json!(crate::detect::round3(self.share)));
-        let (severity, severity_reason) = self.severity();
-        let mature = ctx.baselines.is_mature(&who.baseline);
-        let Some(case) = finding.case.as_mut() else { return finding };
-        case.severity = severity;
-        case.severity_reason = severity_reason;
-        case.decided_by = DecidedBy::Pattern;
-        case.baseline_mature = mature;
-        match who.process.is_some() || who.workload.is_some() {
-            true => case.analytics = vec!["AN0031"],
-            false => {
-                case.possible_analytics = vec!["AN0031"];
-                case.missing.push("process_map");
-            }
-        }
-        if let (Some(view), Some(class)) = (&who.process, &self.class) {
-            case.process_class = Some(class.cited());
-            case.missing.extend(missing(view, class));
-        }
-        match ctx.baselines.profile(&who.baseline) {
-            Some(profile) => {
-                case.baseline_days = profile.days();
-                case.baseline = "asked only since when the destination is known".to_owned();
-            }
-            None => case.missing.push("baseline"),
-        }
-        // Until the next connections have been scored.
-        case.quiet_s = (beacon.interval_s * 80.0).clamp(180.0, DAY_S as f64) as i64;
-        case.confident("start", 0.4);
-        if self.beacon.score >= 0.9 {
-            case.confident("score_over_90", 0.1);
-        }
-        if pair.last_s - pair.first_s >= 6 * 3_600 {
-            case.confident("six_hours", 0.1);
-        }
-        if pair.counted >= 100 {
-            case.confident("hundred_connections", 0.1);
-        }
-        if who.process.is_some() && who.certainty >= 0.9 {
-            case.confident("process_certain", 0.1);
-        }
-        if who.process.is_none() && who.workload.is_none() {
-            case.confident("process_unknown", -0.1);
-        }
-        let subject = match &who.process {
-            Some(view) => named(view),
-            None => who.entity.id.clone(),
-        };
-        case.summary = format!(
-            "{subject} called {} port {port} {} times, about every {:.0} s, for {:.1} h: beacon score {:.0} of 100 (threshold {:.0}).",
-            host.ip(),
-            thousands(pair.counted),
-            beacon.interval_s,
-            (pair.last_s - pair.first_s) as f64 / 3_600.0,
-            self.score.value,
-            self.score.threshold,
-        );
-        finding
-    }
-
-    /// RITA's own steps, from six hours on; a program that lies where it should not is
-    /// one step worse.
-    fn severity(&self) -> (Severity, String) {
-        let long = self.pair.last_s - self.pair.first_s >= 6 * 3_600;
-        let odd = self.class.as_ref().is_some_and(|class| {
-            class.kind == ClassKind::Never || class.doubt.is_some_and(Doubt::is_sign)
-        });
-        let person = self.pair.who.process.as_ref().and_then(|view| person_at(view));
-        let kind = self.class.as_ref().map(|class| class.kind);
-        let own = kind == Some(ClassKind::InteractiveClient)
-            || (person == Some(true) && kind == Some(ClassKind::Client));
-        let severity = match (odd, self.score.value, long) {
-            (true, _, true) => Severity::High,
-            (true, _, false) => Severity::Medium,
-            _ if own => Severity::Informational,
-            (false, value, true) if value >= 100.0 || self.strobe => Severity::High,
-            (false, value, true) if value >= 90.0 => Severity::Medium,
-            _ => Severity::Low,
-        };
-        let program = kind.map_or("not known", ClassKind::name);
-        let hours = if long { "for six hours or more" } else { "for less than six hours" };
-        let person = if own { ", a person's own" } else { "" };
-        (
-            severity,
-            format!(
-                "score {:.0}, {hours}, by a program of class {program}{person}",
-                self.score.value
-            ),
-        )
     }
 }

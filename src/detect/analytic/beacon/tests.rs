@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::alert::Severity;
 use crate::baseline::Baselines;
 use crate::detect::DetectSettings;
 use crate::detect::analytic::Inputs;

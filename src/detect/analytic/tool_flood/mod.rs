@@ -23,7 +23,9 @@
 //! its own. Memory: [`FOLLOWED`] senders that were over a floor lately; what comes
 //! on top is not followed, and counted.
 
+mod finding;
 mod rates;
+mod together;
 
 #[cfg(test)]
 mod tests;
@@ -31,27 +33,18 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde_json::json;
-
-use self::rates::{Over, Rates, What, over};
-use super::process_context::{details, missing, named, person_at};
-use super::{Analytic, AnalyticContext, Event, about};
-use crate::alert::{DecidedBy, Entity, EntityKind, Score, Severity, Term, bits, thousands};
-use crate::baseline::{Metric, Normal};
-use crate::detect::classes::{Class, ClassKind, Tool};
-use crate::detect::{Finding, Peer, PeerRole, Rule, Shape, round3};
+use self::finding::Judged;
+use self::rates::{Over, Rates, over};
+use self::together::{group_who, groups};
+use super::{Analytic, AnalyticContext, Event};
+use crate::detect::Finding;
+use crate::detect::classes::Class;
 use crate::entity::{SecondOf, Who};
 
 const NAME: &str = "tool_flood";
 
 /// Senders over a floor within the window: 200 bytes each.
 const FOLLOWED: usize = 4_096;
-
-/// As many processes are several; two are a pipe.
-const FEWEST_TOGETHER: u64 = 3;
-
-/// At or over it there is an alert: the floor alone never reaches it.
-const THRESHOLD: f64 = 50.0;
 
 #[derive(Default)]
 pub(super) struct ToolFlood {
@@ -65,15 +58,6 @@ struct Followed {
     seconds: VecDeque<i64>,
     /// Whom alerts are about: the first that was seen.
     who: Arc<Who>,
-}
-
-/// Processes of one tool that belong together.
-struct Group<'a> {
-    key: String,
-    by: &'static str,
-    rates: Rates,
-    members: Vec<&'a SecondOf>,
-    class: Class,
 }
 
 impl Analytic for ToolFlood {

@@ -1,4 +1,7 @@
+use serde_json::json;
+
 use super::*;
+use crate::alert::{DecidedBy, Severity};
 use crate::baseline::{BaselineSettings, Baselines};
 use crate::detect::DetectSettings;
 use crate::detect::analytic::Inputs;

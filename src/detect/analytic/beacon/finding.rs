@@ -1,0 +1,150 @@
+//! The finding of a beacon.
+
+use serde_json::json;
+
+use super::rita::Beacon;
+use super::{DAY_S, Key, NAME, Pair};
+use crate::alert::{DecidedBy, Score, Severity, thousands};
+use crate::detect::analytic::process_context::{details, missing, named, person_at};
+use crate::detect::analytic::{AnalyticContext, about};
+use crate::detect::classes::{Class, ClassKind, Doubt};
+use crate::detect::{Finding, Peer, PeerRole, Rule};
+
+/// A pair with a rhythm.
+pub(super) struct Judged<'a> {
+    pub(super) key: &'a Key,
+    pub(super) pair: &'a Pair,
+    pub(super) class: Option<Class>,
+    pub(super) beacon: Beacon,
+    pub(super) strobe: bool,
+    pub(super) share: f64,
+    pub(super) score: Score,
+}
+
+impl Judged<'_> {
+    pub(super) fn finding(&self, ctx: &AnalyticContext<'_>) -> Finding {
+        let Self { key, pair, beacon, .. } = self;
+        let who = &pair.who;
+        let (source, _, host, proto, port) = key;
+        let rule = Rule {
+            name: "beacon_score",
+            threshold: self.score.threshold as u64,
+            unit: "points of 100",
+            formula: "RITA v5: (timing + sizes + duration + histogram) / 4, and its modifiers",
+        };
+        let span = (pair.first_s, pair.last_s);
+        let mut finding = about(NAME, who, span, rule, self.score.clone(), ctx.seed);
+        let bytes: u64 = pair.connections.iter().map(|&(_, bytes)| bytes).sum();
+        finding.measured = self.score.value.max(0.0) as u64;
+        finding.kind = if *proto == 6 { "tcp" } else { "udp" };
+        finding.traffic.packets = pair.counted;
+        finding.traffic.wire_bytes = bytes;
+        finding.peers = vec![Peer {
+            host: *host,
+            role: PeerRole::Destination,
+            packets: Some(pair.counted),
+            wire_bytes: Some(bytes),
+        }];
+        if let (Some(view), Some(class)) = (&who.process, &self.class) {
+            finding.details = details(view, class);
+        }
+        let details = &mut finding.details;
+        if !source.is_empty() {
+            details.insert("source", json!(&**source));
+        }
+        details.insert("destination_port", json!(port));
+        details.insert("connections", json!(pair.counted));
+        details.insert("median_interval_s", json!(beacon.interval_s));
+        details.insert("rita_score", json!(beacon.score));
+        details.insert("strobe", json!(self.strobe));
+        details.insert("share_of_entities", json!(crate::detect::round3(self.share)));
+        let (severity, severity_reason) = self.severity();
+        let mature = ctx.baselines.is_mature(&who.baseline);
+        let Some(case) = finding.case.as_mut() else { return finding };
+        case.severity = severity;
+        case.severity_reason = severity_reason;
+        case.decided_by = DecidedBy::Pattern;
+        case.baseline_mature = mature;
+        match who.process.is_some() || who.workload.is_some() {
+            true => case.analytics = vec!["AN0031"],
+            false => {
+                case.possible_analytics = vec!["AN0031"];
+                case.missing.push("process_map");
+            }
+        }
+        if let (Some(view), Some(class)) = (&who.process, &self.class) {
+            case.process_class = Some(class.cited());
+            case.missing.extend(missing(view, class));
+        }
+        match ctx.baselines.profile(&who.baseline) {
+            Some(profile) => {
+                case.baseline_days = profile.days();
+                case.baseline = "asked only since when the destination is known".to_owned();
+            }
+            None => case.missing.push("baseline"),
+        }
+        // Until the next connections have been scored.
+        case.quiet_s = (beacon.interval_s * 80.0).clamp(180.0, DAY_S as f64) as i64;
+        case.confident("start", 0.4);
+        if self.beacon.score >= 0.9 {
+            case.confident("score_over_90", 0.1);
+        }
+        if pair.last_s - pair.first_s >= 6 * 3_600 {
+            case.confident("six_hours", 0.1);
+        }
+        if pair.counted >= 100 {
+            case.confident("hundred_connections", 0.1);
+        }
+        if who.process.is_some() && who.certainty >= 0.9 {
+            case.confident("process_certain", 0.1);
+        }
+        if who.process.is_none() && who.workload.is_none() {
+            case.confident("process_unknown", -0.1);
+        }
+        let subject = match &who.process {
+            Some(view) => named(view),
+            None => who.entity.id.clone(),
+        };
+        case.summary = format!(
+            "{subject} called {} port {port} {} times, about every {:.0} s, for {:.1} h: beacon score {:.0} of 100 (threshold {:.0}).",
+            host.ip(),
+            thousands(pair.counted),
+            beacon.interval_s,
+            (pair.last_s - pair.first_s) as f64 / 3_600.0,
+            self.score.value,
+            self.score.threshold,
+        );
+        finding
+    }
+
+    /// RITA's own steps, from six hours on; a program that lies where it should not is
+    /// one step worse.
+    fn severity(&self) -> (Severity, String) {
+        let long = self.pair.last_s - self.pair.first_s >= 6 * 3_600;
+        let odd = self.class.as_ref().is_some_and(|class| {
+            class.kind == ClassKind::Never || class.doubt.is_some_and(Doubt::is_sign)
+        });
+        let person = self.pair.who.process.as_ref().and_then(|view| person_at(view));
+        let kind = self.class.as_ref().map(|class| class.kind);
+        let own = kind == Some(ClassKind::InteractiveClient)
+            || (person == Some(true) && kind == Some(ClassKind::Client));
+        let severity = match (odd, self.score.value, long) {
+            (true, _, true) => Severity::High,
+            (true, _, false) => Severity::Medium,
+            _ if own => Severity::Informational,
+            (false, value, true) if value >= 100.0 || self.strobe => Severity::High,
+            (false, value, true) if value >= 90.0 => Severity::Medium,
+            _ => Severity::Low,
+        };
+        let program = kind.map_or("not known", ClassKind::name);
+        let hours = if long { "for six hours or more" } else { "for less than six hours" };
+        let person = if own { ", a person's own" } else { "" };
+        (
+            severity,
+            format!(
+                "score {:.0}, {hours}, by a program of class {program}{person}",
+                self.score.value
+            ),
+        )
+    }
+}

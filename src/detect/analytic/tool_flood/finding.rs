@@ -1,0 +1,237 @@
+//! The finding of a flood by a process.
+
+use serde_json::json;
+
+use super::NAME;
+use super::rates::{Over, Rates, What};
+use crate::alert::{DecidedBy, Score, Severity, Term, bits, thousands};
+use crate::baseline::{Metric, Normal};
+use crate::detect::analytic::process_context::{details, missing, named, person_at};
+use crate::detect::analytic::{AnalyticContext, about};
+use crate::detect::classes::{Class, ClassKind, Tool};
+use crate::detect::{Finding, Peer, PeerRole, Rule, Shape, round3};
+use crate::entity::Who;
+
+/// At or over it there is an alert: the floor alone never reaches it.
+const THRESHOLD: f64 = 50.0;
+
+/// A sender that is over a floor for long enough.
+pub(super) struct Judged<'a> {
+    pub(super) rates: &'a Rates,
+    pub(super) class: &'a Class,
+    pub(super) over: Over,
+    /// What several have in common, and how many they are.
+    pub(super) together: Option<(&'static str, usize)>,
+    pub(super) seconds: u64,
+    pub(super) span: (i64, i64),
+}
+
+impl Judged<'_> {
+    pub(super) fn finding(&self, who: &Who, ctx: &AnalyticContext<'_>) -> Option<Finding> {
+        let view = who.process.as_ref()?;
+        let (rates, over) = (self.rates, self.over);
+        let normal = self.normal(who, ctx);
+        let mature = ctx.baselines.is_mature(&who.baseline);
+        let times_normal = normal.as_ref().map(|normal| normal.times_q99(rates.packets as f64));
+        if mature && times_normal.is_some_and(|times| times <= 1.2) {
+            return None;
+        }
+        let score = self.score(times_normal, person_at(view), ctx);
+        if !score.alerts() || score.dimensions() < 2 {
+            return None;
+        }
+        let rule = Rule {
+            name: over.what.rule(),
+            threshold: over.floor,
+            unit: over.what.unit(),
+            formula: over.what.formula(),
+        };
+        let mut finding = about(NAME, who, self.span, rule, score, ctx.seed);
+        finding.measured = over.measured;
+        finding.kind = self.kind();
+        finding.stateless = rates.connectionless * 2 > rates.packets;
+        finding.traffic.packets = rates.packets;
+        finding.traffic.wire_bytes = rates.wire_bytes;
+        finding.traffic.payload_bytes = rates.payload_bytes;
+        finding.traffic.sizes = rates.sizes;
+        finding.unanswered = rates.unanswered;
+        finding.answer_ratio = Some(round3(rates.received as f64 / rates.packets.max(1) as f64));
+        finding.sources = rates.senders;
+        let concentration = rates.concentration();
+        finding.shape = if concentration >= 0.9 { Shape::OneToOne } else { Shape::OneToMany };
+        if let Some((host, packets)) = rates.top_peer {
+            finding.peers = vec![Peer {
+                host,
+                role: PeerRole::Destination,
+                packets: Some(packets),
+                wire_bytes: None,
+            }];
+        }
+        finding.details = details(view, self.class);
+        finding.details.insert("tool", json!(self.class.tool.name()));
+        finding.details.insert("destination_port", json!(rates.remote_port));
+        finding.details.insert("share_of_one_destination", json!(round3(concentration)));
+        finding.details.insert("seconds_over_floor", json!(self.seconds));
+        if let Some((by, processes)) = self.together {
+            finding.details.insert("processes_together", json!(processes));
+            finding.details.insert("together_by", json!(by));
+        }
+        let (severity, severity_reason) = self.severity(person_at(view), ctx);
+        let summary = self.summary(who, ctx);
+        let case = finding.case.as_mut()?;
+        case.severity = severity;
+        case.severity_reason = severity_reason;
+        case.analytics = vec!["AN0971"];
+        case.process_class = Some(self.class.cited());
+        case.missing = missing(view, self.class);
+        case.baseline_mature = mature;
+        case.baseline_days = ctx.baselines.profile(&who.baseline).map_or(0.0, |p| p.days());
+        match (&normal, times_normal) {
+            (Some(normal), Some(times)) => {
+                case.baseline = format!(
+                    "usually at most {} packets/s (99th percentile of the busiest seconds of {} minutes); now {}, {:.1} times as many",
+                    thousands(normal.q99 as u64),
+                    thousands(normal.minutes),
+                    thousands(rates.packets),
+                    times
+                );
+                case.baseline_values = json!(normal);
+                if mature && times > 1.2 {
+                    case.decided_by = DecidedBy::Baseline;
+                }
+            }
+            _ if self.together.is_some() => {
+                case.baseline = "none: several processes together have no normal".to_owned();
+            }
+            _ => {
+                case.baseline = "none yet of this program: the tool's floor decided".to_owned();
+                case.missing.push("baseline");
+            }
+        }
+        case.confident("start", 0.4);
+        if who.certainty >= 0.9 {
+            case.confident("process_certain", 0.1);
+        }
+        if over.times() >= 2.0 {
+            case.confident("twice_the_floor", 0.1);
+        }
+        if self.seconds >= ctx.settings.burst_time_window_s {
+            case.confident("whole_window", 0.1);
+        }
+        if rates.share(rates.unanswered) >= 0.95 {
+            case.confident("unanswered", 0.1);
+        }
+        if times_normal.is_some_and(|times| times >= 2.0) {
+            case.confident("twice_its_own_normal", 0.1);
+        }
+        if who.certainty < 0.5 {
+            case.confident("process_uncertain", -0.2);
+        }
+        let gaps = case.missing.iter().filter(|&&gap| gap != "baseline").count();
+        if gaps > 0 {
+            case.confident("telemetry_missing", -0.1 * gaps.min(3) as f64);
+        }
+        case.summary = summary;
+        Some(finding)
+    }
+
+    fn score(
+        &self,
+        times_normal: Option<f64>,
+        person: Option<bool>,
+        ctx: &AnalyticContext<'_>,
+    ) -> Score {
+        let rates = self.rates;
+        let window = ctx.settings.burst_time_window_s as f64;
+        let mut terms = vec![
+            Term::doubling("times_floor", self.over.times(), 0.5, 4.0, 40.0),
+            Term::new("seconds_over_floor", self.seconds as f64, 0.0, window, 20.0),
+            Term::new("share_connectionless", rates.share(rates.connectionless), 0.5, 1.0, 15.0),
+            Term::new("share_unanswered", rates.share(rates.unanswered), 0.5, 0.95, 15.0),
+            Term::new("share_of_one_destination", rates.concentration(), 0.5, 0.95, 15.0),
+        ];
+        if let Some(times) = times_normal {
+            terms.push(Term::doubling("times_own_q99", times, 1.0, 4.0, 20.0));
+        }
+        let nobody = f64::from(u8::from(person == Some(false)));
+        terms.push(Term::new("nobody_at_it", nobody, 1.0, 1.0, 10.0));
+        Score::of(terms, THRESHOLD)
+    }
+
+    /// Most packets a second that are usual of this program.
+    fn normal(&self, who: &Who, ctx: &AnalyticContext<'_>) -> Option<Normal> {
+        if self.together.is_some() {
+            return None;
+        }
+        ctx.baselines.profile(&who.baseline)?.normal(Metric::PeakPackets, self.span.1)
+    }
+
+    fn severity(&self, person: Option<bool>, ctx: &AnalyticContext<'_>) -> (Severity, String) {
+        let times = self.over.times();
+        let fast = times >= 10.0 || self.rates.packets >= ctx.settings.packet_rate_threshold;
+        let at_it = person == Some(true);
+        let testing = at_it && &*self.class.rule == "throughput-test";
+        let interactive = self.class.kind == ClassKind::InteractiveClient;
+        let severity = match (at_it, fast) {
+            _ if testing => Severity::Informational,
+            (true, false) => Severity::Low,
+            _ if interactive => Severity::Low,
+            (true, true) | (false, false) => Severity::Medium,
+            (false, true) => Severity::High,
+        };
+        let who = match person {
+            Some(true) => "a person is at it",
+            Some(false) => "nobody is at it",
+            None => "whether somebody is at it is not known",
+        };
+        let test = if testing { ", with a tool that measures by filling a path" } else { "" };
+        let reason = format!("{times:.1} times the floor of its tool, and {who}{test}");
+        (severity, reason)
+    }
+
+    /// What most of it is.
+    fn kind(&self) -> &'static str {
+        let rates = self.rates;
+        match self.over.what {
+            What::Connections => "tcp_syn",
+            _ if rates.icmp * 2 > rates.packets => "icmp",
+            _ if (rates.connectionless - rates.icmp.min(rates.connectionless)) * 2
+                > rates.packets =>
+            {
+                "udp"
+            }
+            _ => "tcp",
+        }
+    }
+
+    fn summary(&self, who: &Who, ctx: &AnalyticContext<'_>) -> String {
+        let rates = self.rates;
+        let subject = match (self.together, &who.process) {
+            (Some((by, processes)), Some(view)) => {
+                format!("{processes} processes of one {by}, such as {},", named(view))
+            }
+            (None, Some(view)) => named(view),
+            (_, None) => who.entity.id.clone(),
+        };
+        let to = match rates.top_peer {
+            Some((host, _)) if rates.concentration() >= 0.9 => format!(" to {}", host.ip()),
+            Some((host, _)) => format!(" to several, most to {}", host.ip()),
+            None => String::new(),
+        };
+        let tool = match self.class.tool {
+            Tool::Other => "its traffic's floor".to_owned(),
+            tool => format!("the floor of {}", tool.name()),
+        };
+        format!(
+            "{subject} sent {} packets/s and {}{to}: {} {} are {:.1} times {tool} ({}), in {} of {} s.",
+            thousands(rates.packets),
+            bits(rates.wire_bytes.saturating_mul(8)),
+            thousands(self.over.measured),
+            self.over.what.unit(),
+            self.over.times(),
+            thousands(self.over.floor),
+            self.seconds,
+            ctx.settings.burst_time_window_s,
+        )
+    }
+}
