@@ -173,7 +173,9 @@ impl FirstSeen {
                 let is_own = profile.destination(&dst).is_some();
                 let others = if is_own { 0.0 } else { ctx.baselines.prevalence(&dst) };
                 match others >= ctx.settings.first_seen_prevalence && others > 0.0 {
-                    true => (COMMON, format!("{why}; {:.1} % of all others reach it", 100.0 * others)),
+                    true => {
+                        (COMMON, format!("{why}; {:.1} % of all others reach it", 100.0 * others))
+                    }
                     false => (if is_mature { 1.0 } else { 0.7 }, why),
                 }
             }

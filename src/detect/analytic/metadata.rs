@@ -110,8 +110,7 @@ impl Metadata {
         let asked = self.asked(&key, time_ns);
         let address = endpoint.parse().ok().map(|ip: IpAddr| Host::from(ip));
         let profile = ctx.baselines.profile(&key);
-        let known =
-            profile.zip(address).map(|(profile, host)| {
+        let known = profile.zip(address).map(|(profile, host)| {
             let known = profile.destination(&host);
             // What it learned today may be this.
             known.is_some_and(|known| known.first_day < time_ns.div_euclid(DAY_NS))

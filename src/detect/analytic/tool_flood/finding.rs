@@ -37,7 +37,8 @@ impl Judged<'_> {
             return None;
         }
         let score = self.score(times_normal, person_at(view), ctx);
-        if !score.alerts() || score.dimensions() < 2 {
+        let enough = score.alerts() && score.dimensions() >= 2;
+        if !ctx.decide(NAME, who, self.span.1, &score, enough) {
             return None;
         }
         let rule = Rule {
