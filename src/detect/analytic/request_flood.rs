@@ -286,6 +286,7 @@ fn fill(case: &mut Case, home: bool, failed: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::execs::Served;
     use crate::detect::analytic::Source;
     use crate::detect::analytic::testing::Bench;
 
@@ -304,7 +305,8 @@ mod tests {
                 observer: "lb".into(),
                 ..Request::default()
             };
-            found.extend(bench.see(&Event::Request { source: &source(), request: &request }));
+            let (source, served) = (&source(), &Served::default());
+            found.extend(bench.see(&Event::Request { source, request: &request, served }));
         }
         found.extend(bench.see(&Event::Time { second: seconds + 60 }));
         found
