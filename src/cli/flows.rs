@@ -145,7 +145,8 @@ impl FlowsArgs {
         }
         let (chosen, all, many) =
             (thousands(total.flows), thousands(read), thousands(groups.len() as u64));
-        writeln!(out, "{chosen} of {all} flows, {many} groups")?;
+        let plural = if groups.len() == 1 { "" } else { "s" };
+        writeln!(out, "{chosen} of {all} flows, {many} group{plural}")?;
         Ok(ExitCode::SUCCESS)
     }
 }
