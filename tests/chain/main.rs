@@ -29,7 +29,9 @@ fn told(summary: &Value) -> Vec<(String, Vec<String>)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let story = |alert: &Value| {
         let timeline = alert["case"]["timeline"].as_array().unwrap();
-        timeline.iter().map(|moment| text(&moment["what"])).collect()
+        let mut story: Vec<String> = timeline.iter().map(|moment| text(&moment["what"])).collect();
+        story.dedup();
+        story
     };
     chains(summary).iter().map(|alert| (text(&alert["severity"]), story(alert))).collect()
 }
@@ -66,7 +68,7 @@ fn a_chain_that_happens_is_one_high_alert_with_its_timeline() {
         assert!(has("new_destination", OUTSIDE), "{timeline:#?}");
         // What was recorded gives the same, whenever the log comes.
         let offline = |log: &str, more: &[&str]| {
-            let mut args = vec![run.ring(), "--procs", run.map(), "--log", log];
+            let mut args = vec![run.ring(), "--procs", run.map(), log];
             args.extend(more);
             read(&args)
         };

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -67,6 +68,9 @@ class Elsewhere(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(('0.0.0.0', 80), Elsewhere).serve_forever()
 "#;
 
+/// Watchers of a host see what all tests start.
+static ALONE: Mutex<()> = Mutex::new(());
+
 pub(crate) struct Site {
     lab: Lab,
     log: PathBuf,
@@ -74,6 +78,7 @@ pub(crate) struct Site {
     _service: Running,
     _elsewhere: Running,
     _nginx: Server,
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// What a live run told and left.
@@ -99,6 +104,7 @@ impl Run {
 
 impl Site {
     pub(crate) fn or_skip(test: &str) -> Option<Self> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let programs = ["nginx", "python3", "curl", "sh"];
         let lab = Lab::or_skip(test, &programs, LinkOptions::default())?;
         let [outer, inner] = &lab.link.names;
@@ -115,7 +121,15 @@ impl Site {
         let log = lab.dir.path("access.log");
         let nginx = nginx(&lab, &log);
         let runs = Cell::new(0);
-        Some(Self { lab, log, runs, _service: service, _elsewhere: elsewhere, _nginx: nginx })
+        Some(Self {
+            lab,
+            log,
+            runs,
+            _service: service,
+            _elsewhere: elsewhere,
+            _nginx: nginx,
+            _alone: alone,
+        })
     }
 
     pub(crate) fn dir(&self) -> &Dir {

@@ -102,6 +102,13 @@ impl Shell {
         if matches!(process.context, Some(Context::Terminal | Context::Gui)) {
             return None;
         }
+        // A shell forks for each command: the copies are no other shells.
+        let is_copy = above(view)
+            .next()
+            .is_some_and(|parent| parent.exe == process.exe && parent.name == process.name);
+        if is_copy {
+            return None;
+        }
         let (service, service_name) = self.services.of(view, ctx)?;
         // A listed interpreter may be the service itself.
         if service == process.id || is_allowed(view, ctx) {
