@@ -211,6 +211,7 @@ fn learned(who: Who, dst: &str, days: i64) -> Baselines {
             length_s: 60,
             source: "packets".into(),
             measures,
+            reported: None,
         });
     }
     baselines

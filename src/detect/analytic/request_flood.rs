@@ -288,6 +288,7 @@ mod tests {
     use super::*;
     use crate::detect::analytic::Source;
     use crate::detect::analytic::testing::Bench;
+    use crate::host::execs::Served;
 
     fn source() -> Source {
         Source { name: "access.log".into(), kind: "nginx", lateness_ns: 0 }
@@ -304,7 +305,11 @@ mod tests {
                 observer: "lb".into(),
                 ..Request::default()
             };
-            found.extend(bench.see(&Event::Request { source: &source(), request: &request }));
+            found.extend(bench.see(&Event::Request {
+                source: &source(),
+                request: &request,
+                served: &Served::default(),
+            }));
         }
         found.extend(bench.see(&Event::Time { second: seconds + 60 }));
         found

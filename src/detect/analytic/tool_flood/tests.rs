@@ -238,6 +238,7 @@ fn what_is_normal_of_a_program_is_quiet_and_more_is_decided_by_it() {
             length_s: 60,
             source: "packets".into(),
             measures,
+            reported: None,
         };
         run.baselines.learn(&minute);
     }
