@@ -165,6 +165,7 @@ fn minute_of(n: u32, at: i64) -> Minute {
         length_s: 60,
         source: "packets".into(),
         measures,
+        reported: None,
     }
 }
 

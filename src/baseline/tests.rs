@@ -41,6 +41,14 @@ pub(super) fn minute(who: &Arc<Who>, start_s: i64, bytes: f64, peer: &str) -> Mi
         error_bytes: 0,
     });
     Minute { who: Arc::clone(who), start_s, length_s: 60, source: "packets".into(), measures, reported: None }
+    Minute {
+        who: Arc::clone(who),
+        start_s,
+        length_s: 60,
+        source: "packets".into(),
+        measures,
+        reported: None,
+    }
 }
 
 pub(super) fn learned_minutes(baselines: &Baselines, who: &Who) -> u64 {

@@ -11,7 +11,8 @@
 //! service). Proxies and load tests reach the figures: severity is low, or
 //! informational where most answers were good (under 400), since then the target coped.
 //!
-//! Limits: addresses behind one NAT or CDN count as one client. Memory: the clients and
+//! Limits: addresses behind one NAT or CDN count as one client; the last window of a log
+//! that just ends is not judged. Memory: the clients and
 //! targets of a window, at most [`MAX_KEYS`] a source; requests of others are counted
 //! as refused.
 
@@ -37,6 +38,8 @@ pub(super) struct RequestFlood {
 #[derive(Debug, Default)]
 struct Window {
     number: i64,
+    /// How late the source may tell of a request.
+    lateness_s: i64,
     now: BTreeMap<Key, Sums>,
     /// Those of the window before that were over.
     before: BTreeMap<Key, u64>,
@@ -77,6 +80,7 @@ impl Analytic for RequestFlood {
                     return;
                 }
                 let window = self.sources.entry(Arc::clone(&source.name)).or_default();
+                window.lateness_s = source.lateness_ns.div_euclid(1_000_000_000);
                 if window.number < number {
                     window.close(&source.name, number, ctx, out);
                 }
@@ -86,10 +90,10 @@ impl Analytic for RequestFlood {
                 }
             }
             Event::Time { second } => {
-                // Live, the end of a flood is no request.
-                let number = second.div_euclid(WINDOW_S);
+                // Live, no request comes after the last one of a flood.
                 for (source, window) in &mut self.sources {
-                    if window.number + 2 < number && !window.now.is_empty() {
+                    let over_s = (window.number + 2) * WINDOW_S + window.lateness_s;
+                    if over_s < *second && !window.now.is_empty() {
                         let next = window.number + 1;
                         window.close(source, next, ctx, out);
                     }
@@ -289,6 +293,7 @@ mod tests {
     use crate::host::execs::Served;
     use crate::detect::analytic::Source;
     use crate::detect::analytic::testing::Bench;
+    use crate::host::execs::Served;
 
     fn source() -> Source {
         Source { name: "access.log".into(), kind: "nginx", lateness_ns: 0 }
@@ -307,6 +312,11 @@ mod tests {
             };
             let (source, served) = (&source(), &Served::default());
             found.extend(bench.see(&Event::Request { source, request: &request, served }));
+            found.extend(bench.see(&Event::Request {
+                source: &source(),
+                request: &request,
+                served: &Served::default(),
+            }));
         }
         found.extend(bench.see(&Event::Time { second: seconds + 60 }));
         found
