@@ -163,7 +163,7 @@ impl Destinations {
         out.number(self.known.len() as u64);
         for known in &self.known {
             // The version's bit goes last: IPv4 takes four bytes.
-            out.number(known.prefix << 1 | known.prefix >> 63);
+            out.number(known.prefix.rotate_left(1));
             out.short_real(known.bytes);
             out.number(known.last_day.into());
             out.number(u64::from(known.last_day.saturating_sub(known.first_day)));
