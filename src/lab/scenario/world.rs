@@ -117,7 +117,15 @@ impl World {
 
     /// Ids that alerts may give to those of this name.
     pub fn entity_ids(&self, name: &str) -> Result<Vec<String>> {
-        Ok(self.seats(name)?.iter().map(|seat| self.entity_id(seat)).collect())
+        let mut ids = Vec::new();
+        for seat in self.seats(name)? {
+            ids.push(self.entity_id(seat));
+            // A host goes by its name too.
+            if seat.process.is_none() && seat.container.is_none() {
+                ids.extend(self.hosts.get(seat.host).map(|host| host.name.clone()));
+            }
+        }
+        Ok(ids)
     }
 
     /// Ids of the entities that a sender is part of.
