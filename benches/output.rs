@@ -137,6 +137,7 @@ fn side(n: u32) -> HostSide {
         ..Workload::default()
     };
     HostSide {
+        host: None,
         process: Some(Arc::new(ProcessView {
             process,
             ancestors: parents.map(ancestor).to_vec(),

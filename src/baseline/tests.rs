@@ -40,7 +40,6 @@ pub(super) fn minute(who: &Arc<Who>, start_s: i64, bytes: f64, peer: &str) -> Mi
         received_packets: 0,
         error_bytes: 0,
     });
-    Minute { who: Arc::clone(who), start_s, length_s: 60, source: "packets".into(), measures, reported: None }
     Minute {
         who: Arc::clone(who),
         start_s,

@@ -261,8 +261,8 @@ impl Detection {
         self.tell_watch();
         for finding in &self.findings {
             // What is informational may be tonight's backup: it is to become normal.
-            let told = |case: &&Box<Case>| case.severity > Severity::Informational;
-            let Some(case) = finding.case.as_ref().filter(told) else { continue };
+            let told = |case: &&Case| case.severity > Severity::Informational;
+            let Some(case) = finding.case.as_deref().filter(told) else { continue };
             if let (true, Some(key)) = (finding.opens, &case.baseline_key) {
                 self.baselines.freeze(key, finding.second + case.quiet_s);
             }

@@ -270,6 +270,10 @@ mod tests {
             "entity": {"kind": "address", "id": "192.0.2.1", "labels": {}},
             "peers": [{"address": "198.51.100.7", "packets": 10, "wire_bytes": null}],
             "evidence": {"packets": 10}, "missing_telemetry": ["baseline"],
+            "severity_reason": "high: sustained",
+            "confidence_terms": [{"name": "base", "points": 0.4}],
+            "confidence_cap": 0.6,
+            "confidence_reason": "0.4: base",
         });
         let schema = schema(ALERT_SCHEMA);
         let wanted = [
@@ -285,6 +289,10 @@ mod tests {
             "peers",
             "evidence",
             "missing_telemetry",
+            "severity_reason",
+            "confidence_terms",
+            "confidence_cap",
+            "confidence_reason",
         ];
         refuses_each_missing(&schema, &alert, &wanted);
         for (pointer, bad) in [

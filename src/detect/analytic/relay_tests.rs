@@ -124,7 +124,8 @@ fn look_alikes_do_not_pass_on_what_they_get() {
     let who = workload("app", "registry/app:1");
     // An image pull, a backup, a batch job that reads and writes, a web service with a
     // database, a client of many.
-    let cases: [(&str, fn(i64) -> Vec<Stream>); 5] = [
+    type Case = (&'static str, fn(i64) -> Vec<Stream>);
+    let cases: [Case; 5] = [
         ("pull", |s| {
             vec![Stream::tcp("198.51.100.1", 443, (volume(s) / 10, 66), (volume(s), 1_500))]
         }),

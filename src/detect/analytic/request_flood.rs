@@ -290,7 +290,6 @@ fn fill(case: &mut Case, home: bool, failed: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::execs::Served;
     use crate::detect::analytic::Source;
     use crate::detect::analytic::testing::Bench;
     use crate::host::execs::Served;
@@ -310,8 +309,6 @@ mod tests {
                 observer: "lb".into(),
                 ..Request::default()
             };
-            let (source, served) = (&source(), &Served::default());
-            found.extend(bench.see(&Event::Request { source, request: &request, served }));
             found.extend(bench.see(&Event::Request {
                 source: &source(),
                 request: &request,

@@ -89,7 +89,7 @@ impl World {
             processes: Vec::new(),
             seats: BTreeMap::new(),
         };
-        let mut rng = Rng::new(seed ^ 0x776f_726c_64);
+        let mut rng = Rng::new(seed ^ 0x0077_6f72_6c64);
         for host in &scenario.hosts {
             world.add_host(host, &mut rng)?;
         }
