@@ -143,8 +143,9 @@ fn write_table(out: &mut impl Write, views: &[View]) -> io::Result<()> {
     )?;
     for view in views {
         let egress = view.normal.get("egress_bytes").map(|measure| measure.normal);
-        let figure =
-            |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
+        let figure = |value: Option<f64>| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"))
+        };
         writeln!(
             out,
             "{:width$}  {:>6.1}  {:>8}  {:>14}  {:>14}  {:>5}  {:>7}  {}",

@@ -88,7 +88,7 @@ impl Way {
         self.records += 1;
         let bytes = bytes_of(measures);
         // Something without packets may still have bytes (proxies' logs).
-        let packets = measures.packets.unwrap_or(u64::from(bytes > 0));
+        let packets = measures.packets.unwrap_or_else(|| u64::from(bytes > 0));
         self.packets = self.packets.saturating_add(packets);
         self.bytes = self.bytes.saturating_add(bytes);
         self.payload = self.payload.saturating_add(measures.payload_bytes.unwrap_or(0));

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::common::Dir;
 use crate::lab::Lab;
 use crate::support::netns::{LinkOptions, Running, wait_for};
-use crate::watched::{Server, Watched, children, serve};
+use crate::watched::{Server, children, serve};
 
 /// An address outside of all home networks.
 pub(crate) const OUTSIDE: &str = "203.0.113.9";

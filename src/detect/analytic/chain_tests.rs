@@ -403,14 +403,13 @@ fn without_a_process_metadata_needs_a_capture_on_the_host() {
 
 #[test]
 fn a_baseline_decides_what_is_new() {
-    let weak = Lab::new();
+    let mut weak = Lab::new();
     let mut strong = Lab::with(DetectSettings::default(), address_baseline(10));
-    lab.request(T, 0, EXPLOIT, 200);
+    weak.request(T, 0, EXPLOIT, 200);
     let php = process(&[(40, "php-fpm"), (1, "systemd")], &["php-fpm"]);
-    lab.flow(T + 5, &php, "198.51.100.200", None);
-    assert_eq!(lab.severities(), [Severity::Informational], "45 of 100 points");
+    weak.flow(T + 5, &php, "198.51.100.200", None);
+    assert_eq!(weak.severities(), [Severity::Informational], "45 of 100 points");
     strong.request(T, 0, EXPLOIT, 200);
-    let php = process(&[(40, "php-fpm"), (1, "systemd")], &["php-fpm"]);
     strong.flow(T + 4, &php, "203.0.113.80", None);
     assert_eq!(strong.severities(), [Severity::Informational], "it is known");
     strong.flow(T + 5, &php, "198.51.100.200", None);

@@ -99,6 +99,6 @@ fn monitoring_is_none() {
 
 #[test]
 fn a_few_bad_replies_are_none() {
-    let back = |n: u16, data: Vec<u8>| if n % 40 == 0 { random(n, 56) } else { data };
+    let back = |n: u16, data: Vec<u8>| if n.is_multiple_of(40) { random(n, 56) } else { data };
     assert_eq!(judged(pings(1, |n| linux(n, 56), back)), []);
 }

@@ -111,7 +111,7 @@ impl Analytic for RequestFlood {
 impl Window {
     /// How many had no place.
     fn count(&mut self, request: &Request) -> u64 {
-        let failed = request.status.is_some_and(|status| status >= 400 || status < 100);
+        let failed = request.status.is_some_and(|status| !(100..400).contains(&status));
         let bytes = request.received_bytes.unwrap_or(0);
         let client = request.client.map(|ip| Key::Client(ip, Arc::clone(&request.observer)));
         let target = request.target.as_ref().and_then(|target| {

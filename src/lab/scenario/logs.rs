@@ -134,7 +134,8 @@ impl VpcLog {
                 dst_port: port(dst.port),
                 proto: talk.proto(),
             };
-            let sums = self.rows.entry(row).or_insert(Sums { first_s: second, ..Sums::default() });
+            let sums =
+                self.rows.entry(row).or_insert_with(|| Sums { first_s: second, ..Sums::default() });
             sums.packets += 1;
             sums.bytes += (frame_bytes as u64).saturating_sub(ETHERNET_BYTES);
             sums.last_s = second;

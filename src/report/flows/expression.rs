@@ -51,9 +51,9 @@ pub struct Expression(Node);
 #[derive(Clone, Debug, PartialEq)]
 enum Node {
     All,
-    And(Vec<Node>),
-    Or(Vec<Node>),
-    Not(Box<Node>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
+    Not(Box<Self>),
     Has(Field),
     Compare(Field, Operator, Literal),
     OneOf(Field, Vec<Literal>),

@@ -317,7 +317,7 @@ impl Beacons {
         if self.entities.len() >= NETWORK {
             match share {
                 rare if rare <= 0.02 && talkers < TALKERS => {
-                    terms.push(Term::new("rare_destination", 1.0, 1.0, 1.0, 15.0))
+                    terms.push(Term::new("rare_destination", 1.0, 1.0, 1.0, 15.0));
                 }
                 common if common >= 0.5 => threshold += 15.0,
                 _ => {}

@@ -10,21 +10,13 @@ use crate::entity::{Measures, Minute, Sent};
 use crate::host::process::{Context, Process, ProcessId};
 use crate::host::side::{Ancestor, ProcessView};
 
+#[derive(Default)]
 struct Run {
     settings: DetectSettings,
     baselines: Baselines,
     detector: ToolFlood,
 }
 
-impl Default for Run {
-    fn default() -> Self {
-        Self {
-            settings: DetectSettings::default(),
-            baselines: Baselines::default(),
-            detector: ToolFlood::default(),
-        }
-    }
-}
 
 impl Run {
     fn second(&mut self, second: i64, entities: &[SecondOf]) -> Vec<Finding> {
