@@ -71,7 +71,8 @@ fn what_was_learned_is_shown_compared_exported_and_forgotten() {
         (&shown[0]["entity"], &shown[0]["minutes"]),
         (&"address:10.0.0.0".into(), &90.into())
     );
-    assert_eq!(shown[0]["normal"]["egress_packets"]["median"], 6.0);
+    let median = shown[0]["normal"]["egress_packets"]["median"].as_f64().expect("a number");
+    assert!((median / 6.0 - 1.0).abs() < 0.05, "{median}");
     assert_eq!(shown[0]["destinations"][0]["prefix"], "203.0.113.0/24");
 
     // Reading alone changes nothing, learning does.
@@ -252,9 +253,7 @@ fn a_killed_run_leaves_baselines_that_open() {
         child.wait().expect("over");
         if dir.path("normal.db").exists() {
             let shown = dir.run(["baseline", "show", "--json", "--baseline", "normal.db"]);
-            // Killed before the first write there is nothing in it.
-            let empty = text(&shown.stderr).contains("it is empty");
-            assert!(shown.status.success() || empty, "{}", text(&shown.stderr));
+            assert!(shown.status.success(), "{}", text(&shown.stderr));
         }
     }
     let whole = dir.command(args).arg("flowtap.toml").output().expect("starts");

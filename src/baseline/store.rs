@@ -87,6 +87,7 @@ fn builder() -> Builder {
 impl Store {
     /// For learning; made where it is not there. What had to be set aside is told.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<String>), StoreError> {
+        make(path)?;
         match Self::open_writer(path) {
             Err(StoreError::Damaged { why, .. }) => {
                 let aside = set_aside(path).map_err(|error| failed(path, error))?;
@@ -96,6 +97,7 @@ impl Store {
                     path.display(),
                     aside.display()
                 );
+                make(path)?;
                 Self::open_writer(path).map(|store| (store, Some(text)))
             }
             opened => opened.map(|store| (store, None)),
@@ -107,24 +109,10 @@ impl Store {
         // found now, and not by somebody who looks for an entity.
         let mut builder = builder();
         builder.set_check_integrity_on_open(true);
-        let file = guarded(|| builder.create(path)).map_err(|why| damaged(path, why))?;
+        let file = guarded(|| builder.open(path)).map_err(|why| damaged(path, why))?;
         let file = file.map_err(|error| opening(path, error))?;
         let store = Self { path: path.to_owned(), file: File::Writer(file) };
-        if store.check_format()?.is_none() {
-            let begin = |file: &Database| -> Result<(), redb::Error> {
-                let write = file.begin_write()?;
-                write.open_table(META)?.insert("format", FORMAT)?;
-                write.open_table(PROFILES)?;
-                write.open_table(INDEX)?;
-                write.open_table(PENDING)?;
-                write.open_table(FLEET)?;
-                write.open_table(LOST)?;
-                Ok(write.commit()?)
-            };
-            if let File::Writer(file) = &store.file {
-                begin(file).map_err(|error| store.failed(error))?;
-            }
-        }
+        store.check_format()?;
         Ok(store)
     }
 
@@ -142,14 +130,11 @@ impl Store {
         let file = file.map_err(|error| opening(path, error))?;
         let snapshot = file.begin_read().map_err(|error| failed(path, error))?;
         let store = Self { path: path.to_owned(), file: File::Reader { snapshot, _file: file } };
-        match store.check_format()? {
-            Some(_) => Ok(store),
-            None => Err(damaged(path, "it is empty".to_owned())),
-        }
+        store.check_format()?;
+        Ok(store)
     }
 
-    /// Nothing of a file that was just made.
-    fn check_format(&self) -> Result<Option<u64>, StoreError> {
+    fn check_format(&self) -> Result<(), StoreError> {
         let found = self.read(|read| {
             let format = match read.open_table(META) {
                 Ok(meta) => meta.get("format")?.map(|format| format.value()),
@@ -164,10 +149,8 @@ impl Store {
             (Some(found), _) if found > FORMAT => {
                 Err(StoreError::TooNew { path: self.path.clone(), found })
             }
-            (None, tables) if !tables.is_empty() => {
-                Err(damaged(&self.path, format!("it holds {}", tables.join(", "))))
-            }
-            (format, _) => Ok(format),
+            (Some(_), _) => Ok(()),
+            (None, tables) => Err(damaged(&self.path, format!("it holds {}", tables.join(", ")))),
         }
     }
 
@@ -272,6 +255,39 @@ impl Store {
     fn failed(&self, error: impl ToString) -> StoreError {
         failed(&self.path, error)
     }
+}
+
+/// Makes an empty file where there is none: under another name, and given its own when
+/// it is whole, so that a kill leaves no half of one.
+fn make(path: &Path) -> Result<(), StoreError> {
+    if path.try_exists().map_err(|error| failed(path, error))? {
+        return Ok(());
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let create = || match builder().create(&new) {
+        Err(DatabaseError::Storage(_)) if new.is_file() => {
+            // Somebody was killed while making it.
+            std::fs::remove_file(&new)?;
+            builder().create(&new)
+        }
+        created => created,
+    };
+    let file = create().map_err(|error| opening(&new, error))?;
+    let begin = || -> Result<(), redb::Error> {
+        let write = file.begin_write()?;
+        write.open_table(META)?.insert("format", FORMAT)?;
+        write.open_table(PROFILES)?;
+        write.open_table(INDEX)?;
+        write.open_table(PENDING)?;
+        write.open_table(FLEET)?;
+        write.open_table(LOST)?;
+        Ok(write.commit()?)
+    };
+    begin().map_err(|error| failed(&new, error))?;
+    drop(file);
+    std::fs::rename(&new, path).map_err(|error| failed(path, error))
 }
 
 /// Of a damaged file redb reads numbers that it takes to be impossible, and panics.
