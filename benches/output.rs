@@ -137,7 +137,7 @@ fn side(n: u32) -> HostSide {
         ..Workload::default()
     };
     HostSide {
-        host: None,
+        host: Arc::default(),
         process: Some(Arc::new(ProcessView {
             process,
             ancestors: parents.map(ancestor).to_vec(),

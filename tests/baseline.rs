@@ -182,10 +182,8 @@ fn learns_until_it_is_killed() {
     for at in first.. {
         (0..ENTITIES).for_each(|n| baselines.learn(&minute_of(n, at)));
         baselines.tick(START_S + at * 60);
-        if baselines.counters().flushes > 0 {
-            if writeln!(out, "written {}", at + 1).is_err() {
-                return;
-            }
+        if baselines.counters().flushes > 0 && writeln!(out, "written {}", at + 1).is_err() {
+            return;
         }
     }
 }

@@ -3,7 +3,7 @@
 //! process, its parents and its class. Traffic goes to the test's own other namespace,
 //! for some seconds.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails fails its test")]
+#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 #[path = "common/mod.rs"]
 mod common;

@@ -1,4 +1,5 @@
 //! Tunnels of real programs between two namespaces, and programs that look alike.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 

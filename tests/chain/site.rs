@@ -189,7 +189,7 @@ impl Site {
     }
 }
 
-fn nginx(lab: &Lab, log: &PathBuf) -> Server {
+fn nginx(lab: &Lab, log: &std::path::Path) -> Server {
     let configuration = lab.dir.path("nginx.conf");
     let text = format!(
         "user root; worker_processes 1; daemon off; pid {pid}; error_log stderr;

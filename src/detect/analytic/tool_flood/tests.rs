@@ -17,7 +17,6 @@ struct Run {
     detector: ToolFlood,
 }
 
-
 impl Run {
     fn second(&mut self, second: i64, entities: &[SecondOf]) -> Vec<Finding> {
         let inputs = Inputs::default();
@@ -88,7 +87,7 @@ fn sender(view: ProcessView, traffic: &Traffic) -> SecondOf {
 fn a_fast_ping_without_anybody_at_it_is_a_flood() {
     let mut run = Run::default();
     let ping = sender(process(7, "/usr/bin/ping", Context::None), &Traffic { icmp: 500, ..QUIET });
-    assert!(run.seconds(4, &[ping.clone()]).is_empty(), "not sustained yet");
+    assert!(run.seconds(4, std::slice::from_ref(&ping)).is_empty(), "not sustained yet");
     let found = run.second(1_004, &[ping]);
     let [finding] = &found[..] else { panic!("{found:?}") };
     let case = finding.case.as_ref().unwrap();
@@ -166,7 +165,7 @@ fn a_script_that_sends_datagrams_nobody_answers_floods_at_once() {
     let mut view = process(7, "/usr/bin/python3.11", Context::None);
     view.process.args = ["python3", "/home/eve/udp.py"].map(str::to_owned).into();
     let script = sender(view, &Traffic { udp: 50_000, answered: false, ..QUIET });
-    assert!(run.second(1_000, &[script.clone()]).is_empty());
+    assert!(run.second(1_000, std::slice::from_ref(&script)).is_empty());
     let found = run.second(1_001, &[script]);
     let case = found[0].case.as_ref().unwrap();
     assert_eq!(case.severity, Severity::High);
