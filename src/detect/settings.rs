@@ -153,8 +153,8 @@ pub struct DetectSettings {
     pub beacon_score: u64,
     /// Connections from which a rhythm counts: RITA's four say nothing of a stream.
     pub beacon_connections: u64,
-    /// Seconds between the first and the last of them, at least: a loop in a script or a
-    /// test is over sooner.
+    /// Seconds between the first and the last of them, at least: ten minutes, by when a
+    /// loop in a script or a page that polls is over.
     pub beacon_span_s: u64,
     /// ATT&CK ProcessWhitelist: executables whose payloads, ratios and rhythms are not
     /// judged, by whole path; `*` at the end stands for anything.
@@ -302,7 +302,7 @@ impl Default for DetectSettings {
             entropy_score: 7.0,
             beacon_score: 80,
             beacon_connections: 20,
-            beacon_span_s: 1_800,
+            beacon_span_s: 600,
             process_whitelist: Vec::new(),
             classes: Classes::built_in(),
             time_window_s: 900,

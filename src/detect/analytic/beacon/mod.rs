@@ -2,7 +2,7 @@
 //!
 //! Method: the score of RITA v5 ([`rita`], METHODS 5) of the connections of a day between
 //! an entity (a program by its baseline's key: each turn of a loop is a process of its
-//! own; else the home address) and an address and port outside, from ended flows or a log
+//! own; else the address that calls) and an address and port outside, from ended flows or a log
 //! of connections (Zeek, Suricata). At
 //! `beacon_connections` over `beacon_span_s` and at a score of `beacon_score` there is an
 //! alert; RITA's modifiers are terms of their own, those that lower it raise the
@@ -204,7 +204,8 @@ impl Beacons {
 
     fn call(&mut self, call: &Call<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let is_wanted = matches!(call.proto, 6 | 17) && !SERVICES.contains(&call.port);
-        let outward = ctx.home().contains(&call.src) && !ctx.home().contains(&call.dst);
+        // Also where neither end is at home: the home networks may not have been told.
+        let outward = !ctx.home().contains(&call.dst);
         if !is_wanted || !outward || call.dst.is_group() {
             return None;
         }
