@@ -51,7 +51,7 @@ fn iperf3(name: &str, arguments: &[&str]) -> Option<tempfile::TempDir> {
 #[test]
 fn iperf3_over_udp_to_one_address_is_unusual_egress_at_default_floors() {
     // Over 75 MB even if a minute ends in the middle.
-    let arguments = ["-u", "-b", "300M", "-l", "1400", "-t", "8"];
+    let arguments = ["-u", "-b", "300M", "-l", "1400", "-t", "12"];
     let Some(folder) = iperf3("iperf3_over_udp", &arguments) else { return };
     let alerts = alerts(&[&folder.path().join("seen.pcap")], &[]);
     let egress = of(&alerts, "egress");
@@ -116,14 +116,9 @@ fn a_flow_log_alone_tells_of_a_flood_and_what_was_rejected_is_none() {
     fs::write(&log, &text).unwrap();
     let found = alerts(&[&log], &[]);
     let egress = of(&found, "egress");
-    let severities: Vec<_> =
-        egress.iter().map(|alert| (&alert["entity"]["id"], &alert["severity"])).collect();
-    let expected = [("10.0.0.5", "high"), ("10.0.0.7", "informational")]
-        .map(|(id, severity)| (Value::from(id), Value::from(severity)));
-    let mut severities: Vec<(Value, Value)> =
-        severities.into_iter().map(|(id, severity)| (id.clone(), severity.clone())).collect();
-    severities.sort_by_key(|(id, _)| id.to_string());
-    assert_eq!(severities, expected);
+    assert_eq!(egress.len(), 1, "a backup is answered: {found:#?}");
+    assert_eq!(egress[0]["entity"]["id"], "10.0.0.5");
+    assert_eq!(egress[0]["severity"], "high");
     // The same flood, rejected.
     let rejected = folder.path().join("rejected.log");
     fs::write(&rejected, vpc_log(&flows[..1], 3, "REJECT") + &vpc_log(&flows[1..2], 3, "ACCEPT"))
@@ -164,8 +159,9 @@ fn docker_stats_tell_of_an_idle_container_that_relays() {
         let _ = writeln!(text, "{}", START_S + at * 30);
         let _ = writeln!(
             text,
-            "{{\"Container\":\"931abeeaae46\",\"ID\":\"931abeeaae46\",\"Name\":\"web-1\",\
-             \"NetIO\":\"{received}B / {sent}B\"}}"
+            "{{\"BlockIO\":\"0B / 0B\",\"CPUPerc\":\"0.00%\",\"Container\":\"931abeeaae46\",\
+             \"ID\":\"931abeeaae46\",\"MemPerc\":\"0.00%\",\"MemUsage\":\"1MiB / 1GiB\",\
+             \"Name\":\"web-1\",\"NetIO\":\"{received}B / {sent}B\",\"PIDs\":\"1\"}}"
         );
     }
     fs::write(&log, text).unwrap();
@@ -213,7 +209,11 @@ fn a_relay_between_namespaces_is_found_by_its_symmetry() {
     let mut witness = net.spawn(command);
     let _server = net.spawn(net.command(2, ["iperf3", "-s"]));
     let _relay = net.spawn(net.command(1, ["python3", "-c", RELAY, "1080", &far.ipv4[1], "5201"]));
-    std::thread::sleep(Duration::from_secs(2));
+    support::netns::wait_for("the relay", || {
+        let listening = net.run(1, ["ss", "-ltn"]).stdout;
+        String::from_utf8_lossy(&listening).contains(":1080")
+    });
+    std::thread::sleep(Duration::from_secs(1));
     net.run(0, ["iperf3", "-c", &near.ipv4[1], "-p", "1080", "-t", "6", "-b", "40M"]);
     std::thread::sleep(Duration::from_secs(1));
     witness.signal("INT");
