@@ -6,6 +6,9 @@ use crate::lab::synth::Rng;
 /// Bytes that random payloads are cut from: long enough that two seldom share a piece.
 const POOL_BYTES: usize = 1 << 18;
 
+/// Header, content and tag of a record that says something.
+const LEAST_RECORD_BYTES: u64 = 40;
+
 /// What one side says before the other answers.
 #[derive(Clone, Debug)]
 pub enum Said {
@@ -33,8 +36,12 @@ impl Said {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::WithBody { head, body_bytes, .. } => head.len() as u64 + body_bytes,
-            // A record without content has no meaning.
-            Self::Tls { bytes } => (*bytes).max(40),
+            // No record, the last one neither, is shorter than its header and tag.
+            Self::Tls { bytes } => match bytes % RECORD_BYTES {
+                0 if *bytes > 0 => *bytes,
+                rest if rest < LEAST_RECORD_BYTES => bytes + LEAST_RECORD_BYTES - rest,
+                _ => *bytes,
+            },
             Self::Random { bytes } | Self::Zeros { bytes } => *bytes,
         }
     }
@@ -178,4 +185,35 @@ pub fn ntp(mode: u8, time_ns: i64) -> Vec<u8> {
         packet[at + 4..at + 8].copy_from_slice(&(fraction as u32).to_be_bytes());
     }
     packet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever its size, records follow each other without a gap to its end.
+    #[test]
+    fn records_of_every_size_are_whole() {
+        let (pool, mut rng) = (Pool::new(1), Rng::new(1));
+        for bytes in
+            (0..200).chain(RECORD_BYTES - 50..RECORD_BYTES + 50).chain([RECORD_BYTES * 3 + 2])
+        {
+            let said = Said::Tls { bytes };
+            let length = said.length();
+            let mut all = Vec::new();
+            while (all.len() as u64) < length {
+                let left = (length - all.len() as u64).min(super::super::tls::SEGMENT_BYTES);
+                let mut segment = vec![0; left as usize];
+                said.fill(all.len() as u64, &mut segment, &pool, &mut rng);
+                all.extend(segment);
+            }
+            let mut rest = &all[..];
+            while !rest.is_empty() {
+                assert_eq!(rest[..3], [23, 3, 3], "{bytes}");
+                let record = usize::from(u16::from_be_bytes([rest[3], rest[4]]));
+                assert!((17..=16_384 + 256).contains(&record), "{bytes}: {record}");
+                rest = &rest[5 + record..];
+            }
+        }
+    }
 }
