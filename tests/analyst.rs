@@ -212,7 +212,10 @@ fn why_not_says_what_was_measured_and_what_kept_it_from_an_alert() {
     let told = ask(sender);
     assert_eq!(told["alerts"][0]["id"], alerts[0]["id"]);
     let flood = told["findings"].as_array().expect("findings").iter();
-    let flood = flood.clone().find(|near| near["detector"] == "udp_flood").expect("the flood");
+    let flood = flood
+        .clone()
+        .find(|near| near["detector"] == "udp_flood" && near["entity"] == sender)
+        .expect("the flood");
     assert_eq!(flood["opens"], true);
     assert_eq!(flood["value"].as_f64(), alerts[0]["evidence"]["measured"].as_f64());
     // Who has none: far below any threshold, and known all the same.
