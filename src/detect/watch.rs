@@ -248,7 +248,7 @@ impl Seen {
     }
 
     fn add(&mut self, near: Near) {
-        let rank = |near: &Near| (near.opens, near.value / near.threshold.max(f64::MIN_POSITIVE));
+        let rank = |near: &Near| (near.opens, near.value);
         let room = self.findings.len() < MOST;
         let known = self
             .findings
