@@ -19,6 +19,8 @@ fn capture(name: &str) -> String {
 fn with_config(toml: &str) -> Dir {
     let dir = Dir::new();
     dir.write("flowtap.toml", toml.as_bytes());
+    // What the template's files are called: a table of process classes is looked into.
+    dir.write("list.csv", b"version = \"1\"\n");
     dir
 }
 
