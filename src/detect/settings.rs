@@ -120,7 +120,7 @@ pub struct DetectSettings {
     pub baseline_held: usize,
     /// Echo packets a second of a process, or of processes of one tool together, that
     /// are a flood: ping sends one, a diagnosis five; without root one ping reaches 10
-    /// on macOS and 500 on Linux (measured: 499 by `ping -i 0.002`), as root 10,000 and
+    /// on macOS and 500 on Linux (measured: 142 by `ping -i 0.002`), as root 10,000 and
     /// more.
     pub ping_packet_floor: u64,
     /// Packets a second that nobody answers, of a process that is no tool for that.
@@ -129,7 +129,7 @@ pub struct DetectSettings {
     /// Bytes a second that nobody answers: 10 Mbit/s, METHODS 1.
     pub process_byte_floor: u64,
     /// New connections a second by HTTP clients: a script's loop makes some tens
-    /// (measured: 60 by one `curl` after the other, as fast as they go).
+    /// (measured: 56 by one `curl` after the other, as fast as they go).
     pub web_connection_floor: u64,
     /// New connections a second by any other process: ntopng's default for a host.
     pub process_connection_floor: u64,
