@@ -1,8 +1,8 @@
 //! Programs that began, in the order of time, for whoever judges them; and who serves
 //! a request that was logged.
 //!
-//! A map's writer notes each start and exec ([`Begun`]); the correlation stage takes
-//! those of seconds that are closed ([`Joiner::take_execs`]). What ran before a map
+//! A map's writer notes each start and exec (`Begun`); the correlation stage takes
+//! those of seconds that are closed (`Joiner::take_execs`). What ran before a map
 //! began has not begun: a map starts with all that is there.
 
 use std::collections::BTreeSet;

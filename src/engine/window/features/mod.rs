@@ -5,7 +5,7 @@
 //! lowest ranks ([`Kept`]), each key's sums whole; so shards merge in any order to
 //! the same, whatever their number, and a flood of keys takes bounded memory. What
 //! was not kept is counted. A packet of another protocol costs a look at its class
-//! and ports ([`concerns`]); TCP to other ports than those of TLS and SSH costs a look at
+//! and ports (`concerns`); TCP to other ports than those of TLS and SSH costs a look at
 //! its first three bytes.
 //!
 //! Not seen: what begins behind the first byte of a segment (pipelined requests),
