@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Analytic, AnalyticContext, DnsSecond, Event, about};
+use super::{Analytic, AnalyticContext, DnsSecond, Event, about, answers_with_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::{Busiest, Direction, Finding, Peer, PeerRole, Rule, Subject, round3};
 use crate::engine::window::features::{DnsType, SYMBOLS, Text, entropy};
@@ -251,11 +251,12 @@ impl DnsTunnel {
             return None;
         }
         let score = asked.score(names, ctx);
-        if !score.alerts() || score.dimensions() < 2 {
-            return None;
-        }
         let value = score.value;
         let who = asked.who.clone().unwrap_or_else(|| Arc::new(Who::address(&client)));
+        let enough = score.alerts() && score.dimensions() >= 2;
+        if !ctx.decide(NAME, &who, dns.second, &score, enough) {
+            return None;
+        }
         let rule = Rule {
             name: "dns_tunnel_score",
             threshold: score.threshold as u64,
@@ -322,7 +323,6 @@ impl Asked {
         case.baseline = "not asked: names that carry data are no host's normal".to_owned();
         case.quiet_s = QUIET_S;
         let both_ways = self.answer_bytes / queries >= 100;
-        let named = who.process.is_some() || who.workload.is_some();
         case.confident("start", 0.4);
         if case.score.value >= 75.0 {
             case.confident("most_signs", 0.1);
@@ -333,14 +333,7 @@ impl Asked {
         if both_ways {
             case.confident("answers_carry_bytes", 0.1);
         }
-        if named {
-            case.confident("process_known", 0.1);
-            case.analytics = vec!["AN0031"];
-        } else {
-            case.confident("process_unknown", -0.1);
-            case.possible_analytics = vec!["AN0031"];
-            case.missing.push("process_map");
-        }
+        answers_with_process(case, who, "AN0031");
         let much = self.bytes + self.answer_bytes >= 256 << 10;
         case.severity = if much { Severity::High } else { Severity::Medium };
         case.severity_reason = match much {

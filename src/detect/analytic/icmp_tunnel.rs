@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Analytic, AnalyticContext, EchoSecond, Event, about};
+use super::{Analytic, AnalyticContext, EchoSecond, Event, about, answers_with_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::{Busiest, Direction, Finding, Peer, PeerRole, Rule, Subject, round3};
 use crate::engine::window::features::{EchoKey, Sampled, Template, entropy};
@@ -223,15 +223,16 @@ impl Pair {
     fn judge(&self, echo: &EchoSecond<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let sums = &self.sums;
         let score = sums.score(self.hour_bytes, ctx);
-        if !score.alerts() || score.dimensions() < 2 {
-            return None;
-        }
         let EchoKey { requester, responder } = *echo.key;
         let asks = ctx.home().contains(&requester) || !ctx.home().contains(&responder);
         let (own, peer) = if asks { (requester, responder) } else { (responder, requester) };
         let value = score.value;
         let known = self.who.clone().filter(|_| asks);
         let who = known.unwrap_or_else(|| Arc::new(Who::address(&own)));
+        let enough = score.alerts() && score.dimensions() >= 2;
+        if !ctx.decide(NAME, &who, echo.second, &score, enough) {
+            return None;
+        }
         let rule = Rule {
             name: "icmp_tunnel_score",
             threshold: score.threshold as u64,
@@ -301,14 +302,7 @@ impl Pair {
             case.confident("one_direction_only", -0.1);
             case.missing.push("other_direction");
         }
-        if who.process.is_some() || who.workload.is_some() {
-            case.confident("process_known", 0.1);
-            case.analytics = vec!["AN0031"];
-        } else {
-            case.confident("process_unknown", -0.1);
-            case.possible_analytics = vec!["AN0031"];
-            case.missing.push("process_map");
-        }
+        answers_with_process(case, who, "AN0031");
         let much = self.hour_bytes >= 1 << 20;
         case.severity = if much { Severity::High } else { Severity::Medium };
         case.severity_reason = match much {

@@ -294,6 +294,19 @@ pub fn about(
     finding
 }
 
+/// An analytic that needs a process or workload is answered with one, and else only
+/// possible (CONTRACT).
+fn answers_with_process(case: &mut Case, who: &Who, analytic: &'static str) {
+    if who.process.is_some() || who.workload.is_some() {
+        case.confident("process_known", 0.1);
+        case.analytics.push(analytic);
+    } else {
+        case.confident("process_unknown", -0.1);
+        case.possible_analytics.push(analytic);
+        case.missing.push("process_map");
+    }
+}
+
 /// Fills a finding with what a minute holds: traffic, busiest second, peers.
 pub fn measured_in(finding: &mut Finding, minute: &Minute) {
     let measures = &minute.measures;

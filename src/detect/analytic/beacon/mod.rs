@@ -30,6 +30,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use ahash::HashMap;
+
 use self::finding::Judged;
 use super::{Analytic, AnalyticContext, Event, FlowEnd};
 use crate::alert::{Score, Term};
@@ -79,6 +81,8 @@ pub(super) struct Beacons {
     pairs: BTreeMap<Key, Pair>,
     /// Processes that were seen to send, for the flows that name them by number.
     processes: BTreeMap<ProcessId, (i64, Arc<Who>)>,
+    /// Entities of addresses, made once.
+    addresses: HashMap<Host, Arc<Who>>,
     /// How many entities talk to a destination, and how many there are.
     prevalence: BTreeMap<Host, BTreeSet<u64>>,
     entities: BTreeSet<u64>,
@@ -238,7 +242,7 @@ impl Beacons {
     }
 
     /// The process that began the flow, or its workload or address.
-    fn who(&self, call: &Call<'_>) -> Arc<Who> {
+    fn who(&mut self, call: &Call<'_>) -> Arc<Who> {
         let side = call.hosts.and_then(|hosts| hosts.src.as_ref());
         let sure = |side: &&HostSide| {
             side.attribution.as_ref().is_none_or(|how| how.certainty >= LEAST_CERTAINTY)
@@ -251,7 +255,15 @@ impl Beacons {
             same.then(|| Arc::clone(who))
         });
         let workload = || side.and_then(|side| side.workload.as_ref()).map(Who::workload);
-        known.unwrap_or_else(|| Arc::new(workload().unwrap_or_else(|| Who::address(&call.src))))
+        let known = known.or_else(|| workload().map(Arc::new));
+        known.unwrap_or_else(|| self.address(call.src))
+    }
+
+    fn address(&mut self, host: Host) -> Arc<Who> {
+        if self.addresses.len() >= COUNTED {
+            self.addresses.clear();
+        }
+        Arc::clone(self.addresses.entry(host).or_insert_with(|| Arc::new(Who::address(&host))))
     }
 
     fn count(&mut self, entity: u64, dst: Host) {
