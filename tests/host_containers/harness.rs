@@ -21,8 +21,11 @@ fn a_container_reaches_the_test_and_nothing_is_left_of_it() {
     net.run(0, ["ping", "-q", "-c1", "-W5", &link.ipv4[1]]);
 
     let pid = container.spawn_detached(["sleep", "600"]);
-    let command_line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
-    assert!(command_line.starts_with(b"sleep\x00600"), "{command_line:?}");
+    // Until its exec it is the runtime's own.
+    wait_for("the program", || {
+        let command_line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        command_line.starts_with(b"sleep\x00600")
+    });
     let netns = |pid| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
     assert_eq!(netns(pid), netns(container.pid()));
     assert_ne!(netns(pid), fs::read_link("/proc/self/ns/net").unwrap());
