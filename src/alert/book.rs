@@ -477,7 +477,10 @@ impl Open {
             start_ns: second_ns(self.start_second),
             end_ns: second_ns(self.last_second.saturating_add(1)),
             entity: finding.entity.clone(),
-            known: Known::default(),
+            known: Known {
+                instance: finding.case.as_ref().and_then(|case| case.instance.clone()),
+                context: None,
+            },
             peers: peers
                 .into_iter()
                 .take(LISTED_PEERS)

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::grade::clipped;
 use super::{CONFIDENCE_WITHOUT_BASELINE, Severity, rfc3339};
+use crate::host::inventory::Instance;
 use crate::host::side::ProcessView;
 use crate::host::workload::Workload;
 
@@ -43,6 +44,9 @@ pub struct Case {
     pub process: Option<Arc<ProcessView>>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "super::shared")]
     pub workload: Option<Arc<Workload>>,
+    /// It stands in the alert itself.
+    #[serde(skip)]
+    pub instance: Option<Arc<Instance>>,
     /// What happened, in order of time; of a chain its stages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<Moment>,
@@ -85,6 +89,7 @@ impl Case {
             baseline_mature: false,
             process: None,
             workload: None,
+            instance: None,
             timeline: Vec::new(),
             process_class: None,
             baseline_key: None,

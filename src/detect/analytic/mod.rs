@@ -278,6 +278,7 @@ pub fn about(
     case.baseline_key = Some(Arc::clone(&who.baseline));
     case.process.clone_from(&who.process);
     case.workload.clone_from(&who.workload);
+    case.instance.clone_from(&who.instance);
     let mut finding = Finding::new(
         detector,
         Family::Case(detector),
