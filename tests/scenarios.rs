@@ -67,7 +67,8 @@ fn tshark_finds_nothing_malformed_and_no_bad_checksum() {
     for (name, pairs) in SMALL {
         let dir = tempfile::tempdir().unwrap();
         let made = made(name, FIRST_SEED, pairs, dir.path());
-        let bad = "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0 || \
+        // The random bytes of the flood (to 7777) look like some protocol now and then.
+        let bad = "(_ws.malformed && !(udp.dstport == 7777)) || ip.checksum.status == 0 || tcp.checksum.status == 0 || \
                    udp.checksum.status == 0 || icmp.checksum.status == 0 || \
                    tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment || \
                    tcp.analysis.retransmission || tcp.analysis.out_of_order";
