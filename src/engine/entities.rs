@@ -11,7 +11,7 @@ use ahash::HashMap;
 
 use super::window::{Assembled, FlowRow, Host, Seed};
 use crate::detect::HomeNets;
-use crate::entity::{Ledger, LedgerLimits, Minute, SecondOf, View, Who};
+use crate::entity::{Ledger, LedgerLimits, Minute, SecondOf, View, Who, WhoId};
 use crate::host::join::{Joiner, Seat};
 
 /// Rows of a second that are joined; the largest, and a sample of the rest, where there
@@ -33,7 +33,15 @@ pub(super) struct Entities {
     /// Nothing for those that are not at home.
     addresses: HashMap<Host, Option<Arc<Who>>>,
     least_bytes: u64,
+    /// Of the second at hand: who sent name queries and echoes to whom, by process, with
+    /// the bytes of the one that sent the most.
+    senders: HashMap<(Host, Host, u8), (u64, Arc<Who>)>,
 }
+
+/// Service whose senders are asked for.
+const DNS_PORT: u16 = 53;
+/// A process that is less sure to be the one is not named as a sender.
+const LEAST_CERTAINTY: f64 = 0.5;
 
 impl Entities {
     /// `all_rows`: something is known of hosts, or learned.
@@ -45,6 +53,7 @@ impl Entities {
             rows: Vec::new(),
             order: Vec::new(),
             addresses: HashMap::default(),
+            senders: HashMap::default(),
             least_bytes: if all_rows { 0 } else { LEAST_BYTES_UNKNOWN },
         }
     }
@@ -56,6 +65,7 @@ impl Entities {
 
     /// Begins a second; the minutes that are over.
     pub(super) fn begin(&mut self, second: i64) -> Vec<Minute> {
+        self.senders.clear();
         self.ledger.begin(second)
     }
 
@@ -67,6 +77,13 @@ impl Entities {
     /// What entities did in the second at hand.
     pub(super) fn second(&self) -> Vec<&SecondOf> {
         self.ledger.second()
+    }
+
+    /// The process that sent name queries (UDP, TCP) or echoes (ICMP) from one address to
+    /// another in the second at hand, where a map names it.
+    pub(super) fn sender(&self, from: Host, to: Host, protocols: &[u8]) -> Option<Arc<Who>> {
+        let known = protocols.iter().filter_map(|&proto| self.senders.get(&(from, to, proto)));
+        known.max_by_key(|(bytes, _)| *bytes).map(|(_, who)| Arc::clone(who))
     }
 
     /// Counts the rows of a second.
@@ -154,12 +171,27 @@ impl Entities {
         let who = || Arc::new(Who::process(&host, &boot, &process, workload.as_ref(), certainty));
         if let Some(id) = self.ledger.id(digest, who) {
             self.ledger.add(id, view);
+            let is_asked_for = matches!(view.proto, 1 | 58) || view.remote_port == DNS_PORT;
+            if is_asked_for && certainty >= LEAST_CERTAINTY && view.sent.wire_bytes > 0 {
+                self.note_sender(id, view);
+            }
         }
         if let Some(workload) = &workload {
             let digest = self.digest(3, &workload.container);
             if let Some(id) = self.ledger.id(digest, || Arc::new(Who::workload(workload))) {
                 self.ledger.add(id, view);
             }
+        }
+    }
+
+    fn note_sender(&mut self, id: WhoId, view: &View<'_>) {
+        let Some(who) = self.ledger.who(id) else { return };
+        let key = (view.sent.src, view.peer, view.proto);
+        let bytes = view.sent.wire_bytes * view.scale;
+        let known = self.senders.entry(key).or_insert_with(|| (bytes, Arc::clone(who)));
+        // Of equals the first by the order of flows.
+        if bytes > known.0 {
+            *known = (bytes, Arc::clone(who));
         }
     }
 

@@ -8,17 +8,26 @@ use crate::detect::analytic::{DnsSecond, EchoSecond, Event, PACKETS, Source};
 use crate::telemetry::request::{Request, Target};
 use crate::telemetry::text::decoded_uri;
 
+/// IP protocol numbers (IANA).
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
 impl Correlation<'_> {
     /// Of a second, merged of all shards.
     pub(super) fn show_features(&mut self, second: i64, mut features: Features) {
         features.settle();
         let seed = features.seed();
+        let entities = &self.entities;
         let mut show = |event: &Event<'_>| self.detection.event(event, self.looked_s, &self.known);
         for (key, stats) in features.dns.sorted() {
-            show(&Event::Dns(&DnsSecond { second, key, stats, who: None }));
+            let who = entities.sender(key.client, key.server, &[UDP, TCP]);
+            show(&Event::Dns(&DnsSecond { second, key, stats, who }));
         }
         for (key, stats) in features.echo.sorted() {
-            show(&Event::Echo(&EchoSecond { second, key, stats, seed, who: None }));
+            let who = entities.sender(key.requester, key.responder, &[ICMP, ICMPV6]);
+            show(&Event::Echo(&EchoSecond { second, key, stats, seed, who }));
         }
         for (server, statuses) in features.statuses.sorted() {
             show(&Event::Statuses { second, server, statuses });

@@ -145,6 +145,11 @@ impl Ledger {
         Some(id)
     }
 
+    /// The entity of a number.
+    pub fn who(&self, id: WhoId) -> Option<&Arc<Who>> {
+        self.open.get(id as usize).map(|open| &open.who)
+    }
+
     /// Counts a flow's second for an entity.
     pub fn add(&mut self, id: WhoId, view: &View<'_>) {
         let Some(open) = self.open.get_mut(id as usize) else { return };
