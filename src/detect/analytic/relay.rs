@@ -333,8 +333,13 @@ fn relays_by_design(who: &Who, names: &[String]) -> Option<String> {
     if let Some(workload) = &who.workload {
         let image = workload.image.split('@').next().unwrap_or_default();
         let image = image.rsplit_once(':').map_or(image, |(image, _)| image);
-        let last = image.rsplit('/').next().unwrap_or_default();
-        return has(last).map(|name| format!("image {name}"));
+        // Whatever the registry is called: its name has a dot or a port.
+        let is_registry = |part: &str| part.contains(['.', ':']);
+        let repository = match image.split_once('/') {
+            Some((first, rest)) if is_registry(first) => rest,
+            _ => image,
+        };
+        return has(repository).map(|name| format!("image {name}"));
     }
     let instance = who.instance.as_ref()?;
     if instance.shared_egress {

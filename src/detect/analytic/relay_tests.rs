@@ -190,3 +190,18 @@ proptest::proptest! {
         proptest::prop_assert!((-1.000_001..=1.000_001).contains(&correlation));
     }
 }
+
+#[test]
+fn an_image_is_known_by_its_repository_and_not_by_its_registry() {
+    let names = ["ingress", "nginx"].map(str::to_owned);
+    for (image, known) in [
+        ("registry.k8s.io/ingress-nginx/controller:v1.11", true),
+        ("nginx:1.27", true),
+        ("localhost:5000/nginx-unprivileged@sha256:00", true),
+        ("nginx.example/app:1", false),
+        ("library/app-nginxless", false),
+    ] {
+        let who = workload("app", image);
+        assert_eq!(relays_by_design(&who, &names).is_some(), known, "{image}");
+    }
+}
