@@ -332,7 +332,9 @@ fn relays_by_design(who: &Who, names: &[String]) -> Option<String> {
     };
     if let Some(workload) = &who.workload {
         let image = workload.image.split('@').next().unwrap_or_default();
-        let image = image.rsplit_once(':').map_or(image, |(image, _)| image);
+        // A tag is behind the last part; a registry may have a port.
+        let tag = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
+        let image = tag.map_or(image, |(image, _)| image);
         // Whatever the registry is called: its name has a dot or a port.
         let is_registry = |part: &str| part.contains(['.', ':']);
         let repository = match image.split_once('/') {
