@@ -103,6 +103,8 @@ pub(crate) fn allowed_by_default() -> Vec<String> {
 pub(super) struct DnsTunnel {
     window: i64,
     asked: BTreeMap<(Host, u64), Asked>,
+    /// When room was last made: looking at all of them for each new one would be no end.
+    cleared_s: i64,
     refused: u64,
 }
 
@@ -218,7 +220,10 @@ impl DnsTunnel {
         }
         let key = (dns.key.client, dns.key.domain);
         if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&key) {
-            self.asked.retain(|_, asked| asked.bytes >= DETAILED_BYTES);
+            if self.cleared_s != dns.second {
+                self.cleared_s = dns.second;
+                self.asked.retain(|_, asked| asked.bytes >= DETAILED_BYTES);
+            }
             if self.asked.len() >= MAX_ASKED {
                 self.refused += 1;
                 return None;

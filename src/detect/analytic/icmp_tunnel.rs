@@ -40,6 +40,8 @@ const MAX_PAIRS: usize = 8_192;
 pub(super) struct IcmpTunnel {
     window: i64,
     pairs: BTreeMap<EchoKey, Pair>,
+    /// When room was last made: looking at all pairs for each new one would be no end.
+    cleared_s: i64,
     refused: u64,
 }
 
@@ -193,7 +195,10 @@ impl IcmpTunnel {
             self.window = window;
         }
         if self.pairs.len() >= MAX_PAIRS && !self.pairs.contains_key(echo.key) {
-            self.pairs.retain(|_, pair| pair.sums.active_s > 0);
+            if self.cleared_s != echo.second {
+                self.cleared_s = echo.second;
+                self.pairs.retain(|_, pair| pair.sums.active_s > 0);
+            }
             if self.pairs.len() >= MAX_PAIRS {
                 self.refused += 1;
                 return None;
