@@ -113,6 +113,8 @@ pub(super) struct DnsTunnel {
 struct Asked {
     domain: Text<64>,
     who: Option<Arc<Who>>,
+    votes: u64,
+    told: bool,
     /// Of several, the last that was asked.
     server: Host,
     queries: u64,
@@ -132,15 +134,26 @@ struct Asked {
 }
 
 impl Asked {
+    /// Several processes may ask about one domain: whoever asks most of it, by a vote
+    /// (Boyer and Moore 1981) in bytes of names; once told of, it stays.
+    fn vote(&mut self, dns: &DnsSecond<'_>) {
+        let Some(who) = &dns.who else { return };
+        let bytes = dns.stats.subdomain_bytes;
+        match &self.who {
+            _ if self.told => {}
+            Some(known) if known.entity == who.entity => self.votes += bytes,
+            Some(_) if self.votes > bytes => self.votes -= bytes,
+            _ => (self.who, self.votes) = (Some(Arc::clone(who)), bytes),
+        }
+    }
+
     fn add(&mut self, dns: &DnsSecond<'_>) {
         let stats = dns.stats;
         if self.domain.is_empty() {
             self.domain = stats.domain;
             self.first_s = dns.second;
         }
-        if dns.who.is_some() {
-            self.who.clone_from(&dns.who);
-        }
+        self.vote(dns);
         self.server = dns.key.server;
         self.queries += u64::from(stats.queries);
         self.responses += u64::from(stats.responses);
@@ -240,7 +253,13 @@ impl DnsTunnel {
         }
         asked.look_at_s = dns.second + LOOK_S;
         let asked = self.asked.get(&key)?;
-        self.judge(dns, asked, names, ctx)
+        let found = self.judge(dns, asked, names, ctx);
+        if found.is_some()
+            && let Some(asked) = self.asked.get_mut(&key)
+        {
+            asked.told = true;
+        }
+        found
     }
 
     fn judge(
