@@ -120,6 +120,34 @@ fn gate(name: &str, seeds: u64, pairs: &[(&str, &str)], conditions: &str) {
 
 /// What is known before any baseline: a flood, by packets and by flow logs.
 #[test]
-fn a_flood_is_found_and_a_call_beside_it_is_not() {
-    gate("udp-flood", 1, &[("duration_s", "200")], "precision>=1");
+fn attacks_of_the_analytics_are_found_and_nothing_else() {
+    let all = "precision>=1,recall>=1,false_per_day<=0";
+    gate("udp-flood", 2, &[("strength", "3000"), ("duration_s", "260")], all);
+    gate("web-chain", 2, &[], all);
+    gate("ping-flood", 2, &[("strength", "200")], all);
+    gate("dns-tunnel", 2, &[("strength", "1")], all);
+    gate("icmp-tunnel", 2, &[("strength", "1")], all);
+    gate("exfiltration", 2, &[("up_bytes", "5000000")], all);
+}
+
+#[test]
+fn what_looks_alike_stays_quiet() {
+    gate("web-noise", 2, &[], "false_per_day<=0");
+    gate("office", 2, &[], "false_per_day<=0");
+}
+
+/// Minutes: whole days and full rates.
+#[test]
+#[ignore = "minutes"]
+fn the_whole_suite_holds() {
+    let all = "precision>=1,recall>=1,false_per_day<=0";
+    for name in ["udp-flood", "web-chain", "ping-flood", "curl-loop", "beacon", "exfiltration"] {
+        gate(name, 5, &[], all);
+    }
+    for name in ["dns-tunnel", "icmp-tunnel"] {
+        gate(name, 5, &[], all);
+    }
+    for name in ["web-noise", "egress-lookalikes", "ordinary-day"] {
+        gate(name, 2, &[], "false_per_day<=1");
+    }
 }
