@@ -7,6 +7,9 @@
 //! streams   etherparse expiry   time                  one alert Zeek, terminal
 //! ```
 //!
+//! Between window and detect, [`entity`] sums up what each address, instance, workload
+//! and process did, and [`baseline`] knows what is usual of it.
+//!
 //! Arrows point one way: a stage knows the stage before it by its output type
 //! only. Detectors never see a packet; the decoder never sees a flow. Where to
 //! start reading: [`engine::run::run`] is the whole way of the data,
