@@ -124,17 +124,15 @@ impl Entities {
         self.order.sort_unstable_by_key(|&at| (rows[at as usize].key(), at));
         let mut last = None::<u32>;
         self.order.retain(|&at| {
+            let same =
+                last.filter(|&before| rows[before as usize].key() == rows[at as usize].key());
+            let Some(before) = same else {
+                last = Some(at);
+                return true;
+            };
             let row = rows[at as usize];
-            match last {
-                Some(before) if rows[before as usize].key() == row.key() => {
-                    rows[before as usize].merge(&row);
-                    false
-                }
-                _ => {
-                    last = Some(at);
-                    true
-                }
-            }
+            rows[before as usize].merge(&row);
+            false
         });
     }
 
