@@ -109,7 +109,7 @@ fn floods_and_odd_senders_are_named_with_their_parents_and_class() {
     let mut host = Host { lab, running: Vec::new() };
     let peer = host.peer().to_owned();
     let settings =
-        "[detect]\nbeacon_connections = 8\nbeacon_span_s = 7\nweb_connection_floor = 10\n";
+        "[detect]\nbeacon_connections = 6\nbeacon_span_s = 5\nweb_connection_floor = 10\n";
     let config = host.lab.dir.write("flowtap.toml", settings.as_bytes());
     let home = format!("{}/32", host.lab.link.ipv4[0]);
     host.script(1, "server.py", SERVER);
