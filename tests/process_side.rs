@@ -14,7 +14,7 @@ mod lab;
 mod support;
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -100,6 +100,17 @@ fn summaries(summary: &Value) -> String {
     alerts.iter().map(|alert| format!("{} {}\n", alert["detector"], alert["summary"])).collect()
 }
 
+/// Who only looks now and then can't tell short connections of two programs to one
+/// server apart: then no process is said to beacon.
+fn has_ebpf() -> bool {
+    let program = env!("CARGO_BIN_EXE_flowtap");
+    let output = Command::new(program).args(["procs", "show", "--procs", "ebpf"]).output().unwrap();
+    if !output.status.success() {
+        eprintln!("SKIPPED: the beacon of a process: no eBPF here");
+    }
+    output.status.success()
+}
+
 #[test]
 fn floods_and_odd_senders_are_named_with_their_parents_and_class() {
     let programs = ["ping", "hping3", "curl", "python3", "xargs"];
@@ -164,8 +175,10 @@ fn floods_and_odd_senders_are_named_with_their_parents_and_class() {
     assert!(!cat.is_empty(), "no cat:\n{all}");
     assert_eq!(cat[0]["analytics"], serde_json::json!(["AN0031"]));
     assert!(cat[0]["case"]["process_class"].as_str().unwrap().starts_with("never"));
-    let calls = of(&summary, "beacon", "python3");
-    assert!(!calls.is_empty(), "no beacon:\n{all}");
+    if has_ebpf() {
+        let calls = of(&summary, "beacon", "python3");
+        assert!(!calls.is_empty(), "no beacon:\n{all}");
+    }
 }
 
 #[test]
