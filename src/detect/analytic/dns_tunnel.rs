@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Analytic, AnalyticContext, DnsSecond, Event, about, answers_with_process};
+use super::{Analytic, AnalyticContext, DnsSecond, Event, about, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::{Busiest, Direction, Finding, Peer, PeerRole, Rule, Subject, round3};
 use crate::engine::window::features::{DnsType, SYMBOLS, Text, entropy};
@@ -357,7 +357,7 @@ impl Asked {
         if both_ways {
             case.confident("answers_carry_bytes", 0.1);
         }
-        answers_with_process(case, who, "AN0031");
+        trusts_process(case, who, "AN0031");
         let much = self.bytes + self.answer_bytes >= 256 << 10;
         case.severity = if much { Severity::High } else { Severity::Medium };
         case.severity_reason = match much {

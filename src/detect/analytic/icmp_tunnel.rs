@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Analytic, AnalyticContext, EchoSecond, Event, about, answers_with_process};
+use super::{Analytic, AnalyticContext, EchoSecond, Event, about, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::{Busiest, Direction, Finding, Peer, PeerRole, Rule, Subject, round3};
 use crate::engine::window::features::{EchoKey, Sampled, Template, entropy};
@@ -307,7 +307,7 @@ impl Pair {
             case.confident("one_direction_only", -0.1);
             case.missing.push("other_direction");
         }
-        answers_with_process(case, who, "AN0031");
+        trusts_process(case, who, "AN0031");
         let much = self.hour_bytes >= 1 << 20;
         case.severity = if much { Severity::High } else { Severity::Medium };
         case.severity_reason = match much {

@@ -296,15 +296,23 @@ pub fn about(
 }
 
 /// An analytic that needs a process or workload is answered with one, and else only
-/// possible (CONTRACT).
-fn answers_with_process(case: &mut Case, who: &Who, analytic: &'static str) {
-    if who.process.is_some() || who.workload.is_some() {
-        case.confident("process_known", 0.1);
+/// possible (CONTRACT). Whether there is one.
+fn answers_with_process(case: &mut Case, who: &Who, analytic: &'static str) -> bool {
+    let is_named = who.process.is_some() || who.workload.is_some();
+    if is_named {
         case.analytics.push(analytic);
     } else {
-        case.confident("process_unknown", -0.1);
         case.possible_analytics.push(analytic);
         case.missing.push("process_map");
+    }
+    is_named
+}
+
+/// The same as a sign of its own.
+fn trusts_process(case: &mut Case, who: &Who, analytic: &'static str) {
+    match answers_with_process(case, who, analytic) {
+        true => case.confident("process_known", 0.1),
+        false => case.confident("process_unknown", -0.1),
     }
 }
 

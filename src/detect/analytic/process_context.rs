@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::alert::Case;
 use crate::detect::classes::{Class, Doubt};
+use crate::entity::Who;
 use crate::host::process::Context;
 use crate::host::side::ProcessView;
 
@@ -70,6 +72,14 @@ pub(super) fn details(view: &ProcessView, class: &Class) -> BTreeMap<&'static st
         details.insert("doubt", json!(doubt.name()));
     }
     details
+}
+
+/// Names the class of a case's process, and what is not known of it.
+pub(super) fn cite(case: &mut Case, who: &Who, class: Option<&Class>) {
+    if let (Some(view), Some(class)) = (&who.process, class) {
+        case.process_class = Some(class.cited());
+        case.missing.extend(missing(view, class));
+    }
 }
 
 /// What is not known of the process, by the names that alerts use.

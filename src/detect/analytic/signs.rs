@@ -5,9 +5,9 @@
 
 use serde_json::json;
 
-use super::AnalyticContext;
 use super::distance::{jsd_from_random, top_bin, with_payload};
-use super::process_context::{details, missing, named, person_at};
+use super::process_context::{cite, details, named, person_at};
+use super::{AnalyticContext, answers_with_process};
 use crate::alert::{Score, Severity, Term, thousands};
 use crate::baseline::{Metric, Profile};
 use crate::detect::classes::{Class, ClassKind, Doubt, matches};
@@ -135,7 +135,6 @@ impl Signs {
     /// What all alerts of AN0031 say the same way.
     pub(super) fn fill(&self, finding: &mut Finding, minute: &Minute, ctx: &AnalyticContext<'_>) {
         let who = &minute.who;
-        let is_named = who.process.is_some() || who.workload.is_some();
         let profile = ctx.baselines.profile(&who.baseline);
         finding.details.extend(self.details());
         if let (Some(view), Some(class)) = (&who.process, &self.class) {
@@ -143,17 +142,8 @@ impl Signs {
         }
         let Some(case) = finding.case.as_mut() else { return };
         case.quiet_s = 180;
-        match is_named {
-            true => case.analytics = vec!["AN0031"],
-            false => {
-                case.possible_analytics = vec!["AN0031"];
-                case.missing.push("process_map");
-            }
-        }
-        if let (Some(view), Some(class)) = (&who.process, &self.class) {
-            case.process_class = Some(class.cited());
-            case.missing.extend(missing(view, class));
-        }
+        let is_named = answers_with_process(case, who, "AN0031");
+        cite(case, who, self.class.as_ref());
         case.baseline_mature = ctx.baselines.is_mature(&who.baseline);
         case.baseline_days = profile.map_or(0.0, Profile::days);
         if profile.is_none() {

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::rita::Beacon;
 use super::{DAY_S, Key, NAME, Pair};
 use crate::alert::{DecidedBy, Score, Severity, thousands};
-use crate::detect::analytic::process_context::{details, missing, named, person_at};
-use crate::detect::analytic::{AnalyticContext, about};
+use crate::detect::analytic::process_context::{cite, details, named, person_at};
+use crate::detect::analytic::{AnalyticContext, about, answers_with_process};
 use crate::detect::classes::{Class, ClassKind, Doubt};
 use crate::detect::{Finding, Peer, PeerRole, Rule};
 
@@ -65,17 +65,8 @@ impl Judged<'_> {
         case.severity_reason = severity_reason;
         case.decided_by = DecidedBy::Pattern;
         case.baseline_mature = mature;
-        match who.process.is_some() || who.workload.is_some() {
-            true => case.analytics = vec!["AN0031"],
-            false => {
-                case.possible_analytics = vec!["AN0031"];
-                case.missing.push("process_map");
-            }
-        }
-        if let (Some(view), Some(class)) = (&who.process, &self.class) {
-            case.process_class = Some(class.cited());
-            case.missing.extend(missing(view, class));
-        }
+        answers_with_process(case, who, "AN0031");
+        cite(case, who, self.class.as_ref());
         match ctx.baselines.profile(&who.baseline) {
             Some(profile) => {
                 case.baseline_days = profile.days();
