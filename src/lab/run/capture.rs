@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::program::{Running, last_line, now_ns};
+use super::program::{Running, last_line};
 use super::site::LOOK;
 use crate::lab::scenario::score::{Scored, alerts_of};
 
@@ -24,6 +26,11 @@ const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
 /// It ends by itself, should nobody end it: so long after the scenario.
 const SPARE_S: u64 = 120;
+
+/// What it says when it listens.
+const LISTENS: &str = r#""event":"interface.listening""#;
+
+const LOG: &str = "live.log";
 
 /// How to listen.
 #[derive(Clone, Debug)]
@@ -38,7 +45,6 @@ pub struct Listening {
 pub(super) struct Capture {
     running: Running,
     dir: PathBuf,
-    told: Told,
 }
 
 /// What a run said of itself at its end.
@@ -66,7 +72,7 @@ impl Capture {
         let seconds = (duration.as_secs() + SPARE_S).to_string();
         let mut line = vec![program.display().to_string(), "live".to_owned()];
         line.extend(["--json", "-i", interface, "--seconds", &seconds].map(str::to_owned));
-        line.extend(["--procs", &how.procs, "--control", "none"].map(str::to_owned));
+        line.extend(["--procs", &how.procs, "--control", "none", "--log-format", "json"].map(str::to_owned));
         if how.procs != "off" {
             line.extend(["--procs-record".to_owned(), path("map.jsonl")]);
         }
@@ -80,26 +86,25 @@ impl Capture {
             .with_context(|| format!("can't write into {}", dir.display()))?;
         let state = dir.join("state");
         let variables = [("XDG_STATE_HOME", state.as_path())];
-        let log = dir.join("live.log");
+        let log = dir.join(LOG);
         let output = Stdio::from(summary);
         let mut running = Running::start_with(space, &line, dir, &log, output, &variables)?;
         let until = Instant::now() + LISTENS_WITHIN;
-        while !running.said().contains("listening on") {
+        while !running.said().contains(LISTENS) {
             if running.ended()?.is_some() {
-                bail!("flowtap live does not listen: {}", last_line(&running.said()));
+                bail!("flowtap live does not listen: {}", last_message(&running));
             }
             ensure!(!stop.load(Ordering::Relaxed), "interrupted");
             ensure!(Instant::now() < until, "flowtap live does not begin to listen");
             std::thread::sleep(LOOK);
         }
-        Ok(Self { running, dir: dir.to_owned(), told: Told::default() })
+        Ok(Self { running, dir: dir.to_owned() })
     }
 
-    /// Looks for new alerts, and whether it still listens.
+    /// An error when it listens no more.
     pub(super) fn look(&mut self) -> Result<()> {
-        self.told.look(&self.dir.join("run"));
         if self.running.ended()?.is_some() {
-            bail!("flowtap live has ended: {}", last_line(&self.running.said()));
+            bail!("flowtap live has ended: {}", last_message(&self.running));
         }
         Ok(())
     }
@@ -108,17 +113,15 @@ impl Capture {
     pub(super) fn finish(mut self) -> Result<Captured> {
         self.running.end();
         let status = self.running.wait(ENDS_WITHIN)?.context("flowtap live does not end")?;
-        let said = self.running.said();
-        ensure!(status.success(), "flowtap live failed: {}", last_line(&said));
-        self.told.look(&self.dir.join("run"));
+        ensure!(status.success(), "flowtap live failed: {}", last_message(&self.running));
+        let told = told_in(&self.dir.join(LOG))?;
         let path = self.dir.join("summary.json");
         let text = fs::read_to_string(&path)
             .with_context(|| format!("can't read {}", path.display()))?;
         let summary: Value = serde_json::from_str(&text).context("summary of flowtap live")?;
         let mut alerts = alerts_of(&text)?;
         for alert in &mut alerts {
-            // What came with the end of the run was told then.
-            alert.told_ns = Some(self.told.at_ns.get(&alert.id).copied().unwrap_or_else(now_ns));
+            alert.told_ns = told.get(&alert.id).copied();
         }
         let figure = |pointer: &str| summary.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
         Ok(Captured {
@@ -130,43 +133,41 @@ impl Capture {
     }
 }
 
-/// When alerts stood in the run's files first.
-#[derive(Debug, Default)]
-struct Told {
-    at_ns: BTreeMap<String, i64>,
-    /// How far each file was read.
-    read: BTreeMap<PathBuf, u64>,
+fn last_message(running: &Running) -> String {
+    let said = running.said();
+    let last = said.lines().rev().find(|line| !line.trim().is_empty());
+    last_line(&line_of(last.unwrap_or_default()).message)
 }
 
-impl Told {
-    /// What can't be read now is read at the next look.
-    fn look(&mut self, dir: &Path) {
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        let is_alerts = |path: &PathBuf| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            name.starts_with("alerts") && name.ends_with(".ndjson")
-        };
-        for path in entries.map(|entry| entry.path()).filter(is_alerts) {
-            let from = self.read.entry(path.clone()).or_default();
-            let mut text = String::new();
-            let read = File::open(&path).and_then(|mut file| {
-                file.seek(SeekFrom::Start(*from))?;
-                file.read_to_string(&mut text)
-            });
-            // A line that is not whole yet is left for later.
-            let whole = text.rfind('\n').map_or(0, |end| end + 1);
-            if read.is_err() || whole == 0 {
-                continue;
-            }
-            *from += whole as u64;
-            for line in text[..whole].lines() {
-                let alert = serde_json::from_str::<Value>(line).unwrap_or_default();
-                if let Some(id) = alert.get("id").and_then(Value::as_str) {
-                    self.at_ns.entry(id.to_owned()).or_insert_with(now_ns);
-                }
-            }
+/// A line of the log of `flowtap live`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Line {
+    timestamp: String,
+    event: String,
+    message: String,
+    id: String,
+}
+
+fn line_of(text: &str) -> Line {
+    // What is no such line is a panic's, or the kernel's.
+    serde_json::from_str(text)
+        .unwrap_or_else(|_| Line { message: text.to_owned(), ..Line::default() })
+}
+
+/// When each alert was told first.
+fn told_in(log: &Path) -> Result<BTreeMap<String, i64>> {
+    let mut told = BTreeMap::new();
+    let file = File::open(log).with_context(|| format!("can't read {}", log.display()))?;
+    for text in BufReader::new(file).split(b'\n') {
+        let line = line_of(&String::from_utf8_lossy(&text?));
+        if line.event != "alert" {
+            continue;
         }
+        let time: Timestamp = line.timestamp.parse().context("log of flowtap live")?;
+        told.entry(line.id).or_insert(i64::try_from(time.as_nanosecond())?);
     }
+    Ok(told)
 }
 
 #[cfg(test)]
@@ -174,22 +175,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alert_is_told_when_its_line_is_whole() {
-        use std::io::Write as _;
-
+    fn an_alert_is_told_by_its_first_line() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("alerts-1.ndjson");
-        let mut file = File::create(&path).unwrap();
-        let mut told = Told::default();
-        write!(file, "{{\"id\":\"a\"").unwrap();
-        told.look(dir.path());
-        assert!(told.at_ns.is_empty());
-        writeln!(file, "}}").unwrap();
-        told.look(dir.path());
-        let first = told.at_ns["a"];
-        writeln!(file, "{{\"id\":\"a\"}}\n{{\"id\":\"b\"}}").unwrap();
-        told.look(dir.path());
-        assert_eq!(told.at_ns["a"], first, "an update is no news");
-        assert!(told.at_ns.contains_key("b"));
+        let log = dir.path().join("live.log");
+        let line = |second: u32, event: &str, id: &str| {
+            format!(
+                "{{\"timestamp\":\"2026-01-01T00:00:0{second}Z\",\"level\":\"WARN\",\"event\":\"{event}\",\
+                 \"id\":\"{id}\",\"revision\":1}}\n"
+            )
+        };
+        let text = [
+            line(1, "alert", "a"),
+            "a word of another\n".to_owned(),
+            line(2, "alert", "a"),
+            line(3, "alert.closed", "b"),
+            line(4, "alert", "b"),
+        ];
+        fs::write(&log, text.concat()).unwrap();
+        let told = told_in(&log).unwrap();
+        assert_eq!(told["b"] - told["a"], 3_000_000_000);
+        assert_eq!(told.len(), 2);
     }
 }

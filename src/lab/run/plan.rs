@@ -23,7 +23,14 @@ macro_rules! embedded {
 }
 
 /// Those that come with the program.
-pub const EMBEDDED: &[(&str, &str)] = embedded!["udp-flood"];
+pub const EMBEDDED: &[(&str, &str)] = embedded![
+    "udp-flood",
+    "ping-flood",
+    "curl-loop",
+    "dns-tunnel",
+    "exfiltration",
+    "quiet",
+];
 
 /// Longest that a lab may take: an attack is found in seconds, or in minutes of a window.
 const MAX_DURATION_S: f64 = 1_800.0;
