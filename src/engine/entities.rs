@@ -103,11 +103,12 @@ impl Entities {
             let external = ends.map(|host| !home.contains(&host) && !host.is_group());
             for (end, from_there) in [(0, true), (1, false)] {
                 let view = View::of(row, second, from_there, external[1 - end]);
+                let in_workload = match joiner.as_deref_mut() {
+                    Some(joiner) => self.count_process(row, &view, joiner),
+                    None => false,
+                };
                 if homes[end] {
-                    self.count_address(ends[end], &view, joiner.as_deref());
-                }
-                if let Some(joiner) = joiner.as_deref_mut() {
-                    self.count_process(row, &view, joiner);
+                    self.count_address(ends[end], &view, in_workload, joiner.as_deref());
                 }
             }
         }
@@ -136,7 +137,13 @@ impl Entities {
         });
     }
 
-    fn count_address(&mut self, host: Host, view: &View<'_>, joiner: Option<&Joiner>) {
+    fn count_address(
+        &mut self,
+        host: Host,
+        view: &View<'_>,
+        in_workload: bool,
+        joiner: Option<&Joiner>,
+    ) {
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.clear();
         }
@@ -155,11 +162,15 @@ impl Entities {
         };
         if let Some(id) = self.ledger.id(digest, || who) {
             self.ledger.add(id, view);
+            if in_workload {
+                self.ledger.add_of_workload(id, view);
+            }
         }
     }
 
-    fn count_process(&mut self, row: &FlowRow, view: &View<'_>, joiner: &mut Joiner) {
-        let Some(seat) = joiner.seat(view, row.echo_id) else { return };
+    /// Whether a workload is known, too.
+    fn count_process(&mut self, row: &FlowRow, view: &View<'_>, joiner: &mut Joiner) -> bool {
+        let Some(seat) = joiner.seat(view, row.echo_id) else { return false };
         let Seat { process, workload, host, boot, certainty } = seat;
         let id = process.process.id;
         let digest = self.seed.mix(
@@ -180,6 +191,7 @@ impl Entities {
                 self.ledger.add(id, view);
             }
         }
+        workload.is_some()
     }
 
     fn note_sender(&mut self, id: WhoId, view: &View<'_>) {
