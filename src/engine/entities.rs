@@ -18,6 +18,10 @@ use crate::host::join::{Joiner, Seat};
 /// are more. Joining one takes about half a microsecond: 8 ms of a second.
 const ROWS: usize = 16_384;
 
+/// The same where nothing is known of hosts and no normal is learned: only what is large
+/// can be found then, and the largest rows are all among them.
+const ROWS_UNKNOWN: usize = 4_096;
+
 /// Addresses whose entity is remembered.
 const MAX_ADDRESSES: usize = 1 << 16;
 
@@ -32,6 +36,7 @@ pub(super) struct Entities {
     order: Vec<u32>,
     /// Nothing for those that are not at home.
     addresses: HashMap<Host, Option<Arc<Who>>>,
+    most_rows: usize,
     least_bytes: u64,
     /// Of the second at hand: who sent name queries and echoes to whom, by process, with
     /// the bytes of the one that sent the most.
@@ -54,6 +59,7 @@ impl Entities {
             order: Vec::new(),
             addresses: HashMap::default(),
             senders: HashMap::default(),
+            most_rows: if all_rows { ROWS } else { ROWS_UNKNOWN },
             least_bytes: if all_rows { 0 } else { LEAST_BYTES_UNKNOWN },
         }
     }
@@ -118,7 +124,7 @@ impl Entities {
     /// Rows in the order of their flows, those of one flow put together.
     fn take_rows(&mut self, assembled: &Assembled) {
         self.rows.clear();
-        self.rows.extend(assembled.flows(ROWS, self.least_bytes, self.seed));
+        self.rows.extend(assembled.flows(self.most_rows, self.least_bytes, self.seed));
         let rows = &mut self.rows;
         self.order.clear();
         self.order.extend(0..rows.len() as u32);

@@ -40,6 +40,8 @@ impl Learned {
         let path = match self.files.get(&digest) {
             Some(path) => path.clone(),
             None => {
+                fs::create_dir_all(folder)
+                    .with_context(|| format!("can't make {}", folder.display()))?;
                 let path = folder.join(format!("{name}-{seed}-{}.redb", self.files.len()));
                 let baselines = Baselines::open(&path, settings, true)?;
                 let lent = Lent::new(baselines);
