@@ -61,6 +61,8 @@ pub fn play(
         vpc: VpcLog::new(world),
         played: Played::default(),
     };
+    // Another day is another course of the same.
+    let seed = seed ^ u64::from(scenario.days_before).wrapping_mul(0xd1b5_4a32_d192_ed03);
     for (at, behaviour) in scenario.behaviours.iter().enumerate() {
         player.add_sources(behaviour, seed, at as u64, scale)?;
     }
