@@ -91,7 +91,10 @@ pub(crate) fn run_lab(args: &RunArgs) -> anyhow::Result<ExitCode> {
         listening: Listening { procs: args.procs.name().to_owned(), more },
         least: args.least,
     };
-    let outcome = run(&plan, &options, &stop, |told| eprintln!("flowtap: {told}"))?;
+    let outcome = run(&plan, &options, &stop, |told| {
+        // A closed standard error is nothing to fail for.
+        let _ = writeln!(std::io::stderr(), "flowtap: {told}");
+    })?;
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &outcome)?;
@@ -120,7 +123,11 @@ fn take_folder(dir: &PathBuf) -> anyhow::Result<()> {
 fn print_outcome(out: &mut impl Write, outcome: &Outcome) -> std::io::Result<()> {
     for ran in &outcome.ran {
         let runs = if ran.runs == 1 { String::new() } else { format!(", {} runs", ran.runs) };
-        writeln!(out, "{}: {} from {} to {}{runs}: {}", ran.label, ran.tool, ran.from, ran.to, ran.said)?;
+        writeln!(
+            out,
+            "{}: {} from {} to {}{runs}: {}",
+            ran.label, ran.tool, ran.from, ran.to, ran.said
+        )?;
         if let Some(failure) = &ran.failure {
             writeln!(out, "    {} failed: {failure}", ran.failed_runs)?;
         }

@@ -72,7 +72,9 @@ impl Capture {
         let seconds = (duration.as_secs() + SPARE_S).to_string();
         let mut line = vec![program.display().to_string(), "live".to_owned()];
         line.extend(["--json", "-i", interface, "--seconds", &seconds].map(str::to_owned));
-        line.extend(["--procs", &how.procs, "--control", "none", "--log-format", "json"].map(str::to_owned));
+        line.extend(
+            ["--procs", &how.procs, "--control", "none", "--log-format", "json"].map(str::to_owned),
+        );
         if how.procs != "off" {
             line.extend(["--procs-record".to_owned(), path("map.jsonl")]);
         }
@@ -87,7 +89,7 @@ impl Capture {
         let state = dir.join("state");
         let variables = [("XDG_STATE_HOME", state.as_path())];
         let log = dir.join(LOG);
-        let output = Stdio::from(summary);
+        let output = Some(Stdio::from(summary));
         let mut running = Running::start_with(space, &line, dir, &log, output, &variables)?;
         let until = Instant::now() + LISTENS_WITHIN;
         while !running.said().contains(LISTENS) {
@@ -116,8 +118,8 @@ impl Capture {
         ensure!(status.success(), "flowtap live failed: {}", last_message(&self.running));
         let told = told_in(&self.dir.join(LOG))?;
         let path = self.dir.join("summary.json");
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("can't read {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
         let summary: Value = serde_json::from_str(&text).context("summary of flowtap live")?;
         let mut alerts = alerts_of(&text)?;
         for alert in &mut alerts {

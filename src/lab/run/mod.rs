@@ -341,8 +341,10 @@ fn is_served(pid: u32, server: &ServerAt) -> bool {
         true => process
             .udp()
             .is_ok_and(|all| all.iter().any(|entry| entry.local_address.port() == port)),
-        false => [process.tcp(), process.tcp6()].into_iter().flatten().flatten().any(|entry| {
-            entry.local_address.port() == port && entry.state == TcpState::Listen
-        }),
+        false => [process.tcp(), process.tcp6()]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|entry| entry.local_address.port() == port && entry.state == TcpState::Listen),
     }
 }

@@ -23,14 +23,8 @@ macro_rules! embedded {
 }
 
 /// Those that come with the program.
-pub const EMBEDDED: &[(&str, &str)] = embedded![
-    "udp-flood",
-    "ping-flood",
-    "curl-loop",
-    "dns-tunnel",
-    "exfiltration",
-    "quiet",
-];
+pub const EMBEDDED: &[(&str, &str)] =
+    embedded!["udp-flood", "ping-flood", "curl-loop", "dns-tunnel", "exfiltration", "quiet",];
 
 /// Longest that a lab may take: an attack is found in seconds, or in minutes of a window.
 const MAX_DURATION_S: f64 = 1_800.0;
@@ -149,6 +143,12 @@ pub struct Behaviour {
     /// Programs that a loop starts, at most.
     #[serde(default)]
     pub count: Option<u64>,
+    /// Connections that each program of a loop makes, one after the other.
+    #[serde(default)]
+    pub requests: Option<u32>,
+    /// Run a copy of the program with this name, from a folder where everybody may write.
+    #[serde(default)]
+    pub disguise: Option<String>,
     /// So many at a time.
     #[serde(default)]
     pub parallel: Option<u32>,
@@ -282,17 +282,8 @@ fn check_fields(table: &Map<String, Value>) -> Result<()> {
 }
 
 /// Fields of every tool.
-const COMMON: [&str; 9] = [
-    "tool",
-    "label",
-    "from",
-    "to",
-    "through",
-    "attack",
-    "optional",
-    "start_s",
-    "duration_s",
-];
+const COMMON: [&str; 9] =
+    ["tool", "label", "from", "to", "through", "attack", "optional", "start_s", "duration_s"];
 
 fn plan(name: &str, scenario: LiveScenario, most: Option<Duration>) -> Result<Plan> {
     let LiveScenario { about, duration_s, capture, hosts, servers, behaviours, expects, quiets } =
@@ -478,14 +469,22 @@ fn check_bounds(behaviour: &Behaviour) -> Result<()> {
     within("gap_s", behaviour.gap_s, 0.05, MAX_DURATION_S)?;
     within("up_bytes", behaviour.up_bytes.map(|it| it as f64), 1.0, MAX_BYTES as f64)?;
     within("count", behaviour.count.map(|it| it as f64), 1.0, MAX_COUNT as f64)?;
+    within("requests", behaviour.requests.map(f64::from), 1.0, 1_000.0)?;
     within("parallel", behaviour.parallel.map(f64::from), 1.0, 32.0)?;
     let most = f64::from(MAX_PAYLOAD_BYTES);
     within("payload_bytes", behaviour.payload_bytes.map(f64::from), 0.0, most)?;
+    if let Some(name) = &behaviour.disguise {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        // The kernel's name of a process has 15 bytes.
+        let fits = (1..=15).contains(&name.len()) && name.bytes().all(is_plain);
+        ensure!(fits, "disguise: a name is 1 to 15 letters, digits, - and _");
+    }
     if let Some(path) = &behaviour.path {
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && !br#"\"'`"#.contains(&byte);
+        // Braces and brackets stand for several paths to curl.
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !br#"\"'`{}[]"#.contains(&byte);
         ensure!(
             path.starts_with('/') && path.len() <= 2_000 && path.bytes().all(is_plain),
-            "path: begins with / and has letters, digits and signs, no quotes"
+            "path: begins with / and has letters, digits and signs, no quotes, braces or brackets"
         );
     }
     ensure!(behaviour.names.len() <= 10_000, "names: over 10,000");

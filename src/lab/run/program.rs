@@ -47,15 +47,16 @@ impl Running {
     ///
     /// It ends with the *thread* that starts it.
     pub(super) fn start(space: &str, line: &[String], dir: &Path, log: &Path) -> Result<Self> {
-        Self::start_with(space, line, dir, log, Stdio::null(), &[])
+        Self::start_with(space, line, dir, log, None, &[])
     }
 
+    /// `output`: where standard output goes, if not to the log too.
     pub(super) fn start_with(
         space: &str,
         line: &[String],
         dir: &Path,
         log: &Path,
-        output: impl Into<Option<Stdio>>,
+        output: Option<Stdio>,
         variables: &[(&str, &Path)],
     ) -> Result<Self> {
         let opened = File::options().create(true).append(true).open(log);
@@ -65,7 +66,7 @@ impl Running {
         command.args(["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", space]).args(line);
         command.env_clear().env("PATH", search_path()).env("LC_ALL", "C").env("HOME", dir);
         command.envs(variables.iter().copied()).current_dir(dir).stdin(Stdio::null());
-        match output.into() {
+        match output {
             Some(output) => command.stdout(output),
             None => command.stdout(opened.try_clone()?),
         };

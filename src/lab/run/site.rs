@@ -5,7 +5,7 @@
 //! was killed leaves them; [`remove_leftovers`] finds those whose owner no longer lives.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -200,7 +200,9 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         if let Err(error) = self.remove() {
-            eprintln!("flowtap: {error:#}; `flowtap lab run --clean` removes what is left");
+            let advice = "`flowtap lab run --clean` removes what is left";
+            // A closed standard error is nothing to fail for.
+            let _ = writeln!(io::stderr(), "flowtap: {error:#}; {advice}");
         }
     }
 }
@@ -216,8 +218,12 @@ pub fn remove_leftovers() -> Result<Vec<String>> {
     let mut removed = Vec::new();
     for name in names_in(Path::new(NAMESPACES)) {
         if Owner::of(&name).is_some_and(|(owner, _)| !owner.lives()) {
-            remove_space(&name)?;
-            removed.push(name);
+            match remove_space(&name) {
+                Ok(()) => removed.push(name),
+                // Another lab that begins may have been faster.
+                Err(_) if !Path::new(NAMESPACES).join(&name).exists() => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     let temporary = std::env::temp_dir();
@@ -228,9 +234,13 @@ pub fn remove_leftovers() -> Result<Vec<String>> {
         // Somebody else may have put anything there, a link too.
         let is_ours = fs::symlink_metadata(&path).is_ok_and(|it| it.is_dir() && it.uid() == own);
         if is_left && is_ours {
-            let gone = fs::remove_dir_all(&path);
-            gone.with_context(|| format!("can't remove {}", path.display()))?;
-            removed.push(name);
+            match fs::remove_dir_all(&path) {
+                Ok(()) => removed.push(name),
+                Err(_) if !path.exists() => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("can't remove {}", path.display()));
+                }
+            }
         }
     }
     Ok(removed)

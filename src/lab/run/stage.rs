@@ -48,8 +48,9 @@ impl<'a> Stage<'a> {
             Ok(Doing {
                 lines: match is_done {
                     true => Vec::new(),
-                    false => client(plan, action, files)
-                        .with_context(|| format!("behaviour {label}"))?,
+                    false => {
+                        client(plan, action, files).with_context(|| format!("behaviour {label}"))?
+                    }
                 },
                 log: logs.join(format!("{label}.log")),
                 running: Vec::new(),

@@ -60,11 +60,8 @@ const DNSMASQ: Program = program("dnsmasq", "dnsmasq-base");
 const IODINE: [Program; 2] = [program("iodine", "iodine"), program("iodined", "iodine")];
 
 /// What every lab needs: namespaces, sessions of their own, an end with their parent's.
-pub const ALWAYS: &[Program] = &[
-    program("ip", "iproute2"),
-    program("setsid", "util-linux"),
-    program("setpriv", "util-linux"),
-];
+pub const ALWAYS: &[Program] =
+    &[program("ip", "iproute2"), program("setsid", "util-linux"), program("setpriv", "util-linux")];
 
 /// Where only root looks, too.
 const ROOTS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
@@ -109,12 +106,14 @@ impl Tool {
     /// Fields of a behaviour that it takes, beside those that all take.
     pub fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Ping => &["rate_per_s", "payload_bytes", "flood"],
-            Self::Hping3 => &["rate_per_s", "payload_bytes", "protocol", "port"],
-            Self::Curl => &["gap_s", "path", "port", "up_bytes", "rate_mbps"],
-            Self::CurlLoop => &["count", "parallel", "path", "port"],
-            Self::Dig => &["gap_s", "names", "port"],
-            Self::Iperf3 => &["rate_mbps", "payload_bytes", "protocol", "port", "reverse"],
+            Self::Ping => &["rate_per_s", "payload_bytes", "flood", "disguise"],
+            Self::Hping3 => &["rate_per_s", "payload_bytes", "protocol", "port", "disguise"],
+            Self::Curl => &["gap_s", "path", "port", "up_bytes", "rate_mbps", "disguise"],
+            Self::CurlLoop => &["count", "parallel", "requests", "path", "port"],
+            Self::Dig => &["gap_s", "names", "port", "disguise"],
+            Self::Iperf3 => {
+                &["rate_mbps", "payload_bytes", "protocol", "port", "reverse", "disguise"]
+            }
             Self::Iodine => &["port"],
         }
     }
@@ -183,7 +182,7 @@ pub(super) fn client(plan: &Plan, action: &Action, dir: &Path) -> Result<Vec<Vec
     let server = action.server.and_then(|at| plan.servers.get(at));
     let port = server.map_or(0, |server| server.port);
     let url = || format!("http://{address}:{port}{}", it.path.as_deref().unwrap_or("/"));
-    let line = match it.tool {
+    let mut line = match it.tool {
         Tool::Ping => ping(it, seconds, &address),
         Tool::Hping3 => hping3(it, seconds, &address),
         Tool::Curl => {
@@ -205,11 +204,14 @@ pub(super) fn client(plan: &Plan, action: &Action, dir: &Path) -> Result<Vec<Vec
         Tool::CurlLoop => {
             let file = dir.join(format!("{}.urls", it.label));
             let count = it.count.unwrap_or(10_000).min(MAX_COUNT);
-            let list = format!("{}\n", url()).repeat(count as usize);
+            // To curl this stands for so many; each answer closes its connection.
+            let url = format!("{}?n=[1-{}]", url(), it.requests.unwrap_or(1));
+            let list = format!("{url}\n").repeat(count as usize);
             fs::write(&file, list).with_context(|| format!("can't write {}", file.display()))?;
             let parallel = it.parallel.unwrap_or(4).to_string();
             let mut line = words(["xargs", "-a", &shown(&file), "-P", &parallel, "-n", "1"]);
             line.extend(curl(10));
+            line.extend(words(["-H", "Connection: close"]));
             line
         }
         Tool::Dig => {
@@ -219,8 +221,9 @@ pub(super) fn client(plan: &Plan, action: &Action, dir: &Path) -> Result<Vec<Vec
                 names => names.iter().map(String::as_str).collect(),
             };
             let (at, port) = (format!("@{address}"), port.to_string());
+            let program = program_of(it, dir)?;
             let line = |name: &str| {
-                words(["dig", "-r", "+tries=1", "+timeout=2", &at, "-p", &port, "-q", name])
+                words([&program, "-r", "+tries=1", "+timeout=2", &at, "-p", &port, "-q", name])
             };
             return Ok(names.into_iter().map(line).collect());
         }
@@ -235,7 +238,33 @@ pub(super) fn client(plan: &Plan, action: &Action, dir: &Path) -> Result<Vec<Vec
             line
         }
     };
+    if it.disguise.is_some() {
+        line[0] = program_of(it, dir)?;
+    }
     Ok(vec![line])
+}
+
+/// The program, or a copy of it under another name where everybody may write.
+fn program_of(it: &Behaviour, dir: &Path) -> Result<String> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let name = it.tool.name();
+    let Some(disguise) = &it.disguise else { return Ok(name.to_owned()) };
+    let paths = search_path();
+    let found = paths.split(':').map(|folder| Path::new(folder).join(name));
+    let program = found.into_iter().find(|path| path.is_file());
+    let program = program.with_context(|| format!("there is no {name}"))?;
+    let folder = dir.join("dropped");
+    let copy = || -> std::io::Result<PathBuf> {
+        fs::create_dir_all(&folder)?;
+        // As /tmp is; what is above is the lab's alone.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777))?;
+        let to = folder.join(disguise);
+        fs::copy(&program, &to)?;
+        Ok(to)
+    };
+    let copied = copy().with_context(|| format!("can't copy {}", program.display()))?;
+    Ok(shown(&copied))
 }
 
 fn ping(it: &Behaviour, seconds: f64, address: &str) -> Vec<String> {
@@ -275,7 +304,9 @@ fn hping3(it: &Behaviour, seconds: f64, address: &str) -> Vec<String> {
 
 /// Without the user's own settings and proxies, and never on to another place.
 fn curl(seconds: u64) -> Vec<String> {
-    let mut line = words(["curl", "-q", "-s", "-S", "-g", "-f", "-o", "/dev/null"]);
+    let mut line = words(["curl", "-q", "-s", "-S", "-f", "-o", "/dev/null"]);
+    let figures = "status %{http_code}, %{size_upload} bytes up, %{size_download} bytes down\\n";
+    line.extend(words(["-w", figures]));
     line.extend(words(["--noproxy", "*", "--proto", "=http", "--max-redirs", "0"]));
     line.extend(words(["--connect-timeout", "5", "--max-time", &seconds.to_string()]));
     line
