@@ -51,6 +51,9 @@ pub(crate) struct MakeArgs {
     /// Set a parameter of the scenario, or LABEL.FIELD of a behaviour; repeat it for several.
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
+    /// Instead, what happened so many days before: without attacks, for baselines.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=366))]
+    days_before: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +90,10 @@ pub(crate) struct SweepArgs {
     /// Multiplies the rates of what is no attack.
     #[arg(long, value_name = "K", default_value_t = 1.0, value_parser = scale)]
     scale: f64,
+    /// So many days before, without attacks, are read first and learned; 0 for none
+    /// [default: as the scenario says].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=366))]
+    learn_days: Option<u32>,
     /// What every value must meet, such as `recall>=0.95,false_per_day<=1`.
     #[arg(long, value_name = "CONDITIONS")]
     gate: Option<Gate>,
@@ -114,8 +121,11 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
             }
         }
         LabCommand::Make(args) => {
-            let (name, scenario) =
+            let (name, mut scenario) =
                 load(&args.scenario, &args.set).map_err(|error| Usage(format!("{error:#}")))?;
+            if let Some(days) = args.days_before {
+                scenario = scenario.days_before(days)?;
+            }
             let made = make(&name, &scenario, &args.output, args.seed, args.scale)?;
             let played = made.played;
             let report = serde_json::json!({
@@ -211,6 +221,7 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
         vary: args.vary.clone(),
         seeds: (0..args.seeds).map(|at| args.first_seed.saturating_add(at)).collect(),
         scale: args.scale,
+        learn_days: args.learn_days,
         least: args.least,
         folder: folder.clone(),
     };

@@ -76,6 +76,8 @@ pub struct Player<'a> {
 impl<'a> Player<'a> {
     /// `scale` multiplies the rates of what is no attack.
     pub fn new(scenario: &Scenario, world: &'a World, seed: u64, scale: f64) -> Result<Self> {
+        // Another day is another course of the same.
+        let seed = seed ^ u64::from(scenario.days_before).wrapping_mul(0xd1b5_4a32_d192_ed03);
         let mut player = Self {
             world,
             heap: BinaryHeap::new(),
