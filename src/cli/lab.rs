@@ -1,5 +1,7 @@
 //! `flowtap lab`: labelled traffic, and how detection does on it.
 
+mod mix;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,8 @@ pub(crate) enum LabCommand {
     Synth(SynthArgs),
     /// Make a scenario's capture, host maps, logs and truth.
     Make(MakeArgs),
+    /// Put scenarios' attacks into a capture of your own, on hosts that it has.
+    Mix(mix::MixArgs),
     /// List the scenarios that come with the program.
     Scenarios,
     /// Hold alerts against a scenario's truth: precision, recall, time to detect, false alerts.
@@ -134,6 +138,7 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
             });
             writeln!(std::io::stdout(), "{report}")?;
         }
+        LabCommand::Mix(args) => mix::run(args)?,
         LabCommand::Scenarios => {
             let mut out = std::io::stdout().lock();
             for (name, _) in EMBEDDED {

@@ -1,9 +1,10 @@
 //! The lab: traffic whose truth is known because it was made on purpose, by figures or by
 //! real tools in namespaces, and a way to put captures onto a wire.
 //!
-//! Nothing here is on the way from capture to alert. Start at [`scenario`], `run`,
-//! [`synth`] and `replay`.
+//! Nothing here is on the way from capture to alert. Start at [`synth`],
+//! [`scenario`], [`mix`], `run` and `replay`.
 
+pub mod mix;
 #[cfg(target_os = "linux")]
 pub mod replay;
 #[cfg(target_os = "linux")]
