@@ -118,6 +118,17 @@ impl Tool {
         }
     }
 
+    /// Word in the line in which it says what it has done; its last line, where none has it.
+    pub(super) fn figures(self) -> &'static str {
+        match self {
+            Self::Ping | Self::Hping3 => "packets transmitted",
+            Self::Iperf3 => "receiver",
+            Self::Iodine => TUNNEL_IS_UP,
+            Self::Dig => "status: ",
+            Self::Curl | Self::CurlLoop => "status ",
+        }
+    }
+
     /// What it needs at its other end.
     pub fn server(self) -> Option<ServerTool> {
         match self {
