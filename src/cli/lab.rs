@@ -33,6 +33,9 @@ pub(crate) enum LabCommand {
     Score(ScoreArgs),
     /// Make, read and score a scenario over values and seeds; exit status 4 when a gate is not met.
     Sweep(SweepArgs),
+    /// Run real tools in network namespaces, capture them live, and score that. Needs root.
+    #[cfg(target_os = "linux")]
+    Run(super::lab_run::RunArgs),
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +148,8 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
         }
         LabCommand::Score(args) => run_score(args)?,
         LabCommand::Sweep(args) => return run_sweep(args),
+        #[cfg(target_os = "linux")]
+        LabCommand::Run(args) => return super::lab_run::run_lab(args),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -168,7 +173,7 @@ fn run_score(args: &ScoreArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
+pub(super) fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     writeln!(
         out,
         "{:<24} precision  recall      F1  hit/expected  detect_s  true related false",
@@ -299,7 +304,7 @@ fn scale(text: &str) -> Result<f64, String> {
     }
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| "must be KEY=VALUE".to_owned())?;
     Ok((key.to_owned(), value.to_owned()))
 }
