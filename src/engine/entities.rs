@@ -11,12 +11,16 @@ use ahash::HashMap;
 
 use super::window::{Assembled, FlowRow, Host, Seed};
 use crate::detect::HomeNets;
-use crate::entity::{Ledger, LedgerLimits, Minute, SecondOf, View, Who, WhoId};
+use crate::entity::{Behind, Ledger, LedgerLimits, Minute, SecondOf, View, Who, WhoId};
 use crate::host::join::{Joiner, Seat};
 
 /// Rows of a second that are joined; the largest, and a sample of the rest, where there
 /// are more. Joining one takes about half a microsecond: 8 ms of a second.
 const ROWS: usize = 16_384;
+
+/// The same where nothing is known of hosts and no normal is learned: only what is large
+/// can be found then, and the largest rows are all among them.
+const ROWS_UNKNOWN: usize = 4_096;
 
 /// Addresses whose entity is remembered.
 const MAX_ADDRESSES: usize = 1 << 16;
@@ -32,6 +36,7 @@ pub(super) struct Entities {
     order: Vec<u32>,
     /// Nothing for those that are not at home.
     addresses: HashMap<Host, Option<Arc<Who>>>,
+    most_rows: usize,
     least_bytes: u64,
     /// Of the second at hand: who sent name queries and echoes to whom, by process, with
     /// the bytes of the one that sent the most.
@@ -54,6 +59,7 @@ impl Entities {
             order: Vec::new(),
             addresses: HashMap::default(),
             senders: HashMap::default(),
+            most_rows: if all_rows { ROWS } else { ROWS_UNKNOWN },
             least_bytes: if all_rows { 0 } else { LEAST_BYTES_UNKNOWN },
         }
     }
@@ -103,11 +109,12 @@ impl Entities {
             let external = ends.map(|host| !home.contains(&host) && !host.is_group());
             for (end, from_there) in [(0, true), (1, false)] {
                 let view = View::of(row, second, from_there, external[1 - end]);
+                let behind = match joiner.as_deref_mut() {
+                    Some(joiner) => self.count_process(row, &view, joiner),
+                    None => Behind::Nobody,
+                };
                 if homes[end] {
-                    self.count_address(ends[end], &view, joiner.as_deref());
-                }
-                if let Some(joiner) = joiner.as_deref_mut() {
-                    self.count_process(row, &view, joiner);
+                    self.count_address(ends[end], &view, behind, joiner.as_deref());
                 }
             }
         }
@@ -117,7 +124,7 @@ impl Entities {
     /// Rows in the order of their flows, those of one flow put together.
     fn take_rows(&mut self, assembled: &Assembled) {
         self.rows.clear();
-        self.rows.extend(assembled.flows(ROWS, self.least_bytes, self.seed));
+        self.rows.extend(assembled.flows(self.most_rows, self.least_bytes, self.seed));
         let rows = &mut self.rows;
         self.order.clear();
         self.order.extend(0..rows.len() as u32);
@@ -136,7 +143,13 @@ impl Entities {
         });
     }
 
-    fn count_address(&mut self, host: Host, view: &View<'_>, joiner: Option<&Joiner>) {
+    fn count_address(
+        &mut self,
+        host: Host,
+        view: &View<'_>,
+        behind: Behind,
+        joiner: Option<&Joiner>,
+    ) {
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.clear();
         }
@@ -155,11 +168,13 @@ impl Entities {
         };
         if let Some(id) = self.ledger.id(digest, || who) {
             self.ledger.add(id, view);
+            self.ledger.add_known(id, view, behind);
         }
     }
 
-    fn count_process(&mut self, row: &FlowRow, view: &View<'_>, joiner: &mut Joiner) {
-        let Some(seat) = joiner.seat(view, row.echo_id) else { return };
+    /// Who is known.
+    fn count_process(&mut self, row: &FlowRow, view: &View<'_>, joiner: &mut Joiner) -> Behind {
+        let Some(seat) = joiner.seat(view, row.echo_id) else { return Behind::Nobody };
         let Seat { process, workload, host, boot, certainty } = seat;
         let id = process.process.id;
         let digest = self.seed.mix(
@@ -180,6 +195,7 @@ impl Entities {
                 self.ledger.add(id, view);
             }
         }
+        if workload.is_some() { Behind::Workload } else { Behind::Process }
     }
 
     fn note_sender(&mut self, id: WhoId, view: &View<'_>) {
