@@ -4,7 +4,7 @@
 //! dark and paper; each chart is drawn twice, for a wide and for a narrow screen, because
 //! text in a drawing that is only made smaller can't be read on a phone. Nothing here needs
 //! a script. Texts are escaped by kuva and made printable here. Start at [`timeline`],
-//! [`heat`], [`bars`] and [`lanes`].
+//! [`heat`], [`bars`], [`lanes`] and [`curves`].
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -171,6 +171,7 @@ pub(super) enum Unit {
     PacketsPerSecond,
     BitsPerSecond,
     Share,
+    Plain,
 }
 
 impl Unit {
@@ -178,6 +179,7 @@ impl Unit {
         TickFormat::Custom(Arc::new(move |value| match self {
             Self::Share => format!("{:.0} %", value * 100.0),
             Self::PacketsPerSecond | Self::BitsPerSecond => short(value),
+            Self::Plain => plain(value),
         }))
     }
 }
@@ -389,6 +391,43 @@ pub(super) fn bars(
         } else {
             layout.with_force_margins_y(10.0, BELOW_PX)
         };
+        (plots, layout)
+    })
+}
+
+/// A line for each series over named values, in their order. Gaps where there is none.
+pub(super) fn curves(
+    caption: String,
+    values: &[String],
+    series: &[(String, Vec<Option<f64>>)],
+    unit: Unit,
+) -> Chart {
+    Chart::drawn(caption, |size| {
+        let mut plots = Vec::new();
+        for ((name, points), colour) in series.iter().zip(SERIES.iter().cycle()) {
+            let points = points.iter().enumerate();
+            let points = points.filter_map(|(at, value)| Some((1.0 + at as f64, (*value)?)));
+            let mut line =
+                LinePlot::new().with_data(points).with_color(*colour).with_stroke_width(2.0);
+            if series.len() > 1 {
+                line = line.with_legend(size.label(name));
+            }
+            plots.push(Plot::Line(line));
+        }
+        let all = series.iter().flat_map(|(_, points)| points.iter().flatten());
+        let top = all.copied().fold(if matches!(unit, Unit::Share) { 1.0 } else { 0.0 }, f64::max);
+        let top = if top > 0.0 { top * 1.05 } else { 1.0 };
+        let layout = Layout::auto_from_plots(&plots)
+            .with_width(size.px())
+            .with_height(220.0)
+            .with_x_categories(values.iter().map(|value| size.label(value)).collect())
+            .with_x_axis_min(0.5)
+            .with_x_axis_max(values.len() as f64 + 0.5)
+            .with_y_axis_min(0.0)
+            .with_y_axis_max(top)
+            .with_y_tick_format(unit.ticks())
+            .with_ticks(4)
+            .with_force_margins_y(10.0, BELOW_PX);
         (plots, layout)
     })
 }

@@ -78,6 +78,16 @@ impl Html {
         self.raw("</dl>\n")
     }
 
+    /// The figures to begin with.
+    pub(super) fn tiles(&mut self, tiles: &[(&'static str, String)]) -> &mut Self {
+        self.raw("<div class=\"tiles\">");
+        for (name, value) in tiles {
+            self.raw("<div class=\"tile\"><b>").text(value).raw("</b><span>").raw(name);
+            self.raw("</span></div>");
+        }
+        self.raw("</div>\n")
+    }
+
     pub(super) fn badge(&mut self, severity: &str) -> &mut Self {
         self.raw("<span class=\"badge\" data-severity=\"").text(severity).raw("\">");
         self.text(severity).raw("</span>")
@@ -125,6 +135,8 @@ pub(super) enum Cell {
     Number(u64),
     Shown(f64, String),
     Severity(String),
+    /// Hit or missed.
+    Hit(bool),
     /// To an element of this page.
     Link {
         to: String,
@@ -237,6 +249,10 @@ impl Cell {
                     .text(&rank.to_string())
                     .raw("\">")
                     .badge(severity)
+            }
+            Self::Hit(hit) => {
+                let (rank, word) = if *hit { ("1", "hit") } else { ("0", "missed") };
+                out.raw(" class=\"w\" data-sort=\"").raw(rank).raw("\">").badge(word)
             }
             Self::Link { to, text } => {
                 out.raw(" class=\"w\"><a href=\"#").text(to).raw("\">").text(text).raw("</a>")

@@ -102,18 +102,13 @@ fn tiles(html: &mut Html, summary: &Summary) {
         Some(Severity::High) => "alerts, the worst: high",
         Some(Severity::Critical) => "alerts, the worst: critical",
     };
-    html.raw("<div class=\"tiles\">");
-    for (name, value) in [
+    html.tiles(&[
         ("packets", thousands(summary.packets)),
         ("on the wire", bytes(summary.wire_bytes)),
         ("flow records", thousands(summary.flows)),
         ("conversations", thousands(summary.conversations)),
         (alerts, thousands(summary.alerts.len() as u64)),
-    ] {
-        html.raw("<div class=\"tile\"><b>").text(&value).raw("</b><span>").raw(name);
-        html.raw("</span></div>");
-    }
-    html.raw("</div>\n");
+    ]);
     for (holds, note) in [
         (!summary.flows_complete, "Flows were cut or refused: the table of flows was full."),
         (summary.one_sided_capture, "Many connections are seen in one direction only."),

@@ -1,6 +1,7 @@
 //! Buckets of time that become wider as the time that they cover grows.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Widths in seconds. Each divides the next one, so that buckets merge whole; people know
 /// them, so that axes are read at a glance. The last two hold any time that there is.
@@ -80,12 +81,8 @@ pub(super) fn merged<V>(
     let mut wider = BTreeMap::new();
     for (bucket, value) in buckets {
         match wider.entry(width.bucket(bucket.saturating_mul(before_s))) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(value);
-            }
-            std::collections::btree_map::Entry::Occupied(mut entry) => {
-                merge(entry.get_mut(), value)
-            }
+            Entry::Vacant(entry) => _ = entry.insert(value),
+            Entry::Occupied(mut entry) => merge(entry.get_mut(), value),
         }
     }
     wider
