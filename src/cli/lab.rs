@@ -11,13 +11,15 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::Usage;
+use super::report_args::ReportArgs;
 use crate::alert::Severity;
 use crate::lab::scenario::load::{EMBEDDED, load};
 use crate::lab::scenario::make::make;
-use crate::lab::scenario::score::{Figures, Report, alerts_of, score};
+use crate::lab::scenario::score::{Figures, Report, alerts_of, hits, score};
 use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, sweep};
 use crate::lab::scenario::truth::Truth;
 use crate::lab::synth::{self, SynthArgs};
+use crate::report::html::{score_page, sweep_page};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
@@ -71,6 +73,8 @@ pub(crate) struct ScoreArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +113,8 @@ pub(crate) struct SweepArgs {
     /// Print JSON, a row a line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
@@ -155,6 +161,7 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn run_score(args: &ScoreArgs) -> anyhow::Result<()> {
+    args.report.check()?;
     let read = |path: &PathBuf| {
         fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
     };
@@ -163,6 +170,8 @@ fn run_score(args: &ScoreArgs) -> anyhow::Result<()> {
     let alerts = alerts_of(&read(&args.alerts)?)
         .with_context(|| format!("{} has no alerts", args.alerts.display()))?;
     let report = score(&truth, &alerts, args.least)?;
+    let hits = hits(&truth, &alerts)?;
+    args.report.write(|| score_page(&truth, &alerts, &report, &hits))?;
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &report)?;
@@ -217,6 +226,7 @@ pub(super) fn print_report(out: &mut impl Write, report: &Report) -> std::io::Re
 }
 
 fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
+    args.report.check()?;
     let folder = args.work.clone().unwrap_or_else(|| {
         std::env::temp_dir().join(format!("flowtap-sweep-{}", std::process::id()))
     });
@@ -238,20 +248,22 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
             format!("{} ({} seeds)", args.scenario, args.seeds)
         )?;
     }
-    let mut failed = false;
+    let mut failures = Vec::new();
     let rows = sweep(&told, |row| {
         // A pipe that is closed shows with the next row's failure at the latest.
         let _ = print_row(&mut out, row, args.json);
         for failure in args.gate.iter().flat_map(|gate| gate.failures(row)) {
-            failed = true;
-            eprintln!("flowtap: gate not met: {}: {failure}", values_of(row));
+            let failure = format!("{}: {failure}", values_of(row));
+            eprintln!("flowtap: gate not met: {failure}");
+            failures.push(failure);
         }
     });
     if args.work.is_none() {
         let _ = fs::remove_dir_all(&folder);
     }
-    rows?;
-    Ok(if failed { ExitCode::from(4) } else { ExitCode::SUCCESS })
+    let rows = rows?;
+    args.report.write(|| sweep_page(&args.scenario, args.seeds, &args.vary, &rows, &failures))?;
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(4) })
 }
 
 fn print_row(out: &mut impl Write, row: &Row, json: bool) -> anyhow::Result<()> {
