@@ -11,7 +11,7 @@ use ahash::HashMap;
 
 use super::window::{Assembled, FlowRow, Host, Seed};
 use crate::detect::HomeNets;
-use crate::entity::{Ledger, LedgerLimits, Minute, SecondOf, View, Who, WhoId};
+use crate::entity::{Behind, Ledger, LedgerLimits, Minute, SecondOf, View, Who, WhoId};
 use crate::host::join::{Joiner, Seat};
 
 /// Rows of a second that are joined; the largest, and a sample of the rest, where there
@@ -109,12 +109,12 @@ impl Entities {
             let external = ends.map(|host| !home.contains(&host) && !host.is_group());
             for (end, from_there) in [(0, true), (1, false)] {
                 let view = View::of(row, second, from_there, external[1 - end]);
-                let in_workload = match joiner.as_deref_mut() {
+                let behind = match joiner.as_deref_mut() {
                     Some(joiner) => self.count_process(row, &view, joiner),
-                    None => false,
+                    None => Behind::Nobody,
                 };
                 if homes[end] {
-                    self.count_address(ends[end], &view, in_workload, joiner.as_deref());
+                    self.count_address(ends[end], &view, behind, joiner.as_deref());
                 }
             }
         }
@@ -147,7 +147,7 @@ impl Entities {
         &mut self,
         host: Host,
         view: &View<'_>,
-        in_workload: bool,
+        behind: Behind,
         joiner: Option<&Joiner>,
     ) {
         if self.addresses.len() >= MAX_ADDRESSES {
@@ -168,15 +168,13 @@ impl Entities {
         };
         if let Some(id) = self.ledger.id(digest, || who) {
             self.ledger.add(id, view);
-            if in_workload {
-                self.ledger.add_of_workload(id, view);
-            }
+            self.ledger.add_known(id, view, behind);
         }
     }
 
-    /// Whether a workload is known, too.
-    fn count_process(&mut self, row: &FlowRow, view: &View<'_>, joiner: &mut Joiner) -> bool {
-        let Some(seat) = joiner.seat(view, row.echo_id) else { return false };
+    /// Who is known.
+    fn count_process(&mut self, row: &FlowRow, view: &View<'_>, joiner: &mut Joiner) -> Behind {
+        let Some(seat) = joiner.seat(view, row.echo_id) else { return Behind::Nobody };
         let Seat { process, workload, host, boot, certainty } = seat;
         let id = process.process.id;
         let digest = self.seed.mix(
@@ -197,7 +195,7 @@ impl Entities {
                 self.ledger.add(id, view);
             }
         }
-        workload.is_some()
+        if workload.is_some() { Behind::Workload } else { Behind::Process }
     }
 
     fn note_sender(&mut self, id: WhoId, view: &View<'_>) {

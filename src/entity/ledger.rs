@@ -86,6 +86,15 @@ struct Open {
     touched_s: i64,
 }
 
+/// Who is known behind an address in a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Behind {
+    Nobody,
+    Process,
+    /// A process, and the workload that it is in.
+    Workload,
+}
+
 /// Entities of a source, minute by minute.
 pub struct Ledger {
     source: Arc<str>,
@@ -165,11 +174,16 @@ impl Ledger {
         open.second.add(view);
     }
 
-    /// Says that in this flow an entity stood for a workload that is known.
-    pub fn add_of_workload(&mut self, id: WhoId, view: &View<'_>) {
+    /// Says of a flow that who stood behind it is known, too.
+    pub fn add_known(&mut self, id: WhoId, view: &View<'_>, behind: Behind) {
         let Some(open) = self.open.get_mut(id as usize) else { return };
-        let payload_bytes = view.sent.payload_bytes + view.received.payload_bytes;
-        open.minute.of_workloads_bytes += payload_bytes * view.scale;
+        let payload_bytes = (view.sent.payload_bytes + view.received.payload_bytes) * view.scale;
+        if behind >= Behind::Process {
+            open.minute.of_processes_bytes += payload_bytes;
+        }
+        if behind == Behind::Workload {
+            open.minute.of_workloads_bytes += payload_bytes;
+        }
     }
 
     /// What entities did in the second at hand, by kind and id.

@@ -130,6 +130,8 @@ pub struct Measures {
     /// Payload bytes, sent and received, of flows in which it stood for a workload that is
     /// known: counted for that too.
     pub of_workloads_bytes: u64,
+    /// The same of processes that are known.
+    pub of_processes_bytes: u64,
     pub seconds_active: u32,
     last_second: i64,
     /// The second in which it sent the most packets, and what it sent then.
@@ -154,6 +156,7 @@ impl Default for Measures {
             services: Vec::new(),
             series: Box::new([[[0; SECONDS]; 2]; 2]),
             of_workloads_bytes: 0,
+            of_processes_bytes: 0,
             seconds_active: 0,
             last_second: i64::MIN,
             busiest: (0, 0, 0, 0),

@@ -35,6 +35,8 @@ pub const EMBEDDED: &[(&str, &str)] = embedded![
     "exfiltration",
     "ordinary-day",
     "office",
+    "script-flood",
+    "rollout",
 ];
 
 /// Far over what anybody writes.
