@@ -20,8 +20,10 @@ mod capture;
 pub mod plan;
 mod program;
 mod record;
+mod server;
 mod site;
 mod stage;
+pub mod text;
 pub mod tool;
 
 use std::fs;
@@ -36,7 +38,7 @@ pub use capture::Listening;
 pub use site::remove_leftovers;
 
 use capture::Capture;
-use plan::{Plan, ServerAt};
+use plan::Plan;
 use program::{Running, last_line, now_ns};
 use record::{Family, Record};
 use site::{Folder, HOST_INTERFACE, LOOK, SWITCH_INTERFACE, Site};
@@ -255,17 +257,17 @@ impl Lab<'_> {
         if self.missing.servers.get(at).copied().unwrap_or(false) {
             return Ok(None);
         }
-        let server = &self.plan.servers[at];
-        let (tool, host) = (server.server.tool, &server.server.host);
-        let name = format!("{}-{host}-{}", tool.name(), server.port);
+        let it = &self.plan.servers[at];
+        let (tool, host) = (it.server.tool, &it.server.host);
+        let name = format!("{}-{host}-{}", tool.name(), it.port);
         let dir = self.files.join(&name);
-        let address = self.plan.hosts[server.host].address;
-        let line = tool::server(server, address, &dir)?;
+        let address = self.plan.hosts[it.host].address;
+        let line = server::line(it, address, &dir)?;
         let log = logs.join(format!("{name}.log"));
-        let space = self.site.space(server.host);
+        let space = self.site.space(it.host);
         let mut running = Running::start(space, &line, &dir, &log)?;
         let until = Instant::now() + SERVES_WITHIN;
-        while !is_served(running.id().pid, server) {
+        while !server::is_served(running.id().pid, it) {
             let why = || format!("{} of {host}: {}", tool.name(), last_line(&program::said(&log)));
             if running.ended()?.is_some() {
                 bail!("{}", why());
@@ -325,26 +327,5 @@ impl Lab<'_> {
             })
         };
         self.plan.actions.iter().enumerate().filter_map(tell).collect()
-    }
-}
-
-/// Whether a process's namespace has the server's socket.
-fn is_served(pid: u32, server: &ServerAt) -> bool {
-    use procfs::net::TcpState;
-
-    let Some(process) = i32::try_from(pid).ok().map(procfs::process::Process::new) else {
-        return false;
-    };
-    let Ok(process) = process else { return false };
-    let port = server.port;
-    match server.server.tool.is_udp() {
-        true => process
-            .udp()
-            .is_ok_and(|all| all.iter().any(|entry| entry.local_address.port() == port)),
-        false => [process.tcp(), process.tcp6()]
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|entry| entry.local_address.port() == port && entry.state == TcpState::Listen),
     }
 }
