@@ -1,23 +1,23 @@
 //! `flowtap lab`: labelled traffic, and how detection does on it.
 
 mod mix;
+pub(super) mod score;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::Usage;
+use super::report_args::ReportArgs;
 use crate::alert::Severity;
 use crate::lab::scenario::load::{EMBEDDED, load};
 use crate::lab::scenario::make::make;
-use crate::lab::scenario::score::{Figures, Report, alerts_of, score};
 use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, sweep};
-use crate::lab::scenario::truth::Truth;
 use crate::lab::synth::{self, SynthArgs};
+use crate::report::html::sweep_page;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
@@ -29,8 +29,8 @@ pub(crate) enum LabCommand {
     Mix(mix::MixArgs),
     /// List the scenarios that come with the program.
     Scenarios,
-    /// Hold alerts against a scenario's truth: precision, recall, time to detect, false alerts.
-    Score(ScoreArgs),
+    /// Hold alerts against a scenario's truth or a data set's labels: precision, recall, time to detect, false alerts.
+    Score(score::ScoreArgs),
     /// Make, read and score a scenario over values and seeds; exit status 4 when a gate is not met.
     Sweep(SweepArgs),
     /// Run real tools in network namespaces, capture them live, and score that. Needs root.
@@ -57,20 +57,6 @@ pub(crate) struct MakeArgs {
     /// Instead, what happened so many days before: without attacks, for baselines.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=366))]
     days_before: Option<u32>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ScoreArgs {
-    /// `truth.json` of a scenario.
-    truth: PathBuf,
-    /// `alerts.ndjson` or `summary.json` of a run, Suricata's EVE, Zeek's notices as JSON.
-    alerts: PathBuf,
-    /// Alerts below it are no false ones.
-    #[arg(long, value_name = "SEVERITY", default_value = "low")]
-    least: Severity,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +95,8 @@ pub(crate) struct SweepArgs {
     /// Print JSON, a row a line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
@@ -146,7 +134,7 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
                 writeln!(out, "{name:<28} {}", scenario.about)?;
             }
         }
-        LabCommand::Score(args) => run_score(args)?,
+        LabCommand::Score(args) => score::run(args)?,
         LabCommand::Sweep(args) => return run_sweep(args),
         #[cfg(target_os = "linux")]
         LabCommand::Run(args) => return super::lab_run::run_lab(args),
@@ -154,69 +142,8 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_score(args: &ScoreArgs) -> anyhow::Result<()> {
-    let read = |path: &PathBuf| {
-        fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
-    };
-    let truth: Truth = serde_json::from_str(&read(&args.truth)?)
-        .with_context(|| format!("{} is no truth of a scenario", args.truth.display()))?;
-    let alerts = alerts_of(&read(&args.alerts)?)
-        .with_context(|| format!("{} has no alerts", args.alerts.display()))?;
-    let report = score(&truth, &alerts, args.least)?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer(&mut out, &report)?;
-        writeln!(out)?;
-    } else {
-        print_report(&mut out, &report)?;
-    }
-    Ok(())
-}
-
-pub(super) fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "{:<24} precision  recall      F1  hit/expected  detect_s  true related false",
-        ""
-    )?;
-    let mut line = |name: &str, figures: &Figures| {
-        let Figures { hit, expected, true_alerts, related_alerts, false_alerts, .. } = figures;
-        writeln!(
-            out,
-            "{name:<24} {:>9} {:>7} {:>7} {:>13} {:>9} {true_alerts:>5} {related_alerts:>7} {false_alerts:>5}",
-            shown(figures.precision),
-            shown(figures.recall),
-            shown(figures.f1),
-            format!("{hit}/{expected}"),
-            shown(figures.time_to_detect_s),
-        )
-    };
-    line("all", &report.all)?;
-    for (name, figures) in report.by_analytic.iter().chain(&report.by_detector) {
-        line(name, figures)?;
-    }
-    writeln!(
-        out,
-        "false alerts: {} a day, {} a day and 100 hosts",
-        report.false_per_day, report.false_per_day_and_100_hosts
-    )?;
-    for missed in &report.missed {
-        writeln!(out, "missed: {missed}")?;
-    }
-    for alert in &report.false_alerts {
-        let quiet = alert.broken_quiet.as_ref().map(|name| format!(" (to be quiet: {name})"));
-        let severity = alert.severity.name();
-        let quiet = quiet.unwrap_or_default();
-        writeln!(
-            out,
-            "false: {severity} {} {}{quiet}: {}",
-            alert.detector, alert.id, alert.summary
-        )?;
-    }
-    Ok(())
-}
-
 fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
+    args.report.check()?;
     let folder = args.work.clone().unwrap_or_else(|| {
         std::env::temp_dir().join(format!("flowtap-sweep-{}", std::process::id()))
     });
@@ -238,20 +165,22 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
             format!("{} ({} seeds)", args.scenario, args.seeds)
         )?;
     }
-    let mut failed = false;
+    let mut failures = Vec::new();
     let rows = sweep(&told, |row| {
         // A pipe that is closed shows with the next row's failure at the latest.
         let _ = print_row(&mut out, row, args.json);
         for failure in args.gate.iter().flat_map(|gate| gate.failures(row)) {
-            failed = true;
-            eprintln!("flowtap: gate not met: {}: {failure}", values_of(row));
+            let failure = format!("{}: {failure}", values_of(row));
+            eprintln!("flowtap: gate not met: {failure}");
+            failures.push(failure);
         }
     });
     if args.work.is_none() {
         let _ = fs::remove_dir_all(&folder);
     }
-    rows?;
-    Ok(if failed { ExitCode::from(4) } else { ExitCode::SUCCESS })
+    let rows = rows?;
+    args.report.write(|| sweep_page(&args.scenario, args.seeds, &args.vary, &rows, &failures))?;
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(4) })
 }
 
 fn print_row(out: &mut impl Write, row: &Row, json: bool) -> anyhow::Result<()> {

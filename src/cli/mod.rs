@@ -34,6 +34,7 @@ mod read;
 mod records;
 #[cfg(target_os = "linux")]
 mod replay;
+mod report_args;
 mod rundir;
 mod sensor_id;
 mod show;

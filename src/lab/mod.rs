@@ -4,6 +4,7 @@
 //! Nothing here is on the way from capture to alert. Start at [`synth`],
 //! [`scenario`], [`mix`], `run` and `replay`.
 
+pub mod labels;
 pub mod mix;
 #[cfg(target_os = "linux")]
 pub mod replay;

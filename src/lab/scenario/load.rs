@@ -37,6 +37,7 @@ pub const EMBEDDED: &[(&str, &str)] = embedded![
     "office",
     "script-flood",
     "rollout",
+    "all-five",
 ];
 
 /// Far over what anybody writes.
