@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::Usage;
+use super::{Usage, backtest};
 use crate::alert::Severity;
 use crate::lab::scenario::load::{EMBEDDED, load};
 use crate::lab::scenario::make::make;
 use crate::lab::scenario::score::{Figures, Report, alerts_of, score};
-use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, sweep};
+use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, check, sweep};
 use crate::lab::scenario::truth::Truth;
 use crate::lab::synth::{self, SynthArgs};
 
@@ -29,6 +29,7 @@ pub(crate) enum LabCommand {
     Score(ScoreArgs),
     /// Make, read and score a scenario over values and seeds; exit status 4 when a gate is not met.
     Sweep(SweepArgs),
+    Backtest(backtest::BacktestArgs),
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +131,7 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
         }
         LabCommand::Score(args) => run_score(args)?,
         LabCommand::Sweep(args) => return run_sweep(args),
+        LabCommand::Backtest(args) => return backtest::run(args),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -209,6 +211,7 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
         least: args.least,
         folder: folder.clone(),
     };
+    check(&told).map_err(|error| Usage(format!("{error:#}")))?;
     let mut out = std::io::stdout().lock();
     if !args.json {
         writeln!(
@@ -270,7 +273,7 @@ fn shown(figure: Option<f64>) -> String {
     figure.map_or_else(|| "-".to_owned(), |figure| figure.to_string())
 }
 
-fn vary(text: &str) -> Result<Vary, String> {
+pub(super) fn vary(text: &str) -> Result<Vary, String> {
     let (key, values) = assignment(text)?;
     let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
     Ok(Vary { key, values })
@@ -283,7 +286,7 @@ fn scale(text: &str) -> Result<f64, String> {
     }
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| "must be KEY=VALUE".to_owned())?;
     Ok((key.to_owned(), value.to_owned()))
 }

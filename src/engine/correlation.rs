@@ -377,8 +377,14 @@ impl<'a> Correlation<'a> {
         }
         let SeenAt { first, other } = record.seen_at;
         let known = self.flow_origins.entry(record.seen_at);
-        record.origin.clone_from(known.or_insert_with(|| self.origins.of_flow(first, other)));
-        record.hosts = self.joiner.as_mut().and_then(|joiner| joiner.join(&record));
+        let known = known.or_insert_with(|| self.origins.of_flow(first, other));
+        // A record that was read again has what was known when it was written.
+        if let Some(known) = known {
+            record.origin = Some(Arc::clone(known));
+        }
+        if let Some(joiner) = &mut self.joiner {
+            record.hosts = joiner.join(&record);
+        }
         let outline = record.outline();
         let end = FlowEnd {
             outline: &outline,

@@ -4,6 +4,7 @@
 //! Nothing here is on the way from capture to alert. Start at [`synth`] and
 //! `replay`.
 
+pub mod backtest;
 #[cfg(target_os = "linux")]
 pub mod replay;
 pub mod scenario;

@@ -86,9 +86,8 @@ pub fn sweep(sweep: &Sweep, mut told: impl FnMut(&Row)) -> Result<Vec<Row>> {
 }
 
 fn one(sweep: &Sweep, set: &[(String, String)], seed: u64) -> Result<(Report, Made)> {
-    let (of_detection, of_scenario): (Vec<_>, Vec<_>) =
-        set.iter().cloned().partition(|(key, _)| key.starts_with(DETECT));
-    let detect = settings(&of_detection)?;
+    let (of_detection, of_scenario) = parted(set.iter());
+    let detect = settings(&DetectSettings::default(), &of_detection)?;
     let (name, scenario) = load(&sweep.scenario, &of_scenario)?;
     let dir = sweep.folder.join(format!("{name}-{seed}"));
     let made = make(&name, &scenario, &dir, seed, sweep.scale)?;
@@ -174,9 +173,10 @@ impl RecordSink for Told {
     }
 }
 
-/// Settings of detection by name.
-fn settings(set: &[(String, String)]) -> Result<DetectSettings> {
-    let mut settings = DetectSettings::default();
+/// Settings of detection by name, with `detect.` in front of it or without; the others
+/// are those of `base`.
+pub fn settings(base: &DetectSettings, set: &[(String, String)]) -> Result<DetectSettings> {
+    let mut settings = base.clone();
     for (key, value) in set {
         let name = key.strip_prefix(DETECT).unwrap_or(key);
         let setting = SETTINGS.iter().find(|setting| setting.name == name);
@@ -192,7 +192,25 @@ fn settings(set: &[(String, String)]) -> Result<DetectSettings> {
     Ok(settings)
 }
 
-fn combinations(vary: &[Vary]) -> Vec<Vec<(String, String)>> {
+/// What each combination of values sets, all of it known and in range.
+pub fn check(sweep: &Sweep) -> Result<()> {
+    for values in combinations(&sweep.vary) {
+        let (of_detection, of_scenario) = parted(sweep.set.iter().chain(&values));
+        settings(&DetectSettings::default(), &of_detection)?;
+        load(&sweep.scenario, &of_scenario)?;
+    }
+    Ok(())
+}
+
+/// Of detection, and of the scenario.
+fn parted<'a>(
+    set: impl Iterator<Item = &'a (String, String)>,
+) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    set.cloned().partition(|(key, _)| key.starts_with(DETECT))
+}
+
+/// All combinations of the values of several keys.
+pub fn combinations(vary: &[Vary]) -> Vec<Vec<(String, String)>> {
     let mut all = vec![Vec::new()];
     for Vary { key, values } in vary {
         let longer = |so_far: Vec<(String, String)>| {
@@ -348,7 +366,8 @@ mod tests {
 
     #[test]
     fn settings_of_detection_are_set_by_name() {
-        let set = |key: &str, value: &str| settings(&[(key.to_owned(), value.to_owned())]);
+        let base = DetectSettings::default();
+        let set = |key: &str, value: &str| settings(&base, &[(key.to_owned(), value.to_owned())]);
         let changed = set("detect.packet_rate_threshold", "500").unwrap();
         assert_eq!(changed.packet_rate_threshold, 500);
         assert!(set("detect.packet_rate_threshold", "x").is_err());
