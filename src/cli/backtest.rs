@@ -67,13 +67,8 @@ const BYTES_PER_FLOW: u64 = 2_048;
 /// Time between two looks at the count: smooth to the eye, free of cost.
 const REFRESH: Duration = Duration::from_millis(100);
 /// In the order in which they are printed.
-const SEVERITIES: [Severity; 5] = [
-    Severity::Critical,
-    Severity::High,
-    Severity::Medium,
-    Severity::Low,
-    Severity::Informational,
-];
+const SEVERITIES: [Severity; 5] =
+    [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Informational];
 /// Entities without an alert at the knee that are named.
 const MOST_NAMED: usize = 5;
 
@@ -134,7 +129,8 @@ impl BacktestArgs {
         if !self.home_net.is_empty() {
             base.home_nets = HomeNets::new(self.home_net.clone());
         }
-        let keys = self.vary.iter().map(|vary| &vary.key).chain(self.set.iter().map(|(key, _)| key));
+        let keys =
+            self.vary.iter().map(|vary| &vary.key).chain(self.set.iter().map(|(key, _)| key));
         for key in keys {
             let name = key.strip_prefix("detect.").unwrap_or(key);
             if let Some(entry) = NOT_JUDGED.iter().find(|entry| entry.settings.contains(&name)) {
@@ -193,7 +189,13 @@ fn heading(out: &mut impl Write, dir: &Path, folder: &Folder) -> io::Result<()> 
         false => format!("{:.1} days", folder.days()),
     };
     let flows = thousands(folder.flows);
-    writeln!(out, "{}: {flows} flows over {span}, {} to {}", dir.display(), &first[..19], &last[..19])?;
+    writeln!(
+        out,
+        "{}: {flows} flows over {span}, {} to {}",
+        dir.display(),
+        &first[..19],
+        &last[..19]
+    )?;
     if folder.days() < 1.0 {
         writeln!(out, "less than a day: alerts a day are those of a whole day like it")?;
     }
@@ -261,7 +263,7 @@ fn not_judged(folder: &Folder) -> String {
         .iter()
         .map(|entry| format!("{} ({})", entry.detectors.join(", "), entry.needs))
         .collect();
-    if !folder.has_hosts {
+    if !folder.named.processes {
         told.push("tool_flood, non_networking (processes: these records name none)".to_owned());
     }
     format!("not judged from recorded flows: {}", told.join("; "))
@@ -330,7 +332,8 @@ struct Bar {
 impl Bar {
     fn start(flows: Arc<AtomicU64>, total: u64) -> Self {
         let bar = ProgressBar::new(total);
-        let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {human_pos} flows {eta} left");
+        let style =
+            ProgressStyle::with_template("{bar:30} {percent:>3}% {human_pos} flows {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, drawn) = (Arc::clone(&stop), bar.clone());

@@ -590,12 +590,16 @@ impl<'a> Correlation<'a> {
                 coarse: theirs_coarse,
                 sided,
                 sizes: fine,
-                features: told,
+                features: read,
+                told,
                 ..
             } = part;
-            match (&mut features, told) {
-                (Some(features), Some(told)) => features.merge(*told),
-                (features @ None, told) => *features = told,
+            if !told.is_empty() {
+                self.entities.tell(told);
+            }
+            match (&mut features, read) {
+                (Some(features), Some(read)) => features.merge(*read),
+                (features @ None, read) => *features = read,
                 (Some(_), None) => {}
             }
             for (vantage, count) in sided {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ahash::HashMap;
 
+use super::recorded::Told;
 use super::window::features::{Features, concerns};
 use super::window::{
     ChunkPool, FineSizes, Log, RowRef, Slice, StationCache, Sums, WindowSettings, Written, drain,
@@ -47,6 +48,8 @@ pub struct ShardWindow {
     pub sizes: Option<Box<FineSizes>>,
     /// Where there is anything of their protocols.
     pub features: Option<Box<Features>>,
+    /// Who is at the ends of recorded flows.
+    pub(super) told: Told,
     stations: StationCache,
     /// Rows at which to look at what they take.
     look_at_rows: usize,
@@ -248,6 +251,7 @@ impl ShardWindow {
             sided: HashMap::default(),
             sizes: None,
             features: None,
+            told: Told::default(),
             stations: StationCache::default(),
             look_at_rows: (settings.caps.log_flows / 2).max(1),
         }

@@ -192,7 +192,8 @@ pub(crate) fn recorded_key(
     key: FlowKey,
 ) -> (FlowKey, bool) {
     let is_icmp = matches!(key.proto, proto::ICMP | proto::ICMPV6);
-    let one_way = is_icmp && u8::try_from(src.1).is_ok_and(|kind| icmp::ports(key.proto, kind, 0).one_way);
+    let one_way =
+        is_icmp && u8::try_from(src.1).is_ok_and(|kind| icmp::ports(key.proto, kind, 0).one_way);
     let (version, from) = from_ip(src.0);
     let to = from_ip(dst.0).1;
     oriented((from, src.1), (to, dst.1), one_way, FlowKey { version, ..key })

@@ -116,6 +116,7 @@ impl Calendar {
                 let window = window
                     .get_or_insert_with(|| ShardWindow::new(at, &self.settings, &mut self.logs));
                 let record = &held.record;
+                window.told.note(record);
                 window.count(&ways(record, sums), &self.settings, &mut self.logs, &self.pool);
                 if std::mem::take(&mut held.is_new) {
                     note_sides(window, record);
@@ -168,7 +169,8 @@ fn ways(record: &FlowRecord, [fwd, rev]: [Sums; 2]) -> [(PacketRow, Sums); 2] {
 }
 
 fn packet(record: &FlowRecord, is_fwd: bool) -> PacketRow {
-    let macs = if is_fwd { [record.src_mac, record.dst_mac] } else { [record.dst_mac, record.src_mac] };
+    let macs =
+        if is_fwd { [record.src_mac, record.dst_mac] } else { [record.dst_mac, record.src_mac] };
     let mut flags = 0;
     if is_fwd == record.forward_is_a_to_b {
         flags |= row_flag::FORWARD;

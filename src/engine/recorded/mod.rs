@@ -11,6 +11,7 @@
 
 mod calendar;
 mod pace;
+mod told;
 
 use std::sync::Arc;
 use std::thread;
@@ -22,8 +23,17 @@ use super::run::{RecordSink, RunOptions};
 use super::window::{Assembler, ChunkPool, WindowSettings};
 use crate::alert::{self, Alert};
 use crate::detect::Interest;
+use crate::detect::analytic::Inputs;
 use crate::flow::FlowRecord;
 use calendar::Calendar;
+pub(super) use told::Told;
+
+/// What records name at the ends of their flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    pub processes: bool,
+    pub instances: bool,
+}
 
 /// Detectors that need what no flow record holds.
 #[derive(Clone, Copy, Debug)]
@@ -58,22 +68,14 @@ pub const NOT_JUDGED: &[NotJudged] = &[
         settings: &["icmp_tunnel_packets", "icmp_tunnel_bytes", "icmp_tunnel_score"],
     },
     NotJudged {
-        detectors: &["chain", "request_flood"],
-        needs: "requests, their status and the start of programs",
+        detectors: &["request_flood", "chain's requests, errors and starts of programs"],
+        needs: "logs and the start of programs",
         settings: &[
-            "time_window_s",
             "log_lateness_s",
-            "chain_score",
             "suspicious_patterns",
             "long_uri_bytes",
             "error_rate_threshold",
             "error_burst",
-            "web_proc_list",
-            "child_tool_list",
-            "allowed_child_list",
-            "metadata_endpoints",
-            "first_seen_days",
-            "first_seen_prevalence",
             "request_rate_threshold",
             "target_request_rate_threshold",
         ],
@@ -114,6 +116,7 @@ pub struct Judged {
 pub fn judge(
     flows: impl Iterator<Item = FlowRecord> + Send,
     horizon_ns: i64,
+    named: Named,
     options: &RunOptions,
     sink: &mut dyn RecordSink,
 ) -> Judged {
@@ -121,6 +124,15 @@ pub fn judge(
     let pool = Arc::new(ChunkPool::default());
     let assembler = Assembler::new(windows, Interest::of(&options.detect), Arc::clone(&pool));
     let mut correlation = Correlation::new(1, options, assembler, Arc::default(), sink);
+    if named != Named::default() {
+        correlation.entities.see_all_rows();
+        let inputs = correlation.detection.inputs().clone();
+        correlation.detection.set_inputs(Inputs {
+            host_map: named.processes,
+            inventory: named.instances,
+            ..inputs
+        });
+    }
     let (out, outputs) = bounded(IN_FLIGHT);
     let mut calendar = Calendar::new(horizon_ns, options.max_flows, windows, pool);
     let (count, late_flows) = thread::scope(|scope| {

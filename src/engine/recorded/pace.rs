@@ -61,8 +61,7 @@ impl Default for PacketClassOf {
 
 impl Pace {
     pub(super) fn of(record: &FlowRecord) -> Self {
-        let known = known_times(record);
-        let [fwd, rev] = known;
+        let [fwd, rev] = known_times(record);
         let way = |direction: &Direction, other: &Direction, known, is_fwd| {
             Way::new(record, direction, other, known, is_fwd)
         };
@@ -101,6 +100,13 @@ fn known_times(record: &FlowRecord) -> [Vec<(i64, u32)>; 2] {
     known
 }
 
+/// When the last packet of the sequence was.
+fn sequence_end_ns(record: &FlowRecord) -> i64 {
+    let gaps = record.sequence.iter().map(|step| step.gap_ns);
+    let length = gaps.fold(0_u64, u64::saturating_add);
+    record.start_ns.saturating_add(i64::try_from(length).unwrap_or(i64::MAX)).min(record.end_ns)
+}
+
 impl Way {
     fn new(
         record: &FlowRecord,
@@ -114,16 +120,23 @@ impl Way {
         let mut sizes = coarse(direction);
         let classes = Classes::of(record.key.proto, direction, other, is_fwd);
         let mut singles = VecDeque::new();
+        let mut payload_left = direction.payload_bytes;
+        // Of a record that contradicts itself the sums count.
         let mut take = |time_ns: i64, class: PacketClass, payload: u32| {
             let bin = &mut sizes[size_bin(payload)];
-            if left > 0 && *bin > 0 {
+            if left > 0 && *bin > 0 && u64::from(payload) <= payload_left {
                 *bin -= 1;
                 left -= 1;
+                payload_left -= u64::from(payload);
                 singles.push_back((time_ns, class, payload));
             }
         };
         let is_tcp = record.key.proto == TCP;
-        let has_payload = direction.payload_bytes > 0;
+        // Until when both directions are known, where nothing else had payload.
+        let known_to_ns = match record.fwd.sizes.count() + record.rev.sizes.count() {
+            all if all > record.sequence.len() as u64 => i64::MIN,
+            _ => sequence_end_ns(record),
+        };
         let first_known = known.first().map(|&(time_ns, _)| time_ns);
         let starts_ns = if is_tcp { None } else { first_known }.unwrap_or(record.start_ns);
         // The end of this direction, by its gaps.
@@ -143,13 +156,12 @@ impl Way {
         if let Some(class) = classes.closing {
             take(ends_ns.max(last_known.unwrap_or(ends_ns)), class, 0);
         }
-        let known_payload: u64 = singles.iter().map(|&(_, _, payload)| u64::from(payload)).sum();
-        // What acknowledges the known packets comes with them.
-        let all_known = has_payload && sizes[1..].iter().all(|&packets| packets == 0);
+        let rest_has_payload = sizes[1..].iter().any(|&packets| packets > 0);
         let (from_ns, to_ns) = match last_known {
-            Some(last_ns) if all_known => (starts_ns, last_ns),
-            Some(last_ns) => (last_ns, ends_ns.max(last_ns)),
-            None => (starts_ns, ends_ns.max(starts_ns)),
+            Some(last_ns) if rest_has_payload => (last_ns, ends_ns.max(last_ns)),
+            // What acknowledges comes with what it acknowledges, of which all is known.
+            _ if known_to_ns > starts_ns => (starts_ns, known_to_ns),
+            _ => (starts_ns, ends_ns.max(starts_ns)),
         };
         // The first of the rest follows what is known; where nothing is, it is the first.
         let first = u64::from(!singles.is_empty());
@@ -163,7 +175,7 @@ impl Way {
             rest: left,
             told: 0,
             sizes: fitted(sizes, left),
-            payload_left: direction.payload_bytes.saturating_sub(known_payload),
+            payload_left,
             packets_left: direction.packets,
             headers_left: direction.wire_bytes.saturating_sub(direction.payload_bytes),
             fragments_left: u64::from(direction.fragments),
@@ -256,6 +268,9 @@ impl Way {
         self.headers_left -= headers;
         self.fragments_left -= fragments;
         self.packets_left = self.packets_left.saturating_sub(packets);
+        if self.packets_left == 0 {
+            sums.payload_bytes += std::mem::take(&mut self.payload_left);
+        }
         sums.wire_bytes = sums.payload_bytes + headers;
         sums.fragments = u32::try_from(fragments).unwrap_or(u32::MAX);
     }

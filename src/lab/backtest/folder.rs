@@ -7,6 +7,7 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
+use crate::engine::recorded::Named;
 use crate::flow::FlowRecord;
 use crate::input::text::{next_line, open_lines};
 use crate::output::reread::Reread;
@@ -29,8 +30,8 @@ pub struct Folder {
     /// The longest that a flow was decided after its start.
     pub horizon_ns: i64,
     pub flows: u64,
-    /// A process, workload or instance is named somewhere.
-    pub has_hosts: bool,
+    /// What is named at the ends of some flows.
+    pub named: Named,
     pub bad_lines: u64,
     /// The first of them: file, line and why.
     pub bad: Vec<String>,
@@ -60,8 +61,7 @@ impl Folder {
     }
 
     fn pass(paths: &[PathBuf], from_ns: i64) -> Self {
-        let mut folder =
-            Self { from_ns, first_ns: i64::MAX, last_ns: i64::MIN, ..Self::default() };
+        let mut folder = Self { from_ns, first_ns: i64::MAX, last_ns: i64::MIN, ..Self::default() };
         for path in paths {
             folder.look_over(path);
         }
@@ -87,7 +87,11 @@ impl Folder {
                 return;
             }
             self.flows += 1;
-            self.has_hosts |= record.hosts.is_some();
+            let hosts = record.hosts.as_deref();
+            for side in hosts.iter().flat_map(|hosts| [&hosts.src, &hosts.dst]).flatten() {
+                self.named.processes |= side.process.is_some();
+                self.named.instances |= side.instance.is_some();
+            }
             self.first_ns = self.first_ns.min(record.start_ns);
             self.last_ns = self.last_ns.max(record.end_ns);
             if is_undecided {
@@ -152,12 +156,10 @@ const TOO_LONG: &str = "longer than any flow record";
 
 /// Shows every line that is not empty with its number; nothing in place of one that is
 /// too long. Where reading ends in trouble: at which line, and why.
-fn each_line(
-    path: &Path,
-    mut show: impl FnMut(u64, Option<&[u8]>),
-) -> Result<(), (u64, String)> {
+fn each_line(path: &Path, mut show: impl FnMut(u64, Option<&[u8]>)) -> Result<(), (u64, String)> {
     let mut number = 0;
-    let unread = |number: u64, error: &std::io::Error| (number + 1, format!("can't read on: {error}"));
+    let unread =
+        |number: u64, error: &std::io::Error| (number + 1, format!("can't read on: {error}"));
     let mut lines = open_lines(path).map_err(|error| unread(0, &error))?;
     let mut line = Vec::new();
     loop {

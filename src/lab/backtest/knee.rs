@@ -110,16 +110,10 @@ mod tests {
             Err(NoKnee::Straight)
         );
         // Two thirds of the rise, which is one alert: two thirds of an alert.
-        assert_eq!(
-            knee(&[(1.0, 1.0), (2.0, 0.0), (3.0, 0.0), (4.0, 0.0)]),
-            Err(NoKnee::Straight)
-        );
+        assert_eq!(knee(&[(1.0, 1.0), (2.0, 0.0), (3.0, 0.0), (4.0, 0.0)]), Err(NoKnee::Straight));
         assert_eq!(knee(&[(1.0, 7.0), (2.0, 7.0), (3.0, 7.0), (4.0, 7.0)]), Err(NoKnee::Flat));
         assert_eq!(knee(&[(1.0, 9.0), (2.0, 1.0), (3.0, 0.0)]), Err(NoKnee::TooFew));
-        assert_eq!(
-            knee(&[(1.0, 9.0), (1.0, 9.0), (2.0, 1.0), (3.0, 0.0)]),
-            Err(NoKnee::TooFew)
-        );
+        assert_eq!(knee(&[(1.0, 9.0), (1.0, 9.0), (2.0, 1.0), (3.0, 0.0)]), Err(NoKnee::TooFew));
         assert_eq!(knee(&[]), Err(NoKnee::TooFew));
     }
 }

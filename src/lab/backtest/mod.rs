@@ -97,7 +97,8 @@ impl Backtest<'_> {
             let records = self.folder.records().inspect(|_| {
                 flows.fetch_add(1, Ordering::Relaxed);
             });
-            let judged = judge(records, self.folder.horizon_ns, &options, &mut Nowhere);
+            let Folder { horizon_ns, named, .. } = *self.folder;
+            let judged = judge(records, horizon_ns, named, &options, &mut Nowhere);
             let row = row_of(values.clone(), &judged, self.folder.days());
             told(&row);
             rows.push(row);
@@ -139,10 +140,8 @@ fn row_of(values: Values, judged: &Judged, days: f64) -> Row {
         alerts,
         alerts_per_day: round(per_day, 100.0),
         alerts_per_hour: round(per_day / 24.0, 1e3),
-        busiest_hour: busiest.map(|(&hour, &alerts)| Hour {
-            start: rfc3339(hour.saturating_mul(HOUR_NS)),
-            alerts,
-        }),
+        busiest_hour: busiest
+            .map(|(&hour, &alerts)| Hour { start: rfc3339(hour.saturating_mul(HOUR_NS)), alerts }),
         entities: by_entity.len() as u64,
         top_entities: top,
         severities,

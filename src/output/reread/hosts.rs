@@ -79,8 +79,7 @@ impl Hosts {
                 let key = (view.process.id, view.process.exe.clone());
                 once(&mut self.processes, key, view)
             }),
-            workload: workload
-                .map(|told| once(&mut self.workloads, told.container.clone(), told)),
+            workload: workload.map(|told| once(&mut self.workloads, told.container.clone(), told)),
             instance: instance.map(|told| once(&mut self.instances, told.id.clone(), told)),
             host: Arc::default(),
             attribution: attribution.map(|told| Attribution {
@@ -130,30 +129,50 @@ fn view(told: ProcessOf, workload: Option<&Workload>) -> ProcessView {
     ProcessView { process, ancestors, ..ProcessView::default() }
 }
 
-/// Arguments of a line as records quote them: bare, `'...'` or `$'...'`. What is escaped
-/// within the last stays escaped.
+/// Arguments of a line as records quote them: bare, `'...'` or `$'...'`.
 fn args(line: &str) -> Vec<String> {
     let mut args = Vec::new();
-    let mut letters = line.chars().peekable();
+    let mut letters = line.bytes().peekable();
     while letters.peek().is_some() {
-        let mut arg = String::new();
+        let mut arg = Vec::new();
         let mut quoted = None;
         while let Some(letter) = letters.next() {
             match (quoted, letter) {
-                (None, ' ') => break,
-                (None, '$') if letters.peek() == Some(&'\'') => {
+                (None, b' ') => break,
+                (None, b'$') if letters.peek() == Some(&b'\'') => {
                     letters.next();
-                    quoted = Some('$');
+                    quoted = Some(b'$');
                 }
-                (None, '\'') => quoted = Some('\''),
-                (Some(_), '\'') => quoted = None,
-                (Some('$') | None, '\\') => arg.extend(letters.next()),
+                (None, b'\'') => quoted = Some(b'\''),
+                (Some(_), b'\'') => quoted = None,
+                (None, b'\\') => arg.extend(letters.next()),
+                (Some(b'$'), b'\\') => arg.push(unescaped(&mut letters)),
                 _ => arg.push(letter),
             }
         }
-        args.push(arg);
+        args.push(String::from_utf8_lossy(&arg).into_owned());
     }
     args
+}
+
+/// What stands after a backslash in `$'...'`.
+fn unescaped(letters: &mut std::iter::Peekable<std::str::Bytes<'_>>) -> u8 {
+    match letters.next().unwrap_or(b'\\') {
+        b't' => b'\t',
+        b'n' => b'\n',
+        b'r' => b'\r',
+        first @ b'0'..=b'7' => {
+            let mut value = first - b'0';
+            for _ in 0..2 {
+                let Some(digit) = letters.next_if(|digit| (b'0'..=b'7').contains(digit)) else {
+                    break;
+                };
+                value = value.wrapping_mul(8).wrapping_add(digit - b'0');
+            }
+            value
+        }
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -166,6 +185,7 @@ mod tests {
             ("curl -sS https://example.org/", &["curl", "-sS", "https://example.org/"][..]),
             ("python3 'a b' x", &["python3", "a b", "x"]),
             ("sh -c 'it'\\''s'", &["sh", "-c", "it's"]),
+            ("$'a\\tb\\302\\205\\'' c", &["a\tb\u{85}'", "c"]),
             ("a '' b", &["a", "", "b"]),
             ("", &[]),
         ] {

@@ -198,8 +198,7 @@ impl Reread {
     /// The record that a line is; `ended_ns` is when its input ended, for those that were
     /// not decided before.
     pub fn record(&mut self, line: &[u8], ended_ns: i64) -> Result<FlowRecord, String> {
-        let line: Line<'_> =
-            serde_json::from_slice(line).map_err(|error| why_not(line, &error))?;
+        let line: Line<'_> = serde_json::from_slice(line).map_err(|error| why_not(line, &error))?;
         if line.schema_version != u64::from(SCHEMA_VERSION) {
             return Err(format!(
                 "a flow record of layout {}; this program reads {SCHEMA_VERSION}",
