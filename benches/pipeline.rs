@@ -2,7 +2,8 @@
 //! all detectors; records are counted and written nowhere. Captures are made
 //! in memory, so that no disk and no page cache is measured.
 //!
-//! `two_workers` over `one_worker` is what a second core brings.
+//! `two_workers` over `one_worker` is what a second core brings, and either over the same
+//! with `_undetected` what detection costs.
 #![expect(clippy::expect_used, reason = "a bench stops at its first error")]
 
 use std::hint::black_box;
@@ -59,8 +60,13 @@ fn pipeline(criterion: &mut Criterion) {
     group.sample_size(10);
     for (name, bytes, amount) in captures {
         group.throughput(Throughput::Elements(amount.packets));
-        for (workers, label) in [(1, "one_worker"), (2, "two_workers")] {
-            let options = RunOptions { workers, ..RunOptions::default() };
+        for (workers, detects, label) in [
+            (1, true, "one_worker"),
+            (1, false, "one_worker_undetected"),
+            (2, true, "two_workers"),
+            (2, false, "two_workers_undetected"),
+        ] {
+            let options = RunOptions { workers, detects, ..RunOptions::default() };
             group.bench_function(format!("{name}/{label}"), |bencher| {
                 let input = || Input::from_bytes(vec![bytes.clone()], InputOptions::default());
                 let read = |input| {

@@ -275,7 +275,7 @@ fn wrong_keys_and_values_are_refused_before_anything_is_printed() {
     }
     for (args, words) in [
         (["udp-flood", "--vary", "detect.nonsense=1"], "no setting of detection nonsense"),
-        (["udp-flood", "--vary", "strength=100,abc"], "strength"),
+        (["udp-flood", "--vary", "strength=100,abc"], "\"abc\""),
         (["udp-flood", "--set", "nobody=1"], "nobody"),
         (["nothing", "--vary", "strength=1"], "nothing"),
     ] {

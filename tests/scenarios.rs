@@ -104,6 +104,7 @@ fn swept(name: &str, seeds: u64, pairs: &[(&str, &str)]) -> Row {
         vary: Vec::new(),
         seeds: (FIRST_SEED..FIRST_SEED + seeds).collect(),
         scale: 1.0,
+        learn_days: None,
         least: Severity::Low,
         folder: dir.path().to_owned(),
     };

@@ -11,6 +11,9 @@ pub struct Normal {
     pub sigma: f64,
     pub q99: f64,
     pub max: f64,
+    /// What the busiest minute of that hour of the day reaches on three days of the week
+    /// at least: a backup each night. 0 while fewer days are known.
+    pub regular: f64,
     /// Minutes behind it.
     pub minutes: u64,
     pub basis: Basis,

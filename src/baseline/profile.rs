@@ -111,6 +111,7 @@ impl Profile {
             sigma: 1.4826 * sketch.deviation(median),
             q99: sketch.quantile(0.99),
             max: sketch.max(),
+            regular: 0.0,
             minutes: minutes as u64,
             basis: Basis::All,
         };
@@ -184,7 +185,8 @@ impl Profile {
         for metric in Metric::ALL {
             self.take(metric, metric.of(minute));
         }
-        let hourly = SEASONAL.map(|metric| self.held_back(metric, metric.of(minute)));
+        let hourly =
+            SEASONAL.map(|metric| self.held_back(metric, at_s, metric.of(minute), rules.growth));
         self.season.add(at_s, hourly);
         if let Some(distance) = size_distance(&self.sizes, &measures.sent.sizes) {
             self.distances.add(distance);
@@ -231,8 +233,13 @@ impl Profile {
         self.sketches[metric as usize].add(value);
     }
 
-    fn held_back(&self, metric: Metric, value: f64) -> f64 {
-        value.min(self.ceilings.most(metric))
+    /// What is a habit of an hour stays one, though it is far above nearly all minutes.
+    fn held_back(&self, metric: Metric, at_s: i64, value: f64, growth: f64) -> f64 {
+        let most = self.ceilings.most(metric);
+        if value <= most {
+            return value;
+        }
+        value.min(most.max(self.season.regular(metric, at_s) * growth))
     }
 
     /// Forgets what time has made old, and sets what today may have at most.

@@ -24,6 +24,9 @@ const HOURS: u8 = 168;
 const TRUSTED: f64 = 180.0;
 /// Under a full hour nothing is said of it.
 const LEAST: f64 = 60.0;
+/// Days of the week that make what an hour's busiest minute reaches a habit: one odd day
+/// does not, nor does a second.
+const REGULAR_DAYS: usize = 3;
 /// Values of an hour that are told apart; others join their neighbour.
 const VALUES: usize = 24;
 /// Deviations in quarter octaves, and over.
@@ -174,6 +177,7 @@ impl Season {
         let median = middle_of(&medians, total);
         let high = day.iter().map(|cell| cell.levels[at].high).max().unwrap_or(0);
         let mut normal = draw(all, day_minutes, median, high, Basis::HourOfDay);
+        normal.regular = self.regular(metric, at_s);
         if let Some(cell) = day.iter().find(|cell| cell.hour == hour)
             && cell.minutes() >= LEAST
         {
@@ -184,6 +188,17 @@ impl Season {
             normal.sigma = 1.4826 * normal.median * (libm::exp2(self.spread(at) / 4.0) - 1.0);
         }
         normal
+    }
+
+    /// What the busiest minute of this hour of the day reaches on [`REGULAR_DAYS`] days of the
+    /// week at least.
+    pub(super) fn regular(&self, metric: Metric, at_s: i64) -> f64 {
+        let Some(at) = SEASONAL.iter().position(|&seasonal| seasonal == metric) else { return 0.0 };
+        let hour = hour_of_week(at_s.div_euclid(3600)) % 24;
+        let days = self.cells.iter().filter(|cell| cell.hour % 24 == hour);
+        let mut highs: Vec<u8> = days.map(|cell| cell.levels[at].high).collect();
+        highs.sort_unstable_by(|x, y| y.cmp(x));
+        highs.get(REGULAR_DAYS - 1).map_or(0.0, |&level| value_of(level))
     }
 
     /// Median distance from the hour's median, in quarter octaves.

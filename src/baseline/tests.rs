@@ -90,6 +90,23 @@ fn an_attack_lies_far_above_what_two_weeks_taught() {
 }
 
 #[test]
+fn a_minute_of_backup_each_night_is_a_habit_from_the_third_night_on() {
+    let backup = |at_s: i64| at_s.rem_euclid(DAY_S) == 2 * 3600 + 1_200;
+    let bytes = |at_s| if backup(at_s) { 1e9 } else { 1e6 };
+    let regular = |days: i64, hour: i64| {
+        let (baselines, who) = learned(days, 60, bytes);
+        let profile = baselines.profile(&who.baseline).expect("learned");
+        let at_s = START_S + days * DAY_S + hour * 3600;
+        profile.normal(Metric::EgressBytes, at_s).expect("minutes enough").regular
+    };
+    assert!(regular(2, 2) < 2e6);
+    for days in [3, 8, 28] {
+        assert!((regular(days, 2) / 1e9 - 1.0).abs() < 0.2, "{days} days: {}", regular(days, 2));
+        assert!(regular(days, 3) < 2e6);
+    }
+}
+
+#[test]
 fn a_nightly_backup_is_normal_at_night_alone() {
     let backup = |at_s: i64| at_s.rem_euclid(DAY_S) / 3600 == 2;
     let bytes = |at_s| if backup(at_s) { 1e9 } else { 1e6 } * noise(at_s);

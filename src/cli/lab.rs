@@ -1,5 +1,7 @@
 //! `flowtap lab`: labelled traffic, and how detection does on it.
 
+mod mix;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,8 @@ pub(crate) enum LabCommand {
     Synth(SynthArgs),
     /// Make a scenario's capture, host maps, logs and truth.
     Make(MakeArgs),
+    /// Put scenarios' attacks into a capture of your own, on hosts that it has.
+    Mix(mix::MixArgs),
     /// List the scenarios that come with the program.
     Scenarios,
     /// Hold alerts against a scenario's truth: precision, recall, time to detect, false alerts.
@@ -48,6 +52,9 @@ pub(crate) struct MakeArgs {
     /// Set a parameter of the scenario, or LABEL.FIELD of a behaviour; repeat it for several.
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
+    /// Instead, what happened so many days before: without attacks, for baselines.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=366))]
+    days_before: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +91,10 @@ pub(crate) struct SweepArgs {
     /// Multiplies the rates of what is no attack.
     #[arg(long, value_name = "K", default_value_t = 1.0, value_parser = scale)]
     scale: f64,
+    /// So many days before, without attacks, are read first and learned; 0 for none
+    /// [default: as the scenario says].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=366))]
+    learn_days: Option<u32>,
     /// What every value must meet, such as `recall>=0.95,false_per_day<=1`.
     #[arg(long, value_name = "CONDITIONS")]
     gate: Option<Gate>,
@@ -111,8 +122,11 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
             }
         }
         LabCommand::Make(args) => {
-            let (name, scenario) =
+            let (name, mut scenario) =
                 load(&args.scenario, &args.set).map_err(|error| Usage(format!("{error:#}")))?;
+            if let Some(days) = args.days_before {
+                scenario = scenario.days_before(days)?;
+            }
             let made = make(&name, &scenario, &args.output, args.seed, args.scale)?;
             let played = made.played;
             let report = serde_json::json!({
@@ -122,6 +136,7 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
             });
             writeln!(std::io::stdout(), "{report}")?;
         }
+        LabCommand::Mix(args) => mix::run(args)?,
         LabCommand::Scenarios => {
             let mut out = std::io::stdout().lock();
             for (name, _) in EMBEDDED {
@@ -208,6 +223,7 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
         vary: args.vary.clone(),
         seeds: (0..args.seeds).map(|at| args.first_seed.saturating_add(at)).collect(),
         scale: args.scale,
+        learn_days: args.learn_days,
         least: args.least,
         folder: folder.clone(),
     };

@@ -69,6 +69,7 @@ pub(super) struct Correlation<'a> {
     outlines: BTreeMap<i64, Vec<EndedFlow>>,
     sided: HashMap<Vantage, SidedCount>,
     pub(super) detection: Detection,
+    detects: bool,
     pub(super) entities: Entities,
     /// What other sources report of them.
     pub(super) reported: Reported,
@@ -157,6 +158,7 @@ impl<'a> Correlation<'a> {
             outlines: BTreeMap::new(),
             sided: HashMap::default(),
             detection: detection_of(options),
+            detects: options.detects,
             reported: Reported::new(ReportedLimits::default(), Seed::default()),
             entities: Entities::new(options.hosts.is_some() || options.baselines.is_some()),
             baselines: options.baselines.clone(),
@@ -385,14 +387,16 @@ impl<'a> Correlation<'a> {
         if let Some(joiner) = &mut self.joiner {
             record.hosts = joiner.join(&record);
         }
-        let outline = record.outline();
-        let end = FlowEnd {
-            outline: &outline,
-            record: Some(&record),
-            app: record.app.as_deref(),
-            hosts: record.hosts.as_deref(),
-        };
-        self.detection.event(&Event::Flow(&end), self.looked_s, &self.known);
+        if self.detects {
+            let outline = record.outline();
+            let end = FlowEnd {
+                outline: &outline,
+                record: Some(&record),
+                app: record.app.as_deref(),
+                hosts: record.hosts.as_deref(),
+            };
+            self.detection.event(&Event::Flow(&end), self.looked_s, &self.known);
+        }
         if let Err(error) = self.sink.record(record)
             && self.write_error.is_none()
         {
@@ -416,7 +420,7 @@ impl<'a> Correlation<'a> {
                 }
                 None => None,
             };
-            if outline.answered() {
+            if outline.answered() && self.detects {
                 let end =
                     FlowEnd { outline, record: None, app: app.as_deref(), hosts: hosts.as_deref() };
                 self.detection.event(&Event::Flow(&end), self.looked_s, &self.known);
@@ -631,8 +635,10 @@ impl<'a> Correlation<'a> {
         let mut assembled = self.assembler.assemble(slice, logs, coarse, telemetry.one_sided);
         assembled.sizes = sizes;
         self.sink.window(&assembled);
-        self.detection.observe(&assembled.slice, &telemetry);
-        self.look_at_entities(&assembled, telemetry);
+        if self.detects {
+            self.detection.observe(&assembled.slice, &telemetry);
+            self.look_at_entities(&assembled, telemetry);
+        }
         if let Some(features) = features {
             self.show_features(second, *features);
         }

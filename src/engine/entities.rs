@@ -12,13 +12,17 @@ use ahash::HashMap;
 use super::recorded::Told;
 use super::window::{Assembled, FlowRow, Host, Seed};
 use crate::detect::HomeNets;
-use crate::entity::{Ledger, LedgerLimits, Minute, SecondOf, View, Who, WhoId};
+use crate::entity::{Behind, Ledger, LedgerLimits, Minute, SecondOf, View, Who, WhoId};
 use crate::host::inventory::Instance;
 use crate::host::join::{Joiner, Seat};
 
 /// Rows of a second that are joined; the largest, and a sample of the rest, where there
 /// are more. Joining one takes about half a microsecond: 8 ms of a second.
 const ROWS: usize = 16_384;
+
+/// The same where nothing is known of hosts and no normal is learned: only what is large
+/// can be found then, and the largest rows are all among them.
+const ROWS_UNKNOWN: usize = 4_096;
 
 /// Addresses whose entity is remembered.
 const MAX_ADDRESSES: usize = 1 << 16;
@@ -34,6 +38,7 @@ pub(super) struct Entities {
     order: Vec<u32>,
     /// Nothing for those that are not at home.
     addresses: HashMap<Host, Option<Arc<Who>>>,
+    most_rows: usize,
     least_bytes: u64,
     /// Of the second at hand: who sent name queries and echoes to whom, by process, with
     /// the bytes of the one that sent the most.
@@ -59,6 +64,7 @@ impl Entities {
             addresses: HashMap::default(),
             senders: HashMap::default(),
             told: Told::default(),
+            most_rows: if all_rows { ROWS } else { ROWS_UNKNOWN },
             least_bytes: if all_rows { 0 } else { LEAST_BYTES_UNKNOWN },
         }
     }
@@ -70,7 +76,7 @@ impl Entities {
 
     /// Something is known of hosts after all: by the flows themselves.
     pub(super) fn see_all_rows(&mut self) {
-        self.least_bytes = 0;
+        (self.most_rows, self.least_bytes) = (ROWS, 0);
     }
 
     /// Who is at the ends of flows of the next second that is counted.
@@ -119,19 +125,17 @@ impl Entities {
             let external = ends.map(|host| !home.contains(&host) && !host.is_group());
             for (end, from_there) in [(0, true), (1, false)] {
                 let view = View::of(row, second, from_there, external[1 - end]);
-                let instance = |host: Host| match joiner.as_deref() {
-                    Some(joiner) => joiner.instance_of(host.ip()),
-                    None => told.instance(row, end),
-                };
-                if homes[end] {
-                    self.count_address(ends[end], &view, instance);
-                }
                 let seat = match joiner.as_deref_mut() {
                     Some(joiner) => joiner.seat(&view, row.echo_id),
                     None => told.seat(row, end),
                 };
-                if let Some(seat) = seat {
-                    self.count_process(seat, &view);
+                let behind = seat.map_or(Behind::Nobody, |seat| self.count_process(seat, &view));
+                if homes[end] {
+                    let instance = |host: Host| match joiner.as_deref() {
+                        Some(joiner) => joiner.instance_of(host.ip()),
+                        None => told.instance(row, end),
+                    };
+                    self.count_address(ends[end], &view, behind, instance);
                 }
             }
         }
@@ -141,7 +145,7 @@ impl Entities {
     /// Rows in the order of their flows, those of one flow put together.
     fn take_rows(&mut self, assembled: &Assembled) {
         self.rows.clear();
-        self.rows.extend(assembled.flows(ROWS, self.least_bytes, self.seed));
+        self.rows.extend(assembled.flows(self.most_rows, self.least_bytes, self.seed));
         let rows = &mut self.rows;
         self.order.clear();
         self.order.extend(0..rows.len() as u32);
@@ -164,6 +168,7 @@ impl Entities {
         &mut self,
         host: Host,
         view: &View<'_>,
+        behind: Behind,
         instance: impl Fn(Host) -> Option<Arc<Instance>>,
     ) {
         if self.addresses.len() >= MAX_ADDRESSES {
@@ -185,10 +190,12 @@ impl Entities {
         };
         if let Some(id) = self.ledger.id(digest, || who) {
             self.ledger.add(id, view);
+            self.ledger.add_known(id, view, behind);
         }
     }
 
-    fn count_process(&mut self, seat: Seat, view: &View<'_>) {
+    /// Who is known.
+    fn count_process(&mut self, seat: Seat, view: &View<'_>) -> Behind {
         let Seat { process, workload, host, boot, certainty } = seat;
         let id = process.process.id;
         let digest = self.seed.mix(
@@ -209,6 +216,7 @@ impl Entities {
                 self.ledger.add(id, view);
             }
         }
+        if workload.is_some() { Behind::Workload } else { Behind::Process }
     }
 
     fn note_sender(&mut self, id: WhoId, view: &View<'_>) {

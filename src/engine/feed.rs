@@ -71,6 +71,8 @@ pub struct WindowFeed {
     pub late_packets: u64,
     /// Set while somebody watches.
     pub(crate) watched: Option<Arc<AtomicBool>>,
+    /// Detectors ask for what packets say.
+    pub(crate) extracts: bool,
 }
 
 impl WindowFeed {
@@ -143,7 +145,7 @@ impl WindowFeed {
     /// Reads what a packet of some protocols says, in its block's bytes.
     #[inline]
     pub(crate) fn extract(&mut self, packet: &PacketRow, bytes: &[u8]) {
-        if concerns(packet, bytes) && !packet.is(row_flag::LATE) {
+        if self.extracts && concerns(packet, bytes) && !packet.is(row_flag::LATE) {
             self.extract_from(packet, bytes);
         }
     }

@@ -63,6 +63,9 @@ pub struct RunOptions {
     pub dedup: Option<DedupSettings>,
     pub filter: Option<Arc<Filter>>,
     pub detect: DetectSettings,
+    /// Off: flows and windows alone, which is what detection is measured against
+    /// (`benches/pipeline.rs`).
+    pub detects: bool,
     /// Where the input is live.
     pub live: Option<LiveRun>,
     /// What is known of hosts: records are joined to it.
@@ -87,6 +90,7 @@ impl Default for RunOptions {
             dedup: None,
             filter: None,
             detect: DetectSettings::default(),
+            detects: true,
             live: None,
             hosts: None,
             telemetry: None,
@@ -272,6 +276,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
                 let (shared, out, tail) = (&shared, out.clone(), &tails[id].0);
                 let mut feed = WindowFeed::new(windows, Arc::clone(&chunks));
                 feed.watched = watched.clone();
+                feed.extracts = options.detects;
                 scope.spawn(move || {
                     let shard = Shard::new(table, shared.dedup, feed, shared.hash_state.clone());
                     let worked = shared.work(id, shard, inbox, out, tail);

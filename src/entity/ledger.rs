@@ -11,6 +11,7 @@ use ahash::HashMap;
 
 use super::measures::{Measures, Sent, View};
 use super::who::Who;
+use crate::alert::Entity;
 use crate::engine::window::{Host, Seed};
 use crate::packet::PacketClass;
 
@@ -85,6 +86,15 @@ struct Open {
     touched_s: i64,
 }
 
+/// Who is known behind an address in a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Behind {
+    Nobody,
+    Process,
+    /// A process, and the workload that it is in.
+    Workload,
+}
+
 /// Entities of a source, minute by minute.
 pub struct Ledger {
     source: Arc<str>,
@@ -93,7 +103,8 @@ pub struct Ledger {
     minute: i64,
     /// By a digest of whatever tells entities apart; the caller makes it.
     ids: HashMap<u64, WhoId>,
-    open: Vec<Open>,
+    #[expect(clippy::vec_box, reason = "2 KB each, which would move as their number grows")]
+    open: Vec<Box<Open>>,
     /// Touched in the second at hand.
     touched: Vec<WhoId>,
     /// Rows of entities that had no place.
@@ -141,7 +152,8 @@ impl Ledger {
         let who = who();
         self.ids.insert(digest, id);
         let second = SecondOf::new(Arc::clone(&who));
-        self.open.push(Open { who, minute: Measures::default(), second, touched_s: i64::MIN });
+        let minute = Measures::default();
+        self.open.push(Box::new(Open { who, minute, second, touched_s: i64::MIN }));
         Some(id)
     }
 
@@ -162,33 +174,47 @@ impl Ledger {
         open.second.add(view);
     }
 
+    /// Says of a flow that who stood behind it is known, too.
+    pub fn add_known(&mut self, id: WhoId, view: &View<'_>, behind: Behind) {
+        let Some(open) = self.open.get_mut(id as usize) else { return };
+        let payload_bytes = (view.sent.payload_bytes + view.received.payload_bytes) * view.scale;
+        if behind >= Behind::Process {
+            open.minute.of_processes_bytes += payload_bytes;
+        }
+        if behind == Behind::Workload {
+            open.minute.of_workloads_bytes += payload_bytes;
+        }
+    }
+
     /// What entities did in the second at hand, by kind and id.
     pub fn second(&self) -> Vec<&SecondOf> {
-        let mut all: Vec<&SecondOf> =
-            self.touched.iter().map(|&id| &self.open[id as usize].second).collect();
-        all.sort_by(|x, y| x.who.entity.cmp(&y.who.entity));
-        all
+        in_order(self.touched.iter().map(|&id| &self.open[id as usize].second), |it| &it.who.entity)
     }
 
     /// Hands out the minute at hand.
     pub fn close(&mut self) -> Vec<Minute> {
         self.ids.clear();
         let start_s = self.minute.saturating_mul(MINUTE_S);
-        let mut minutes: Vec<Minute> = std::mem::take(&mut self.open)
-            .into_iter()
-            .filter(|open| open.touched_s > i64::MIN)
-            .map(|open| Minute {
-                who: open.who,
-                start_s,
-                length_s: MINUTE_S,
-                source: Arc::clone(&self.source),
-                measures: open.minute,
-                reported: None,
-            })
-            .collect();
-        minutes.sort_by(|x, y| x.who.entity.cmp(&y.who.entity));
-        minutes
+        let open = std::mem::take(&mut self.open);
+        let touched = open.into_iter().filter(|open| open.touched_s > i64::MIN);
+        let minute = |open: Box<Open>| Minute {
+            who: open.who,
+            start_s,
+            length_s: MINUTE_S,
+            source: Arc::clone(&self.source),
+            measures: open.minute,
+            reported: None,
+        };
+        in_order(touched, |it| &it.who.entity).into_iter().map(minute).collect()
     }
+}
+
+/// By kind and id. Most entities differ in their first letters, which are compared
+/// without going to where the texts lie.
+fn in_order<T>(all: impl Iterator<Item = T>, entity: impl Fn(&T) -> &Entity) -> Vec<T> {
+    let mut all: Vec<_> = all.map(|it| (entity(&it).beginning(), it)).collect();
+    all.sort_by(|(x, this), (y, that)| x.cmp(y).then_with(|| entity(this).cmp(entity(that))));
+    all.into_iter().map(|(_, it)| it).collect()
 }
 
 impl SecondOf {

@@ -127,6 +127,11 @@ pub struct Measures {
     pub services: Vec<PeerSums<(u8, u16)>>,
     /// Payload bytes by second: [accepted, opened] x [received, sent].
     pub series: Box<[[[u32; SECONDS]; 2]; 2]>,
+    /// Payload bytes, sent and received, of flows in which it stood for a workload that is
+    /// known: counted for that too.
+    pub of_workloads_bytes: u64,
+    /// The same of processes that are known.
+    pub of_processes_bytes: u64,
     pub seconds_active: u32,
     last_second: i64,
     /// The second in which it sent the most packets, and what it sent then.
@@ -150,6 +155,8 @@ impl Default for Measures {
             top: Vec::new(),
             services: Vec::new(),
             series: Box::new([[[0; SECONDS]; 2]; 2]),
+            of_workloads_bytes: 0,
+            of_processes_bytes: 0,
             seconds_active: 0,
             last_second: i64::MIN,
             busiest: (0, 0, 0, 0),
@@ -207,6 +214,11 @@ impl Measures {
         if self.now.0 > self.busiest.1 {
             self.busiest = (view.second, self.now.0, self.now.1, self.now.2);
         }
+    }
+
+    /// Payload bytes, sent and received.
+    pub fn payload_bytes(&self) -> u64 {
+        self.sent.payload_bytes + self.received.payload_bytes
     }
 
     /// Of all that was sent, the share that the address with the most took, and that

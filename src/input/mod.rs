@@ -31,6 +31,7 @@ pub(crate) mod pcapng_codes;
 mod pcapng_options;
 mod pieces;
 mod pool;
+pub(crate) mod raw;
 mod reader;
 mod report;
 mod rescale;

@@ -221,6 +221,42 @@ impl PcapWalker {
         Walked { at, stop }
     }
 
+    pub(super) fn record_bytes(&self) -> usize {
+        self.record_bytes
+    }
+
+    /// Cut to what a record's time can say.
+    pub(super) fn in_its_unit(&self, time_ns: i64) -> i64 {
+        if self.nanos { time_ns } else { time_ns - time_ns.rem_euclid(1_000) }
+    }
+
+    /// Writes a record; false where its time does not fit. A snap length of 0 cuts nothing.
+    pub(super) fn encode(
+        &self,
+        time_ns: i64,
+        data: &[u8],
+        snaplen: u32,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Ok(seconds) = u32::try_from(time_ns.div_euclid(1_000_000_000)) else { return false };
+        let fraction_ns = time_ns.rem_euclid(1_000_000_000) as u32;
+        let captured = cut(data, snaplen);
+        let lengths = match self.lengths {
+            Lengths::CapturedFirst | Lengths::Guess => [captured.len(), data.len()],
+            Lengths::WireFirst => [data.len(), captured.len()],
+        };
+        let fraction = if self.nanos { fraction_ns } else { fraction_ns / 1_000 };
+        let start = out.len();
+        for field in [seconds, fraction, lengths[0] as u32, lengths[1] as u32] {
+            let bytes = if self.big_endian { field.to_be_bytes() } else { field.to_le_bytes() };
+            out.extend_from_slice(&bytes);
+        }
+        // What the longer layouts add (interface, protocol, packet type) is not known.
+        out.resize(start + self.record_bytes, 0);
+        out.extend_from_slice(captured);
+        true
+    }
+
     /// True when the first records make sense with headers of `record_bytes`.
     /// The layout that the magic number names needs one, any other needs two:
     /// chance must not overrule the writer.
@@ -251,6 +287,11 @@ impl PcapWalker {
         }
         named || seen > 1
     }
+}
+
+/// What a snap length leaves of a frame; 0 is none.
+pub(super) fn cut(data: &[u8], snaplen: u32) -> &[u8] {
+    if snaplen == 0 { data } else { data.get(..snaplen as usize).unwrap_or(data) }
 }
 
 /// The four fields that every layout starts with.

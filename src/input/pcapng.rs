@@ -13,6 +13,7 @@ use super::pcapng_codes::{BYTE_ORDER_MAGIC, block::*};
 use super::pcapng_options::{InterfaceOptions, Resolution, is_our_section, statistics};
 use super::report::Interface;
 use super::walk::{Found, Limits, MAX_CAPTURED_BYTES, Notes, Stop, UNTIMED, Walked, frame};
+use crate::output::recording::blocks::BlockWriter;
 use crate::packet::LinkType;
 
 /// Type and total length before the body, total length after it.
@@ -342,6 +343,48 @@ impl PcapngWalker {
             }
             None => {}
         }
+    }
+
+    pub(super) fn sections(&self) -> u32 {
+        self.sections
+    }
+
+    /// Length of the block that ends with these bytes.
+    pub(super) fn last_block_bytes(&self, bytes: &[u8]) -> Option<usize> {
+        let at = bytes.len().checked_sub(BLOCK_TAIL_BYTES)?;
+        self.u32_at(bytes, at).map(|total| total as usize)
+    }
+
+    /// The interface that a packet's block names.
+    pub(super) fn local_interface(&self, block: &[u8]) -> u32 {
+        match self.u32_at(block, 0) {
+            Some(ENHANCED_PACKET) => self.u32_at(block, BLOCK_HEAD_BYTES),
+            Some(OBSOLETE_PACKET) => self.u16_at(block, BLOCK_HEAD_BYTES).map(u32::from),
+            _ => None,
+        }
+        .unwrap_or(0)
+    }
+
+    /// Cut to what the interface's unit of time can say.
+    pub(super) fn in_its_unit(&self, local: u32, time_ns: i64) -> Option<i64> {
+        let resolution = self.interfaces.get(local as usize)?.resolution;
+        resolution.to_ns(resolution.ticks(time_ns)?)
+    }
+
+    /// Writes an enhanced packet block; false where the current section has no such
+    /// interface or its unit of time can't hold the time.
+    pub(super) fn encode(&self, local: u32, time_ns: i64, data: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(interface) = self.interfaces.get(local as usize) else { return false };
+        let Some(ticks) = interface.resolution.ticks(time_ns) else { return false };
+        let captured = super::pcap::cut(data, interface.snaplen_bytes);
+        let mut block = BlockWriter::begin(out, ENHANCED_PACKET, self.big_endian);
+        block.u32(local);
+        block.ticks(ticks);
+        block.u32(captured.len() as u32);
+        block.u32(data.len() as u32);
+        block.padded(captured);
+        block.finish();
+        true
     }
 
     pub(super) fn is_inside_block(&self) -> bool {

@@ -118,6 +118,23 @@ impl Resolution {
     }
 }
 
+impl Resolution {
+    /// The last tick that is not after the time; `None` where there is none.
+    pub(super) fn ticks(self, time_ns: i64) -> Option<u64> {
+        let ns = u128::try_from(i128::from(time_ns).checked_sub(self.offset_ns)?).ok()?;
+        let ticks = match self.unit {
+            Unit::Multiply(unit_ns) => ns / u128::from(unit_ns),
+            Unit::Divide(ticks_a_ns) => ns.checked_mul(ticks_a_ns)?,
+            Unit::Binary(power) => {
+                let scale = 1_u128.checked_shl(power)?;
+                // The last tick whose whole nanosecond is not after the time.
+                ((ns + 1).checked_mul(scale)? - 1) / 1_000_000_000
+            }
+        };
+        u64::try_from(ticks).ok()
+    }
+}
+
 /// Code and value of each option; stops at the first that makes no sense.
 struct Options<'a> {
     rest: &'a [u8],
@@ -190,6 +207,21 @@ mod tests {
             prop_assert!(count <= bytes.len() / 4);
             let _ = InterfaceOptions::read(&bytes, big_endian);
             let _ = statistics(&bytes, big_endian);
+        }
+
+        /// It is not after the time, and the next one that is another time is.
+        #[test]
+        fn ticks_are_the_last_that_are_not_after_the_time(
+            tsresol in prop_oneof![0_u8..=12, 0x80_u8..=0xa0],
+            offset in -1_000_i64..2_000_000_000,
+            time_ns in 2_000_000_000_000_000_000_i64..3_000_000_000_000_000_000,
+        ) {
+            let resolution = Resolution::new(tsresol, offset);
+            if let Some(ticks) = resolution.ticks(time_ns) {
+                prop_assert!(resolution.to_ns(ticks).unwrap() <= time_ns);
+                let next = ticks + if tsresol & 0x80 == 0 { 10_u64.pow(u32::from(tsresol).saturating_sub(9)) } else { 1 };
+                prop_assert!(resolution.to_ns(next).unwrap() > time_ns);
+            }
         }
 
         #[test]

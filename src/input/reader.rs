@@ -134,19 +134,24 @@ pub(super) fn open_path(path: &Path) -> io::Result<Origin> {
     Ok(if kind.is_file() { Origin::File(file) } else { Origin::Stream(Box::new(file)) })
 }
 
-impl FileReader {
-    /// Recognises what is in `origin`. Fills in the report's format.
-    pub(super) fn open(
+/// A source whose format is known, unpacked.
+pub(super) struct Opened {
+    /// What comes after the head.
+    pub(super) read: Box<dyn Read + Send>,
+    /// The first bytes, [`HEAD_BYTES`] where there are as many.
+    pub(super) head: Vec<u8>,
+    sniffed: Sniffed,
+    compression: Option<Compression>,
+    /// Nothing comes after the head.
+    pub(super) ended: bool,
+}
+
+impl Opened {
+    pub(super) fn new(
         origin: Origin,
         options: &ReadOptions,
-        file: u32,
         report: &mut FileReport,
-        interfaces: &mut InterfaceTable,
     ) -> Result<Self, InputErrorKind> {
-        let plain = match &origin {
-            Origin::File(file) => Some(file.try_clone().map_err(|e| cannot_open(&e))?),
-            Origin::Stream(_) => None,
-        };
         let mut read: Box<dyn Read + Send> = match origin {
             Origin::File(file) => {
                 Box::new(Counting { inner: file, progress: options.progress.clone() })
@@ -182,20 +187,22 @@ impl FileReader {
             head = unpacked;
             sniffed = sniff::sniff(&head);
         }
-        let inside = compression.map(|c| format!(" inside {}", c.name())).unwrap_or_default();
-        let mut notes = Notes { interfaces, report, file };
-        let mut offset = 0;
-        let walker = match sniffed {
+        Ok(Self { read, head, sniffed, compression, ended })
+    }
+
+    /// Who walks over it, and where in the head the first record is. Fills in the
+    /// report's format.
+    pub(super) fn walker(&self, notes: &mut Notes<'_>) -> Result<(Walker, usize), InputErrorKind> {
+        let inside = self.compression.map(|c| format!(" inside {}", c.name())).unwrap_or_default();
+        let (walker, offset) = match &self.sniffed {
             Sniffed::Pcap => {
-                offset = pcap::FILE_HEADER_BYTES;
-                Walker::Pcap(
-                    pcap::parse_header(&head, &mut notes)
-                        .map_err(|what| InputErrorKind::Header { offset: 0, what })?,
-                )
+                let walker = pcap::parse_header(&self.head, notes)
+                    .map_err(|what| InputErrorKind::Header { offset: 0, what })?;
+                (Walker::Pcap(walker), pcap::FILE_HEADER_BYTES)
             }
             Sniffed::Pcapng => {
                 notes.report.format = "pcapng".to_owned();
-                Walker::Pcapng(Box::default())
+                (Walker::Pcapng(Box::default()), 0)
             }
             Sniffed::Compressed(inner) => {
                 return Err(InputErrorKind::NotACapture {
@@ -206,17 +213,36 @@ impl FileReader {
             Sniffed::Other { found, advice } => {
                 return Err(InputErrorKind::NotACapture {
                     found: format!("{found}{inside}"),
-                    advice: advice.to_owned(),
+                    advice: (*advice).to_owned(),
                 });
             }
         };
-        if let Some(compression) = compression {
+        if let Some(compression) = self.compression {
             notes.report.format.push_str(", ");
             notes.report.format.push_str(compression.name());
         }
+        Ok((walker, offset))
+    }
+}
+
+impl FileReader {
+    /// Recognises what is in `origin`. Fills in the report's format.
+    pub(super) fn open(
+        origin: Origin,
+        options: &ReadOptions,
+        file: u32,
+        report: &mut FileReport,
+        interfaces: &mut InterfaceTable,
+    ) -> Result<Self, InputErrorKind> {
+        let plain = match &origin {
+            Origin::File(file) => Some(file.try_clone().map_err(|e| cannot_open(&e))?),
+            Origin::Stream(_) => None,
+        };
+        let opened = Opened::new(origin, options, report)?;
+        let (walker, offset) = opened.walker(&mut Notes { interfaces, report, file })?;
+        let Opened { read, mut head, compression, ended, .. } = opened;
         let plain = plain.filter(|_| compression.is_none());
-        let map =
-            plain.as_ref().and_then(|file| map_if_wanted(file, options.mapping, notes.report));
+        let map = plain.as_ref().and_then(|file| map_if_wanted(file, options.mapping, report));
         let body = match (map, plain) {
             (Some(map), _) => Body::Mapped { map, at: offset },
             (None, Some(file)) => {

@@ -260,6 +260,7 @@ impl Service {
             sigma: 1.4826 * off.get(off.len() / 2)?,
             q99: values.get(values.len() * 99 / 100).copied()?,
             max: values.last().copied()?,
+            regular: 0.0,
             minutes: values.len() as u64,
             basis: Basis::All,
         })

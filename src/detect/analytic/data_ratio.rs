@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::signs::{Signs, is_whitelisted, sent_to, subject};
+use super::signs::{Signs, is_of_processes, is_whitelisted, sent_to, subject};
 use super::{Analytic, AnalyticContext, Event, FlowEnd, about, measured_in};
 use crate::alert::{DecidedBy, Score, Term};
 use crate::detect::{Finding, Rule};
@@ -73,7 +73,10 @@ impl DataRatio {
     fn minute(&self, minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let measures = &minute.measures;
         let sent = measures.sent.payload_bytes;
-        if sent < ctx.settings.data_ratio_bytes || is_whitelisted(minute, ctx) {
+        if sent < ctx.settings.data_ratio_bytes
+            || is_whitelisted(minute, ctx)
+            || is_of_processes(minute)
+        {
             return None;
         }
         let process = minute.who.process.as_ref();

@@ -4,8 +4,9 @@
 //! source that counts by longer ones (then in the mean of a minute):
 //!
 //! 1. *Unusual*. With a baseline: bytes or packets at least
-//!    `instance_traffic_threshold` percent above the median of that hour, over its 99th
-//!    percentile, `egress_deviation` robust sigmas out, and over a floor
+//!    `instance_traffic_threshold` percent above the median of that hour (where it is
+//!    answered: above what that hour of the day reaches on three days of the week, such as
+//!    a backup), over its 99th percentile, `egress_deviation` robust sigmas out, and over a floor
 //!    (`egress_bytes_per_minute`, `egress_packets_per_minute`). Without one: a one-way
 //!    stream over a stateless protocol from the same floor on; all else from
 //!    `egress_absolute_*` on.
@@ -56,7 +57,7 @@ const STATELESS: f64 = 0.7;
 const SYMMETRIC: std::ops::RangeInclusive<f64> = 0.3..=3.0;
 
 const BY_NORMAL: &str = "bytes or packets of a minute >= (1 + instance_traffic_threshold / 100) * \
-    median of the hour, > its 99th percentile, >= egress_deviation sigmas above, and >= the floor; \
+    median of the hour (answered: or of its regular peak), > its 99th percentile, >= egress_deviation sigmas above, and >= the floor; \
     top share >= egress_concentration; score >= its threshold with two terms";
 const BY_FLOOR: &str = "bytes or packets of a minute >= the floor (egress_bytes_per_minute where \
     stateless and unanswered, else egress_absolute_bytes_per_minute; the same for packets); \
@@ -260,7 +261,10 @@ impl<'a> Seen<'a> {
                 return (judged[at] >= threshold).then_some(over);
             }
             let normal = self.normal[at]?;
-            let above = normal.median * (1.0 + settings.instance_traffic_threshold / 100.0);
+            // What nobody answers is no backup, whenever it comes.
+            let usual = if self.is_one_way(ctx) { 0.0 } else { normal.regular };
+            let usual = usual.max(normal.median);
+            let above = usual * (1.0 + settings.instance_traffic_threshold / 100.0);
             let threshold = above.max(normal.q99).max(floors[at]);
             let sigmas = normal.above(value);
             let over = Over {

@@ -65,6 +65,8 @@ impl Metadata {
         services: &Services,
         ctx: &AnalyticContext<'_>,
     ) -> Option<Sign> {
+        // Asked of every flow, and most are nobody's that is known.
+        flow.hosts?.src.as_ref()?.attribution.as_ref()?;
         let (outline, http) = (flow.outline, flow.app.and_then(|app| app.http.as_ref()));
         let endpoint = endpoint(outline.dst_ip(), http, ctx)?;
         let place =

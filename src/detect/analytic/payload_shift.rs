@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::distance::{emd_bits, jsd, with_payload};
-use super::signs::{Signs, is_whitelisted, sent_to, subject};
+use super::signs::{Signs, is_of_processes, is_whitelisted, sent_to, subject};
 use super::{Analytic, AnalyticContext, Event, about, measured_in};
 use crate::alert::{DecidedBy, Score, Term, thousands};
 use crate::detect::{Finding, Rule, round3};
@@ -84,7 +84,10 @@ impl PayloadShift {
     fn minute(&mut self, minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let sizes = &minute.measures.sent.sizes;
         let packets = with_payload(sizes);
-        if packets < ctx.settings.payload_shift_packets || is_whitelisted(minute, ctx) {
+        if packets < ctx.settings.payload_shift_packets
+            || is_whitelisted(minute, ctx)
+            || is_of_processes(minute)
+        {
             return None;
         }
         let profile = ctx.baselines.profile(&minute.who.baseline)?;

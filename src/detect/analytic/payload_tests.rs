@@ -7,7 +7,7 @@ use super::*;
 use crate::alert::Severity;
 use crate::baseline::BaselineSettings;
 use crate::detect::DetectSettings;
-use crate::engine::window::{SIZE_BINS, size_bin};
+use crate::engine::window::{Host, SIZE_BINS, size_bin};
 use crate::entity::PeerSums;
 use crate::host::process::{Context, Process, ProcessId};
 
@@ -116,6 +116,28 @@ fn minute(exe: &str, context: Context, start_s: i64, traffic: &Traffic) -> Minut
 
 const ORDINARY: Traffic =
     Traffic { sizes: [(90, 300), (700, 100)], received: 900_000, to: INSIDE, port: 443 };
+
+#[test]
+fn an_address_is_left_to_its_processes_where_they_are_known() {
+    let told = |known_share: f64| {
+        let mut run = Run::default();
+        let address = |start_s: i64, traffic: &Traffic| {
+            let mut minute = minute("/x", Context::None, start_s, traffic);
+            minute.who = Arc::new(Who::address(&Host::from(IpAddr::from([10, 0, 0, 5]))));
+            let all = minute.measures.payload_bytes() as f64;
+            minute.measures.of_processes_bytes = (all * known_share) as u64;
+            minute
+        };
+        for hour in 0..9 * 24 {
+            run.baselines.learn(&address(hour * 3_600, &ORDINARY));
+        }
+        let junk =
+            Traffic { sizes: [(512, 4_000), (0, 0)], received: 1_000, to: OUTSIDE, port: 443 };
+        run.minute(&address(NOW_S, &junk)).len()
+    };
+    assert!(told(0.0) > 0 && told(0.4) > 0);
+    assert_eq!((told(0.6), told(1.0)), (0, 0));
+}
 
 #[test]
 fn sizes_that_are_not_ones_own_and_a_new_destination() {

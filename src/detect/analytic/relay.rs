@@ -14,6 +14,7 @@
 //!   outside destinations, ports of proxies (SOCKS 1080, HTTP CONNECT 3128 and 8080, Tor
 //!   9001, 9030, 9050) and the share that leaves to outside.
 //!
+//! An address most of whose payload is that of known workloads is left to those.
 //! Who relays by design is judged against its role: images and programs in
 //! `proxy_names`, and instances with shared egress or such a role, are passed over
 //! unless their opened leg leaves to outside.
@@ -91,10 +92,22 @@ impl Relay {
         {
             return None;
         }
+        let known = self.candidates.contains_key(entity);
+        let least = ctx.settings.relay_bytes / 10;
+        // Both legs together, before they are told apart.
+        let payload_bytes = minute.measures.payload_bytes();
+        if !known && payload_bytes < least {
+            return None;
+        }
+        // What its workloads relay is judged as theirs, by their roles.
+        if entity.kind != EntityKind::Workload
+            && minute.measures.of_workloads_bytes * 2 > payload_bytes
+        {
+            return None;
+        }
         let part = Part::of(minute);
         let sums = Ways::of(std::slice::from_ref(&part).iter());
-        let known = self.candidates.contains_key(entity);
-        if !known && sums.all() < ctx.settings.relay_bytes / 10 {
+        if !known && sums.all() < least {
             return None;
         }
         if !known {

@@ -60,6 +60,21 @@ fn without_a_workload_it_is_only_possibly_one() {
 }
 
 #[test]
+fn an_address_is_not_told_beside_the_workload_behind_it() {
+    let told = |known_share: f64| {
+        let (mut bench, mut last) = (bench(), Vec::new());
+        for at in 0..5 {
+            let mut minute = minute_of(&address("10.0.0.1"), at * 60, socks);
+            let all = minute.measures.payload_bytes() as f64;
+            minute.measures.of_workloads_bytes = (all * known_share) as u64;
+            last = bench.minute(&minute);
+        }
+        last.len()
+    };
+    assert_eq!((told(0.0), told(0.4), told(0.6), told(1.0)), (1, 1, 0, 0));
+}
+
+#[test]
 fn proxyware_that_opens_both_legs_is_found_by_its_one_controller() {
     let led = |second| {
         let volume = volume(second);

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::distance::{jsd_from_random, top_bin, with_payload};
 use super::process_context::{cite, details, named, person_at};
 use super::{AnalyticContext, answers_with_process};
-use crate::alert::{Score, Severity, Term, thousands};
+use crate::alert::{EntityKind, Score, Severity, Term, thousands};
 use crate::baseline::{Metric, Profile};
 use crate::detect::classes::{Class, ClassKind, Doubt, matches};
 use crate::detect::{Finding, round3};
@@ -215,6 +215,14 @@ pub(super) fn is_whitelisted(minute: &Minute, ctx: &AnalyticContext<'_>) -> bool
         let process = &view.process;
         !process.exe_in_writable_folder && matches(&ctx.settings.process_whitelist, &process.exe)
     })
+}
+
+/// Most of what an address or instance sent and got is that of processes that are known:
+/// they are judged by themselves, each by its own normal.
+pub(super) fn is_of_processes(minute: &Minute) -> bool {
+    let kind = minute.who.entity.kind;
+    matches!(kind, EntityKind::Address | EntityKind::Instance | EntityKind::Host)
+        && minute.measures.of_processes_bytes * 2 > minute.measures.payload_bytes()
 }
 
 /// The entity in words.

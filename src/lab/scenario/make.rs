@@ -33,35 +33,9 @@ pub fn make(name: &str, scenario: &Scenario, dir: &Path, seed: u64, scale: f64) 
     let world = World::new(scenario, seed)?;
     let mut truth = Truth::new(name, seed, scenario, &world)?;
     fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
-    let create = |name: &str| {
-        let path = dir.join(name);
-        let file = File::create(&path).with_context(|| format!("can't create {}", path.display()));
-        file.map(|file| (path, file))
-    };
-    let watched: Vec<usize> =
-        world.hosts.iter().enumerate().filter(|(_, host)| host.watched).map(|(at, _)| at).collect();
-    let (mut maps, mut map_paths) = (BTreeMap::new(), Vec::new());
-    for &at in &watched {
-        let name = match watched.as_slice() {
-            [_] => "map.jsonl".to_owned(),
-            _ => format!("map-{}.jsonl", world.hosts[at].name),
-        };
-        let (path, file) = create(&name)?;
-        maps.insert(at, MapLog::new(file));
-        map_paths.push(path);
-    }
-    let access = world.log_host().map(|_| create("access.log")).transpose()?;
-    let has_interfaces = world.hosts.iter().any(|host| host.interface.is_some());
-    let vpc = has_interfaces.then(|| create("vpc.log")).transpose()?;
-    let (access_log, access) = access.unzip();
-    let (vpc_log, vpc) = vpc.unzip();
-    let (capture, file) = create("traffic.pcap")?;
-    let mut files = Files {
-        pcap: None,
-        maps,
-        access: access.map(BufWriter::new),
-        vpc: vpc.map(BufWriter::new),
-    };
+    let (logs, paths) = Logs::create(dir, &world, "")?;
+    let (capture, file) = create(dir, "traffic.pcap")?;
+    let mut files = Files { pcap: None, logs };
     let mut failed = None;
     let played = write_behind(file, |out| {
         files.pcap = Some(PcapWriter::new(out, PcapOptions::default())?);
@@ -81,24 +55,89 @@ pub fn make(name: &str, scenario: &Scenario, dir: &Path, seed: u64, scale: f64) 
     if let Some(error) = failed {
         return Err(error);
     }
-    files.finish().with_context(|| format!("can't write into {}", dir.display()))?;
+    files.logs.finish().with_context(|| format!("can't write into {}", dir.display()))?;
     (truth.packets, truth.wire_bytes) = (played.packets, played.wire_bytes);
-    let mut json = serde_json::to_vec_pretty(&truth)?;
-    json.push(b'\n');
-    fs::write(dir.join("truth.json"), json)
-        .with_context(|| format!("can't write into {}", dir.display()))?;
-    Ok(Made { capture, maps: map_paths, access_log, vpc_log, truth, played })
+    write_truth(dir, &truth)?;
+    let LogPaths { maps, access_log, vpc_log } = paths;
+    Ok(Made { capture, maps, access_log, vpc_log, truth, played })
 }
 
-struct Files<W: Write> {
-    pcap: Option<PcapWriter<W>>,
+pub(in crate::lab) fn create(dir: &Path, name: &str) -> Result<(PathBuf, File)> {
+    let path = dir.join(name);
+    let file = File::create(&path).with_context(|| format!("can't create {}", path.display()));
+    file.map(|file| (path, file))
+}
+
+pub(in crate::lab) fn write_truth(dir: &Path, truth: &Truth) -> Result<()> {
+    let mut json = serde_json::to_vec_pretty(truth)?;
+    json.push(b'\n');
+    fs::write(dir.join("truth.json"), json)
+        .with_context(|| format!("can't write into {}", dir.display()))
+}
+
+/// What a scenario gives beside packets.
+pub(in crate::lab) struct Logs {
     maps: BTreeMap<usize, MapLog<File>>,
     access: Option<BufWriter<File>>,
     vpc: Option<BufWriter<File>>,
 }
 
-impl<W: Write> Files<W> {
-    fn finish(self) -> io::Result<()> {
+#[derive(Clone, Debug, Default)]
+pub(in crate::lab) struct LogPaths {
+    pub(in crate::lab) maps: Vec<PathBuf>,
+    pub(in crate::lab) access_log: Option<PathBuf>,
+    pub(in crate::lab) vpc_log: Option<PathBuf>,
+}
+
+impl Logs {
+    /// Files for what the world's hosts have; `infix` stands before the extension.
+    pub(in crate::lab) fn create(
+        dir: &Path,
+        world: &World,
+        infix: &str,
+    ) -> Result<(Self, LogPaths)> {
+        let watched: Vec<usize> = world
+            .hosts
+            .iter()
+            .enumerate()
+            .filter(|(_, host)| host.watched)
+            .map(|(at, _)| at)
+            .collect();
+        let (mut maps, mut paths) = (BTreeMap::new(), LogPaths::default());
+        for &at in &watched {
+            let name = match watched.as_slice() {
+                [_] => format!("map{infix}.jsonl"),
+                _ => format!("map{infix}-{}.jsonl", world.hosts[at].name),
+            };
+            let (path, file) = create(dir, &name)?;
+            maps.insert(at, MapLog::new(file));
+            paths.maps.push(path);
+        }
+        let log = |name: &str, wanted: bool| -> Result<(Option<PathBuf>, Option<File>)> {
+            let made = wanted.then(|| create(dir, &format!("{name}{infix}.log"))).transpose()?;
+            Ok(made.unzip())
+        };
+        let (access_log, access) = log("access", world.log_host().is_some())?;
+        let has_interfaces = world.hosts.iter().any(|host| host.interface.is_some());
+        let (vpc_log, vpc) = log("vpc", has_interfaces)?;
+        (paths.access_log, paths.vpc_log) = (access_log, vpc_log);
+        let logs = Self { maps, access: access.map(BufWriter::new), vpc: vpc.map(BufWriter::new) };
+        Ok((logs, paths))
+    }
+
+    pub(in crate::lab) fn host_event(&mut self, host: usize, event: &HostEvent) -> io::Result<()> {
+        self.maps.get_mut(&host).map_or(Ok(()), |map| map.write(event))
+    }
+
+    pub(in crate::lab) fn access_line(&mut self, line: &str) -> io::Result<()> {
+        self.access.as_mut().map_or(Ok(()), |log| log.write_all(line.as_bytes()))
+    }
+
+    pub(in crate::lab) fn vpc_line(&mut self, line: &str) -> io::Result<()> {
+        self.vpc.as_mut().map_or(Ok(()), |log| log.write_all(line.as_bytes()))
+    }
+
+    pub(in crate::lab) fn finish(self) -> io::Result<()> {
         for map in self.maps.into_values() {
             map.finish()?;
         }
@@ -109,20 +148,25 @@ impl<W: Write> Files<W> {
     }
 }
 
+struct Files<W: Write> {
+    pcap: Option<PcapWriter<W>>,
+    logs: Logs,
+}
+
 impl<W: Write> Stage for Files<W> {
     fn packet(&mut self, time_ns: i64, frame: &[u8]) -> io::Result<()> {
         self.pcap.as_mut().map_or(Ok(()), |pcap| pcap.write(time_ns, frame))
     }
 
     fn host_event(&mut self, host: usize, event: &HostEvent) -> io::Result<()> {
-        self.maps.get_mut(&host).map_or(Ok(()), |map| map.write(event))
+        self.logs.host_event(host, event)
     }
 
     fn access_line(&mut self, line: &str) -> io::Result<()> {
-        self.access.as_mut().map_or(Ok(()), |log| log.write_all(line.as_bytes()))
+        self.logs.access_line(line)
     }
 
     fn vpc_line(&mut self, line: &str) -> io::Result<()> {
-        self.vpc.as_mut().map_or(Ok(()), |log| log.write_all(line.as_bytes()))
+        self.logs.vpc_line(line)
     }
 }

@@ -17,6 +17,7 @@ pub mod bytes;
 pub mod dns;
 pub mod draw;
 mod hostmap;
+pub mod learn;
 pub mod load;
 mod logs;
 pub mod make;
@@ -29,6 +30,7 @@ mod tls;
 pub mod truth;
 pub mod world;
 
+use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
 
 use crate::alert::Severity;
@@ -43,6 +45,12 @@ pub struct Scenario {
     /// First time stamp, RFC 3339.
     pub start: String,
     pub duration_s: f64,
+    /// Whether baselines are to know the days before.
+    #[serde(default)]
+    pub learn: Option<Learn>,
+    /// Of a day that is learned: how many before the scenario's own.
+    #[serde(skip)]
+    pub days_before: u32,
     /// Scenarios whose hosts, processes and behaviours are here too.
     #[serde(default)]
     pub include: Vec<String>,
@@ -58,6 +66,41 @@ pub struct Scenario {
     pub expects: Vec<Expect>,
     #[serde(default, rename = "quiet")]
     pub quiets: Vec<Quiet>,
+}
+
+/// The days before a scenario: the same from the same time of day on, without attacks.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Learn {
+    pub days: u32,
+    /// Of each day; as long as the scenario, where it is not given.
+    #[serde(default)]
+    pub duration_s: Option<f64>,
+}
+
+/// A year.
+const MOST_DAYS: u32 = 366;
+
+impl Scenario {
+    /// What happened so many days before: nobody attacks, and nothing is expected.
+    pub fn days_before(&self, days: u32) -> Result<Self> {
+        if days == 0 || days > MOST_DAYS {
+            bail!("days before the scenario are from 1 to {MOST_DAYS}");
+        }
+        let start: jiff::Timestamp =
+            self.start.parse().map_err(|error| anyhow!("start: {error}"))?;
+        let start = start.checked_sub(jiff::SignedDuration::from_hours(24 * i64::from(days)))?;
+        let learned_s = self.learn.and_then(|learn| learn.duration_s);
+        Ok(Self {
+            start: start.to_string(),
+            duration_s: learned_s.unwrap_or(self.duration_s),
+            days_before: days,
+            behaviours: self.behaviours.iter().filter(|it| !it.is_attack()).cloned().collect(),
+            expects: Vec::new(),
+            quiets: Vec::new(),
+            ..self.clone()
+        })
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! A heap holds who is next: behaviours that begin conversations, and conversations that
 //! send packets. Memory follows the number of conversations at one time. Start at
-//! [`play`].
+//! [`play`]; who merges several scenarios takes their [`Player`]s a step at a time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -50,38 +50,72 @@ pub fn play(
     scale: f64,
     stage: &mut dyn Stage,
 ) -> Result<Played> {
-    let mut player = Player {
-        world,
-        heap: BinaryHeap::new(),
-        items: Vec::new(),
-        free: Vec::new(),
-        turn: 0,
-        maps: HostMaps::new(world),
-        access: AccessLog::default(),
-        vpc: VpcLog::new(world),
-        played: Played::default(),
-    };
-    for (at, behaviour) in scenario.behaviours.iter().enumerate() {
-        player.add_sources(behaviour, seed, at as u64, scale)?;
+    let mut player = Player::new(scenario, world, seed, scale)?;
+    player.begin(stage)?;
+    while player.next_ns().is_some() {
+        player.step(stage)?;
     }
-    player.run(seed, stage)?;
-    Ok(player.played)
+    player.finish(stage)
 }
 
-struct Player<'a> {
+/// A scenario that is played a packet at a time.
+pub struct Player<'a> {
     world: &'a World,
     heap: BinaryHeap<Reverse<(i64, u64, u32)>>,
     items: Vec<Option<Item>>,
     free: Vec<u32>,
     /// Orders what is due at the same time.
     turn: u64,
+    shop: Workshop,
     maps: HostMaps<'a>,
     access: AccessLog,
     vpc: VpcLog,
     played: Played,
 }
 
-impl Player<'_> {
+impl<'a> Player<'a> {
+    /// `scale` multiplies the rates of what is no attack.
+    pub fn new(scenario: &Scenario, world: &'a World, seed: u64, scale: f64) -> Result<Self> {
+        // Another day is another course of the same.
+        let seed = seed ^ u64::from(scenario.days_before).wrapping_mul(0xd1b5_4a32_d192_ed03);
+        let mut player = Self {
+            world,
+            heap: BinaryHeap::new(),
+            items: Vec::new(),
+            free: Vec::new(),
+            turn: 0,
+            shop: Workshop::new(seed),
+            maps: HostMaps::new(world),
+            access: AccessLog::default(),
+            vpc: VpcLog::new(world),
+            played: Played::default(),
+        };
+        for (at, behaviour) in scenario.behaviours.iter().enumerate() {
+            player.add_sources(behaviour, seed, at as u64, scale)?;
+        }
+        Ok(player)
+    }
+
+    /// What is there before the first packet.
+    pub fn begin(&mut self, stage: &mut dyn Stage) -> Result<()> {
+        self.maps.begin(stage)?;
+        Ok(self.vpc.begin(stage)?)
+    }
+
+    /// When something is due next; nothing at the end.
+    pub fn next_ns(&self) -> Option<i64> {
+        let next_ns = self.heap.peek().map(|Reverse((next_ns, ..))| *next_ns);
+        next_ns.filter(|&next_ns| next_ns < self.world.end_ns)
+    }
+
+    /// What is known when no more packets come.
+    pub fn finish(mut self, stage: &mut dyn Stage) -> Result<Played> {
+        self.maps.advance(self.world.end_ns, stage)?;
+        self.maps.finish(stage)?;
+        self.vpc.finish(stage)?;
+        Ok(self.played)
+    }
+
     fn add_sources(
         &mut self,
         behaviour: &Behaviour,
@@ -112,58 +146,48 @@ impl Player<'_> {
         self.heap.push(Reverse((time_ns, self.turn, slot)));
     }
 
-    fn run(&mut self, seed: u64, stage: &mut dyn Stage) -> Result<()> {
-        let mut shop = Workshop::new(seed);
-        self.maps.begin(stage)?;
-        self.vpc.begin(stage)?;
-        while let Some(Reverse((now_ns, _, slot))) = self.heap.pop() {
-            let Some(mut item) = self.items[slot as usize].take() else { continue };
-            if now_ns >= self.world.end_ns {
-                self.free.push(slot);
-                continue;
+    /// Does what is due next, which gives a packet at most.
+    pub fn step(&mut self, stage: &mut dyn Stage) -> Result<()> {
+        let Some(Reverse((now_ns, _, slot))) = self.heap.pop() else { return Ok(()) };
+        let Some(mut item) = self.items[slot as usize].take() else { return Ok(()) };
+        self.maps.advance(now_ns, stage)?;
+        self.vpc.advance(now_ns, stage)?;
+        let next_ns = match &mut item {
+            Item::Source(source) => {
+                let (talks, next_ns) = source.next(now_ns, self.world);
+                for (start_ns, talk) in talks {
+                    let item =
+                        Item::Talk { talk: Box::new(talk), told_ns: i64::MIN, cookies: [0; 2] };
+                    self.push(start_ns.max(now_ns), item);
+                    self.played.conversations += 1;
+                }
+                next_ns
             }
-            self.maps.advance(now_ns, stage)?;
-            self.vpc.advance(now_ns, stage)?;
-            let next_ns = match &mut item {
-                Item::Source(source) => {
-                    let (talks, next_ns) = source.next(now_ns, self.world);
-                    for (start_ns, talk) in talks {
-                        let item =
-                            Item::Talk { talk: Box::new(talk), told_ns: i64::MIN, cookies: [0; 2] };
-                        self.push(start_ns.max(now_ns), item);
-                        self.played.conversations += 1;
-                    }
-                    next_ns
+            Item::Talk { talk, told_ns, cookies } => {
+                self.maps.using(now_ns, talk, told_ns, cookies, stage)?;
+                let step = talk.step(now_ns, &mut self.shop);
+                let frame = self.shop.frame.bytes();
+                stage.packet(now_ns, frame)?;
+                self.played.packets += 1;
+                self.played.wire_bytes += frame.len() as u64;
+                self.vpc.count(now_ns, talk, step.forward, frame.len());
+                if let Some(line) = step.log {
+                    self.access.write(now_ns, &line, stage)?;
                 }
-                Item::Talk { talk, told_ns, cookies } => {
-                    self.maps.using(now_ns, talk, told_ns, cookies, stage)?;
-                    let step = talk.step(now_ns, &mut shop);
-                    let frame = shop.frame.bytes();
-                    stage.packet(now_ns, frame)?;
-                    self.played.packets += 1;
-                    self.played.wire_bytes += frame.len() as u64;
-                    self.vpc.count(now_ns, talk, step.forward, frame.len());
-                    if let Some(line) = step.log {
-                        self.access.write(now_ns, &line, stage)?;
-                    }
-                    if step.next_ns.is_none() {
-                        self.maps.ended(now_ns, talk, cookies, stage)?;
-                    }
-                    step.next_ns
+                if step.next_ns.is_none() {
+                    self.maps.ended(now_ns, talk, cookies, stage)?;
                 }
-            };
-            match next_ns {
-                Some(next_ns) => {
-                    self.items[slot as usize] = Some(item);
-                    self.turn += 1;
-                    self.heap.push(Reverse((next_ns.max(now_ns), self.turn, slot)));
-                }
-                None => self.free.push(slot),
+                step.next_ns
             }
+        };
+        match next_ns {
+            Some(next_ns) => {
+                self.items[slot as usize] = Some(item);
+                self.turn += 1;
+                self.heap.push(Reverse((next_ns.max(now_ns), self.turn, slot)));
+            }
+            None => self.free.push(slot),
         }
-        self.maps.advance(self.world.end_ns, stage)?;
-        self.maps.finish(stage)?;
-        self.vpc.finish(stage)?;
         Ok(())
     }
 }

@@ -11,10 +11,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Serialize;
 
+use super::Learn;
+use super::learn::Learned;
 use super::load::load;
 use super::make::{Made, make};
 use super::score::{Report, Scored, alerts_from, score};
 use crate::alert::{Alert, Severity};
+use crate::baseline::Lent;
 use crate::detect::{DetectSettings, SETTINGS, SettingRange, SettingValue};
 use crate::engine::{FlowGauge, RecordSink, RunOptions, run};
 use crate::flow::FlowRecord;
@@ -43,6 +46,8 @@ pub struct Sweep {
     pub vary: Vec<Vary>,
     pub seeds: Vec<u64>,
     pub scale: f64,
+    /// Days before the scenario that baselines know; by the scenario, where not given.
+    pub learn_days: Option<u32>,
     pub least: Severity,
     /// Where captures lie while they are read.
     pub folder: PathBuf,
@@ -69,12 +74,13 @@ pub struct Row {
 /// Each combination of values in turn, told as it is done.
 pub fn sweep(sweep: &Sweep, mut told: impl FnMut(&Row)) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
+    let mut learned = Learned::default();
     for values in combinations(&sweep.vary) {
         let set: Vec<(String, String)> = sweep.set.iter().chain(&values).cloned().collect();
         let mut reports = Vec::new();
         let mut packets = 0;
         for &seed in &sweep.seeds {
-            let (report, made) = one(sweep, &set, seed)?;
+            let (report, made) = one(sweep, &set, seed, &mut learned)?;
             packets += made.played.packets;
             reports.push(report);
         }
@@ -82,16 +88,28 @@ pub fn sweep(sweep: &Sweep, mut told: impl FnMut(&Row)) -> Result<Vec<Row>> {
         told(&row);
         rows.push(row);
     }
+    learned.remove()?;
     Ok(rows)
 }
 
-fn one(sweep: &Sweep, set: &[(String, String)], seed: u64) -> Result<(Report, Made)> {
+fn one(
+    sweep: &Sweep,
+    set: &[(String, String)],
+    seed: u64,
+    learned: &mut Learned,
+) -> Result<(Report, Made)> {
     let (of_detection, of_scenario) = parted(set.iter());
     let detect = settings(&DetectSettings::default(), &of_detection)?;
-    let (name, scenario) = load(&sweep.scenario, &of_scenario)?;
+    let (name, mut scenario) = load(&sweep.scenario, &of_scenario)?;
+    if let Some(days) = sweep.learn_days {
+        let duration_s = scenario.learn.and_then(|learn| learn.duration_s);
+        scenario.learn = Some(Learn { days, duration_s });
+    }
+    let known = (name.as_str(), &scenario);
+    let baselines = learned.of(known, &sweep.folder, seed, sweep.scale, &detect)?;
     let dir = sweep.folder.join(format!("{name}-{seed}"));
     let made = make(&name, &scenario, &dir, seed, sweep.scale)?;
-    let alerts = run_made(&made, &detect);
+    let alerts = run_made(&made, &detect, baselines);
     let removed = fs::remove_dir_all(&dir);
     let report = score(&made.truth, &alerts?, sweep.least)?;
     removed.with_context(|| format!("can't remove {}", dir.display()))?;
@@ -99,8 +117,12 @@ fn one(sweep: &Sweep, set: &[(String, String)], seed: u64) -> Result<(Report, Ma
 }
 
 /// Reads what was made; alerts with the time at which each was first told.
-pub fn run_made(made: &Made, detect: &DetectSettings) -> Result<Vec<Scored>> {
-    let mut options = RunOptions { detect: detect.clone(), ..RunOptions::default() };
+pub fn run_made(
+    made: &Made,
+    detect: &DetectSettings,
+    baselines: Option<Lent>,
+) -> Result<Vec<Scored>> {
+    let mut options = RunOptions { detect: detect.clone(), baselines, ..RunOptions::default() };
     if !made.maps.is_empty() {
         let map = Arc::new(HostMap::new(MapLimits::default()));
         for path in &made.maps {
@@ -202,10 +224,11 @@ pub fn check(sweep: &Sweep) -> Result<()> {
     Ok(())
 }
 
+/// Keys and their values.
+type Set = Vec<(String, String)>;
+
 /// Of detection, and of the scenario.
-fn parted<'a>(
-    set: impl Iterator<Item = &'a (String, String)>,
-) -> (Vec<(String, String)>, Vec<(String, String)>) {
+fn parted<'a>(set: impl Iterator<Item = &'a (String, String)>) -> (Set, Set) {
     set.cloned().partition(|(key, _)| key.starts_with(DETECT))
 }
 

@@ -105,6 +105,33 @@ impl World {
         Ok(world)
     }
 
+    /// Gives hosts, and containers with an address of their own, other addresses: by name,
+    /// each with the MAC address that its frames are to have.
+    pub fn place(&mut self, places: &BTreeMap<String, (IpAddr, [u8; 6])>) {
+        for host in &mut self.hosts {
+            if let Some(&(address, _)) = places.get(&host.name) {
+                host.address = address;
+            }
+        }
+        for container in &mut self.containers {
+            let host = self.hosts.get(container.host);
+            if let Some(&(address, _)) = places.get(&container.workload.name) {
+                container.address = address;
+            } else if let Some(host) = host.filter(|_| container.workload.host_network) {
+                container.address = host.address;
+            }
+        }
+        for seat in self.seats.values_mut().flatten() {
+            let host = self.hosts.get(seat.host).map(|host| &host.name);
+            let container = seat.container.and_then(|at| self.containers.get(at));
+            let own = container.filter(|it| !it.workload.host_network);
+            let name = own.map(|container| &container.workload.name).or(host);
+            if let Some(&(address, mac)) = name.and_then(|name| places.get(name)) {
+                (seat.address, seat.mac) = (address, mac);
+            }
+        }
+    }
+
     /// Everyone of this name.
     pub fn seats(&self, name: &str) -> Result<&[Seat]> {
         let seats = self.seats.get(name);

@@ -10,6 +10,7 @@ use crate::entity::Sent;
 use crate::flow::Outline;
 use crate::host::process::{Context, Process};
 use crate::host::side::{FlowHosts, HostSide, ProcessView};
+use crate::lab::scenario::draw::Draw as _;
 use crate::packet::FlowKey;
 use crate::packet::key::from_ip;
 
@@ -170,4 +171,24 @@ fn pairs_are_bounded_and_old_ones_make_room() {
     assert!(run.detector.refused() > 0);
     run.call(90_000, 65_000, 40_000, None);
     assert!(run.detector.pairs.len() < PAIRS);
+}
+
+#[test]
+fn calls_by_chance_are_hardly_ever_regular_enough() {
+    let mut rng = crate::lab::synth::Rng::new(5);
+    for (calls, most) in [(20, 2), (30, 2), (60, 2), (200, 0)] {
+        let mut chance = 0;
+        for _ in 0..3_000 {
+            let mut at_s = 0;
+            let starts: Vec<(i64, u64)> = (0..calls)
+                .map(|_| {
+                    at_s += libm::round(rng.exponential(60.0)) as i64;
+                    (at_s, 500)
+                })
+                .collect();
+            let timing = rita::score(&starts, (0, at_s + 1)).unwrap().timing;
+            chance += u32::from(timing >= least_timing(starts.len()));
+        }
+        assert!(chance <= most, "{calls} calls: {chance} of 3,000");
+    }
 }
