@@ -238,7 +238,10 @@ fn print_row(out: &mut impl Write, row: &Row, json: bool) -> anyhow::Result<()> 
     }
     for (count, what) in [
         (row.allowed, "allowed"),
-        (row.suppressed, "seconds of attacks without an alert: more are open than open_alerts"),
+        (
+            row.suppressed,
+            "seconds of attacks without an alert: there were more than open_alerts or total_alerts",
+        ),
         (row.late_flows, "flows not judged in their first seconds: too many at a time"),
     ] {
         if count > 0 {

@@ -5,8 +5,9 @@
 //! which they were. A second is complete once the records' clock is a `horizon` past it,
 //! which is the longest that any of them was decided after its start.
 //!
-//! Bounded by [`Calendar::most`] records: beyond, the oldest second is closed early, and
-//! flows of it that come later count in [`Calendar::late_flows`].
+//! Bounded by [`Calendar::most`] records: beyond, the oldest second is closed early, flows
+//! that are over with it are told of at once, and flows of it that come later count in
+//! [`Calendar::late_flows`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,7 +104,8 @@ impl Calendar {
     pub(super) fn close_next(&mut self, all: bool) -> Option<ShardOutput> {
         let &at = self.due.first_key_value()?.0;
         let is_complete = at < self.clock_s.saturating_sub(self.horizon_s);
-        if !all && !is_complete && self.held <= self.most {
+        let is_full = self.held > self.most;
+        if !all && !is_complete && !is_full {
             return None;
         }
         let flows = self.due.remove(&at)?;
@@ -122,8 +124,10 @@ impl Calendar {
                     note_sides(window, record);
                 }
             }
-            if held.pace.next_second().is_none() && held.decided_s <= at {
+            // Where there is no place, the end is told before it was decided.
+            if held.pace.next_second().is_none() && (held.decided_s <= at || is_full) {
                 self.held -= 1;
+                held.record.decided_ns = held.record.decided_ns.min(self.closed_s * SECOND_NS - 1);
                 ended.records.push(*held.record);
             } else {
                 self.put(held);

@@ -160,3 +160,65 @@ pub fn judge(
     let (alerts, counters, _, _) = correlation.finish();
     Judged { alerts, counters, flows: count, late_flows }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::record::EndReason;
+    use crate::output::samples;
+
+    const SECOND_NS: i64 = 1_000_000_000;
+
+    struct Sink(Vec<(i64, i64)>);
+
+    impl RecordSink for Sink {
+        fn record(&mut self, record: FlowRecord) -> std::io::Result<()> {
+            self.0.push((record.decided_ns / SECOND_NS, record.start_ns / SECOND_NS));
+            Ok(())
+        }
+    }
+
+    fn flow(start_s: i64, length_s: i64, decided_s: i64) -> FlowRecord {
+        let start_ns = start_s * SECOND_NS;
+        FlowRecord {
+            start_ns,
+            end_ns: start_ns + length_s * SECOND_NS,
+            decided_ns: decided_s * SECOND_NS,
+            end_reason: EndReason::Idle,
+            ..samples::dns()
+        }
+    }
+
+    /// One begins each second and is decided 100 s after; the last one began with the
+    /// first.
+    fn flows() -> impl Iterator<Item = FlowRecord> + Send {
+        (1_000..1_300).map(|at| flow(at, 0, at + 100)).chain([flow(1_000, 300, 1_400)])
+    }
+
+    fn judged(max_flows: usize, horizon_s: i64) -> (Judged, Vec<(i64, i64)>) {
+        let mut sink = Sink(Vec::new());
+        let options = RunOptions { max_flows, ..RunOptions::default() };
+        let horizon_ns = horizon_s * SECOND_NS;
+        let judged = judge(flows(), horizon_ns, Named::default(), &options, &mut sink);
+        (judged, sink.0)
+    }
+
+    #[test]
+    fn seconds_wait_for_the_flows_that_are_decided_last() {
+        let (told, records) = judged(1_000, 400);
+        assert_eq!((told.flows, told.late_flows, told.counters.windows), (301, 0, 300));
+        let mut expected: Vec<_> = (1_000..1_300).map(|at| (at + 100, at)).collect();
+        expected.push((1_400, 1_000));
+        assert_eq!(records, expected);
+    }
+
+    #[test]
+    fn with_more_flows_than_may_be_held_short_ones_are_judged_and_late_ones_told() {
+        let (told, records) = judged(10, 400);
+        assert_eq!((told.flows, told.late_flows, records.len()), (301, 1, 301));
+        assert_eq!(told.counters.windows, 300);
+        // Ends are told when there is no place any more, in their order.
+        assert!(records.is_sorted());
+        assert_eq!((records[0], records[300]), ((1_000, 1_000), (1_400, 1_000)));
+    }
+}
