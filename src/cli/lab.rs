@@ -10,14 +10,16 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
+use super::report_args::ReportArgs;
 use super::{Usage, backtest};
 use crate::alert::Severity;
 use crate::lab::scenario::load::{EMBEDDED, load};
 use crate::lab::scenario::make::make;
-use crate::lab::scenario::score::{Figures, Report, alerts_of, score};
+use crate::lab::scenario::score::{Figures, Report, alerts_of, hits, score};
 use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, check, sweep};
 use crate::lab::scenario::truth::Truth;
 use crate::lab::synth::{self, SynthArgs};
+use crate::report::html::{score_page, sweep_page};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
@@ -34,6 +36,9 @@ pub(crate) enum LabCommand {
     /// Make, read and score a scenario over values and seeds; exit status 4 when a gate is not met.
     Sweep(SweepArgs),
     Backtest(backtest::BacktestArgs),
+    /// Run real tools in network namespaces, capture them live, and score that. Needs root.
+    #[cfg(target_os = "linux")]
+    Run(super::lab_run::RunArgs),
 }
 
 #[derive(Debug, Args)]
@@ -69,6 +74,8 @@ pub(crate) struct ScoreArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +114,8 @@ pub(crate) struct SweepArgs {
     /// Print JSON, a row a line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
@@ -147,11 +156,14 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
         LabCommand::Score(args) => run_score(args)?,
         LabCommand::Sweep(args) => return run_sweep(args),
         LabCommand::Backtest(args) => return backtest::run(args),
+        #[cfg(target_os = "linux")]
+        LabCommand::Run(args) => return super::lab_run::run_lab(args),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn run_score(args: &ScoreArgs) -> anyhow::Result<()> {
+    args.report.check()?;
     let read = |path: &PathBuf| {
         fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
     };
@@ -160,6 +172,8 @@ fn run_score(args: &ScoreArgs) -> anyhow::Result<()> {
     let alerts = alerts_of(&read(&args.alerts)?)
         .with_context(|| format!("{} has no alerts", args.alerts.display()))?;
     let report = score(&truth, &alerts, args.least)?;
+    let hits = hits(&truth, &alerts)?;
+    args.report.write(|| score_page(&truth, &alerts, &report, &hits))?;
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &report)?;
@@ -170,7 +184,7 @@ fn run_score(args: &ScoreArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
+pub(super) fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     writeln!(
         out,
         "{:<24} precision  recall      F1  hit/expected  detect_s  true related false",
@@ -214,6 +228,7 @@ fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
 }
 
 fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
+    args.report.check()?;
     let folder = args.work.clone().unwrap_or_else(|| {
         std::env::temp_dir().join(format!("flowtap-sweep-{}", std::process::id()))
     });
@@ -236,20 +251,22 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
             format!("{} ({} seeds)", args.scenario, args.seeds)
         )?;
     }
-    let mut failed = false;
+    let mut failures = Vec::new();
     let rows = sweep(&told, |row| {
         // A pipe that is closed shows with the next row's failure at the latest.
         let _ = print_row(&mut out, row, args.json);
         for failure in args.gate.iter().flat_map(|gate| gate.failures(row)) {
-            failed = true;
-            eprintln!("flowtap: gate not met: {}: {failure}", values_of(row));
+            let failure = format!("{}: {failure}", values_of(row));
+            eprintln!("flowtap: gate not met: {failure}");
+            failures.push(failure);
         }
     });
     if args.work.is_none() {
         let _ = fs::remove_dir_all(&folder);
     }
-    rows?;
-    Ok(if failed { ExitCode::from(4) } else { ExitCode::SUCCESS })
+    let rows = rows?;
+    args.report.write(|| sweep_page(&args.scenario, args.seeds, &args.vary, &rows, &failures))?;
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(4) })
 }
 
 fn print_row(out: &mut impl Write, row: &Row, json: bool) -> anyhow::Result<()> {

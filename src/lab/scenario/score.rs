@@ -80,23 +80,31 @@ pub struct FalseAlert {
     pub summary: String,
 }
 
+/// For each expectation after how many nanoseconds of its attack it was hit first; nothing
+/// where it was missed.
+pub fn hits(truth: &Truth, alerts: &[Scored]) -> Result<Vec<Option<i64>>> {
+    let first = |expected: &Expected| {
+        let window = Window::of_expected(expected)?;
+        let hit = alerts.iter().filter(|it| matches(it, expected) && window.overlaps(it));
+        let after_ns =
+            |alert: &Scored| alert.told_ns.unwrap_or(alert.start_ns).saturating_sub(window.from_ns);
+        Ok(hit.map(after_ns).min())
+    };
+    truth.expects.iter().map(first).collect()
+}
+
 /// `least`: alerts below it are no false ones.
 pub fn score(truth: &Truth, alerts: &[Scored], least: Severity) -> Result<Report> {
     let expects = truth.expects.iter().map(Window::of_expected).collect::<Result<Vec<_>>>()?;
+    let hits = hits(truth, alerts)?;
     let attacks = truth.attacks.iter().map(Window::of_attack).collect::<Result<Vec<_>>>()?;
-    let mut hits: Vec<Option<i64>> = vec![None; expects.len()];
     let mut tally = Tally::default();
     let mut false_alerts = Vec::new();
     for alert in alerts {
-        let mut is_true = false;
-        for ((window, expected), hit) in expects.iter().zip(&truth.expects).zip(&mut hits) {
-            if !matches(alert, expected) || !window.overlaps(alert) {
-                continue;
-            }
-            is_true = true;
-            let after_ns = alert.told_ns.unwrap_or(alert.start_ns).saturating_sub(window.from_ns);
-            *hit = Some(hit.map_or(after_ns, |known| known.min(after_ns)));
-        }
+        let is_true = expects
+            .iter()
+            .zip(&truth.expects)
+            .any(|(window, expected)| matches(alert, expected) && window.overlaps(alert));
         let broken = truth.quiets.iter().find(|quiet| {
             !is_true && alert.severity >= quiet.below && quiet.entities.contains(&alert.entity)
         });
