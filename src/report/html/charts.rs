@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use kuva::backend::svg::SvgBackend;
-use kuva::plot::{BarPlot, ColorMap, GanttPlot, Heatmap, LinePlot};
+use kuva::plot::{BarPlot, ColorMap, GanttPlot, Heatmap, LinePlot, ScatterPlot};
 use kuva::render::annotations::ShadedRegion;
 use kuva::render::datetime::{DateTimeAxis, DateUnit};
 use kuva::render::layout::{Layout, TickFormat};
@@ -33,132 +33,14 @@ const BELOW_PX: f64 = 26.0;
 const LABEL_LETTERS: [usize; 2] = [34, 15];
 
 /// Colours of series, in their order; [`assets/report.css`] has them.
-const SERIES: [&str; 4] =
-    ["var(--series-1)", "var(--series-2)", "var(--series-3)", "var(--series-4)"];
-
-/// A drawing with what it shows in words.
-#[derive(Debug)]
-pub(super) struct Chart {
-    svg: String,
-    caption: String,
-}
-
-impl Chart {
-    pub(super) fn svg(&self) -> &str {
-        &self.svg
-    }
-
-    pub(super) fn caption(&self) -> &str {
-        &self.caption
-    }
-
-    /// Draws it for both widths.
-    fn drawn(caption: String, draw: impl Fn(Size) -> (Vec<Plot>, Layout)) -> Self {
-        let mut svg = String::new();
-        for size in [Size::Wide, Size::Narrow] {
-            let (plots, layout) = draw(size);
-            let scene = render_multiple(plots, layout.with_theme(theme()).with_tick_size(11));
-            let (width, height) = (scene.width, scene.height);
-            let drawing = SvgBackend::new().render_scene(&scene);
-            let rest = drawing.strip_prefix("<svg ").unwrap_or(&drawing);
-            // Writing to a String can't fail.
-            let _ = write!(
-                svg,
-                "<svg class=\"{}\" viewBox=\"0 0 {width} {height}\" aria-hidden=\"true\" {rest}",
-                size.class()
-            );
-        }
-        Self { svg, caption }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Size {
-    Wide,
-    Narrow,
-}
-
-impl Size {
-    fn class(self) -> &'static str {
-        match self {
-            Self::Wide => "wide",
-            Self::Narrow => "narrow",
-        }
-    }
-
-    fn px(self) -> f64 {
-        match self {
-            Self::Wide => WIDE_PX,
-            Self::Narrow => NARROW_PX,
-        }
-    }
-
-    /// For the numbers of an axis: the same on all charts, so that they stand in line.
-    fn left_px(self) -> f64 {
-        match self {
-            Self::Wide => 70.0,
-            Self::Narrow => 52.0,
-        }
-    }
-
-    /// Marks on an axis of time that don't run into each other.
-    fn time_marks(self) -> f64 {
-        match self {
-            Self::Wide => 9.0,
-            Self::Narrow => 3.0,
-        }
-    }
-
-    fn label(self, text: &str) -> String {
-        let letters = LABEL_LETTERS[usize::from(self == Self::Narrow)];
-        let text = printable(text).replace('\n', " ");
-        match text.char_indices().nth(letters) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text,
-        }
-    }
-}
-
-fn theme() -> Theme {
-    Theme {
-        background: "none".to_owned(),
-        axis_color: "var(--line)".to_owned(),
-        grid_color: "var(--grid)".to_owned(),
-        tick_color: "var(--line)".to_owned(),
-        text_color: "var(--ink)".to_owned(),
-        legend_bg: "var(--card)".to_owned(),
-        legend_border: "var(--line)".to_owned(),
-        colorbar_border: "var(--line)".to_owned(),
-        font_family: Some("system-ui, sans-serif".to_owned()),
-        ..Theme::light()
-    }
-}
-
-/// An axis of time with whole units and few enough marks.
-fn time_axis(from_s: f64, to_s: f64, marks: f64) -> DateTimeAxis {
-    use DateUnit::{Day, Hour, Minute, Month, Second, Year};
-    const STEPS: [(f64, DateUnit, usize, &str); 20] = [
-        (1.0, Second, 1, "%H:%M:%S"),
-        (5.0, Second, 5, "%H:%M:%S"),
-        (15.0, Second, 15, "%H:%M:%S"),
-        (30.0, Second, 30, "%H:%M:%S"),
-        (60.0, Minute, 1, "%H:%M"),
-        (300.0, Minute, 5, "%H:%M"),
-        (600.0, Minute, 10, "%H:%M"),
-        (1_800.0, Minute, 30, "%H:%M"),
-        (3_600.0, Hour, 1, "%H:%M"),
-        (10_800.0, Hour, 3, "%d. %H:%M"),
-        (21_600.0, Hour, 6, "%d. %H:%M"),
-        (43_200.0, Hour, 12, "%m-%d %Hh"),
-        (86_400.0, Day, 1, "%m-%d"),
-        (259_200.0, Day, 3, "%m-%d"),
-        (604_800.0, Day, 7, "%m-%d"),
-        (2_678_400.0, Month, 1, "%Y-%m"),
-        (8_035_200.0, Month, 3, "%Y-%m"),
-        (31_622_400.0, Year, 1, "%Y"),
-        (316_224_000.0, Year, 10, "%Y"),
-        (3_162_240_000.0, Year, 100, "%Y"),
-    ];
+pub(super) const SERIES: [&str; 6] = [
+    "var(--series-1)",
+    "var(--series-2)",
+    "var(--series-3)",
+    "var(--series-4)",
+    "var(--series-5)",
+    "var(--series-6)",
+];
     let wanted_s = (to_s - from_s) / marks;
     let found = STEPS.iter().find(|(seconds, ..)| *seconds >= wanted_s);
     let (_, unit, step, format) = found.unwrap_or(&STEPS[STEPS.len() - 1]);
@@ -377,9 +259,6 @@ pub(super) fn bars(
                 .map(|((_, values), colour)| (values.get(at).copied().unwrap_or_default(), colour));
             bars = bars.with_group(label.clone(), values.collect::<Vec<_>>());
         }
-        if series.len() > 1 {
-            bars = bars.with_legend(series.iter().map(|(name, _)| *name).collect());
-        }
         let plots = vec![Plot::Bar(bars)];
         let mut layout = Layout::auto_from_plots(&plots)
             .with_width(size.px())
@@ -393,7 +272,11 @@ pub(super) fn bars(
         };
         (plots, layout)
     })
+    .with_legend(series.iter().map(|(name, _)| (*name).to_owned()))
 }
+
+/// Of lines: those behind are wider, so that none hides another.
+const WIDTHS: [f64; SERIES.len()] = [7.0, 5.5, 4.2, 3.0, 2.0, 1.2];
 
 /// A line for each series over named values, in their order. Gaps where there is none.
 pub(super) fn curves(
@@ -404,15 +287,20 @@ pub(super) fn curves(
 ) -> Chart {
     Chart::drawn(caption, |size| {
         let mut plots = Vec::new();
-        for ((name, points), colour) in series.iter().zip(SERIES.iter().cycle()) {
+        for ((_, points), (colour, width)) in series.iter().zip(SERIES.iter().zip(WIDTHS)) {
             let points = points.iter().enumerate();
-            let points = points.filter_map(|(at, value)| Some((1.0 + at as f64, (*value)?)));
-            let mut line =
-                LinePlot::new().with_data(points).with_color(*colour).with_stroke_width(2.0);
-            if series.len() > 1 {
-                line = line.with_legend(size.label(name));
-            }
-            plots.push(Plot::Line(line));
+            let points: Vec<(f64, f64)> =
+                points.filter_map(|(at, value)| Some((1.0 + at as f64, (*value)?))).collect();
+            // A value alone is no line, but it is a mark.
+            let marks = ScatterPlot::new()
+                .with_data(points.clone())
+                .with_color(*colour)
+                .with_size(width + 1.5);
+            let line = LinePlot::new()
+                .with_data(points)
+                .with_color(*colour)
+                .with_stroke_width(width);
+            plots.extend([Plot::Line(line), Plot::Scatter(marks)]);
         }
         let all = series.iter().flat_map(|(_, points)| points.iter().flatten());
         let top = all.copied().fold(if matches!(unit, Unit::Share) { 1.0 } else { 0.0 }, f64::max);
@@ -427,9 +315,11 @@ pub(super) fn curves(
             .with_y_axis_max(top)
             .with_y_tick_format(unit.ticks())
             .with_ticks(4)
+            .with_force_margins(size.left_px(), 30.0)
             .with_force_margins_y(10.0, BELOW_PX);
         (plots, layout)
     })
+    .with_legend(series.iter().map(|(name, _)| name.clone()))
 }
 
 #[cfg(test)]
