@@ -41,6 +41,146 @@ pub(super) const SERIES: [&str; 6] = [
     "var(--series-5)",
     "var(--series-6)",
 ];
+
+/// A drawing with what it shows in words.
+#[derive(Debug)]
+pub(super) struct Chart {
+    svg: String,
+    caption: String,
+    /// Names of the series, where there are several.
+    legend: Vec<String>,
+}
+
+impl Chart {
+    pub(super) fn svg(&self) -> &str {
+        &self.svg
+    }
+
+    pub(super) fn caption(&self) -> &str {
+        &self.caption
+    }
+
+    /// Names of series in the order of their colours. They stand below the drawing: in it
+    /// they would take the room of what they name.
+    pub(super) fn legend(&self) -> &[String] {
+        &self.legend
+    }
+
+    fn with_legend(mut self, names: impl Iterator<Item = String>) -> Self {
+        self.legend = names.collect();
+        if self.legend.len() < 2 {
+            self.legend.clear();
+        }
+        self
+    }
+
+    /// Draws it for both widths.
+    fn drawn(caption: String, draw: impl Fn(Size) -> (Vec<Plot>, Layout)) -> Self {
+        let mut svg = String::new();
+        for size in [Size::Wide, Size::Narrow] {
+            let (plots, layout) = draw(size);
+            let scene = render_multiple(plots, layout.with_theme(theme()).with_tick_size(11));
+            let (width, height) = (scene.width, scene.height);
+            let drawing = SvgBackend::new().render_scene(&scene);
+            let rest = drawing.strip_prefix("<svg ").unwrap_or(&drawing);
+            // Writing to a String can't fail.
+            let _ = write!(
+                svg,
+                "<svg class=\"{}\" viewBox=\"0 0 {width} {height}\" aria-hidden=\"true\" {rest}",
+                size.class()
+            );
+        }
+        Self { svg, caption, legend: Vec::new() }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Wide,
+    Narrow,
+}
+
+impl Size {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Wide => "wide",
+            Self::Narrow => "narrow",
+        }
+    }
+
+    fn px(self) -> f64 {
+        match self {
+            Self::Wide => WIDE_PX,
+            Self::Narrow => NARROW_PX,
+        }
+    }
+
+    /// For the numbers of an axis: the same on all charts, so that they stand in line.
+    fn left_px(self) -> f64 {
+        match self {
+            Self::Wide => 70.0,
+            Self::Narrow => 52.0,
+        }
+    }
+
+    /// Marks on an axis of time that don't run into each other.
+    fn time_marks(self) -> f64 {
+        match self {
+            Self::Wide => 9.0,
+            Self::Narrow => 3.0,
+        }
+    }
+
+    fn label(self, text: &str) -> String {
+        let letters = LABEL_LETTERS[usize::from(self == Self::Narrow)];
+        let text = printable(text).replace('\n', " ");
+        match text.char_indices().nth(letters) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        }
+    }
+}
+
+fn theme() -> Theme {
+    Theme {
+        background: "none".to_owned(),
+        axis_color: "var(--line)".to_owned(),
+        grid_color: "var(--grid)".to_owned(),
+        tick_color: "var(--line)".to_owned(),
+        text_color: "var(--ink)".to_owned(),
+        legend_bg: "var(--card)".to_owned(),
+        legend_border: "var(--line)".to_owned(),
+        colorbar_border: "var(--line)".to_owned(),
+        font_family: Some("system-ui, sans-serif".to_owned()),
+        ..Theme::light()
+    }
+}
+
+/// An axis of time with whole units and few enough marks.
+fn time_axis(from_s: f64, to_s: f64, marks: f64) -> DateTimeAxis {
+    use DateUnit::{Day, Hour, Minute, Month, Second, Year};
+    const STEPS: [(f64, DateUnit, usize, &str); 20] = [
+        (1.0, Second, 1, "%H:%M:%S"),
+        (5.0, Second, 5, "%H:%M:%S"),
+        (15.0, Second, 15, "%H:%M:%S"),
+        (30.0, Second, 30, "%H:%M:%S"),
+        (60.0, Minute, 1, "%H:%M"),
+        (300.0, Minute, 5, "%H:%M"),
+        (600.0, Minute, 10, "%H:%M"),
+        (1_800.0, Minute, 30, "%H:%M"),
+        (3_600.0, Hour, 1, "%H:%M"),
+        (10_800.0, Hour, 3, "%d. %H:%M"),
+        (21_600.0, Hour, 6, "%d. %H:%M"),
+        (43_200.0, Hour, 12, "%m-%d %Hh"),
+        (86_400.0, Day, 1, "%m-%d"),
+        (259_200.0, Day, 3, "%m-%d"),
+        (604_800.0, Day, 7, "%m-%d"),
+        (2_678_400.0, Month, 1, "%Y-%m"),
+        (8_035_200.0, Month, 3, "%Y-%m"),
+        (31_622_400.0, Year, 1, "%Y"),
+        (316_224_000.0, Year, 10, "%Y"),
+        (3_162_240_000.0, Year, 100, "%Y"),
+    ];
     let wanted_s = (to_s - from_s) / marks;
     let found = STEPS.iter().find(|(seconds, ..)| *seconds >= wanted_s);
     let (_, unit, step, format) = found.unwrap_or(&STEPS[STEPS.len() - 1]);
@@ -296,10 +436,8 @@ pub(super) fn curves(
                 .with_data(points.clone())
                 .with_color(*colour)
                 .with_size(width + 1.5);
-            let line = LinePlot::new()
-                .with_data(points)
-                .with_color(*colour)
-                .with_stroke_width(width);
+            let line =
+                LinePlot::new().with_data(points).with_color(*colour).with_stroke_width(width);
             plots.extend([Plot::Line(line), Plot::Scatter(marks)]);
         }
         let all = series.iter().flat_map(|(_, points)| points.iter().flatten());
