@@ -20,6 +20,8 @@ mod flows;
 mod host_args;
 mod inputs;
 mod lab;
+#[cfg(target_os = "linux")]
+mod lab_run;
 mod live;
 mod log;
 mod machine;

@@ -1,7 +1,7 @@
 //! Reports as people get them: made by the real binary, opened in a real Chromium.
 //!
 //! With FLOWTAP_REPORTS=DIR pages and pictures of them stay in that folder, to be looked at.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails fails its test")]
+#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 mod browser;
 #[path = "../common/mod.rs"]

@@ -71,6 +71,13 @@ pub struct Row {
     pub false_alerts: BTreeMap<String, u64>,
 }
 
+impl Row {
+    /// Figures of one report alone.
+    pub fn of(report: &Report, packets: u64) -> Self {
+        row_of(Vec::new(), std::slice::from_ref(report), packets)
+    }
+}
+
 /// Each combination of values in turn, told as it is done.
 pub fn sweep(sweep: &Sweep, mut told: impl FnMut(&Row)) -> Result<Vec<Row>> {
     let mut rows = Vec::new();

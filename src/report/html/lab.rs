@@ -18,13 +18,8 @@ const LANES: usize = 24;
 /// Lines of one chart: as many as there are colours; more are a tangle.
 const LINES: usize = SERIES.len();
 
-/// Alerts held against the truth. `hits` are those of [`crate::lab::scenario::score::hits`].
-pub fn score_page(
-    truth: &Truth,
-    alerts: &[Scored],
-    report: &Report,
-    hits: &[Option<i64>],
-) -> String {
+/// Alerts held against the truth.
+pub fn score_page(truth: &Truth, alerts: &[Scored], report: &Report) -> String {
     let mut html = Html::default();
     let all = &report.all;
     html.tiles(&[
@@ -37,7 +32,7 @@ pub fn score_page(
         ("false a day and 100 hosts", report.false_per_day_and_100_hosts.to_string()),
     ]);
     over_time(&mut html, truth, alerts, report);
-    expectations(&mut html, truth, hits);
+    expectations(&mut html, truth, &report.hits_ns);
     figures(&mut html, report);
     false_alerts(&mut html, report);
     let subtitle = format!(
