@@ -10,12 +10,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::Usage;
 use super::report_args::ReportArgs;
+use super::{Usage, backtest};
 use crate::alert::Severity;
 use crate::lab::scenario::load::{EMBEDDED, load};
 use crate::lab::scenario::make::make;
-use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, sweep};
+use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, check, sweep};
 use crate::lab::synth::{self, SynthArgs};
 use crate::report::html::sweep_page;
 
@@ -33,6 +33,7 @@ pub(crate) enum LabCommand {
     Score(score::ScoreArgs),
     /// Make, read and score a scenario over values and seeds; exit status 4 when a gate is not met.
     Sweep(SweepArgs),
+    Backtest(backtest::BacktestArgs),
     /// Run real tools in network namespaces, capture them live, and score that. Needs root.
     #[cfg(target_os = "linux")]
     Run(super::lab_run::RunArgs),
@@ -136,6 +137,7 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
         }
         LabCommand::Score(args) => score::run(args)?,
         LabCommand::Sweep(args) => return run_sweep(args),
+        LabCommand::Backtest(args) => return backtest::run(args),
         #[cfg(target_os = "linux")]
         LabCommand::Run(args) => return super::lab_run::run_lab(args),
     }
@@ -157,6 +159,7 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
         least: args.least,
         folder: folder.clone(),
     };
+    check(&told).map_err(|error| Usage(format!("{error:#}")))?;
     let mut out = std::io::stdout().lock();
     if !args.json {
         writeln!(
@@ -220,7 +223,7 @@ fn shown(figure: Option<f64>) -> String {
     figure.map_or_else(|| "-".to_owned(), |figure| figure.to_string())
 }
 
-fn vary(text: &str) -> Result<Vary, String> {
+pub(super) fn vary(text: &str) -> Result<Vary, String> {
     let (key, values) = assignment(text)?;
     let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
     Ok(Vary { key, values })

@@ -4,6 +4,7 @@
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
 mod alerts;
+mod backtest;
 mod baseline;
 mod baseline_args;
 mod bundle;

@@ -379,8 +379,14 @@ impl<'a> Correlation<'a> {
         }
         let SeenAt { first, other } = record.seen_at;
         let known = self.flow_origins.entry(record.seen_at);
-        record.origin.clone_from(known.or_insert_with(|| self.origins.of_flow(first, other)));
-        record.hosts = self.joiner.as_mut().and_then(|joiner| joiner.join(&record));
+        let known = known.or_insert_with(|| self.origins.of_flow(first, other));
+        // A record that was read again has what was known when it was written.
+        if let Some(known) = known {
+            record.origin = Some(Arc::clone(known));
+        }
+        if let Some(joiner) = &mut self.joiner {
+            record.hosts = joiner.join(&record);
+        }
         if self.detects {
             let outline = record.outline();
             let end = FlowEnd {
@@ -588,12 +594,16 @@ impl<'a> Correlation<'a> {
                 coarse: theirs_coarse,
                 sided,
                 sizes: fine,
-                features: told,
+                features: read,
+                told,
                 ..
             } = part;
-            match (&mut features, told) {
-                (Some(features), Some(told)) => features.merge(*told),
-                (features @ None, told) => *features = told,
+            if !told.is_empty() {
+                self.entities.tell(told);
+            }
+            match (&mut features, read) {
+                (Some(features), Some(read)) => features.merge(*read),
+                (features @ None, read) => *features = read,
                 (Some(_), None) => {}
             }
             for (vantage, count) in sided {

@@ -23,6 +23,7 @@ mod features;
 pub mod feed;
 mod fragments;
 mod judging;
+pub mod recorded;
 pub mod reload;
 pub mod run;
 mod sensor;

@@ -2,8 +2,9 @@
 //! real tools in namespaces, and a way to put captures onto a wire.
 //!
 //! Nothing here is on the way from capture to alert. Start at [`synth`],
-//! [`scenario`], [`mix`], `run` and `replay`.
+//! [`scenario`], [`mix`], [`backtest`], `run` and `replay`.
 
+pub mod backtest;
 pub mod labels;
 pub mod mix;
 #[cfg(target_os = "linux")]

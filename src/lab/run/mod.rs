@@ -90,7 +90,7 @@ pub struct Told {
     /// The first of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// The last words of the program.
+    /// The line with its figures, or else the last.
     pub said: String,
 }
 
@@ -312,6 +312,8 @@ impl Lab<'_> {
             let (start_ns, end_ns) = record.span(at)?;
             let runs = record.runs.get(at)?;
             let it = &action.behaviour;
+            let said = program::said(&logs.join(format!("{}.log", it.label)));
+            let figures = said.lines().rev().find(|line| line.contains(it.tool.figures()));
             let failed = || runs.iter().filter_map(|ran| ran.failure.as_ref());
             Some(Told {
                 label: it.label.clone(),
@@ -323,7 +325,7 @@ impl Lab<'_> {
                 end: time_text(end_ns),
                 failed_runs: failed().count() as u64,
                 failure: failed().next().cloned(),
-                said: last_line(&program::said(&logs.join(format!("{}.log", it.label)))),
+                said: last_line(figures.unwrap_or(&said)),
             })
         };
         self.plan.actions.iter().enumerate().filter_map(tell).collect()

@@ -22,8 +22,15 @@ macro_rules! embedded {
 }
 
 /// Those that come with the program.
-pub const EMBEDDED: &[(&str, &str)] =
-    embedded!["udp-flood", "ping-flood", "curl-loop", "dns-tunnel", "exfiltration", "quiet",];
+pub const EMBEDDED: &[(&str, &str)] = embedded![
+    "udp-flood",
+    "ping-flood",
+    "curl-loop",
+    "dns-tunnel",
+    "exfiltration",
+    "quiet",
+    "everything",
+];
 
 /// Longest that a lab may take: an attack is found in seconds, or in minutes of a window.
 const MAX_DURATION_S: f64 = 1_800.0;
