@@ -48,7 +48,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_others() {
 }
 
 /// What keeps a scenario small enough for tshark and a test, and still has its attack in it.
-const SHORT: [(&str, &[(&str, &str)]); 15] = [
+const SHORT: [(&str, &[(&str, &str)]); 18] = [
     ("udp-flood", &[("strength", "50"), ("duration_s", "200")]),
     ("egress-lookalikes", &[("duration_s", "330")]),
     ("web-chain", &[("duration_s", "1400")]),
@@ -67,6 +67,9 @@ const SHORT: [(&str, &[(&str, &str)]); 15] = [
     ("exfiltration", &[("duration_s", "800"), ("up_bytes", "2000000")]),
     ("ordinary-day", &[("duration_s", "1800"), ("start", "2026-03-03T09:00:00Z")]),
     ("office", &[("duration_s", "600")]),
+    ("script-flood", &[("strength", "50"), ("duration_s", "300")]),
+    ("rollout", &[("duration_s", "900"), ("warming.start_s", "300")]),
+    ("all-five", &[("flood_per_s", "50"), ("duration_s", "360")]),
 ];
 
 /// Lines that tshark prints for a capture, with every checksum verified. `None` without it.

@@ -183,7 +183,12 @@ fn leading_address(pseudonyms: &Pseudonyms, text: &str) -> Option<(String, usize
     let ends = (2..=run).rev().filter(|&end| {
         // Never in the middle of a number.
         let digits = [end - 1, end].map(|at| text.as_bytes().get(at));
-        !digits.iter().all(|byte| byte.is_some_and(u8::is_ascii_digit))
+        let in_number = digits.iter().all(|byte| byte.is_some_and(u8::is_ascii_digit));
+        // `::e88.0.0.0` is an address of 88.0.0.0 behind something, not `::e88`.
+        let in_dotted = whole[..end].contains(':')
+            && text.as_bytes().get(end) == Some(&b'.')
+            && text.as_bytes().get(end + 1).is_some_and(u8::is_ascii_digit);
+        !in_number && !in_dotted
     });
     ends.map(|end| &whole[..end]).find_map(|word| {
         let mut pseudonym = String::new();
@@ -288,6 +293,7 @@ mod tests {
             ("-m02:00:00:00:00:0a", format!("-m{mac}")),
             ("tcp:192.0.2.1:80,fork", format!("tcp:{v4}:80,fork")),
             ("x1.2.3.4y", format!("x{}y", of("1.2.3.4"))),
+            ("::e192.0.2.1:a", format!("::e{v4}:a")),
             ("192.0.2.1", v4),
         ] {
             assert_eq!(rewrite_glued(&pseudonyms(), text), expected, "{text}");
