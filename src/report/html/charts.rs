@@ -356,6 +356,10 @@ pub(super) fn heat(
     columns: [Vec<String>; 2],
     bytes: &[Vec<u64>],
 ) -> Chart {
+    let most = bytes.iter().flatten().copied().max().unwrap_or_default();
+    let most = super::super::terminal::bytes(most);
+    let caption =
+        format!("{caption} The strongest colour is {most}; each doubling counts the same.");
     Chart::drawn(caption, |size| {
         let data = bytes.iter().map(|row| {
             row.iter().map(|&bytes| libm::log2(1.0 + bytes as f64)).collect::<Vec<f64>>()
@@ -372,13 +376,15 @@ pub(super) fn heat(
         let columns = if size == Size::Wide { wide } else { narrow };
         let from_log =
             |value: f64| super::super::terminal::bytes((libm::exp2(value) - 1.0).max(0.0) as u64);
-        let layout = Layout::auto_from_plots(&plots)
+        let mut layout = Layout::auto_from_plots(&plots)
             .with_width(size.px())
             .with_height((10.0 + BELOW_PX + 20.0 * rows.len() as f64).max(140.0))
             .with_force_margins_y(10.0, BELOW_PX)
             .with_y_categories(labels)
             .with_x_categories(columns.clone())
             .with_colorbar_tick_format(TickFormat::Custom(Arc::new(from_log)));
+        // It would take a third of a narrow screen; the caption says the most.
+        layout.show_colorbar &= size == Size::Wide;
         (plots, layout)
     })
 }
@@ -415,8 +421,9 @@ pub(super) fn bars(
     .with_legend(series.iter().map(|(name, _)| (*name).to_owned()))
 }
 
-/// Of lines: those behind are wider, so that none hides another.
-const WIDTHS: [f64; SERIES.len()] = [7.0, 5.5, 4.2, 3.0, 2.0, 1.2];
+/// Of the line in front. Each behind it is wider by a step, so that none hides another.
+const LINE_PX: f64 = 2.0;
+const LINE_STEP_PX: f64 = 1.6;
 
 /// A line for each series over named values, in their order. Gaps where there is none.
 pub(super) fn curves(
@@ -427,17 +434,18 @@ pub(super) fn curves(
 ) -> Chart {
     Chart::drawn(caption, |size| {
         let mut plots = Vec::new();
-        for ((_, points), (colour, width)) in series.iter().zip(SERIES.iter().zip(WIDTHS)) {
+        for (at, ((_, points), colour)) in series.iter().zip(SERIES).enumerate() {
+            let width = LINE_PX + LINE_STEP_PX * (series.len() - 1 - at) as f64;
             let points = points.iter().enumerate();
             let points: Vec<(f64, f64)> =
                 points.filter_map(|(at, value)| Some((1.0 + at as f64, (*value)?))).collect();
             // A value alone is no line, but it is a mark.
             let marks = ScatterPlot::new()
                 .with_data(points.clone())
-                .with_color(*colour)
+                .with_color(colour)
                 .with_size(width + 1.5);
             let line =
-                LinePlot::new().with_data(points).with_color(*colour).with_stroke_width(width);
+                LinePlot::new().with_data(points).with_color(colour).with_stroke_width(width);
             plots.extend([Plot::Line(line), Plot::Scatter(marks)]);
         }
         let all = series.iter().flat_map(|(_, points)| points.iter().flatten());

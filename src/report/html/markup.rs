@@ -13,6 +13,9 @@ use crate::alert::thousands;
 /// Rows from which a table has a field to filter by.
 const FILTERED_FROM: usize = 6;
 
+/// Letters of a fact's value that fit beside another fact.
+const FACT_LETTERS: usize = 44;
+
 /// Of the styles, in the order of [`super::charts::SERIES`].
 const SERIES_CLASSES: [&str; super::charts::SERIES.len()] = ["s1", "s2", "s3", "s4", "s5", "s6"];
 
@@ -80,7 +83,13 @@ impl Html {
     pub(super) fn facts(&mut self, facts: &[(&str, String)]) -> &mut Self {
         self.raw("<dl class=\"facts\">");
         for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-            self.raw("<div><dt>").text(name).raw("</dt><dd>").text(value).raw("</dd></div>");
+            // A long one needs a line of its own.
+            let long = value.chars().count() > FACT_LETTERS;
+            self.raw(if long { "<div class=\"long\"><dt>" } else { "<div><dt>" })
+                .text(name)
+                .raw("</dt><dd>")
+                .text(value)
+                .raw("</dd></div>");
         }
         self.raw("</dl>\n")
     }

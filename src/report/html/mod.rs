@@ -5,8 +5,8 @@
 //! filters, pages through flows and switches the theme. What is in it of traffic can't
 //! become markup (`markup`). Memory is bounded by what a [`Collector`] keeps.
 //!
-//! Never reads the wall clock, and never decides anything: it shows what the alerts and the scores say.
-//! Start at [`run_page`], [`score_page`] and [`sweep_page`].
+//! Never reads the wall clock, and never decides anything: it shows what the summary, the
+//! alerts and the scores say. Start at [`run_page`], [`score_page`] and [`sweep_page`].
 
 mod alerts;
 mod charts;

@@ -5,7 +5,7 @@
   // On a phone a row is a card.
   const PAGE_ROWS = matchMedia("(max-width: 40rem)").matches ? 10 : 50;
   // Texts up to so many letters stay in one line.
-  const WORD_LETTERS = 34;
+  const WORD_LETTERS = 22;
 
   const element = (name, text, attributes = {}) => {
     const made = document.createElement(name);
@@ -165,7 +165,7 @@
           const attributes = { "data-head": name };
           const content = text(data.rows[at], column);
           if (isNumber(kind)) attributes.class = "n";
-          else if (content.length <= WORD_LETTERS) attributes.class = "w";
+          else if (kind === "time" || content.length <= WORD_LETTERS) attributes.class = "w";
           row.append(element("td", content, attributes));
         });
         return row;
