@@ -116,11 +116,18 @@ fn what_is_no_file_of_baselines_is_said() {
     let foreign = dir.run(read);
     assert_eq!(foreign.status.code(), Some(1));
     assert!(text(&foreign.stderr).contains("no baselines of flowtap"), "{}", text(&foreign.stderr));
-    let learned = dir.run([&read[..], &["--learn"]].concat());
+    let learning = [&read[..], &["--learn"]].concat();
+    let refused = dir.run(&learning);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("not a file of baselines"), "{}", text(&refused.stderr));
+    assert_eq!(std::fs::read(dir.path("normal.db")).expect("kept"), b"somebody's notes");
+
+    // What is left of one after the power went.
+    dir.write("normal.db", &[0; 5_000]);
+    let learned = dir.run(&learning);
     assert!(learned.status.success(), "{}", text(&learned.stderr));
     assert!(text(&learned.stderr).contains("set aside as normal.db.damaged-1"));
-    let kept = std::fs::read(dir.path("normal.db.damaged-1")).expect("kept");
-    assert_eq!(kept, b"somebody's notes");
+    assert_eq!(std::fs::read(dir.path("normal.db.damaged-1")).expect("kept"), [0; 5_000]);
     assert_eq!(show(&dir, "normal.db").len(), 1);
 }
 

@@ -1,5 +1,4 @@
 //! `flowtap lab score` by the real binary, on truths, labels and alerts written by hand.
-#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 mod common;
 

@@ -164,6 +164,10 @@ impl Stage for Packets {
         Ok(())
     }
 
+    fn counter_text(&mut self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     fn vpc_line(&mut self, _: &str) -> io::Result<()> {
         Ok(())
     }

@@ -201,7 +201,7 @@ const SCORES: [Scored; 12] = [
     Scored { analytic: "AN0083", scenario: "relay", key: "gap_s", unit: "seconds between connections",
              values: &["4", "16", "60"], quick: false },
     Scored { analytic: "AN0083", scenario: "dormant", key: "up_bytes", unit: "bytes each 8 s",
-             values: &["300000", "1000000", "4000000"], quick: false },
+             values: &["300000", "1000000", "2000000", "4000000"], quick: false },
     Scored { analytic: "AN0031", scenario: "size-shift", key: "strength", unit: "pieces/s",
              values: &["1", "5", "20"], quick: false },
     Scored { analytic: "AN0031", scenario: "beacon", key: "jitter", unit: "share of the interval",

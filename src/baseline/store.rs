@@ -3,10 +3,10 @@
 //! A flush is one transaction: a kill at any moment leaves the state of the last one.
 //! Readers see the state of when they opened it, while a writer goes on. Each profile
 //! carries a digest; one that does not fit is kept apart in `lost`, and its entity
-//! learned anew. A file that is none of ours, or damaged, is set aside under another
-//! name; one of a newer flowtap is refused. Nothing is removed that can't be read.
+//! learned anew. A damaged file is set aside under another name; one of a newer flowtap,
+//! or that never was ours, is refused. Nothing is removed that can't be read.
 
-use std::io;
+use std::io::{self, BufRead as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,9 @@ pub enum StoreError {
     InUse(PathBuf),
     #[error("{}: written by a newer flowtap (format {found}, this one reads {FORMAT})", .path.display())]
     TooNew { path: PathBuf, found: u64 },
+    /// A path that was mistyped, as likely as not.
+    #[error("{}: not a file of baselines: give another path, or move it away", .0.display())]
+    Foreign(PathBuf),
     #[error("{}: no baselines of flowtap, or damaged: {why}", .path.display())]
     Damaged { path: PathBuf, why: String },
     #[error("{}: {why}", .path.display())]
@@ -89,6 +92,11 @@ impl Store {
     pub(super) fn open(path: &Path) -> Result<(Self, Option<String>), StoreError> {
         make(path)?;
         match Self::open_writer(path) {
+            Err(StoreError::Damaged { .. })
+                if !was_ours(path).map_err(|error| failed(path, error))? =>
+            {
+                Err(StoreError::Foreign(path.to_owned()))
+            }
             Err(StoreError::Damaged { why, .. }) => {
                 let aside = set_aside(path).map_err(|error| failed(path, error))?;
                 let text = format!(
@@ -321,6 +329,30 @@ fn opening(path: &Path, error: DatabaseError) -> StoreError {
             StoreError::Damaged { path, why }
         }
         _ => StoreError::Failed { path, why },
+    }
+}
+
+/// Whether the name of our first table is anywhere in a file. One of zeros alone may
+/// have been, before the power went.
+fn was_ours(path: &Path) -> io::Result<bool> {
+    const NAME: &[u8] = b"flowtap_baselines";
+    let mut file = io::BufReader::with_capacity(1 << 20, std::fs::File::open(path)?);
+    let (mut window, mut zeros) = (Vec::new(), true);
+    loop {
+        let read = file.fill_buf()?;
+        if read.is_empty() {
+            return Ok(zeros);
+        }
+        let length = read.len();
+        zeros &= read.iter().all(|&byte| byte == 0);
+        window.extend_from_slice(read);
+        file.consume(length);
+        if memchr::memmem::find(&window, NAME).is_some() {
+            return Ok(true);
+        }
+        // The name may lie across two reads.
+        let tail = window.len().saturating_sub(NAME.len());
+        window.drain(..tail);
     }
 }
 

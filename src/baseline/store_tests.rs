@@ -110,8 +110,28 @@ fn what_was_forgotten_stays_away() {
 }
 
 #[test]
-fn a_file_of_others_is_set_aside_and_said() {
-    for foreign in [&b"not a database, but longer than any magic number"[..], &[0; 10_000]] {
+fn a_file_of_others_is_refused_and_left_alone() {
+    let (dir, path) = place();
+    let others = redb::Database::create(&path).expect("created");
+    let write = others.begin_write().expect("begins");
+    let table = redb::TableDefinition::<&str, u64>::new("of_another_program");
+    write.open_table(table).expect("made").insert("a", 1).expect("inserted");
+    write.commit().expect("committed");
+    drop(others);
+    let database = std::fs::read(&path).expect("read");
+    for foreign in [&b"not a database, but longer than any magic number"[..], &database] {
+        std::fs::write(&path, foreign).expect("written");
+        let refused = Baselines::open(&path, BaselineSettings::default(), true);
+        assert!(matches!(refused, Err(StoreError::Foreign(_))), "{refused:?}");
+        // redb may have noted in its header that it was opened.
+        assert_eq!(std::fs::read(&path).expect("there").len(), foreign.len());
+        assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 1);
+    }
+}
+
+#[test]
+fn a_file_of_nothing_is_set_aside_and_said() {
+    for foreign in [&[0; 10_000][..], &[0; 3]] {
         let (dir, path) = place();
         std::fs::write(&path, foreign).expect("written");
         let refused = Baselines::open(&path, BaselineSettings::default(), false);

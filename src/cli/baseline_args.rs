@@ -42,7 +42,9 @@ pub(crate) fn open(
     }
     let opened = Baselines::open(path, BaselineSettings::from(settings), learning);
     opened.map_err(|error| match error {
-        StoreError::InUse(_) | StoreError::TooNew { .. } => Usage(error.to_string()).into(),
+        StoreError::InUse(_) | StoreError::TooNew { .. } | StoreError::Foreign(_) => {
+            Usage(error.to_string()).into()
+        }
         error => error.into(),
     })
 }

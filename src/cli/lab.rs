@@ -1,7 +1,7 @@
 //! `flowtap lab`: labelled traffic, and how detection does on it.
 
 mod mix;
-mod score;
+pub(super) mod score;
 
 use std::fs;
 use std::io::Write;
@@ -10,12 +10,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::Usage;
+use super::report_args::ReportArgs;
+use super::{Usage, backtest};
 use crate::alert::Severity;
 use crate::lab::scenario::load::{EMBEDDED, load};
 use crate::lab::scenario::make::make;
-use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, sweep};
+use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, check, sweep};
 use crate::lab::synth::{self, SynthArgs};
+use crate::report::html::sweep_page;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
@@ -31,6 +33,10 @@ pub(crate) enum LabCommand {
     Score(score::ScoreArgs),
     /// Make, read and score a scenario over values and seeds; exit status 4 when a gate is not met.
     Sweep(SweepArgs),
+    Backtest(backtest::BacktestArgs),
+    /// Run real tools in network namespaces, capture them live, and score that. Needs root.
+    #[cfg(target_os = "linux")]
+    Run(super::lab_run::RunArgs),
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +96,8 @@ pub(crate) struct SweepArgs {
     /// Print JSON, a row a line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
@@ -129,11 +137,15 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
         }
         LabCommand::Score(args) => score::run(args)?,
         LabCommand::Sweep(args) => return run_sweep(args),
+        LabCommand::Backtest(args) => return backtest::run(args),
+        #[cfg(target_os = "linux")]
+        LabCommand::Run(args) => return super::lab_run::run_lab(args),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
+    args.report.check()?;
     let folder = args.work.clone().unwrap_or_else(|| {
         std::env::temp_dir().join(format!("flowtap-sweep-{}", std::process::id()))
     });
@@ -147,6 +159,7 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
         least: args.least,
         folder: folder.clone(),
     };
+    check(&told).map_err(|error| Usage(format!("{error:#}")))?;
     let mut out = std::io::stdout().lock();
     if !args.json {
         writeln!(
@@ -155,20 +168,22 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
             format!("{} ({} seeds)", args.scenario, args.seeds)
         )?;
     }
-    let mut failed = false;
+    let mut failures = Vec::new();
     let rows = sweep(&told, |row| {
         // A pipe that is closed shows with the next row's failure at the latest.
         let _ = print_row(&mut out, row, args.json);
         for failure in args.gate.iter().flat_map(|gate| gate.failures(row)) {
-            failed = true;
-            eprintln!("flowtap: gate not met: {}: {failure}", values_of(row));
+            let failure = format!("{}: {failure}", values_of(row));
+            eprintln!("flowtap: gate not met: {failure}");
+            failures.push(failure);
         }
     });
     if args.work.is_none() {
         let _ = fs::remove_dir_all(&folder);
     }
-    rows?;
-    Ok(if failed { ExitCode::from(4) } else { ExitCode::SUCCESS })
+    let rows = rows?;
+    args.report.write(|| sweep_page(&args.scenario, args.seeds, &args.vary, &rows, &failures))?;
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(4) })
 }
 
 fn print_row(out: &mut impl Write, row: &Row, json: bool) -> anyhow::Result<()> {
@@ -208,7 +223,7 @@ fn shown(figure: Option<f64>) -> String {
     figure.map_or_else(|| "-".to_owned(), |figure| figure.to_string())
 }
 
-fn vary(text: &str) -> Result<Vary, String> {
+pub(super) fn vary(text: &str) -> Result<Vary, String> {
     let (key, values) = assignment(text)?;
     let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
     Ok(Vary { key, values })
@@ -221,7 +236,7 @@ fn scale(text: &str) -> Result<f64, String> {
     }
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| "must be KEY=VALUE".to_owned())?;
     Ok((key.to_owned(), value.to_owned()))
 }

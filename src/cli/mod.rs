@@ -4,6 +4,7 @@
 //! a bad configuration; 3 with `--fail-on-alert` when there is such an alert.
 
 mod alerts;
+mod backtest;
 mod baseline;
 mod baseline_args;
 mod bundle;
@@ -20,6 +21,8 @@ mod flows;
 mod host_args;
 mod inputs;
 mod lab;
+#[cfg(target_os = "linux")]
+mod lab_run;
 mod live;
 mod log;
 mod machine;
@@ -32,6 +35,7 @@ mod read;
 mod records;
 #[cfg(target_os = "linux")]
 mod replay;
+mod report_args;
 mod rundir;
 mod sensor_id;
 mod show;

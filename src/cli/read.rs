@@ -17,10 +17,12 @@ use super::baseline_args::{BaselineArgs, take_back};
 use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
 use super::host_args::HostArgs;
+use super::report_args::ReportArgs;
 use super::rundir::{recorded_arguments, state_run, write_whole};
 use super::telemetry_args::{Split, TelemetryArgs};
 use crate::alert::Alert;
 use crate::detect::Watch;
+use crate::engine::window::Assembled;
 use crate::engine::{Joined, RecordSink, RunOptions, RunReport, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::host::join::HostKnowledge;
@@ -30,6 +32,7 @@ use crate::input::{Input, InputOptions, Progress, Speed};
 use crate::output::observed::ObservedFiles;
 use crate::output::privacy::Privacy;
 use crate::output::{Format, Pipeline, Summary};
+use crate::report::html::{Collector, RunPage, run_page};
 use crate::report::terminal::{self, Style};
 use crate::service::confine::Plan;
 use crate::telemetry::Observation;
@@ -61,6 +64,8 @@ pub(crate) struct ReadArgs {
     hosts: HostArgs,
     #[command(flatten)]
     telemetry: TelemetryArgs,
+    #[command(flatten)]
+    report: ReportArgs,
     /// As if replayed so fast (10x, 0.5x) or at this rate (50000pps, 100Mbps): what `live` would
     /// have made of that.
     #[arg(long, value_name = "SPEED", value_parser = time_scale)]
@@ -86,6 +91,7 @@ fn time_scale(text: &str) -> Result<Speed, String> {
 }
 
 pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
+    args.report.check()?;
     let mut options = args.engine.run_options()?;
     let progress = Arc::new(Progress::default());
     let input_options = InputOptions {
@@ -98,6 +104,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     if args.out.is_none() {
         plan.keeps = state_folder();
     }
+    plan.writes.extend(args.report.folder().map(PathBuf::from));
     plan.reads.extend(args.procs.iter().cloned());
     plan.reads.extend(args.hosts.paths().map(PathBuf::from));
     options.baselines = args.baselines.open(&options.detect, args.learn)?;
@@ -112,6 +119,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     drop(bar);
     let learned = take_back(options.baselines.as_ref());
     let dir = sink.dir.take();
+    let collected = sink.collector.take();
     if let Err(error) = sink.finish() {
         report.write_error.get_or_insert(error);
     }
@@ -126,6 +134,10 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     let summary = Summary::new(&report, started.elapsed());
 
     write_run(args, &options, dir.as_deref(), &summary, hashes)?;
+    if let Some(collected) = collected {
+        let made = RunPage::new(collected, &report, learned.as_ref());
+        args.report.write(|| run_page(&summary, &made))?;
+    }
     for source in &summary.sources {
         if let Some(first_bad) = &source.first_bad {
             let bad: u64 = source.bad.values().sum();
@@ -216,7 +228,11 @@ pub(super) fn look_again(args: &ReadArgs, watch: Watch) -> anyhow::Result<RunRep
     plan.reads.extend(args.hosts.paths().map(PathBuf::from));
     args.confine.apply(&plan)?;
     let input = open(args, &mut options, input_options)?;
-    Ok(run_engine(input, &options, &mut Nowhere { records: args.out.is_some() }))
+    Ok(run_engine(
+        input,
+        &options,
+        &mut Nowhere { records: args.out.is_some() || args.report.wanted() },
+    ))
 }
 
 /// Takes records as the run did that is looked at again: analytics see more of them.
@@ -279,8 +295,9 @@ fn host_knowledge(
     }))
 }
 
-/// Writes records into the files of `--out`.
+/// Writes records into the files of `--out`, and collects them for `--report`.
 struct Sink {
+    collector: Option<Collector>,
     pipeline: Option<Pipeline>,
     observed: Option<ObservedFiles>,
     dir: Option<PathBuf>,
@@ -288,8 +305,9 @@ struct Sink {
 
 impl Sink {
     fn open(args: &ReadArgs, threads: usize) -> anyhow::Result<Self> {
+        let collector = args.report.collector(Arc::new(Privacy::none()), report_sample());
         let Some(dir) = &args.out else {
-            return Ok(Self { pipeline: None, observed: None, dir: None });
+            return Ok(Self { collector, pipeline: None, observed: None, dir: None });
         };
         fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
         let mut writers = Vec::new();
@@ -300,7 +318,7 @@ impl Sink {
         }
         let pipeline = (!writers.is_empty()).then(|| Pipeline::start(writers, threads));
         let observed = Some(ObservedFiles::new(dir));
-        Ok(Self { pipeline: pipeline.transpose()?, observed, dir: Some(dir.clone()) })
+        Ok(Self { collector, pipeline: pipeline.transpose()?, observed, dir: Some(dir.clone()) })
     }
 
     /// Where a record could not be written says so now.
@@ -313,6 +331,9 @@ impl Sink {
 
 impl RecordSink for Sink {
     fn record(&mut self, record: FlowRecord) -> io::Result<()> {
+        if let Some(collector) = &mut self.collector {
+            collector.record(&record);
+        }
         if let Some(pipeline) = &mut self.pipeline {
             pipeline.push(record);
         }
@@ -328,9 +349,20 @@ impl RecordSink for Sink {
         self.observed.as_mut().map_or(Ok(()), |files| files.write(source, observation, joined))
     }
 
-    fn wants_records(&self) -> bool {
-        self.pipeline.is_some()
+    fn window(&mut self, window: &Assembled) {
+        if let Some(collector) = &mut self.collector {
+            collector.window(window);
+        }
     }
+
+    fn wants_records(&self) -> bool {
+        self.pipeline.is_some() || self.collector.is_some()
+    }
+}
+
+/// Fixed keys: the same captures give the same report.
+fn report_sample() -> ahash::RandomState {
+    ahash::RandomState::with_seeds(0, 1, 2, 3)
 }
 
 /// Digest of one input, for `run.json`.

@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use ahash::HashMap;
 
+use super::recorded::Told;
 use super::window::{Assembled, FlowRow, Host, Seed};
 use crate::detect::HomeNets;
 use crate::entity::{Behind, Ledger, LedgerLimits, Minute, SecondOf, View, Who, WhoId};
+use crate::host::inventory::Instance;
 use crate::host::join::{Joiner, Seat};
 
 /// Rows of a second that are joined; the largest, and a sample of the rest, where there
@@ -41,6 +43,8 @@ pub(super) struct Entities {
     /// Of the second at hand: who sent name queries and echoes to whom, by process, with
     /// the bytes of the one that sent the most.
     senders: HashMap<(Host, Host, u8), (u64, Arc<Who>)>,
+    /// Of the second at hand, where recorded flows say who is at their ends.
+    told: Told,
 }
 
 /// Service whose senders are asked for.
@@ -59,6 +63,7 @@ impl Entities {
             order: Vec::new(),
             addresses: HashMap::default(),
             senders: HashMap::default(),
+            told: Told::default(),
             most_rows: if all_rows { ROWS } else { ROWS_UNKNOWN },
             least_bytes: if all_rows { 0 } else { LEAST_BYTES_UNKNOWN },
         }
@@ -67,6 +72,16 @@ impl Entities {
     /// Other settings: who is at home may have changed.
     pub(super) fn forget_addresses(&mut self) {
         self.addresses.clear();
+    }
+
+    /// Something is known of hosts after all: by the flows themselves.
+    pub(super) fn see_all_rows(&mut self) {
+        (self.most_rows, self.least_bytes) = (ROWS, 0);
+    }
+
+    /// Who is at the ends of flows of the next second that is counted.
+    pub(super) fn tell(&mut self, told: Told) {
+        self.told = told;
     }
 
     /// Begins a second; the minutes that are over.
@@ -102,6 +117,7 @@ impl Entities {
         let second = assembled.slice.second();
         self.take_rows(assembled);
         let (rows, order) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.order));
+        let told = std::mem::take(&mut self.told);
         for &at in &order {
             let row = &rows[at as usize];
             let ends = [row.there.src, row.there.dst];
@@ -109,12 +125,17 @@ impl Entities {
             let external = ends.map(|host| !home.contains(&host) && !host.is_group());
             for (end, from_there) in [(0, true), (1, false)] {
                 let view = View::of(row, second, from_there, external[1 - end]);
-                let behind = match joiner.as_deref_mut() {
-                    Some(joiner) => self.count_process(row, &view, joiner),
-                    None => Behind::Nobody,
+                let seat = match joiner.as_deref_mut() {
+                    Some(joiner) => joiner.seat(&view, row.echo_id),
+                    None => told.seat(row, end),
                 };
+                let behind = seat.map_or(Behind::Nobody, |seat| self.count_process(seat, &view));
                 if homes[end] {
-                    self.count_address(ends[end], &view, behind, joiner.as_deref());
+                    let instance = |host: Host| match joiner.as_deref() {
+                        Some(joiner) => joiner.instance_of(host.ip()),
+                        None => told.instance(row, end),
+                    };
+                    self.count_address(ends[end], &view, behind, instance);
                 }
             }
         }
@@ -148,7 +169,7 @@ impl Entities {
         host: Host,
         view: &View<'_>,
         behind: Behind,
-        joiner: Option<&Joiner>,
+        instance: impl Fn(Host) -> Option<Arc<Instance>>,
     ) {
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.clear();
@@ -157,8 +178,9 @@ impl Entities {
             // Loopback is every host's own.
             let is_own = host.ip().is_loopback() || host.ip().is_unspecified();
             (!is_own).then(|| {
-                let instance = joiner.and_then(|joiner| joiner.instance_of(host.ip()));
-                Arc::new(instance.map_or_else(|| Who::address(&host), |at| Who::instance(&at)))
+                Arc::new(
+                    instance(host).map_or_else(|| Who::address(&host), |at| Who::instance(&at)),
+                )
             })
         });
         let Some(who) = who.clone() else { return };
@@ -173,8 +195,7 @@ impl Entities {
     }
 
     /// Who is known.
-    fn count_process(&mut self, row: &FlowRow, view: &View<'_>, joiner: &mut Joiner) -> Behind {
-        let Some(seat) = joiner.seat(view, row.echo_id) else { return Behind::Nobody };
+    fn count_process(&mut self, seat: Seat, view: &View<'_>) -> Behind {
         let Seat { process, workload, host, boot, certainty } = seat;
         let id = process.process.id;
         let digest = self.seed.mix(

@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ahash::HashMap;
 
+use super::recorded::Told;
 use super::window::features::{Features, concerns};
 use super::window::{
-    ChunkPool, FineSizes, Log, RowRef, Slice, StationCache, WindowSettings, Written, drain,
+    ChunkPool, FineSizes, Log, RowRef, Slice, StationCache, Sums, WindowSettings, Written, drain,
 };
 use crate::flow::live::Sided;
 use crate::packet::{PacketRow, row_flag};
@@ -47,6 +48,8 @@ pub struct ShardWindow {
     pub sizes: Option<Box<FineSizes>>,
     /// Where there is anything of their protocols.
     pub features: Option<Box<Features>>,
+    /// Who is at the ends of recorded flows.
+    pub(super) told: Told,
     stations: StationCache,
     /// Rows at which to look at what they take.
     look_at_rows: usize,
@@ -236,13 +239,13 @@ impl WindowFeed {
             return None;
         }
         let mut window = *oldest.remove();
-        window.slice.settle(&window.log, &mut window.stations);
+        window.settle();
         Some(window)
     }
 }
 
 impl ShardWindow {
-    fn new(second: i64, settings: &WindowSettings, logs: &mut u32) -> Self {
+    pub(super) fn new(second: i64, settings: &WindowSettings, logs: &mut u32) -> Self {
         Self {
             slice: Slice::new(second, settings),
             log: Log::new(next(logs)),
@@ -250,9 +253,42 @@ impl ShardWindow {
             sided: HashMap::default(),
             sizes: None,
             features: None,
+            told: Told::default(),
             stations: StationCache::default(),
             look_at_rows: (settings.caps.log_flows / 2).max(1),
         }
+    }
+
+    /// Counts what a flow did in this second: `ways` from its key's `a` to `b`, and back,
+    /// each with a packet as all of them are.
+    pub(super) fn count(
+        &mut self,
+        ways: &[(PacketRow, Sums); 2],
+        settings: &WindowSettings,
+        logs: &mut u32,
+        pool: &ChunkPool,
+    ) {
+        let mut stations = [0; 2];
+        for (station, (packet, sums)) in stations.iter_mut().zip(ways) {
+            let packets = sums.packets();
+            if packets == 0 {
+                continue;
+            }
+            if packet.is(row_flag::GROUP) {
+                self.slice.count_group_packets(packet, packets, sums.wire_bytes);
+            }
+            *station = self.slice.station(packet, &mut self.stations);
+            self.slice.note_source(packet, *station);
+        }
+        self.log.sums(&ways[0].0, &[ways[0].1, ways[1].1], stations, pool);
+        if self.log.rows() >= self.look_at_rows {
+            self.step(settings, logs, pool);
+        }
+    }
+
+    /// No more comes.
+    pub(super) fn settle(&mut self) {
+        self.slice.settle(&self.log, &mut self.stations);
     }
 
     /// Counts the rows in the slice's tables where they are too many.

@@ -1,12 +1,15 @@
-//! The lab: traffic whose truth is known because it was written on purpose,
-//! and a way to put captures onto a wire.
+//! The lab: traffic whose truth is known because it was made on purpose, by figures or by
+//! real tools in namespaces, and a way to put captures onto a wire.
 //!
 //! Nothing here is on the way from capture to alert. Start at [`synth`],
-//! [`scenario`], [`mix`] and `replay`.
+//! [`scenario`], [`mix`], [`backtest`], `run` and `replay`.
 
+pub mod backtest;
 pub mod labels;
 pub mod mix;
 #[cfg(target_os = "linux")]
 pub mod replay;
+#[cfg(target_os = "linux")]
+pub mod run;
 pub mod scenario;
 pub mod synth;

@@ -35,6 +35,7 @@ mod pipeline;
 pub(crate) mod printable;
 pub mod privacy;
 pub mod recording;
+pub mod reread;
 pub mod rolling;
 pub mod sources;
 mod spread;

@@ -122,7 +122,7 @@ pub(crate) fn tcp() -> FlowRecord {
 }
 
 /// One unanswered DNS query over IPv6.
-pub(super) fn dns() -> FlowRecord {
+pub(crate) fn dns() -> FlowRecord {
     let (key, forward_is_a_to_b) = key(17, ("2001:db8::2", 50_000), ("2001:db8::1", 53));
     FlowRecord {
         key,
@@ -157,7 +157,7 @@ pub(super) fn dns() -> FlowRecord {
 }
 
 /// An answered ping.
-pub(super) fn icmp() -> FlowRecord {
+pub(crate) fn icmp() -> FlowRecord {
     let (key, forward_is_a_to_b) = key(1, ("203.0.113.9", 8), ("192.0.2.1", 0));
     FlowRecord {
         key: FlowKey { echo_id: 77, ..key },
@@ -253,7 +253,7 @@ fn tcp_without_vni() -> FlowRecord {
 
 /// A record whose every field is drawn from `seed`, within what the types and
 /// their documentation allow.
-pub(super) fn random(seed: u64) -> FlowRecord {
+pub(crate) fn random(seed: u64) -> FlowRecord {
     let mut state = seed;
     // SplitMix64: any generator does, this one is four lines.
     let mut next = move |below: u64| {

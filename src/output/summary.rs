@@ -206,7 +206,7 @@ impl Summary {
                 .collect(),
             protocols: protocols(&report.accounting, totals),
             payload_sizes: payload_sizes(totals),
-            top_talkers: top_talkers(totals),
+            top_talkers: top_talkers(totals, TOP),
             talkers_dropped: totals.talkers.dropped,
             first_packet: report.input.first_ns.map(rfc3339),
             last_packet: report.input.latest_ns.map(rfc3339),
@@ -380,16 +380,17 @@ fn payload_sizes(totals: &FlowTotals) -> PayloadSizes {
     }
 }
 
-fn top_talkers(totals: &FlowTotals) -> Vec<TopTalker> {
+/// The addresses with the most bytes.
+pub(crate) fn top_talkers(totals: &FlowTotals, most: usize) -> Vec<TopTalker> {
     type Entry<'a> = ((IpVersion, Address), &'a Talker);
     let order = |&(key, talker): &Entry<'_>| {
         (std::cmp::Reverse(talker.sent_bytes + talker.received_bytes), key)
     };
     let mut all: Vec<Entry<'_>> = totals.talkers.iter().collect();
     // Millions of addresses: only the first few are put in order.
-    if all.len() > TOP {
-        all.select_nth_unstable_by_key(TOP, order);
-        all.truncate(TOP);
+    if all.len() > most {
+        all.select_nth_unstable_by_key(most, order);
+        all.truncate(most);
     }
     all.sort_unstable_by_key(order);
     all.into_iter()

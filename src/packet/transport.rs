@@ -1,12 +1,14 @@
 //! Transport headers, and the facts of a flow once they are read.
 
+use std::net::IpAddr;
+
 use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
 
 use super::cursor::{Cursor, be16};
 use super::facts::{Facts, PacketClass, tcp_flag};
 use super::icmp;
 use super::ip::{IpPacket, proto};
-use super::key::{Address, FlowKey};
+use super::key::{Address, FlowKey, from_ip};
 
 /// What the transport header of one packet says.
 #[derive(Clone, Copy, Debug)]
@@ -182,8 +184,23 @@ fn oriented(
     (FlowKey { a, b, port_a, port_b, ..key }, forward)
 }
 
+/// A flow's key from what its record says of originator and responder (of ICMP type and
+/// counterpart as ports), and whether `a` is the originator.
+pub(crate) fn recorded_key(
+    src: (IpAddr, u16),
+    dst: (IpAddr, u16),
+    key: FlowKey,
+) -> (FlowKey, bool) {
+    let is_icmp = matches!(key.proto, proto::ICMP | proto::ICMPV6);
+    let one_way =
+        is_icmp && u8::try_from(src.1).is_ok_and(|kind| icmp::ports(key.proto, kind, 0).one_way);
+    let (version, from) = from_ip(src.0);
+    let to = from_ip(dst.0).1;
+    oriented((from, src.1), (to, dst.1), one_way, FlowKey { version, ..key })
+}
+
 /// Class of a packet as far as its protocol alone tells it.
-fn class_of(ip_proto: u8) -> PacketClass {
+pub(crate) fn class_of(ip_proto: u8) -> PacketClass {
     match ip_proto {
         proto::TCP => PacketClass::TcpUnknown,
         proto::UDP => PacketClass::Udp,
@@ -212,7 +229,7 @@ fn flags_of(tcp: &TcpHeaderSlice<'_>) -> u16 {
 
 /// Class of a TCP packet by its flags and whether it has payload.
 #[inline]
-pub(super) fn tcp_class(flags: u16, has_payload: bool) -> PacketClass {
+pub(crate) fn tcp_class(flags: u16, has_payload: bool) -> PacketClass {
     use PacketClass as Class;
     use tcp_flag::{ACK, FIN, RST, SYN};
 

@@ -10,10 +10,16 @@ const SHOWN_NAMES: usize = 3;
 
 /// Adds what is known of the entity's address.
 pub(super) fn of_entity(page: &mut Page, record: &Value) {
-    page.field("instance", instance(&record["instance"]));
-    for (name, text) in context(&record["context"]) {
+    for (name, text) in facts_of_entity(record) {
         page.field(name, text);
     }
+}
+
+/// The same as names and values.
+pub(super) fn facts_of_entity(record: &Value) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("instance", instance(&record["instance"]))];
+    facts.extend(context(&record["context"]));
+    facts
 }
 
 /// What is known of a peer, behind its line.

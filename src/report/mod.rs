@@ -1,5 +1,5 @@
 //! What people read: the summary on a terminal, one alert or flow in full, the
-//! progress bar.
+//! progress bar, a report for a browser.
 
 mod case;
 pub mod coverage;
@@ -7,6 +7,7 @@ pub mod detail;
 pub mod explain;
 pub mod flows;
 mod hosts;
+pub mod html;
 mod known;
 pub mod owners;
 pub mod progress;

@@ -33,13 +33,14 @@ mod show;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use ipnet::IpNet;
 
-use super::{Cli, Command};
-use crate::detect::DetectSettings;
+use super::{Cli, Command, Usage};
+use crate::detect::{DetectSettings, HomeNets};
 use file::File;
 
 pub(crate) use command::{ConfigCommand, run};
@@ -112,6 +113,22 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<(Cli, Vec<String>), Refusa
         _ => {}
     }
     Ok((cli, file.expired()))
+}
+
+/// What a file says of detection, for a command that takes nothing else of it: thresholds,
+/// what is allowed, and the home networks of `read`. With warnings.
+pub(crate) fn detection(path: &Path) -> Result<(DetectSettings, Vec<String>), Usage> {
+    let file = File::read(path, &options::switchable(Cli::command())).map_err(Usage)?;
+    if !file.problems().is_empty() {
+        return Err(Usage(file.problems().join("\n")));
+    }
+    let mut detect = file.detect.clone();
+    if let Some(nets) = file.values("read", "home-net") {
+        let nets: Result<Vec<IpNet>, _> = nets.iter().map(|net| net.parse()).collect();
+        let problem = |error| Usage(format!("{}: home-net: {error}", path.display()));
+        detect.home_nets = HomeNets::new(nets.map_err(problem)?);
+    }
+    Ok((detect, file.expired()))
 }
 
 fn swap<A, B>((a, b): (A, B)) -> (B, A) {

@@ -9,10 +9,12 @@ use clap::{Args, ValueEnum};
 
 use super::shown;
 use crate::alert::Severity;
+use crate::cli::report_args::ReportArgs;
 use crate::cli::values::TimeoutNs;
 use crate::lab::labels::{Kind, LabelOptions, truth_of};
 use crate::lab::scenario::score::{Figures, Report, alerts_of, score};
 use crate::lab::scenario::truth::Truth;
+use crate::report::html::score_page;
 
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArgs {
@@ -40,6 +42,8 @@ pub(crate) struct ScoreArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,10 +61,12 @@ enum Labels {
 }
 
 pub(super) fn run(args: &ScoreArgs) -> anyhow::Result<()> {
+    args.report.check()?;
     let truth = truth(args)?;
     let alerts = alerts_of(&read(&args.alerts)?)
         .with_context(|| format!("{} has no alerts", args.alerts.display()))?;
     let report = score(&truth, &alerts, args.least)?;
+    args.report.write(|| score_page(&truth, &alerts, &report))?;
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &report)?;
@@ -143,7 +149,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
+pub(in crate::cli) fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     writeln!(
         out,
         "{:<24} precision  recall      F1  hit/expected  detect_s  true related false",

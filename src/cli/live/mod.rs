@@ -29,6 +29,7 @@ use crate::cli::engine_args::EngineArgs;
 use crate::cli::host_args::HostArgs;
 use crate::cli::log::LogFormat;
 use crate::cli::output_args::{OutputArgs, limits};
+use crate::cli::report_args::ReportArgs;
 use crate::cli::rundir::{recorded_arguments, state_run, write_whole};
 use crate::cli::sensor_id::SensorId;
 use crate::cli::stop::stop_on_signals;
@@ -43,6 +44,7 @@ use crate::output::Summary;
 use crate::output::privacy::Privacy;
 use crate::output::recording::{EvidenceSettings, LEAST_RING_BYTES, Recording, RecordingSettings};
 use crate::output::rolling::RollingOutput;
+use crate::report::html::{RunPage, run_page};
 use crate::report::terminal::{self, Style};
 use crate::service::confine::{Confined, Mode, Plan, User};
 use crate::service::control::ControlSocket;
@@ -139,6 +141,8 @@ pub(crate) struct LiveArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     baselines: BaselineArgs,
     #[command(flatten)]
     confine: ConfineArgs,
@@ -154,6 +158,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
             "nothing to listen to: give --interface <IFACE>, or --log, --scrape or --listen";
         return Err(Usage(needed.to_owned()).into());
     }
+    args.report.check()?;
     let mut options = args.engine.run_options()?;
     options.detect = detect_settings(args);
     let filter_in_kernel = options.filter.is_some();
@@ -275,7 +280,6 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         handle,
         output,
         recording,
-        privacy,
         delivery,
         published,
         control,
@@ -286,19 +290,27 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         hosts: None,
         telemetry: options.telemetry.clone(),
         keeps_observed: args.output.out.is_some(),
+        // Random keys: nobody can foresee which flows are in the sample.
+        collector: args.report.collector(Arc::clone(&privacy), ahash::RandomState::new()),
+        privacy,
     };
     sink.notifier.ready(&sink.listening);
     let mut report = run_engine(input, &options, &mut sink);
-    take_back(options.baselines.as_ref());
+    let learned = take_back(options.baselines.as_ref());
     if let Some(watcher) = watcher {
         watcher.finish();
     }
     let privacy = Arc::clone(&sink.privacy);
+    let collected = sink.collector.take();
     let lost = sink.finish();
     let mut summary = Summary::new(&report, started.elapsed());
     privacy.summary(&mut summary);
     if let Some(dir) = &dir {
         write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(&summary)?)?;
+    }
+    if let Some(collected) = collected {
+        let made = RunPage::new(collected, &report, learned.as_ref());
+        args.report.write(|| run_page(&summary, &made))?;
     }
     if args.json {
         let mut out = io::stdout().lock();
@@ -333,6 +345,7 @@ fn detect_settings(args: &LiveArgs) -> DetectSettings {
 /// What a run with these options needs once everything named in them is read.
 fn plan(args: &LiveArgs, metrics: Option<&TcpListener>, control: Option<&ControlSocket>) -> Plan {
     let folders = args.output.out.iter().chain(&args.record).cloned();
+    let folders = folders.chain(args.report.folder().map(PathBuf::from));
     let mut plan = Plan::live(folders.collect(), &args.alert_to);
     plan.user.clone_from(&args.user);
     let socket = control.and_then(|socket| std::path::absolute(socket.path()).ok());

@@ -18,6 +18,7 @@ use crate::input::LiveHandle;
 use crate::output::privacy::Privacy;
 use crate::output::recording::Recording;
 use crate::output::rolling::{OutputCounters, RollingOutput};
+use crate::report::html::Collector;
 use crate::service::deliver::Delivery;
 use crate::service::metrics::{Published, RecordingCounters, ReloadCounters, Snapshot};
 use crate::service::notify::Notifier;
@@ -51,6 +52,8 @@ pub(super) struct Sink {
     pub(super) telemetry: Option<Feed>,
     /// Without --out only summary and alerts are kept.
     pub(super) keeps_observed: bool,
+    /// For `--report`.
+    pub(super) collector: Option<Collector>,
 }
 
 impl Sink {
@@ -135,14 +138,19 @@ impl Sink {
 
 impl RecordSink for Sink {
     fn record(&mut self, record: FlowRecord) -> io::Result<()> {
-        if let Some(output) = &mut self.output {
+        if let Some(collector) = &mut self.collector {
+            collector.record(&record);
+        }
+        if let Some(output) = &mut self.output
+            && output.wants_records()
+        {
             output.record(record);
         }
         Ok(())
     }
 
     fn wants_records(&self) -> bool {
-        self.output.as_ref().is_some_and(RollingOutput::wants_records)
+        self.collector.is_some() || self.output.as_ref().is_some_and(RollingOutput::wants_records)
     }
 
     fn observed(
@@ -191,6 +199,9 @@ impl RecordSink for Sink {
 
     fn window(&mut self, window: &Assembled) {
         self.control.window(window);
+        if let Some(collector) = &mut self.collector {
+            collector.window(window);
+        }
     }
 
     fn sensor_event(&mut self, event: &SensorEvent) {

@@ -191,7 +191,7 @@ pub(crate) struct FlowSecond {
 }
 
 impl FlowSecond {
-    fn new(packet: &PacketRow) -> Self {
+    pub(super) fn new(packet: &PacketRow) -> Self {
         let key = &packet.key;
         Self {
             a: key.a,
@@ -409,6 +409,14 @@ impl Log {
         }
         self.new_flow(at, packet, station, pool);
         Written::New
+    }
+
+    /// Writes a row that was counted elsewhere.
+    pub(super) fn push(&mut self, row: FlowSecond, pool: &ChunkPool) {
+        if self.flows.is_full() {
+            pool.flows.lock().extend(&mut self.flows, FLOWS);
+        }
+        self.flows.push(row);
     }
 
     fn new_flow(&mut self, at: &mut RowRef, packet: &PacketRow, station: u16, pool: &ChunkPool) {

@@ -54,6 +54,7 @@ mod rows;
 mod sample;
 mod services;
 mod sketch;
+mod sums;
 mod table;
 mod tally;
 #[cfg(test)]
@@ -72,6 +73,7 @@ pub(crate) use packets::StationCache;
 pub use rows::FlowRow;
 pub use sample::BottomK;
 pub use services::{AMPLIFIERS, ServiceKey, ServiceSide, ServiceStats, amplifier_name};
+pub(crate) use sums::Sums;
 pub use table::{Capped, Coarse, Coarsen, Merge, Table};
 pub use tally::{HostEntry, HostStats, PEER_SAMPLE, PairStats, PortBits, Tally};
 

@@ -124,9 +124,13 @@ impl Slice {
     /// Counts a packet to a broadcast or multicast address.
     #[inline]
     pub(crate) fn count_group_packet(&mut self, packet: &PacketRow) {
-        if !packet.is(row_flag::GROUP) {
-            return;
+        if packet.is(row_flag::GROUP) {
+            self.count_group_packets(packet, 1, u64::from(packet.wire_bytes));
         }
+    }
+
+    /// The same for packets that all are as this one.
+    pub(crate) fn count_group_packets(&mut self, packet: &PacketRow, frames: u64, bytes: u64) {
         let Some(cast) = group_cast(packet) else { return };
         let key = LinkKey {
             station: station_of(packet),
@@ -135,8 +139,8 @@ impl Slice {
             udp: packet.class == PacketClass::Udp,
         };
         let stats = self.links.entry(self.seed, key);
-        stats.frames = stats.frames.saturating_add(1);
-        stats.wire_bytes = stats.wire_bytes.saturating_add(u64::from(packet.wire_bytes));
+        stats.frames = stats.frames.saturating_add(frames);
+        stats.wire_bytes = stats.wire_bytes.saturating_add(bytes);
     }
 
     /// Adds the rows of a log, complete or about to be drained, to the totals

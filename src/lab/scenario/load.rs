@@ -37,6 +37,7 @@ pub const EMBEDDED: &[(&str, &str)] = embedded![
     "office",
     "script-flood",
     "rollout",
+    "all-five",
 ];
 
 /// Far over what anybody writes.
@@ -45,19 +46,20 @@ const LONGEST_BYTES: u64 = 4 << 20;
 /// A scenario by its file or by the name of an embedded one, with `KEY=VALUE`s: a
 /// parameter, or `LABEL.FIELD` of a behaviour.
 pub fn load(name: &str, set: &[(String, String)]) -> Result<(String, Scenario)> {
-    let text = text_of(name)?;
+    let text = text_among(EMBEDDED, name)?;
     let title = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or(name);
     let scenario = parse(&text, set).with_context(|| format!("scenario {name}"))?;
     Ok((title.to_owned(), scenario))
 }
 
-fn text_of(name: &str) -> Result<String> {
-    if let Some((_, text)) = EMBEDDED.iter().find(|(known, _)| *known == name) {
+/// The text of a file, or of one of these by its name.
+pub(in crate::lab) fn text_among(embedded: &[(&str, &str)], name: &str) -> Result<String> {
+    if let Some((_, text)) = embedded.iter().find(|(known, _)| *known == name) {
         return Ok((*text).to_owned());
     }
     let path = Path::new(name);
     if !path.is_file() {
-        let names: Vec<&str> = EMBEDDED.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = embedded.iter().map(|(name, _)| *name).collect();
         bail!("there is no scenario or file {name}; embedded are: {}", names.join(", "));
     }
     let length = path.metadata().with_context(|| format!("can't read {name}"))?.len();
@@ -67,8 +69,8 @@ fn text_of(name: &str) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("can't read {name}"))
 }
 
-/// A scenario from its text.
-pub fn parse(text: &str, set: &[(String, String)]) -> Result<Scenario> {
+/// The tables of a text, its parameters put in.
+pub(in crate::lab) fn table(text: &str, set: &[(String, String)]) -> Result<Map<String, Value>> {
     let mut table = table_of(text)?;
     let mut parameters = match table.remove("parameters") {
         Some(Value::Object(parameters)) => parameters,
@@ -78,9 +80,15 @@ pub fn parse(text: &str, set: &[(String, String)]) -> Result<Scenario> {
     for (key, value) in set {
         apply(&mut table, &mut parameters, key, literal(value))?;
     }
-    let mut table = Value::Object(table);
-    substitute(&mut table, &parameters)?;
-    let mut scenario: Scenario = whole(table)?;
+    for value in table.values_mut() {
+        substitute(value, &parameters)?;
+    }
+    Ok(table)
+}
+
+/// A scenario from its text.
+pub fn parse(text: &str, set: &[(String, String)]) -> Result<Scenario> {
+    let mut scenario: Scenario = whole(table(text, set)?)?;
     for name in scenario.include.clone() {
         let Some((_, text)) = EMBEDDED.iter().find(|(known, _)| *known == name) else {
             bail!("include: there is no embedded scenario {name}");
@@ -98,21 +106,7 @@ pub fn parse(text: &str, set: &[(String, String)]) -> Result<Scenario> {
 }
 
 /// Lists are read entry by entry, so that an error names its place.
-fn whole(table: Value) -> Result<Scenario> {
-    let Value::Object(mut table) = table else { bail!("a scenario is a table") };
-    fn list<T: DeserializeOwned>(table: &mut Map<String, Value>, key: &str) -> Result<Vec<T>> {
-        let Some(value) = table.remove(key) else { return Ok(Vec::new()) };
-        let Value::Array(entries) = value else { bail!("{key}: must be [[{key}]]") };
-        let read = |(at, entry): (usize, Value)| {
-            let name = ["label", "name", "detector"]
-                .iter()
-                .find_map(|key| entry.get(key)?.as_str().map(str::to_owned))
-                .unwrap_or_default();
-            serde_json::from_value(entry)
-                .map_err(|error| anyhow!("{key} {} ({name}): {error}", at + 1))
-        };
-        entries.into_iter().enumerate().map(read).collect()
-    }
+fn whole(mut table: Map<String, Value>) -> Result<Scenario> {
     let hosts = list(&mut table, "host")?;
     let containers = list(&mut table, "container")?;
     let processes = list(&mut table, "process")?;
@@ -121,6 +115,23 @@ fn whole(table: Value) -> Result<Scenario> {
     let quiets = list(&mut table, "quiet")?;
     let rest: Scenario = serde_json::from_value(Value::Object(table))?;
     Ok(Scenario { hosts, containers, processes, behaviours, expects, quiets, ..rest })
+}
+
+/// Takes the entries `[[key]]` out of a table.
+pub(in crate::lab) fn list<T: DeserializeOwned>(
+    table: &mut Map<String, Value>,
+    key: &str,
+) -> Result<Vec<T>> {
+    let Some(value) = table.remove(key) else { return Ok(Vec::new()) };
+    let Value::Array(entries) = value else { bail!("{key}: must be [[{key}]]") };
+    let read = |(at, entry): (usize, Value)| {
+        let name = ["label", "name", "detector"]
+            .iter()
+            .find_map(|key| entry.get(key)?.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        serde_json::from_value(entry).map_err(|error| anyhow!("{key} {} ({name}): {error}", at + 1))
+    };
+    entries.into_iter().enumerate().map(read).collect()
 }
 
 fn table_of(text: &str) -> Result<Map<String, Value>> {

@@ -67,6 +67,9 @@ pub struct Report {
     pub by_detector: BTreeMap<String, Figures>,
     pub missed: Vec<String>,
     pub false_alerts: Vec<FalseAlert>,
+    /// For each expectation after how long it was hit first; nothing where it was missed.
+    #[serde(skip)]
+    pub hits_ns: Vec<Option<i64>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -145,6 +148,7 @@ pub fn score(truth: &Truth, alerts: &[Scored], least: Severity) -> Result<Report
         by_detector: tally.by_detector,
         missed,
         false_alerts,
+        hits_ns: hits,
     };
     for (analytic, figures) in &mut report.by_analytic {
         *figures = figures.clone().finished(times.by_analytic.get(analytic).map_or(&[], |t| t));

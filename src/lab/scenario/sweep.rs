@@ -71,6 +71,13 @@ pub struct Row {
     pub false_alerts: BTreeMap<String, u64>,
 }
 
+impl Row {
+    /// Figures of one report alone.
+    pub fn of(report: &Report, packets: u64) -> Self {
+        row_of(Vec::new(), std::slice::from_ref(report), packets)
+    }
+}
+
 /// Each combination of values in turn, told as it is done.
 pub fn sweep(sweep: &Sweep, mut told: impl FnMut(&Row)) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -98,9 +105,8 @@ fn one(
     seed: u64,
     learned: &mut Learned,
 ) -> Result<(Report, Made)> {
-    let (of_detection, of_scenario): (Vec<_>, Vec<_>) =
-        set.iter().cloned().partition(|(key, _)| key.starts_with(DETECT));
-    let detect = settings(&of_detection)?;
+    let (of_detection, of_scenario) = parted(set.iter());
+    let detect = settings(&DetectSettings::default(), &of_detection)?;
     let (name, mut scenario) = load(&sweep.scenario, &of_scenario)?;
     if let Some(days) = sweep.learn_days {
         let duration_s = scenario.learn.and_then(|learn| learn.duration_s);
@@ -140,8 +146,11 @@ pub fn run_made(
             ..HostKnowledge::default()
         });
     }
-    let logs: Vec<&Path> =
-        [&made.access_log, &made.vpc_log].into_iter().flatten().map(PathBuf::as_path).collect();
+    let logs: Vec<&Path> = [&made.access_log, &made.vpc_log, &made.counters]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect();
     let mut sources = Vec::new();
     for path in logs {
         let Some(kind) = recognise_path(path)? else { continue };
@@ -196,9 +205,10 @@ impl RecordSink for Told {
     }
 }
 
-/// Settings of detection by name.
-fn settings(set: &[(String, String)]) -> Result<DetectSettings> {
-    let mut settings = DetectSettings::default();
+/// Settings of detection by name, with `detect.` in front of it or without; the others
+/// are those of `base`.
+pub fn settings(base: &DetectSettings, set: &[(String, String)]) -> Result<DetectSettings> {
+    let mut settings = base.clone();
     for (key, value) in set {
         let name = key.strip_prefix(DETECT).unwrap_or(key);
         let setting = SETTINGS.iter().find(|setting| setting.name == name);
@@ -214,7 +224,26 @@ fn settings(set: &[(String, String)]) -> Result<DetectSettings> {
     Ok(settings)
 }
 
-fn combinations(vary: &[Vary]) -> Vec<Vec<(String, String)>> {
+/// What each combination of values sets, all of it known and in range.
+pub fn check(sweep: &Sweep) -> Result<()> {
+    for values in combinations(&sweep.vary) {
+        let (of_detection, of_scenario) = parted(sweep.set.iter().chain(&values));
+        settings(&DetectSettings::default(), &of_detection)?;
+        load(&sweep.scenario, &of_scenario)?;
+    }
+    Ok(())
+}
+
+/// Keys and their values.
+type Set = Vec<(String, String)>;
+
+/// Of detection, and of the scenario.
+fn parted<'a>(set: impl Iterator<Item = &'a (String, String)>) -> (Set, Set) {
+    set.cloned().partition(|(key, _)| key.starts_with(DETECT))
+}
+
+/// All combinations of the values of several keys.
+pub fn combinations(vary: &[Vary]) -> Vec<Vec<(String, String)>> {
     let mut all = vec![Vec::new()];
     for Vary { key, values } in vary {
         let longer = |so_far: Vec<(String, String)>| {
@@ -370,7 +399,8 @@ mod tests {
 
     #[test]
     fn settings_of_detection_are_set_by_name() {
-        let set = |key: &str, value: &str| settings(&[(key.to_owned(), value.to_owned())]);
+        let base = DetectSettings::default();
+        let set = |key: &str, value: &str| settings(&base, &[(key.to_owned(), value.to_owned())]);
         let changed = set("detect.packet_rate_threshold", "500").unwrap();
         assert_eq!(changed.packet_rate_threshold, 500);
         assert!(set("detect.packet_rate_threshold", "x").is_err());

@@ -13,7 +13,7 @@ mod client;
 mod collect;
 mod place;
 mod snapshot;
-mod talkers;
+pub(crate) mod talkers;
 #[cfg(test)]
 mod tests;
 

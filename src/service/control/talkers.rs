@@ -6,7 +6,7 @@
 //! only lists those whose bucket is among the heaviest. What is listed is exact.
 //! Where the rows were given up, hosts come from the window's sketch.
 //!
-//! Runs only while somebody watches. Start at [`Second::new`].
+//! Runs only while somebody watches, or for a report. Start at [`Second::new`].
 
 use std::hash::Hash;
 
@@ -28,13 +28,13 @@ const LISTED: usize = 1 << 16;
 
 /// Packets and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sum {
-    pub(super) packets: u64,
-    pub(super) bytes: u64,
+pub(crate) struct Sum {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Sum {
-    pub(super) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.packets = self.packets.saturating_add(other.packets);
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
@@ -42,19 +42,19 @@ impl Sum {
 
 /// Both directions: for a host sent and received, for a conversation from the
 /// smaller end and to it.
-pub(super) type Both = [Sum; 2];
+pub(crate) type Both = [Sum; 2];
 
-pub(super) fn total(both: &Both) -> Sum {
+pub(crate) fn total(both: &Both) -> Sum {
     let mut sum = both[0];
     sum.add(both[1]);
     sum
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Tuple {
-    pub(super) a: (Host, u16),
-    pub(super) b: (Host, u16),
-    pub(super) proto: u8,
+pub(crate) struct Tuple {
+    pub(crate) a: (Host, u16),
+    pub(crate) b: (Host, u16),
+    pub(crate) proto: u8,
 }
 
 impl Tuple {
@@ -72,18 +72,18 @@ impl Tuple {
 
 /// What a second leaves behind.
 #[derive(Debug)]
-pub(super) struct Second {
-    pub(super) second: i64,
-    pub(super) hosts: Ranked<Host>,
-    pub(super) hosts_estimated: bool,
+pub(crate) struct Second {
+    pub(crate) second: i64,
+    pub(crate) hosts: Ranked<Host>,
+    pub(crate) hosts_estimated: bool,
     /// `None` where the rows were given up.
-    pub(super) conversations: Option<Ranked<Tuple>>,
-    pub(super) protocols: Vec<(ProtocolKey, Sum)>,
-    pub(super) sizes: Option<Box<FineSizes>>,
+    pub(crate) conversations: Option<Ranked<Tuple>>,
+    pub(crate) protocols: Vec<(ProtocolKey, Sum)>,
+    pub(crate) sizes: Option<Box<FineSizes>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum ProtocolKey {
+pub(crate) enum ProtocolKey {
     Ip(u8),
     /// Of a second whose rows were given up: no bytes are known.
     Class(&'static str),
@@ -92,14 +92,14 @@ pub(super) enum ProtocolKey {
 
 /// The heaviest, in no order.
 #[derive(Debug, Default)]
-pub(super) struct Ranked<K> {
-    pub(super) entries: Vec<(K, Both)>,
+pub(crate) struct Ranked<K> {
+    pub(crate) entries: Vec<(K, Both)>,
     /// No entry was left out.
-    pub(super) complete: bool,
+    pub(crate) complete: bool,
 }
 
 impl Second {
-    pub(super) fn new(window: &Assembled, hasher: &RandomState) -> Self {
+    pub(crate) fn new(window: &Assembled, hasher: &RandomState) -> Self {
         let slice = &window.slice;
         let rows = window.deltas().take(FEW_ROWS + 1).count();
         let given_up = rows == 0 && slice.total().packets() > 0;
@@ -230,7 +230,7 @@ impl<'a, K: Copy + Eq + Hash + Ord> Listed<'a, K> {
 
 impl<K: Copy + Ord> Ranked<K> {
     /// Keeps so many by bytes and so many by packets, most bytes first.
-    pub(super) fn truncate(&mut self, kept: usize) {
+    pub(crate) fn truncate(&mut self, kept: usize) {
         let by_packets = |(key, both): &(K, Both)| (std::cmp::Reverse(total(both).packets), *key);
         let by_bytes = |(key, both): &(K, Both)| (std::cmp::Reverse(total(both).bytes), *key);
         let entries = &mut self.entries;

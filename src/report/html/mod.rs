@@ -1,0 +1,45 @@
+//! `--report out.html`: a run, or a score of the lab, as one file for a browser.
+//!
+//! The page stands alone: styles, script and data are in it, its policy forbids all else,
+//! and nothing is fetched. Tables and charts are there without the script, which sorts,
+//! filters, pages through flows and switches the theme. What is in it of traffic can't
+//! become markup (`markup`). Memory is bounded by what a [`Collector`] keeps.
+//!
+//! Never reads the wall clock, and never decides anything: it shows what the alerts and the scores say.
+//! Start at [`run_page`], [`score_page`] and [`sweep_page`].
+
+mod alerts;
+mod charts;
+mod collect;
+mod flows;
+mod lab;
+mod ledger;
+mod markup;
+mod page;
+mod run;
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+pub use collect::Collector;
+pub use lab::{score_page, sweep_page};
+pub use run::{RunPage, run_page};
+
+/// Writes the page under another name and moves it into place, so that nobody ever sees
+/// half of it.
+pub fn write(path: &Path, page: &str) -> io::Result<()> {
+    let partial = partial(path);
+    let mut file = File::create(&partial)?;
+    file.write_all(page.as_bytes())?;
+    // A page that takes the place of an older one must be whole after a power failure too.
+    file.sync_all()?;
+    fs::rename(&partial, path)
+}
+
+/// In the same folder: a file is moved within a file system only.
+fn partial(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    path.with_file_name(name)
+}
