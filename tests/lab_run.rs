@@ -180,6 +180,87 @@ fn what_is_outside_is_refused_before_anything_starts() {
     }
 }
 
+/// curl may be missing, and what is expected of it goes with it.
+const OPTIONAL: &str = r#"
+duration_s = 3
+[[host]]
+name = "app"
+[[host]]
+name = "web"
+[[server]]
+tool = "nginx"
+host = "web"
+[[behaviour]]
+tool = "hping3"
+label = "probe"
+attack = true
+from = "app"
+to = "web"
+duration_s = 1
+rate_per_s = 10
+[[behaviour]]
+tool = "curl"
+label = "page"
+attack = true
+optional = true
+from = "app"
+to = "web"
+[[expect]]
+attack = "page"
+"#;
+
+#[test]
+fn a_tool_that_is_missing_is_named_or_left_out() {
+    let _alone = alone();
+    if !can_run("a lab without curl", &["hping3", "nginx"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let programs = dir.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    for name in ["setsid", "setpriv"] {
+        let folder = ["/usr/bin", "/bin"].iter().find(|it| Path::new(it).join(name).exists());
+        let program = Path::new(folder.unwrap()).join(name);
+        std::os::unix::fs::symlink(program, programs.join(name)).unwrap();
+    }
+    if Path::new("/usr/sbin/curl").exists() {
+        eprintln!("SKIPPED: a lab without curl: it is where root looks");
+        return;
+    }
+    let run = |scenario: &str| {
+        let scenario = written(dir.path(), scenario);
+        let mut command = lab(&[&scenario, "--json", "--procs", "off"]);
+        command.env("PATH", &programs).output().unwrap()
+    };
+    let output = run(OPTIONAL);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let skipped = serde_json::json!(["page: there is no curl (Debian: curl)"]);
+    assert_eq!(outcome["skipped"], skipped);
+    assert_eq!(outcome["score"]["all"]["expected"], 0);
+    assert_eq!(outcome["ran"].as_array().unwrap().len(), 1);
+
+    let output = run(&OPTIONAL.replace("optional = true\n", ""));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.ends_with("there is no curl (Debian: curl)\n"), "{said}");
+}
+
+#[test]
+fn without_the_rights_it_says_which_are_missing() {
+    if !can_run("a lab without rights", &["setpriv"]) {
+        return;
+    }
+    let output = Command::new("setpriv")
+        .args(["--bounding-set", "-net_admin", env!("CARGO_BIN_EXE_flowtap")])
+        .args(["lab", "run", "quiet"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("run it as root (missing: CAP_NET_ADMIN)"), "{said}");
+}
+
 /// A lab in whose namespaces the flood runs.
 fn in_the_middle(dir: &Path) -> (Running, u32, BufReader<ChildStderr>) {
     let scenario = written(dir, &FLOOD.replace("duration_s = 10", "duration_s = 29"));
@@ -211,6 +292,13 @@ fn an_interrupted_lab_removes_everything() {
     let (mut lab_run, pid, mut said) = in_the_middle(dir.path());
     let names = left_by(pid);
     let pids = running_in(&names);
+    // No way leads out.
+    for name in names.iter().filter(|name| !name.ends_with("-files")) {
+        let mut command = Command::new("ip");
+        let output = command.args(["-n", name, "route", "get", "192.0.2.99"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("unreachable"), "{name}: {said}");
+    }
     // One that lives is nobody's leftover.
     let clean = lab(&["--clean"]).output().unwrap();
     assert!(clean.status.success());

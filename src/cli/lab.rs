@@ -1,13 +1,13 @@
 //! `flowtap lab`: labelled traffic, and how detection does on it.
 
 mod mix;
+pub(super) mod score;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::report_args::ReportArgs;
@@ -15,11 +15,9 @@ use super::{Usage, backtest};
 use crate::alert::Severity;
 use crate::lab::scenario::load::{EMBEDDED, load};
 use crate::lab::scenario::make::make;
-use crate::lab::scenario::score::{Figures, Report, alerts_of, hits, score};
 use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, check, sweep};
-use crate::lab::scenario::truth::Truth;
 use crate::lab::synth::{self, SynthArgs};
-use crate::report::html::{score_page, sweep_page};
+use crate::report::html::sweep_page;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
@@ -31,8 +29,8 @@ pub(crate) enum LabCommand {
     Mix(mix::MixArgs),
     /// List the scenarios that come with the program.
     Scenarios,
-    /// Hold alerts against a scenario's truth: precision, recall, time to detect, false alerts.
-    Score(ScoreArgs),
+    /// Hold alerts against a scenario's truth or a data set's labels: precision, recall, time to detect, false alerts.
+    Score(score::ScoreArgs),
     /// Make, read and score a scenario over values and seeds; exit status 4 when a gate is not met.
     Sweep(SweepArgs),
     Backtest(backtest::BacktestArgs),
@@ -60,22 +58,6 @@ pub(crate) struct MakeArgs {
     /// Instead, what happened so many days before: without attacks, for baselines.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=366))]
     days_before: Option<u32>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ScoreArgs {
-    /// `truth.json` of a scenario.
-    truth: PathBuf,
-    /// `alerts.ndjson` or `summary.json` of a run, Suricata's EVE, Zeek's notices as JSON.
-    alerts: PathBuf,
-    /// Alerts below it are no false ones.
-    #[arg(long, value_name = "SEVERITY", default_value = "low")]
-    least: Severity,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    report: ReportArgs,
 }
 
 #[derive(Debug, Args)]
@@ -153,78 +135,13 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
                 writeln!(out, "{name:<28} {}", scenario.about)?;
             }
         }
-        LabCommand::Score(args) => run_score(args)?,
+        LabCommand::Score(args) => score::run(args)?,
         LabCommand::Sweep(args) => return run_sweep(args),
         LabCommand::Backtest(args) => return backtest::run(args),
         #[cfg(target_os = "linux")]
         LabCommand::Run(args) => return super::lab_run::run_lab(args),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn run_score(args: &ScoreArgs) -> anyhow::Result<()> {
-    args.report.check()?;
-    let read = |path: &PathBuf| {
-        fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
-    };
-    let truth: Truth = serde_json::from_str(&read(&args.truth)?)
-        .with_context(|| format!("{} is no truth of a scenario", args.truth.display()))?;
-    let alerts = alerts_of(&read(&args.alerts)?)
-        .with_context(|| format!("{} has no alerts", args.alerts.display()))?;
-    let report = score(&truth, &alerts, args.least)?;
-    let hits = hits(&truth, &alerts)?;
-    args.report.write(|| score_page(&truth, &alerts, &report, &hits))?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer(&mut out, &report)?;
-        writeln!(out)?;
-    } else {
-        print_report(&mut out, &report)?;
-    }
-    Ok(())
-}
-
-pub(super) fn print_report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "{:<24} precision  recall      F1  hit/expected  detect_s  true related false",
-        ""
-    )?;
-    let mut line = |name: &str, figures: &Figures| {
-        let Figures { hit, expected, true_alerts, related_alerts, false_alerts, .. } = figures;
-        writeln!(
-            out,
-            "{name:<24} {:>9} {:>7} {:>7} {:>13} {:>9} {true_alerts:>5} {related_alerts:>7} {false_alerts:>5}",
-            shown(figures.precision),
-            shown(figures.recall),
-            shown(figures.f1),
-            format!("{hit}/{expected}"),
-            shown(figures.time_to_detect_s),
-        )
-    };
-    line("all", &report.all)?;
-    for (name, figures) in report.by_analytic.iter().chain(&report.by_detector) {
-        line(name, figures)?;
-    }
-    writeln!(
-        out,
-        "false alerts: {} a day, {} a day and 100 hosts",
-        report.false_per_day, report.false_per_day_and_100_hosts
-    )?;
-    for missed in &report.missed {
-        writeln!(out, "missed: {missed}")?;
-    }
-    for alert in &report.false_alerts {
-        let quiet = alert.broken_quiet.as_ref().map(|name| format!(" (to be quiet: {name})"));
-        let severity = alert.severity.name();
-        let quiet = quiet.unwrap_or_default();
-        writeln!(
-            out,
-            "false: {severity} {} {}{quiet}: {}",
-            alert.detector, alert.id, alert.summary
-        )?;
-    }
-    Ok(())
 }
 
 fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {

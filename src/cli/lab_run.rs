@@ -12,7 +12,8 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::Usage;
-use super::lab::{assignment, print_report};
+use super::lab::assignment;
+use super::lab::score::print_report;
 use super::procs::Providers;
 use super::stop::stop_on_signals;
 use crate::alert::Severity;

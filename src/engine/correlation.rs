@@ -20,6 +20,7 @@ use super::reload::Reloads;
 use super::run::{FlowGauge, Joined, RecordSink, RunOptions};
 use super::sensor::{REFUSED, RELOADED, Sensor};
 use super::shard::ShardOutput;
+use super::tails::in_order;
 use super::telemetry::{Lane, Turn};
 use super::window::features::Features;
 use super::window::{Assembler, FineSizes, Seed, Slice};
@@ -41,7 +42,7 @@ use crate::telemetry::counters::series::Series;
 use crate::telemetry::feed::Feed;
 use crate::telemetry::merge::Observed;
 
-const SECOND_NS: i64 = 1_000_000_000;
+pub(super) const SECOND_NS: i64 = 1_000_000_000;
 
 /// Connections of an interface and VLAN that must be known before their share
 /// of one-way ones says anything.
@@ -90,7 +91,7 @@ pub(super) struct Correlation<'a> {
     reloads: Option<Arc<Reloads>>,
     /// Of the seconds that are being closed; told with the first of them.
     losses: Vec<Loss>,
-    wants_records: bool,
+    pub(super) wants_records: bool,
     sink: &'a mut dyn RecordSink,
     write_error: Option<io::Error>,
     /// Seconds of packets before this one are closed.
@@ -103,41 +104,7 @@ pub(super) struct Correlation<'a> {
     /// What sources are called, once asked.
     pub(super) sources: HashMap<u16, Option<Source>>,
     /// Of the stream's last second.
-    last: Ended,
-}
-
-fn by_start_and_key(x: &FlowRecord, y: &FlowRecord) -> std::cmp::Ordering {
-    (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key))
-}
-
-/// Records of a second in the output's order. Records are large: only their
-/// places are sorted. Stable: records of one key come from one shard, in their
-/// order.
-fn in_order(records: Vec<FlowRecord>) -> impl Iterator<Item = FlowRecord> {
-    let mut order: Vec<usize> = (0..records.len()).collect();
-    order.sort_by(|&x, &y| by_start_and_key(&records[x], &records[y]));
-    let mut records: Vec<_> = records.into_iter().map(Some).collect();
-    order.into_iter().filter_map(move |at| records[at].take())
-}
-
-/// A shard's tail on its way through the merge.
-struct Stream<'a> {
-    ready: std::vec::IntoIter<FlowRecord>,
-    /// `None` once the shard has said that there is no more.
-    more: Option<&'a Receiver<Ended>>,
-}
-
-impl Stream<'_> {
-    fn refill(&mut self) {
-        while self.ready.as_slice().is_empty()
-            && let Some(more) = self.more
-        {
-            match more.recv() {
-                Ok(ended) if !ended.records.is_empty() => self.ready = ended.records.into_iter(),
-                _ => self.more = None,
-            }
-        }
-    }
+    pub(super) last: Ended,
 }
 
 impl<'a> Correlation<'a> {
@@ -331,49 +298,7 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// Merges what the shards still held at the end of the input with what
-    /// else was decided in the stream's last second.
-    pub(super) fn end_tails<'b>(
-        &mut self,
-        tails: impl Iterator<Item = &'b Receiver<Ended>> + Clone,
-    ) {
-        let Ended { records: last, outlines } = std::mem::take(&mut self.last);
-        if !self.wants_records {
-            let mut named = self.count(outlines);
-            for tail in tails {
-                while let Ok(ended) = tail.recv()
-                    && !ended.outlines.is_empty()
-                {
-                    named.append(&mut self.count(ended.outlines));
-                }
-            }
-            self.learn(named);
-            return;
-        }
-        let last = in_order(last).collect::<Vec<_>>();
-        let mut streams = vec![Stream { ready: last.into_iter(), more: None }];
-        streams
-            .extend(tails.map(|tail| Stream { ready: Vec::new().into_iter(), more: Some(tail) }));
-        loop {
-            for stream in &mut streams {
-                stream.refill();
-            }
-            // The first of equals: of one key, the earlier record is in front.
-            let second = |record: &FlowRecord| record.decided_ns.div_euclid(SECOND_NS);
-            let next = streams
-                .iter()
-                .enumerate()
-                .filter_map(|(at, stream)| Some((at, stream.ready.as_slice().first()?)))
-                .min_by(|(_, x), (_, y)| {
-                    second(x).cmp(&second(y)).then_with(|| by_start_and_key(x, y))
-                })
-                .map(|(at, _)| at);
-            let Some(record) = next.and_then(|at| streams[at].ready.next()) else { break };
-            self.write(record);
-        }
-    }
-
-    fn write(&mut self, mut record: FlowRecord) {
+    pub(super) fn write(&mut self, mut record: FlowRecord) {
         if self.flow_origins.len() > MAX_FLOW_ORIGINS {
             self.flow_origins.clear();
         }
@@ -406,7 +331,7 @@ impl<'a> Correlation<'a> {
 
     /// Joins flows that have no records, and shows those to the analytics that were
     /// answered. Those from which names are to be learned.
-    fn count(&mut self, mut flows: Vec<EndedFlow>) -> Vec<EndedFlow> {
+    pub(super) fn count(&mut self, mut flows: Vec<EndedFlow>) -> Vec<EndedFlow> {
         flows.sort_by(|x, y| {
             let (x, y) = (&x.outline, &y.outline);
             (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key))
@@ -429,7 +354,7 @@ impl<'a> Correlation<'a> {
         flows.into_iter().filter(|flow| flow.app.is_some()).collect()
     }
 
-    fn learn(&mut self, named: Vec<EndedFlow>) {
+    pub(super) fn learn(&mut self, named: Vec<EndedFlow>) {
         if let Some(joiner) = &mut self.joiner {
             joiner.learn(named);
         }

@@ -29,6 +29,7 @@ pub mod run;
 mod sensor;
 mod sequencer;
 mod shard;
+mod tails;
 mod telemetry;
 pub mod window;
 mod worker;

@@ -1,14 +1,16 @@
 //! Reports as people get them: made by the real binary, opened in a real Chromium.
 //!
 //! With FLOWTAP_REPORTS=DIR pages and pictures of them stay in that folder, to be looked at.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails fails its test")]
+#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 mod browser;
 #[path = "../common/mod.rs"]
 mod common;
 mod hostile;
+mod lab;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use common::{Dir, text};
 
@@ -269,4 +271,72 @@ fn the_same_captures_give_the_same_report() {
         })
         .collect();
     assert!(pages[0] == pages[1]);
+}
+
+/// A report of more flows than are kept, as large as it gets. Times are printed: they say
+/// how a machine was busy, too.
+#[test]
+#[ignore = "makes and reads 120,000 flows"]
+fn a_hundred_thousand_flows_are_loaded_filtered_and_sorted() {
+    let Some(mut browser) = Browser::or_skip("a hundred thousand flows") else { return };
+    let dir = Dir::new();
+    let synth = ["lab", "synth", "growth", "-o", "many.pcap", "--packets", "130000"];
+    let output = dir.run([&synth[..], &["--flows", "120000"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let file = page(&dir, &["read", "-q", "many.pcap", "--report", "report.html"]);
+    let megabytes = std::fs::metadata(&file).unwrap().len() as f64 / 1e6;
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        page.contains("100,000 of 120,000 flow records") && page.contains("20,000 are left out")
+    );
+    let started = Instant::now();
+    browser.open(&file, DESKTOP);
+    let loaded = started.elapsed();
+    assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+    let started = Instant::now();
+    let first = filter(&mut browser, FLOWS, "udp");
+    let first_time = started.elapsed();
+    let started = Instant::now();
+    let second = filter(&mut browser, FLOWS, "udp 10.");
+    let second_time = started.elapsed();
+    assert!(first.ends_with("of 100,000") && second.ends_with("of 100,000"), "{first} {second}");
+    filter(&mut browser, FLOWS, "");
+    let started = Instant::now();
+    press_head(&mut browser, FLOWS, PACKETS);
+    let sorted = started.elapsed();
+    let pages = browser.value("document.querySelector('.pages').textContent");
+    assert!(pages.as_str().unwrap().contains("of 2,000"), "{pages}");
+    println!(
+        "100,000 flows: {megabytes:.1} MB, loaded in {loaded:.1?}, filtered in {first_time:.1?} \
+         and {second_time:.1?} (0.25 s of it waiting), sorted in {sorted:.1?}"
+    );
+}
+
+/// On the loopback of the machine, if frames may be taken there.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_live_run_writes_its_report_at_its_end() {
+    let dir = Dir::new();
+    let live = ["live", "-i", "lo", "--seconds", "3", "--control", "none", "-q"];
+    let child = dir
+        .command([&live[..], &["--report", "report.html"]].concat())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = socket.local_addr().unwrap();
+    for _ in 0..80 {
+        socket.send_to(b"for the report", to).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    if said.contains("permitted") || said.contains("privilege") {
+        eprintln!("SKIPPED: frames can't be taken here: {said}");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    let page = std::fs::read_to_string(dir.path("report.html")).unwrap();
+    assert!(page.contains(&format!(",{},", to.port())), "the flow is in it");
+    assert!(page.contains("127.0.0.1"), "and its host");
 }

@@ -258,9 +258,9 @@ fn write(
             _ => format!("-{}", attack.name),
         };
         let (logs, paths) = Logs::create(dir, &attack.world, &infix)?;
-        let LogPaths { maps: of_hosts, access_log, vpc_log } = paths;
+        let LogPaths { maps: of_hosts, access_log, vpc_log, counters } = paths;
         maps.extend(of_hosts);
-        all_logs.extend([access_log, vpc_log].into_iter().flatten());
+        all_logs.extend([access_log, vpc_log, counters].into_iter().flatten());
         let player = Player::new(&attack.scenario, &attack.world, attack.seed, 1.0)?;
         players.push((player, logs));
     }
@@ -331,6 +331,10 @@ impl<W: io::Write> Stage for Between<'_, W> {
 
     fn vpc_line(&mut self, line: &str) -> io::Result<()> {
         self.logs.vpc_line(line)
+    }
+
+    fn counter_text(&mut self, text: &str) -> io::Result<()> {
+        self.logs.counter_text(text)
     }
 }
 

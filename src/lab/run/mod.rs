@@ -20,8 +20,10 @@ mod capture;
 pub mod plan;
 mod program;
 mod record;
+mod server;
 mod site;
 mod stage;
+pub mod text;
 pub mod tool;
 
 use std::fs;
@@ -36,7 +38,7 @@ pub use capture::Listening;
 pub use site::remove_leftovers;
 
 use capture::Capture;
-use plan::{Plan, ServerAt};
+use plan::Plan;
 use program::{Running, last_line, now_ns};
 use record::{Family, Record};
 use site::{Folder, HOST_INTERFACE, LOOK, SWITCH_INTERFACE, Site};
@@ -88,7 +90,7 @@ pub struct Told {
     /// The first of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// The last words of the program.
+    /// The line with its figures, or else the last.
     pub said: String,
 }
 
@@ -255,17 +257,17 @@ impl Lab<'_> {
         if self.missing.servers.get(at).copied().unwrap_or(false) {
             return Ok(None);
         }
-        let server = &self.plan.servers[at];
-        let (tool, host) = (server.server.tool, &server.server.host);
-        let name = format!("{}-{host}-{}", tool.name(), server.port);
+        let it = &self.plan.servers[at];
+        let (tool, host) = (it.server.tool, &it.server.host);
+        let name = format!("{}-{host}-{}", tool.name(), it.port);
         let dir = self.files.join(&name);
-        let address = self.plan.hosts[server.host].address;
-        let line = tool::server(server, address, &dir)?;
+        let address = self.plan.hosts[it.host].address;
+        let line = server::line(it, address, &dir)?;
         let log = logs.join(format!("{name}.log"));
-        let space = self.site.space(server.host);
+        let space = self.site.space(it.host);
         let mut running = Running::start(space, &line, &dir, &log)?;
         let until = Instant::now() + SERVES_WITHIN;
-        while !is_served(running.id().pid, server) {
+        while !server::is_served(running.id().pid, it) {
             let why = || format!("{} of {host}: {}", tool.name(), last_line(&program::said(&log)));
             if running.ended()?.is_some() {
                 bail!("{}", why());
@@ -310,6 +312,8 @@ impl Lab<'_> {
             let (start_ns, end_ns) = record.span(at)?;
             let runs = record.runs.get(at)?;
             let it = &action.behaviour;
+            let said = program::said(&logs.join(format!("{}.log", it.label)));
+            let figures = said.lines().rev().find(|line| line.contains(it.tool.figures()));
             let failed = || runs.iter().filter_map(|ran| ran.failure.as_ref());
             Some(Told {
                 label: it.label.clone(),
@@ -321,30 +325,9 @@ impl Lab<'_> {
                 end: time_text(end_ns),
                 failed_runs: failed().count() as u64,
                 failure: failed().next().cloned(),
-                said: last_line(&program::said(&logs.join(format!("{}.log", it.label)))),
+                said: last_line(figures.unwrap_or(&said)),
             })
         };
         self.plan.actions.iter().enumerate().filter_map(tell).collect()
-    }
-}
-
-/// Whether a process's namespace has the server's socket.
-fn is_served(pid: u32, server: &ServerAt) -> bool {
-    use procfs::net::TcpState;
-
-    let Some(process) = i32::try_from(pid).ok().map(procfs::process::Process::new) else {
-        return false;
-    };
-    let Ok(process) = process else { return false };
-    let port = server.port;
-    match server.server.tool.is_udp() {
-        true => process
-            .udp()
-            .is_ok_and(|all| all.iter().any(|entry| entry.local_address.port() == port)),
-        false => [process.tcp(), process.tcp6()]
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|entry| entry.local_address.port() == port && entry.state == TcpState::Listen),
     }
 }

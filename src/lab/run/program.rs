@@ -18,8 +18,8 @@ use super::site::{LOOK, start_ticks};
 use super::tool::search_path;
 use crate::host::process::ProcessId;
 
-/// Time to say its figures after SIGINT, before it is killed.
-const GRACE: Duration = Duration::from_secs(2);
+/// Time to say its figures after SIGINT, before it is killed: machines of a lab are busy.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What is read of what a program has said.
 const SAID_BYTES: usize = 16_384;

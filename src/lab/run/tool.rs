@@ -4,13 +4,13 @@
 //! that no scenario can say anything else than what stands here.
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use super::plan::{Action, Behaviour, MAX_COUNT, Plan, Protocol, ServerAt};
+use super::plan::{Action, MAX_COUNT, Plan};
+use super::text::{Behaviour, Protocol};
 
 /// Who asks, sends or floods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -118,6 +118,17 @@ impl Tool {
         }
     }
 
+    /// Word in the line in which it says what it has done; its last line, where none has it.
+    pub(super) fn figures(self) -> &'static str {
+        match self {
+            Self::Ping | Self::Hping3 => "packets transmitted",
+            Self::Iperf3 => "receiver",
+            Self::Iodine => TUNNEL_IS_UP,
+            Self::Dig => "status: ",
+            Self::Curl | Self::CurlLoop => "status ",
+        }
+    }
+
     /// What it needs at its other end.
     pub fn server(self) -> Option<ServerTool> {
         match self {
@@ -164,13 +175,10 @@ impl ServerTool {
 }
 
 /// Between both ends of a tunnel; it protects nothing here.
-const TUNNEL_PASSWORD: &str = "lab";
+pub(super) const TUNNEL_PASSWORD: &str = "lab";
 
 /// What iodine says when data can go through.
 pub(super) const TUNNEL_IS_UP: &str = "setup complete";
-
-/// A page of text with some pictures.
-const PAGE_BYTES: u64 = 20_000;
 
 /// A client's command lines, one or some to be taken in turn; files that they need are
 /// made in `dir`.
@@ -314,6 +322,8 @@ fn curl(seconds: u64) -> Vec<String> {
 
 fn iperf3(it: &Behaviour, seconds: u64, address: &str, port: u16) -> Vec<String> {
     let mut line = words(["iperf3", "-c", address, "-p", &port.to_string()]);
+    // Both ends compare their figures before the lab ends it.
+    let seconds = seconds.saturating_sub(1).max(1);
     line.extend(words(["-t", &seconds.to_string(), "--connect-timeout", "5000"]));
     if it.protocol == Some(Protocol::Udp) {
         line.push("-u".to_owned());
@@ -327,63 +337,6 @@ fn iperf3(it: &Behaviour, seconds: u64, address: &str, port: u16) -> Vec<String>
         line.push("-R".to_owned());
     }
     line
-}
-
-/// A server's command line; what it needs is made in `dir`, its own.
-pub(super) fn server(at: &ServerAt, address: Ipv4Addr, dir: &Path) -> Result<Vec<String>> {
-    fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
-    let (address, port) = (address.to_string(), at.port.to_string());
-    Ok(match at.server.tool {
-        ServerTool::Nginx => nginx(at, dir)?,
-        ServerTool::Dnsmasq => words([
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-            "--bind-interfaces",
-            &format!("--listen-address={address}"),
-            &format!("--port={port}"),
-            "--user=root",
-            &format!("--pid-file={}", shown(&dir.join("pid"))),
-            "--address=/#/198.18.255.1",
-        ]),
-        ServerTool::Iperf3 => words(["iperf3", "-s", "-p", &port]),
-        ServerTool::Iodined => {
-            let inside = format!("{}/24", at.inside);
-            let domain = at.server.domain.as_deref().unwrap_or_default();
-            let mut line = words(["iodined", "-f", "-c", "-P", TUNNEL_PASSWORD, "-l", &address]);
-            line.extend(words(["-p", &port, &inside, domain]));
-            line
-        }
-    })
-}
-
-fn nginx(at: &ServerAt, dir: &Path) -> Result<Vec<String>> {
-    let write = |name: &str, text: &str| {
-        let path = dir.join(name);
-        fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))
-    };
-    fs::create_dir_all(dir.join("upload"))?;
-    let page = "<p>A page of the lab.</p>\n";
-    let bytes = at.server.page_bytes.unwrap_or(PAGE_BYTES) as usize;
-    let mut text = page.repeat(bytes / page.len() + 1);
-    text.truncate(bytes);
-    write("index.html", &text)?;
-    let (dir_text, port) = (shown(dir), at.port);
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let temporary: String =
-        temporary.iter().map(|name| format!("{name}_temp_path {dir_text}/{name};\n")).collect();
-    let text = format!(
-        "user root;\ndaemon off;\nmaster_process off;\npid {dir_text}/pid;\nerror_log stderr;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{\naccess_log off;\nclient_max_body_size 2g;\n{temporary}\
-         server {{\nlisten {port};\nroot {dir_text};\n\
-         location /upload/ {{ dav_methods PUT; create_full_put_path on; }}\n}}\n}}\n"
-    );
-    write("nginx.conf", &text)?;
-    let conf = shown(&dir.join("nginx.conf"));
-    Ok(words(["nginx", "-e", "stderr", "-p", &dir_text, "-c", &conf]))
 }
 
 /// Bytes that look like an archive: compressed data has no pattern.
@@ -406,11 +359,11 @@ fn write_noise(path: &Path, bytes: u64) -> Result<()> {
     write().with_context(|| format!("can't write {}", path.display()))
 }
 
-fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+pub(super) fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
     words.map(str::to_owned).into()
 }
 
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     // Folders of a lab have plain names; another's part may be anything.
     PathBuf::from(path).display().to_string()
 }

@@ -6,7 +6,12 @@
 //!   second on.
 //! - Starts of sessions: Poisson within an hour (Paxson and Floyd, IEEE/ACM ToN 1995).
 //! - Everything else is lognormal about a stated median with sigma 0.5 (95 % within a
-//!   factor of 2.7), which is a choice and no measurement.
+//!   factor of 2.7). Bytes of SMTP, NNTP and FTP were found to be lognormal (Paxson, IEEE/ACM
+//!   ToN 1994); the medians and the sigma are assumed, no measurement. Which behaviour
+//!   has which: [`super::ordinary`]. `tests/lab_statistics.rs` holds what comes out
+//!   against all of it.
+//! - Which host or name: shares fall nearly as in Zipf's law, which is what popularity of
+//!   names follows (Jung, Sit, Balakrishnan and Morris, IEEE/ACM ToN 2002).
 //! - The curve of a day, [`DAY`], is a choice too: office hours, a dip at noon, a tenth at
 //!   night.
 
@@ -35,7 +40,8 @@ pub trait Draw {
     fn jittered(&mut self, mean: f64, share: f64) -> f64;
     fn web_object_bytes(&mut self) -> f64;
     fn page_objects(&mut self) -> u32;
-    /// One of `count`, the first ones most often: Zipf's law with exponent 1.
+    /// One of `count`, the first ones most often: rank k has the share
+    /// ln(1 + 1/k) / ln(count + 1), which falls nearly as in Zipf's law with exponent 1.
     fn popular(&mut self, count: usize) -> usize;
 }
 

@@ -24,6 +24,7 @@ pub struct Made {
     pub maps: Vec<PathBuf>,
     pub access_log: Option<PathBuf>,
     pub vpc_log: Option<PathBuf>,
+    pub counters: Option<PathBuf>,
     pub truth: Truth,
     pub played: Played,
 }
@@ -58,8 +59,8 @@ pub fn make(name: &str, scenario: &Scenario, dir: &Path, seed: u64, scale: f64) 
     files.logs.finish().with_context(|| format!("can't write into {}", dir.display()))?;
     (truth.packets, truth.wire_bytes) = (played.packets, played.wire_bytes);
     write_truth(dir, &truth)?;
-    let LogPaths { maps, access_log, vpc_log } = paths;
-    Ok(Made { capture, maps, access_log, vpc_log, truth, played })
+    let LogPaths { maps, access_log, vpc_log, counters } = paths;
+    Ok(Made { capture, maps, access_log, vpc_log, counters, truth, played })
 }
 
 pub(in crate::lab) fn create(dir: &Path, name: &str) -> Result<(PathBuf, File)> {
@@ -80,6 +81,7 @@ pub(in crate::lab) struct Logs {
     maps: BTreeMap<usize, MapLog<File>>,
     access: Option<BufWriter<File>>,
     vpc: Option<BufWriter<File>>,
+    counters: Option<BufWriter<File>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -87,6 +89,7 @@ pub(in crate::lab) struct LogPaths {
     pub(in crate::lab) maps: Vec<PathBuf>,
     pub(in crate::lab) access_log: Option<PathBuf>,
     pub(in crate::lab) vpc_log: Option<PathBuf>,
+    pub(in crate::lab) counters: Option<PathBuf>,
 }
 
 impl Logs {
@@ -113,15 +116,21 @@ impl Logs {
             maps.insert(at, MapLog::new(file));
             paths.maps.push(path);
         }
-        let log = |name: &str, wanted: bool| -> Result<(Option<PathBuf>, Option<File>)> {
-            let made = wanted.then(|| create(dir, &format!("{name}{infix}.log"))).transpose()?;
-            Ok(made.unzip())
+        let log = |name: &str,
+                   extension: &str,
+                   wanted: bool|
+         -> Result<(Option<PathBuf>, Option<File>)> {
+            let name = format!("{name}{infix}.{extension}");
+            Ok(wanted.then(|| create(dir, &name)).transpose()?.unzip())
         };
-        let (access_log, access) = log("access", world.log_host().is_some())?;
+        let (access_log, access) = log("access", "log", world.log_host().is_some())?;
         let has_interfaces = world.hosts.iter().any(|host| host.interface.is_some());
-        let (vpc_log, vpc) = log("vpc", has_interfaces)?;
-        (paths.access_log, paths.vpc_log) = (access_log, vpc_log);
-        let logs = Self { maps, access: access.map(BufWriter::new), vpc: vpc.map(BufWriter::new) };
+        let (vpc_log, vpc) = log("vpc", "log", has_interfaces)?;
+        let has_counters = world.hosts.iter().any(|host| host.counters);
+        let (counters, samples) = log("counters", "prom", has_counters)?;
+        (paths.access_log, paths.vpc_log, paths.counters) = (access_log, vpc_log, counters);
+        let [access, vpc, counters] = [access, vpc, samples].map(|it| it.map(BufWriter::new));
+        let logs = Self { maps, access, vpc, counters };
         Ok((logs, paths))
     }
 
@@ -137,11 +146,15 @@ impl Logs {
         self.vpc.as_mut().map_or(Ok(()), |log| log.write_all(line.as_bytes()))
     }
 
+    pub(in crate::lab) fn counter_text(&mut self, text: &str) -> io::Result<()> {
+        self.counters.as_mut().map_or(Ok(()), |log| log.write_all(text.as_bytes()))
+    }
+
     pub(in crate::lab) fn finish(self) -> io::Result<()> {
         for map in self.maps.into_values() {
             map.finish()?;
         }
-        for mut log in [self.access, self.vpc].into_iter().flatten() {
+        for mut log in [self.access, self.vpc, self.counters].into_iter().flatten() {
             log.flush()?;
         }
         Ok(())
@@ -168,5 +181,9 @@ impl<W: Write> Stage for Files<W> {
 
     fn vpc_line(&mut self, line: &str) -> io::Result<()> {
         self.logs.vpc_line(line)
+    }
+
+    fn counter_text(&mut self, text: &str) -> io::Result<()> {
+        self.logs.counter_text(text)
     }
 }

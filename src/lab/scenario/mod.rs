@@ -14,6 +14,7 @@
 
 pub mod attack;
 pub mod bytes;
+mod counters;
 pub mod dns;
 pub mod draw;
 mod hostmap;
@@ -127,6 +128,9 @@ pub struct Host {
     /// Network interface under which `vpc.log` has its flows.
     #[serde(default)]
     pub interface: Option<String>,
+    /// Counters of its containers stand in `counters.prom`.
+    #[serde(default)]
+    pub counters: bool,
     /// Name in DNS and TLS; `NAME.example` without it.
     #[serde(default)]
     pub dns_name: Option<String>,

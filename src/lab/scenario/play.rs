@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::counters::CounterLog;
 use super::hostmap::HostMaps;
 use super::logs::{AccessLog, VpcLog};
 use super::ordinary::Source;
@@ -27,6 +28,8 @@ pub trait Stage {
     fn host_event(&mut self, host: usize, event: &HostEvent) -> io::Result<()>;
     fn access_line(&mut self, line: &str) -> io::Result<()>;
     fn vpc_line(&mut self, line: &str) -> io::Result<()>;
+    /// A scrape of counters.
+    fn counter_text(&mut self, text: &str) -> io::Result<()>;
 }
 
 /// What was made.
@@ -70,6 +73,7 @@ pub struct Player<'a> {
     maps: HostMaps<'a>,
     access: AccessLog,
     vpc: VpcLog,
+    counters: CounterLog,
     played: Played,
 }
 
@@ -88,6 +92,7 @@ impl<'a> Player<'a> {
             maps: HostMaps::new(world),
             access: AccessLog::default(),
             vpc: VpcLog::new(world),
+            counters: CounterLog::new(world),
             played: Played::default(),
         };
         for (at, behaviour) in scenario.behaviours.iter().enumerate() {
@@ -113,6 +118,7 @@ impl<'a> Player<'a> {
         self.maps.advance(self.world.end_ns, stage)?;
         self.maps.finish(stage)?;
         self.vpc.finish(stage)?;
+        self.counters.advance(self.world.end_ns, self.world, stage)?;
         Ok(self.played)
     }
 
@@ -152,6 +158,7 @@ impl<'a> Player<'a> {
         let Some(mut item) = self.items[slot as usize].take() else { return Ok(()) };
         self.maps.advance(now_ns, stage)?;
         self.vpc.advance(now_ns, stage)?;
+        self.counters.advance(now_ns, self.world, stage)?;
         let next_ns = match &mut item {
             Item::Source(source) => {
                 let (talks, next_ns) = source.next(now_ns, self.world);
@@ -171,6 +178,7 @@ impl<'a> Player<'a> {
                 self.played.packets += 1;
                 self.played.wire_bytes += frame.len() as u64;
                 self.vpc.count(now_ns, talk, step.forward, frame.len());
+                self.counters.count(talk, step.forward, frame.len());
                 if let Some(line) = step.log {
                     self.access.write(now_ns, &line, stage)?;
                 }

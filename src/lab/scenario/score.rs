@@ -11,7 +11,7 @@
 //! Precision is true by true and false alerts, recall hit by all expectations. Start at
 //! [`score`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
@@ -67,6 +67,9 @@ pub struct Report {
     pub by_detector: BTreeMap<String, Figures>,
     pub missed: Vec<String>,
     pub false_alerts: Vec<FalseAlert>,
+    /// For each expectation after how long it was hit first; nothing where it was missed.
+    #[serde(skip)]
+    pub hits_ns: Vec<Option<i64>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -80,37 +83,31 @@ pub struct FalseAlert {
     pub summary: String,
 }
 
-/// For each expectation after how many nanoseconds of its attack it was hit first; nothing
-/// where it was missed.
-pub fn hits(truth: &Truth, alerts: &[Scored]) -> Result<Vec<Option<i64>>> {
-    let first = |expected: &Expected| {
-        let window = Window::of_expected(expected)?;
-        let hit = alerts.iter().filter(|it| matches(it, expected) && window.overlaps(it));
-        let after_ns =
-            |alert: &Scored| alert.told_ns.unwrap_or(alert.start_ns).saturating_sub(window.from_ns);
-        Ok(hit.map(after_ns).min())
-    };
-    truth.expects.iter().map(first).collect()
-}
-
 /// `least`: alerts below it are no false ones.
 pub fn score(truth: &Truth, alerts: &[Scored], least: Severity) -> Result<Report> {
     let expects = truth.expects.iter().map(Window::of_expected).collect::<Result<Vec<_>>>()?;
-    let hits = hits(truth, alerts)?;
     let attacks = truth.attacks.iter().map(Window::of_attack).collect::<Result<Vec<_>>>()?;
+    let expects_of = by_entity(truth.expects.iter().map(|it| &it.entities));
+    let attacks_of = by_entity(truth.attacks.iter().map(|it| &it.entities));
+    let mut hits: Vec<Option<i64>> = vec![None; expects.len()];
     let mut tally = Tally::default();
     let mut false_alerts = Vec::new();
     for alert in alerts {
-        let is_true = expects
-            .iter()
-            .zip(&truth.expects)
-            .any(|(window, expected)| matches(alert, expected) && window.overlaps(alert));
+        let mut is_true = false;
+        for &at in expects_of.get(alert.entity.as_str()).into_iter().flatten() {
+            let (window, expected, hit) = (&expects[at], &truth.expects[at], &mut hits[at]);
+            if !matches(alert, expected) || !window.overlaps(alert) {
+                continue;
+            }
+            is_true = true;
+            let after_ns = alert.told_ns.unwrap_or(alert.start_ns).saturating_sub(window.from_ns);
+            *hit = Some(hit.map_or(after_ns, |known| known.min(after_ns)));
+        }
         let broken = truth.quiets.iter().find(|quiet| {
             !is_true && alert.severity >= quiet.below && quiet.entities.contains(&alert.entity)
         });
-        let related = attacks.iter().zip(&truth.attacks).any(|(window, attack)| {
-            attack.entities.contains(&alert.entity) && window.overlaps(alert)
-        });
+        let mut taking_part = attacks_of.get(alert.entity.as_str()).into_iter().flatten();
+        let related = taking_part.any(|&at| attacks[at].overlaps(alert));
         let kind = match (is_true, broken, related) {
             (true, ..) => Verdict::True,
             (_, Some(_), _) => Verdict::False,
@@ -151,6 +148,7 @@ pub fn score(truth: &Truth, alerts: &[Scored], least: Severity) -> Result<Report
         by_detector: tally.by_detector,
         missed,
         false_alerts,
+        hits_ns: hits,
     };
     for (analytic, figures) in &mut report.by_analytic {
         *figures = figures.clone().finished(times.by_analytic.get(analytic).map_or(&[], |t| t));
@@ -159,6 +157,17 @@ pub fn score(truth: &Truth, alerts: &[Scored], least: Severity) -> Result<Report
         *figures = figures.clone().finished(&[]);
     }
     Ok(report)
+}
+
+/// Places in a list by the entities of its entries: data sets have very many.
+fn by_entity<'a>(entities: impl Iterator<Item = &'a Vec<String>>) -> HashMap<&'a str, Vec<usize>> {
+    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, entities) in entities.enumerate() {
+        for entity in entities.iter().collect::<BTreeSet<_>>() {
+            places.entry(entity).or_default().push(at);
+        }
+    }
+    places
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -261,10 +270,10 @@ impl Window {
     }
 }
 
+/// Whether it is what was expected of its entity.
 fn matches(alert: &Scored, expected: &Expected) -> bool {
     let analytic = expected.analytic.as_ref();
     expected.detectors.iter().any(|pattern| is_like(pattern, &alert.detector))
-        && expected.entities.contains(&alert.entity)
         && analytic.is_none_or(|analytic| alert.analytics.contains(analytic))
         && alert.severity >= expected.severity
 }

@@ -175,3 +175,136 @@ fn of_revisions_the_last_one_counts() {
     assert_eq!(alerts.len(), 1);
     assert_eq!(alerts[0].severity, Severity::High);
 }
+
+/// The same alert in two revisions, an alert twice under other ids, and two alerts that
+/// differ in detector alone: what is repeated is true each time, and one hit.
+#[test]
+fn what_is_told_again_counts_as_true_and_hits_once() {
+    let again = Scored { id: "again".to_owned(), ..alert("a", 1_005, 1_050) };
+    let other = Scored {
+        id: "other".to_owned(),
+        detector: "icmp_flood".to_owned(),
+        ..alert("a", 1_020, 1_050)
+    };
+    let alerts = [alert("a", 1_005, 1_050), again, other];
+    let report = score(&truth(), &alerts, Severity::Low).unwrap();
+    let all = &report.all;
+    assert_eq!((all.hit, all.true_alerts, all.false_alerts), (1, 3, 0));
+    // 3 of 3; 1 of 2; 2 * 1 * 0.5 / 1.5.
+    assert_eq!((all.precision, all.recall, all.f1), (Some(1.0), Some(0.5), Some(0.667)));
+    assert_eq!(report.by_detector["udp_flood"].true_alerts, 2);
+    assert_eq!(report.by_detector["icmp_flood"].true_alerts, 1);
+}
+
+/// Two attacks of one entity that overlap in time are both hit by one alert in both, and
+/// one of them by an alert that is in it alone.
+#[test]
+fn one_alert_hits_all_attacks_that_it_overlaps() {
+    let mut truth = truth();
+    truth.expects = vec![expected("one", "a", 1_000, 1_100), expected("two", "a", 1_050, 1_200)];
+    let hits = |start_s, end_s| {
+        let report = score(&truth, &[alert("a", start_s, end_s)], Severity::Low).unwrap();
+        (report.all.hit, report.missed, report.all.time_to_detect_s)
+    };
+    // Of -30 s and 20 s after their starts, the lower median.
+    assert_eq!(hits(1_020, 1_080), (2, Vec::<String>::new(), Some(-30.0)));
+    assert_eq!(hits(1_010, 1_040), (1, vec!["two".to_owned()], Some(10.0)));
+    assert_eq!(hits(1_101, 1_140), (1, vec!["one".to_owned()], Some(51.0)));
+}
+
+/// Times to detect of 5, 12 and 40 seconds: the median is 12; of two, the lower.
+#[test]
+fn the_time_to_detect_is_the_median_over_what_was_hit() {
+    let mut truth = truth();
+    truth.expects = ["a", "b", "c"].map(|it| expected(it, it, 1_000, 1_160)).to_vec();
+    let of = |starts: &[(&str, i64)]| {
+        let alerts: Vec<Scored> =
+            starts.iter().map(|&(entity, start_s)| alert(entity, start_s, start_s + 9)).collect();
+        score(&truth, &alerts, Severity::Low).unwrap().all.time_to_detect_s
+    };
+    assert_eq!(of(&[("a", 1_005), ("b", 1_040), ("c", 1_012)]), Some(12.0));
+    // The first of each counts.
+    assert_eq!(of(&[("a", 1_150), ("a", 1_005), ("b", 1_040)]), Some(5.0));
+    assert_eq!(of(&[("d", 1_005)]), None);
+}
+
+/// An attack whose traces go on for five minutes: 1,100 + 300 is the last second.
+#[test]
+fn what_is_related_is_neither_true_nor_false_while_traces_go_on() {
+    let verdict = |start_s| {
+        let all = score(&truth(), &[alert("victim", start_s, start_s + 1)], Severity::Low);
+        let all = all.unwrap().all;
+        (all.true_alerts, all.related_alerts, all.false_alerts, all.precision)
+    };
+    assert_eq!(verdict(998), (0, 0, 1, Some(0.0)), "it ended before");
+    assert_eq!(verdict(1_000), (0, 1, 0, None));
+    assert_eq!(verdict(1_400), (0, 1, 0, None));
+    assert_eq!(verdict(1_401), (0, 0, 1, Some(0.0)));
+}
+
+/// 3 false alerts in 6 hours are 12 a day; of 25 hosts 48 a day and 100 hosts.
+#[test]
+fn false_alerts_are_scaled_to_a_day_and_a_hundred_hosts() {
+    let truth = Truth { end: at(21_600), home_hosts: 25, ..truth() };
+    let alerts = [10, 20, 30].map(|start_s| alert("c", start_s, start_s + 1));
+    let report = score(&truth, &alerts, Severity::Low).unwrap();
+    assert_eq!((report.false_per_day, report.false_per_day_and_100_hosts), (12.0, 48.0));
+    // A truth without time has no rate.
+    let truth = Truth { end: at(0), home_hosts: 0, ..truth };
+    assert_eq!(score(&truth, &alerts, Severity::Low).unwrap().false_per_day, 0.0);
+}
+
+#[test]
+fn a_truth_with_times_that_are_none_is_an_error() {
+    let mut truth = truth();
+    truth.attacks[0].end = "soon".to_owned();
+    assert!(score(&truth, &[], Severity::Low).unwrap_err().to_string().contains("soon is no time"));
+}
+
+/// Severity 1 to 4 of EVE; times with and without a colon in the offset.
+#[test]
+fn events_of_eve_have_their_severity_and_time() {
+    let event = |severity: &str, timestamp: &str| {
+        format!(
+            r#"{{"timestamp":"{timestamp}","event_type":"alert","src_ip":"192.0.2.1","dest_ip":"192.0.2.1","alert":{{"signature":"GPL ICMP","severity":{severity}}}}}"#
+        )
+    };
+    let of = |text: String| alerts_of(&text).unwrap();
+    for (number, severity) in
+        [("1", Severity::High), ("2", Severity::Medium), ("3", Severity::Low), ("4", Severity::Low)]
+    {
+        let alerts = of(event(number, "2026-03-02T01:00:00.250000+0100"));
+        assert_eq!(alerts.len(), 1, "both ends are one");
+        assert_eq!(
+            (alerts[0].severity, alerts[0].start_ns),
+            (severity, time(BASE).unwrap() + 250_000_000)
+        );
+        assert_eq!(alerts, of(event(number, "2026-03-02T00:00:00.25Z")));
+    }
+    assert!(alerts_of(&event("1", "yesterday")).is_err());
+    assert!(alerts_of(r#"{"event_type":"alert","src_ip":"192.0.2.1"}"#).is_err());
+}
+
+/// Zeek writes `ts` as seconds, or as RFC 3339 where it is told to; other logs have no note.
+#[test]
+fn notices_of_zeek_have_seconds_or_a_time() {
+    let text = r#"{"ts":1772409600.5,"note":"Scan::Port_Scan","msg":"x","src":"192.0.2.1","dst":"192.0.2.2"}
+{"ts":"2026-03-02T00:00:00.500000Z","note":"SSH::Password_Guessing","src":"192.0.2.3"}
+{"ts":1772409600.5,"uid":"C1","id.orig_h":"192.0.2.1"}"#;
+    let alerts = alerts_of(text).unwrap();
+    let known: Vec<(&str, &str, i64)> = alerts
+        .iter()
+        .map(|it| (it.detector.as_str(), it.entity.as_str(), it.start_ns - time(BASE).unwrap()))
+        .collect();
+    assert_eq!(
+        known,
+        [
+            ("SSH::Password_Guessing", "192.0.2.3", 500_000_000),
+            ("Scan::Port_Scan", "192.0.2.1", 500_000_000),
+            ("Scan::Port_Scan", "192.0.2.2", 500_000_000),
+        ]
+    );
+    assert!(alerts_of(r#"{"note":"Scan::Port_Scan","src":"192.0.2.1"}"#).is_err());
+    let broken = alerts_of("{\"note\":\"x\",\"ts\":1}\nnot JSON").unwrap_err();
+    assert!(format!("{broken:#}").contains("line 2"), "{broken:#}");
+}

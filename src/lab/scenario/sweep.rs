@@ -146,8 +146,11 @@ pub fn run_made(
             ..HostKnowledge::default()
         });
     }
-    let logs: Vec<&Path> =
-        [&made.access_log, &made.vpc_log].into_iter().flatten().map(PathBuf::as_path).collect();
+    let logs: Vec<&Path> = [&made.access_log, &made.vpc_log, &made.counters]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect();
     let mut sources = Vec::new();
     for path in logs {
         let Some(kind) = recognise_path(path)? else { continue };

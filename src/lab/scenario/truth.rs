@@ -109,7 +109,11 @@ impl Truth {
             }
             let names = expect.entity.as_ref().map_or(names.as_slice(), OneOrMore::as_slice);
             let detectors = expect.detector.as_slice().to_vec();
-            let about = expect.analytic.clone().unwrap_or_else(|| detectors.join(" or "));
+            let about = match (&expect.analytic, detectors.as_slice()) {
+                (Some(analytic), [any]) if any == "*" => analytic.clone(),
+                (Some(analytic), named) => format!("{} ({analytic})", named.join(" or ")),
+                (None, named) => named.join(" or "),
+            };
             expects.push(Expected {
                 name: format!("{} by {about}", labels.join(", ")),
                 detectors,

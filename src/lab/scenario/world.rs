@@ -30,6 +30,7 @@ pub struct HostAt {
     pub watched: bool,
     pub access_log: bool,
     pub interface: Option<String>,
+    pub counters: bool,
     pub dns_name: String,
     pub boot: String,
     pub netns: u64,
@@ -147,6 +148,10 @@ impl World {
         let mut ids = Vec::new();
         for seat in self.seats(name)? {
             ids.push(self.entity_id(seat));
+            // Counters name a container without its runtime.
+            if seat.process.is_none() {
+                ids.extend(seat.container.and_then(|at| self.container_id(at)));
+            }
             // A host goes by its name too.
             if seat.process.is_none() && seat.container.is_none() {
                 ids.extend(self.hosts.get(seat.host).map(|host| host.name.clone()));
@@ -160,6 +165,7 @@ impl World {
         let mut ids = vec![seat.address.to_string(), self.entity_id(seat)];
         if let Some(container) = seat.container {
             ids.push(self.workload_id(container));
+            ids.extend(self.container_id(container));
         }
         if let Some(host) = self.hosts.get(seat.host) {
             ids.extend([host.address.to_string(), host.name.clone()]);
@@ -179,6 +185,10 @@ impl World {
             Some(container) => self.workload_id(container),
             None => seat.address.to_string(),
         }
+    }
+
+    fn container_id(&self, container: usize) -> Option<String> {
+        self.containers.get(container).map(|it| it.workload.container.clone())
     }
 
     fn workload_id(&self, container: usize) -> String {
@@ -202,6 +212,7 @@ impl World {
                 outside: host.outside,
                 watched: host.watched,
                 access_log: host.access_log,
+                counters: host.counters,
                 interface: host.interface.as_ref().map(|interface| match host.count {
                     Some(_) => format!("{interface}{:04x}", index + 1),
                     None => interface.clone(),

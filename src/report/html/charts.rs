@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use kuva::backend::svg::SvgBackend;
-use kuva::plot::{BarPlot, ColorMap, GanttPlot, Heatmap, LinePlot};
+use kuva::plot::{BarPlot, ColorMap, GanttPlot, Heatmap, LinePlot, ScatterPlot};
 use kuva::render::annotations::ShadedRegion;
 use kuva::render::datetime::{DateTimeAxis, DateUnit};
 use kuva::render::layout::{Layout, TickFormat};
@@ -33,14 +33,22 @@ const BELOW_PX: f64 = 26.0;
 const LABEL_LETTERS: [usize; 2] = [34, 15];
 
 /// Colours of series, in their order; [`assets/report.css`] has them.
-const SERIES: [&str; 4] =
-    ["var(--series-1)", "var(--series-2)", "var(--series-3)", "var(--series-4)"];
+pub(super) const SERIES: [&str; 6] = [
+    "var(--series-1)",
+    "var(--series-2)",
+    "var(--series-3)",
+    "var(--series-4)",
+    "var(--series-5)",
+    "var(--series-6)",
+];
 
 /// A drawing with what it shows in words.
 #[derive(Debug)]
 pub(super) struct Chart {
     svg: String,
     caption: String,
+    /// Names of the series, where there are several.
+    legend: Vec<String>,
 }
 
 impl Chart {
@@ -50,6 +58,20 @@ impl Chart {
 
     pub(super) fn caption(&self) -> &str {
         &self.caption
+    }
+
+    /// Names of series in the order of their colours. They stand below the drawing: in it
+    /// they would take the room of what they name.
+    pub(super) fn legend(&self) -> &[String] {
+        &self.legend
+    }
+
+    fn with_legend(mut self, names: impl Iterator<Item = String>) -> Self {
+        self.legend = names.collect();
+        if self.legend.len() < 2 {
+            self.legend.clear();
+        }
+        self
     }
 
     /// Draws it for both widths.
@@ -68,7 +90,7 @@ impl Chart {
                 size.class()
             );
         }
-        Self { svg, caption }
+        Self { svg, caption, legend: Vec::new() }
     }
 }
 
@@ -377,9 +399,6 @@ pub(super) fn bars(
                 .map(|((_, values), colour)| (values.get(at).copied().unwrap_or_default(), colour));
             bars = bars.with_group(label.clone(), values.collect::<Vec<_>>());
         }
-        if series.len() > 1 {
-            bars = bars.with_legend(series.iter().map(|(name, _)| *name).collect());
-        }
         let plots = vec![Plot::Bar(bars)];
         let mut layout = Layout::auto_from_plots(&plots)
             .with_width(size.px())
@@ -393,7 +412,11 @@ pub(super) fn bars(
         };
         (plots, layout)
     })
+    .with_legend(series.iter().map(|(name, _)| (*name).to_owned()))
 }
+
+/// Of lines: those behind are wider, so that none hides another.
+const WIDTHS: [f64; SERIES.len()] = [7.0, 5.5, 4.2, 3.0, 2.0, 1.2];
 
 /// A line for each series over named values, in their order. Gaps where there is none.
 pub(super) fn curves(
@@ -404,15 +427,18 @@ pub(super) fn curves(
 ) -> Chart {
     Chart::drawn(caption, |size| {
         let mut plots = Vec::new();
-        for ((name, points), colour) in series.iter().zip(SERIES.iter().cycle()) {
+        for ((_, points), (colour, width)) in series.iter().zip(SERIES.iter().zip(WIDTHS)) {
             let points = points.iter().enumerate();
-            let points = points.filter_map(|(at, value)| Some((1.0 + at as f64, (*value)?)));
-            let mut line =
-                LinePlot::new().with_data(points).with_color(*colour).with_stroke_width(2.0);
-            if series.len() > 1 {
-                line = line.with_legend(size.label(name));
-            }
-            plots.push(Plot::Line(line));
+            let points: Vec<(f64, f64)> =
+                points.filter_map(|(at, value)| Some((1.0 + at as f64, (*value)?))).collect();
+            // A value alone is no line, but it is a mark.
+            let marks = ScatterPlot::new()
+                .with_data(points.clone())
+                .with_color(*colour)
+                .with_size(width + 1.5);
+            let line =
+                LinePlot::new().with_data(points).with_color(*colour).with_stroke_width(width);
+            plots.extend([Plot::Line(line), Plot::Scatter(marks)]);
         }
         let all = series.iter().flat_map(|(_, points)| points.iter().flatten());
         let top = all.copied().fold(if matches!(unit, Unit::Share) { 1.0 } else { 0.0 }, f64::max);
@@ -427,9 +453,11 @@ pub(super) fn curves(
             .with_y_axis_max(top)
             .with_y_tick_format(unit.ticks())
             .with_ticks(4)
+            .with_force_margins(size.left_px(), 30.0)
             .with_force_margins_y(10.0, BELOW_PX);
         (plots, layout)
     })
+    .with_legend(series.iter().map(|(name, _)| name.clone()))
 }
 
 #[cfg(test)]

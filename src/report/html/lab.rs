@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::alerts::{seconds, short};
-use super::charts::{Lane, Marked, Unit, curves, lanes};
+use super::charts::{Lane, Marked, SERIES, Unit, curves, lanes};
 use super::markup::{Cell, Html, Table};
 use super::page;
 use crate::alert::thousands;
@@ -15,16 +15,11 @@ use crate::lab::scenario::truth::Truth;
 /// Lanes of attacks, and of alerts: as many as a screen has.
 const LANES: usize = 24;
 
-/// Lines of one chart; more are a tangle.
-const LINES: usize = 8;
+/// Lines of one chart: as many as there are colours; more are a tangle.
+const LINES: usize = SERIES.len();
 
-/// Alerts held against the truth. `hits` are those of [`crate::lab::scenario::score::hits`].
-pub fn score_page(
-    truth: &Truth,
-    alerts: &[Scored],
-    report: &Report,
-    hits: &[Option<i64>],
-) -> String {
+/// Alerts held against the truth.
+pub fn score_page(truth: &Truth, alerts: &[Scored], report: &Report) -> String {
     let mut html = Html::default();
     let all = &report.all;
     html.tiles(&[
@@ -37,7 +32,7 @@ pub fn score_page(
         ("false a day and 100 hosts", report.false_per_day_and_100_hosts.to_string()),
     ]);
     over_time(&mut html, truth, alerts, report);
-    expectations(&mut html, truth, hits);
+    expectations(&mut html, truth, &report.hits_ns);
     figures(&mut html, report);
     false_alerts(&mut html, report);
     let subtitle = format!(
@@ -209,7 +204,8 @@ pub fn sweep_page(
     html.table(&rows_table(rows));
     html.heading("alerts", "Missed, and false alerts");
     wrong(&mut html, rows);
-    let subtitle = format!("{scenario}: {} settings, {seeds} seeds each", rows.len());
+    let each = if seeds == 1 { "seed" } else { "seeds" };
+    let subtitle = format!("{scenario}: {} settings, {seeds} {each} for each", rows.len());
     let sections =
         [("curves", "Curves"), ("rows", "Figures"), ("alerts", "Missed, and false alerts")];
     page::framed("Lab sweep", &subtitle, &sections, html)

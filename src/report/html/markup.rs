@@ -13,6 +13,9 @@ use crate::alert::thousands;
 /// Rows from which a table has a field to filter by.
 const FILTERED_FROM: usize = 6;
 
+/// Of the styles, in the order of [`super::charts::SERIES`].
+const SERIES_CLASSES: [&str; super::charts::SERIES.len()] = ["s1", "s2", "s3", "s4", "s5", "s6"];
+
 /// Letters up to which a cell's text stays in one line.
 const WORD_LETTERS: usize = 26;
 
@@ -51,7 +54,11 @@ impl Html {
     pub(super) fn chart(&mut self, chart: &super::charts::Chart) -> &mut Self {
         self.raw("<figure class=\"chart\">");
         self.0.push_str(chart.svg());
-        self.raw("<figcaption>").text(chart.caption()).raw("</figcaption></figure>")
+        self.raw("<figcaption>");
+        for (name, class) in chart.legend().iter().zip(SERIES_CLASSES) {
+            self.raw("<span class=\"key ").raw(class).raw("\">").text(name).raw("</span> ");
+        }
+        self.text(chart.caption()).raw("</figcaption></figure>\n")
     }
 
     /// Data for the page's script.

@@ -27,6 +27,8 @@
     setTheme(themes[(now + 1) % themes.length]);
   });
 
+  const grouped = new Intl.NumberFormat("en");
+
   // ---- what cells hold ---------------------------------------------------------------
   const scaled = (value, units, step) => {
     let at = 0;
@@ -38,7 +40,7 @@
   };
   const shown = {
     text: (value, data) => data.strings[value],
-    number: (value) => value.toLocaleString("en"),
+    number: (value) => grouped.format(value),
     port: (value) => String(value),
     bytes: (value) => scaled(value, ["B", "kB", "MB", "GB", "TB"], 1000),
     duration: (value) =>
@@ -129,10 +131,28 @@
     const body = box.querySelector("tbody");
     const pages = box.querySelector(".pages");
     const text = (row, column) => shown[data.columns[column][1]](row[column], data);
-    // Made when somebody filters for the first time: times, texts and ports as shown.
+    // Made when somebody filters for the first time: texts, ports and times as shown.
+    // Counts are not looked for.
     let searched = null;
-    const searchable = () =>
-      data.rows.map((row) => row.map((_, column) => text(row, column)).join(" ").toLowerCase());
+    const searchable = () => {
+      const lower = data.strings.map((string) => string.toLowerCase());
+      const columns = data.columns.map(([, kind], column) => [kind, column]);
+      const wanted = columns.filter(([kind]) => kind === "text" || kind === "port" || kind === "time");
+      const part = (row) => ([kind, column]) =>
+        kind === "text" ? lower[row[column]] : shown[kind](row[column], data);
+      return data.rows.map((row) => wanted.map(part(row)).join(" "));
+    };
+    // A text's place in the order of all texts, so that any column is sorted by numbers.
+    let places = null;
+    const place = () => {
+      const inOrder = data.strings.map((_, at) => at);
+      inOrder.sort((x, y) => compare(data.strings[x], data.strings[y]));
+      const found = new Uint32Array(inOrder.length);
+      inOrder.forEach((at, position) => {
+        found[at] = position;
+      });
+      return found;
+    };
     let order = data.rows.map((_, at) => at);
     let visible = order;
     let wanted = [];
@@ -175,9 +195,14 @@
     controls(box, {
       sort: (column, descending) => {
         const sign = descending ? -1 : 1;
-        const kind = data.columns[column][1];
-        const key = kind === "text" ? (at) => data.strings[data.rows[at][column]] : (at) => data.rows[at][column];
-        order = [...order].sort((x, y) => sign * compare(key(x), key(y)) || x - y);
+        const values = Float64Array.from(data.rows, (row) => row[column]);
+        if (data.columns[column][1] === "text") {
+          places ??= place();
+          values.forEach((value, at) => {
+            values[at] = places[value];
+          });
+        }
+        order = [...order].sort((x, y) => sign * (values[x] - values[y]) || x - y);
         narrow();
       },
       filter: (those) => {
