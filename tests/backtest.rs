@@ -71,7 +71,7 @@ fn recorded_flows_raise_what_their_packets_raised() {
     for (scenario, set, detectors) in [
         ("udp-flood", &["strength=1500", "duration_s=200"][..], &["egress", "udp_flood"][..]),
         ("ping-flood", &["strength=100", "duration_s=300"], &["tool_flood"]),
-        ("exfiltration", &[], &["data_ratio", "non_networking"]),
+        ("exfiltration", &["up_bytes=20e6"], &["data_ratio", "non_networking"]),
         ("beacon", &["duration_s=4200"], &["beacon"]),
         ("egress-lookalikes", &["duration_s=400"], &[]),
     ] {
