@@ -140,10 +140,7 @@ fn details(html: &mut Html, shown: &Shown, drawn: bool) {
     let mut facts = vec![
         ("alert", format!("{}, revision {}", word(&record["id"]), word(&record["revision"]))),
         ("severity", word(&record["severity_reason"])),
-        (
-            "confidence",
-            format!("{}: {}", word(&record["confidence"]), word(&record["confidence_reason"])),
-        ),
+        ("confidence", word(&record["confidence_reason"])),
         ("about", format!("{} {}", word(&record["entity"]["kind"]), word(&record["entity"]["id"]))),
         ("from", word(&record["start"])),
         ("to", format!("{} ({})", word(&record["end"]), word(&record["state"]))),
