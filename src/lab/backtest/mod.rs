@@ -3,7 +3,7 @@
 //!
 //! Each value is a whole run of detection over the records ([`judge`]), with the same
 //! baselines, which learn nothing. What flow records can't show is not judged, and said
-//! ([`NOT_JUDGED`]). Nothing is written.
+//! ([`NOT_JUDGED`](crate::engine::recorded::NOT_JUDGED)). Nothing is written.
 //!
 //! Start at [`Backtest::rows`]; [`knee`] is the bend.
 
