@@ -6,7 +6,7 @@
 //! ```
 //!
 //! What a record does not hold can't be judged again: see [`NOT_JUDGED`]. What it holds
-//! in sum, packets within a flow of many seconds, is spread ([`pace`](self)): a burst
+//! in sum, packets within a flow of many seconds, is spread evenly (`pace.rs`): a burst
 //! within a long flow is flattened. Start at [`judge`].
 
 mod calendar;
