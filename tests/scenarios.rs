@@ -48,7 +48,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_others() {
 }
 
 /// What keeps a scenario small enough for tshark and a test: attacks begin early.
-const SHORT: [(&str, &[(&str, &str)]); 18] = [
+const SHORT: [(&str, &[(&str, &str)]); 20] = [
     ("udp-flood", &[("strength", "50"), ("flood.start_s", "5"), ("duration_s", "25")]),
     ("egress-lookalikes", &[("duration_s", "30")]),
     (
@@ -78,6 +78,8 @@ const SHORT: [(&str, &[(&str, &str)]); 18] = [
     ("rollout", &[("warming.start_s", "5"), ("duration_s", "20")]),
     ("script-flood", &[("strength", "50"), ("flood.start_s", "5"), ("duration_s", "15")]),
     ("all-five", &[("flood_per_s", "50"), ("flood.start_s", "20"), ("duration_s", "60")]),
+    ("mirrored-flood", &[("strength", "50"), ("flood.start_s", "5"), ("duration_s", "20")]),
+    ("split-exfiltration", &[("pieces.start_s", "5"), ("gap_s", "2"), ("duration_s", "40")]),
 ];
 
 /// Lines that tshark prints for a capture, with every checksum verified. `None` without it.
@@ -188,7 +190,7 @@ struct Scored {
 const SEEDS: u64 = 5;
 
 #[rustfmt::skip]
-const SCORES: [Scored; 12] = [
+const SCORES: [Scored; 14] = [
     Scored { analytic: "AN0972", scenario: "udp-flood", key: "strength", unit: "packets/s",
              values: &["100", "300", "1000", "3000", "12000"], quick: false },
     Scored { analytic: "AN0223", scenario: "web-chain", key: "exploit_status", unit: "answer to the exploit",
@@ -213,6 +215,10 @@ const SCORES: [Scored; 12] = [
              values: &["0.1", "0.3", "1", "10"], quick: false },
     Scored { analytic: "AN0031", scenario: "icmp-tunnel", key: "strength", unit: "echoes/s",
              values: &["0.03", "0.1", "1", "20"], quick: true },
+    Scored { analytic: "AN0972", scenario: "mirrored-flood", key: "strength", unit: "packets/s over IPv6, in VXLAN",
+             values: &["300", "1000", "3000"], quick: false },
+    Scored { analytic: "AN0031", scenario: "split-exfiltration", key: "gap_s", unit: "seconds between pieces",
+             values: &["10", "60", "300"], quick: false },
 ];
 
 /// What looks alike, and ordinary days.

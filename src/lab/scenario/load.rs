@@ -38,6 +38,8 @@ pub const EMBEDDED: &[(&str, &str)] = embedded![
     "script-flood",
     "rollout",
     "all-five",
+    "mirrored-flood",
+    "split-exfiltration",
 ];
 
 /// Far over what anybody writes.

@@ -46,6 +46,10 @@ pub struct Scenario {
     /// First time stamp, RFC 3339.
     pub start: String,
     pub duration_s: f64,
+    /// Network identifier of a cloud's traffic mirror: then each frame comes in VXLAN, as
+    /// AWS mirrors an interface.
+    #[serde(default)]
+    pub mirror_vni: Option<u32>,
     /// Whether baselines are to know the days before.
     #[serde(default)]
     pub learn: Option<Learn>,

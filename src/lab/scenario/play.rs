@@ -20,6 +20,10 @@ use super::world::World;
 use super::{Behaviour, Scenario};
 use crate::host::event::HostEvent;
 use crate::lab::synth::Rng;
+use crate::lab::synth::frame::Frame;
+
+/// VXLAN (RFC 7348).
+const VXLAN_PORT: u16 = 4_789;
 
 /// Takes what a scenario gives, in the order of time.
 pub trait Stage {
@@ -74,7 +78,18 @@ pub struct Player<'a> {
     access: AccessLog,
     vpc: VpcLog,
     counters: CounterLog,
+    mirror_vni: Option<u32>,
     played: Played,
+}
+
+/// From the mirrored interface's host to the appliance; the port is that of every frame
+/// of a session, for simplicity.
+fn mirrored(frame: &mut Frame, vni: u32) {
+    const SOURCE: [u8; 4] = [10, 255, 0, 1];
+    const APPLIANCE: [u8; 4] = [10, 255, 0, 2];
+    frame.vxlan(vni).udp(65_000, VXLAN_PORT);
+    frame.ip(SOURCE.into(), APPLIANCE.into());
+    frame.ethernet([2, 0, 0, 0, 255, 1], [2, 0, 0, 0, 255, 2]);
 }
 
 impl<'a> Player<'a> {
@@ -93,6 +108,7 @@ impl<'a> Player<'a> {
             access: AccessLog::default(),
             vpc: VpcLog::new(world),
             counters: CounterLog::new(world),
+            mirror_vni: scenario.mirror_vni,
             played: Played::default(),
         };
         for (at, behaviour) in scenario.behaviours.iter().enumerate() {
@@ -173,12 +189,16 @@ impl<'a> Player<'a> {
             Item::Talk { talk, told_ns, cookies } => {
                 self.maps.using(now_ns, talk, told_ns, cookies, stage)?;
                 let step = talk.step(now_ns, &mut self.shop);
+                let own_bytes = self.shop.frame.bytes().len();
+                if let Some(vni) = self.mirror_vni {
+                    mirrored(&mut self.shop.frame, vni);
+                }
                 let frame = self.shop.frame.bytes();
                 stage.packet(now_ns, frame)?;
                 self.played.packets += 1;
                 self.played.wire_bytes += frame.len() as u64;
-                self.vpc.count(now_ns, talk, step.forward, frame.len());
-                self.counters.count(talk, step.forward, frame.len());
+                self.vpc.count(now_ns, talk, step.forward, own_bytes);
+                self.counters.count(talk, step.forward, own_bytes);
                 if let Some(line) = step.log {
                     self.access.write(now_ns, &line, stage)?;
                 }
