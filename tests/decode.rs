@@ -327,7 +327,7 @@ fn vlan_tags_are_those_of_the_outermost_header() {
     let outer = ipv4(17, A4, B4, &udp(4000, 4789, &vxlan(7, &inner)));
     let frame = eth(0x88a8, &tag(10, 0x8100, &tag(20, 0x0800, &outer)));
     let facts = assert_tunnel(&frame, TunnelKind::Vxlan, Some(7));
-    assert_eq!((facts.vlans, facts.vlan_count), ([10, 20], 2));
+    assert_eq!(facts.vlans.ids().collect::<Vec<_>>(), [10, 20]);
     assert_eq!((facts.key.vni, facts.key.vlan), (8, 0));
     assert_eq!(facts.src_mac, SRC_MAC);
     let options = DecodeOptions { key_vlan: true, no_decap: true };
@@ -336,7 +336,7 @@ fn vlan_tags_are_those_of_the_outermost_header() {
     // Also for frames that are not IP.
     let arp = eth(0x8100, &tag(5, 0x0806, &[0; 28]));
     let (verdict, facts) = decode(LinkType::ETHERNET, &arp, 46, DecodeOptions::default());
-    assert_eq!((verdict, facts.vlans[0]), (Verdict::NonIp(0x0806), 5));
+    assert_eq!((verdict, facts.vlans.outermost()), (Verdict::NonIp(0x0806), Some(5)));
 }
 
 #[test]

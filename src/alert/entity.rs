@@ -82,7 +82,7 @@ impl Entity {
 
     /// Orders as entities do, but for those that begin alike: what many are sorted by
     /// before their whole texts are looked at.
-    pub(crate) fn beginning(&self) -> (EntityKind, u128) {
+    pub(crate) fn beginning(&self) -> Beginning {
         let mut first = [0; 16];
         for (place, byte) in first.iter_mut().zip(self.id.bytes()) {
             *place = byte;
@@ -90,6 +90,9 @@ impl Entity {
         (self.kind, u128::from_be_bytes(first))
     }
 }
+
+/// See [`Entity::beginning`].
+pub(crate) type Beginning = (EntityKind, u128);
 
 #[cfg(test)]
 mod tests {

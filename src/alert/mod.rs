@@ -16,6 +16,7 @@ mod sentence;
 pub use allow::{AllowCount, AllowEntry, AllowedEntity, DETECTORS};
 pub use book::{AlertBook, Update};
 pub use case::{Case, ConfidenceTerm, DecidedBy, Moment, SCORE_FORMULA, Scale, Score, Term};
+pub(crate) use entity::Beginning;
 pub use entity::{Entity, EntityKind};
 pub use grade::{CONFIDENCE_WITHOUT_BASELINE, Grade, Severity, SeverityTerm, clipped};
 pub use sentence::sentence;

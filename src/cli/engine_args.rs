@@ -103,6 +103,9 @@ pub(crate) struct EngineArgs {
     /// entries come before the built-in ones (`src/detect/classes/classes.toml`).
     #[arg(long, value_name = "FILE", value_parser = ProcessClasses::read)]
     process_classes: Option<ProcessClasses>,
+    /// Count flows only: no detector runs and no alert is raised.
+    #[arg(long, conflicts_with = "fail_on_alert")]
+    no_detection: bool,
     /// Exit with status 3 when there is an alert of this severity or higher.
     #[arg(long, value_name = "SEVERITY", num_args = 0..=1, require_equals = true,
           default_missing_value = "low")]
@@ -181,6 +184,7 @@ impl EngineArgs {
             .map_err(|error| Usage(error.to_string()))?
             .map(Arc::new);
         options.detect = self.detect_settings();
+        options.detects = !self.no_detection;
         Ok(options)
     }
 

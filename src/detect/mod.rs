@@ -176,6 +176,9 @@ impl Detection {
     /// Takes the next second. A slice that is not later than the one before is
     /// an error of the caller; it is looked at as if it were.
     pub fn observe(&mut self, slice: &Slice, telemetry: &Telemetry) {
+        if self.inputs.undetected {
+            return;
+        }
         let ctx = Context {
             settings: &self.settings,
             one_sided: telemetry.one_sided,
@@ -233,6 +236,9 @@ impl Detection {
     /// Shows an event to the analytics; `second` is how far time has come.
     pub fn event(&mut self, event: &Event<'_>, second: i64, telemetry: &Telemetry) {
         self.inputs.note(event);
+        if self.inputs.undetected {
+            return;
+        }
         // Of an entity and time the finest source decides; others corroborate.
         let coarser = match event {
             Event::Minute(minute) if !self.finest.decides(minute) => {

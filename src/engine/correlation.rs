@@ -527,7 +527,10 @@ impl<'a> Correlation<'a> {
                 self.entities.tell(told);
             }
             match (&mut features, read) {
-                (Some(features), Some(read)) => features.merge(*read),
+                (Some(features), Some(read)) => {
+                    features.merge(&read);
+                    self.assembler.recycle_features(read);
+                }
                 (features @ None, read) => *features = read,
                 (Some(_), None) => {}
             }
@@ -564,8 +567,9 @@ impl<'a> Correlation<'a> {
             self.detection.observe(&assembled.slice, &telemetry);
             self.look_at_entities(&assembled, telemetry);
         }
-        if let Some(features) = features {
-            self.show_features(second, *features);
+        if let Some(mut features) = features {
+            self.show_features(second, &mut features);
+            self.assembler.recycle_features(features);
         }
         self.tell_alerts();
         self.assembler.recycle(assembled);

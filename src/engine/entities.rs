@@ -12,7 +12,7 @@ use ahash::HashMap;
 use super::recorded::Told;
 use super::window::{Assembled, FlowRow, Host, Seed};
 use crate::detect::HomeNets;
-use crate::entity::{Behind, Ledger, LedgerLimits, Minute, SecondOf, View, Who, WhoId};
+use crate::entity::{Behind, Ledger, LedgerLimits, Minutes, SecondOf, View, Who, WhoId};
 use crate::host::inventory::Instance;
 use crate::host::join::{Joiner, Seat};
 
@@ -22,7 +22,7 @@ const ROWS: usize = 16_384;
 
 /// The same where nothing is known of hosts and no normal is learned: only what is large
 /// can be found then, and the largest rows are all among them.
-const ROWS_UNKNOWN: usize = 4_096;
+const ROWS_UNKNOWN: usize = 2_048;
 
 /// Addresses whose entity is remembered.
 const MAX_ADDRESSES: usize = 1 << 16;
@@ -36,8 +36,7 @@ pub(super) struct Entities {
     seed: Seed,
     rows: Vec<FlowRow>,
     order: Vec<u32>,
-    /// Nothing for those that are not at home.
-    addresses: HashMap<Host, Option<Arc<Who>>>,
+    addresses: HashMap<Host, Address>,
     most_rows: usize,
     least_bytes: u64,
     /// Of the second at hand: who sent name queries and echoes to whom, by process, with
@@ -45,6 +44,15 @@ pub(super) struct Entities {
     senders: HashMap<(Host, Host, u8), (u64, Arc<Who>)>,
     /// Of the second at hand, where recorded flows say who is at their ends.
     told: Told,
+}
+
+/// What an address at home stands for.
+struct Address {
+    /// Nobody where it is every host's own.
+    who: Option<Arc<Who>>,
+    digest: u64,
+    /// Its number in the ledger, and the minute in which that holds.
+    id: Option<(i64, WhoId)>,
 }
 
 /// Service whose senders are asked for.
@@ -85,13 +93,13 @@ impl Entities {
     }
 
     /// Begins a second; the minutes that are over.
-    pub(super) fn begin(&mut self, second: i64) -> Vec<Minute> {
+    pub(super) fn begin(&mut self, second: i64) -> Minutes {
         self.senders.clear();
         self.ledger.begin(second)
     }
 
     /// The last minute.
-    pub(super) fn finish(&mut self) -> Vec<Minute> {
+    pub(super) fn finish(&mut self) -> Minutes {
         self.ledger.close()
     }
 
@@ -174,21 +182,24 @@ impl Entities {
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.clear();
         }
-        let who = self.addresses.entry(host).or_insert_with(|| {
+        let seed = self.seed;
+        let address = self.addresses.entry(host).or_insert_with(|| {
             // Loopback is every host's own.
             let is_own = host.ip().is_loopback() || host.ip().is_unspecified();
-            (!is_own).then(|| {
-                Arc::new(
-                    instance(host).map_or_else(|| Who::address(&host), |at| Who::instance(&at)),
-                )
-            })
+            let instance = if is_own { None } else { instance(host) };
+            let digest = match &instance {
+                Some(instance) => digest(seed, 2, &instance.id),
+                None => seed.mix(seed.host(&host), 1),
+            };
+            let who = instance.map_or_else(|| Who::address(&host), |at| Who::instance(&at));
+            Address { who: (!is_own).then(|| Arc::new(who)), digest, id: None }
         });
-        let Some(who) = who.clone() else { return };
-        let digest = match &who.instance {
-            Some(instance) => self.digest(2, &instance.id),
-            None => self.seed.mix(self.seed.host(&host), 1),
-        };
-        if let Some(id) = self.ledger.id(digest, || who) {
+        let Some(who) = &address.who else { return };
+        let minute = self.ledger.minute();
+        let known = address.id.filter(|&(of, _)| of == minute).map(|(_, id)| id);
+        let id = known.or_else(|| self.ledger.id(address.digest, || Arc::clone(who)));
+        if let Some(id) = id {
+            address.id = Some((minute, id));
             self.ledger.add(id, view);
             self.ledger.add_known(id, view, behind);
         }
@@ -198,12 +209,12 @@ impl Entities {
     fn count_process(&mut self, seat: Seat, view: &View<'_>) -> Behind {
         let Seat { process, workload, host, boot, certainty } = seat;
         let id = process.process.id;
-        let digest = self.seed.mix(
-            self.digest(u64::from(id.pid), &process.process.exe),
-            self.digest(id.start_ticks, &boot),
+        let identity = self.seed.mix(
+            digest(self.seed, u64::from(id.pid), &process.process.exe),
+            digest(self.seed, id.start_ticks, &boot),
         );
         let who = || Arc::new(Who::process(&host, &boot, &process, workload.as_ref(), certainty));
-        if let Some(id) = self.ledger.id(digest, who) {
+        if let Some(id) = self.ledger.id(identity, who) {
             self.ledger.add(id, view);
             let is_asked_for = matches!(view.proto, 1 | 58) || view.remote_port == DNS_PORT;
             if is_asked_for && certainty >= LEAST_CERTAINTY && view.sent.wire_bytes > 0 {
@@ -211,7 +222,7 @@ impl Entities {
             }
         }
         if let Some(workload) = &workload {
-            let digest = self.digest(3, &workload.container);
+            let digest = digest(self.seed, 3, &workload.container);
             if let Some(id) = self.ledger.id(digest, || Arc::new(Who::workload(workload))) {
                 self.ledger.add(id, view);
             }
@@ -229,9 +240,9 @@ impl Entities {
             *known = (bytes, Arc::clone(who));
         }
     }
+}
 
-    fn digest(&self, start: u64, text: &str) -> u64 {
-        let word = |chunk: &[u8]| chunk.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
-        text.as_bytes().chunks(8).fold(start, |sum, chunk| self.seed.mix(sum, word(chunk)))
-    }
+fn digest(seed: Seed, start: u64, text: &str) -> u64 {
+    let word = |chunk: &[u8]| chunk.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    text.as_bytes().chunks(8).fold(start, |sum, chunk| seed.mix(sum, word(chunk)))
 }

@@ -16,7 +16,7 @@ const ICMPV6: u8 = 58;
 
 impl Correlation<'_> {
     /// Of a second, merged of all shards.
-    pub(super) fn show_features(&mut self, second: i64, mut features: Features) {
+    pub(super) fn show_features(&mut self, second: i64, features: &mut Features) {
         features.settle();
         let seed = features.seed();
         let entities = &self.entities;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ahash::HashMap;
 
 use super::recorded::Told;
-use super::window::features::{Features, concerns};
+use super::window::features::Features;
 use super::window::{
     ChunkPool, FineSizes, Log, RowRef, Slice, StationCache, Sums, WindowSettings, Written, drain,
 };
@@ -71,8 +71,6 @@ pub struct WindowFeed {
     pub late_packets: u64,
     /// Set while somebody watches.
     pub(crate) watched: Option<Arc<AtomicBool>>,
-    /// Detectors ask for what packets say.
-    pub(crate) extracts: bool,
 }
 
 impl WindowFeed {
@@ -145,7 +143,7 @@ impl WindowFeed {
     /// Reads what a packet of some protocols says, in its block's bytes.
     #[inline]
     pub(crate) fn extract(&mut self, packet: &PacketRow, bytes: &[u8]) {
-        if self.extracts && concerns(packet, bytes) && !packet.is(row_flag::LATE) {
+        if packet.is(row_flag::SPEAKS) && !packet.is(row_flag::LATE) {
             self.extract_from(packet, bytes);
         }
     }
@@ -153,9 +151,9 @@ impl WindowFeed {
     #[cold]
     fn extract_from(&mut self, packet: &PacketRow, bytes: &[u8]) {
         let seed = self.settings.seed;
-        let (window, _) = self.window_at(packet.time_ns);
+        let (window, pool) = self.window_at(packet.time_ns);
         let second = window.slice.second();
-        let features = window.features.get_or_insert_with(|| Box::new(Features::new(second, seed)));
+        let features = window.features.get_or_insert_with(|| pool.features(second, seed));
         features.add(packet, bytes);
     }
 

@@ -20,6 +20,7 @@ pub(super) fn detection_of(options: &RunOptions) -> Detection {
     let mut detection = Detection::new(options.detect.clone());
     let hosts = options.hosts.as_ref();
     detection.set_inputs(Inputs {
+        undetected: !options.detects,
         host_map: hosts.is_some_and(|hosts| hosts.map.is_some()),
         inventory: hosts.is_some_and(|hosts| hosts.inventory.is_some()),
         ..Inputs::default()
@@ -48,9 +49,9 @@ impl Correlation<'_> {
         }
     }
 
-    fn show_minutes(&mut self, minutes: Vec<Minute>) {
-        for minute in &minutes {
-            self.detection.event(&Event::Minute(minute), self.looked_s, &self.known);
+    fn show_minutes(&mut self, minutes: impl IntoIterator<Item = Minute>) {
+        for minute in minutes {
+            self.detection.event(&Event::Minute(&minute), self.looked_s, &self.known);
         }
     }
 

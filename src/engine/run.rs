@@ -248,6 +248,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         decoder: Decoder::new(options.decode),
         filter: options.filter.clone(),
         dedup: options.dedup,
+        extracts: options.detects,
         hash_state: hash_state.clone(),
         idle_wait: if options.live.is_some() { LIVE_WAIT } else { IDLE_WAIT },
     };
@@ -276,7 +277,6 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
                 let (shared, out, tail) = (&shared, out.clone(), &tails[id].0);
                 let mut feed = WindowFeed::new(windows, Arc::clone(&chunks));
                 feed.watched = watched.clone();
-                feed.extracts = options.detects;
                 scope.spawn(move || {
                     let shard = Shard::new(table, shared.dedup, feed, shared.hash_state.clone());
                     let worked = shared.work(id, shard, inbox, out, tail);

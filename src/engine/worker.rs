@@ -15,11 +15,12 @@ use super::batch::{Batch, BlockData, Decoded, Emptied, FragmentRow, LinkKind, Li
 use super::dedup::{DedupMode, DedupSettings, routed_digest};
 use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
+use super::window::features::concerns;
 use crate::flow::Ended;
 use crate::input::filter::Filter;
 use crate::input::{Block, Frame, Input, Next, ReadAhead, frame_flag};
 use crate::lock::Lock;
-use crate::packet::{Decoder, Facts, Verdict};
+use crate::packet::{Decoder, Facts, PacketRow, Verdict, row_flag};
 
 /// Blocks between the input and the last shard for each worker: enough that
 /// nobody waits, few enough that they stay in the last-level cache.
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) decoder: Decoder,
     pub(crate) filter: Option<Arc<Filter>>,
     pub(crate) dedup: Option<DedupSettings>,
+    /// Detectors ask for what packets say.
+    pub(crate) extracts: bool,
     pub(crate) hash_state: ahash::RandomState,
     /// How long a worker without work sleeps before it looks at the input again.
     pub(crate) idle_wait: Duration,
@@ -194,6 +197,7 @@ impl Shared {
                 let hash = direct.row.key.hash(&self.hash_state);
                 let digest = self.digest(data, frame, Some(direct.ip_offset));
                 direct.row.put_in_stream(frame, hash, at as u16, clock_ns);
+                self.mark_speech(&mut direct.row, all);
                 rows[shard_of(hash, self.workers)].push(direct.row, digest);
                 continue;
             }
@@ -202,6 +206,7 @@ impl Shared {
                     let hash = facts.key.hash(&self.hash_state);
                     let digest = self.digest(data, frame, Some(facts.ip_offset));
                     facts.row_of(frame, hash, at as u16, clock_ns);
+                    self.mark_speech(&mut facts.row, all);
                     if let Some(fragment) = facts.fragment {
                         let Facts { row, tunnels, .. } = *facts;
                         fragments.push(FragmentRow { row, fragment, digest, tunnels });
@@ -225,7 +230,7 @@ impl Shared {
                 src_mac: facts.src_mac,
                 dst_mac: facts.dst_mac,
                 has_mac: facts.has_mac,
-                vlan: facts.vlans[usize::from(facts.vlan_count.clamp(1, 2)) - 1],
+                vlan: facts.row.innermost_vlan(),
                 arp_target: arp_target(kind, data, facts),
                 late: frame.flags & frame_flag::LATE != 0,
             });
@@ -234,6 +239,14 @@ impl Shared {
         give(&self.pool.frames, frames);
         let data = Arc::new(BlockData::new(bytes, Some(Arc::clone(&self.pool))));
         Decoded { sequence, rows, fragments, data, closed_before_s, first_frame, shed }
+    }
+
+    /// Here, where its bytes are at hand: on the way to its shard they leave the cache.
+    #[inline]
+    fn mark_speech(&self, row: &mut PacketRow, bytes: &[u8]) {
+        if self.extracts && concerns(row, bytes) {
+            row.flags |= row_flag::SPEAKS;
+        }
     }
 
     /// Nothing without `--dedup`.
@@ -259,7 +272,7 @@ fn arp_target(kind: LinkKind, data: &[u8], facts: &Facts) -> Option<[u8; 4]> {
     if !matches!(kind, LinkKind::NonIp(ARP)) || !facts.has_mac {
         return None;
     }
-    let arp = data.get(14 + 4 * usize::from(facts.vlan_count)..)?;
+    let arp = data.get(14 + 4 * facts.vlans.ids().count()..)?;
     let packet = arp.first_chunk::<28>()?;
     (packet[6..8] == REQUEST).then(|| [packet[24], packet[25], packet[26], packet[27]])
 }

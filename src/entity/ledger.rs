@@ -5,13 +5,14 @@
 //! the entities' kinds and ids, so that what reads it does not depend on anything
 //! else.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use ahash::HashMap;
 
 use super::measures::{Measures, Sent, View};
 use super::who::Who;
-use crate::alert::Entity;
+use crate::alert::Beginning;
 use crate::engine::window::{Host, Seed};
 use crate::packet::PacketClass;
 
@@ -81,6 +82,8 @@ pub struct SecondOf {
 
 struct Open {
     who: Arc<Who>,
+    /// What it is sorted by, at hand without going to where its texts lie.
+    beginning: Beginning,
     minute: Measures,
     second: SecondOf,
     touched_s: i64,
@@ -128,15 +131,20 @@ impl Ledger {
     }
 
     /// Begins a second; hands out the minute before it, if this begins another.
-    pub fn begin(&mut self, second: i64) -> Vec<Minute> {
+    pub fn begin(&mut self, second: i64) -> Minutes {
         self.touched.clear();
         let minute = second.div_euclid(MINUTE_S);
         if minute == self.minute {
-            return Vec::new();
+            return Minutes::default();
         }
         let closed = self.close();
         self.minute = minute;
         closed
+    }
+
+    /// The minute at hand, since the epoch: numbers are of it.
+    pub fn minute(&self) -> i64 {
+        self.minute
     }
 
     /// The number of an entity in this minute; nothing where there is no place.
@@ -153,7 +161,8 @@ impl Ledger {
         self.ids.insert(digest, id);
         let second = SecondOf::new(Arc::clone(&who));
         let minute = Measures::default();
-        self.open.push(Box::new(Open { who, minute, second, touched_s: i64::MIN }));
+        let beginning = who.entity.beginning();
+        self.open.push(Box::new(Open { who, beginning, minute, second, touched_s: i64::MIN }));
         Some(id)
     }
 
@@ -167,7 +176,7 @@ impl Ledger {
         let Some(open) = self.open.get_mut(id as usize) else { return };
         if open.touched_s != view.second {
             open.touched_s = view.second;
-            open.second = SecondOf::new(Arc::clone(&open.who));
+            open.second.clear();
             self.touched.push(id);
         }
         open.minute.add(view, self.seed);
@@ -188,33 +197,56 @@ impl Ledger {
 
     /// What entities did in the second at hand, by kind and id.
     pub fn second(&self) -> Vec<&SecondOf> {
-        in_order(self.touched.iter().map(|&id| &self.open[id as usize].second), |it| &it.who.entity)
+        let touched = self.touched.iter().map(|&id| &*self.open[id as usize]);
+        in_order(touched).into_iter().map(|open| &open.second).collect()
     }
 
     /// Hands out the minute at hand.
-    pub fn close(&mut self) -> Vec<Minute> {
+    pub fn close(&mut self) -> Minutes {
         self.ids.clear();
-        let start_s = self.minute.saturating_mul(MINUTE_S);
         let open = std::mem::take(&mut self.open);
         let touched = open.into_iter().filter(|open| open.touched_s > i64::MIN);
-        let minute = |open: Box<Open>| Minute {
-            who: open.who,
-            start_s,
-            length_s: MINUTE_S,
-            source: Arc::clone(&self.source),
-            measures: open.minute,
-            reported: None,
-        };
-        in_order(touched, |it| &it.who.entity).into_iter().map(minute).collect()
+        Minutes {
+            open: in_order(touched).into_iter(),
+            start_s: self.minute.saturating_mul(MINUTE_S),
+            source: Some(Arc::clone(&self.source)),
+        }
     }
 }
 
-/// By kind and id. Most entities differ in their first letters, which are compared
-/// without going to where the texts lie.
-fn in_order<T>(all: impl Iterator<Item = T>, entity: impl Fn(&T) -> &Entity) -> Vec<T> {
-    let mut all: Vec<_> = all.map(|it| (entity(&it).beginning(), it)).collect();
-    all.sort_by(|(x, this), (y, that)| x.cmp(y).then_with(|| entity(this).cmp(entity(that))));
-    all.into_iter().map(|(_, it)| it).collect()
+/// Minutes of entities that are over, by kind and id. Each leaves the ledger as it is
+/// asked for: all at once would be copies of 2 KB, thousands of them.
+#[derive(Default)]
+pub struct Minutes {
+    open: std::vec::IntoIter<Box<Open>>,
+    start_s: i64,
+    source: Option<Arc<str>>,
+}
+
+impl Iterator for Minutes {
+    type Item = Minute;
+
+    fn next(&mut self) -> Option<Minute> {
+        let open = self.open.next()?;
+        Some(Minute {
+            who: open.who,
+            start_s: self.start_s,
+            length_s: MINUTE_S,
+            source: self.source.clone()?,
+            measures: open.minute,
+            reported: None,
+        })
+    }
+}
+
+/// By kind and id. Most entities differ in their first letters.
+fn in_order<T: Borrow<Open>>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all: Vec<_> = all.map(|open| (open.borrow().beginning, open)).collect();
+    all.sort_by(|(x, this), (y, that)| {
+        let (this, that): (&Open, &Open) = (this.borrow(), that.borrow());
+        x.cmp(y).then_with(|| this.who.entity.cmp(&that.who.entity))
+    });
+    all.into_iter().map(|(_, open)| open).collect()
 }
 
 impl SecondOf {
@@ -230,6 +262,24 @@ impl SecondOf {
             top_peer: None,
             remote_port: 0,
         }
+    }
+
+    /// For another second of the same entity.
+    fn clear(&mut self) {
+        let Self {
+            who: _,
+            sent,
+            received,
+            by_protocol,
+            syn_sent,
+            flows,
+            unanswered_packets,
+            top_peer,
+            remote_port,
+        } = self;
+        (*sent, *received, *by_protocol) = (Sent::default(), Sent::default(), [0; 4]);
+        (*syn_sent, *flows, *unanswered_packets) = (0, 0, 0);
+        (*top_peer, *remote_port) = (None, 0);
     }
 
     fn add(&mut self, view: &View<'_>) {

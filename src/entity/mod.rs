@@ -19,7 +19,7 @@ mod reported;
 mod who;
 
 pub(crate) use finest::Finest;
-pub use ledger::{Behind, Ledger, LedgerLimits, Minute, ReportedFacts, SecondOf, WhoId};
+pub use ledger::{Behind, Ledger, LedgerLimits, Minute, Minutes, ReportedFacts, SecondOf, WhoId};
 pub use measures::{Leg, Measures, PeerSums, SECONDS, SERVICES, Sent, TOP_PEERS, View};
 pub use reported::{Reported, ReportedCounts, ReportedLimits};
 pub use who::Who;

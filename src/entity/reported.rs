@@ -262,7 +262,7 @@ impl Window {
                 }
             }
         }
-        let mut minutes = ledger.close();
+        let mut minutes: Vec<Minute> = ledger.close().collect();
         for minute in &mut minutes {
             minute.start_s = at.start_s;
             minute.length_s = at.length_s;

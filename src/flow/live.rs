@@ -255,10 +255,8 @@ impl Live {
             self.macs[direction] = packet.src_mac;
             self.macs[1 - direction] = packet.dst_mac;
         }
-        if packet.vlan_count > 0 {
-            for &vlan in &packet.vlans[..usize::from(packet.vlan_count.min(2))] {
-                self.remember_vlan(vlan);
-            }
+        if !packet.vlans.is_empty() {
+            packet.vlans.ids().for_each(|vlan| self.remember_vlan(vlan));
         }
     }
 

@@ -4,7 +4,7 @@ use super::live::{Entropy, Extra, TCP};
 use super::settings::Timeouts;
 use crate::engine::window::RowRef;
 use crate::packet::facts::{PACKET_CLASSES, tcp_flag};
-use crate::packet::{FlowKey, Mac, NO_TUNNELS, PacketClass, PacketRow, row_flag};
+use crate::packet::{FlowKey, Mac, NO_TUNNELS, PacketClass, PacketRow, Vlans, row_flag};
 
 /// A flow of one packet, on two lines of the cache: a flood touches each of its
 /// flows twice, and waits for memory most of all.
@@ -26,7 +26,7 @@ pub(crate) struct Stub {
     pub(crate) wheel_s: i32,
     /// Below 0: there is none.
     entropy_bits: f32,
-    vlans: [u16; 2],
+    vlans: Vlans,
     interface: u16,
     pub(super) tcp_flags: u16,
     src_mac: Mac,
@@ -36,14 +36,13 @@ pub(crate) struct Stub {
     ttl: u8,
     /// See [`packed`].
     packed: u8,
-    pub(crate) flags: u8,
+    /// The low eight: of messages its record has no use.
+    flags: u8,
 }
 
 /// Parts of [`Stub::packed`].
 mod packed {
     pub(super) const CLASS: u8 = 0x0f;
-    /// Number of VLAN tags, in two bits from this one on.
-    pub(super) const VLANS: u32 = 4;
     pub(super) const ALIVE: u8 = 0x80;
 }
 
@@ -57,7 +56,6 @@ impl Stub {
         entropy: Entropy,
     ) -> Self {
         let (entropy_bits, over_bytes) = entropy.get().unwrap_or((-1.0, 1));
-        let vlan_count = packet.vlan_count.min(packet.vlans.len() as u8);
         Self {
             key: packet.key,
             time_ns: packet.time_ns,
@@ -77,8 +75,8 @@ impl Stub {
             dst_mac: packet.dst_mac,
             entropy_bytes: (over_bytes - 1).min(u16::from(u8::MAX)) as u8,
             ttl: packet.ttl,
-            packed: packet.class as u8 | vlan_count << packed::VLANS | packed::ALIVE,
-            flags: packet.flags,
+            packed: packet.class as u8 | packed::ALIVE,
+            flags: packet.flags as u8,
         }
     }
 
@@ -107,8 +105,7 @@ impl Stub {
             dst_mac: self.dst_mac,
             ttl: self.ttl,
             class: self.class(),
-            vlan_count: self.packed >> packed::VLANS & 3,
-            flags: self.flags,
+            flags: self.flags.into(),
         }
     }
 
@@ -135,8 +132,8 @@ impl Stub {
         self.packed &= !packed::ALIVE;
     }
 
-    pub(crate) fn is(&self, flag: u8) -> bool {
-        self.flags & flag != 0
+    pub(crate) fn is(&self, flag: u16) -> bool {
+        u16::from(self.flags) & flag != 0
     }
 
     /// A RST ended it at once.
@@ -164,8 +161,10 @@ mod tests {
     #[test]
     fn what_is_packed_comes_out_as_it_went_in() {
         for class in PacketClass::ALL {
-            for vlan_count in 0..=2 {
-                let packet = PacketRow { class, vlan_count, vlans: [5, 6], ..PacketRow::NOTHING };
+            for ids in [&[][..], &[5], &[5, 6]] {
+                let mut vlans = Vlans::NONE;
+                ids.iter().for_each(|&id| vlans.push(id));
+                let packet = PacketRow { class, vlans, ..PacketRow::NOTHING };
                 for entropy in [None, Some((0.0, 1)), Some((3.5, 255)), Some((8.0, 256))] {
                     let mut stub = Stub::new(&packet, 0, None, Entropy::new(entropy));
                     assert_eq!(stub.as_row(), packet);

@@ -82,8 +82,8 @@ fn rows(steps: &[Step]) -> Vec<PacketRow> {
                 tcp_flags: if proto == 6 { step.flags } else { 0 },
                 ttl: 64,
                 class,
-                flags: (u8::from(step.forward) * row_flag::FORWARD)
-                    | (u8::from(late) * row_flag::LATE),
+                flags: (u16::from(step.forward) * row_flag::FORWARD)
+                    | (u16::from(late) * row_flag::LATE),
                 ..PacketRow::NOTHING
             }
         })

@@ -68,7 +68,8 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
     let workloads = given.hosts.map(|hosts| hosts.in_workloads).unwrap_or_default();
     let instances = given.hosts.map(|hosts| hosts.with_instance).unwrap_or_default();
     let make = |id, about, gaps: Vec<Option<Gap>>, attributed_to, attributed: Share| {
-        let missing: Vec<Gap> = gaps.into_iter().flatten().collect();
+        let off = blind(!inputs.undetected, "detection", "it was left out: --no-detection");
+        let missing: Vec<Gap> = [off].into_iter().chain(gaps).flatten().collect();
         let state = match missing.iter().any(|gap| gap.blind) {
             true => State::Blind,
             false if missing.is_empty() => State::Active,
@@ -199,7 +200,8 @@ mod tests {
         let packets = of(&Inputs { packets: true, ..Inputs::default() });
         let states: Vec<State> = packets.iter().map(|(state, _)| *state).collect();
         assert_eq!(states, [Degraded, Degraded, Degraded, Blind, Blind]);
-        let all = of(&Inputs {
+        let all = Inputs {
+            undetected: false,
             packets: true,
             host_map: true,
             inventory: true,
@@ -207,8 +209,10 @@ mod tests {
             request_logs: true,
             flow_logs: true,
             counters: true,
-        });
-        assert!(all.iter().all(|state| *state == (Active, 0)), "{all:?}");
+        };
+        assert!(of(&all).iter().all(|state| *state == (Active, 0)), "{all:?}");
+        let off = of(&Inputs { undetected: true, ..all });
+        assert!(off.iter().all(|state| *state == (Blind, 1)), "{off:?}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::decoder::DecodeOptions;
 use super::facts::{Facts, PacketClass};
 use super::ip::proto;
 use super::key::{Address, FlowKey, IpVersion, Mac, mapped};
-use super::row::{PacketRow, row_flag};
+use super::row::{PacketRow, Vlans, row_flag};
 use super::transport::tcp_class;
 use super::tunnel::UdpTunnel;
 
@@ -47,13 +47,15 @@ pub(super) fn read(options: DecodeOptions, data: &[u8], wire_bytes: u32) -> Opti
     let (ethernet, rest) = data.split_first_chunk::<14>()?;
     let (dst_mac, after_dst) = ethernet.split_first_chunk::<6>()?;
     let (src_mac, ether_type) = after_dst.split_first_chunk::<6>()?;
-    let mut link = Link { src_mac: *src_mac, dst_mac: *dst_mac, vlan: 0, vlan_count: 0 };
+    let mut link = Link { src_mac: *src_mac, dst_mac: *dst_mac, vlans: Vlans::NONE };
+    let mut key_vlan = 0;
     let mut ether_type = be16([ether_type[0], ether_type[1]]);
     let mut packet = rest;
     if ether_type == 0x8100 {
         let ([v0, v1, t0, t1], rest) = rest.split_first_chunk::<4>()?;
-        link.vlan = be16([*v0, *v1]) & 0x0fff;
-        link.vlan_count = 1;
+        let vlan = be16([*v0, *v1]) & 0x0fff;
+        link.vlans = Vlans::one(vlan);
+        key_vlan = if options.key_vlan { vlan } else { 0 };
         ether_type = be16([*t0, *t1]);
         packet = rest;
     }
@@ -63,15 +65,13 @@ pub(super) fn read(options: DecodeOptions, data: &[u8], wire_bytes: u32) -> Opti
         0x86dd => read_v6(packet, wire_bytes - ip_at)?,
         _ => return None,
     };
-    let key_vlan = if options.key_vlan { link.vlan } else { 0 };
     Some(Direct { row: ip.row(link, key_vlan, ip_at), ip_offset: ip_at as u32 })
 }
 
 struct Link {
     src_mac: Mac,
     dst_mac: Mac,
-    vlan: u16,
-    vlan_count: u8,
+    vlans: Vlans,
 }
 
 /// An IP packet with its transport header.
@@ -114,12 +114,11 @@ impl Ip {
             tcp_seq: transport.tcp_seq,
             tcp_ack: transport.tcp_ack,
             tcp_flags: transport.tcp_flags,
-            vlans: [link.vlan, 0],
+            vlans: link.vlans,
             src_mac: link.src_mac,
             dst_mac: link.dst_mac,
             ttl,
             class: transport.class,
-            vlan_count: link.vlan_count,
             flags: row_flag::HAS_MAC | if self.forward { row_flag::FORWARD } else { 0 },
             ..PacketRow::NOTHING
         };

@@ -119,11 +119,8 @@ fn vlan(cursor: &mut Cursor<'_>, outermost: Option<&mut Facts>) -> Result<Layer,
     let Ok(tag) = SingleVlanHeaderSlice::from_slice(bytes) else {
         return Err(Verdict::Malformed(MalformedReason::VlanTooShort));
     };
-    if let Some(row) = outermost.map(|facts| &mut facts.row)
-        && let Some(slot) = row.vlans.get_mut(usize::from(row.vlan_count))
-    {
-        *slot = tag.vlan_identifier().value();
-        row.vlan_count += 1;
+    if let Some(facts) = outermost {
+        facts.row.vlans.push(tag.vlan_identifier().value());
     }
     Ok(type_or_length(cursor, tag.ether_type().0))
 }

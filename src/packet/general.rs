@@ -37,8 +37,8 @@ fn read(
     facts.ip_offset = cursor.at() as u32;
     let mut packet = ip::read(version, cursor)?;
     let mut transport = Transport::read(&packet);
-    if options.key_vlan && facts.vlan_count > 0 {
-        facts.key.vlan = facts.vlans[0];
+    if options.key_vlan {
+        facts.key.vlan = facts.vlans.outermost().unwrap_or(0);
     }
     let mut vni = 0;
     transport.fill(&packet, vni, facts);

@@ -38,33 +38,87 @@ pub struct PacketRow {
     /// Index into the batch's tunnels, or [`NO_TUNNELS`].
     pub tunnels: u16,
     pub tcp_flags: u16,
-    /// VLAN identifiers of the outermost Ethernet header, outer first.
-    pub vlans: [u16; 2],
+    /// Of the outermost Ethernet header.
+    pub vlans: Vlans,
     pub interface: u16,
     pub src_mac: Mac,
     pub dst_mac: Mac,
     /// TTL or hop limit of the innermost IP header.
     pub ttl: u8,
     pub class: PacketClass,
-    pub vlan_count: u8,
-    pub flags: u8,
+    /// See [`row_flag`].
+    pub flags: u16,
 }
 
 /// Bits of [`PacketRow::flags`].
 pub mod row_flag {
     /// From `key.a` to `key.b`.
-    pub const FORWARD: u8 = 1;
-    pub const HAS_MAC: u8 = 2;
-    pub const FRAGMENT: u8 = 4;
-    pub const LATER_FRAGMENT: u8 = 8;
+    pub const FORWARD: u16 = 1;
+    pub const HAS_MAC: u16 = 2;
+    pub const FRAGMENT: u16 = 4;
+    pub const LATER_FRAGMENT: u16 = 8;
     /// Its window is closed: counted there as late.
-    pub const LATE: u8 = 16;
+    pub const LATE: u16 = 16;
     /// Feeds windows but no flow (a fragment whose flow is not known yet).
-    pub const WINDOW_ONLY: u8 = 32;
+    pub const WINDOW_ONLY: u16 = 32;
     /// Feeds its flow but no window (that fragment, once its flow is known).
-    pub const FLOW_ONLY: u8 = 64;
+    pub const FLOW_ONLY: u16 = 64;
     /// May be to a broadcast or multicast address: worth a closer look.
-    pub const GROUP: u8 = 128;
+    pub const GROUP: u16 = 128;
+    /// Its payload may be a message that detectors read.
+    pub const SPEAKS: u16 = 256;
+}
+
+/// Up to two VLAN identifiers (IEEE 802.1Q: 12 bits each) in four bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Vlans(u32);
+
+impl Vlans {
+    pub const NONE: Self = Self(0);
+    const ID_BITS: u32 = 12;
+    const ID: u32 = (1 << Self::ID_BITS) - 1;
+    /// Where their number is.
+    const COUNT: u32 = 2 * Self::ID_BITS;
+
+    /// One tag.
+    #[inline]
+    pub(crate) fn one(id: u16) -> Self {
+        Self(u32::from(id) & Self::ID | 1 << Self::COUNT)
+    }
+
+    /// Adds the next tag inwards; a third is not kept.
+    pub(crate) fn push(&mut self, id: u16) {
+        let count = self.0 >> Self::COUNT;
+        if count < 2 {
+            self.0 |= (u32::from(id) & Self::ID) << (count * Self::ID_BITS);
+            self.0 += 1 << Self::COUNT;
+        }
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Outer first.
+    pub fn ids(self) -> impl Iterator<Item = u16> {
+        let id = move |at| (self.0 >> (at * Self::ID_BITS) & Self::ID) as u16;
+        (0..self.0 >> Self::COUNT).map(id)
+    }
+
+    pub fn outermost(self) -> Option<u16> {
+        self.ids().next()
+    }
+
+    #[inline]
+    pub fn innermost(self) -> Option<u16> {
+        self.ids().last()
+    }
+}
+
+impl std::fmt::Debug for Vlans {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.ids()).finish()
+    }
 }
 
 impl PacketRow {
@@ -84,13 +138,12 @@ impl PacketRow {
         tcp_ack: 0,
         tunnels: NO_TUNNELS,
         tcp_flags: 0,
-        vlans: [0; 2],
+        vlans: Vlans::NONE,
         interface: 0,
         src_mac: [0; 6],
         dst_mac: [0; 6],
         ttl: 0,
         class: PacketClass::OtherIp,
-        vlan_count: 0,
         flags: 0,
     };
 
@@ -124,7 +177,7 @@ impl PacketRow {
         }
     }
 
-    pub fn is(&self, flag: u8) -> bool {
+    pub fn is(&self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 
@@ -135,11 +188,7 @@ impl PacketRow {
 
     /// Identifier of the innermost VLAN tag, 0 without one.
     pub fn innermost_vlan(&self) -> u16 {
-        match self.vlan_count {
-            0 => 0,
-            1 => self.vlans[0],
-            _ => self.vlans[1],
-        }
+        self.vlans.innermost().unwrap_or(0)
     }
 
     /// Second of event time that its window covers.

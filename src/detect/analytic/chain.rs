@@ -17,7 +17,7 @@
 //! revised as stages come.
 //!
 //! Bounded: [`MAX_CASES`] workloads with [`super::links::MAX_SIGNS`] signs a stage; past it the
-//! workload that was quiet longest makes room, of signs the weakest, then the oldest.
+//! eighth that was quiet longest makes room, of signs the weakest, then the oldest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +26,7 @@ use super::exploit::Exploit;
 use super::first_seen::FirstSeen;
 use super::links::Case;
 use super::metadata::Metadata;
+use super::room::make_room;
 use super::shell::Shell;
 use super::stage::Sign;
 use super::story::{self, Story};
@@ -151,12 +152,8 @@ impl Chain {
     fn take(&mut self, sign: Sign) {
         let Some(who) = sign.place.who() else { return };
         let key = (who.entity.kind, who.entity.id);
-        if self.cases.len() >= MAX_CASES && !self.cases.contains_key(&key) {
-            let quiet = self.cases.iter().min_by_key(|&(key, known)| (known.case.last_ns, key));
-            if let Some(quiet) = quiet.map(|(key, _)| key.clone()) {
-                self.cases.remove(&quiet);
-                self.refused += 1;
-            }
+        if !self.cases.contains_key(&key) {
+            self.refused += make_room(&mut self.cases, MAX_CASES, |known| known.case.last_ns);
         }
         let known = self.cases.entry(key.clone()).or_default();
         self.refused += u64::from(!known.case.add(sign));

@@ -12,6 +12,7 @@
 //! threshold, as does data dressed as `ping -p`; other ICMP types are not looked at.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -40,8 +41,8 @@ const MAX_PAIRS: usize = 8_192;
 pub(super) struct IcmpTunnel {
     window: i64,
     pairs: BTreeMap<EchoKey, Pair>,
-    /// When room was last made: looking at all pairs for each new one would be no end.
-    cleared_s: i64,
+    /// Of earlier windows and silent in this one: what room can be made of.
+    idle: usize,
     refused: u64,
 }
 
@@ -111,7 +112,9 @@ impl Sums {
         if strange > 0 {
             self.strange_kinds.merge(&stats.strange);
             let symbols = self.symbols.get_or_insert_with(|| Box::new([0; 256]));
-            for (sum, &more) in symbols.iter_mut().zip(&stats.symbols) {
+            for (sum, &more) in
+                symbols.iter_mut().zip(stats.symbols.iter().flat_map(|all| &all[..]))
+            {
                 *sum = sum.saturating_add(more);
             }
         }
@@ -192,19 +195,27 @@ impl IcmpTunnel {
                 pair.sums = Sums { last_s: pair.sums.last_s, ..Sums::default() };
                 pair.look_at_s = i64::MIN;
             }
+            self.idle = self.pairs.len();
             self.window = window;
         }
         if self.pairs.len() >= MAX_PAIRS && !self.pairs.contains_key(echo.key) {
-            if self.cleared_s != echo.second {
-                self.cleared_s = echo.second;
+            // To look at all pairs for each new one would be no end.
+            if self.idle > 0 {
                 self.pairs.retain(|_, pair| pair.sums.active_s > 0);
+                self.idle = 0;
             }
             if self.pairs.len() >= MAX_PAIRS {
                 self.refused += 1;
                 return None;
             }
         }
-        let pair = self.pairs.entry(*echo.key).or_default();
+        let pair = match self.pairs.entry(*echo.key) {
+            Entry::Occupied(pair) => {
+                self.idle -= usize::from(pair.get().sums.active_s == 0);
+                pair.into_mut()
+            }
+            Entry::Vacant(place) => place.insert(Pair::default()),
+        };
         if echo.who.is_some() {
             pair.who.clone_from(&echo.who);
         }

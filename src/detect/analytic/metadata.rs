@@ -9,14 +9,15 @@
 //!
 //! Without a process it needs a capture on the host itself (the asking address is in a
 //! map), since neither flow logs nor mirrors of clouds carry this traffic (FORMATS
-//! section 8). Feeds [`super::chain`] alone. Bounded: [`MAX_ASKING`] programs; the one
-//! that was quiet longest makes room.
+//! section 8). Feeds [`super::chain`] alone. Bounded: [`MAX_ASKING`] programs; the eighth
+//! that was quiet longest makes room (`super::room`).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::programs::is_one_of;
+use super::room::make_room;
 use super::shell::{Services, USUAL};
 use super::stage::{Place, Sign, Stage, cut, named};
 use super::{AnalyticContext, FlowEnd, Source};
@@ -154,20 +155,13 @@ impl Metadata {
 
     /// How often the program asked before.
     fn asked(&mut self, key: &Arc<str>, time_ns: i64) -> u64 {
+        if !self.asking.contains_key(key) {
+            self.refused += make_room(&mut self.asking, MAX_ASKING, |&(_, last_ns)| last_ns);
+        }
         let (count, last_ns) = self.asking.entry(Arc::clone(key)).or_default();
         let before = *count;
         *count += 1;
         *last_ns = time_ns.max(*last_ns);
-        if self.asking.len() > MAX_ASKING
-            && let Some(quiet) = self
-                .asking
-                .iter()
-                .min_by_key(|&(key, &(_, ns))| (ns, key))
-                .map(|(key, _)| Arc::clone(key))
-        {
-            self.asking.remove(&quiet);
-            self.refused += 1;
-        }
         before
     }
 }

@@ -37,6 +37,7 @@ mod payload_tests;
 mod programs;
 mod relay;
 mod request_flood;
+mod room;
 mod shell;
 mod stage;
 mod story;
@@ -190,6 +191,8 @@ impl AnalyticContext<'_> {
 /// What this run is given: what is missing lowers confidence and stands in alerts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
+    /// Detection was left out of the run.
+    pub undetected: bool,
     pub host_map: bool,
     pub inventory: bool,
     pub baseline: bool,

@@ -23,17 +23,18 @@
 //! opened leg of a known proxy is a lower bound (bytes to outside less all that was
 //! answered to clients). Bins are seconds: delays of milliseconds are not told apart.
 //! Memory: [`MAX_CANDIDATES`] entities with both legs, 6 KB each, and as many ports;
-//! beyond, those seen longest ago go.
+//! beyond, the eighth seen longest ago goes.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use super::held::{self, hold};
+use super::room::make_room;
 use super::{Analytic, AnalyticContext, Event, FlowEnd, about, measured_in};
 use crate::alert::{Case, DecidedBy, Entity, EntityKind, Score, Severity, Term};
 use crate::baseline::Metric;
-use crate::detect::{Finding, Rule, round3};
+use crate::detect::{DetectSettings, Finding, Rule, round3};
 use crate::engine::window::{Hll, Host};
 use crate::entity::{Minute, Who};
 
@@ -75,7 +76,7 @@ impl Analytic for Relay {
             Event::Minute(minute) if minute.reported.is_none() => {
                 out.extend(self.minute(minute, ctx));
             }
-            Event::Flow(flow) => self.flow(flow),
+            Event::Flow(flow) => self.flow(flow, ctx.settings),
             _ => {}
         }
     }
@@ -111,7 +112,7 @@ impl Relay {
             return None;
         }
         if !known {
-            self.make_room();
+            self.refused += make_room(&mut self.candidates, MAX_CANDIDATES, Candidate::newest_s);
         }
         let candidate = self.candidates.entry(entity.clone()).or_default();
         candidate.add(part);
@@ -123,44 +124,31 @@ impl Relay {
         candidate.judge(minute, served, ctx)
     }
 
-    /// Remembers proxy ports that were served.
-    fn flow(&mut self, flow: &FlowEnd<'_>) {
+    /// Remembers proxy ports that were served, of those who are looked at.
+    fn flow(&mut self, flow: &FlowEnd<'_>, settings: &DetectSettings) {
         let outline = flow.outline;
         let port = outline.dst_port();
         if outline.key.proto != 6 || !PROXY_PORTS.contains(&port) || !outline.answered() {
             return;
         }
         let side = flow.hosts.and_then(|hosts| hosts.dst.as_ref());
+        let server = Host::from(outline.dst_ip());
+        let known = side.is_some_and(|side| side.workload.is_some() || side.instance.is_some());
+        if !known && !settings.home_nets.contains(&server) {
+            return;
+        }
         let workload = side.and_then(|side| side.workload.as_ref()).map(Who::workload);
         let place = match side.and_then(|side| side.instance.as_ref()) {
             Some(instance) => Who::instance(instance),
-            None => Who::address(&Host::from(outline.dst_ip())),
+            None => Who::address(&server),
         };
         let at_s = outline.end_ns.div_euclid(1_000_000_000);
         for who in workload.into_iter().chain([place]) {
             let key = (who.entity.kind, who.entity.id);
-            if self.ports.len() >= MAX_CANDIDATES && !self.ports.contains_key(&key) {
-                let oldest = self.ports.iter().min_by_key(|(key, (_, at_s))| (*at_s, *key));
-                let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { continue };
-                self.ports.remove(&oldest);
-                self.refused += 1;
+            if !self.ports.contains_key(&key) {
+                self.refused += make_room(&mut self.ports, MAX_CANDIDATES, |&(_, at_s)| at_s);
             }
             self.ports.insert(key, (port, at_s));
-        }
-    }
-
-    fn make_room(&mut self) {
-        if self.candidates.len() < MAX_CANDIDATES {
-            return;
-        }
-        let oldest = self
-            .candidates
-            .iter()
-            .min_by_key(|(entity, candidate)| (candidate.newest_s(), *entity))
-            .map(|(entity, _)| entity.clone());
-        if let Some(oldest) = oldest {
-            self.candidates.remove(&oldest);
-            self.refused += 1;
         }
     }
 }

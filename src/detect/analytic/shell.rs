@@ -8,12 +8,13 @@
 //! it; one at a terminal is a person's.
 //!
 //! Feeds [`super::chain`] alone. Limits: what the service does within its own process
-//! starts nothing. Bounded: [`MAX_SERVICES`] and [`MAX_USUAL`]; the oldest make room.
+//! starts nothing. Bounded: [`MAX_SERVICES`] and [`MAX_USUAL`]; the oldest eighth makes room.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::programs::{above, base, is_one_of, plain_command, service_of};
+use super::room::make_room;
 use super::stage::{Place, Sign, Stage, cut, named};
 use super::{AnalyticContext, Exec};
 use crate::host::process::{Context, ProcessId};
@@ -52,15 +53,12 @@ pub(super) struct Services {
 
 impl Services {
     pub(super) fn note(&mut self, view: &ProcessView, time_ns: i64) {
-        let last_ns = self.seen.entry(view.process.id).or_insert(time_ns);
-        *last_ns = time_ns.max(*last_ns);
-        if self.seen.len() > MAX_SERVICES
-            && let Some(oldest) =
-                self.seen.iter().min_by_key(|&(id, ns)| (*ns, *id)).map(|(id, _)| *id)
-        {
-            self.seen.remove(&oldest);
-            self.refused += 1;
+        let id = view.process.id;
+        if !self.seen.contains_key(&id) {
+            self.refused += make_room(&mut self.seen, MAX_SERVICES, |&last_ns| last_ns);
         }
+        let last_ns = self.seen.entry(id).or_insert(time_ns);
+        *last_ns = time_ns.max(*last_ns);
     }
 
     /// The service that a process is or descends from.
@@ -149,13 +147,7 @@ impl Shell {
         if let Some(&first_ns) = self.usual.get(&key) {
             return time_ns.saturating_sub(first_ns) >= USUAL_AFTER_NS;
         }
-        if self.usual.len() >= MAX_USUAL
-            && let Some(oldest) =
-                self.usual.iter().min_by_key(|&(key, ns)| (*ns, key)).map(|(key, _)| key.clone())
-        {
-            self.usual.remove(&oldest);
-            self.refused += 1;
-        }
+        self.refused += make_room(&mut self.usual, MAX_USUAL, |&first_ns| first_ns);
         self.usual.insert(key, time_ns);
         false
     }

@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use super::counted::{Counted, Direction};
+use super::features::Features;
 use super::filter::{Filters, Places, Plan};
 use super::log::{ChunkPool, Log};
 use super::{Delta, Detail, FineSizes, Roles, Slice, WindowSettings};
@@ -93,6 +94,10 @@ impl Assembler {
         for mut log in assembled.logs {
             log.drain(0, &self.pool);
         }
+    }
+
+    pub(crate) fn recycle_features(&self, features: Box<Features>) {
+        self.pool.give_features(features);
     }
 
     fn has_too_many_flows(&self, logs: &mut [Log]) -> bool {

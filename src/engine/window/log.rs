@@ -9,6 +9,7 @@
 //! The log never judges. Start at [`Log::single`] and [`Log::flow`]; stages
 //! after the merge read it with [`Log::deltas`].
 
+use super::features::Features;
 use super::hash::{Seed, halves};
 use super::{Delta, Host, SIZE_BINS, size_bin};
 use crate::lock::Lock;
@@ -321,12 +322,35 @@ fn exactly<T>(rows: usize) -> Vec<T> {
     chunk
 }
 
-/// Chunks that nobody uses at the moment, for all shards. Holds what the
-/// fullest moment of the run needed.
+/// Chunks, and tables of messages, that nobody uses at the moment, for all shards. Holds
+/// the chunks that the fullest moment of the run needed.
 #[derive(Debug, Default)]
 pub struct ChunkPool {
     singles: Lock<Shelf<Single>>,
     flows: Lock<Shelf<FlowSecond>>,
+    features: Lock<Vec<Box<Features>>>,
+}
+
+/// Tables of messages that are kept: a second of so many shards, a few MB each once a
+/// second was full of them.
+const MAX_FEATURES: usize = 8;
+
+impl ChunkPool {
+    /// Tables for the messages of a second.
+    pub(crate) fn features(&self, second: i64, seed: Seed) -> Box<Features> {
+        let spare = self.features.lock().pop();
+        let Some(mut features) = spare else { return Box::new(Features::new(second, seed)) };
+        features.begin(second, seed);
+        features
+    }
+
+    /// Gives tables back whose second is done.
+    pub(super) fn give_features(&self, features: Box<Features>) {
+        let mut spare = self.features.lock();
+        if spare.len() < MAX_FEATURES {
+            spare.push(features);
+        }
+    }
 }
 
 /// What became of a packet that was to be written.

@@ -115,6 +115,26 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         self.keys.iter().map(|entry| entry.hash)
     }
 
+    /// Entries with their hashes, in the order of [`Self::iter`].
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u64, &K, &V)> {
+        self.keys.iter().zip(&self.values).map(|(entry, value)| (entry.hash, &entry.key, value))
+    }
+
+    /// Forgets entries by their hashes and keeps the memory.
+    pub(super) fn retain(&mut self, keeps: impl Fn(u64) -> bool) {
+        let mut at = 0;
+        while let Some(entry) = self.keys.get(at) {
+            if keeps(entry.hash) {
+                at += 1;
+            } else {
+                self.keys.swap_remove(at);
+                self.values.swap_remove(at);
+            }
+        }
+        self.slots.fill(0);
+        (0..self.keys.len()).for_each(|index| self.link(index));
+    }
+
     pub(super) fn into_entries(self) -> impl Iterator<Item = (u64, K, V)> {
         self.keys.into_iter().zip(self.values).map(|(entry, value)| (entry.hash, entry.key, value))
     }

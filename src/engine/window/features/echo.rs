@@ -47,12 +47,19 @@ pub struct EchoStats {
     /// Distinct data among those of no template: a tool that sends the same random bytes
     /// again and again has one.
     pub strange: Hll,
-    /// Bytes by value of those of no template, up to 256 of each.
-    pub symbols: [u32; 256],
+    /// Bytes by value of those of no template, up to 256 of each; where there are any.
+    pub symbols: Option<Box<Symbols>>,
     /// Messages not captured whole, or in fragments: their data were not compared.
     pub incomplete: u32,
     pub asked: Sampled,
     pub answered: Sampled,
+}
+
+/// Bytes by value.
+pub type Symbols = [u32; 256];
+
+fn no_symbols() -> Box<Symbols> {
+    Box::new([0; 256])
 }
 
 /// Messages of a second with the lowest hashes.
@@ -101,7 +108,7 @@ impl Default for EchoStats {
             longest: 0,
             templates: [0; TEMPLATES],
             strange: Hll::default(),
-            symbols: [0; 256],
+            symbols: None,
             incomplete: 0,
             asked: BottomK::default(),
             answered: BottomK::default(),
@@ -122,7 +129,9 @@ impl Merge for EchoStats {
         self.longest = self.longest.max(other.longest);
         add_all(&mut self.templates, &other.templates);
         self.strange.merge(&other.strange);
-        add_all(&mut self.symbols, &other.symbols);
+        if let Some(more) = &other.symbols {
+            add_all(&mut self.symbols.get_or_insert_with(no_symbols)[..], &more[..]);
+        }
         self.incomplete = self.incomplete.saturating_add(other.incomplete);
         self.asked.merge(&other.asked);
         self.answered.merge(&other.answered);
@@ -198,8 +207,9 @@ impl Features {
         let data_hash = seed.mix(digest(seed, looked_at), bytes);
         if template == Template::Other {
             stats.strange.insert(data_hash);
+            let symbols = stats.symbols.get_or_insert_with(no_symbols);
             for &byte in looked_at {
-                let sum = &mut stats.symbols[usize::from(byte)];
+                let sum = &mut symbols[usize::from(byte)];
                 *sum = sum.saturating_add(1);
             }
         }

@@ -25,6 +25,13 @@ impl<K: Copy + Eq + Ord, V: Default + Merge> Kept<K, V> {
         Self { keep, second, seed, table: Table::default(), highest: u64::MAX, messages: 0 }
     }
 
+    /// Empty, for another second; the memory stays.
+    pub(super) fn begin(&mut self, second: i64, seed: Seed) {
+        self.table.clear();
+        (self.second, self.seed) = (second, seed);
+        (self.highest, self.messages) = (u64::MAX, 0);
+    }
+
     /// The sums of a key whose hash is this, unless it can't be among the kept.
     pub(super) fn entry(&mut self, hash: u64, key: K) -> Option<&mut V> {
         let rank = self.rank(hash);
@@ -43,11 +50,11 @@ impl<K: Copy + Eq + Ord, V: Default + Merge> Kept<K, V> {
         self.table.get_mut(hash, &key)
     }
 
-    pub(super) fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         self.messages = self.messages.saturating_add(other.messages);
-        for (hash, key, value) in other.table.into_entries() {
-            if let Some(sum) = self.entry(hash, key) {
-                sum.merge(&value);
+        for (hash, key, value) in other.table.entries() {
+            if let Some(sum) = self.entry(hash, *key) {
+                sum.merge(value);
             }
         }
         self.highest = self.highest.min(other.highest);
@@ -60,7 +67,7 @@ impl<K: Copy + Eq + Ord, V: Default + Merge> Kept<K, V> {
     }
 
     fn rank(&self, hash: u64) -> u64 {
-        self.seed.mix(hash, self.second as u64)
+        rank(self.seed, self.second, hash)
     }
 
     /// Keeps the `keep` lowest.
@@ -71,13 +78,15 @@ impl<K: Copy + Eq + Ord, V: Default + Merge> Kept<K, V> {
             return;
         };
         // Keys of one rank (one in 2^64) go together, whatever their order.
-        self.highest = *ranks.select_nth_unstable(last).1;
-        for (hash, key, value) in std::mem::take(&mut self.table).into_entries() {
-            if self.rank(hash) <= self.highest {
-                self.table.insert_new(hash, key, value);
-            }
-        }
+        let highest = *ranks.select_nth_unstable(last).1;
+        let (seed, second) = (self.seed, self.second);
+        self.table.retain(|hash| rank(seed, second, hash) <= highest);
+        self.highest = highest;
     }
+}
+
+fn rank(seed: Seed, second: i64, hash: u64) -> u64 {
+    seed.mix(hash, second as u64)
 }
 
 impl<K: Copy + Eq + Ord, V> Kept<K, V> {
@@ -149,7 +158,7 @@ mod tests {
             }
             let mut merged = filled([]);
             for part in parts {
-                merged.merge(filled(part));
+                merged.merge(&filled(part));
             }
             merged.settle();
             prop_assert_eq!(&merged, &whole);

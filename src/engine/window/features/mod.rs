@@ -20,7 +20,7 @@ mod template;
 mod text;
 
 pub use dns::{DnsKey, DnsStats, DnsType, SYMBOLS};
-pub use echo::{EchoKey, EchoStats, Exchange, Exchanges, Sampled};
+pub use echo::{EchoKey, EchoStats, Exchange, Exchanges, Sampled, Symbols};
 pub use http::{RequestKey, RequestLine, ServerKey, Statuses};
 pub use kept::Kept;
 pub use template::Template;
@@ -106,12 +106,21 @@ impl Features {
         }
     }
 
+    /// Empty, for another second; the memory stays.
+    pub(crate) fn begin(&mut self, second: i64, seed: Seed) {
+        self.seed = seed;
+        self.dns.begin(second, seed);
+        self.echo.begin(second, seed);
+        self.requests.begin(second, seed);
+        self.statuses.begin(second, seed);
+    }
+
     /// Adds another shard's of the same second.
-    pub fn merge(&mut self, other: Self) {
-        self.dns.merge(other.dns);
-        self.echo.merge(other.echo);
-        self.requests.merge(other.requests);
-        self.statuses.merge(other.statuses);
+    pub fn merge(&mut self, other: &Self) {
+        self.dns.merge(&other.dns);
+        self.echo.merge(&other.echo);
+        self.requests.merge(&other.requests);
+        self.statuses.merge(&other.statuses);
     }
 
     /// Lets go of what is held beyond the caps: the last step.

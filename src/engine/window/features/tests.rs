@@ -88,7 +88,10 @@ pub(crate) fn dns(name: &str, kind: u16, response: Option<(u8, usize)>) -> Vec<u
 }
 
 pub(crate) fn features(seen: &[Seen]) -> Features {
-    let mut features = Features::new(5, Seed::default());
+    added(Features::new(5, Seed::default()), seen)
+}
+
+fn added(mut features: Features, seen: &[Seen]) -> Features {
     for (row, bytes) in seen {
         if concerns(row, bytes) {
             features.add(row, bytes);
@@ -234,9 +237,15 @@ proptest! {
             parts[shard].push(packet.clone());
         }
         let mut merged = features(&parts[2]);
-        merged.merge(features(&parts[0]));
-        merged.merge(features(&parts[1]));
+        merged.merge(&features(&parts[0]));
+        merged.merge(&features(&parts[1]));
         merged.settle();
         prop_assert!(merged == whole);
+        // Tables that had another second before.
+        let mut again = features(&parts[1]);
+        again.begin(5, Seed::default());
+        let mut again = added(again, &seen);
+        again.settle();
+        prop_assert!(again == whole);
     }
 }
