@@ -225,6 +225,26 @@ fn an_alert_sets_the_exit_status_only_when_asked_to() {
 }
 
 #[test]
+fn without_detection_flows_are_the_same_and_there_is_no_alert() {
+    let dir = Dir::new();
+    let flood = captures().join("demo-udp-flood.pcap.zst");
+    let read = |out: &str, options: &[&str]| -> (String, Value) {
+        let mut command = dir.command(["read", "--json", "--out", out]);
+        let output = command.args(options).arg(&flood).output().expect("starts");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let flows = std::fs::read_to_string(dir.path(out).join("flows.ndjson")).expect("written");
+        (flows, serde_json::from_slice(&output.stdout).expect("JSON"))
+    };
+    let (flows, summary) = read("with", &[]);
+    assert!(summary["alerts"].as_array().is_some_and(|alerts| !alerts.is_empty()));
+    let (same, summary) = read("without", &["--no-detection"]);
+    assert_eq!(flows, same);
+    assert_eq!(summary["alerts"], Value::Array(Vec::new()));
+    let told = dir.run(["coverage", "--run", "without"]);
+    assert!(text(&told.stdout).contains("--no-detection"), "{}", text(&told.stdout));
+}
+
+#[test]
 fn no_colour_and_no_bar_when_piped() {
     let dir = Dir::new();
     let file = dir.write("a.pcap", &pcap(&[&udp_frame(b"hello")]));

@@ -104,7 +104,7 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "FILE", value_parser = ProcessClasses::read)]
     process_classes: Option<ProcessClasses>,
     /// Count flows only: no detector runs and no alert is raised.
-    #[arg(long, conflicts_with = "fail_on_alert")]
+    #[arg(long)]
     no_detection: bool,
     /// Exit with status 3 when there is an alert of this severity or higher.
     #[arg(long, value_name = "SEVERITY", num_args = 0..=1, require_equals = true,
@@ -161,6 +161,11 @@ impl EngineArgs {
             icmp_active_ns: self.icmp_active.unwrap_or(self.active).0,
             other_active_ns: self.other_active.unwrap_or(self.active).0,
         };
+        if self.no_detection && self.fail_on_alert.is_some() {
+            let text =
+                "--no-detection raises no alert that --fail-on-alert could wait for: choose one";
+            return Err(Usage(text.to_owned()).into());
+        }
         if self.key_vlan && matches!(self.dedup, Some(Dedup::Routed)) {
             // Copies in other VLANs would be other flows, with other workers.
             let text =
