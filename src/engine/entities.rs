@@ -22,7 +22,7 @@ const ROWS: usize = 16_384;
 
 /// The same where nothing is known of hosts and no normal is learned: only what is large
 /// can be found then, and the largest rows are all among them.
-const ROWS_UNKNOWN: usize = 2_048;
+const ROWS_UNKNOWN: usize = 1_024;
 
 /// Addresses whose entity is remembered.
 const MAX_ADDRESSES: usize = 1 << 16;
@@ -36,6 +36,7 @@ pub(super) struct Entities {
     seed: Seed,
     rows: Vec<FlowRow>,
     order: Vec<u32>,
+    shares: Vec<Share>,
     addresses: HashMap<Host, Address>,
     most_rows: usize,
     least_bytes: u64,
@@ -45,6 +46,22 @@ pub(super) struct Entities {
     /// Of the second at hand, where recorded flows say who is at their ends.
     told: Told,
 }
+
+/// A row's part of one entity.
+#[derive(Clone, Copy)]
+struct Share {
+    id: WhoId,
+    row: u32,
+    from_there: bool,
+    /// The peer is outside the home networks.
+    external: bool,
+    /// Of the entity of an address.
+    behind: Option<Behind>,
+}
+
+/// What is asked for that many shares ahead: an entity takes a dozen misses to memory, of
+/// which about two shares' are under way at a time.
+const SHARES_AHEAD: usize = 2;
 
 /// What an address at home stands for.
 struct Address {
@@ -69,6 +86,7 @@ impl Entities {
             seed,
             rows: Vec::new(),
             order: Vec::new(),
+            shares: Vec::new(),
             addresses: HashMap::default(),
             senders: HashMap::default(),
             told: Told::default(),
@@ -115,16 +133,36 @@ impl Entities {
         known.max_by_key(|(bytes, _)| *bytes).map(|(_, who)| Arc::clone(who))
     }
 
-    /// Counts the rows of a second.
+    /// Counts the rows of a second: first whose they are, then what they add.
     pub(super) fn count(
         &mut self,
         assembled: &Assembled,
-        mut joiner: Option<&mut Joiner>,
+        joiner: Option<&mut Joiner>,
         home: &HomeNets,
     ) {
         let second = assembled.slice.second();
         self.take_rows(assembled);
+        self.share_out(second, joiner, home);
+        for (at, share) in self.shares.iter().enumerate() {
+            if let Some(later) = self.shares.get(at + 2 * SHARES_AHEAD) {
+                self.ledger.prefetch(later.id);
+            }
+            if let Some(next) = self.shares.get(at + SHARES_AHEAD) {
+                self.ledger.prefetch_parts(next.id, second);
+            }
+            let row = &self.rows[share.row as usize];
+            let view = View::of(row, second, share.from_there, share.external);
+            self.ledger.add(share.id, &view);
+            if let Some(behind) = share.behind {
+                self.ledger.add_known(share.id, &view, behind);
+            }
+        }
+    }
+
+    /// Finds the entities at the ends of each row.
+    fn share_out(&mut self, second: i64, mut joiner: Option<&mut Joiner>, home: &HomeNets) {
         let (rows, order) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.order));
+        self.shares.clear();
         let told = std::mem::take(&mut self.told);
         for &at in &order {
             let row = &rows[at as usize];
@@ -132,18 +170,23 @@ impl Entities {
             let homes = ends.map(|host| home.contains(&host));
             let external = ends.map(|host| !home.contains(&host) && !host.is_group());
             for (end, from_there) in [(0, true), (1, false)] {
-                let view = View::of(row, second, from_there, external[1 - end]);
+                let external = external[1 - end];
+                let view = View::of(row, second, from_there, external);
+                let share = |id| Share { id, row: at, from_there, external, behind: None };
                 let seat = match joiner.as_deref_mut() {
                     Some(joiner) => joiner.seat(&view, row.echo_id),
                     None => told.seat(row, end),
                 };
-                let behind = seat.map_or(Behind::Nobody, |seat| self.count_process(seat, &view));
+                let behind =
+                    seat.map_or(Behind::Nobody, |seat| self.take_process(seat, &view, share));
                 if homes[end] {
                     let instance = |host: Host| match joiner.as_deref() {
                         Some(joiner) => joiner.instance_of(host.ip()),
                         None => told.instance(row, end),
                     };
-                    self.count_address(ends[end], &view, behind, instance);
+                    let id = self.address(ends[end], instance);
+                    let share = id.map(|id| Share { behind: Some(behind), ..share(id) });
+                    self.shares.extend(share);
                 }
             }
         }
@@ -172,13 +215,12 @@ impl Entities {
         });
     }
 
-    fn count_address(
+    /// The number of an address at home, or of its instance.
+    fn address(
         &mut self,
         host: Host,
-        view: &View<'_>,
-        behind: Behind,
         instance: impl Fn(Host) -> Option<Arc<Instance>>,
-    ) {
+    ) -> Option<WhoId> {
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.clear();
         }
@@ -194,19 +236,21 @@ impl Entities {
             let who = instance.map_or_else(|| Who::address(&host), |at| Who::instance(&at));
             Address { who: (!is_own).then(|| Arc::new(who)), digest, id: None }
         });
-        let Some(who) = &address.who else { return };
+        let who = address.who.as_ref()?;
         let minute = self.ledger.minute();
         let known = address.id.filter(|&(of, _)| of == minute).map(|(_, id)| id);
-        let id = known.or_else(|| self.ledger.id(address.digest, || Arc::clone(who)));
-        if let Some(id) = id {
-            address.id = Some((minute, id));
-            self.ledger.add(id, view);
-            self.ledger.add_known(id, view, behind);
-        }
+        let id = known.or_else(|| self.ledger.id(address.digest, || Arc::clone(who)))?;
+        address.id = Some((minute, id));
+        Some(id)
     }
 
     /// Who is known.
-    fn count_process(&mut self, seat: Seat, view: &View<'_>) -> Behind {
+    fn take_process(
+        &mut self,
+        seat: Seat,
+        view: &View<'_>,
+        share: impl Fn(WhoId) -> Share,
+    ) -> Behind {
         let Seat { process, workload, host, boot, certainty } = seat;
         let id = process.process.id;
         let identity = self.seed.mix(
@@ -215,7 +259,7 @@ impl Entities {
         );
         let who = || Arc::new(Who::process(&host, &boot, &process, workload.as_ref(), certainty));
         if let Some(id) = self.ledger.id(identity, who) {
-            self.ledger.add(id, view);
+            self.shares.push(share(id));
             let is_asked_for = matches!(view.proto, 1 | 58) || view.remote_port == DNS_PORT;
             if is_asked_for && certainty >= LEAST_CERTAINTY && view.sent.wire_bytes > 0 {
                 self.note_sender(id, view);
@@ -224,7 +268,7 @@ impl Entities {
         if let Some(workload) = &workload {
             let digest = digest(self.seed, 3, &workload.container);
             if let Some(id) = self.ledger.id(digest, || Arc::new(Who::workload(workload))) {
-                self.ledger.add(id, view);
+                self.shares.push(share(id));
             }
         }
         if workload.is_some() { Behind::Workload } else { Behind::Process }

@@ -14,6 +14,7 @@ use super::measures::{Measures, Sent, View};
 use super::who::Who;
 use crate::alert::Beginning;
 use crate::engine::window::{Host, Seed};
+use crate::memory::prefetch_line;
 use crate::packet::PacketClass;
 
 /// Number of an entity in its ledger; given anew with each minute.
@@ -169,6 +170,23 @@ impl Ledger {
     /// The entity of a number.
     pub fn who(&self, id: WhoId) -> Option<&Arc<Who>> {
         self.open.get(id as usize).map(|open| &open.who)
+    }
+
+    /// Asks for the memory of an entity that will be added to.
+    pub fn prefetch(&self, id: WhoId) {
+        const LINE_BYTES: usize = 64;
+        if let Some(open) = self.open.get(id as usize) {
+            for line in 0..size_of::<Open>().div_ceil(LINE_BYTES) {
+                prefetch_line(&**open, line * LINE_BYTES);
+            }
+        }
+    }
+
+    /// The same of what lies apart from it, once that has come.
+    pub fn prefetch_parts(&self, id: WhoId, second: i64) {
+        if let Some(open) = self.open.get(id as usize) {
+            open.minute.prefetch_parts(second);
+        }
     }
 
     /// Counts a flow's second for an entity.

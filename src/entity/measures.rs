@@ -1,6 +1,7 @@
 //! What an entity did in some time: sums of fixed size, whatever it did.
 
 use crate::engine::window::{Delta, FlowRow, Hll, Host, SIZE_BINS, Seed};
+use crate::memory::prefetch;
 use crate::packet::PacketClass;
 
 /// Peers of a minute that are kept with sums of their own: the ones with the most
@@ -214,6 +215,14 @@ impl Measures {
         if self.now.0 > self.busiest.1 {
             self.busiest = (view.second, self.now.0, self.now.1, self.now.2);
         }
+    }
+
+    /// Asks for the memory that a second will be added to and that lies apart.
+    pub(super) fn prefetch_parts(&self, second: i64) {
+        self.top.iter().for_each(prefetch);
+        self.services.iter().for_each(prefetch);
+        let at = second.rem_euclid(SECONDS as i64) as usize;
+        self.series.iter().flatten().for_each(|series| prefetch(&series[at]));
     }
 
     /// Payload bytes, sent and received.
