@@ -29,7 +29,7 @@ use super::metadata::Metadata;
 use super::shell::Shell;
 use super::stage::Sign;
 use super::story::{self, Story};
-use super::{Analytic, AnalyticContext, Event};
+use super::{Analytic, AnalyticContext, Event, Measured};
 use crate::alert::EntityKind;
 use crate::detect::Finding;
 use crate::host::execs::Served;
@@ -122,6 +122,10 @@ impl Analytic for Chain {
             Event::Time { second } => self.tell(second.saturating_sub(1), ctx, out),
             _ => {}
         }
+    }
+
+    fn teach(&mut self, taught: &mut Vec<Measured>) {
+        self.errors.teach(taught);
     }
 
     fn refused(&self) -> u64 {
