@@ -287,3 +287,55 @@ fn coverage_says_of_each_analytic_what_it_lacked() {
     let page = text(&dir.run(["coverage", "--run", "run"]).stdout);
     assert!(page.contains("no process telemetry: no flow has a program to judge"), "{page}");
 }
+
+/// Baselines belong to the process that learns them. An analyst's verdict reaches it.
+#[test]
+fn a_verdict_reaches_baselines_that_another_process_is_learning() {
+    let dir = Dir::new();
+    let output = dir.run(["lab", "make", "udp-flood", "-o", "lab", "--set", "strength=1500"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let learning = ["--baseline", "normal.redb", "--learn", "--quiet"];
+    let first = ["read", "lab/traffic.pcap", "--out", "run"];
+    let output = dir.run(first.iter().chain(&learning));
+    assert!(output.status.success(), "{}", said(&output));
+    let lines = std::fs::read_to_string(dir.path("run/alerts.ndjson")).expect("alerts");
+    let alerts = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let egress = alerts.into_iter().find(|alert| alert["detector"] == "egress").expect("egress");
+    let key = egress["case"]["baseline_key"].as_str().expect("a key").to_owned();
+    let shown = |dir: &Dir| -> Value {
+        let output = dir.run(["baseline", "show", &key, "--baseline", "normal.redb", "--json"]);
+        assert!(output.status.success(), "{}", said(&output));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let before = shown(&dir);
+    assert!(before.get("verdicts").is_none(), "{before:#}");
+
+    let inbox = dir.path("normal.redb.verdicts");
+    std::fs::remove_file(&inbox).expect("made with the baselines");
+    let mut command = dir.command(["read", "-"].iter().chain(&learning));
+    let mut holder =
+        command.stdin(std::process::Stdio::piped()).spawn().expect("the binary starts");
+    // It is made anew when the holder has the baselines.
+    for _ in 0..600 {
+        if inbox.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let mark = ["alerts", "mark", id(&egress), "expected", "--why", "a test of the line"];
+    let output = dir.run(mark.iter().chain(&["--run", "run", "--baseline", "normal.redb"]));
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(text(&output.stdout).contains("Another process is learning"), "{}", said(&output));
+    assert!(std::fs::metadata(&inbox).expect("left").len() > 0);
+    let capture = std::fs::read(captures().join("dns.pcap")).expect("a capture");
+    let mut input = holder.stdin.take().expect("piped");
+    std::io::Write::write_all(&mut input, &capture).expect("the holder reads");
+    drop(input);
+    assert!(holder.wait().expect("it ends").success());
+
+    assert_eq!(std::fs::metadata(&inbox).expect("kept").len(), 0, "it was taken up");
+    let after = shown(&dir);
+    assert_eq!(after["verdicts"][0]["verdict"], "expected", "{after:#}");
+    let minutes = |view: &Value| view["minutes"].as_u64().expect("minutes");
+    assert!(minutes(&after) > minutes(&before), "minutes that waited are learned");
+}

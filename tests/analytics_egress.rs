@@ -59,7 +59,20 @@ fn iperf3_over_udp_to_one_address_is_unusual_egress_at_default_floors() {
     let alert = egress[0];
     assert_eq!(alert["analytics"], serde_json::json!(["AN0972"]));
     assert_eq!(alert["evidence"]["decided_by"], "absolute_threshold");
-    assert!(["medium", "high"].contains(&alert["severity"].as_str().unwrap()), "{alert:#}");
+    let reason = alert["severity_reason"].as_str().unwrap();
+    assert!(
+        ["medium", "high"].iter().any(|own| reason.contains(&format!("itself {own}"))),
+        "{reason}"
+    );
+    // It is one act with the flood between the two addresses, which stands for both.
+    let floods = of(&alerts, "udp_flood");
+    assert_eq!(floods.len(), 1, "{alerts:#?}");
+    assert_eq!(alert["part_of"]["id"], floods[0]["id"]);
+    assert_eq!(floods[0]["parts"][0]["id"], alert["id"]);
+    assert_eq!(floods[0]["analytics"], serde_json::json!(["AN0972"]));
+    assert!(["high", "critical"].contains(&floods[0]["severity"].as_str().unwrap()));
+    let standing = alerts.iter().filter(|alert| alert.get("part_of").is_none());
+    assert_eq!(standing.count(), 1, "{alerts:#?}");
 }
 
 #[test]

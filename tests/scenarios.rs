@@ -48,7 +48,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_others() {
 }
 
 /// What keeps a scenario small enough for tshark and a test: attacks begin early.
-const SHORT: [(&str, &[(&str, &str)]); 20] = [
+const SHORT: [(&str, &[(&str, &str)]); 21] = [
     ("udp-flood", &[("strength", "50"), ("flood.start_s", "5"), ("duration_s", "25")]),
     ("egress-lookalikes", &[("duration_s", "30")]),
     (
@@ -79,6 +79,10 @@ const SHORT: [(&str, &[(&str, &str)]); 20] = [
     ("script-flood", &[("strength", "50"), ("flood.start_s", "5"), ("duration_s", "15")]),
     ("all-five", &[("flood_per_s", "50"), ("flood.start_s", "20"), ("duration_s", "60")]),
     ("mirrored-flood", &[("strength", "50"), ("flood.start_s", "5"), ("duration_s", "20")]),
+    (
+        "held-open",
+        &[("holder.start_s", "5"), ("own.start_s", "5"), ("strength", "20"), ("duration_s", "60")],
+    ),
     ("split-exfiltration", &[("pieces.start_s", "5"), ("gap_s", "2"), ("duration_s", "40")]),
 ];
 

@@ -20,7 +20,7 @@ use crate::detect::Finding;
 use crate::time::rfc3339;
 
 /// Names that an alert's `detector` can have.
-pub const DETECTORS: [&str; 40] = [
+pub const DETECTORS: [&str; 41] = [
     "arp_sweep",
     "beacon",
     "broadcast_storm",
@@ -35,6 +35,7 @@ pub const DETECTORS: [&str; 40] = [
     "egress",
     "fragment_flood",
     "gre_flood",
+    "held_open",
     "host_scan",
     "icmp_flood",
     "icmp_tunnel",

@@ -10,6 +10,9 @@
 //!    sender that floods several victims), while pauses are at most
 //!    `quiet_time_s`.
 //!
+//! Of several alerts of one act the one that knows best who did it stands; see
+//! [`super::act`].
+//!
 //! Detectors themselves leave out what findings before theirs explain: carpet
 //! bombing the victims, sender floods both, scans the pairs of a flood.
 //!
@@ -21,24 +24,12 @@
 //! still open when there is room again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::allow::{AllowCount, AllowEntry, Allowances, Verdict, Volume, beyond_detail};
-use super::grade::{Circumstances, Grade, Severity};
-use super::{
-    Alert, AlertPeer, Evidence, Known, Peak, SizeCount, State, alert_id, second_ns, sentence,
-};
-use crate::detect::{DetectSettings, Family, Finding, Peer, PeerRole, Shape, Subject, Telemetry};
-use crate::engine::window::{Host, SIZE_BINS, size_bin_range};
-
-/// Peers that stand in an alert, and those remembered to choose them from.
-const LISTED_PEERS: usize = 10;
-const REMEMBERED_PEERS: usize = 64;
-
-/// Coarser sources that are named in an alert.
-const LISTED_SOURCES: usize = 16;
+use super::allow::{AllowCount, Allowances, Verdict, Volume};
+use super::open::Open;
+use super::{Alert, State, act};
+use crate::detect::{DetectSettings, Family, Finding, Subject, Telemetry};
+use crate::engine::window::Host;
 
 #[derive(Debug)]
 pub struct AlertBook {
@@ -47,6 +38,8 @@ pub struct AlertBook {
     open: BTreeMap<u64, Open>,
     by_subject: BTreeMap<(Family, Subject), u64>,
     by_entity: BTreeMap<(&'static str, String), u64>,
+    /// By the address that sends, where that is told.
+    by_sender: BTreeMap<Host, BTreeSet<u64>>,
     closed: Vec<Alert>,
     updated: Vec<Update>,
     opened: u64,
@@ -65,46 +58,6 @@ pub struct Update {
     pub closed: bool,
 }
 
-/// An alert that may still go on.
-#[derive(Debug)]
-struct Open {
-    /// The finding of the second with the most packets.
-    peak: Finding,
-    detector: &'static str,
-    id: String,
-    revision: u32,
-    state: State,
-    start_second: i64,
-    last_second: i64,
-    active_seconds: u64,
-    /// Packets of the second under way, over all subjects.
-    second_packets: u64,
-    peak_packets: u64,
-    /// Peak when the revision last rose.
-    told_packets: u64,
-    /// Severity, tens of the score and moments of the case at that time.
-    told_case: (Severity, u64, usize),
-    packets: u64,
-    wire_bytes: u64,
-    sizes: [u64; SIZE_BINS],
-    peers: BTreeMap<(PeerRole, Host), Option<(u64, u64)>>,
-    sources: u64,
-    destinations: u64,
-    spoofed: bool,
-    estimated: bool,
-    also_seen: Vec<&'static str>,
-    one_sided: bool,
-    missing: Vec<String>,
-    /// The entry that allowed less.
-    beyond: Option<AllowEntry>,
-    /// What it is seen at, and when last.
-    subjects: BTreeMap<Subject, i64>,
-    /// Beyond the setting's quiet time.
-    more_quiet_s: i64,
-    /// Coarser sources that saw it too.
-    corroborated_by: BTreeSet<Arc<str>>,
-}
-
 impl AlertBook {
     pub fn new(settings: &DetectSettings) -> Self {
         Self {
@@ -112,6 +65,7 @@ impl AlertBook {
             open: BTreeMap::new(),
             by_subject: BTreeMap::new(),
             by_entity: BTreeMap::new(),
+            by_sender: BTreeMap::new(),
             closed: Vec::new(),
             updated: Vec::new(),
             opened: 0,
@@ -141,6 +95,7 @@ impl AlertBook {
             (f.second, f.family, f.subject, rank)
         });
         let volumes = self.volumes(findings);
+        let mut touched = BTreeSet::new();
         let mut last: Option<(i64, Family, Subject, Option<u64>)> = None;
         for finding in findings.drain(..) {
             match last {
@@ -155,9 +110,13 @@ impl AlertBook {
                 _ => {
                     let key = (finding.second, finding.family, finding.subject);
                     let number = self.place(finding, telemetry, &volumes);
+                    touched.extend(number);
                     last = Some((key.0, key.1, key.2, number));
                 }
             }
+        }
+        for number in touched {
+            self.relate(number);
         }
         let numbers: Vec<u64> = self.open.keys().copied().collect();
         for number in numbers {
@@ -266,6 +225,18 @@ impl AlertBook {
         Some(number)
     }
 
+    /// Finds alerts of the same act among those of the same senders.
+    fn relate(&mut self, number: u64) {
+        let Some(open) = self.open.get(&number) else { return };
+        let mut same = BTreeSet::new();
+        for sender in open.acts.senders() {
+            let others = self.by_sender.entry(sender).or_default();
+            others.insert(number);
+            same.extend(others.iter().copied());
+        }
+        act::relate(&mut self.open, number, &same);
+    }
+
     fn revise(&mut self, number: u64) {
         let Some(open) = self.open.get_mut(&number) else { return };
         let sustained = open.state == State::Provisional
@@ -275,9 +246,12 @@ impl AlertBook {
         }
         let twice = open.peak_packets >= 2 * open.told_packets.max(1);
         let case = open.case_rank();
-        if open.revision == 0 || sustained || twice || case > open.told_case {
+        let acts = open.acts.news();
+        let related = acts != open.told_acts;
+        if open.revision == 0 || sustained || twice || related || case > open.told_case {
             open.revision += 1;
             open.told_case = case;
+            open.told_acts = acts;
             open.told_packets = open.peak_packets;
             self.updated.push(Update { alert: open.alert(), closed: false });
             self.bound_updates();
@@ -317,275 +291,11 @@ impl AlertBook {
             self.bound_closed();
             self.by_subject.retain(|_, at| *at != number);
             self.by_entity.retain(|_, at| *at != number);
+            self.by_sender.retain(|_, numbers| {
+                numbers.remove(&number);
+                !numbers.is_empty()
+            });
             self.bound_updates();
         }
     }
-}
-
-impl Open {
-    fn new(finding: Finding, telemetry: &Telemetry) -> Self {
-        let mut open = Self {
-            id: alert_id(finding.detector, &finding.entity, finding.start_second),
-            detector: finding.detector,
-            revision: 0,
-            state: State::Provisional,
-            start_second: finding.start_second,
-            last_second: finding.second,
-            active_seconds: 0,
-            second_packets: 0,
-            peak_packets: 0,
-            told_packets: 0,
-            told_case: (Severity::Informational, 0, 0),
-            packets: 0,
-            wire_bytes: 0,
-            sizes: [0; SIZE_BINS],
-            peers: BTreeMap::new(),
-            sources: 0,
-            destinations: 0,
-            spoofed: false,
-            estimated: false,
-            also_seen: Vec::new(),
-            one_sided: false,
-            missing: Vec::new(),
-            beyond: None,
-            subjects: BTreeMap::new(),
-            more_quiet_s: 0,
-            corroborated_by: BTreeSet::new(),
-            peak: finding.clone(),
-        };
-        open.extend(finding, telemetry);
-        open
-    }
-
-    fn extend(&mut self, finding: Finding, telemetry: &Telemetry) {
-        let new_second = self.active_seconds == 0 || finding.second > self.last_second;
-        if new_second {
-            self.active_seconds += 1;
-            self.second_packets = 0;
-        }
-        self.last_second = self.last_second.max(finding.second);
-        self.subjects.insert(finding.subject, finding.second);
-        self.one_sided |= telemetry.one_sided;
-        for gap in &telemetry.missing {
-            if !self.missing.contains(gap) {
-                self.missing.push(gap.clone());
-            }
-        }
-        if finding.detector != self.detector {
-            self.also_see(finding.detector);
-        }
-        let busiest = finding.busiest().packets;
-        self.second_packets += busiest;
-        if let Some(case) = &finding.case {
-            self.more_quiet_s = self.more_quiet_s.max(case.quiet_s);
-        }
-        self.packets += finding.traffic.packets;
-        self.wire_bytes += finding.traffic.wire_bytes;
-        for (mine, theirs) in self.sizes.iter_mut().zip(&finding.traffic.sizes) {
-            *mine += theirs;
-        }
-        self.sources = self.sources.max(finding.sources);
-        self.destinations =
-            self.destinations.max(finding.destinations).max(self.subjects.len() as u64);
-        self.spoofed |= finding.spoofed_sources;
-        self.estimated |= finding.estimated;
-        self.remember(&finding.peers);
-        self.peak_packets = self.peak_packets.max(self.second_packets);
-        if finding.detector == self.detector && finding.rank() > self.peak.rank() {
-            let (entity, home_sender) = (self.peak.entity.clone(), self.peak.home_sender);
-            self.peak = Finding { entity, home_sender, ..finding };
-        }
-    }
-
-    fn corroborate(&mut self, source: Arc<str>) {
-        if self.corroborated_by.len() < LISTED_SOURCES {
-            self.corroborated_by.insert(source);
-        }
-    }
-
-    fn also_see(&mut self, detector: &'static str) {
-        if detector != self.detector && !self.also_seen.contains(&detector) {
-            self.also_seen.push(detector);
-            self.also_seen.sort_unstable();
-        }
-    }
-
-    /// Sums by peer; beyond the bound those with the fewest packets go, so the
-    /// sums of the rest are lower bounds.
-    fn remember(&mut self, peers: &[Peer]) {
-        for peer in peers {
-            let sums = self.peers.entry((peer.role, peer.host)).or_insert(None);
-            if let (Some(packets), Some(bytes)) = (peer.packets, peer.wire_bytes) {
-                let (old_packets, old_bytes) = sums.unwrap_or((0, 0));
-                *sums = Some((old_packets + packets, old_bytes + bytes));
-            }
-        }
-        while self.peers.len() > REMEMBERED_PEERS {
-            let least = self.peers.iter().min_by_key(|(key, sums)| (sums.map(|s| s.0), **key));
-            let Some(least) = least.map(|(key, _)| *key) else { break };
-            self.peers.remove(&least);
-        }
-    }
-
-    /// What makes news of a case.
-    fn case_rank(&self) -> (Severity, u64, usize) {
-        let rank = self.peak.case.as_ref().map(|case| {
-            (case.severity, case.score.value.max(0.0) as u64 / 10, case.timeline.len())
-        });
-        rank.unwrap_or((Severity::Informational, 0, 0))
-    }
-
-    fn alert(&self) -> Alert {
-        let finding = &self.peak;
-        let (analytics, possible_analytics) = analytics(finding);
-        let known: &[&str] = finding.case.as_ref().map_or(&[], |case| &case.missing);
-        let further = self.missing.iter().filter(|gap| !known.contains(&gap.as_str()));
-        let (severity, confidence, grade) = Grade::of(
-            finding,
-            &Circumstances {
-                peak_packets: self.peak_packets,
-                state: self.state,
-                one_sided: self.one_sided,
-                further_gaps: further.count(),
-            },
-        );
-        let mut missing: Vec<String> = match (&finding.case, finding.family) {
-            (Some(case), _) => case.missing.iter().map(|&gap| gap.to_owned()).collect(),
-            (None, Family::Sensor) => Vec::new(),
-            (None, _) => vec!["baseline".to_owned(), "process_map".to_owned()],
-        };
-        if self.one_sided {
-            missing.push("one_sided_capture".to_owned());
-        }
-        missing.extend(self.missing.iter().cloned());
-        missing.sort();
-        missing.dedup();
-        // Whom the alert is about is no peer of itself.
-        let own = |host: &Host| host.ip().to_string() == finding.entity.id;
-        let mut peers: Vec<_> = self.peers.iter().filter(|(key, _)| !own(&key.1)).collect();
-        peers.sort_by_key(|(key, sums)| (u64::MAX - sums.map_or(0, |s| s.0), **key));
-        let mut alert = Alert {
-            id: self.id.clone(),
-            revision: self.revision.max(1),
-            detector: self.detector.to_owned(),
-            state: self.state,
-            analytics,
-            possible_analytics,
-            severity,
-            confidence,
-            grade,
-            start_ns: second_ns(self.start_second),
-            end_ns: second_ns(self.last_second.saturating_add(1)),
-            entity: finding.entity.clone(),
-            known: Known {
-                instance: finding.case.as_ref().and_then(|case| case.instance.clone()),
-                context: None,
-            },
-            peers: peers
-                .into_iter()
-                .take(LISTED_PEERS)
-                .map(|(&(role, host), sums)| AlertPeer {
-                    address: host.ip(),
-                    role,
-                    packets: sums.map(|s| s.0),
-                    wire_bytes: sums.map(|s| s.1),
-                    known: Known::default(),
-                })
-                .collect(),
-            evidence: self.evidence(),
-            case: finding.case.clone(),
-            missing_telemetry: missing,
-            summary: String::new(),
-            sensor: String::new(),
-            interface: String::new(),
-            clock_synchronised: None,
-        };
-        alert.summary = sentence(&alert);
-        alert
-    }
-
-    fn corroborations(&self) -> Option<(String, Value)> {
-        let names: Vec<&str> = self.corroborated_by.iter().map(AsRef::as_ref).collect();
-        (!names.is_empty()).then(|| ("corroborated_by".to_owned(), names.into()))
-    }
-
-    fn evidence(&self) -> Evidence {
-        let finding = &self.peak;
-        let busiest = finding.busiest();
-        let several = self.subjects.len() > 1 && finding.shape != Shape::Carpet;
-        Evidence {
-            class: finding.kind.to_owned(),
-            direction: finding.direction,
-            shape: if several { Shape::OneToMany } else { finding.shape },
-            rule: finding.rule.clone(),
-            measured: finding.measured,
-            decided_by: finding
-                .case
-                .as_ref()
-                .map_or("absolute_threshold", |case| case.decided_by.name())
-                .to_owned(),
-            baseline: finding.case.as_ref().map_or_else(
-                || "none: confidence is capped until the entity's baseline is mature".to_owned(),
-                |case| case.baseline.clone(),
-            ),
-            peak: Peak {
-                time_ns: second_ns(busiest.second),
-                packets_per_s: self.peak_packets,
-                unanswered_packets_per_s: finding.unanswered,
-                bits_per_s: busiest.wire_bytes.saturating_mul(8),
-                payload_bytes_per_s: busiest.payload_bytes,
-            },
-            active_seconds: self.active_seconds,
-            packets: self.packets,
-            wire_bytes: self.wire_bytes,
-            payload_sizes: size_counts(&self.sizes),
-            distinct_sources: self.sources,
-            distinct_destinations: self.destinations,
-            answer_ratio: finding.answer_ratio,
-            top_source_port: finding.src_port,
-            top_destination_port: finding.dst_port,
-            spoofed_sources: self.spoofed,
-            estimated: self.estimated,
-            also_seen: self.also_seen.iter().map(|&name| name.to_owned()).collect(),
-            details: finding
-                .details
-                .iter()
-                .map(|(&name, value)| (name.to_owned(), value.clone()))
-                .chain(self.beyond.iter().map(|entry| ("allowed".to_owned(), beyond_detail(entry))))
-                .chain(self.corroborations())
-                .collect(),
-        }
-    }
-}
-
-/// Analytics that a network-only alert answers, and those that a process or a
-/// workload behind it would answer.
-fn analytics(finding: &Finding) -> (Vec<String>, Vec<String>) {
-    let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect();
-    if let Some(case) = &finding.case {
-        return (names(&case.analytics), names(&case.possible_analytics));
-    }
-    if matches!(finding.family, Family::Scan | Family::Link | Family::Sensor) {
-        return (Vec::new(), Vec::new());
-    }
-    if finding.home_sender {
-        return (names(&["AN0972"]), names(&["AN0971", "AN0083"]));
-    }
-    // A MAC that sends under foreign addresses may be an instance of ours.
-    match finding.entity.kind {
-        super::EntityKind::Mac => (Vec::new(), names(&["AN0972", "AN0971", "AN0083"])),
-        _ => (Vec::new(), Vec::new()),
-    }
-}
-
-fn size_counts(sizes: &[u64; SIZE_BINS]) -> Vec<SizeCount> {
-    sizes
-        .iter()
-        .enumerate()
-        .filter(|&(_, &packets)| packets > 0)
-        .map(|(bin, &packets)| {
-            let (min, max) = size_bin_range(bin);
-            SizeCount { min, max, packets }
-        })
-        .collect()
 }

@@ -86,16 +86,20 @@ pub struct Grade {
 
 /// What is known beside the finding.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Circumstances {
+pub(super) struct Circumstances<'a> {
     pub(super) peak_packets: u64,
     pub(super) state: State,
     pub(super) one_sided: bool,
     pub(super) further_gaps: usize,
+    /// Another alert stands for it.
+    pub(super) is_part: bool,
+    /// The most severe of those that it stands for.
+    pub(super) worst_part: Option<(&'a str, Severity)>,
 }
 
 impl Grade {
     /// How an alert whose highest finding this is stands.
-    pub(super) fn of(finding: &Finding, at: &Circumstances) -> (Severity, f64, Self) {
+    pub(super) fn of(finding: &Finding, at: &Circumstances<'_>) -> (Severity, f64, Self) {
         let mut grade = Self::default();
         let mut severity = Severity::Low;
         match &finding.case {
@@ -120,10 +124,40 @@ impl Grade {
             let words = grade.severity_terms.iter().map(|term| severity_words(term.name));
             grade.severity_reason = sentence_of(severity.name(), words.collect());
         }
+        severity = grade.among_others(severity, at);
         let sum = grade.confidence_terms.iter().map(|term| term.points).sum();
         let confidence = clipped(sum, grade.confidence_cap);
         grade.confidence_reason = grade.confidence_words(finding, sum, confidence);
         (severity, confidence, grade)
+    }
+
+    /// An alert of an act that another tells of as well.
+    fn among_others(&mut self, own: Severity, at: &Circumstances<'_>) -> Severity {
+        if at.is_part {
+            // Chosen by this rule, not by a sum.
+            self.severity_terms.clear();
+            self.severity_reason = format!(
+                "Informational: part of another alert, which stands for it; by itself {} ({})",
+                own.name(),
+                self.severity_reason
+            );
+            return Severity::Informational;
+        }
+        let Some((detector, worst)) = at.worst_part.filter(|(_, worst)| *worst > own) else {
+            return own;
+        };
+        if !self.severity_terms.is_empty() {
+            let steps = worst as u64 - own as u64;
+            self.severity_terms.push(SeverityTerm { name: "worst_part", steps });
+        }
+        if !self.severity_reason.ends_with('.') {
+            self.severity_reason.push('.');
+        }
+        self.severity_reason.push_str(&format!(
+            " As severe as the alert by {detector} that is part of it: {}.",
+            worst.name()
+        ));
+        worst
     }
 
     fn confidence_words(&self, finding: &Finding, sum: f64, confidence: f64) -> String {
@@ -173,7 +207,7 @@ fn severity_words(name: &str) -> String {
 /// at the peak, for being sustained, and for a stateless flood out of the home
 /// networks (ATT&CK ProtocolType). A scan is low, or medium from inside. Loss at the
 /// sensor is medium, high from a tenth of the packets on, critical from a half.
-fn severity_terms(finding: &Finding, at: &Circumstances) -> Vec<SeverityTerm> {
+fn severity_terms(finding: &Finding, at: &Circumstances<'_>) -> Vec<SeverityTerm> {
     let outward = finding.home_sender && finding.direction == Direction::Outbound;
     let terms = match finding.family {
         Family::Sensor => vec![
@@ -199,7 +233,7 @@ fn severity_terms(finding: &Finding, at: &Circumstances) -> Vec<SeverityTerm> {
 /// answer, and for being sustained; 0.1 less for sums out of a sketch, 0.15
 /// less when answers can't be seen, 0.1 less for each further gap. Loss at the
 /// sensor is certain.
-fn confidence_terms(finding: &Finding, at: &Circumstances) -> Vec<ConfidenceTerm> {
+fn confidence_terms(finding: &Finding, at: &Circumstances<'_>) -> Vec<ConfidenceTerm> {
     if finding.family == Family::Sensor {
         // Counted, not inferred.
         return vec![ConfidenceTerm { name: "counted", points: 1.0 }];
@@ -252,8 +286,14 @@ mod tests {
         finding
     }
 
-    fn at(peak_packets: u64, state: State, one_sided: bool, further_gaps: usize) -> Circumstances {
-        Circumstances { peak_packets, state, one_sided, further_gaps }
+    fn at(
+        peak_packets: u64,
+        state: State,
+        one_sided: bool,
+        further_gaps: usize,
+    ) -> Circumstances<'static> {
+        let (is_part, worst_part) = (false, None);
+        Circumstances { peak_packets, state, one_sided, further_gaps, is_part, worst_part }
     }
 
     fn severity(finding: &Finding, peak_packets: u64, state: State) -> Severity {

@@ -6,11 +6,13 @@
 //! itself. No baseline exists yet, so confidence is at most
 //! [`CONFIDENCE_WITHOUT_BASELINE`] and each alert says so.
 
+mod act;
 mod allow;
 mod book;
 mod case;
 mod entity;
 mod grade;
+mod open;
 mod sentence;
 
 pub use allow::{AllowCount, AllowEntry, AllowedEntity, DETECTORS};
@@ -70,6 +72,12 @@ pub struct Alert {
     /// Of an entity's alert: what it rests on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub case: Option<Box<Case>>,
+    /// The alert that tells of the same act and knows better who did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<Box<Related>>,
+    /// Alerts of the same act that this one stands for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Related>,
     pub missing_telemetry: Vec<String>,
     /// The alert in a sentence.
     pub summary: String,
@@ -91,6 +99,25 @@ impl Alert {
         self.interface = origin.interface;
         self.clock_synchronised = origin.clock_synchronised;
     }
+}
+
+/// Another alert of the same act.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Related {
+    pub id: String,
+    pub detector: String,
+    pub entity: Entity,
+    /// What the identifier is made of, beside the two.
+    #[serde(skip)]
+    pub start_second: i64,
+    /// Its texts are about a process or its host, see [`Alert::case`].
+    #[serde(skip)]
+    pub has_case: bool,
+    /// How severe it would be by itself.
+    #[serde(skip)]
+    pub severity: Severity,
+    #[serde(skip)]
+    pub analytics: Vec<String>,
 }
 
 /// What an `Arc` holds, as if it were there itself.

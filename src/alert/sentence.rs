@@ -12,6 +12,14 @@ const ESTIMATED_FROM: u64 = 32;
 /// What happened, between whom, how much against which threshold, since when,
 /// and how sure that is.
 pub fn sentence(alert: &Alert) -> String {
+    let text = told(alert);
+    match &alert.part_of {
+        Some(whole) => format!("{text} Part of what {} tells.", whole.detector),
+        None => text,
+    }
+}
+
+fn told(alert: &Alert) -> String {
     if let Some(case) = &alert.case {
         let beyond = alert.evidence.details.get("allowed").map(beyond).unwrap_or_default();
         return format!("{}{beyond}", case.summary);

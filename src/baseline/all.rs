@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use super::calendar::day;
 use super::destinations::{Change, prefix_of};
 use super::fleet::Fleet;
+use super::inbox::{Inbox, inbox_path};
 use super::metric::Metric;
 use super::pending::Pending;
 use super::profile::{Profile, Rules};
@@ -32,6 +33,8 @@ pub struct Baselines {
     pending: Pending,
     fleet: Fleet,
     store: Option<Store>,
+    /// Verdicts that others leave while this process learns.
+    inbox: Option<Inbox>,
     flushed_s: Option<i64>,
     /// Since the last flush.
     removed: BTreeSet<Arc<str>>,
@@ -68,6 +71,8 @@ pub struct BaselineCounters {
     pub pending_dropped: u64,
     /// Profiles on disk that could not be read.
     pub damaged: u64,
+    /// Verdicts that were left while the baselines were being learned.
+    pub verdicts_taken: u64,
     pub flushes: u64,
     pub failed_flushes: u64,
 }
@@ -114,7 +119,46 @@ impl Baselines {
             }
         }
         all.store = Some(store);
+        if learning {
+            match Inbox::open(path) {
+                Ok(inbox) => all.inbox = Some(inbox),
+                Err(error) => {
+                    let place = inbox_path(path);
+                    let why = format!("{}: {error}: verdicts are not taken up", place.display());
+                    all.notes.push(why);
+                }
+            }
+            all.take_verdicts();
+        }
         Ok(all)
+    }
+
+    /// Takes up the verdicts that wait beside the file.
+    fn take_verdicts(&mut self) {
+        let Some(mut inbox) = self.inbox.take() else { return };
+        let taken = inbox.take(|taken| {
+            for word in &taken.words {
+                self.judge(
+                    &word.key.as_str().into(),
+                    word.from_s,
+                    word.until_s,
+                    word.verdict,
+                    word.at_s,
+                );
+            }
+            self.counters.verdicts_taken += taken.words.len() as u64;
+            if taken.bad > 0 {
+                self.notes
+                    .push(format!("{} lines beside the baselines are no verdicts", taken.bad));
+            }
+            self.flush()
+        });
+        if let Err(error) = taken {
+            // Said once: it would be said each second.
+            self.notes.push(format!("verdicts beside the baselines can't be read: {error}"));
+            return;
+        }
+        self.inbox = Some(inbox);
     }
 
     pub fn settings(&self) -> &BaselineSettings {
@@ -386,6 +430,7 @@ impl Baselines {
         if !self.learning {
             return;
         }
+        self.take_verdicts();
         let since = *self.flushed_s.get_or_insert(second);
         let every_s = self.settings.flush_s.max(1);
         if second.saturating_sub(since) < every_s {

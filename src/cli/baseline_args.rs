@@ -41,12 +41,17 @@ pub(crate) fn open(
         return Err(Usage(why).into());
     }
     let opened = Baselines::open(path, BaselineSettings::from(settings), learning);
-    opened.map_err(|error| match error {
+    opened.map_err(opening)
+}
+
+/// Why baselines can't be opened, with the status that says whose fault it is.
+pub(crate) fn opening(error: StoreError) -> anyhow::Error {
+    match error {
         StoreError::InUse(_) | StoreError::TooNew { .. } | StoreError::Foreign(_) => {
             Usage(error.to_string()).into()
         }
         error => error.into(),
-    })
+    }
 }
 
 /// What people should know.

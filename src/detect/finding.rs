@@ -55,6 +55,9 @@ pub struct Finding {
     pub details: BTreeMap<&'static str, Value>,
     /// Of an entity's behaviour, where that is judged rather than a flood.
     pub case: Option<Box<Case>>,
+    /// Who sends to whom, where an entity's detector says it: several alerts may be of one
+    /// act.
+    pub act: Option<Act>,
     /// Bytes of a minute, where `traffic` is of more or less than one.
     pub minute_bytes: Option<u64>,
     /// A coarser source's view of what a finer one decides: it stands in the alert by
@@ -101,6 +104,7 @@ impl Finding {
             peers: Vec::new(),
             details: BTreeMap::new(),
             case: None,
+            act: None,
             minute_bytes: None,
             corroborated_by: None,
         }
@@ -116,6 +120,11 @@ impl Finding {
         })
     }
 
+    /// Its sources, those with the most packets first.
+    pub(crate) fn sources_by_packets(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().filter(|peer| peer.role == PeerRole::Source)
+    }
+
     /// Bytes of a minute, at the rate of the finding.
     pub(crate) fn bytes_per_minute(&self) -> u64 {
         self.minute_bytes.unwrap_or_else(|| self.busiest().wire_bytes.saturating_mul(60))
@@ -126,6 +135,17 @@ impl Finding {
         let score = self.case.as_ref().map_or(0.0, |case| case.score.value);
         ((score.max(0.0) * 1000.0) as u64, self.busiest().packets)
     }
+}
+
+/// Somebody sends to somebody, or to many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Act {
+    pub from: Host,
+    /// Nothing where it is many.
+    pub to: Option<Host>,
+    /// Of the busiest second, where that is less than all that was sent in it.
+    pub packets: Option<u64>,
+    pub wire_bytes: Option<u64>,
 }
 
 /// Groups of detectors whose findings on one subject are one attack.

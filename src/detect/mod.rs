@@ -54,7 +54,8 @@ pub use carpet::CarpetBombing;
 pub use connection_flood::ConnectionFlood;
 pub(crate) use finding::round3;
 pub use finding::{
-    Busiest, Direction, Family, Finding, Peer, PeerRole, PortShare, Rule, Shape, Subject, Traffic,
+    Act, Busiest, Direction, Family, Finding, Peer, PeerRole, PortShare, Rule, Shape, Subject,
+    Traffic,
 };
 pub use flood::{FragmentFlood, StatelessFlood, TcpFlood};
 pub use home::HomeNets;

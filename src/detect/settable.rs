@@ -258,6 +258,12 @@ settings! {
     counter_increase_s: Count(60, 86_400),
         "Seconds that an increase of counters must last.",
         "counters are read once a minute; after a day it is the new normal";
+    held_open_threshold: Count(8, HOSTS_MAX),
+        "Connections that one client holds open at one service with hardly any data.",
+        "browsers hold six; a client has 65,536 ports, and several addresses";
+    held_open_s: Count(10, 300),
+        "Seconds from which a connection is held open.",
+        "shorter ones are requests; the active time-out cuts longer ones";
     request_rate_threshold: Count(1, RATE_MAX),
         "Requests a second of one client that are a flood.", RATE_WHY;
     target_request_rate_threshold: Count(10, RATE_MAX),

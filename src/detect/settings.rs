@@ -218,6 +218,14 @@ pub struct DetectSettings {
     pub counter_bytes_per_minute: u64,
     /// Seconds that an increase must last (ATT&CK: windows of 5 to 15 minutes).
     pub counter_increase_s: u64,
+    /// Connections that one client holds open at one service with hardly any data: half
+    /// of the 256 workers that Apache's prefork has by default (`MaxRequestWorkers`), of
+    /// which each takes one. A browser opens six, a pool of connections ten to a hundred;
+    /// slowloris.py opens 150.
+    pub held_open_threshold: u64,
+    /// Seconds from which a connection is held: Apache's `RequestReadTimeout` gives a
+    /// request's header 20 to 40.
+    pub held_open_s: u64,
     /// Requests a second of one client, in the mean of ten seconds, that are a flood. A
     /// page with all it holds takes a browser some dozens once.
     pub request_rate_threshold: u64,
@@ -327,6 +335,8 @@ impl Default for DetectSettings {
             container_baseline_network_usage: 300.0,
             counter_bytes_per_minute: 15_000_000,
             counter_increase_s: 300,
+            held_open_threshold: 128,
+            held_open_s: 30,
             request_rate_threshold: 100,
             target_request_rate_threshold: 3_500,
             dns_tunnel_names: 50,

@@ -129,6 +129,7 @@ impl Correlation<'_> {
         let minutes = self.reported.close(&self.detection.settings().home_nets);
         self.show_minutes(minutes);
         self.show_time(self.looked_s.saturating_add(1));
+        self.detection.event(&Event::End, self.looked_s, &self.known);
         if let Some(lent) = &self.baselines {
             let mut baselines = self.detection.take_baselines();
             baselines.flush();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ahash::HashMap;
 
-use super::measures::{Measures, Sent, View};
+use super::measures::{Measures, Sent, View, vote};
 use super::who::Who;
 use crate::alert::Beginning;
 use crate::engine::window::{Host, Seed};
@@ -75,8 +75,10 @@ pub struct SecondOf {
     pub flows: u64,
     pub unanswered_packets: u64,
     /// Who got more than half of the packets, where anybody did, and at least by how many
-    /// more than all others (Boyer and Moore's vote); exact for one peer.
+    /// more than all others ([`vote`]).
     pub top_peer: Option<(Host, u64)>,
+    /// Its own address that sent more than half of them, the same way.
+    pub own: Option<(Host, u64)>,
     /// Port of a flow with many of them.
     pub remote_port: u16,
 }
@@ -278,6 +280,7 @@ impl SecondOf {
             flows: 0,
             unanswered_packets: 0,
             top_peer: None,
+            own: None,
             remote_port: 0,
         }
     }
@@ -325,12 +328,9 @@ impl SecondOf {
         if view.received.packets() == 0 {
             self.unanswered_packets += packets;
         }
-        let (leader, lead) = self.top_peer.unwrap_or((view.peer, 0));
-        self.top_peer = Some(match (leader == view.peer, lead >= packets) {
-            (true, _) => (leader, lead + packets),
-            (false, true) => (leader, lead - packets),
-            (false, false) => (view.peer, packets - lead),
-        });
+        let lead = self.top_peer.map_or(0, |(_, lead)| lead);
+        vote(&mut self.top_peer, view.peer, packets);
+        vote(&mut self.own, view.sent.src, packets);
         if packets > lead {
             self.remote_port = view.remote_port;
         }

@@ -124,6 +124,8 @@ pub struct Measures {
     pub peers: Hll,
     pub external_peers: Hll,
     pub top: Vec<PeerSums<Host>>,
+    /// Its own address that sent more than half of the bytes, where one did ([`vote`]).
+    pub own: Option<(Host, u64)>,
     /// By protocol and the peer's port.
     pub services: Vec<PeerSums<(u8, u16)>>,
     /// Payload bytes by second: [accepted, opened] x [received, sent].
@@ -154,6 +156,7 @@ impl Default for Measures {
             peers: Hll::default(),
             external_peers: Hll::default(),
             top: Vec::new(),
+            own: None,
             services: Vec::new(),
             series: Box::new([[[0; SECONDS]; 2]; 2]),
             of_workloads_bytes: 0,
@@ -200,6 +203,7 @@ impl Measures {
                 self.external_peers.insert(peer_hash);
             }
         }
+        vote(&mut self.own, view.sent.src, sent.wire_bytes * scale);
         keep(&mut self.top, TOP_PEERS, view.peer, view);
         keep(&mut self.services, SERVICES, (view.proto, view.remote_port), view);
         let leg = Leg::of(view.local_port, view.remote_port) as usize;
@@ -249,6 +253,17 @@ impl Measures {
     pub fn answer_ratio(&self) -> f64 {
         self.received.packets as f64 / self.sent.packets.max(1) as f64
     }
+}
+
+/// Who has more than half, where anybody does, and at least by how much more than all
+/// others (Boyer and Moore's vote); exact for one.
+pub(super) fn vote(leader: &mut Option<(Host, u64)>, host: Host, weight: u64) {
+    let (known, lead) = leader.unwrap_or((host, 0));
+    *leader = Some(match (known == host, lead >= weight) {
+        (true, _) => (known, lead + weight),
+        (false, true) => (known, lead - weight),
+        (false, false) => (host, weight - lead),
+    });
 }
 
 /// Adds to the sums of a key; where there is no place left the one with the fewest

@@ -14,6 +14,7 @@ use super::coverage::{Coverage, End, Found};
 use super::destination::{Destinations, Lists};
 use super::inventory::{Instance, Inventory};
 use super::map::HostMap;
+use super::presence::AtMachine;
 use super::process::Process;
 use super::resolve::{Answer, Question};
 use super::side::{Ancestor, Attribution, FlowHosts, HostSide, ProcessView, Reason};
@@ -73,6 +74,8 @@ pub struct Joiner {
     home_nets: HomeNets,
     /// By process, the time from which it ran that program, and when that was told.
     views: HashMap<(ProcessKey, i64, i64), Arc<ProcessView>>,
+    /// With who was at the machine last, and what it was made of.
+    attended: HashMap<ProcessKey, (Arc<ProcessView>, Arc<ProcessView>)>,
     bare_workloads: HashMap<String, Arc<Workload>>,
     /// Name and boot by source of the map.
     pub(super) hosts: HashMap<u16, (Arc<str>, Arc<str>)>,
@@ -88,6 +91,7 @@ impl Joiner {
             destinations: Destinations::new(hosts.lists.unwrap_or_default()),
             home_nets: hosts.home_nets,
             views: HashMap::default(),
+            attended: HashMap::default(),
             bare_workloads: HashMap::default(),
             hosts: HashMap::default(),
             coverage: Coverage::default(),
@@ -201,11 +205,36 @@ impl Joiner {
             known_ns: end_ns.saturating_add(HOLD_NS),
         };
         let answer = map.resolve(&question).ok()??;
-        let process = self.view(&map, answer.process, end_ns, question.known_ns);
+        let mut process = self.view(&map, answer.process, end_ns, question.known_ns);
         let source = answer.process.source;
         let workload = self.workload(&map, source, &process.process, question.known_ns);
         let (host, boot) = self.host_of(&map, source);
+        if let Some(at) = map.at_machine(&host, start_ns, question.known_ns) {
+            process = self.attended(answer.process, process, at);
+        }
         Some(Seat { process, workload, host, boot, certainty: certainty(&answer) })
+    }
+
+    /// The process with who was at its machine.
+    fn attended(
+        &mut self,
+        key: ProcessKey,
+        view: Arc<ProcessView>,
+        at: AtMachine,
+    ) -> Arc<ProcessView> {
+        if self.attended.len() >= MAX_VIEWS {
+            self.attended.clear();
+        }
+        if let Some((of, known)) = self.attended.get(&key)
+            && Arc::ptr_eq(of, &view)
+            && known.at_machine.as_ref() == Some(&at)
+        {
+            return Arc::clone(known);
+        }
+        let with = ProcessView { at_machine: Some(at), ..ProcessView::clone(&view) };
+        let with = Arc::new(with);
+        self.attended.insert(key, (view, Arc::clone(&with)));
+        with
     }
 
     /// Name and boot of the host that a source of the map is about.

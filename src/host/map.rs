@@ -20,8 +20,9 @@ use ahash::RandomState;
 use dashmap::DashMap;
 
 use super::claim::{Claim, Endpoint, ICMP, ICMPV6, MayHave, ProcessKey, Shapes, SocketName};
-use super::event::{Address, Ends, MapStart, Nat};
+use super::event::{Address, Ends, MapStart, Nat, Presence as AtTerminal};
 use super::execs::Begun;
+use super::presence::{self, AtMachine, Presences};
 use super::process::Process;
 use super::versions::{Version, Versions};
 use super::workload::Workload;
@@ -113,6 +114,9 @@ pub struct HostMap {
     pub(super) may_have: MayHave,
     pub(super) translations: DashMap<(u8, Ends), Versions<Ends>, RandomState>,
     pub(super) has_translated: AtomicBool,
+    /// By the host's name: what says it need not be what knows its processes.
+    presences: DashMap<String, Presences, RandomState>,
+    has_presences: AtomicBool,
     pub(super) sources: Lock<Vec<MapSource>>,
     pub(super) limits: MapLimits,
     claims_held: AtomicU64,
@@ -155,6 +159,23 @@ impl HostMap {
     pub(crate) fn start_of(&self, source: u16) -> MapStart {
         let sources = self.sources.lock();
         sources.get(usize::from(source)).map(|source| source.start.clone()).unwrap_or_default()
+    }
+
+    /// Who was at a host's machine, as far as snapshots told by then say.
+    pub(crate) fn at_machine(&self, host: &str, ns: i64, known_ns: i64) -> Option<AtMachine> {
+        if !self.has_presences.load(Ordering::Acquire) {
+            return None;
+        }
+        self.presences.get(host)?.at(ns, known_ns).cloned()
+    }
+
+    pub(super) fn is_at_machine(&self, host: &str, ns: i64, learned_ns: i64, who: &AtTerminal) {
+        if self.presences.len() >= presence::HOSTS && !self.presences.contains_key(host) {
+            self.refuse(learned_ns);
+            return;
+        }
+        self.presences.entry(host.to_owned()).or_default().add(ns, learned_ns, who);
+        self.has_presences.store(true, Ordering::Release);
     }
 
     /// Everything that happened before has been told.

@@ -26,6 +26,7 @@ pub mod log;
 pub mod map;
 pub mod mask;
 pub mod owners;
+pub mod presence;
 pub mod process;
 pub mod provider;
 pub mod rendered;

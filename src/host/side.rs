@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::attribution::{Basis, Method};
 use super::inventory::Instance;
+use super::presence::AtMachine;
 use super::process::{Process, ProcessId};
 use super::rendered::Rendered;
 use super::workload::Workload;
@@ -38,6 +39,9 @@ pub struct ProcessView {
     /// From its parent up to the first process of the host, as far as known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ancestors: Vec<Ancestor>,
+    /// Who was at the machine then, where that is asked for and known.
+    #[serde(skip)]
+    pub at_machine: Option<AtMachine>,
     /// As flow records have it in JSON.
     #[serde(skip)]
     pub json: Rendered,

@@ -72,7 +72,11 @@ impl MapWriter {
             }
             What::AddressUp(address) => map.address_is_up(ns, known_ns, source, address),
             What::AddressDown(address) => map.address_is_down(known_ns, source, address),
-            What::Counters(_) | What::Presence(_) | What::Provider(_) => {}
+            What::Presence(presence) => {
+                let host = map.start_of(source).host;
+                map.is_at_machine(&host, ns, known_ns, presence);
+            }
+            What::Counters(_) | What::Provider(_) => {}
             What::Workload(workload) => {
                 self.workload(ns, source, workload);
             }

@@ -30,7 +30,7 @@ pub use self::crypto_pan::Pseudonyms;
 pub use self::key::{Key, KeyError};
 use super::Summary;
 use super::names::Icmp;
-use crate::alert::{Alert, Case, alert_id};
+use crate::alert::{Alert, Case, Entity, alert_id};
 use crate::engine::SensorEvent;
 use crate::flow::FlowRecord;
 use crate::flow::app::AppInfo;
@@ -107,13 +107,17 @@ impl Privacy {
         }
         let Some(pseudonyms) = &self.pseudonyms else { return alert };
         // Texts about a process are made of its host's.
-        let rewrite = match alert.case {
-            Some(_) => text::rewrite_glued,
-            None => text::rewrite,
+        let rewriter = |has_case: bool| match has_case {
+            true => text::rewrite_glued,
+            false => text::rewrite,
         };
-        alert.entity.id = rewrite(pseudonyms, &alert.entity.id);
-        for label in alert.entity.labels.values_mut() {
-            *label = rewrite(pseudonyms, label);
+        let rewrite = rewriter(alert.case.is_some());
+        rewrite_entity(&mut alert.entity, &|text| rewrite(pseudonyms, text));
+        for related in alert.part_of.as_deref_mut().into_iter().chain(&mut alert.parts) {
+            // The same as in that alert itself.
+            let rewrite = rewriter(related.has_case);
+            rewrite_entity(&mut related.entity, &|text| rewrite(pseudonyms, text));
+            related.id = alert_id(&related.detector, &related.entity, related.start_second);
         }
         for peer in &mut alert.peers {
             peer.address = pseudonyms.address(peer.address);
@@ -232,6 +236,13 @@ fn put_in_order(record: &mut FlowRecord) {
         std::mem::swap(&mut key.a, &mut key.b);
         std::mem::swap(&mut key.port_a, &mut key.port_b);
         record.forward_is_a_to_b = !record.forward_is_a_to_b;
+    }
+}
+
+fn rewrite_entity(entity: &mut Entity, rewrite: &dyn Fn(&str) -> String) {
+    entity.id = rewrite(&entity.id);
+    for label in entity.labels.values_mut() {
+        *label = rewrite(label);
     }
 }
 

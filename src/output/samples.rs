@@ -235,6 +235,8 @@ pub(crate) fn alert() -> Alert {
         known: Known::default(),
         evidence,
         case: None,
+        part_of: None,
+        parts: Vec::new(),
         missing_telemetry: vec!["baseline".to_owned()],
         summary: String::new(),
         sensor: String::new(),

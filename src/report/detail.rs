@@ -42,6 +42,19 @@ const FLOW_WORDED: [&str; 21] = [
     "dst_host",
 ];
 
+/// The alert that stands for the act, and those that it stands for.
+pub(super) fn same_act(record: &Value) -> Vec<(&'static str, String)> {
+    let named = |other: &Value| {
+        let entity = &other["entity"];
+        let (id, detector) = (word(&other["id"]), word(&other["detector"]));
+        format!("{id}, {detector} of {} {}", word(&entity["kind"]), word(&entity["id"]))
+    };
+    let whole = Some(&record["part_of"]).filter(|whole| whole.is_object());
+    let parts = record["parts"].as_array().into_iter().flatten();
+    let whole = whole.map(|whole| ("part of", named(whole)));
+    whole.into_iter().chain(parts.map(|part| ("its part", named(part)))).collect()
+}
+
 /// The page of one alert.
 pub fn alert(record: &Value, style: Style) -> String {
     let mut page = Page::new(style);
@@ -73,6 +86,9 @@ pub fn alert(record: &Value, style: Style) -> String {
     page.field("analytics", list(&record["analytics"]));
     page.field("possible", list(&record["possible_analytics"]));
     page.field("missing", list(&record["missing_telemetry"]));
+    for (name, text) in same_act(record) {
+        page.field(name, text);
+    }
 
     page.title("\nMeasured");
     let rule = &evidence["rule"];

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use super::detail::printable;
-use crate::alert::{Severity, sentence, thousands as grouped};
+use crate::alert::{Alert, Severity, sentence, thousands as grouped};
 use crate::flow::sizes::bin_of;
 use crate::output::Summary;
 use crate::output::capture::CaptureSummary;
@@ -323,9 +323,19 @@ fn alerts(page: &mut String, summary: &Summary, style: Style) {
         allowed(page, summary);
         return;
     }
-    let title = format!("{} alert{}", summary.alerts.len(), plural(summary.alerts.len() as u64));
+    let is_part = |alert: &&Alert| alert.part_of.is_some();
+    let parts = summary.alerts.iter().filter(is_part).count();
+    let mut all: Vec<_> = summary.alerts.iter().filter(|alert| !is_part(alert)).collect();
+    let title = match parts {
+        0 => format!("{} alert{}", all.len(), plural(all.len() as u64)),
+        1 => format!("{} alert{}, and 1 that is part of one", all.len(), plural(all.len() as u64)),
+        _ => format!(
+            "{} alert{}, and {parts} that are part of one",
+            all.len(),
+            plural(all.len() as u64)
+        ),
+    };
     line(page, format_args!("\n{}", style.title(&title)));
-    let mut all: Vec<_> = summary.alerts.iter().collect();
     all.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
     for alert in all.iter().take(MAX_ALERTS) {
         let colour = match alert.severity {
@@ -339,6 +349,9 @@ fn alerts(page: &mut String, summary: &Summary, style: Style) {
         let actor = alert.case.as_ref().map(|case| case.actor()).unwrap_or_default();
         if !actor.is_empty() {
             line(page, format_args!("    by {}", one_line(&actor)));
+        }
+        for part in &alert.parts {
+            line(page, format_args!("    with {} {}", part.id, part.detector));
         }
     }
     if all.len() > MAX_ALERTS {

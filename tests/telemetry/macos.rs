@@ -114,3 +114,93 @@ fn every_recording_is_read_by_its_content() {
     // The log in both of its styles.
     assert_eq!(sent, [(Some(300_000), Some(42_000_000)); 2]);
 }
+
+/// A flood from a terminal of its own: whether its person is there, the console says.
+const FLOOD: &str = r#"
+start = "2026-03-02T09:00:00Z"
+duration_s = 60
+
+[[host]]
+name = "mac"
+address = "10.0.5.10"
+watched = true
+[[host]]
+name = "victim"
+address = "203.0.113.77"
+outside = true
+
+[[process]]
+name = "terminal"
+host = "mac"
+exe = "/bin/zsh"
+args = ["-zsh"]
+terminal = "ttys001"
+user = "ann"
+[[process]]
+name = "flooder"
+host = "mac"
+exe = "/sbin/ping"
+args = ["ping", "-f", "203.0.113.77"]
+parent = "terminal"
+terminal = "ttys001"
+user = "ann"
+
+[[behaviour]]
+kind = "icmp_flood"
+label = "flood"
+from = "flooder"
+to = "victim"
+start_s = 10
+duration_s = 30
+rate_per_s = 500
+"#;
+
+#[test]
+fn an_idle_console_says_that_nobody_is_at_the_terminal_of_a_flood() {
+    let folder = tempfile::tempdir().unwrap();
+    let flowtap = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+        let state = folder.path().join("state");
+        let output =
+            command.args(args).current_dir(folder.path()).env("XDG_STATE_HOME", state).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    fs::write(folder.path().join("flood.toml"), FLOOD).unwrap();
+    flowtap(&["lab", "make", "flood.toml", "-o", "lab"]);
+    // As `date`, `stat`, `ioreg` and `who` print it.
+    let console = |idle_s: u64, who: &str| {
+        format!(
+            "2026-03-02T08:59:58Z\nann\n    | |   \"HIDIdleTime\" = {}\nann            console      Mar  2 08:00\n{who}",
+            idle_s * 1_000_000_000
+        )
+    };
+    let remote = "ann            ttys001      Mar  2 08:30\t(192.0.2.9)\n";
+    for (name, text, person, idle) in [
+        ("there", console(4, ""), true, Some(4)),
+        ("away", console(5_400, ""), false, Some(5_400)),
+        // Over the network nobody needs the console.
+        ("remote", console(5_400, remote), true, Some(5_400)),
+        ("none", String::new(), true, None),
+    ] {
+        let log = format!("{name}.txt");
+        fs::write(folder.path().join(&log), &text).unwrap();
+        let mut args = vec!["read", "--quiet", "--log-host", "mac", "--procs", "lab/map.jsonl"];
+        args.extend(["--out", name, "lab/traffic.pcap"]);
+        if !text.is_empty() {
+            args.push(&log);
+        }
+        flowtap(&args);
+        let alerts = lines(&folder.path().join(name).join("alerts.ndjson"));
+        let flood = alerts.iter().find(|alert| alert["detector"] == "tool_flood").unwrap();
+        let details = &flood["evidence"]["details"];
+        assert_eq!(details["person_at_it"], person, "{name}: {flood:#}");
+        assert_eq!(details.get("console_idle_s").and_then(Value::as_u64), idle, "{name}");
+        // Nobody at it is a step up.
+        let severity = if person { "low" } else { "medium" };
+        assert_eq!(flood["severity"], severity, "{name}: {flood:#}");
+        let terms = flood["case"]["score"]["terms"].as_array().unwrap();
+        let nobody = terms.iter().find(|term| term["name"] == "nobody_at_it").unwrap();
+        assert_eq!(nobody["points"].as_f64() > Some(0.0), !person, "{name}");
+    }
+}

@@ -4,12 +4,13 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{draft, verdicts};
-use crate::baseline;
+use crate::baseline::{self, BaselineSettings, Baselines, StoreError, Word, inbox_path, leave};
 use crate::cli::{Usage, baseline_args, packets, records, rundir};
 use crate::detect::DetectSettings;
 use crate::report::detail;
@@ -128,12 +129,28 @@ impl MarkArgs {
             let why = format!("{}: there are no baselines yet: learn some first", path.display());
             return Err(Usage(why).into());
         }
-        let mut baselines = baseline_args::open(path, &DetectSettings::default(), true)?;
         let seconds = |field: &str| -> anyhow::Result<i64> {
             Ok(packets::time_of(&alert[field])?.div_euclid(1_000_000_000))
         };
         let (from_s, until_s) = (seconds("start")?, seconds("end")?);
         let now_s = now_ns.div_euclid(1_000_000_000);
+        let settings = BaselineSettings::from(&DetectSettings::default());
+        let mut baselines = match Baselines::open(path, settings, true) {
+            Ok(baselines) => baselines,
+            Err(StoreError::InUse(_)) => {
+                let verdict = self.verdict.into();
+                let word = Word { key: key.to_owned(), from_s, until_s, verdict, at_s: now_s };
+                let place = inbox_path(path);
+                leave(path, &word).with_context(|| place.display().to_string())?;
+                return Ok(Some(format!(
+                    "Another process is learning {}: it takes the verdict of {key} out of {} with \
+                     the next second of its input.",
+                    path.display(),
+                    place.display()
+                )));
+            }
+            Err(error) => return Err(baseline_args::opening(error)),
+        };
         let told = baselines.judge(&key.into(), from_s, until_s, self.verdict.into(), now_s);
         anyhow::ensure!(baselines.flush(), "{} could not be written", path.display());
         baseline_args::tell(&mut baselines);

@@ -30,7 +30,7 @@ use super::room::make_room;
 use super::shell::Shell;
 use super::stage::Sign;
 use super::story::{self, Story};
-use super::{Analytic, AnalyticContext, Event};
+use super::{Analytic, AnalyticContext, Event, Measured};
 use crate::alert::EntityKind;
 use crate::detect::Finding;
 use crate::host::execs::Served;
@@ -123,6 +123,10 @@ impl Analytic for Chain {
             Event::Time { second } => self.tell(second.saturating_sub(1), ctx, out),
             _ => {}
         }
+    }
+
+    fn teach(&mut self, taught: &mut Vec<Measured>) {
+        self.errors.teach(taught);
     }
 
     fn refused(&self) -> u64 {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::alert::{Alert, Severity};
-use crate::baseline::{BaselineSettings, Baselines};
+use crate::baseline::{BaselineSettings, Baselines, Metric};
 use crate::detect::analytic::{Event, Exec, FlowEnd, Inputs, Source};
 use crate::detect::{DetectSettings, Detection, Telemetry};
 use crate::engine::window::Host;
@@ -516,4 +516,44 @@ fn a_service_is_known_by_what_it_answers() {
     let child = process(&[(31, "sh"), (30, "my-app"), (1, "systemd")], &["sh", "-c", "id;"]);
     lab.exec(T + 1, &child, None);
     assert_eq!(lab.severities(), [Severity::Low]);
+}
+
+#[test]
+fn errors_are_held_against_what_earlier_runs_learned_of_the_target() {
+    let everyday = |lab: &mut Lab, minutes: std::ops::Range<i64>| {
+        for minute in minutes {
+            for request in 0..8 {
+                lab.request(T + 60 * minute + request, 0, "/nothing-here", 404);
+            }
+        }
+    };
+    let failing = |lab: &mut Lab, minutes: std::ops::Range<i64>| {
+        for minute in minutes {
+            for request in 0..30 {
+                lab.request(T + 60 * minute + request, 0, "/search?q=a", 500);
+            }
+        }
+    };
+    let learning = Baselines::in_memory(BaselineSettings::default(), true);
+    let mut before = Lab::with(DetectSettings::default(), learning);
+    everyday(&mut before, 0..60);
+    failing(&mut before, 60..63);
+    everyday(&mut before, 63..70);
+    assert_eq!(before.severities(), [Severity::Informational]);
+    let baselines = before.detection.take_baselines();
+    let target = baselines.keys().find(|key| key.starts_with("target:")).cloned().unwrap();
+    let profile = baselines.profile(&target).unwrap();
+    let of = |metric| profile.normal(metric, T).unwrap();
+    assert!((7.0..=9.0).contains(&of(Metric::Errors4xx).q99));
+    assert_eq!(of(Metric::Errors5xx).max, 0.0, "minutes of a burst are not learned");
+
+    // A day later: from the first minute on, without half an hour of the run's own.
+    let mut after = Lab::with(DetectSettings::default(), baselines);
+    everyday(&mut after, 1_440..1_443);
+    assert_eq!(after.severities(), []);
+    failing(&mut after, 1_443..1_446);
+    assert_eq!(after.severities(), [Severity::Informational]);
+    let alert = after.alerts().remove(0);
+    let spike = &alert.case.as_ref().unwrap().timeline[0];
+    assert!(spike.text.contains("99th percentile of its baseline"), "{}", spike.text);
 }

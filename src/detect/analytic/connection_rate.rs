@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::{Analytic, AnalyticContext, Event, about};
 use crate::alert::{Case, DecidedBy, Entity, EntityKind, Score, Severity, Term, thousands};
-use crate::detect::{Busiest, Finding, Peer, PeerRole, Rule, Shape, round3};
+use crate::detect::{Act, Busiest, Finding, Peer, PeerRole, Rule, Shape, round3};
 use crate::entity::SecondOf;
 
 #[derive(Debug, Default)]
@@ -135,6 +135,12 @@ fn finding(
             wire_bytes: None,
         })
         .collect();
+    finding.act = entity.own.map(|(from, _)| Act {
+        from,
+        to: entity.top_peer.filter(|_| one_peer >= 0.5).map(|(host, _)| host),
+        packets: None,
+        wire_bytes: None,
+    });
     finding.details.extend([
         ("connections_per_s", json!(entity.syn_sent)),
         ("seconds", json!(seconds)),

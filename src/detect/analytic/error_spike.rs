@@ -3,9 +3,13 @@
 //! Method (METHODS section 11; ATT&CK ErrorRateThreshold and ErrorBurst): answers of 4xx
 //! and of 5xx a minute, each by target and by target with endpoint (the path's first
 //! part), above the target's own 99th percentile and above the floor of
-//! `error_rate_threshold` in five minutes, in two of three minutes. Its normal are its
-//! own minutes so far; with fewer than [`ENOUGH`] of them `error_burst` decides. So what
-//! scanners cause all day is normal.
+//! `error_rate_threshold` in five minutes, in two of three minutes. A target's normal is
+//! that of its baseline (`target:ADDRESS:PORT`), where there is one, which its minutes
+//! teach, those of a burst left out; else, and of endpoints, whose names anybody can make
+//! up, the minutes of this run so far. With fewer than [`ENOUGH`] of either `error_burst`
+//! decides. So what scanners cause all day is normal.
+//!
+//! Limits: a baseline keeps errors over all hours, not by hour of the week.
 //!
 //! Feeds [`super::chain`] alone. Bounded: [`MAX_TARGETS`] with [`KEPT`] minutes each;
 //! past it the target that was quiet longest makes room.
@@ -13,8 +17,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::request_flood::place;
 use super::stage::{Place, Sign, Stage, cut};
-use super::{AnalyticContext, Source};
+use super::{AnalyticContext, Measured, Source};
+use crate::baseline::Metric;
 use crate::host::execs::Served;
 use crate::telemetry::request::Request;
 
@@ -22,6 +28,9 @@ const MINUTE_NS: i64 = 60_000_000_000;
 
 /// Minutes of a target that are kept: two hours.
 const KEPT: usize = 120;
+
+/// Minutes of which two make a burst: the newest.
+const JUDGED: i64 = 3;
 
 /// Minutes from which they are a normal: the 99th percentile of fewer is their maximum,
 /// and half an hour has seen a few scanners.
@@ -37,6 +46,7 @@ const ENDPOINT_BYTES: usize = 48;
 #[derive(Debug, Default)]
 pub(super) struct ErrorSpike {
     targets: BTreeMap<Arc<str>, Target>,
+    taught: Vec<Measured>,
     refused: u64,
 }
 
@@ -45,17 +55,29 @@ struct Target {
     minutes: BTreeMap<i64, Counts>,
     /// Was told so already.
     told_minute: Option<i64>,
+    /// Up to this minute its baseline knows.
+    taught_minute: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     requests: u64,
     errors: [u64; 2],
+    /// One of those that made a burst.
+    is_burst: bool,
 }
+
+/// By the kind of errors.
+const METRICS: [Metric; 2] = [Metric::Errors4xx, Metric::Errors5xx];
 
 impl ErrorSpike {
     pub(super) fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Hands out minutes of targets that are to be learned.
+    pub(super) fn teach(&mut self, taught: &mut Vec<Measured>) {
+        taught.append(&mut self.taught);
     }
 
     /// Counts a request; a sign where its target's errors have become a burst with it.
@@ -75,25 +97,28 @@ impl ErrorSpike {
             _ => None,
         };
         let endpoint = endpoint(request);
-        let keys = [name.clone(), format!("{name} {endpoint}")];
+        let place = request.target.as_ref().and_then(place).unwrap_or_else(|| name.clone());
+        let baseline: Arc<str> = format!("target:{place}").into();
+        let keys = [(name.clone(), Some(&baseline)), (format!("{name} {endpoint}"), None)];
         let mut found = None;
-        for key in keys {
+        for (key, baseline) in keys {
             let target = self.target(key.as_str().into());
             let counts = target.minutes.entry(minute).or_default();
             counts.requests += 1;
-            let Some(kind) = kind else { continue };
-            if let Some(errors) = counts.errors.get_mut(kind) {
+            if let Some(errors) = kind.and_then(|kind| counts.errors.get_mut(kind)) {
                 *errors += 1;
             }
             while target.minutes.len() > KEPT {
                 target.minutes.pop_first();
             }
+            let Some(kind) = kind else { continue };
             if found.is_none()
-                && let Some(why) = target.burst(minute, kind, ctx)
+                && let Some(why) = target.burst(minute, kind, baseline, ctx)
             {
                 found = Some((key, kind, why));
             }
         }
+        self.learn(&name, &baseline, minute, ctx);
         let (key, kind, why) = found?;
         let address = request.target.as_ref().and_then(|target| target.address);
         let place = Place::of_target(served, address);
@@ -102,6 +127,9 @@ impl ErrorSpike {
         sign.strength = [0.4, 0.6].get(kind).copied().unwrap_or_default();
         sign.by_baseline = why.normal.is_some();
         let against = match why.normal {
+            Some(q99) if why.is_learned => {
+                format!("the 99th percentile of its baseline is {q99}")
+            }
             Some(q99) => format!("its own 99th percentile is {q99}"),
             None => format!("without a normal yet, threshold {}", ctx.settings.error_burst),
         };
@@ -112,6 +140,34 @@ impl ErrorSpike {
         sign.source = Arc::clone(&source.name);
         sign.may_be_earlier_ns = 3 * MINUTE_NS;
         Some(sign)
+    }
+
+    /// Hands a target's minutes that are not judged any more to its baseline.
+    fn learn(&mut self, name: &str, baseline: &Arc<str>, now: i64, ctx: &AnalyticContext<'_>) {
+        if !ctx.baselines.is_learning() {
+            return;
+        }
+        let Some(target) = self.targets.get_mut(name) else { return };
+        let until = now - JUDGED;
+        let from = target.taught_minute.map_or(i64::MIN, |taught| taught + 1);
+        if from > until {
+            return;
+        }
+        for (&minute, counts) in target.minutes.range(from..=until) {
+            if counts.is_burst {
+                continue;
+            }
+            let measures = METRICS.into_iter().zip(counts.errors);
+            for (metric, count) in measures.chain([(Metric::Requests, counts.requests)]) {
+                self.taught.push(Measured {
+                    key: Arc::clone(baseline),
+                    metric,
+                    at_s: minute.saturating_mul(60),
+                    value: count as f64,
+                });
+            }
+        }
+        target.taught_minute = Some(until);
     }
 
     fn target(&mut self, key: Arc<str>) -> &mut Target {
@@ -132,10 +188,18 @@ struct Burst {
     counted: u64,
     requests: u64,
     normal: Option<u64>,
+    /// The normal is the baseline's.
+    is_learned: bool,
 }
 
 impl Target {
-    fn burst(&mut self, minute: i64, kind: usize, ctx: &AnalyticContext<'_>) -> Option<Burst> {
+    fn burst(
+        &mut self,
+        minute: i64,
+        kind: usize,
+        baseline: Option<&Arc<str>>,
+        ctx: &AnalyticContext<'_>,
+    ) -> Option<Burst> {
         let errors = |counts: &Counts| counts.errors.get(kind).copied().unwrap_or_default();
         if self.told_minute == Some(minute) {
             return None;
@@ -145,19 +209,27 @@ impl Target {
         if five <= ctx.settings.error_rate_threshold {
             return None;
         }
-        // The three that are judged are no part of the normal.
-        let before = self.minutes.range(..minute - 2).map(|(_, counts)| errors(counts));
-        let normal = q99(before.collect());
+        let first_judged = minute - JUDGED + 1;
+        // Those that are judged are no part of the normal.
+        let before = self.minutes.range(..first_judged).map(|(_, counts)| errors(counts));
+        let learned = baseline.and_then(|key| {
+            let metric = METRICS.get(kind)?;
+            ctx.baselines.profile(key)?.normal(*metric, minute.saturating_mul(60))
+        });
+        // A value of a sketch is an estimate: no fraction of an error is an error.
+        let learned = learned.map(|normal| libm::ceil(normal.q99) as u64);
+        let normal = learned.or_else(|| q99(before.collect()));
         let most = normal.unwrap_or(ctx.settings.error_burst);
-        let three = self.minutes.range(minute - 2..=minute);
-        let over: Vec<&Counts> =
-            three.map(|(_, counts)| counts).filter(|counts| errors(counts) > most).collect();
+        let judged = self.minutes.range_mut(first_judged..=minute).map(|(_, counts)| counts);
+        let mut over: Vec<&mut Counts> = judged.filter(|counts| errors(counts) > most).collect();
         if over.len() < 2 {
             return None;
         }
+        over.iter_mut().for_each(|counts| counts.is_burst = true);
         self.told_minute = Some(minute);
         let worst = over.into_iter().max_by_key(|counts| errors(counts))?;
-        Some(Burst { counted: errors(worst), requests: worst.requests, normal })
+        let (counted, requests) = (errors(worst), worst.requests);
+        Some(Burst { counted, requests, normal, is_learned: learned.is_some() })
     }
 }
 

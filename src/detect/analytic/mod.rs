@@ -10,10 +10,12 @@
 //! telemetry. [`about`] makes the part that all have in common.
 
 mod beacon;
+mod callers;
 mod data_ratio;
 mod distance;
 mod egress;
 mod held;
+mod held_open;
 mod non_networking;
 mod payload_shift;
 mod process_context;
@@ -49,8 +51,8 @@ pub(crate) use dns_tunnel::allowed_by_default as dns_allowed_by_default;
 use std::sync::Arc;
 
 use super::{
-    Busiest, DetectSettings, Direction, Family, Finding, HomeNets, Peer, PeerRole, Rule, Shape,
-    Subject,
+    Act, Busiest, DetectSettings, Direction, Family, Finding, HomeNets, Peer, PeerRole, Rule,
+    Shape, Subject,
 };
 use crate::alert::{Case, Score};
 use crate::baseline::{Baselines, Metric};
@@ -96,6 +98,8 @@ pub enum Event<'a> {
     /// second in which there was something. What runs out by it must not depend on how
     /// often it is told.
     Time { second: i64 },
+    /// Nothing comes any more: what was waited for is judged by what there is.
+    End,
 }
 
 /// Kind of the source that the run's own packets are.
@@ -212,7 +216,7 @@ impl Inputs {
             Event::Counter { .. } => self.counters = true,
             Event::Exec(_) => self.host_map = true,
             Event::Dns(_) | Event::Echo(_) | Event::Statuses { .. } => {}
-            Event::Minute(_) | Event::Time { .. } => {}
+            Event::Minute(_) | Event::Time { .. } | Event::End => {}
         }
     }
 }
@@ -260,6 +264,7 @@ pub(super) fn all() -> Vec<Box<dyn Analytic>> {
         Box::<counters::Counters>::default(),
         Box::<request_flood::RequestFlood>::default(),
         Box::<connection_rate::ConnectionRate>::default(),
+        Box::<held_open::HeldOpen>::default(),
         Box::<dns_tunnel::DnsTunnel>::default(),
         Box::<icmp_tunnel::IcmpTunnel>::default(),
     ]
@@ -333,6 +338,12 @@ pub fn measured_in(finding: &mut Finding, minute: &Minute) {
     finding.answer_ratio = Some(super::round3(measures.answer_ratio()));
     finding.destinations = measures.peers.estimate();
     finding.shape = if finding.destinations <= 1 { Shape::OneToOne } else { Shape::OneToMany };
+    finding.act = measures.own.map(|(from, _)| Act {
+        from,
+        to: measures.top_peer().filter(|(_, share)| *share >= 0.5).map(|(peer, _)| peer.key),
+        packets: None,
+        wire_bytes: None,
+    });
     let mut top = measures.top.clone();
     top.sort_by_key(|peer| (u64::MAX - peer.sent_bytes, peer.key));
     finding.peers = top

@@ -43,9 +43,15 @@ pub(super) fn named(view: &ProcessView) -> String {
     format!("{name} ({})", parts.join(", "))
 }
 
-/// Whether somebody could sit behind it; nothing where that is not known.
+/// Whether somebody could sit behind it; nothing where that is not known. A session whose
+/// console nobody touched for long, or has left, has nobody; one over the network has no
+/// idle time.
 pub(super) fn person_at(view: &ProcessView) -> Option<bool> {
-    view.process.context.map(|context| context != Context::None)
+    let has_session = view.process.context.map(|context| context != Context::None);
+    let is_away = view.at_machine.as_ref().is_some_and(|at| {
+        at.is_away() && !at.remote.iter().any(|terminal| *terminal == view.process.terminal)
+    });
+    if is_away { Some(false) } else { has_session }
 }
 
 /// What an analyst asks first, beside the process itself.
@@ -59,6 +65,12 @@ pub(super) fn details(view: &ProcessView, class: &Class) -> BTreeMap<&'static st
         .collect();
     details.insert("parent_chain", json!(chain));
     details.insert("person_at_it", json!(person_at(view)));
+    if let Some(at) = &view.at_machine {
+        details.insert("console_user", json!(at.user));
+        if let Some(idle_s) = at.idle_s {
+            details.insert("console_idle_s", json!(idle_s));
+        }
+    }
     if !process.user.is_empty() {
         details.insert("user", json!(process.user));
     }

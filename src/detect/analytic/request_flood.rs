@@ -11,13 +11,12 @@
 //! service). Proxies and load tests reach the figures: severity is low, or
 //! informational where most answers were good (under 400), since then the target coped.
 //!
-//! Limits: addresses behind one NAT or CDN count as one client; the last window of a log
-//! that just ends is not judged. Memory: the clients and
-//! targets of a window, at most [`MAX_KEYS`] a source; requests of others are counted
-//! as refused.
+//! Limits: addresses behind one NAT or CDN count as one client; a window in which a log
+//! ends is judged as a whole one. Memory: the clients and targets of a window, at most
+//! [`MAX_KEYS`] a source; requests of others are counted as refused.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -27,7 +26,7 @@ use crate::alert::{Case, DecidedBy, Entity, EntityKind, Score, Severity, Term, t
 use crate::detect::{Direction, Finding, Rule, round3};
 use crate::engine::window::Host;
 use crate::entity::Who;
-use crate::telemetry::request::Request;
+use crate::telemetry::request::{Request, Target};
 
 #[derive(Debug, Default)]
 pub(super) struct RequestFlood {
@@ -99,6 +98,12 @@ impl Analytic for RequestFlood {
                     }
                 }
             }
+            Event::End => {
+                for (source, window) in &mut self.sources {
+                    let next = window.number + 1;
+                    window.close(source, next, ctx, out);
+                }
+            }
             _ => {}
         }
     }
@@ -114,16 +119,7 @@ impl Window {
         let failed = request.status.is_some_and(|status| !(100..400).contains(&status));
         let bytes = request.received_bytes.unwrap_or(0);
         let client = request.client.map(|ip| Key::Client(ip, Arc::clone(&request.observer)));
-        let target = request.target.as_ref().and_then(|target| {
-            let place = match (target.address, target.port) {
-                (Some(address), Some(port)) => {
-                    format!("{}", std::net::SocketAddr::new(address, port))
-                }
-                (Some(address), None) => address.to_string(),
-                (None, _) => target.name.as_ref()?.to_string(),
-            };
-            Some(Key::Target(place))
-        });
+        let target = request.target.as_ref().and_then(place).map(Key::Target);
         let target = target.or_else(|| {
             (!request.observer.is_empty()).then(|| Key::Target(request.observer.to_string()))
         });
@@ -164,6 +160,15 @@ impl Window {
         }
         self.before = if next == self.number + 1 { over } else { BTreeMap::new() };
         self.number = next;
+    }
+}
+
+/// Address and port, or the name, of what answered.
+pub(super) fn place(target: &Target) -> Option<String> {
+    match (target.address, target.port) {
+        (Some(address), Some(port)) => Some(SocketAddr::new(address, port).to_string()),
+        (Some(address), None) => Some(address.to_string()),
+        (None, _) => target.name.as_ref().map(ToString::to_string),
     }
 }
 
@@ -333,6 +338,31 @@ mod tests {
                 finding.case.as_ref().unwrap().severity == Severity::Informational
             })
         );
+    }
+
+    #[test]
+    fn the_last_window_of_a_log_that_just_ends_is_judged() {
+        let mut bench = Bench::new(RequestFlood::default());
+        let mut found = Vec::new();
+        // Twenty seconds: the second window is over the threshold when the log ends.
+        for at in 0..4_000 {
+            let request = Request {
+                time_ns: at * 5_000_000,
+                client: "203.0.113.9".parse().ok(),
+                status: Some(503),
+                observer: "lb".into(),
+                ..Request::default()
+            };
+            let (source, served) = (source(), Served::default());
+            let event = Event::Request { source: &source, request: &request, served: &served };
+            found.extend(bench.see(&event));
+        }
+        // As the end of a run has it: time has come to the last request, and no further.
+        found.extend(bench.see(&Event::Time { second: 20 }));
+        assert!(found.is_empty(), "a request of the window may still come");
+        let found = bench.see(&Event::End);
+        assert_eq!(found.iter().map(|finding| finding.measured).collect::<Vec<_>>(), [200]);
+        assert!(bench.see(&Event::End).is_empty(), "judged once");
     }
 
     #[test]

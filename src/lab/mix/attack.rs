@@ -131,7 +131,8 @@ pub(super) fn members(scenario: &Scenario, world: &World) -> Result<Vec<Member>>
 fn served(behaviour: &Behaviour) -> Option<u16> {
     let usual = match behaviour.kind {
         Kind::Dns | Kind::DnsTunnel => 53,
-        Kind::Requests | Kind::Exploit | Kind::Updates | Kind::ConnectionFlood => 80,
+        Kind::Requests | Kind::Exploit | Kind::Updates => 80,
+        Kind::ConnectionFlood | Kind::HeldOpen => 80,
         Kind::Web | Kind::Tls | Kind::Backup | Kind::Upload | Kind::Chat => 443,
         Kind::Beacon | Kind::SizeShift | Kind::Relay => 443,
         Kind::Mail => 993,

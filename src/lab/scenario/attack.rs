@@ -1,7 +1,7 @@
 //! What attacks consist of.
 //!
 //! Shapes follow the tools that do such things: hping3 and plain ping for floods, curl in
-//! a loop, iodine for DNS (names of base 32 near the longest that is allowed), ptunnel for
+//! a loop, slowloris.py for what is held open (150 connections, a line each 15 s), iodine for DNS (names of base 32 near the longest that is allowed), ptunnel for
 //! ICMP (echo with other data in each answer). Nothing is taken from a detector.
 
 use super::bytes::{Said, http_answer, http_request};
@@ -27,6 +27,7 @@ impl Source {
                 let turns = self.http(name, "GET", "/", "curl/8.9.1", 200, down);
                 self.tcp(target, 80, turns)
             }
+            Kind::HeldOpen => return self.held_open(now_ns, target, name),
             Kind::Relay => return self.relay(now_ns, target, world),
             Kind::SizeShift => {
                 let turns = self.constant_sizes(name, now_ns);
@@ -78,6 +79,31 @@ impl Source {
         inward.client.seat = client;
         inward.server = super::talk::End { seat: self.seat, ..relay };
         vec![(now_ns, inward), (now_ns + (15.0 * MS) as i64, outward)]
+    }
+
+    /// Heads of requests that drip until the end: as slowloris.py has them.
+    fn held_open(&mut self, now_ns: i64, target: Seat, name: &str) -> Talks {
+        let connections = self.behaviour.connections.unwrap_or(150);
+        let each_s = self.behaviour.gap_s.unwrap_or(15.0);
+        let opened = |at: u32| now_ns + i64::from(at) * (20.0 * MS) as i64;
+        (0..connections)
+            .map(|at| {
+                let number = self.rng.next_u32() % 2_000;
+                let head = format!(
+                    "GET /?{number} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
+                     Accept-language: en-US,en,q=0.5\r\n"
+                );
+                let mut turns = vec![Turn::new(true, 0, Said::Bytes(head.into_bytes()))];
+                let mut at_ns = opened(at) as f64;
+                while at_ns < self.end_ns as f64 && turns.len() < 10_000 {
+                    let wait = self.rng.jittered(each_s, 0.05) * S;
+                    let line = format!("X-a: {}\r\n", 1 + self.rng.next_u32() % 5_000);
+                    turns.push(Turn::new(true, wait as i64, Said::Bytes(line.into_bytes())));
+                    at_ns += wait;
+                }
+                (opened(at), self.tcp(target, 80, turns))
+            })
+            .collect()
     }
 
     /// Pieces of one size at a time, far from what the program usually sends.

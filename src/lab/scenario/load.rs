@@ -40,6 +40,7 @@ pub const EMBEDDED: &[(&str, &str)] = embedded![
     "all-five",
     "mirrored-flood",
     "split-exfiltration",
+    "held-open",
 ];
 
 /// Far over what anybody writes.

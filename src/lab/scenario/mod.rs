@@ -260,6 +260,9 @@ pub struct Behaviour {
     pub status: Option<u16>,
     #[serde(default)]
     pub user_agent: Option<String>,
+    /// Connections at the same time, of `held_open` and `chat`.
+    #[serde(default)]
+    pub connections: Option<u32>,
     /// Share of datagrams that are answered.
     #[serde(default)]
     pub answered_share: Option<f64>,
@@ -290,6 +293,8 @@ pub enum Kind {
     UdpFlood,
     IcmpFlood,
     ConnectionFlood,
+    /// Requests that never end, a line of a header at a time.
+    HeldOpen,
     Relay,
     Upload,
     SizeShift,
@@ -307,6 +312,7 @@ impl Kind {
             Self::UdpFlood
                 | Self::IcmpFlood
                 | Self::ConnectionFlood
+                | Self::HeldOpen
                 | Self::Relay
                 | Self::SizeShift
                 | Self::Beacon

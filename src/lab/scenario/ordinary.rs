@@ -174,8 +174,12 @@ impl Source {
                 vec![(now_ns, self.tcp(target, 80, turns))]
             }
             Kind::Chat => {
-                let turns = self.chat(&name, now_ns);
-                vec![(now_ns, self.tcp(target, 443, turns))]
+                let connections = self.behaviour.connections.unwrap_or(1);
+                let chat = |_| {
+                    let turns = self.chat(&name, now_ns);
+                    (now_ns, self.tcp(target, 443, turns))
+                };
+                (0..connections).map(chat).collect()
             }
             Kind::Replication => {
                 let turns = self.replication(now_ns);

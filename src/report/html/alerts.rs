@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::super::detail::{list, plain, word};
+use super::super::detail::{list, plain, same_act, word};
 use super::super::terminal::bytes;
 use super::charts::{Chart, Lane, Marked, Unit, bars, lanes};
 use super::markup::{Cell, Html, SEVERITIES, Table};
@@ -148,6 +148,7 @@ fn details(html: &mut Html, shown: &Shown, drawn: bool) {
         ("possible", list(&record["possible_analytics"])),
         ("missing", list(&record["missing_telemetry"])),
     ];
+    facts.extend(same_act(record));
     facts.extend(known::facts_of_entity(record));
     html.facts(&facts);
     html.raw("<h3>Measured</h3>\n").facts(&measured(evidence));

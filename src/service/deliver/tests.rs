@@ -68,6 +68,8 @@ pub(super) fn alert(id: &str) -> Alert {
         peers: Vec::new(),
         evidence,
         case: None,
+        part_of: None,
+        parts: Vec::new(),
         missing_telemetry: Vec::new(),
         summary: "A flood.".to_owned(),
         sensor: String::new(),

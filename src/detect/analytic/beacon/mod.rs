@@ -33,21 +33,20 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use self::finding::Judged;
+use super::callers::Callers;
 use super::{Analytic, AnalyticContext, Event, FlowEnd};
 use crate::alert::{Score, Term};
 use crate::detect::Finding;
 use crate::detect::classes::{ClassKind, matches};
 use crate::engine::window::Host;
-use crate::entity::{SecondOf, Who};
-use crate::host::process::ProcessId;
-use crate::host::side::{FlowHosts, HostSide};
+use crate::entity::Who;
+use crate::host::side::FlowHosts;
 use crate::telemetry::observation::{Action, FlowReport, Span};
 
 const NAME: &str = "beacon";
 const PAIRS: usize = 8_192;
 /// One a minute for half a day.
 const CONNECTIONS: usize = 720;
-const PROCESSES: usize = 8_192;
 const DAY_S: i64 = 86_400;
 /// RITA's: as many in a day are a strobe.
 const STROBE: u64 = 86_400;
@@ -62,8 +61,6 @@ fn least_timing(connections: usize) -> f64 {
 /// Median interval times connections by the time they took, at least: a beacon that
 /// sleeps at night has a third, pages and their parts hundredths.
 const FILLED: f64 = 0.25;
-/// A process that is less sure to be the one is not named: its rhythm would be another's.
-const LEAST_CERTAINTY: f64 = 0.5;
 /// RITA's modifiers of prevalence need a network to have a share of.
 const NETWORK: usize = 50;
 /// Entities and destinations that are counted for it.
@@ -87,7 +84,7 @@ type Key = (Arc<str>, Arc<str>, Host, u8, u16);
 pub(super) struct Beacons {
     pairs: BTreeMap<Key, Pair>,
     /// Processes that were seen to send, for the flows that name them by number.
-    processes: BTreeMap<ProcessId, (i64, Arc<Who>)>,
+    callers: Callers,
     /// Entities of addresses, made once.
     addresses: HashMap<Host, Arc<Who>>,
     /// How many entities talk to a destination, and how many there are.
@@ -181,7 +178,7 @@ impl Analytic for Beacons {
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         match event {
-            Event::Second { second, entities } => self.remember(*second, entities),
+            Event::Second { second, entities } => self.callers.remember(*second, entities),
             Event::Flow(flow) => {
                 let packets = Arc::clone(&self.packets);
                 out.extend(self.call(&Call::of_flow(flow, &packets), ctx));
@@ -200,21 +197,6 @@ impl Analytic for Beacons {
 }
 
 impl Beacons {
-    fn remember(&mut self, second: i64, entities: &[&SecondOf]) {
-        for one in entities {
-            if let Some(view) = &one.who.process {
-                self.processes.insert(view.process.id, (second, Arc::clone(&one.who)));
-            }
-        }
-        if self.processes.len() > PROCESSES {
-            // Flows end a few minutes after the last of their packets at most.
-            let mut seen: Vec<i64> = self.processes.values().map(|(at, _)| *at).collect();
-            seen.sort_unstable();
-            let middle = seen.get(seen.len() / 2).copied().unwrap_or(second);
-            self.processes.retain(|_, (at, _)| *at > middle);
-        }
-    }
-
     fn call(&mut self, call: &Call<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let is_wanted = matches!(call.proto, 6 | 17) && !SERVICES.contains(&call.port);
         // Also where neither end is at home: the home networks may not have been told.
@@ -252,19 +234,7 @@ impl Beacons {
 
     /// The process that began the flow, or its workload or address.
     fn who(&mut self, call: &Call<'_>) -> Arc<Who> {
-        let side = call.hosts.and_then(|hosts| hosts.src.as_ref());
-        let sure = |side: &&HostSide| {
-            side.attribution.as_ref().is_none_or(|how| how.certainty >= LEAST_CERTAINTY)
-        };
-        let process = side.filter(sure).and_then(|side| side.process.as_ref());
-        let known = process.and_then(|view| {
-            let (_, who) = self.processes.get(&view.process.id)?;
-            // Before an exec it was another program.
-            let same = who.process.as_ref().is_some_and(|of| of.process.exe == view.process.exe);
-            same.then(|| Arc::clone(who))
-        });
-        let workload = || side.and_then(|side| side.workload.as_ref()).map(Who::workload);
-        let known = known.or_else(|| workload().map(Arc::new));
+        let known = self.callers.of(call.hosts);
         known.unwrap_or_else(|| self.address(call.src))
     }
 

@@ -6,9 +6,9 @@ use crate::baseline::Baselines;
 use crate::detect::DetectSettings;
 use crate::detect::analytic::Inputs;
 use crate::engine::window::Seed;
-use crate::entity::Sent;
+use crate::entity::{SecondOf, Sent};
 use crate::flow::Outline;
-use crate::host::process::{Context, Process};
+use crate::host::process::{Context, Process, ProcessId};
 use crate::host::side::{FlowHosts, HostSide, ProcessView};
 use crate::lab::scenario::draw::Draw as _;
 use crate::packet::FlowKey;
@@ -79,6 +79,7 @@ fn sent_by(view: &Arc<ProcessView>) -> SecondOf {
         flows: 0,
         unanswered_packets: 0,
         top_peer: None,
+        own: None,
         remote_port: 0,
     }
 }

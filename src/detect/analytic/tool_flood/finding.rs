@@ -9,7 +9,7 @@ use crate::baseline::{Metric, Normal};
 use crate::detect::analytic::process_context::{details, missing, named, person_at};
 use crate::detect::analytic::{AnalyticContext, about};
 use crate::detect::classes::{Class, ClassKind, Tool};
-use crate::detect::{Finding, Peer, PeerRole, Rule, Shape, round3};
+use crate::detect::{Act, Finding, Peer, PeerRole, Rule, Shape, round3};
 use crate::entity::Who;
 
 /// At or over it there is an alert: the floor alone never reaches it.
@@ -68,6 +68,12 @@ impl Judged<'_> {
                 wire_bytes: None,
             }];
         }
+        finding.act = rates.own.map(|from| Act {
+            from,
+            to: rates.top_peer.filter(|_| concentration >= 0.5).map(|(host, _)| host),
+            packets: None,
+            wire_bytes: None,
+        });
         finding.details = details(view, self.class);
         finding.details.insert("tool", json!(self.class.tool.name()));
         finding.details.insert("destination_port", json!(rates.remote_port));

@@ -24,6 +24,8 @@ pub(super) struct Rates {
     pub connections: u64,
     pub received: u64,
     pub top_peer: Option<(Host, u64)>,
+    /// Address of the busiest of them.
+    pub own: Option<Host>,
     pub remote_port: u16,
     /// Processes that sent.
     pub senders: u64,
@@ -49,6 +51,9 @@ impl Rates {
         self.connections += second.syn_sent;
         self.received += second.received.packets;
         self.senders += u64::from(sent > 0);
+        if self.own.is_none() || sent > self.most {
+            self.own = second.own.map(|(own, _)| own);
+        }
         self.most = self.most.max(sent);
         self.top_peer = match (self.top_peer, second.top_peer) {
             (Some((mine, a)), Some((theirs, b))) if mine == theirs => Some((mine, a + b)),

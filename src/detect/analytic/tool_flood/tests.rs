@@ -79,6 +79,7 @@ fn sender(view: ProcessView, traffic: &Traffic) -> SecondOf {
         flows: 1,
         unanswered_packets: if answered { 0 } else { packets },
         top_peer: Some((Host::from(std::net::IpAddr::from([192, 0, 2, 1])), packets)),
+        own: Some((Host::from(std::net::IpAddr::from([10, 0, 0, 1])), packets)),
         remote_port: 80,
     }
 }

@@ -1,0 +1,371 @@
+//! An alert that may still go on: what its findings add up to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::act::{Acts, News};
+use super::allow::{AllowEntry, beyond_detail};
+use super::grade::{Circumstances, Grade, Severity};
+use super::{
+    Alert, AlertPeer, Evidence, Known, Peak, Related, SizeCount, State, alert_id, second_ns,
+    sentence,
+};
+use crate::detect::{Family, Finding, Peer, PeerRole, Shape, Subject, Telemetry};
+use crate::engine::window::{Host, SIZE_BINS, size_bin_range};
+
+/// Peers that stand in an alert, and those remembered to choose them from.
+const LISTED_PEERS: usize = 10;
+const REMEMBERED_PEERS: usize = 64;
+
+/// Coarser sources that are named in an alert.
+const LISTED_SOURCES: usize = 16;
+
+/// An alert that may still go on.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// The finding of the second with the most packets.
+    pub(super) peak: Finding,
+    pub(super) detector: &'static str,
+    pub(super) id: String,
+    pub(super) revision: u32,
+    pub(super) state: State,
+    pub(super) start_second: i64,
+    pub(super) last_second: i64,
+    pub(super) active_seconds: u64,
+    /// Packets of the second under way, over all subjects.
+    pub(super) second_packets: u64,
+    pub(super) peak_packets: u64,
+    /// Peak when the revision last rose.
+    pub(super) told_packets: u64,
+    /// Severity, tens of the score and moments of the case at that time.
+    pub(super) told_case: (Severity, u64, usize),
+    pub(super) packets: u64,
+    pub(super) wire_bytes: u64,
+    pub(super) sizes: [u64; SIZE_BINS],
+    pub(super) peers: BTreeMap<(PeerRole, Host), Option<(u64, u64)>>,
+    pub(super) sources: u64,
+    pub(super) destinations: u64,
+    pub(super) spoofed: bool,
+    pub(super) estimated: bool,
+    pub(super) also_seen: Vec<&'static str>,
+    pub(super) one_sided: bool,
+    pub(super) missing: Vec<String>,
+    /// The entry that allowed less.
+    pub(super) beyond: Option<AllowEntry>,
+    /// What it is seen at, and when last.
+    pub(super) subjects: BTreeMap<Subject, i64>,
+    /// Beyond the setting's quiet time.
+    pub(super) more_quiet_s: i64,
+    /// Coarser sources that saw it too.
+    pub(super) corroborated_by: BTreeSet<Arc<str>>,
+    /// Who sent to whom, and which alerts are of the same act.
+    pub(super) acts: Acts,
+    /// What of that was told.
+    pub(super) told_acts: News,
+}
+
+impl Open {
+    pub(super) fn new(finding: Finding, telemetry: &Telemetry) -> Self {
+        let mut open = Self {
+            id: alert_id(finding.detector, &finding.entity, finding.start_second),
+            detector: finding.detector,
+            revision: 0,
+            state: State::Provisional,
+            start_second: finding.start_second,
+            last_second: finding.second,
+            active_seconds: 0,
+            second_packets: 0,
+            peak_packets: 0,
+            told_packets: 0,
+            told_case: (Severity::Informational, 0, 0),
+            packets: 0,
+            wire_bytes: 0,
+            sizes: [0; SIZE_BINS],
+            peers: BTreeMap::new(),
+            sources: 0,
+            destinations: 0,
+            spoofed: false,
+            estimated: false,
+            also_seen: Vec::new(),
+            one_sided: false,
+            missing: Vec::new(),
+            beyond: None,
+            subjects: BTreeMap::new(),
+            more_quiet_s: 0,
+            corroborated_by: BTreeSet::new(),
+            acts: Acts::default(),
+            told_acts: News::default(),
+            peak: finding.clone(),
+        };
+        open.extend(finding, telemetry);
+        open
+    }
+
+    pub(super) fn extend(&mut self, finding: Finding, telemetry: &Telemetry) {
+        let new_second = self.active_seconds == 0 || finding.second > self.last_second;
+        if new_second {
+            self.active_seconds += 1;
+            self.second_packets = 0;
+        }
+        self.last_second = self.last_second.max(finding.second);
+        self.subjects.insert(finding.subject, finding.second);
+        self.one_sided |= telemetry.one_sided;
+        for gap in &telemetry.missing {
+            if !self.missing.contains(gap) {
+                self.missing.push(gap.clone());
+            }
+        }
+        if finding.detector != self.detector {
+            self.also_see(finding.detector);
+        }
+        self.acts.add(&finding);
+        let busiest = finding.busiest().packets;
+        self.second_packets += busiest;
+        if let Some(case) = &finding.case {
+            self.more_quiet_s = self.more_quiet_s.max(case.quiet_s);
+        }
+        self.packets += finding.traffic.packets;
+        self.wire_bytes += finding.traffic.wire_bytes;
+        for (mine, theirs) in self.sizes.iter_mut().zip(&finding.traffic.sizes) {
+            *mine += theirs;
+        }
+        self.sources = self.sources.max(finding.sources);
+        self.destinations =
+            self.destinations.max(finding.destinations).max(self.subjects.len() as u64);
+        self.spoofed |= finding.spoofed_sources;
+        self.estimated |= finding.estimated;
+        self.remember(&finding.peers);
+        self.peak_packets = self.peak_packets.max(self.second_packets);
+        if finding.detector == self.detector && finding.rank() > self.peak.rank() {
+            let (entity, home_sender) = (self.peak.entity.clone(), self.peak.home_sender);
+            self.peak = Finding { entity, home_sender, ..finding };
+        }
+    }
+
+    pub(super) fn corroborate(&mut self, source: Arc<str>) {
+        if self.corroborated_by.len() < LISTED_SOURCES {
+            self.corroborated_by.insert(source);
+        }
+    }
+
+    pub(super) fn also_see(&mut self, detector: &'static str) {
+        if detector != self.detector && !self.also_seen.contains(&detector) {
+            self.also_seen.push(detector);
+            self.also_seen.sort_unstable();
+        }
+    }
+
+    /// Sums by peer; beyond the bound those with the fewest packets go, so the
+    /// sums of the rest are lower bounds.
+    fn remember(&mut self, peers: &[Peer]) {
+        for peer in peers {
+            let sums = self.peers.entry((peer.role, peer.host)).or_insert(None);
+            if let (Some(packets), Some(bytes)) = (peer.packets, peer.wire_bytes) {
+                let (old_packets, old_bytes) = sums.unwrap_or((0, 0));
+                *sums = Some((old_packets + packets, old_bytes + bytes));
+            }
+        }
+        while self.peers.len() > REMEMBERED_PEERS {
+            let least = self.peers.iter().min_by_key(|(key, sums)| (sums.map(|s| s.0), **key));
+            let Some(least) = least.map(|(key, _)| *key) else { break };
+            self.peers.remove(&least);
+        }
+    }
+
+    /// What makes news of a case.
+    pub(super) fn case_rank(&self) -> (Severity, u64, usize) {
+        let rank = self.peak.case.as_ref().map(|case| {
+            (case.severity, case.score.value.max(0.0) as u64 / 10, case.timeline.len())
+        });
+        rank.unwrap_or((Severity::Informational, 0, 0))
+    }
+
+    /// What other alerts of the same act say of it.
+    pub(super) fn related(&self) -> Related {
+        let (severity, ..) = Grade::of(&self.peak, &self.circumstances());
+        Related {
+            id: self.id.clone(),
+            detector: self.detector.to_owned(),
+            entity: self.peak.entity.clone(),
+            start_second: self.start_second,
+            has_case: self.peak.case.is_some(),
+            severity,
+            analytics: analytics(&self.peak).0,
+        }
+    }
+
+    /// As if there were no other alert of the same act.
+    fn circumstances(&self) -> Circumstances<'_> {
+        let known: &[&str] = self.peak.case.as_ref().map_or(&[], |case| &case.missing);
+        let further = self.missing.iter().filter(|gap| !known.contains(&gap.as_str()));
+        Circumstances {
+            peak_packets: self.peak_packets,
+            state: self.state,
+            one_sided: self.one_sided,
+            further_gaps: further.count(),
+            is_part: false,
+            worst_part: None,
+        }
+    }
+
+    pub(super) fn alert(&self) -> Alert {
+        let finding = &self.peak;
+        let (mut analytics, mut possible_analytics) = analytics(finding);
+        let answered = self.acts.parts().flat_map(|part| &part.analytics);
+        analytics.extend(answered.cloned());
+        analytics.sort();
+        analytics.dedup();
+        possible_analytics.retain(|name| !analytics.contains(name));
+        let worst_part = self.acts.worst_part();
+        let (severity, confidence, grade) = Grade::of(
+            finding,
+            &Circumstances {
+                is_part: self.acts.part_of().is_some(),
+                worst_part: worst_part.map(|part| (part.detector.as_str(), part.severity)),
+                ..self.circumstances()
+            },
+        );
+        let mut missing: Vec<String> = match (&finding.case, finding.family) {
+            (Some(case), _) => case.missing.iter().map(|&gap| gap.to_owned()).collect(),
+            (None, Family::Sensor) => Vec::new(),
+            (None, _) => vec!["baseline".to_owned(), "process_map".to_owned()],
+        };
+        if self.one_sided {
+            missing.push("one_sided_capture".to_owned());
+        }
+        missing.extend(self.missing.iter().cloned());
+        missing.sort();
+        missing.dedup();
+        // Whom the alert is about is no peer of itself.
+        let own = |host: &Host| host.ip().to_string() == finding.entity.id;
+        let mut peers: Vec<_> = self.peers.iter().filter(|(key, _)| !own(&key.1)).collect();
+        peers.sort_by_key(|(key, sums)| (u64::MAX - sums.map_or(0, |s| s.0), **key));
+        let mut alert = Alert {
+            id: self.id.clone(),
+            revision: self.revision.max(1),
+            detector: self.detector.to_owned(),
+            state: self.state,
+            analytics,
+            possible_analytics,
+            severity,
+            confidence,
+            grade,
+            start_ns: second_ns(self.start_second),
+            end_ns: second_ns(self.last_second.saturating_add(1)),
+            entity: finding.entity.clone(),
+            known: Known {
+                instance: finding.case.as_ref().and_then(|case| case.instance.clone()),
+                context: None,
+            },
+            peers: peers
+                .into_iter()
+                .take(LISTED_PEERS)
+                .map(|(&(role, host), sums)| AlertPeer {
+                    address: host.ip(),
+                    role,
+                    packets: sums.map(|s| s.0),
+                    wire_bytes: sums.map(|s| s.1),
+                    known: Known::default(),
+                })
+                .collect(),
+            evidence: self.evidence(),
+            case: finding.case.clone(),
+            part_of: self.acts.part_of().cloned().map(Box::new),
+            parts: self.acts.parts().cloned().collect(),
+            missing_telemetry: missing,
+            summary: String::new(),
+            sensor: String::new(),
+            interface: String::new(),
+            clock_synchronised: None,
+        };
+        alert.summary = sentence(&alert);
+        alert
+    }
+
+    fn corroborations(&self) -> Option<(String, Value)> {
+        let names: Vec<&str> = self.corroborated_by.iter().map(AsRef::as_ref).collect();
+        (!names.is_empty()).then(|| ("corroborated_by".to_owned(), names.into()))
+    }
+
+    fn evidence(&self) -> Evidence {
+        let finding = &self.peak;
+        let busiest = finding.busiest();
+        let several = self.subjects.len() > 1 && finding.shape != Shape::Carpet;
+        Evidence {
+            class: finding.kind.to_owned(),
+            direction: finding.direction,
+            shape: if several { Shape::OneToMany } else { finding.shape },
+            rule: finding.rule.clone(),
+            measured: finding.measured,
+            decided_by: finding
+                .case
+                .as_ref()
+                .map_or("absolute_threshold", |case| case.decided_by.name())
+                .to_owned(),
+            baseline: finding.case.as_ref().map_or_else(
+                || "none: confidence is capped until the entity's baseline is mature".to_owned(),
+                |case| case.baseline.clone(),
+            ),
+            peak: Peak {
+                time_ns: second_ns(busiest.second),
+                packets_per_s: self.peak_packets,
+                unanswered_packets_per_s: finding.unanswered,
+                bits_per_s: busiest.wire_bytes.saturating_mul(8),
+                payload_bytes_per_s: busiest.payload_bytes,
+            },
+            active_seconds: self.active_seconds,
+            packets: self.packets,
+            wire_bytes: self.wire_bytes,
+            payload_sizes: size_counts(&self.sizes),
+            distinct_sources: self.sources,
+            distinct_destinations: self.destinations,
+            answer_ratio: finding.answer_ratio,
+            top_source_port: finding.src_port,
+            top_destination_port: finding.dst_port,
+            spoofed_sources: self.spoofed,
+            estimated: self.estimated,
+            also_seen: self.also_seen.iter().map(|&name| name.to_owned()).collect(),
+            details: finding
+                .details
+                .iter()
+                .map(|(&name, value)| (name.to_owned(), value.clone()))
+                .chain(self.beyond.iter().map(|entry| ("allowed".to_owned(), beyond_detail(entry))))
+                .chain(self.corroborations())
+                .collect(),
+        }
+    }
+}
+
+/// Analytics that a network-only alert answers, and those that a process or a
+/// workload behind it would answer.
+fn analytics(finding: &Finding) -> (Vec<String>, Vec<String>) {
+    let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect();
+    if let Some(case) = &finding.case {
+        return (names(&case.analytics), names(&case.possible_analytics));
+    }
+    if matches!(finding.family, Family::Scan | Family::Link | Family::Sensor) {
+        return (Vec::new(), Vec::new());
+    }
+    if finding.home_sender {
+        return (names(&["AN0972"]), names(&["AN0971", "AN0083"]));
+    }
+    // A MAC that sends under foreign addresses may be an instance of ours.
+    match finding.entity.kind {
+        super::EntityKind::Mac => (Vec::new(), names(&["AN0972", "AN0971", "AN0083"])),
+        _ => (Vec::new(), Vec::new()),
+    }
+}
+
+fn size_counts(sizes: &[u64; SIZE_BINS]) -> Vec<SizeCount> {
+    sizes
+        .iter()
+        .enumerate()
+        .filter(|&(_, &packets)| packets > 0)
+        .map(|(bin, &packets)| {
+            let (min, max) = size_bin_range(bin);
+            SizeCount { min, max, packets }
+        })
+        .collect()
+}
