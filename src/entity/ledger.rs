@@ -296,11 +296,12 @@ impl SecondOf {
             flows,
             unanswered_packets,
             top_peer,
+            own,
             remote_port,
         } = self;
         (*sent, *received, *by_protocol) = (Sent::default(), Sent::default(), [0; 4]);
         (*syn_sent, *flows, *unanswered_packets) = (0, 0, 0);
-        (*top_peer, *remote_port) = (None, 0);
+        (*top_peer, *own, *remote_port) = (None, None, 0);
     }
 
     fn add(&mut self, view: &View<'_>) {
