@@ -29,7 +29,7 @@ use flowtap::lab::synth::pcap::{PcapOptions, PcapWriter};
 
 /// So that the bound on memory means the same on every machine.
 const WORKERS: usize = 2;
-const MAX_FLOWS: usize = 50_000;
+const MAX_FLOWS: usize = 5_000;
 
 /// What may be held beside flows and profiles: two minutes of the ledger (16,384 entities
 /// of 4 KB in each), rows and tables of open seconds, blocks on their way, and the
@@ -179,11 +179,11 @@ fn is_bounded(packets: u64, times: u64, packets_a_second: u64) {
 
 #[test]
 fn a_flood_of_strangers_costs_the_same_however_long_it_lasts() {
-    is_bounded(60_000, 3, 1_000);
+    is_bounded(20_000, 3, 400);
 }
 
 #[test]
-#[ignore = "minutes: millions of packets with everything on; tools/test --all"]
-fn millions_of_strangers_stay_under_the_cap() {
-    is_bounded(1_000_000, 4, 20_000);
+#[ignore = "minutes: over a million packets with everything on; tools/test --all"]
+fn a_million_strangers_stay_under_the_cap() {
+    is_bounded(300_000, 4, 5_000);
 }
