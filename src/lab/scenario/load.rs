@@ -40,6 +40,8 @@ pub const EMBEDDED: &[(&str, &str)] = embedded![
     "all-five",
     "mirrored-flood",
     "split-exfiltration",
+    "tunnelled-exfiltration",
+    "tunnelled-flood",
 ];
 
 /// Far over what anybody writes.

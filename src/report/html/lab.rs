@@ -154,8 +154,9 @@ fn figures(html: &mut Html, report: &Report) {
     html.paragraph(if report.told_times {
         "Times are from the attack's start until an alert was told."
     } else {
-        "Times are from the attack's start to the activity in its first alert: files of alerts \
-         do not say when they were told."
+        "Times are from the attack's start to the activity in its first alert, and at least 0: \
+         files of alerts do not say when they were told. When somebody knew was later: see lab \
+         sweep and lab run."
     });
 }
 
