@@ -48,7 +48,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_others() {
 }
 
 /// What keeps a scenario small enough for tshark and a test: attacks begin early.
-const SHORT: [(&str, &[(&str, &str)]); 21] = [
+const SHORT: [(&str, &[(&str, &str)]); 23] = [
     ("udp-flood", &[("strength", "50"), ("flood.start_s", "5"), ("duration_s", "25")]),
     ("egress-lookalikes", &[("duration_s", "30")]),
     (
@@ -84,6 +84,23 @@ const SHORT: [(&str, &[(&str, &str)]); 21] = [
         &[("holder.start_s", "5"), ("own.start_s", "5"), ("strength", "20"), ("duration_s", "60")],
     ),
     ("split-exfiltration", &[("pieces.start_s", "5"), ("gap_s", "2"), ("duration_s", "40")]),
+    (
+        "tunnelled-exfiltration",
+        &[("theft.start_s", "5"), ("up_bytes", "500000"), ("duration_s", "60")],
+    ),
+    ("tunnelled-flood", &[("strength", "50"), ("flood.start_s", "5"), ("duration_s", "40")]),
+];
+
+/// What packets can be put into on their way out, and a field of tshark that says so.
+const TUNNELS: [(&str, &str); 8] = [
+    ("none", "ip.proto == 6"),
+    ("gre", "gre"),
+    ("ip_in_ip", "ip.proto == 4"),
+    ("vxlan", "vxlan"),
+    ("geneve", "geneve"),
+    ("gtp_u", "gtp"),
+    ("wireguard", "wg.type == 4"),
+    ("wireguard_program", "wg.type == 4"),
 ];
 
 /// Lines that tshark prints for a capture, with every checksum verified. `None` without it.
@@ -115,14 +132,7 @@ fn tshark_finds_nothing_wrong_in_any_scenario() {
         let dir = tempfile::tempdir().unwrap();
         let made = made(name, FIRST_SEED, pairs, dir.path());
         let truth = &made.truth;
-        let bad = format!(
-            "((_ws.malformed || _ws.expert.severity >= \"Error\") && !({NOISE})) || \
-             ip.checksum.status == 0 || tcp.checksum.status == 0 || udp.checksum.status == 0 || \
-             icmp.checksum.status == 0 || tcp.analysis.lost_segment || \
-             tcp.analysis.ack_lost_segment || tcp.analysis.retransmission || \
-             tcp.analysis.out_of_order"
-        );
-        let Some(found) = tshark(&made.capture, &["-Y", &bad]) else { return };
+        let Some(found) = tshark(&made.capture, &["-Y", &wrong()]) else { return };
         assert!(found.is_empty(), "{name}: {:#?}", found.iter().take(5).collect::<Vec<_>>());
         // Connections begin with what their ports promise.
         let begins = "tcp.flags == 2 || tls.handshake.type == 1 || http.request || udp.port == 53";
@@ -150,6 +160,38 @@ fn tshark_finds_nothing_wrong_in_any_scenario() {
             assert!(!row[3].is_empty(), "{name}: port 53 without DNS: {row:?}");
         }
         assert!(truth.packets > 100, "{name}: {} packets", truth.packets);
+    }
+}
+
+/// What is wrong in a packet, as a filter of tshark.
+fn wrong() -> String {
+    format!(
+        "((_ws.malformed || _ws.expert.severity >= \"Error\") && !({NOISE})) || \
+         ip.checksum.status == 0 || tcp.checksum.status == 0 || udp.checksum.status == 0 || \
+         icmp.checksum.status == 0 || tcp.analysis.lost_segment || \
+         tcp.analysis.ack_lost_segment || tcp.analysis.retransmission || \
+         tcp.analysis.out_of_order"
+    )
+}
+
+#[test]
+fn tshark_sees_each_tunnel_with_nothing_wrong_in_it() {
+    for (kind, filter) in TUNNELS {
+        let dir = tempfile::tempdir().unwrap();
+        let short = [("theft.start_s", "5"), ("up_bytes", "200000"), ("duration_s", "30")];
+        let pairs = [&short[..], &[("tunnel", kind)]].concat();
+        let made = made("tunnelled-exfiltration", FIRST_SEED, &pairs, dir.path());
+        let Some(found) = tshark(&made.capture, &["-Y", &wrong()]) else { return };
+        assert!(found.is_empty(), "{kind}: {:#?}", found.iter().take(5).collect::<Vec<_>>());
+        let is_long = "frame.len > 1514";
+        assert_eq!(tshark(&made.capture, &["-Y", is_long]), Some(Vec::new()), "{kind}: over 1,500");
+        // Outside goes only what is meant to: the archive, in the tunnel or to its own address.
+        let out = format!("{filter} && ip.addr == 10.0.5.10 && frame.len > 1000");
+        let out = tshark(&made.capture, &["-Y", &out]).unwrap_or_default().len();
+        assert!(out > 100, "{kind}: {out}");
+        let bare = "ip.dst == 203.0.113.99 && !(ip.dst == 203.0.113.7)";
+        let bare = tshark(&made.capture, &["-Y", bare]).unwrap_or_default().len();
+        assert_eq!(bare > 0, kind == "none", "{kind}: {bare} past the tunnel");
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Screen {
 }
 
 pub(crate) const DESKTOP: Screen = Screen { width: 1280, height: 900, mobile: false };
+/// What A4 has between margins of a centimetre.
+pub(crate) const PAPER: Screen = Screen { width: 718, height: 1047, mobile: false };
 pub(crate) const PHONE: Screen = Screen { width: 390, height: 844, mobile: true };
 
 impl Browser {
@@ -131,6 +133,12 @@ impl Browser {
     pub(crate) fn theme(&mut self, scheme: &str) {
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});
         self.call("Emulation.setEmulatedMedia", json!({"features": [feature]}));
+    }
+
+    /// As it is laid out for paper; the screen's width is then the page's.
+    pub(crate) fn paper(&mut self, is_paper: bool) {
+        let media = if is_paper { "print" } else { "" };
+        self.call("Emulation.setEmulatedMedia", json!({"media": media}));
     }
 
     /// The value of an expression, in the page that is open. Goes past the page's policy,

@@ -6,6 +6,7 @@
 mod browser;
 #[path = "../common/mod.rs"]
 mod common;
+mod days;
 mod hostile;
 mod lab;
 
@@ -14,7 +15,7 @@ use std::time::Instant;
 
 use common::{Dir, text};
 
-use crate::browser::{Browser, DESKTOP, PHONE};
+use crate::browser::{Browser, DESKTOP, PAPER, PHONE};
 
 /// Makes a scenario in a folder of the test's.
 fn made(dir: &Dir, scenario: &str, set: &[&str]) -> PathBuf {
@@ -85,10 +86,44 @@ fn holds_on(browser: &mut Browser, file: &Path, charts: u64) {
         let wide = browser.value("[document.documentElement.scrollWidth, innerWidth]");
         assert!(wide[0].as_u64() <= wide[1].as_u64(), "{wide}: {}", browser.value(TOO_WIDE));
     }
+    on_paper(browser, file);
     let pdf = browser.pdf();
     assert!(pdf.starts_with(b"%PDF-") && pdf.len() > 10_000, "{}", pdf.len());
     assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
 }
+
+/// On paper all stands within the page, words and numbers stay whole, and heads are there
+/// without the buttons that a browser leaves out where it repeats them.
+fn on_paper(browser: &mut Browser, file: &Path) {
+    browser.paper(true);
+    browser.open(file, PAPER);
+    all_open(browser);
+    let wrong = browser.value(WRONG_ON_PAPER);
+    assert_eq!(wrong, serde_json::json!([]), "{}", file.display());
+    browser.paper(false);
+}
+
+/// Tables wider than the page, cells with more lines than words, heads without a name.
+const WRONG_ON_PAPER: &str = "(() => {
+  const wrong = [];
+  for (const table of document.querySelectorAll('table')) {
+    if (table.getBoundingClientRect().right > innerWidth) wrong.push('wide: ' + table.caption.textContent + table.getBoundingClientRect().right);
+  }
+  for (const cell of document.querySelectorAll('td.n, td.w:not(:has(*)), .badge')) {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size;
+    const words = cell.textContent.trim().split(/[\\s\\u2013-]+/).length;
+    if (lines > words) wrong.push('broken: ' + cell.textContent);
+  }
+  for (const head of document.querySelectorAll('thead th')) {
+    const button = head.querySelector('button');
+    const shown = getComputedStyle(head, '::before').content;
+    if (button && (button.offsetWidth > 0 || shown !== JSON.stringify(button.textContent)))
+      wrong.push('head: ' + head.textContent);
+  }
+  return wrong.slice(0, 5);
+})()";
 
 fn all_open(browser: &mut Browser) {
     browser.value("for (const it of document.querySelectorAll('details')) it.open = true; 0");

@@ -5,7 +5,12 @@
 //!   files lack both and can't be scored.
 //! - The clock has twelve hours and does not say which: both sets were recorded by day,
 //!   so hours from 1 to 7 are after noon. Where AM or PM is there, it counts.
-//! - Times are local in Fredericton: UTC-3 in July 2017, UTC-4 in February 2018.
+//! - Times are local in Fredericton: UTC-3 in July 2017 (users found its labels three hours
+//!   off the captures, and on a clock of twelve hours: ahlashkari/CICFlowMeter, issue 173).
+//!   UTC-4 in February 2018: the set's author names AST for its schedule of attacks (issue 69
+//!   there); that the files of flows keep to it is assumed. CICFlowMeter writes in the zone of
+//!   the machine that it runs on (GintsEngelen/WTMC2021-Code, issue 5), so files made anew
+//!   have another: `--time-zone` says which.
 //! - `Flow Duration` is in microseconds, and below 0 at times. Blank rows and headers
 //!   within a file are passed over.
 

@@ -1,8 +1,9 @@
 //! Bidirectional flows of CTU-13 (`*.binetflow`), as Argus wrote them.
 //!
 //! An attack is what a label names as from a bot: `flow=From-Botnet-...`; normal and
-//! background flows, and what is sent to a bot, are none. Times are local in Prague in
-//! August 2011 (UTC+2).
+//! background flows, and what is sent to a bot, are none. Times are taken for local in
+//! Prague in August 2011 (UTC+2): a time without a zone, of a set made there. No source was
+//! found that says so, so that is assumed; `--time-zone` says another.
 
 use csv::ByteRecord;
 

@@ -1,7 +1,9 @@
 //! Flows of UNSW-NB15: `UNSW-NB15_1.csv` to `_4.csv`, which have 49 columns and no header
 //! (the first begins with a byte order mark), and copies with the columns' names.
 //!
-//! Times are seconds of UTC. `Label` is 1 for attacks, whose category has blanks around it
+//! Times (`Stime`, `Ltime`) are seconds since 1970: the set's list of features has them as
+//! time stamps, and as whole seconds they are of UTC whatever the zone. That its clock was
+//! right is assumed; `--shift` moves them. `Label` is 1 for attacks, whose category has blanks around it
 //! at times. The sets for training and testing have no addresses.
 
 use std::net::IpAddr;

@@ -33,7 +33,8 @@ pub(super) fn only_attacks(scenario: &mut Scenario) -> Result<()> {
     // Look-alikes are not played.
     scenario.quiets.clear();
     let mut hosts = BTreeSet::new();
-    let names = scenario.behaviours.iter().flat_map(names_of).collect::<BTreeSet<String>>();
+    let names = scenario.behaviours.iter().flat_map(Behaviour::names);
+    let names: BTreeSet<String> = names.cloned().collect();
     for name in &names {
         hosts.insert(host_of(scenario, name)?);
     }
@@ -51,15 +52,6 @@ pub(super) fn only_attacks(scenario: &mut Scenario) -> Result<()> {
         None => kept(&process.host),
     });
     Ok(())
-}
-
-fn names_of(behaviour: &Behaviour) -> impl Iterator<Item = String> {
-    [Some(&behaviour.from), behaviour.to.as_ref(), behaviour.via.as_ref()]
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect::<Vec<_>>()
-        .into_iter()
 }
 
 fn is_member(name: &str, group: &str) -> bool {
@@ -122,6 +114,10 @@ pub(super) fn members(scenario: &Scenario, world: &World) -> Result<Vec<Member>>
         let asked = matches!(behaviour.kind, Kind::Web | Kind::Dns).then_some(53);
         for seat in behaviour.via.iter().flat_map(|name| world.seats(name)).flatten() {
             note(seat, asked);
+        }
+        let far = behaviour.tunnel.iter().map(|tunnel| &tunnel.to);
+        for seat in far.flat_map(|name| world.seats(name)).flatten() {
+            note(seat, None);
         }
     }
     Ok(members)

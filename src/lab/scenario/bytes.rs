@@ -65,13 +65,18 @@ impl Said {
             }
             Self::Tls { .. } => {
                 pool.random(out, rng);
-                // Segments begin where records do, or within them: see `RECORD_BYTES`.
-                if offset.is_multiple_of(RECORD_BYTES) {
-                    let left = (self.length() - offset).min(RECORD_BYTES);
+                let end = offset + out.len() as u64;
+                let mut record = offset / RECORD_BYTES * RECORD_BYTES;
+                while record < end {
+                    let left = (self.length() - record).min(RECORD_BYTES);
                     let header = super::tls::record_header(left as usize - 5);
-                    for (to, from) in out.iter_mut().zip(header) {
-                        *to = from;
+                    // A segment may begin or end within a header.
+                    for (place, byte) in (record..end).zip(header) {
+                        if let Some(at) = place.checked_sub(offset) {
+                            out[at as usize] = byte;
+                        }
                     }
+                    record += RECORD_BYTES;
                 }
             }
             Self::Random { .. } => pool.random(out, rng),

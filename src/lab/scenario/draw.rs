@@ -1,17 +1,22 @@
 //! Numbers drawn from distributions, and where those come from.
 //!
-//! - Sizes of web objects: SURGE (Barford and Crovella, SIGMETRICS 1998): lognormal with
-//!   mu 9.357 and sigma 1.318, and above 133,000 bytes, which are 7 % of them, Pareto
-//!   with 1.1. Objects of a page: Pareto with 2.43. Reading time: Pareto with 1.5 from one
-//!   second on.
-//! - Starts of sessions: Poisson within an hour (Paxson and Floyd, IEEE/ACM ToN 1995).
+//! - Sizes of web objects: lognormal with mu 9.357 and sigma 1.318, and above 133,000 bytes,
+//!   which are 7 % of them, Pareto with 1.1; objects of a page: Pareto with 2.43. After SURGE
+//!   (Barford and Crovella, SIGMETRICS 1998, pages 151 to 160), that models just these (file
+//!   sizes, embedded references). *The figures are quoted from memory*: its abstract was
+//!   looked up, its table of parameters was not to be had. Hold them for assumed.
+//! - Starts of sessions: Poisson within an hour. Paxson and Floyd (IEEE/ACM ToN 3(3), 1995)
+//!   found that of sessions that users begin (remote login, file transfer), and that other
+//!   connections deviate from it considerably (the abstract, looked up); that it holds for
+//!   pages of the web is assumed.
 //! - Everything else is lognormal about a stated median with sigma 0.5 (95 % within a
-//!   factor of 2.7). Bytes of SMTP, NNTP and FTP were found to be lognormal (Paxson, IEEE/ACM
-//!   ToN 1994); the medians and the sigma are assumed, no measurement. Which behaviour
-//!   has which: [`super::ordinary`]. `tests/lab_statistics.rs` holds what comes out
-//!   against all of it.
-//! - Which host or name: shares fall nearly as in Zipf's law, which is what popularity of
-//!   names follows (Jung, Sit, Balakrishnan and Morris, IEEE/ACM ToN 2002).
+//!   factor of 2.7): assumed. Paxson (IEEE/ACM ToN 2(4), 1994) has analytic models of TELNET,
+//!   NNTP, SMTP and FTP connections (the abstract, looked up); that those of bytes are
+//!   lognormal is quoted from memory. Which behaviour has which: [`super::ordinary`].
+//!   `tests/lab_statistics.rs` holds what comes out against all of it.
+//! - Which host or name: shares fall nearly as in Zipf's law. That accesses of names are
+//!   heavy-tailed is in Jung, Sit, Balakrishnan and Morris (IEEE/ACM ToN 10(5), 2002; the
+//!   abstract, looked up); the exponent, 1, is assumed.
 //! - The curve of a day, [`DAY`], is a choice too: office hours, a dip at noon, a tenth at
 //!   night.
 

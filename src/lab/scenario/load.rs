@@ -41,6 +41,8 @@ pub const EMBEDDED: &[(&str, &str)] = embedded![
     "mirrored-flood",
     "split-exfiltration",
     "held-open",
+    "tunnelled-exfiltration",
+    "tunnelled-flood",
 ];
 
 /// Far over what anybody writes.

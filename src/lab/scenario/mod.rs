@@ -29,6 +29,7 @@ pub mod sweep;
 pub mod talk;
 mod tls;
 pub mod truth;
+pub mod tunnel;
 pub mod world;
 
 use anyhow::{Result, anyhow, bail};
@@ -268,6 +269,9 @@ pub struct Behaviour {
     pub answered_share: Option<f64>,
     #[serde(default)]
     pub rtt_ms: Option<f64>,
+    /// What goes to the outside goes through this.
+    #[serde(default)]
+    pub tunnel: Option<tunnel::TunnelPlan>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -326,6 +330,14 @@ impl Kind {
 impl Behaviour {
     pub fn is_attack(&self) -> bool {
         self.attack.unwrap_or_else(|| self.kind.is_attack())
+    }
+
+    /// Everyone who takes part: as hosts, processes and containers are called.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        let tunnel = self.tunnel.as_ref().filter(|it| it.kind != tunnel::TunnelKind::None);
+        let ends = tunnel.into_iter().flat_map(|it| [Some(&it.to), it.by.as_ref()]);
+        let own = [Some(&self.from), self.to.as_ref(), self.via.as_ref()];
+        own.into_iter().chain(ends).flatten()
     }
 }
 

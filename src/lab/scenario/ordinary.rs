@@ -2,13 +2,13 @@
 //!
 //! What stands as a constant here is what a behaviour's fields replace. "Assumed" is a
 //! choice of ours without a measurement behind it; lognormal and the other distributions,
-//! with their sources, stand in [`super::draw`].
+//! with their sources and what was looked up of those, stand in [`super::draw`].
 //!
 //! | kind | sizes | gaps |
 //! |---|---|---|
-//! | `web` | objects and their number a page: SURGE (Barford and Crovella 1998); requests lognormal about 600 bytes: assumed | pages: Poisson (sessions are, by Paxson and Floyd 1995), mean 120 s assumed; objects exponential, 0.2 s: assumed |
-//! | `dns` | the messages of RFC 1035 themselves; names nearly by Zipf's law (Jung et al. 2002), their number assumed | Poisson, mean 30 s: assumed |
-//! | `mail` | lognormal (the form: Paxson 1994 of SMTP), medians 40 kB up, 6 kB down: assumed | Poisson, mean 600 s: assumed |
+//! | `web` | objects and their number a page: after SURGE (Barford and Crovella 1998), figures from memory; requests lognormal about 600 bytes: assumed | pages: Poisson, mean 120 s: assumed (of users' sessions by Paxson and Floyd 1995); objects exponential, 0.2 s: assumed |
+//! | `dns` | the messages of RFC 1035 themselves; names nearly by Zipf's law (heavy-tailed by Jung et al. 2002), exponent and number assumed | Poisson, mean 30 s: assumed |
+//! | `mail` | lognormal (Paxson 1994 of SMTP, from memory), medians 40 kB up, 6 kB down: assumed | Poisson, mean 600 s: assumed |
 //! | `backup`, `upload`, `tls`, `requests`, `updates` | lognormal, medians assumed | Poisson, means assumed |
 //! | `video_call` | sound 120 bytes, pictures 1,000 bytes, even spread: assumed | sound every 20 ms, the usual frame of Opus (RFC 7587); pictures 90 a second, and jitter: assumed |
 //! | `monitoring` | lognormal about 30 kB: assumed | 15 s, which Prometheus' example configuration has |
@@ -17,7 +17,7 @@
 //! | `ntp` | 48 bytes: RFC 5905 | 256 s, within the 64 to 1,024 s that RFC 5905 has by default |
 //! | `syslog` | 180 bytes: assumed | Poisson, two a second: assumed |
 //! | `ping` | 56 bytes of data: iputils' default | one second: iputils' default |
-//! | `vpn` | multiples of 16 and 32 bytes of header and tag, as WireGuard has them (Donenfeld, NDSS 2017); 700 bytes assumed | 40 a second up, 64 down: assumed |
+//! | `vpn` | multiples of 16 and 32 bytes of header and tag, as WireGuard has them (its messages.h in Linux, looked up); 700 bytes assumed | 40 a second up, 64 down: assumed |
 
 use std::sync::Arc;
 

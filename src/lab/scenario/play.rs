@@ -9,14 +9,15 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::counters::CounterLog;
 use super::hostmap::HostMaps;
 use super::logs::{AccessLog, VpcLog};
 use super::ordinary::Source;
 use super::talk::{Form, Talk, Workshop};
-use super::world::World;
+use super::tunnel::{Tunnel, TunnelKind};
+use super::world::{Seat, World};
 use super::{Behaviour, Scenario};
 use crate::host::event::HostEvent;
 use crate::lab::synth::Rng;
@@ -24,6 +25,9 @@ use crate::lab::synth::frame::Frame;
 
 /// VXLAN (RFC 7348).
 const VXLAN_PORT: u16 = 4_789;
+
+/// A tunnel is there so long before what goes through it.
+const HANDSHAKE_AHEAD_NS: i64 = 100_000_000;
 
 /// Takes what a scenario gives, in the order of time.
 pub trait Stage {
@@ -45,8 +49,14 @@ pub struct Played {
 }
 
 enum Item {
-    Source(Box<Source>),
-    Talk { talk: Box<Talk>, told_ns: i64, cookies: [u64; 2] },
+    Source { source: Box<Source>, tunnel: Option<usize> },
+    Talk { talk: Box<Talk>, told_ns: i64, cookies: [u64; 2], tunnel: Option<usize> },
+}
+
+impl Item {
+    fn talk(talk: Talk, tunnel: Option<usize>) -> Self {
+        Self::Talk { talk: Box::new(talk), told_ns: i64::MIN, cookies: [0; 2], tunnel }
+    }
 }
 
 /// Plays a scenario; `scale` multiplies the rates of what is no attack.
@@ -74,6 +84,7 @@ pub struct Player<'a> {
     /// Orders what is due at the same time.
     turn: u64,
     shop: Workshop,
+    tunnels: Vec<Tunnel>,
     maps: HostMaps<'a>,
     access: AccessLog,
     vpc: VpcLog,
@@ -104,6 +115,7 @@ impl<'a> Player<'a> {
             free: Vec::new(),
             turn: 0,
             shop: Workshop::new(seed),
+            tunnels: Vec::new(),
             maps: HostMaps::new(world),
             access: AccessLog::default(),
             vpc: VpcLog::new(world),
@@ -150,12 +162,41 @@ impl<'a> Player<'a> {
         for (member, seat) in seats.into_iter().enumerate() {
             let mix = seed ^ (place << 40) ^ ((member as u64) << 16);
             let rng = Rng::new(mix.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            // What it draws must not change what the behaviour draws.
+            let of_tunnel = Rng::new(mix.wrapping_mul(0xbf58_476d_1ce4_e5b9));
             let source = Source::new(&behaviour, seat, self.world, rng, scale)?;
             if let Some(first_ns) = source.next_ns {
-                self.push(first_ns, Item::Source(Box::new(source)));
+                let tunnel = self.add_tunnel(&behaviour, &seat, first_ns, of_tunnel)?;
+                self.push(first_ns, Item::Source { source: Box::new(source), tunnel });
             }
         }
         Ok(())
+    }
+
+    /// The tunnel of somebody who does something from `first_ns` on, by its place.
+    fn add_tunnel(
+        &mut self,
+        behaviour: &Behaviour,
+        seat: &Seat,
+        first_ns: i64,
+        mut rng: Rng,
+    ) -> Result<Option<usize>> {
+        let plan = behaviour.tunnel.as_ref().filter(|plan| plan.kind != TunnelKind::None);
+        let Some(plan) = plan else { return Ok(None) };
+        let far = self.world.seats(&plan.to)?.first().copied();
+        let far = far.ok_or_else(|| anyhow!("tunnel: there is no host {}", plan.to))?;
+        let of = |name: &String| self.world.seats(name);
+        let by = plan.by.as_ref().map(of).transpose()?.and_then(|seats| seats.first());
+        let tunnel = Tunnel::new(plan.kind, seat, by, &far, &mut rng)?;
+        let start_ns = first_ns.saturating_sub(HANDSHAKE_AHEAD_NS).max(self.world.start_ns);
+        let until_ns = behaviour.duration_s.map_or(self.world.end_ns, |duration_s| {
+            first_ns.saturating_add((duration_s * 1e9) as i64).min(self.world.end_ns)
+        });
+        if let Some(talk) = tunnel.sessions(start_ns, until_ns, &mut rng) {
+            self.push(start_ns, Item::talk(talk, None));
+        }
+        self.tunnels.push(tunnel);
+        Ok(Some(self.tunnels.len() - 1))
     }
 
     fn push(&mut self, time_ns: i64, item: Item) {
@@ -176,19 +217,22 @@ impl<'a> Player<'a> {
         self.vpc.advance(now_ns, stage)?;
         self.counters.advance(now_ns, self.world, stage)?;
         let next_ns = match &mut item {
-            Item::Source(source) => {
+            Item::Source { source, tunnel } => {
                 let (talks, next_ns) = source.next(now_ns, self.world);
                 for (start_ns, talk) in talks {
-                    let item =
-                        Item::Talk { talk: Box::new(talk), told_ns: i64::MIN, cookies: [0; 2] };
-                    self.push(start_ns.max(now_ns), item);
+                    let to = self.world.hosts.get(talk.server.seat.host);
+                    let through = tunnel.filter(|&at| {
+                        to.is_some_and(|to| to.outside) && self.tunnels[at].takes(&talk)
+                    });
+                    self.push(start_ns.max(now_ns), Item::talk(talk, through));
                     self.played.conversations += 1;
                 }
                 next_ns
             }
-            Item::Talk { talk, told_ns, cookies } => {
+            Item::Talk { talk, told_ns, cookies, tunnel } => {
                 self.maps.using(now_ns, talk, told_ns, cookies, stage)?;
-                let step = talk.step(now_ns, &mut self.shop);
+                let through = tunnel.map(|at| &mut self.tunnels[at]);
+                let step = talk.step(now_ns, &mut self.shop, through);
                 let own_bytes = self.shop.frame.bytes().len();
                 if let Some(vni) = self.mirror_vni {
                     mirrored(&mut self.shop.frame, vni);
@@ -197,7 +241,9 @@ impl<'a> Player<'a> {
                 stage.packet(now_ns, frame)?;
                 self.played.packets += 1;
                 self.played.wire_bytes += frame.len() as u64;
-                self.vpc.count(now_ns, talk, step.forward, own_bytes);
+                if tunnel.is_none() {
+                    self.vpc.count(now_ns, talk, step.forward, own_bytes);
+                }
                 self.counters.count(talk, step.forward, own_bytes);
                 if let Some(line) = step.log {
                     self.access.write(now_ns, &line, stage)?;

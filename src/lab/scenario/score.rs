@@ -52,7 +52,8 @@ pub struct Figures {
     pub precision: Option<f64>,
     pub recall: Option<f64>,
     pub f1: Option<f64>,
-    /// Median over what was hit, from the attack's start.
+    /// Median over what was hit, from the attack's start. Where alerts do not say when they
+    /// were told it is from the activity in them, at least 0: a lower bound.
     pub time_to_detect_s: Option<f64>,
 }
 
@@ -100,7 +101,9 @@ pub fn score(truth: &Truth, alerts: &[Scored], least: Severity) -> Result<Report
                 continue;
             }
             is_true = true;
-            let after_ns = alert.told_ns.unwrap_or(alert.start_ns).saturating_sub(window.from_ns);
+            let at_ns = alert.told_ns.unwrap_or(alert.start_ns);
+            // A window begins before what falls into it, but nothing is found before it is there.
+            let after_ns = at_ns.saturating_sub(window.from_ns).max(0);
             *hit = Some(hit.map_or(after_ns, |known| known.min(after_ns)));
         }
         let broken = truth.quiets.iter().find(|quiet| {

@@ -120,7 +120,7 @@ fn overlapping_attacks_can_be_hit_by_alerts_of_their_own_alone() {
     let report = score(&truth(), &alerts, Severity::Low).unwrap();
     assert_eq!((report.all.hit, report.all.false_alerts), (1, 1));
     assert_eq!(report.missed, ["two"]);
-    assert_eq!(report.all.time_to_detect_s, Some(-10.0));
+    assert_eq!(report.all.time_to_detect_s, Some(0.0));
 }
 
 #[test]

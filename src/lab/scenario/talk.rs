@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use super::bytes::{Pool, Said};
 use super::tls::SEGMENT_BYTES;
+use super::tunnel::Tunnel;
 use super::world::Seat;
 use crate::lab::synth::frame::ip_proto;
 use crate::lab::synth::{Frame, Rng, Tcp as Header};
@@ -158,11 +159,18 @@ pub struct Workshop {
     pub frame: Frame,
     pub payload: Vec<u8>,
     pub pool: Pool,
+    /// Payload that a segment has room for.
+    pub segment_bytes: u64,
 }
 
 impl Workshop {
     pub fn new(seed: u64) -> Self {
-        Self { frame: Frame::default(), payload: Vec::new(), pool: Pool::new(seed) }
+        Self {
+            frame: Frame::default(),
+            payload: Vec::new(),
+            pool: Pool::new(seed),
+            segment_bytes: SEGMENT_BYTES,
+        }
     }
 }
 
@@ -176,9 +184,11 @@ pub struct Step {
 }
 
 impl Talk {
-    /// Makes the packet that is due.
-    pub fn step(&mut self, now_ns: i64, shop: &mut Workshop) -> Step {
+    /// Makes the packet that is due, within the tunnel where there is one.
+    pub fn step(&mut self, now_ns: i64, shop: &mut Workshop, tunnel: Option<&mut Tunnel>) -> Step {
         let Self { client, server, form, rng } = self;
+        let overhead_bytes = tunnel.as_ref().map_or(0, |it| it.overhead_bytes());
+        shop.segment_bytes = SEGMENT_BYTES - overhead_bytes;
         let step = match form {
             Form::Tcp(tcp) => tcp.step(client, server, now_ns, rng, shop),
             Form::Datagrams(datagrams) => datagrams.step(client, server, now_ns, rng, shop),
@@ -187,7 +197,12 @@ impl Talk {
         let (src, dst) =
             if step.forward { (&client.seat, &server.seat) } else { (&server.seat, &client.seat) };
         shop.frame.ip_id = shop.frame.ip_id.wrapping_add(1);
-        shop.frame.ip(src.address, dst.address).ethernet(src.mac, dst.mac);
+        shop.frame.ip(src.address, dst.address);
+        let (from, to) = match tunnel {
+            Some(tunnel) => tunnel.wrap((src, dst), step.forward, rng, shop),
+            None => (src.mac, dst.mac),
+        };
+        shop.frame.ethernet(from, to);
         step
     }
 
@@ -219,10 +234,10 @@ impl Tcp {
             Data => {
                 let turn = &self.turns[self.turn];
                 let left = turn.said.length().saturating_sub(self.offset);
-                payload_bytes = left.min(SEGMENT_BYTES) as usize;
+                payload_bytes = left.min(shop.segment_bytes) as usize;
                 shop.payload.resize(payload_bytes, 0);
                 turn.said.fill(self.offset, &mut shop.payload, &shop.pool, rng);
-                let is_last = left <= SEGMENT_BYTES;
+                let is_last = left <= shop.segment_bytes;
                 let flags = if is_last { ACK | PSH } else { ACK };
                 self.offset += payload_bytes as u64;
                 self.unacknowledged += 1;
@@ -342,7 +357,8 @@ impl Stream {
             true => super::draw::Draw::jittered(rng, self.payload_bytes, spread),
             false => self.payload_bytes,
         };
-        let bytes = (bytes.max(0.0) as usize).min(1_472);
+        let most = 1_472 - (SEGMENT_BYTES - shop.segment_bytes) as usize;
+        let bytes = (bytes.max(0.0) as usize).min(most);
         let Workshop { payload, pool, .. } = shop;
         payload.clear();
         payload.resize(bytes, 0);

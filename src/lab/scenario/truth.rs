@@ -72,8 +72,7 @@ impl Truth {
                 continue;
             }
             let mut entities = BTreeSet::new();
-            let names = [Some(&behaviour.from), behaviour.to.as_ref(), behaviour.via.as_ref()];
-            for name in names.into_iter().flatten() {
+            for name in behaviour.names() {
                 for seat in world.seats(name)? {
                     entities.extend(world.involved(seat));
                 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::detail::{list, plain, same_act, word};
 use super::super::terminal::bytes;
 use super::charts::{Chart, Lane, Marked, Unit, bars, lanes};
-use super::markup::{Cell, Html, SEVERITIES, Table};
+use super::markup::{Cell, Html, SEVERITIES, Table, figure_text};
 use crate::alert::{bits, thousands};
 use crate::engine::window::{SIZE_BINS, size_bin, size_bin_range};
 use crate::report::known;
@@ -42,8 +42,19 @@ impl Shown {
     }
 
     pub(super) fn label(&self) -> String {
-        let of = |value: &Value| word(value);
-        format!("{} {}", of(&self.record["detector"]), of(&self.record["entity"]["id"]))
+        format!("{} {}", word(&self.record["detector"]), self.subject())
+    }
+
+    /// Whom it is about as people call it. The whole identifier is in the evidence.
+    fn subject(&self) -> String {
+        let (entity, workload) = (&self.record["entity"], &self.record["case"]["workload"]);
+        let id = word(&entity["id"]);
+        let (name, pid) = (word(&entity["labels"]["name"]), pid_of(&id));
+        match (word(&entity["kind"]).as_str(), pid) {
+            ("process", Some(pid)) if !name.is_empty() => format!("{name}({pid})"),
+            ("workload", _) if workload["name"].is_string() => word(&workload["name"]),
+            _ => short_id(&id),
+        }
     }
 
     /// One thing led to another in it.
@@ -66,6 +77,32 @@ pub(super) fn ordered(mut alerts: Vec<Shown>) -> (Vec<Shown>, usize) {
     let left_out = alerts.len().saturating_sub(SHOWN);
     alerts.truncate(SHOWN);
     (alerts, left_out)
+}
+
+/// Of a process's identifier: boot, pid and start time.
+fn pid_of(id: &str) -> Option<&str> {
+    let mut parts = id.split(':');
+    let (boot, pid, start) = (parts.next()?, parts.next()?, parts.next()?);
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let is_process = boot.len() == 36 && number(pid) && number(start) && parts.next().is_none();
+    is_process.then_some(pid)
+}
+
+/// Letters of a container's identifier: as many as its own tools show.
+const CONTAINER_LETTERS: usize = 12;
+
+/// An identifier that fits a cell: containers by the letters that their tools show, processes
+/// by their number and the boot.
+pub(super) fn short_id(id: &str) -> String {
+    if let Some(pid) = pid_of(id) {
+        return format!("pid {pid} of boot {}", id.get(..8).unwrap_or(id));
+    }
+    let at = id.rfind(':').map_or(0, |colon| colon + 1);
+    let last = &id[at..];
+    if last.len() == 64 && last.bytes().all(|it| it.is_ascii_hexdigit()) {
+        return id[..at + CONTAINER_LETTERS].to_owned();
+    }
+    id.to_owned()
 }
 
 /// Seconds since the epoch of an RFC 3339 time.
@@ -106,7 +143,7 @@ pub(super) fn section(html: &mut Html, alerts: &[Shown], left_out: usize, suppre
             short(&word(&record["start"])).into(),
             record["evidence"]["active_seconds"].as_u64().unwrap_or_default().into(),
             word(&record["detector"]).into(),
-            Cell::Link { to: shown.element(), text: word(&record["entity"]["id"]) },
+            Cell::Link { to: shown.element(), text: shown.subject() },
             list(&record["analytics"]).into(),
             Cell::figure(record["confidence"].as_f64()),
             word(&record["summary"]).into(),
@@ -142,8 +179,8 @@ fn details(html: &mut Html, shown: &Shown, drawn: bool) {
         ("severity", word(&record["severity_reason"])),
         ("confidence", word(&record["confidence_reason"])),
         ("about", format!("{} {}", word(&record["entity"]["kind"]), word(&record["entity"]["id"]))),
-        ("from", word(&record["start"])),
-        ("to", format!("{} ({})", word(&record["end"]), word(&record["state"]))),
+        ("from", short(&word(&record["start"]))),
+        ("to", format!("{} ({})", short(&word(&record["end"])), word(&record["state"]))),
         ("analytics", list(&record["analytics"])),
         ("possible", list(&record["possible_analytics"])),
         ("missing", list(&record["missing_telemetry"])),
@@ -164,6 +201,10 @@ fn details(html: &mut Html, shown: &Shown, drawn: bool) {
 
 fn count(value: &Value) -> String {
     value.as_u64().map_or_else(|| word(value), thousands)
+}
+
+fn rounded(value: &Value) -> String {
+    value.as_f64().map_or_else(|| word(value), figure_text)
 }
 
 fn measured(evidence: &Value) -> Vec<(&str, String)> {
@@ -188,7 +229,7 @@ fn measured(evidence: &Value) -> Vec<(&str, String)> {
                 "{} packets/s, {} at {}",
                 count(&peak["packets_per_s"]),
                 bits(peak["bits_per_s"].as_u64().unwrap_or_default()),
-                word(&peak["time"])
+                short(&word(&peak["time"]))
             ),
         ),
         (
@@ -221,8 +262,8 @@ fn score(html: &mut Html, case: &Value) {
     }
     html.raw("<h3>Score</h3>\n").paragraph(&format!(
         "{} points; alerts from {}. {}",
-        word(&score["value"]),
-        word(&score["threshold"]),
+        rounded(&score["value"]),
+        rounded(&score["threshold"]),
         word(&score["formula"])
     ));
     let mut table = Table::new("Terms", &["Term", "Value", "Low", "High", "Points", "Of"]);
@@ -253,7 +294,7 @@ fn held_against(html: &mut Html, case: &Value) {
     let mut facts = vec![
         ("decided by", word(&case["decided_by"]).replace('_', " ")),
         ("baseline", word(&case["baseline"])),
-        ("history", format!("{} days, {mature}", word(&case["baseline_days"]))),
+        ("history", format!("{} days, {mature}", rounded(&case["baseline_days"]))),
         ("baseline of", word(&case["baseline_key"])),
     ];
     let values = case["baseline_values"].as_object().into_iter().flatten();

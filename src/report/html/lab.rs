@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::alerts::{seconds, short};
+use super::alerts::{seconds, short, short_id};
 use super::charts::{Lane, Marked, SERIES, Unit, curves, lanes};
 use super::markup::{Cell, Html, Table};
 use super::page;
@@ -70,7 +70,7 @@ fn over_time(html: &mut Html, truth: &Truth, alerts: &[Scored], report: &Report)
         let word = if is_false { "false: " } else { "" };
         let (from_s, to_s) = (alert.start_ns as f64 / 1e9, alert.end_ns as f64 / 1e9);
         let marked = Marked { from_s, to_s, severity: alert.severity.name() };
-        Lane { label: format!("{word}{} {}", alert.detector, alert.entity), marked }
+        Lane { label: format!("{word}{} {}", alert.detector, short_id(&alert.entity)), marked }
     });
     let all: Vec<Lane<'_>> = of_attacks.take(LANES).chain(of_alerts.take(LANES)).collect();
     if all.is_empty() {
@@ -93,8 +93,8 @@ fn expectations(html: &mut Html, truth: &Truth, hits: &[Option<i64>]) {
         table.row(vec![
             Cell::Hit(hit.is_some()),
             expected.name.clone().into(),
-            expected.detectors.join(", ").into(),
-            expected.entities.join(", ").into(),
+            any_of(&expected.detectors).into(),
+            expected.entities.iter().map(|id| short_id(id)).collect::<Vec<_>>().join(", ").into(),
             Cell::Severity(expected.severity.name().to_owned()),
             short(&expected.start).into(),
             short(&expected.until).into(),
@@ -109,6 +109,10 @@ fn expectations(html: &mut Html, truth: &Truth, hits: &[Option<i64>]) {
     for quiet in &truth.quiets {
         html.paragraph(&format!("To be quiet below {}: {}.", quiet.below.name(), quiet.name));
     }
+}
+
+fn any_of(detectors: &[String]) -> String {
+    if detectors == ["*"] { "any detector".to_owned() } else { detectors.join(", ") }
 }
 
 fn figures(html: &mut Html, report: &Report) {
@@ -150,8 +154,9 @@ fn figures(html: &mut Html, report: &Report) {
     html.paragraph(if report.told_times {
         "Times are from the attack's start until an alert was told."
     } else {
-        "Times are from the attack's start to the activity in its first alert: files of alerts \
-         do not say when they were told."
+        "Times are from the attack's start to the activity in its first alert, and at least 0: \
+         files of alerts do not say when they were told. When somebody knew was later: see lab \
+         sweep and lab run."
     });
 }
 
@@ -165,7 +170,7 @@ fn false_alerts(html: &mut Html, report: &Report) {
         table.row(vec![
             Cell::Severity(alert.severity.name().to_owned()),
             alert.detector.clone().into(),
-            alert.entity.clone().into(),
+            short_id(&alert.entity).into(),
             alert.id.clone().into(),
             alert.broken_quiet.clone().unwrap_or_default().into(),
             alert.summary.clone().into(),

@@ -11,7 +11,10 @@ use super::super::detail::printable;
 use crate::alert::thousands;
 
 /// Rows from which a table has a field to filter by.
-const FILTERED_FROM: usize = 6;
+const FILTERED_FROM: usize = 12;
+
+/// Rows of a table up to which it is not cut at the end of a page.
+const SHORT_ROWS: usize = 8;
 
 /// Letters of a fact's value that fit beside another fact.
 const FACT_LETTERS: usize = 44;
@@ -57,11 +60,11 @@ impl Html {
     pub(super) fn chart(&mut self, chart: &super::charts::Chart) -> &mut Self {
         self.raw("<figure class=\"chart\">");
         self.0.push_str(chart.svg());
-        self.raw("<figcaption>");
+        self.raw("<figcaption>").text(chart.caption());
         for (name, class) in chart.legend().iter().zip(SERIES_CLASSES) {
-            self.raw("<span class=\"key ").raw(class).raw("\">").text(name).raw("</span> ");
+            self.raw(" <span class=\"key ").raw(class).raw("\">").text(name).raw("</span>");
         }
-        self.text(chart.caption()).raw("</figcaption></figure>\n")
+        self.raw("</figcaption></figure>\n")
     }
 
     /// Data for the page's script.
@@ -86,7 +89,7 @@ impl Html {
             // A long one needs a line of its own.
             let long = value.chars().count() > FACT_LETTERS;
             self.raw(if long { "<div class=\"long\"><dt>" } else { "<div><dt>" })
-                .text(name)
+                .text(&name.replace('_', " "))
                 .raw("</dt><dd>")
                 .text(value)
                 .raw("</dd></div>");
@@ -187,7 +190,7 @@ impl Cell {
     /// Nothing to show sorts below all.
     pub(super) fn figure(figure: Option<f64>) -> Self {
         match figure {
-            Some(figure) => Self::Shown(figure, figure.to_string()),
+            Some(figure) => Self::Shown(figure, figure_text(figure)),
             None => Self::Shown(-1.0, "–".to_owned()),
         }
     }
@@ -195,6 +198,20 @@ impl Cell {
     fn is_number(&self) -> bool {
         matches!(self, Self::Number(_) | Self::Shown(..))
     }
+}
+
+/// Digits that say something of a figure that was measured.
+const DIGITS: i32 = 6;
+
+/// Without the digits in which binary fractions differ from decimal ones.
+pub(super) fn figure_text(figure: f64) -> String {
+    let before_point = if figure == 0.0 { 0.0 } else { libm::floor(libm::log10(figure.abs())) };
+    let after_point = (DIGITS - 1 - before_point as i32).clamp(0, 12) as usize;
+    let text = format!("{figure:.after_point$}");
+    if after_point == 0 {
+        return text;
+    }
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A table that sorts by its heads and, with some rows, filters.
@@ -220,7 +237,9 @@ impl Table {
     }
 
     fn write(&self, out: &mut Html) {
-        out.raw("<div class=\"table\"");
+        out.raw("<div class=\"table");
+        // On paper it stays in one piece.
+        out.raw(if self.rows.len() <= SHORT_ROWS { " short\"" } else { "\"" });
         if self.rows.len() >= FILTERED_FROM {
             out.raw(" data-filter");
         }
@@ -292,6 +311,13 @@ mod tests {
             html.into_string(),
             "&lt;img src=x onerror=&#39;a(&quot;&amp;&quot;)&#39;&gt;\\u{202e}\\u{0}"
         );
+    }
+
+    #[test]
+    fn figures_have_the_digits_that_say_something() {
+        let shown = [0.1 + 0.2, 0.449_999_999_999_999_96, 1_435_462.0, 7.061_805_555, 0.0, 1e-9];
+        let shown = shown.map(figure_text);
+        assert_eq!(shown, ["0.3", "0.45", "1435462", "7.06181", "0", "0.000000001"]);
     }
 
     #[test]

@@ -299,24 +299,24 @@ fn by_time(
         })
         .collect();
     let all = (last - first + 1) as usize;
+    let days = (last - first).saturating_mul(width_s) >= DAY_S;
     let labels = |most: usize| {
-        let every = all.div_ceil(most);
-        let label = |at: usize| {
-            if !at.is_multiple_of(every) {
+        let every = all.div_ceil(most) as i64;
+        let label = |column: i64| {
+            if column.rem_euclid(every) != 0 {
                 return String::new();
             }
-            let start_s = (first + at as i64).saturating_mul(width_s);
+            let start_s = column.saturating_mul(width_s);
             let time = crate::time::rfc3339(start_s.saturating_mul(1_000_000_000));
-            let part = if width_s >= DAY_S {
-                2..10
-            } else if width_s >= 60 {
-                11..16
-            } else {
-                11..19
-            };
-            time.get(part).unwrap_or_default().to_owned()
+            let part = |range| time.get(range).unwrap_or_default();
+            match width_s {
+                DAY_S.. => part(2..10).to_owned(),
+                60.. if days => format!("{}. {}", part(8..10), part(11..16)),
+                60.. => part(11..16).to_owned(),
+                _ => part(11..19).to_owned(),
+            }
         };
-        (0..all).map(label).collect()
+        (first..=last).map(label).collect()
     };
     html.chart(&heat(
         format!(

@@ -51,11 +51,11 @@
       return date.toISOString().replace("T", " ").replace("Z", micros);
     },
   };
+  const DATE_LETTERS = "2026-03-02".length;
   const isNumber = (kind) => kind !== "text" && kind !== "time";
 
   // Every word must be somewhere in the row.
   const words = (text) => text.toLowerCase().split(/\s+/).filter(Boolean);
-  const matches = (row, wanted) => wanted.every((word) => row.includes(word));
 
   const compare = (x, y) => (x < y ? -1 : x > y ? 1 : 0);
 
@@ -65,6 +65,8 @@
     const heads = [...box.querySelectorAll("thead th")];
     heads.forEach((head, column) => {
       const name = head.textContent;
+      // For paper: a browser that repeats heads on each page leaves buttons out.
+      head.dataset.name = name;
       const sorter = element("button", name, { type: "button" });
       head.replaceChildren(sorter);
       sorter.addEventListener("click", () => {
@@ -104,6 +106,7 @@
       const number = cell.dataset.sort;
       return number === undefined ? cell.textContent : Number(number);
     };
+    let lower = null;
     controls(box, {
       sort: (column, descending) => {
         const sign = descending ? -1 : 1;
@@ -111,9 +114,10 @@
         body.append(...rows);
       },
       filter: (wanted) => {
+        lower ??= new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
         let found = 0;
         for (const row of rows) {
-          row.hidden = !matches(row.textContent.toLowerCase(), wanted);
+          row.hidden = !wanted.every((word) => lower.get(row).includes(word));
           if (!row.hidden) found += 1;
         }
         return [found, rows.length];
@@ -130,17 +134,39 @@
     }
     const body = box.querySelector("tbody");
     const pages = box.querySelector(".pages");
-    const text = (row, column) => shown[data.columns[column][1]](row[column], data);
-    // Made when somebody filters for the first time: texts, ports and times as shown.
-    // Counts are not looked for.
-    let searched = null;
-    const searchable = () => {
-      const lower = data.strings.map((string) => string.toLowerCase());
-      const columns = data.columns.map(([, kind], column) => [kind, column]);
-      const wanted = columns.filter(([kind]) => kind === "text" || kind === "port" || kind === "time");
-      const part = (row) => ([kind, column]) =>
-        kind === "text" ? lower[row[column]] : shown[kind](row[column], data);
-      return data.rows.map((row) => wanted.map(part(row)).join(" "));
+    // The date of all, where it is one, stands in the caption: rows have little room.
+    const starts = data.rows.map((row) => row[0]);
+    const [first, last] = [starts.reduce((x, y) => Math.min(x, y)), starts.reduce((x, y) => Math.max(x, y))];
+    const date = (start) => shown.time(start, data).slice(0, DATE_LETTERS);
+    const isOneDay = date(first) === date(last);
+    if (isOneDay) box.querySelector("caption").append(` of ${date(first)}`);
+    const text = (row, column) => {
+      const kind = data.columns[column][1];
+      const whole = shown[kind](row[column], data);
+      return kind === "time" && isOneDay ? whole.slice(DATE_LETTERS + 1) : whole;
+    };
+    const columnsOf = (wanted) => data.columns.flatMap(([, kind], column) => (kind === wanted ? [column] : []));
+    const texts = columnsOf("text");
+    const ports = columnsOf("port");
+    const times = columnsOf("time");
+    // Looked for are texts, ports and times as shown; counts are not. A text is looked at once
+    // however many rows have it, and times only by what can be in one.
+    let lower = null;
+    let timeTexts = null;
+    const finder = (word) => {
+      lower ??= data.strings.map((string) => string.toLowerCase());
+      const inText = Uint8Array.from(lower, (string) => (string.includes(word) ? 1 : 0));
+      const inPort = /^\d{1,5}$/.test(word)
+        ? Uint8Array.from({ length: 65536 }, (_, port) => (String(port).includes(word) ? 1 : 0))
+        : null;
+      const inTime = /^[\d:.-]+$/.test(word);
+      if (inTime) timeTexts ??= times.map((column) => data.rows.map((row) => shown.time(row[column], data)));
+      return (at) => {
+        const row = data.rows[at];
+        for (const column of texts) if (inText[row[column]]) return true;
+        if (inPort) for (const column of ports) if (inPort[row[column]]) return true;
+        return inTime && timeTexts.some((column) => column[at].includes(word));
+      };
     };
     // A text's place in the order of all texts, so that any column is sorted by numbers.
     let places = null;
@@ -188,7 +214,7 @@
       );
     };
     const narrow = () => {
-      visible = wanted.length ? order.filter((at) => matches(searched[at], wanted)) : order;
+      visible = wanted.length ? order.filter((at) => wanted.every((has) => has(at))) : order;
       page = 0;
       draw();
     };
@@ -206,8 +232,7 @@
         narrow();
       },
       filter: (those) => {
-        if (those.length) searched ??= searchable();
-        wanted = those;
+        wanted = those.map(finder);
         narrow();
         return [visible.length, order.length];
       },
