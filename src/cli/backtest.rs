@@ -73,8 +73,9 @@ const SEVERITIES: [Severity; 5] =
 const MOST_NAMED: usize = 5;
 
 pub(crate) fn run(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
-    let tried = args.tried()?;
+    // A folder that is not there is told before what to try on it.
     let files = args.files()?;
+    let tried = args.tried()?;
     // A baseline that can't be opened is told before anything is printed.
     drop(args.baseline.open(&tried[0].1, false)?);
     let folder = Folder::survey(&files, args.days);
