@@ -74,8 +74,9 @@ const MOST_NAMED: usize = 5;
 
 pub(crate) fn run(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     // A folder that is not there is told before what to try on it.
-    let files = args.files()?;
+    records::files_of(&args.dir, "flows.ndjson")?;
     let tried = args.tried()?;
+    let files = args.files()?;
     // A baseline that can't be opened is told before anything is printed.
     drop(args.baseline.open(&tried[0].1, false)?);
     let folder = Folder::survey(&files, args.days);
