@@ -296,6 +296,8 @@ fn a_folder_without_flows_is_an_error_that_says_so() {
         assert!(errors.contains(words), "{errors}");
     };
     fails("can't read run");
+    let output = dir.run(["lab", "backtest", "run", "--vary", "nonsense=1"]);
+    assert_eq!(output.status.code(), Some(1), "the folder before what to try on it");
     fs::create_dir(&run).unwrap();
     fails("run has no flows.ndjson");
     fs::write(run.join("flows.parquet"), b"PAR1").unwrap();

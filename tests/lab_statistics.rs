@@ -9,7 +9,7 @@ use std::io;
 use flowtap::host::event::HostEvent;
 use flowtap::lab::scenario::draw::{DAY, Draw};
 use flowtap::lab::scenario::load::parse;
-use flowtap::lab::scenario::play::{Stage, play};
+use flowtap::lab::scenario::play::{Notes, Stage, play};
 use flowtap::lab::scenario::world::World;
 use flowtap::lab::synth::Rng;
 
@@ -156,6 +156,12 @@ impl Stage for Packets {
         Ok(())
     }
 
+    fn notes(&mut self) -> &mut dyn Notes {
+        self
+    }
+}
+
+impl Notes for Packets {
     fn host_event(&mut self, _: usize, _: &HostEvent) -> io::Result<()> {
         Ok(())
     }

@@ -236,7 +236,7 @@ struct Scored {
 const SEEDS: u64 = 5;
 
 #[rustfmt::skip]
-const SCORES: [Scored; 14] = [
+const SCORES: [Scored; 16] = [
     Scored { analytic: "AN0972", scenario: "udp-flood", key: "strength", unit: "packets/s",
              values: &["100", "300", "1000", "3000", "12000"], quick: false },
     Scored { analytic: "AN0223", scenario: "web-chain", key: "exploit_status", unit: "answer to the exploit",
@@ -265,6 +265,10 @@ const SCORES: [Scored; 14] = [
              values: &["300", "1000", "3000"], quick: false },
     Scored { analytic: "AN0031", scenario: "split-exfiltration", key: "gap_s", unit: "seconds between pieces",
              values: &["10", "60", "300"], quick: false },
+    Scored { analytic: "AN0031", scenario: "tunnelled-exfiltration", key: "tunnel", unit: "what it goes through",
+             values: &["gre", "vxlan", "wireguard", "wireguard_program"], quick: false },
+    Scored { analytic: "AN0972, AN0971", scenario: "tunnelled-flood", key: "tunnel", unit: "what it goes through",
+             values: &["gre", "wireguard", "wireguard_program"], quick: false },
 ];
 
 /// What looks alike, and ordinary days.

@@ -73,6 +73,8 @@ const SEVERITIES: [Severity; 5] =
 const MOST_NAMED: usize = 5;
 
 pub(crate) fn run(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
+    // A folder that is not there is told before what to try on it.
+    records::files_of(&args.dir, "flows.ndjson")?;
     let tried = args.tried()?;
     let files = args.files()?;
     // A baseline that can't be opened is told before anything is printed.

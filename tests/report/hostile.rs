@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::browser::{Browser, DESKTOP};
 use crate::common::{Dir, text};
-use crate::{all_open, filter, made};
+use crate::{CHAIN, all_open, filter, made};
 
 /// Replaces a text by one of the same length: lengths in the capture stay right.
 fn replaced(bytes: &mut [u8], from: &[u8], to: &[u8]) -> usize {
@@ -53,18 +53,7 @@ fn names_of_an_attacker_are_text_and_nothing_else() {
     let log = std::fs::read_to_string(scenario.join("access.log")).unwrap();
     std::fs::write(scenario.join("access.log"), log.replace("/item?id=", "/</script><b>?id="))
         .unwrap();
-    let output = dir.run([
-        "read",
-        "-q",
-        "web-chain/traffic.pcap",
-        "web-chain/access.log",
-        "--log-host",
-        "web",
-        "--procs",
-        "web-chain/map.jsonl",
-        "--report",
-        "report.html",
-    ]);
+    let output = dir.run(CHAIN);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let file = dir.path("report.html");
 

@@ -10,6 +10,8 @@ mod days;
 mod hostile;
 mod lab;
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -37,23 +39,23 @@ fn page(dir: &Dir, args: &[&str]) -> PathBuf {
     dir.path("report.html")
 }
 
+/// What the scenario `web-chain` gives, with its logs and its host map.
+const CHAIN: [&str; 10] = [
+    "read",
+    "-q",
+    "web-chain/traffic.pcap",
+    "web-chain/access.log",
+    "--log-host",
+    "web",
+    "--procs",
+    "web-chain/map.jsonl",
+    "--report",
+    "report.html",
+];
+
 fn chain_page(dir: &Dir) -> PathBuf {
     made(dir, "web-chain", &["duration_s=1400"]);
-    page(
-        dir,
-        &[
-            "read",
-            "-q",
-            "web-chain/traffic.pcap",
-            "web-chain/access.log",
-            "--log-host",
-            "web",
-            "--procs",
-            "web-chain/map.jsonl",
-            "--report",
-            "report.html",
-        ],
-    )
+    page(dir, &CHAIN)
 }
 
 /// Leaves a page and its pictures where somebody wants to look at them.
@@ -306,6 +308,29 @@ fn the_same_captures_give_the_same_report() {
         })
         .collect();
     assert!(pages[0] == pages[1]);
+}
+
+/// Summary, evidence, texts, names of hosts, flows: everywhere an address could stand.
+#[test]
+fn with_pseudonyms_no_address_is_in_the_page() {
+    let dir = Dir::new();
+    let page = std::fs::read_to_string(chain_page(&dir)).unwrap();
+    let real = addresses(&page);
+    assert!(real.len() > 20, "{real:?}");
+    let args = [&CHAIN[..], &["--pseudonyms", "key"]].concat();
+    let output = dir.run(args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let page = std::fs::read_to_string(dir.path("report.html")).unwrap();
+    let shown = addresses(&page);
+    let left: Vec<_> = real.intersection(&shown).collect();
+    assert!(left.is_empty() && shown.len() > 20, "{left:?}");
+    assert!(page.contains("chain"), "its alert is there");
+}
+
+/// IPv4 addresses in a text.
+fn addresses(page: &str) -> BTreeSet<Ipv4Addr> {
+    let parts = page.split(|letter: char| !letter.is_ascii_digit() && letter != '.');
+    parts.filter_map(|part| part.trim_matches('.').parse().ok()).collect()
 }
 
 /// A report of more flows than are kept, as large as it gets. Times are printed: they say

@@ -29,10 +29,9 @@ use serde::Serialize;
 
 use crate::alert::time_text;
 use crate::detect::HomeNets;
-use crate::host::event::HostEvent;
 use crate::input::raw::RawCapture;
 use crate::lab::scenario::make::{LogPaths, Logs, create, write_truth};
-use crate::lab::scenario::play::{Played, Player, Stage};
+use crate::lab::scenario::play::{Notes, Played, Player, Stage};
 use crate::lab::scenario::truth::Truth;
 use crate::lab::scenario::world::World;
 use crate::lab::scenario::{OneOrMore, Scenario};
@@ -321,20 +320,8 @@ impl<W: io::Write> Stage for Between<'_, W> {
         })
     }
 
-    fn host_event(&mut self, host: usize, event: &HostEvent) -> io::Result<()> {
-        self.logs.host_event(host, event)
-    }
-
-    fn access_line(&mut self, line: &str) -> io::Result<()> {
-        self.logs.access_line(line)
-    }
-
-    fn vpc_line(&mut self, line: &str) -> io::Result<()> {
-        self.logs.vpc_line(line)
-    }
-
-    fn counter_text(&mut self, text: &str) -> io::Result<()> {
-        self.logs.counter_text(text)
+    fn notes(&mut self) -> &mut dyn Notes {
+        self.logs
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 
-use super::play::Stage;
+use super::play::Notes;
 use super::talk::Talk;
 use super::world::World;
 
@@ -47,14 +47,14 @@ impl CounterLog {
         &mut self,
         now_ns: i64,
         world: &World,
-        stage: &mut dyn Stage,
+        notes: &mut dyn Notes,
     ) -> io::Result<()> {
         if self.sums.is_empty() {
             return Ok(());
         }
         while self.next_s.saturating_mul(SECOND_NS) <= now_ns {
             self.scrape(world);
-            stage.counter_text(&self.text)?;
+            notes.counter_text(&self.text)?;
             self.next_s += SCRAPE_S;
         }
         Ok(())

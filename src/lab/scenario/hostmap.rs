@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::play::Stage;
+use super::play::Notes;
 use super::talk::{End, Form, Talk};
 use super::world::World;
 use crate::host::attribution::{Basis, Method};
@@ -43,10 +43,10 @@ impl<'a> HostMaps<'a> {
         Self { world, changes, next_cookie: 1, time_ns: world.start_ns, any }
     }
 
-    pub(super) fn begin(&mut self, stage: &mut dyn Stage) -> io::Result<()> {
+    pub(super) fn begin(&mut self, notes: &mut dyn Notes) -> io::Result<()> {
         let start_ns = self.world.start_ns;
         for (at, host) in self.world.hosts.iter().enumerate().filter(|(_, host)| host.watched) {
-            let mut tell = |what| stage.host_event(at, &HostEvent { time_ns: start_ns, what });
+            let mut tell = |what| notes.host_event(at, &HostEvent { time_ns: start_ns, what });
             tell(What::Start(MapStart {
                 version: MAP_VERSION,
                 host: host.name.clone(),
@@ -76,11 +76,11 @@ impl<'a> HostMaps<'a> {
                 ..Process::default()
             })))?;
         }
-        self.advance(start_ns, stage)
+        self.advance(start_ns, notes)
     }
 
     /// Tells what happened up to now.
-    pub(super) fn advance(&mut self, now_ns: i64, stage: &mut dyn Stage) -> io::Result<()> {
+    pub(super) fn advance(&mut self, now_ns: i64, notes: &mut dyn Notes) -> io::Result<()> {
         if !self.any {
             return Ok(());
         }
@@ -93,22 +93,22 @@ impl<'a> HostMaps<'a> {
                 true => What::ProcessStart(Box::new(process.process.clone())),
                 false => What::ProcessExit(process.process.id),
             };
-            stage.host_event(process.host, &HostEvent { time_ns, what })?;
+            notes.host_event(process.host, &HostEvent { time_ns, what })?;
         }
         if now_ns - self.time_ns >= TIME_NS {
             self.time_ns = now_ns;
-            self.tell_time(now_ns, stage)?;
+            self.tell_time(now_ns, notes)?;
         }
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, stage: &mut dyn Stage) -> io::Result<()> {
-        self.tell_time(self.world.end_ns, stage)
+    pub(super) fn finish(&mut self, notes: &mut dyn Notes) -> io::Result<()> {
+        self.tell_time(self.world.end_ns, notes)
     }
 
-    fn tell_time(&self, time_ns: i64, stage: &mut dyn Stage) -> io::Result<()> {
+    fn tell_time(&self, time_ns: i64, notes: &mut dyn Notes) -> io::Result<()> {
         for (at, _) in self.world.hosts.iter().enumerate().filter(|(_, host)| host.watched) {
-            stage.host_event(at, &HostEvent { time_ns, what: What::Time })?;
+            notes.host_event(at, &HostEvent { time_ns, what: What::Time })?;
         }
         Ok(())
     }
@@ -120,7 +120,7 @@ impl<'a> HostMaps<'a> {
         talk: &Talk,
         told_ns: &mut i64,
         cookies: &mut [u64; 2],
-        stage: &mut dyn Stage,
+        notes: &mut dyn Notes,
     ) -> io::Result<()> {
         if !self.any || now_ns.saturating_sub(*told_ns) < TELL_AGAIN_NS {
             return Ok(());
@@ -138,7 +138,7 @@ impl<'a> HostMaps<'a> {
                 true => What::SocketOpen(socket),
                 false => What::SocketUse(socket),
             };
-            stage.host_event(host, &HostEvent { time_ns: now_ns, what })?;
+            notes.host_event(host, &HostEvent { time_ns: now_ns, what })?;
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl<'a> HostMaps<'a> {
         now_ns: i64,
         talk: &Talk,
         cookies: &mut [u64; 2],
-        stage: &mut dyn Stage,
+        notes: &mut dyn Notes,
     ) -> io::Result<()> {
         if !self.any {
             return Ok(());
@@ -157,7 +157,7 @@ impl<'a> HostMaps<'a> {
             let Some(host) = self.host_of(own) else { continue };
             let Some(socket) = self.socket(talk, own, other, *cookie) else { continue };
             let what = What::SocketClose(socket);
-            stage.host_event(host, &HostEvent { time_ns: now_ns, what })?;
+            notes.host_event(host, &HostEvent { time_ns: now_ns, what })?;
         }
         Ok(())
     }

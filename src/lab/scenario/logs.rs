@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::play::Stage;
+use super::play::Notes;
 use super::talk::{LogLine, Talk};
 use super::world::World;
 use crate::lab::synth::frame::ip_proto;
@@ -30,7 +30,7 @@ impl AccessLog {
         &mut self,
         time_ns: i64,
         line: &LogLine,
-        stage: &mut dyn Stage,
+        notes: &mut dyn Notes,
     ) -> io::Result<()> {
         use std::fmt::Write as _;
         let time = Timestamp::from_second(time_ns.div_euclid(SECOND_NS)).unwrap_or_default();
@@ -42,7 +42,7 @@ impl AccessLog {
         let _ = write!(self.text, "\" {status} {bytes} \"-\" \"");
         escape(&mut self.text, agent);
         self.text.push_str("\"\n");
-        stage.access_line(&self.text)
+        notes.access_line(&self.text)
     }
 }
 
@@ -92,22 +92,22 @@ impl VpcLog {
         Self { interfaces: named.collect(), minute: i64::MIN, rows: HashMap::new() }
     }
 
-    pub(super) fn begin(&self, stage: &mut dyn Stage) -> io::Result<()> {
+    pub(super) fn begin(&self, notes: &mut dyn Notes) -> io::Result<()> {
         if self.interfaces.is_empty() {
             return Ok(());
         }
-        stage.vpc_line(
+        notes.vpc_line(
             "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status\n",
         )
     }
 
-    pub(super) fn advance(&mut self, now_ns: i64, stage: &mut dyn Stage) -> io::Result<()> {
+    pub(super) fn advance(&mut self, now_ns: i64, notes: &mut dyn Notes) -> io::Result<()> {
         if self.interfaces.is_empty() {
             return Ok(());
         }
         let minute = now_ns.div_euclid(SECOND_NS * INTERVAL_S);
         if minute != self.minute {
-            self.finish(stage)?;
+            self.finish(notes)?;
             self.minute = minute;
         }
         Ok(())
@@ -142,14 +142,14 @@ impl VpcLog {
         }
     }
 
-    pub(super) fn finish(&mut self, stage: &mut dyn Stage) -> io::Result<()> {
+    pub(super) fn finish(&mut self, notes: &mut dyn Notes) -> io::Result<()> {
         let mut rows: Vec<(Row, Sums)> = self.rows.drain().collect();
         rows.sort_unstable_by_key(|&(row, sums)| (sums.first_s, row));
         for (row, sums) in rows {
             let interface = self.interfaces.get(&row.owner).map_or("-", String::as_str);
             let Row { src, dst, src_port, dst_port, proto, .. } = row;
             let Sums { packets, bytes, first_s, last_s } = sums;
-            stage.vpc_line(&format!(
+            notes.vpc_line(&format!(
                 "2 111122223333 {interface} {src} {dst} {src_port} {dst_port} {proto} {packets} {bytes} {first_s} {last_s} ACCEPT OK\n"
             ))?;
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::Scenario;
-use super::play::{Played, Stage, play};
+use super::play::{Notes, Played, Stage, play};
 use super::truth::Truth;
 use super::world::World;
 use crate::host::event::HostEvent;
@@ -134,22 +134,6 @@ impl Logs {
         Ok((logs, paths))
     }
 
-    pub(in crate::lab) fn host_event(&mut self, host: usize, event: &HostEvent) -> io::Result<()> {
-        self.maps.get_mut(&host).map_or(Ok(()), |map| map.write(event))
-    }
-
-    pub(in crate::lab) fn access_line(&mut self, line: &str) -> io::Result<()> {
-        self.access.as_mut().map_or(Ok(()), |log| log.write_all(line.as_bytes()))
-    }
-
-    pub(in crate::lab) fn vpc_line(&mut self, line: &str) -> io::Result<()> {
-        self.vpc.as_mut().map_or(Ok(()), |log| log.write_all(line.as_bytes()))
-    }
-
-    pub(in crate::lab) fn counter_text(&mut self, text: &str) -> io::Result<()> {
-        self.counters.as_mut().map_or(Ok(()), |log| log.write_all(text.as_bytes()))
-    }
-
     pub(in crate::lab) fn finish(self) -> io::Result<()> {
         for map in self.maps.into_values() {
             map.finish()?;
@@ -158,6 +142,24 @@ impl Logs {
             log.flush()?;
         }
         Ok(())
+    }
+}
+
+impl Notes for Logs {
+    fn host_event(&mut self, host: usize, event: &HostEvent) -> io::Result<()> {
+        self.maps.get_mut(&host).map_or(Ok(()), |map| map.write(event))
+    }
+
+    fn access_line(&mut self, line: &str) -> io::Result<()> {
+        self.access.as_mut().map_or(Ok(()), |log| log.write_all(line.as_bytes()))
+    }
+
+    fn vpc_line(&mut self, line: &str) -> io::Result<()> {
+        self.vpc.as_mut().map_or(Ok(()), |log| log.write_all(line.as_bytes()))
+    }
+
+    fn counter_text(&mut self, text: &str) -> io::Result<()> {
+        self.counters.as_mut().map_or(Ok(()), |log| log.write_all(text.as_bytes()))
     }
 }
 
@@ -171,19 +173,7 @@ impl<W: Write> Stage for Files<W> {
         self.pcap.as_mut().map_or(Ok(()), |pcap| pcap.write(time_ns, frame))
     }
 
-    fn host_event(&mut self, host: usize, event: &HostEvent) -> io::Result<()> {
-        self.logs.host_event(host, event)
-    }
-
-    fn access_line(&mut self, line: &str) -> io::Result<()> {
-        self.logs.access_line(line)
-    }
-
-    fn vpc_line(&mut self, line: &str) -> io::Result<()> {
-        self.logs.vpc_line(line)
-    }
-
-    fn counter_text(&mut self, text: &str) -> io::Result<()> {
-        self.logs.counter_text(text)
+    fn notes(&mut self) -> &mut dyn Notes {
+        &mut self.logs
     }
 }

@@ -32,6 +32,12 @@ const HANDSHAKE_AHEAD_NS: i64 = 100_000_000;
 /// Takes what a scenario gives, in the order of time.
 pub trait Stage {
     fn packet(&mut self, time_ns: i64, frame: &[u8]) -> io::Result<()>;
+    /// What takes all that is no packet.
+    fn notes(&mut self) -> &mut dyn Notes;
+}
+
+/// Takes what hosts and services write down, in the order of time.
+pub trait Notes {
     /// An event on a host, by its place in the world.
     fn host_event(&mut self, host: usize, event: &HostEvent) -> io::Result<()>;
     fn access_line(&mut self, line: &str) -> io::Result<()>;
@@ -131,8 +137,8 @@ impl<'a> Player<'a> {
 
     /// What is there before the first packet.
     pub fn begin(&mut self, stage: &mut dyn Stage) -> Result<()> {
-        self.maps.begin(stage)?;
-        Ok(self.vpc.begin(stage)?)
+        self.maps.begin(stage.notes())?;
+        Ok(self.vpc.begin(stage.notes())?)
     }
 
     /// When something is due next; nothing at the end.
@@ -143,10 +149,10 @@ impl<'a> Player<'a> {
 
     /// What is known when no more packets come.
     pub fn finish(mut self, stage: &mut dyn Stage) -> Result<Played> {
-        self.maps.advance(self.world.end_ns, stage)?;
-        self.maps.finish(stage)?;
-        self.vpc.finish(stage)?;
-        self.counters.advance(self.world.end_ns, self.world, stage)?;
+        self.maps.advance(self.world.end_ns, stage.notes())?;
+        self.maps.finish(stage.notes())?;
+        self.vpc.finish(stage.notes())?;
+        self.counters.advance(self.world.end_ns, self.world, stage.notes())?;
         Ok(self.played)
     }
 
@@ -213,9 +219,9 @@ impl<'a> Player<'a> {
     pub fn step(&mut self, stage: &mut dyn Stage) -> Result<()> {
         let Some(Reverse((now_ns, _, slot))) = self.heap.pop() else { return Ok(()) };
         let Some(mut item) = self.items[slot as usize].take() else { return Ok(()) };
-        self.maps.advance(now_ns, stage)?;
-        self.vpc.advance(now_ns, stage)?;
-        self.counters.advance(now_ns, self.world, stage)?;
+        self.maps.advance(now_ns, stage.notes())?;
+        self.vpc.advance(now_ns, stage.notes())?;
+        self.counters.advance(now_ns, self.world, stage.notes())?;
         let next_ns = match &mut item {
             Item::Source { source, tunnel } => {
                 let (talks, next_ns) = source.next(now_ns, self.world);
@@ -230,7 +236,7 @@ impl<'a> Player<'a> {
                 next_ns
             }
             Item::Talk { talk, told_ns, cookies, tunnel } => {
-                self.maps.using(now_ns, talk, told_ns, cookies, stage)?;
+                self.maps.using(now_ns, talk, told_ns, cookies, stage.notes())?;
                 let through = tunnel.map(|at| &mut self.tunnels[at]);
                 let step = talk.step(now_ns, &mut self.shop, through);
                 let own_bytes = self.shop.frame.bytes().len();
@@ -246,10 +252,10 @@ impl<'a> Player<'a> {
                 }
                 self.counters.count(talk, step.forward, own_bytes);
                 if let Some(line) = step.log {
-                    self.access.write(now_ns, &line, stage)?;
+                    self.access.write(now_ns, &line, stage.notes())?;
                 }
                 if step.next_ns.is_none() {
-                    self.maps.ended(now_ns, talk, cookies, stage)?;
+                    self.maps.ended(now_ns, talk, cookies, stage.notes())?;
                 }
                 step.next_ns
             }
