@@ -58,7 +58,7 @@ fn stranger(n: u64) -> Vec<u8> {
     let mut mixed = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ mixed >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ mixed >> 29;
     let [a, b, c, d, e, f, high, low] = mixed.to_le_bytes();
-    let src = if n % 2 == 0 { [10, a, b, c] } else { [a % 99 + 11, b, c, d] };
+    let src = if n.is_multiple_of(2) { [10, a, b, c] } else { [a % 99 + 11, b, c, d] };
     let dst = [d % 99 + 120, e, f, a];
     let port = u16::from_le_bytes([high, low]) | 1_024;
     let text = |words: String| words.into_bytes();

@@ -75,7 +75,7 @@ pub struct SecondOf {
     pub flows: u64,
     pub unanswered_packets: u64,
     /// Who got more than half of the packets, where anybody did, and at least by how many
-    /// more than all others ([`vote`]).
+    /// more than all others (Boyer and Moore's vote); exact for one peer.
     pub top_peer: Option<(Host, u64)>,
     /// Its own address that sent more than half of them, the same way.
     pub own: Option<(Host, u64)>,

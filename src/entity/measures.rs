@@ -124,7 +124,8 @@ pub struct Measures {
     pub peers: Hll,
     pub external_peers: Hll,
     pub top: Vec<PeerSums<Host>>,
-    /// Its own address that sent more than half of the bytes, where one did ([`vote`]).
+    /// Its own address that sent more than half of the bytes, where one did
+    /// (Boyer and Moore's vote).
     pub own: Option<(Host, u64)>,
     /// By protocol and the peer's port.
     pub services: Vec<PeerSums<(u8, u16)>>,

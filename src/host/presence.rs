@@ -2,10 +2,10 @@
 //! keyboard and pointer had been still.
 //!
 //! Snapshots say it (`flowtap inputs macos-console`); between two of them the one before
-//! counts, for [`VALID_NS`]. A login over the network has no idle time: whoever sits
+//! counts, for five minutes. A login over the network has no idle time: whoever sits
 //! there is not told apart from nobody.
 //!
-//! Bounded: [`MOST`] snapshots a host, the newest; [`HOSTS`] hosts.
+//! Bounded: the newest 8,640 snapshots of a host, and 1,024 hosts.
 
 use super::event::Presence;
 

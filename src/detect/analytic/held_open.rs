@@ -192,7 +192,7 @@ impl HeldOpen {
             return None;
         }
         let pair = self.pairs.entry(key).or_insert_with(|| Pair::new(held.looks.0));
-        pair.who = who.or(pair.who.take());
+        pair.who = who.or_else(|| pair.who.take());
         let (look, most) = pair.add(held)?;
         let threshold = ctx.settings.held_open_threshold * if key.0.is_none() { 2 } else { 1 };
         let is_due = held.second >= pair.told_s.saturating_add(TELL_EACH_S);

@@ -48,9 +48,10 @@ pub(super) fn named(view: &ProcessView) -> String {
 /// idle time.
 pub(super) fn person_at(view: &ProcessView) -> Option<bool> {
     let has_session = view.process.context.map(|context| context != Context::None);
-    let is_away = view.at_machine.as_ref().is_some_and(|at| {
-        at.is_away() && !at.remote.iter().any(|terminal| *terminal == view.process.terminal)
-    });
+    let is_away = view
+        .at_machine
+        .as_ref()
+        .is_some_and(|at| at.is_away() && !at.remote.contains(&view.process.terminal));
     if is_away { Some(false) } else { has_session }
 }
 
