@@ -29,7 +29,7 @@ fn evidence_reaches_as_far_around_an_alert_as_the_options_say() {
         return;
     };
     let ring = lab.dir.path("ring");
-    let config = lab.dir.write("flowtap.toml", b"[live]\nevidence_before = 2\n");
+    let config = lab.dir.write("flowtap.toml", b"[live]\nevidence-before = 2\n");
     let args = ["--config", config.to_str().unwrap(), "--record", ring.to_str().unwrap()];
     let live = lab.listen(&[&args[..], &["--evidence", "--evidence-after", "1"]].concat());
     let address = lab.link.ipv4[1].as_str();
