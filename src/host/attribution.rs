@@ -43,6 +43,9 @@ pub enum Basis {
     Holds,
     /// It made the socket.
     Created,
+    /// It connected or sent to the flow's other end, by telemetry that does not say from
+    /// which port.
+    ConnectedTo,
     /// It is one of several that hold the socket.
     SharesIt,
     /// It listens on the port that an accepted connection came in at.
@@ -63,6 +66,7 @@ impl Basis {
             Self::Opened => "opened",
             Self::Holds => "holds",
             Self::Created => "created",
+            Self::ConnectedTo => "connected_to",
             Self::SharesIt => "shares_it",
             Self::Listens => "listens",
             Self::EndedWith => "ended_with",
@@ -74,13 +78,16 @@ impl Basis {
     /// 0 to 1: the share of such claims that are expected to be right where one process
     /// has it. Order matters more than the figures: `tools/attribution-bench` measures
     /// them. `ended_with` was right in 653 of 850 cases, on a host under load.
+    /// `connected_to` was, of 600 runs of curl at twelve a second to one server, in 147 of
+    /// 147 cases where the log has every process and one alone comes into question, and in
+    /// 154 of 251 where the log lacks three processes of ten; what a log lacks is not known.
     pub fn certainty(self) -> f64 {
         match self {
             Self::Used => 1.0,
             Self::Opened => 0.95,
             Self::Holds => 0.9,
             Self::Created => 0.8,
-            Self::SharesIt | Self::Listens => 0.6,
+            Self::ConnectedTo | Self::SharesIt | Self::Listens => 0.6,
             Self::EndedWith => 0.77,
             Self::RawSocket => 0.4,
             Self::PacketSocket => 0.2,

@@ -189,7 +189,8 @@ impl HostMap {
                 };
                 let begun = Begun::of(claim, question);
                 // Who connects later did not connect this.
-                if matches!(begun, Begun::After(_)) && claim.basis == Basis::Opened {
+                let connects = matches!(claim.basis, Basis::Opened | Basis::ConnectedTo);
+                if connects && matches!(begun, Begun::After(_)) {
                     continue;
                 }
                 *saw_socket = true;

@@ -8,6 +8,7 @@ use crate::engine::run::LiveCapture;
 use crate::flow::totals::InferredLoss;
 use crate::input::Shed;
 use crate::input::live::TapStatus;
+use crate::output::recording::RecordingCounters;
 
 #[derive(Debug, Serialize)]
 pub struct CaptureSummary {
@@ -23,6 +24,10 @@ pub struct CaptureSummary {
     pub interface_drops: u64,
     pub interfaces: Vec<CapturedInterface>,
     pub overload: Overload,
+    /// What is on disk of it, and the evidence of alerts; absent without `--record`.
+    /// Whoever recorded fills it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingCounters>,
 }
 
 /// Packets that were counted while something was left out, each step with those
@@ -98,6 +103,7 @@ impl CaptureSummary {
                 new_flows_sampled: from(Shed::NewFlows),
                 sampled_away: report.table.sampled_packets,
             },
+            recording: None,
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod capture;
 mod columns;
 pub mod csv;
 pub mod eve;
+mod folder_lock;
 mod hosts;
 mod identity;
 mod json;
@@ -53,6 +54,7 @@ use std::sync::Arc;
 
 use crate::flow::FlowRecord;
 
+pub use self::folder_lock::LockError;
 pub use self::pipeline::Pipeline;
 pub use self::summary::Summary;
 pub use self::text::TextWriter;

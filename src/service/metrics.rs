@@ -6,6 +6,7 @@
 //! anything, so a scraper can't slow it down. Start at [`Published`].
 
 mod hosts;
+mod recording;
 mod sources;
 
 use std::fmt::Write as _;
@@ -21,6 +22,7 @@ use crate::host::coverage::Coverage;
 use crate::input::Shed;
 use crate::input::live::TapStatus;
 use crate::lock::Lock;
+use crate::output::recording::RecordingCounters;
 use crate::telemetry::report::SourceReport;
 
 /// A run at one moment. Counts are since its start and never fall.
@@ -77,15 +79,6 @@ impl ReloadCounters {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         self.last_done_s = now.ok().map(|now| now.as_secs_f64());
     }
-}
-
-/// What was counted where packets are kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RecordingCounters {
-    pub packets: u64,
-    pub bytes: u64,
-    /// Packets that the disk was too slow or too full for.
-    pub packets_lost: u64,
 }
 
 /// Where the run puts its newest snapshot. Both sides only ever wait for a
@@ -336,14 +329,6 @@ impl Page {
         }
     }
 
-    fn recording(&mut self, recording: &RecordingCounters) {
-        let RecordingCounters { packets, bytes, packets_lost } = *recording;
-        self.counter("flowtap_recording_packets_total", "Packets kept on disk.", packets);
-        self.counter("flowtap_recording_bytes_total", "Bytes written for them.", bytes);
-        let help = "Packets that the disk was too slow or too full for.";
-        self.counter("flowtap_recording_packets_lost_total", help, packets_lost);
-    }
-
     fn delivery(&mut self, targets: &[TargetCounters]) {
         type Figure = fn(&TargetCounters) -> u64;
         let figures: [(&str, &str, &str, Figure); 6] = [
@@ -458,7 +443,14 @@ pub(super) mod tests {
             clock_synchronised: Some(false),
             overload: Shed::Entropy,
             seconds_behind: 3.0,
-            recording: Some(RecordingCounters { packets: 5, bytes: 6, packets_lost: 7 }),
+            recording: Some(RecordingCounters {
+                packets: 5,
+                bytes: 6,
+                lost_packets: 7,
+                evidence_files_removed: 51,
+                disk_bytes: 52,
+                ..RecordingCounters::default()
+            }),
             delivery: vec![TargetCounters {
                 target: "syslog://h:514".to_owned(),
                 delivered: 8,
@@ -517,6 +509,8 @@ pub(super) mod tests {
             "flowtap_drops_total{interface=\"eth\\\"0\\\\\",kind=\"interface\"} 3",
             "flowtap_interface_ring_fill_ratio{interface=\"eth\\\"0\\\\\"} 0.25",
             "flowtap_recording_packets_lost_total 7",
+            "flowtap_evidence_files_removed_total 51",
+            "flowtap_recording_disk_bytes 52",
             "flowtap_delivery_delivered_total{target=\"syslog://h:514\"} 8",
             "flowtap_healthy 1",
             "flowtap_sensor_info{sensor=\"tap-7\"} 1",

@@ -18,6 +18,10 @@ use crate::host::event::HostEvent;
 /// their arguments and environment.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 
+/// Of records, that are read before what came of them is handed on: a few lines of a
+/// megabyte weigh as much as thousands of usual ones.
+pub(super) const HAND_ON_BYTES: u64 = MAX_RECORD_BYTES as u64;
+
 /// Names of fields that no decoder knows that are counted one by one; any further
 /// ones are counted together.
 pub(super) const MAX_UNKNOWN_FIELDS: usize = 256;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::decode::{Bad, Context, Decoder, Out};
+use super::decode::{Bad, Context, Decoder, HAND_ON_BYTES, Out};
 use super::feed::Notice;
 use super::follow::cut::Cutter;
 use super::follow::{
@@ -275,6 +275,7 @@ impl Followed {
         known.cutter.feed(head);
         while known.decode_all() {
             known.out.observations.clear();
+            known.counted.bytes = 0;
         }
         known.out = Out::default();
         known.counted = SourceReport::new("", kind);
@@ -469,7 +470,8 @@ impl Followed {
 impl Known {
     /// Decodes what is there; true where there may be more than fits a batch.
     fn decode_all(&mut self) -> bool {
-        while self.out.observations.len() < BATCH_OBSERVATIONS {
+        while self.out.observations.len() < BATCH_OBSERVATIONS && self.counted.bytes < HAND_ON_BYTES
+        {
             let before_bytes = self.cutter.mark().offset;
             let Some(next) = self.cutter.next_record() else { return false };
             let bad = match next {

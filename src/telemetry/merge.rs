@@ -19,10 +19,11 @@ use super::source::{Named, Source};
 
 const NS_PER_S: i64 = 1_000_000_000;
 
-/// Observations that wait for the clock. Above it the earliest second is handed out
-/// early: order is then kept only within the rest, and memory stays bounded (about
-/// 500 bytes each, of long requests some thousand).
+/// Observations that wait for the clock, and what they may take in memory: about 500
+/// bytes each, of requests whose texts are long up to megabytes. Above either the
+/// earliest second is handed out early: order is then kept only within the rest.
 const MAX_WAITING: usize = 1 << 18;
+const MAX_WAITING_BYTES: usize = 512 << 20;
 
 /// A jump ahead that must be confirmed: one wrong time must not make all that follows
 /// late. As the contract has it for packets.
@@ -56,6 +57,8 @@ pub struct Merge {
     /// By the second in which they are due.
     waiting: BTreeMap<i64, Vec<Waiting>>,
     waiting_count: usize,
+    waiting_bytes: usize,
+    most_waiting_bytes: usize,
     clock_ns: i64,
     /// Nothing that is still to come is handed out as due before this second.
     floor_s: i64,
@@ -86,6 +89,8 @@ impl Merge {
             reached: BinaryHeap::new(),
             waiting: BTreeMap::new(),
             waiting_count: 0,
+            waiting_bytes: 0,
+            most_waiting_bytes: MAX_WAITING_BYTES,
             clock_ns: i64::MIN,
             floor_s: i64::MIN,
             ahead: Vec::new(),
@@ -124,11 +129,13 @@ impl Merge {
         loop {
             let over = !self.advance();
             let clock_s = if over { i64::MAX } else { self.clock_ns.div_euclid(NS_PER_S) };
-            while let Some(entry) = self.waiting.first_entry()
-                && (*entry.key() < clock_s || self.waiting_count > MAX_WAITING)
+            while let Some((&second, _)) = self.waiting.first_key_value()
+                && (second < clock_s || self.is_full())
+                && let Some(mut second) = self.waiting.remove(&second)
             {
-                let mut second = entry.remove();
                 self.waiting_count -= second.len();
+                self.waiting_bytes -=
+                    second.iter().map(|it| it.observation.held_bytes()).sum::<usize>();
                 // Stable: what one source said of one time stays in its order.
                 second.sort_by_key(|waiting| (waiting.due_ns, waiting.source));
                 for waiting in second {
@@ -149,6 +156,10 @@ impl Merge {
                 return Some(Batch { clock_s: self.floor_s, observed });
             }
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting_count > MAX_WAITING || self.waiting_bytes > self.most_waiting_bytes
     }
 
     /// Takes a chunk of the source that is furthest behind; false at the end of all.
@@ -180,6 +191,7 @@ impl Merge {
                     if *ahead == 0 || *ahead > CONFIRMED_BY {
                         reached_ns = reached_ns.max(time_ns);
                     }
+                    self.waiting_bytes += observation.held_bytes();
                     let due_ns = time_ns.saturating_add(lateness_ns);
                     report.late += u64::from(due_ns < self.clock_ns);
                     let waiting = Waiting { due_ns, source: at, observation };
@@ -197,5 +209,48 @@ impl Merge {
     /// One for each source, in the order in which they were given.
     pub fn reports(&self) -> &[SourceReport] {
         &self.reports
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::fs;
+
+    use super::*;
+    use crate::telemetry::decode::Context;
+    use crate::telemetry::kind::named;
+
+    #[test]
+    fn what_waits_is_bounded_by_its_bytes_and_nothing_of_it_is_lost() {
+        const REQUESTS: usize = 60;
+        const URI_BYTES: usize = 100_000;
+        const MOST_BYTES: usize = 2_000_000;
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("access.log");
+        let mut log = String::new();
+        for second in 0..REQUESTS {
+            let uri = "a".repeat(URI_BYTES);
+            writeln!(
+                log,
+                "198.51.100.7 - - [01/Mar/2026:10:00:{second:02} +0000] \"GET /{uri} HTTP/1.1\" \
+                 200 5 \"-\" \"-\"",
+            )
+            .expect("a string takes it");
+        }
+        fs::write(&path, log).expect("written");
+        let kind = named("combined").expect("a kind");
+        let mut merge = Merge::new(vec![Named::new(&path, kind, &Context::default())]);
+        merge.most_waiting_bytes = MOST_BYTES;
+        let (mut times, mut most) = (Vec::new(), 0);
+        while let Some(batch) = merge.next_batch() {
+            times.extend(batch.observed.iter().map(|observed| observed.observation.time_ns()));
+            most = most.max(merge.waiting_bytes);
+        }
+        assert_eq!(times.len(), REQUESTS);
+        assert!(times.is_sorted());
+        assert_eq!((merge.waiting_count, merge.waiting_bytes), (0, 0));
+        // Without the bound all would wait for a minute: that is how late such a log may be.
+        assert!((MOST_BYTES / 2..=MOST_BYTES).contains(&most), "{most}");
     }
 }

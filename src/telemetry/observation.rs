@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::request::Request;
 use super::sample::CounterSample;
-use crate::host::event::HostEvent;
+use crate::host::event::{HostEvent, What};
 
 /// One thing that a source observed.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,32 @@ impl Observation {
             Self::Counter(sample) => sample.time_ns,
         }
     }
+
+    /// About what it takes in memory: its struct and the texts that a record may make as
+    /// long as it likes. Texts that many share (names of fields, hosts) are counted with
+    /// each.
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Flow(flow) => size_of::<FlowReport>() + labels_bytes(&flow.labels),
+            Self::Request(request) => request.held_bytes() + labels_bytes(&request.labels),
+            Self::Host(report) => {
+                let texts = match &report.event.what {
+                    What::ProcessStart(process) | What::ProcessExec(process) => {
+                        let args: usize = process.args.iter().map(String::len).sum();
+                        size_of_val(&**process) + args + process.exe.len()
+                    }
+                    _ => 0,
+                };
+                size_of::<HostReport>() + texts
+            }
+            Self::Counter(sample) => size_of::<CounterSample>() + labels_bytes(&sample.labels),
+        }
+    }
+}
+
+fn labels_bytes(labels: &Labels) -> usize {
+    const A_PAIR: usize = size_of::<(Arc<str>, Arc<str>)>();
+    labels.iter().map(|(name, value)| A_PAIR + name.len() + value.len()).sum()
 }
 
 /// An event of a host.

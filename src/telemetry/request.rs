@@ -55,6 +55,17 @@ pub struct Request {
     pub labels: Labels,
 }
 
+impl Request {
+    /// Without its labels; see [`super::observation::Observation::held_bytes`].
+    pub(super) fn held_bytes(&self) -> usize {
+        let own = [&self.forwarded_for, &self.uri, &self.decoded_uri, &self.referer];
+        let shared = [&self.method, &self.version, &self.host, &self.user_agent, &self.error];
+        let own: usize = own.into_iter().flatten().map(|text| text.len()).sum();
+        let shared: usize = shared.into_iter().flatten().map(|text| text.len()).sum();
+        size_of::<Self>() + own + shared
+    }
+}
+
 /// Who served a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use super::decode::{Bad, Context, Decoder, Out};
+use super::decode::{Bad, Context, Decoder, HAND_ON_BYTES, Out};
 use super::export::capture::Captured;
 use super::framing::{Framing, Next, Records};
 use super::kind::{HEAD_BYTES, Head, Kind, recognise};
@@ -143,7 +143,11 @@ impl Source {
             }
             None => return Ok(()),
         };
+        let began_bytes = records.read_bytes();
         for _ in 0..CHUNK_RECORDS {
+            if records.read_bytes() - began_bytes >= HAND_ON_BYTES {
+                break;
+            }
             let bad = match records.next_record()? {
                 Next::Record(record) => decoder.record(record, &mut self.out).err(),
                 Next::TooLong => Some(Bad::new("longer than is read")),

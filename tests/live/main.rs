@@ -10,6 +10,7 @@ mod ledger;
 mod parity;
 mod privacy;
 mod programs;
+mod recorded;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -204,4 +204,55 @@ fn a_run_goes_on_when_its_logs_have_ended() {
     assert!(child.wait().unwrap().success());
     assert!(began.elapsed() >= Duration::from_secs(2), "it ended with its log");
     assert_eq!(lab.lines("out", "reported_flows").len(), 19);
+}
+
+#[test]
+fn a_log_that_falls_silent_is_told_each_time() {
+    let lab = Lab::new();
+    let log = lab.path("snapshots.log");
+    // Of a kind without lateness: what counts is the option alone.
+    let snapshot = |at_s: u64| {
+        format!(
+            "{at_s}.000000000\nInter-|   Receive                                                | \
+             Transmit\n face |bytes    packets errs drop fifo frame compressed multicast|bytes    \
+             packets errs drop fifo colls carrier compressed\n  eth0: {at_s} 3 0 0 0 0 0 0 9 3 0 0 0 \
+             0 0 0\n"
+        )
+    };
+    let tell = |at_s: u64| {
+        let mut file = OpenOptions::new().append(true).create(true).open(&log).unwrap();
+        file.write_all(snapshot(at_s).as_bytes()).unwrap();
+    };
+    tell(1_760_000_000);
+    let options = [
+        "--log",
+        "snapshots.log",
+        "--log-from-start",
+        "--silent-after",
+        "2s",
+        "--log-format",
+        "json",
+    ];
+    let mut child = lab.live("out", &options);
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut event = |kind: &str| loop {
+        let mut line = String::new();
+        assert!(said.read_line(&mut line).unwrap() > 0, "{kind} was never told");
+        let told: Value = serde_json::from_str(&line).unwrap();
+        if told["event"] == kind {
+            return told;
+        }
+    };
+    let silent = event("source.silent");
+    assert_eq!(silent["level"], "WARN");
+    assert!(silent["message"].as_str().unwrap().contains("snapshots.log"), "{silent}");
+    tell(1_760_000_060);
+    // It went on, and has fallen silent again; good news is not told with --quiet.
+    event("source.silent");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    assert!(child.wait().unwrap().success());
 }

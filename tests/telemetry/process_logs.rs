@@ -55,13 +55,13 @@ fn a_capture_beside_the_audit_log_names_who_sent_and_who_served() {
     };
     // The log says nothing of the clients' ports: they are found by whom they called
     // and when.
-    assert_eq!(of(8443, "src"), ("bash", "opened"));
+    assert_eq!(of(8443, "src"), ("bash", "connected_to"));
     assert_eq!(of(8443, "dst"), ("python3", "opened"));
-    assert_eq!(of(8080, "src"), ("python3", "opened"));
+    assert_eq!(of(8080, "src"), ("python3", "connected_to"));
     assert_eq!(of(8080, "dst"), ("python3", "opened"));
-    assert_eq!(of(53, "src"), ("python3", "used"));
+    assert_eq!(of(53, "src"), ("python3", "connected_to"));
     // Refused: nobody was there.
-    assert_eq!(of(9, "src"), ("python3", "opened"));
+    assert_eq!(of(9, "src"), ("python3", "connected_to"));
     assert_eq!(of(9, "dst"), ("", ""));
     let command = |service, end| ends[&(service, end)].1.as_str();
     assert!(command(8443, "src").starts_with("bash -c"), "{}", command(8443, "src"));

@@ -302,8 +302,11 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     }
     let privacy = Arc::clone(&sink.privacy);
     let collected = sink.collector.take();
-    let lost = sink.finish();
+    let (lost, recorded) = sink.finish();
     let mut summary = Summary::new(&report, started.elapsed());
+    if let Some(capture) = &mut summary.capture {
+        capture.recording = recorded;
+    }
     privacy.summary(&mut summary);
     if let Some(dir) = &dir {
         write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(&summary)?)?;

@@ -16,11 +16,11 @@ use crate::flow::FlowRecord;
 use crate::host::coverage::Coverage;
 use crate::input::LiveHandle;
 use crate::output::privacy::Privacy;
-use crate::output::recording::Recording;
+use crate::output::recording::{Recording, RecordingCounters};
 use crate::output::rolling::{OutputCounters, RollingOutput};
 use crate::report::html::Collector;
 use crate::service::deliver::Delivery;
-use crate::service::metrics::{Published, RecordingCounters, ReloadCounters, Snapshot};
+use crate::service::metrics::{Published, ReloadCounters, Snapshot};
 use crate::service::notify::Notifier;
 use crate::telemetry::Observation;
 use crate::telemetry::feed::Feed;
@@ -58,8 +58,8 @@ pub(super) struct Sink {
 
 impl Sink {
     /// Ends the files and what is on its way. How many records could not be
-    /// written.
-    pub(super) fn finish(mut self) -> u64 {
+    /// written, and what the recording came to.
+    pub(super) fn finish(mut self) -> (u64, Option<RecordingCounters>) {
         self.notifier.stopping();
         self.tell_troubles();
         if let Some(delivery) = self.delivery.take() {
@@ -70,8 +70,8 @@ impl Sink {
                 warn!(event = "delivery.lost", lost, "{lost} messages to {to} were lost");
             }
         }
-        if let Some(recording) = self.recording.take() {
-            let counters = recording.finish();
+        let recorded = self.recording.take().map(Recording::finish);
+        if let Some(counters) = &recorded {
             if counters.lost_packets > 0 {
                 let lost = counters.lost_packets;
                 warn!(
@@ -80,13 +80,13 @@ impl Sink {
                 );
             }
         }
-        let Some(output) = self.output.take() else { return 0 };
+        let Some(output) = self.output.take() else { return (0, recorded) };
         let finished = output.finish(FINISH_WITHIN);
         for event in &finished.events {
             warn!(event = "output.changed", "{event}");
         }
         let left = if finished.complete { 0 } else { finished.counters.queued_records };
-        finished.counters.lost() + left
+        (finished.counters.lost() + left, recorded)
     }
 
     fn tell_troubles(&mut self) {
@@ -121,14 +121,7 @@ impl Sink {
             clock_synchronised: self.handle.status.clock_synchronised(),
             overload: self.handle.status.shed(),
             seconds_behind: now_ns().saturating_sub(closed_ns) as f64 / 1e9,
-            recording: self.recording.as_ref().map(|recording| {
-                let counters = recording.counters();
-                RecordingCounters {
-                    packets: counters.packets,
-                    bytes: counters.bytes,
-                    packets_lost: counters.lost_packets,
-                }
-            }),
+            recording: self.recording.as_ref().map(Recording::counters),
             delivery: self.delivery.as_ref().map(Delivery::counters).unwrap_or_default(),
             hosts: self.hosts.clone(),
             sources: self.telemetry.as_ref().map(Feed::reports).unwrap_or_default(),

@@ -9,9 +9,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, never, select};
+use crossbeam_channel::{Receiver, never, select, tick};
 
 use super::Shared;
 use super::case::Case;
@@ -76,7 +76,6 @@ pub(super) struct Evidence {
     /// Where the cases have come to; nothing without cases.
     cursor: Option<Cursor>,
     sight: Sight,
-    tidied: Instant,
 }
 
 impl Evidence {
@@ -87,16 +86,15 @@ impl Evidence {
     ) -> io::Result<Self> {
         let dir = recording.join("evidence");
         fs::create_dir_all(&dir)?;
-        let tidied = Instant::now();
         let (cases, sight) = (Vec::new(), Sight::default());
-        let evidence = Self { shared, dir, settings, cases, cursor: None, sight, tidied };
+        let evidence = Self { shared, dir, settings, cases, cursor: None, sight };
         evidence.remove_old();
         Ok(evidence)
     }
 
     /// Works until no alert can come and nothing is written any more.
     pub(super) fn run(mut self, told: &Receiver<Told>, woken: &Receiver<()>) {
-        let (no_alerts, no_wake) = (never(), never());
+        let (no_alerts, no_wake, tidy) = (never(), never(), tick(TIDY_EVERY));
         let (mut told, mut woken) = (Some(told), Some(woken));
         while told.is_some() || woken.is_some() {
             select! {
@@ -105,21 +103,16 @@ impl Evidence {
                     Err(_) => told = None,
                 },
                 recv(woken.unwrap_or(&no_wake)) -> wake => match wake {
-                    Ok(()) => {
-                        self.advance();
-                        if self.tidied.elapsed() >= TIDY_EVERY {
-                            self.tidied = Instant::now();
-                            self.remove_old();
-                        }
-                    }
+                    Ok(()) => self.advance(),
                     Err(_) => woken = None,
                 },
+                // Also while nothing comes: what is old goes.
+                recv(tidy) -> _ => self.remove_old(),
             }
         }
         self.advance();
-        for case in std::mem::take(&mut self.cases) {
-            self.finish(case);
-        }
+        let over = std::mem::take(&mut self.cases);
+        self.finish(over);
     }
 
     fn hear(&mut self, Told { alert, closed }: Told) {
@@ -167,30 +160,32 @@ impl Evidence {
         cursor.read(shared, None, |frame, data, interfaces| {
             offer(cases, sight, &shared.status, frame, data, interfaces);
         });
-        for case in std::mem::take(&mut self.cases) {
-            self.step(case, cursor.clock_ns);
+        let (over, open) = std::mem::take(&mut self.cases)
+            .into_iter()
+            .partition(|case| case.is_over(cursor.clock_ns));
+        self.cases = open;
+        for case in &mut self.cases {
+            if let Err(error) = case.flush() {
+                fail(&self.shared.status, case.id(), &error);
+            }
         }
+        self.finish(over);
         if !self.cases.is_empty() {
             self.cursor = Some(cursor);
         }
     }
 
-    fn step(&mut self, mut case: Case, clock_ns: i64) {
-        if case.is_over(clock_ns) {
-            self.finish(case);
-        } else {
-            if let Err(error) = case.flush() {
-                fail(&self.shared.status, case.id(), &error);
+    fn finish(&self, over: Vec<Case>) {
+        if over.is_empty() {
+            return;
+        }
+        for case in over {
+            let id = case.id().to_owned();
+            if let Err(error) = case.finish() {
+                fail(&self.shared.status, &id, &error);
             }
-            self.cases.push(case);
         }
-    }
-
-    fn finish(&self, case: Case) {
-        let id = case.id().to_owned();
-        if let Err(error) = case.finish() {
-            fail(&self.shared.status, &id, &error);
-        }
+        // Not before all are finished: what is still to be read must not be removed.
         self.remove_old();
     }
 
@@ -214,9 +209,12 @@ impl Evidence {
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
-        let (_, error) = prune(&self.dir, &owns, self.settings.keep, now_ns);
+        let (removed, error) = prune(&self.dir, &owns, self.settings.keep, now_ns);
+        let status = &self.shared.status;
+        add(&status.evidence_files_removed, removed.files);
+        add(&status.evidence_bytes_removed, removed.bytes);
         if let Some(error) = error {
-            self.shared.status.notice(format!("old evidence can't be removed: {error}"));
+            status.notice(format!("old evidence can't be removed: {error}"));
         }
     }
 }

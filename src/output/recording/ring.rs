@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use crate::output::folder_lock::FolderLock;
 use crate::time::rfc3339_bytes;
 
 const PREFIX: &str = "flowtap-";
 const SUFFIX: &str = ".pcapng";
+
+/// Not that of records, which may be in the same folder.
+const LOCK_NAME: &str = ".recording.lock";
 
 /// One file of the ring.
 #[derive(Clone, Debug)]
@@ -33,12 +37,16 @@ pub(super) struct Ring {
     bytes: u64,
     next_number: u64,
     removed: u64,
+    /// Two would remove each other's files.
+    _lock: FolderLock,
 }
 
 impl Ring {
-    /// Takes the folder over, with what is in it; makes it when it is not there.
+    /// Takes the folder over, with what is in it; makes it when it is not there, and
+    /// fails when another process records into it.
     pub(super) fn open(dir: &Path, most_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
+        let lock = FolderLock::take(dir, LOCK_NAME).map_err(io::Error::other)?;
         let mut ring = Self {
             dir: dir.to_owned(),
             most_bytes,
@@ -46,6 +54,7 @@ impl Ring {
             bytes: 0,
             next_number: 0,
             removed: 0,
+            _lock: lock,
         };
         for (_, path) in files_in(dir)? {
             let bytes = fs::metadata(&path)?.len();

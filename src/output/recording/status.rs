@@ -34,6 +34,9 @@ pub struct RecordingCounters {
     /// Files that were gone before the packets of an alert were taken out.
     pub evidence_gaps: u64,
     pub evidence_errors: u64,
+    /// Files of alerts that are over, gone because they were too old or too much.
+    pub evidence_files_removed: u64,
+    pub evidence_bytes_removed: u64,
 }
 
 /// Shared by the threads of a recording.
@@ -53,6 +56,8 @@ pub(super) struct Status {
     pub(super) evidence_refused: AtomicU64,
     pub(super) evidence_gaps: AtomicU64,
     pub(super) evidence_errors: AtomicU64,
+    pub(super) evidence_files_removed: AtomicU64,
+    pub(super) evidence_bytes_removed: AtomicU64,
     notices: Lock<Vec<String>>,
 }
 
@@ -78,6 +83,8 @@ impl Status {
             evidence_refused: of(&self.evidence_refused),
             evidence_gaps: of(&self.evidence_gaps),
             evidence_errors: of(&self.evidence_errors),
+            evidence_files_removed: of(&self.evidence_files_removed),
+            evidence_bytes_removed: of(&self.evidence_bytes_removed),
         }
     }
 

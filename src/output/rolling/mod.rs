@@ -35,10 +35,10 @@ mod tally;
 mod tests;
 mod writer;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs;
 use std::io;
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -55,6 +55,7 @@ use self::stream::{EventSender, Roll, Stream};
 use self::tally::Tally;
 pub use self::tally::{KindCounters, OutputCounters, OutputEvent};
 use self::writer::{LaneFiles, Message, Writer};
+use super::folder_lock::{FolderLock, LockError};
 use super::observed::{Observed, ObservedLines};
 use super::privacy::Privacy;
 use super::{Encoder, Format};
@@ -76,6 +77,10 @@ const COLUMNS_EVERY_NS: i64 = 60_000_000_000;
 
 /// Events that wait to be taken.
 const MAX_EVENTS: usize = 256;
+
+/// Lines of other sources that wait for the disk: their number is bounded too, but one can
+/// be a megabyte long. So many of the usual few hundred bytes are a million lines.
+const MAX_OBSERVED_BYTES: u64 = 512 << 20;
 
 /// Two processes that wrote here would complete each other's files.
 const LOCK_NAME: &str = ".flowtap.lock";
@@ -145,8 +150,8 @@ impl RollingOptions {
 pub enum OpenError {
     #[error("can't write into {}: {error}", folder.display())]
     Io { folder: PathBuf, error: io::Error },
-    #[error("another process writes into {}", folder.display())]
-    Locked { folder: PathBuf },
+    #[error(transparent)]
+    Locked(#[from] LockError),
 }
 
 /// What became of everything.
@@ -192,7 +197,7 @@ pub struct RollingOutput {
     overflow_from: Option<u64>,
     /// Lost to the queue up to the last second.
     lost_before: u64,
-    _lock: Option<File>,
+    _lock: Option<FolderLock>,
 }
 
 struct Lanes {
@@ -209,7 +214,7 @@ impl RollingOutput {
         let folder = &options.folder;
         let io_error = |error| OpenError::Io { folder: folder.clone(), error };
         fs::create_dir_all(folder).map_err(io_error)?;
-        let lock = lock(folder)?;
+        let lock = FolderLock::take(folder, LOCK_NAME)?;
         let recovered = recovery::recover(folder).map_err(io_error)?;
         let mut output = Self::start(options, now_ns, Arc::new(OsDisk)).map_err(io_error)?;
         output.recovered = recovered;
@@ -493,12 +498,16 @@ impl RollingOutput {
         if records == 0 {
             return;
         }
+        let length = bytes.len() as u64;
         // Only this thread adds.
-        if self.backlog.observed.load(Relaxed) + records > self.max_observed {
+        if self.backlog.observed.load(Relaxed) + records > self.max_observed
+            || self.backlog.observed_bytes.load(Relaxed) + length > MAX_OBSERVED_BYTES
+        {
             self.observed_tallies[observed as usize].lost_queue.fetch_add(records, Relaxed);
             return;
         }
         self.backlog.observed.fetch_add(records, Relaxed);
+        self.backlog.observed_bytes.fetch_add(length, Relaxed);
         let _ = lanes.messages.send(Message::Lines { observed, bytes, records });
     }
 
@@ -543,18 +552,4 @@ fn nanoseconds(duration: Duration) -> i64 {
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_owned()).spawn(run)
-}
-
-/// Held as long as the file is open: the system lets go of it when a process
-/// is killed.
-fn lock(folder: &Path) -> Result<File, OpenError> {
-    let io_error = |error| OpenError::Io { folder: folder.to_owned(), error };
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    let file = options.open(folder.join(LOCK_NAME)).map_err(io_error)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { folder: folder.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(io_error(error)),
-    }
 }

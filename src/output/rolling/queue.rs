@@ -40,6 +40,7 @@ pub(super) struct Backlog {
     pub(super) lanes: [LaneBacklog; LANES],
     pub(super) alerts: AtomicU64,
     pub(super) observed: AtomicU64,
+    pub(super) observed_bytes: AtomicU64,
     /// Of flows and of alerts.
     pub(super) removed: [RemovedSums; 2],
     /// An encoder panicked, which is a bug: passed on at the end.

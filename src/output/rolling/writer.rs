@@ -90,9 +90,11 @@ impl Writer {
             match message {
                 Message::Alert(alert) => self.alert(&alert),
                 Message::Lines { observed, bytes, records } => {
+                    let length = bytes.len() as u64;
                     let mut piece = Piece { bytes, ..Piece::default() };
                     self.observed[observed as usize].append(&mut piece, records, self.now_ns);
                     self.backlog.observed.fetch_sub(records, Relaxed);
+                    self.backlog.observed_bytes.fetch_sub(length, Relaxed);
                 }
                 Message::Pieces(Pieces { lane, position, .. })
                 | Message::Mark { lane, position, .. } => {

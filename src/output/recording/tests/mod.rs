@@ -384,7 +384,7 @@ fn a_folder_that_is_gone_is_told_once_and_used_again_when_it_is_back() {
     let dir = tempfile::tempdir().expect("a folder");
     let ring = dir.path().join("ring");
     let mut bench = Bench::new(&ring, 1 << 20, 1_000, 8);
-    fs::remove_dir(&ring).expect("removed");
+    fs::remove_dir_all(&ring).expect("removed");
     let stream: Vec<Step> =
         (0..10).map(|second| one_packet(START_NS + second * SECOND_NS, &[7; 60])).collect();
     for (second, block) in blocks(&stream).iter().enumerate() {

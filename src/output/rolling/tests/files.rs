@@ -204,7 +204,7 @@ fn a_folder_has_one_writer_at_a_time() {
     let folder = tempfile::tempdir().expect("folder");
     let first = RollingOutput::open(&options(folder.path()), START_NS).expect("opened");
     let second = RollingOutput::open(&options(folder.path()), START_NS);
-    assert!(matches!(second, Err(OpenError::Locked { .. })));
+    assert!(matches!(second, Err(OpenError::Locked(LockError::Held { pid: Some(_), .. }))));
     first.finish(PATIENCE);
     RollingOutput::open(&options(folder.path()), START_NS).expect("free again").finish(PATIENCE);
 }

@@ -286,6 +286,7 @@ impl Event {
             }
             let port = if has_ports { port } else { 0 };
             let basis = match self.call {
+                Call::Connect | Call::Send if has_ports => Basis::ConnectedTo,
                 Call::Send | Call::Receive => Basis::Used,
                 _ => Basis::Opened,
             };

@@ -202,6 +202,10 @@ impl Row<'_> {
             _ if stream_only => &[TCP],
             _ => &[TCP, UDP],
         };
+        let basis = match call {
+            "connect" if local_port == 0 => Basis::ConnectedTo,
+            _ => Basis::Opened,
+        };
         for &protocol in protocols {
             let kind = match (protocol, is_binding) {
                 (UDP, _) => SocketKind::Datagram,
@@ -213,7 +217,7 @@ impl Row<'_> {
                 local_port,
                 remote: remote.filter(|_| !is_binding),
                 remote_port: if is_binding { 0 } else { remote_port },
-                ..claim(kind, protocol, Basis::Opened, owner)
+                ..claim(kind, protocol, basis, owner)
             };
             hosts.tell(self.host, time_ns, What::SocketOpen(socket), out);
         }

@@ -80,13 +80,13 @@ fn sockets_are_claimed_as_far_as_they_are_known() {
             (seconds, pid, kind, socket.protocol, socket.local_port, socket.remote_port, basis)
         })
         .collect();
-    use Basis::{Holds, Opened};
+    use Basis::{ConnectedTo, Holds, Opened};
     use SocketKind::{Datagram, Listener, Stream};
     assert_eq!(
         found,
         [
             // That it was in progress says that it was TCP.
-            (2.0, Some(901), Stream, 6, 0, 443, Opened),
+            (2.0, Some(901), Stream, 6, 0, 443, ConnectedTo),
             (2.0, Some(1200), Stream, 6, 8080, 50412, Opened),
             (12.0, Some(1300), Datagram, 17, 40113, 53, Opened),
             (20.0, Some(1200), Listener, 6, 8080, 0, Holds),
