@@ -328,6 +328,7 @@ fn exactly<T>(rows: usize) -> Vec<T> {
 pub struct ChunkPool {
     singles: Lock<Shelf<Single>>,
     flows: Lock<Shelf<FlowSecond>>,
+    #[expect(clippy::vec_box, reason = "they come and go in their boxes")]
     features: Lock<Vec<Box<Features>>>,
 }
 
