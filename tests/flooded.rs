@@ -1,6 +1,6 @@
 //! What a flood of sources that never come twice costs with everything on: host map,
-//! baselines that learn, and all detectors. Memory stays under a stated cap however long
-//! it lasts, and so does the time a packet takes.
+//! baselines that learn, and all detectors. Memory stays under a stated cap, and twice the
+//! flood does not take much more time a packet.
 //!
 //! Every packet is a flow of its own between two random addresses, half of the sources
 //! at home, so that each is an entity, a baseline, a destination and a pair at once: SYNs,
@@ -178,7 +178,8 @@ fn is_bounded(packets: u64, times: u64, packets_a_second: u64) -> Option<f64> {
 
 #[test]
 fn a_flood_of_strangers_stays_under_the_cap_however_long_it_lasts() {
-    is_bounded(20_000, 3, 400);
+    // Two and a half minutes fill what is bounded: the shorter one is past that, too.
+    is_bounded(60_000, 2, 400);
 }
 
 #[test]

@@ -236,7 +236,7 @@ struct Scored {
 const SEEDS: u64 = 5;
 
 #[rustfmt::skip]
-const SCORES: [Scored; 16] = [
+const SCORES: [Scored; 17] = [
     Scored { analytic: "AN0972", scenario: "udp-flood", key: "strength", unit: "packets/s",
              values: &["100", "300", "1000", "3000", "12000"], quick: false },
     Scored { analytic: "AN0223", scenario: "web-chain", key: "exploit_status", unit: "answer to the exploit",
@@ -247,6 +247,8 @@ const SCORES: [Scored; 16] = [
              values: &["100", "200", "300", "1000"], quick: false },
     Scored { analytic: "AN0971", scenario: "script-flood", key: "strength", unit: "datagrams/s",
              values: &["300", "1000", "3000"], quick: false },
+    Scored { analytic: "AN0971", scenario: "held-open", key: "strength", unit: "connections",
+             values: &["50", "150", "300"], quick: false },
     Scored { analytic: "AN0083", scenario: "relay", key: "gap_s", unit: "seconds between connections",
              values: &["4", "16", "60"], quick: false },
     Scored { analytic: "AN0083", scenario: "dormant", key: "up_bytes", unit: "bytes each 8 s",
