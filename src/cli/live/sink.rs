@@ -71,14 +71,9 @@ impl Sink {
             }
         }
         let recorded = self.recording.take().map(Recording::finish);
-        if let Some(counters) = &recorded {
-            if counters.lost_packets > 0 {
-                let lost = counters.lost_packets;
-                warn!(
-                    event = "recording.lost",
-                    lost, "{lost} packets are missing in the recording"
-                );
-            }
+        let lost = recorded.as_ref().map_or(0, |counters| counters.lost_packets);
+        if lost > 0 {
+            warn!(event = "recording.lost", lost, "{lost} packets are missing in the recording");
         }
         let Some(output) = self.output.take() else { return (0, recorded) };
         let finished = output.finish(FINISH_WITHIN);
