@@ -206,7 +206,7 @@ fn one_alert_hits_all_attacks_that_it_overlaps() {
         let report = score(&truth, &[alert("a", start_s, end_s)], Severity::Low).unwrap();
         (report.all.hit, report.missed, report.all.time_to_detect_s)
     };
-    // Of -30 s and 20 s after their starts, the lower median.
+    // 20 s after one start and before the other, which counts as 0: the lower median.
     assert_eq!(hits(1_020, 1_080), (2, Vec::<String>::new(), Some(0.0)));
     assert_eq!(hits(1_010, 1_040), (1, vec!["two".to_owned()], Some(10.0)));
     assert_eq!(hits(1_101, 1_140), (1, vec!["one".to_owned()], Some(51.0)));
