@@ -152,6 +152,13 @@ fn tshark_finds_nothing_wrong_in_any_scenario() {
         {
             let opened = count(ports, |row| row[1].is_empty() && row[2].is_empty());
             let begun = count(ports, has);
+            if name == "held-open" && what == "HTTP" {
+                // Their requests are never whole: each begins, and no more.
+                let gets = ["-Y", "tcp.dstport == 80 && tcp.payload[0:4] == 47:45:54:20"];
+                let gets = tshark(&made.capture, &gets).unwrap_or_default().len();
+                assert!(begun == 0 && gets + 3 >= opened && opened > 3, "{gets} of {opened}");
+                continue;
+            }
             // Some were opened when the scenario ended.
             assert!(begun + 3 + opened / 50 >= opened, "{name}: {what} in {begun} of {opened}");
         }
