@@ -294,7 +294,7 @@ fn parquet_is_complete_each_minute_and_loses_nothing() {
     );
     let mut read = Vec::new();
     for name in names {
-        let file = std::fs::File::open(folder.path().join(name)).expect("file");
+        let file = fs::File::open(folder.path().join(name)).expect("file");
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("parquet");
         for batch in reader.build().expect("reader") {
             let batch = batch.expect("batch");
