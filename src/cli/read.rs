@@ -28,7 +28,7 @@ use crate::flow::FlowRecord;
 use crate::host::join::HostKnowledge;
 use crate::host::log::read_map;
 use crate::host::map::{HostMap, MapLimits};
-use crate::input::{Input, InputOptions, Progress, Speed};
+use crate::input::{Input, InputOptions, Progress, Speed, is_hidden};
 use crate::output::observed::ObservedFiles;
 use crate::output::privacy::Privacy;
 use crate::output::{Format, Pipeline, Summary};
@@ -380,7 +380,10 @@ fn hash_in_background(paths: Vec<PathBuf>) -> Hashes {
         let mut files = Vec::new();
         for path in paths {
             match fs::read_dir(&path) {
-                Ok(entries) => files.extend(entries.flatten().map(|entry| entry.path())),
+                Ok(entries) => {
+                    let entries = entries.flatten().map(|entry| entry.path());
+                    files.extend(entries.filter(|path| !is_hidden(path)));
+                }
                 Err(_) => files.push(path),
             }
         }

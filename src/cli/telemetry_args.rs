@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::Usage;
-use crate::input::is_capture;
+use crate::input::{is_capture, is_hidden};
 use crate::telemetry::Context;
 use crate::telemetry::framing::Framing;
 use crate::telemetry::kind::{Gives, Kind, kinds, named};
@@ -150,7 +150,7 @@ impl Split {
             .and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
             .with_context(|| format!("can't list {}", folder.display()))?;
         let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
-        files.retain(|path| path.is_file());
+        files.retain(|path| path.is_file() && !is_hidden(path));
         files.sort();
         let (mut sources, mut others) = (Vec::new(), Vec::new());
         for path in files {

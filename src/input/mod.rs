@@ -52,7 +52,7 @@ pub use origin::Origin;
 pub(crate) use pcapng_codes::is_sensor_id;
 pub use report::{Counters, FileReport, Interface, Progress};
 pub use source::{Input, InputOptions, LATENESS_S, LiveHandle, Mapping, Next, Recorder};
-pub(crate) use source::{LIVE_WAIT, is_capture};
+pub(crate) use source::{LIVE_WAIT, is_capture, is_hidden};
 
 pub use crate::pace::Speed;
 

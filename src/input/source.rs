@@ -449,7 +449,7 @@ fn captures_in(folder: &Path) -> Result<(Vec<PathBuf>, Vec<FileReport>), InputEr
     names.sort();
     let mut skipped = Vec::new();
     names.retain(|path| {
-        if !path.is_file() {
+        if !path.is_file() || is_hidden(path) {
             return false;
         }
         // A capture that is damaged or can't be opened is no stranger: it stays,
@@ -461,6 +461,11 @@ fn captures_in(folder: &Path) -> Result<(Vec<PathBuf>, Vec<FileReport>), InputEr
         false
     });
     if names.is_empty() { Err(InputErrorKind::EmptyFolder) } else { Ok((names, skipped)) }
+}
+
+/// Whether a file of a folder is hidden: what programs keep there for themselves, as a lock.
+pub(crate) fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// Whether the file is a capture by its content, damaged ones included.
