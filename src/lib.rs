@@ -31,6 +31,7 @@ pub mod host;
 mod https;
 pub mod input;
 pub mod lab;
+mod lanes;
 #[doc(hidden)]
 pub mod lock;
 mod memory;

@@ -7,7 +7,7 @@
 
 use super::slots::{FREE, Slots};
 
-/// Hashes kept, for each shard: 12 to 18 bytes each.
+/// Hashes kept, for each shard: 14 to 21 bytes each.
 pub(crate) const MAX_REMEMBERED: usize = 4 << 20;
 
 #[derive(Debug)]
@@ -17,9 +17,10 @@ pub(crate) struct Remembered {
     cap: usize,
 }
 
-/// 0 is a free slot.
+/// The lower half of a slot is never 0.
 fn slot(hash: u64) -> u64 {
-    hash.rotate_left(32).max(1)
+    let slot = hash.rotate_left(32);
+    slot | u64::from(slot as u32 == 0)
 }
 
 impl Remembered {
