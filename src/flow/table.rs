@@ -98,7 +98,8 @@ pub(crate) enum Admission {
 /// Totals over everything the table has seen.
 #[derive(Clone, Debug, Default)]
 pub struct TableCounters {
-    /// Distinct keys; a lower bound once `conversations_exact` is false.
+    /// Distinct keys; an upper bound once `conversations_inexact`: what began since then may
+    /// have been there before.
     pub conversations: u64,
     pub conversations_inexact: bool,
     pub evicted: u64,
@@ -125,7 +126,9 @@ pub(crate) struct FlowTable {
     ending: Vec<Ending>,
     /// Where the search for the next stub to evict goes on.
     hand: u32,
-    ended: Remembered,
+    /// Of flows that ended. None once they are too many: looking for each new flow
+    /// among millions costs a flood a tenth of its time.
+    ended: Option<Remembered>,
     pub(crate) counters: TableCounters,
     pub(crate) outlet: Outlet,
 }
@@ -145,7 +148,7 @@ impl FlowTable {
             due: Vec::new(),
             ending: Vec::with_capacity(ENDED_AT_ONCE),
             hand: 0,
-            ended: Remembered::new(MAX_REMEMBERED),
+            ended: Some(Remembered::new(MAX_REMEMBERED)),
             counters: TableCounters::default(),
             outlet: Outlet::new(settings.wanted, hash_state.clone()),
             hash_state,
@@ -168,7 +171,9 @@ impl FlowTable {
         for (packet, guess) in packets.iter().zip(guesses) {
             *guess = Guess(self.index.guess(packet.hash).unwrap_or(NO_FLOW));
             if guess.0 == NO_FLOW {
-                self.ended.prefetch(packet.hash);
+                if let Some(ended) = &self.ended {
+                    ended.prefetch(packet.hash);
+                }
                 continue;
             }
             if guess.0 & LIVE == 0 {
@@ -374,7 +379,7 @@ impl FlowTable {
             return Admission::Refused;
         }
         self.counters.peak_flows = self.counters.peak_flows.max(held as u64 + 1);
-        if !self.ended.contains(packet.hash) {
+        if !self.ended.as_ref().is_some_and(|ended| ended.contains(packet.hash)) {
             self.counters.conversations += 1;
         }
         let mut stub = first_stub(arrival, cut_ns);

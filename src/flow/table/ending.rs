@@ -92,8 +92,8 @@ impl FlowTable {
             if forget {
                 end.hash = key.hash(&self.hash_state);
                 self.index.prefetch(end.hash);
-                if !self.counters.conversations_inexact {
-                    self.ended.prefetch(end.hash);
+                if let Some(ended) = &self.ended {
+                    ended.prefetch(end.hash);
                 }
             }
             end.addresses = self.outlet.totals.seek_addresses(key);
@@ -274,9 +274,11 @@ impl FlowTable {
             self.stubs.remove(id);
         }
         self.index.remove(end.hash, id);
-        // Once full, the set takes no further one.
-        if !self.counters.conversations_inexact && !self.ended.insert(end.hash) {
+        if let Some(ended) = &mut self.ended
+            && !ended.insert(end.hash)
+        {
             self.counters.conversations_inexact = true;
+            self.ended = None;
         }
     }
 }
