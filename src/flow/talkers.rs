@@ -13,6 +13,11 @@ use crate::packet::{Address, IpVersion};
 /// Addresses kept, for each shard: 64 bytes each and their place in the index.
 const MAX_TALKERS: usize = 1 << 19;
 
+/// Bits of the filter, a power of two: 1 MiB, which stays in the second-level cache where
+/// the index does not. With [`MAX_TALKERS`] of them set, one address in 16 that has no
+/// entry is looked for all the same.
+const FILTER_BITS: usize = 1 << 23;
+
 /// What one address sent and received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Talker {
@@ -65,13 +70,22 @@ pub struct Talkers {
     index: Index,
     entries: Slab<Entry>,
     hash_state: ahash::RandomState,
+    /// Of the addresses, once there is no room for more: a flood of others asks for
+    /// each of its own just once.
+    filter: Vec<u64>,
     /// Addresses of flows that found no place.
     pub dropped: u64,
 }
 
 impl Talkers {
     pub(crate) fn new(hash_state: ahash::RandomState) -> Self {
-        Self { index: Index::new(), entries: Slab::new(), hash_state, dropped: 0 }
+        Self {
+            index: Index::new(),
+            entries: Slab::new(),
+            hash_state,
+            filter: Vec::new(),
+            dropped: 0,
+        }
     }
 
     /// Addresses with their sums, in no order.
@@ -99,13 +113,37 @@ impl Talkers {
     #[inline]
     pub(crate) fn seek(&self, version: IpVersion, address: &Address) -> Sought {
         let hash = self.hash(version, address);
+        if !self.filter.is_empty() && !self.may_be_known(hash) {
+            return Sought { hash, guess: Guess::NoRoom };
+        }
         self.index.prefetch(hash);
         Sought { hash, guess: Guess::Unknown }
+    }
+
+    /// By the filter.
+    #[inline]
+    fn may_be_known(&self, hash: u64) -> bool {
+        let (word, bit) = filter_place(hash);
+        self.filter[word] & bit != 0
+    }
+
+    /// From now on no address is entered.
+    #[cold]
+    fn fill_filter(&mut self) {
+        self.filter = vec![0; FILTER_BITS / 64];
+        for id in 0..self.entries.high_water() {
+            let entry = &self.entries[id];
+            let (word, bit) = filter_place(self.hash(entry.version, &entry.address));
+            self.filter[word] |= bit;
+        }
     }
 
     /// Second step, some addresses later.
     #[inline]
     pub(crate) fn guess(&self, sought: &mut Sought) {
+        if matches!(sought.guess, Guess::NoRoom) {
+            return;
+        }
         if let Some(id) = self.index.guess(sought.hash) {
             self.entries.prefetch(id, 0);
             sought.guess = Guess::Entry(id);
@@ -139,6 +177,9 @@ impl Talkers {
         } else if self.entries.len() < MAX_TALKERS {
             let id = self.entries.insert(Entry { sums, address: *address, version });
             self.index.insert(sought.hash, id);
+            if self.entries.len() == MAX_TALKERS {
+                self.fill_filter();
+            }
         } else {
             self.dropped += 1;
         }
@@ -162,6 +203,13 @@ impl Talkers {
             }
         }
     }
+}
+
+/// The index takes the low bits of a hash.
+#[inline]
+fn filter_place(hash: u64) -> (usize, u64) {
+    let bit = (hash >> 32) as usize % FILTER_BITS;
+    (bit / 64, 1 << (bit % 64))
 }
 
 #[cfg(test)]
