@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use flowtap::host::event::HostEvent;
+use flowtap::lab::formats::{Answered, Conversation, Interval};
 use flowtap::lab::scenario::draw::{DAY, Draw};
 use flowtap::lab::scenario::load::parse;
 use flowtap::lab::scenario::play::{Notes, Stage, play};
@@ -166,15 +167,19 @@ impl Notes for Packets {
         Ok(())
     }
 
-    fn access_line(&mut self, _: &str) -> io::Result<()> {
+    fn answered(&mut self, _: &Answered<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn interval(&mut self, _: &Interval<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn conversation(&mut self, _: &Conversation) -> io::Result<()> {
         Ok(())
     }
 
     fn counter_text(&mut self, _: &str) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn vpc_line(&mut self, _: &str) -> io::Result<()> {
         Ok(())
     }
 }

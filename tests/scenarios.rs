@@ -222,6 +222,7 @@ fn swept(name: &str, seeds: u64, vary: Vec<Vary>) -> Vec<Row> {
         seeds: (FIRST_SEED..FIRST_SEED + seeds).collect(),
         scale: 1.0,
         learn_days: None,
+        formats: Vec::new(),
         least: Severity::Low,
         folder: dir.path().to_owned(),
     };

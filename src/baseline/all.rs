@@ -270,6 +270,16 @@ impl Baselines {
 
     /// Takes a minute's value of something that is not its traffic.
     pub fn learn_value(&mut self, key: &Arc<str>, metric: Metric, at_s: i64, value: f64) {
+        self.teach_value(key, metric, at_s, (value, true));
+    }
+
+    /// The same of a minute that was out of the ordinary: what its hour of the day has on
+    /// several days becomes normal for that hour, and for no other.
+    pub fn learn_habit(&mut self, key: &Arc<str>, metric: Metric, at_s: i64, value: f64) {
+        self.teach_value(key, metric, at_s, (value, false));
+    }
+
+    fn teach_value(&mut self, key: &Arc<str>, metric: Metric, at_s: i64, value: (f64, bool)) {
         self.teach(key, at_s, |profile, rules| {
             profile.learn_value(metric, at_s, value, rules);
             Vec::new()

@@ -12,7 +12,9 @@ use super::verdict::{Said, Verdict};
 use super::wire::{Reader, Writer, digest};
 
 /// Rises when older programs can't read what newer ones write.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without hours of answers, which come last; who has none is still written so.
+const BEFORE_ANSWERS: u8 = 1;
 
 /// What a profile gives up, one after the other, where it is too large: figures of
 /// the least known hours, then the oldest destinations, then the fineness of
@@ -29,6 +31,7 @@ impl Profile {
         let smaller = STEPS.iter().map(|&(hours, destinations, collapses)| {
             let mut smaller = self.clone();
             smaller.season.keep_heaviest(hours);
+            smaller.answers.iter_mut().for_each(|answers| answers.keep_heaviest(hours));
             while smaller.destinations.leave_out(destinations).is_some() {}
             for sketch in &mut smaller.sketches {
                 (0..collapses).for_each(|_| sketch.collapse());
@@ -40,7 +43,7 @@ impl Profile {
 
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer(Vec::with_capacity(2048));
-        out.byte(VERSION);
+        out.byte(if self.answers.is_some() { VERSION } else { BEFORE_ANSWERS });
         out.signed(self.age);
         out.number(self.minutes);
         self.sketches.iter().for_each(|sketch| sketch.encode(&mut out));
@@ -56,6 +59,7 @@ impl Profile {
             out.signed(said.day);
             out.byte(said.verdict.code());
         }
+        self.answers.iter().for_each(|answers| answers.encode(&mut out));
         let Writer(mut bytes) = out;
         let sum = digest(&bytes);
         bytes.extend(sum.to_le_bytes());
@@ -75,7 +79,7 @@ impl Profile {
     #[doc(hidden)]
     pub fn decode_checked(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader(bytes);
-        from.byte().filter(|&version| version == VERSION)?;
+        let version = from.byte().filter(|&it| matches!(it, BEFORE_ANSWERS | VERSION))?;
         let mut profile = Self { age: from.signed()?, minutes: from.number()?, ..Self::default() };
         for metric in Metric::EVERY {
             profile.sketches[metric as usize] = Sketch::decode(&mut from)?;
@@ -94,6 +98,9 @@ impl Profile {
         for _ in 0..from.up_to(VERDICTS as u64)? {
             let day = from.signed()?;
             profile.verdicts.push(Said { day, verdict: Verdict::of_code(from.byte()?)? });
+        }
+        if version == VERSION {
+            profile.answers = Some(Box::new(Season::decode(&mut from)?));
         }
         from.0.is_empty().then_some(profile)
     }

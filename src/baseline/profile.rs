@@ -7,7 +7,7 @@ use super::distance::{Distances, size_distance};
 use super::drift::Ceilings;
 use super::metric::Metric;
 use super::normal::{Basis, Normal};
-use super::season::{SEASONAL, Season};
+use super::season::{ANSWERS, Season, TRAFFIC};
 use super::sketch::Sketch;
 use super::verdict::{Said, Verdict};
 use crate::engine::window::{Host, SIZE_BINS};
@@ -39,7 +39,9 @@ pub struct Profile {
     pub(super) age: i64,
     pub(super) minutes: u64,
     pub(super) sketches: [Sketch; Metric::COUNT],
-    pub(super) season: Season,
+    pub(super) season: Season<{ TRAFFIC.len() }>,
+    /// Only targets of requests have any.
+    pub(super) answers: Option<Box<Season<{ ANSWERS.len() }>>>,
     pub(super) sizes: [u64; SIZE_BINS],
     /// How far minutes lay from `sizes`.
     pub(super) distances: Sketch,
@@ -115,7 +117,10 @@ impl Profile {
             minutes: minutes as u64,
             basis: Basis::All,
         };
-        let mut normal = self.season.narrow(metric, at_s, all);
+        let mut normal = match (self.answers.as_ref(), place(&ANSWERS, metric)) {
+            (Some(answers), Some(at)) => answers.narrow(at, at_s, all),
+            _ => place(&TRAFFIC, metric).map_or(all, |at| self.season.narrow(at, at_s, all)),
+        };
         // Levels of hours are rounded; what is held back stays exact.
         normal.q99 = normal.q99.min(self.ceilings.most(metric)).min(normal.max);
         normal.median = normal.median.min(normal.q99);
@@ -186,7 +191,7 @@ impl Profile {
             self.take(metric, metric.of(minute));
         }
         let hourly =
-            SEASONAL.map(|metric| self.held_back(metric, at_s, metric.of(minute), rules.growth));
+            TRAFFIC.map(|metric| self.held_back(metric, at_s, metric.of(minute), rules.growth));
         self.season.add(at_s, hourly);
         if let Some(distance) = size_distance(&self.sizes, &measures.sent.sizes) {
             self.distances.add(distance);
@@ -216,10 +221,23 @@ impl Profile {
         peers.into_iter().map(meet).collect()
     }
 
-    /// Takes a minute's value in that is not of its traffic.
-    pub(super) fn learn_value(&mut self, metric: Metric, at_s: i64, value: f64, rules: &Rules) {
+    /// Takes a minute's value in that is not of its traffic. One that is out of the
+    /// ordinary can become a habit of its hour, and is no part of what is usual.
+    pub(super) fn learn_value(
+        &mut self,
+        metric: Metric,
+        at_s: i64,
+        (value, is_usual): (f64, bool),
+        rules: &Rules,
+    ) {
         self.grow_old(at_s, rules);
-        self.take(metric, value);
+        if let Some(at) = place(&ANSWERS, metric) {
+            let value = self.held_back(metric, at_s, value, rules.growth);
+            self.answers.get_or_insert_default().add_one(at_s, at, value);
+        }
+        if is_usual {
+            self.take(metric, value);
+        }
         self.calendar.mark(at_s);
     }
 
@@ -239,7 +257,11 @@ impl Profile {
         if value <= most {
             return value;
         }
-        value.min(most.max(self.season.regular(metric, at_s) * growth))
+        let regular = match (self.answers.as_ref(), place(&ANSWERS, metric)) {
+            (Some(answers), Some(at)) => answers.regular(at, at_s),
+            _ => place(&TRAFFIC, metric).map_or(0.0, |at| self.season.regular(at, at_s)),
+        };
+        value.min(most.max(regular * growth))
     }
 
     /// Forgets what time has made old, and sets what today may have at most.
@@ -264,6 +286,7 @@ impl Profile {
         self.sketches.iter_mut().for_each(|sketch| sketch.halve(times));
         self.distances.halve(times);
         self.season.halve(times);
+        self.answers.iter_mut().for_each(|answers| answers.halve(times));
         self.destinations.halve(times);
         let sums = self.sizes.iter_mut().chain(&mut self.legs);
         sums.for_each(|sum| *sum = sum.checked_shr(times).unwrap_or(0));
@@ -282,6 +305,9 @@ impl Profile {
         }
         self.distances.merge(&other.distances);
         self.season.merge(&other.season);
+        if let Some(theirs) = &other.answers {
+            self.answers.get_or_insert_default().merge(theirs);
+        }
         self.destinations.merge(&other.destinations);
         self.calendar.merge(&other.calendar);
         let mine = self.sizes.iter_mut().chain(&mut self.legs);
@@ -312,9 +338,16 @@ impl Profile {
     pub fn bytes(&self) -> usize {
         let sketches = self.sketches.iter().chain([&self.distances]).map(Sketch::heap_bytes);
         let verdicts = self.verdicts.capacity() * size_of::<Said>();
-        let lists = self.season.heap_bytes() + self.destinations.heap_bytes() + verdicts;
+        let answers = |of: &Season<{ ANSWERS.len() }>| size_of_val(of) + of.heap_bytes();
+        let hours = self.season.heap_bytes() + self.answers.as_deref().map_or(0, answers);
+        let lists = hours + self.destinations.heap_bytes() + verdicts;
         size_of::<Self>() + sketches.sum::<usize>() + lists
     }
+}
+
+/// Where a measure has its place among those of a season.
+fn place(of: &[Metric], metric: Metric) -> Option<usize> {
+    of.iter().position(|&seasonal| seasonal == metric)
 }
 
 fn age_of(at_s: i64) -> i64 {

@@ -7,6 +7,9 @@
 //! So one odd hour does not make a normal, and a regular one is known after its third
 //! time. Hours are UTC; daylight saving shifts them twice a year.
 //!
+//! A measure is named by its place among those of its season: [`TRAFFIC`] come together
+//! each minute, [`ANSWERS`] one by one.
+//!
 //! An hour of the day is its seven hours of the week together. Narrow figures are
 //! drawn towards the wider ones by `n / (n + k)` with k = [`TRUSTED`] minutes.
 
@@ -14,9 +17,12 @@ use super::metric::Metric;
 use super::normal::{Basis, Normal};
 use super::wire::{Reader, Writer};
 
-/// What is told apart by hours.
-pub(super) const SEASONAL: [Metric; 4] =
+/// What of traffic is told apart by hours.
+pub(super) const TRAFFIC: [Metric; 4] =
     [Metric::EgressBytes, Metric::EgressPackets, Metric::EgressFlows, Metric::Destinations];
+
+/// What of a target's answers is.
+pub(super) const ANSWERS: [Metric; 2] = [Metric::Errors4xx, Metric::Errors5xx];
 
 const HOURS: u8 = 168;
 /// Minutes of an hour from which its own figures weigh as much as the wider ones:
@@ -32,21 +38,22 @@ const VALUES: usize = 24;
 /// Deviations in quarter octaves, and over.
 const SPREADS: usize = 16;
 
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Season {
+/// The hours of so many measures.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Season<const N: usize> {
     /// By hour of the week, ascending.
-    cells: Vec<Cell>,
+    cells: Vec<Cell<N>>,
     /// Minutes by how far they lay from their hour's median.
-    spreads: [[u16; SPREADS]; SEASONAL.len()],
-    open: Open,
+    spreads: [[u16; SPREADS]; N],
+    open: Open<N>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Cell {
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Cell<const N: usize> {
     hour: u8,
     /// Pairs of minutes.
     weight: u8,
-    levels: [Level; SEASONAL.len()],
+    levels: [Level; N],
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -56,13 +63,25 @@ struct Level {
 }
 
 /// The hour that goes on.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Open {
+#[derive(Clone, Debug, PartialEq)]
+struct Open<const N: usize> {
     /// Since the epoch.
     hour: i64,
     minutes: u8,
     /// Minutes by level, ascending.
-    counts: [Vec<(u8, u8)>; SEASONAL.len()],
+    counts: [Vec<(u8, u8)>; N],
+}
+
+impl<const N: usize> Default for Season<N> {
+    fn default() -> Self {
+        Self { cells: Vec::new(), spreads: [[0; SPREADS]; N], open: Open::default() }
+    }
+}
+
+impl<const N: usize> Default for Open<N> {
+    fn default() -> Self {
+        Self { hour: 0, minutes: 0, counts: [const { Vec::new() }; N] }
+    }
 }
 
 /// Hour of the week, from Monday at midnight.
@@ -85,17 +104,30 @@ fn value_of(level: u8) -> f64 {
     }
 }
 
-impl Season {
+impl<const N: usize> Season<N> {
     /// Takes a minute in.
-    pub(super) fn add(&mut self, at_s: i64, values: [f64; SEASONAL.len()]) {
+    pub(super) fn add(&mut self, at_s: i64, values: [f64; N]) {
+        self.begin(at_s);
+        self.open.minutes = self.open.minutes.saturating_add(1);
+        for (counts, value) in self.open.counts.iter_mut().zip(values) {
+            count(counts, level_of(value));
+        }
+    }
+
+    /// Takes one measure of a minute in, where they come one by one.
+    pub(super) fn add_one(&mut self, at_s: i64, at: usize, value: f64) {
+        self.begin(at_s);
+        let Some(counts) = self.open.counts.get_mut(at) else { return };
+        count(counts, level_of(value));
+        let minutes = counts.iter().fold(0_u8, |sum, &(_, minutes)| sum.saturating_add(minutes));
+        self.open.minutes = self.open.minutes.max(minutes);
+    }
+
+    fn begin(&mut self, at_s: i64) {
         let hour = at_s.div_euclid(3600);
         if hour != self.open.hour {
             self.close();
             self.open.hour = hour;
-        }
-        self.open.minutes = self.open.minutes.saturating_add(1);
-        for (counts, value) in self.open.counts.iter_mut().zip(values) {
-            count(counts, level_of(value));
         }
     }
 
@@ -109,7 +141,7 @@ impl Season {
         let hour = hour_of_week(open.hour);
         let at = self.cells.binary_search_by_key(&hour, |cell| cell.hour).unwrap_or_else(|at| {
             self.cells.reserve_exact(1);
-            self.cells.insert(at, Cell { hour, ..Cell::default() });
+            self.cells.insert(at, Cell { hour, weight: 0, levels: [Level::default(); N] });
             at
         });
         let Some(cell) = self.cells.get_mut(at) else { return };
@@ -161,10 +193,9 @@ impl Season {
     }
 
     /// Draws the normal of all minutes towards that of the hour, as far as it is known.
-    pub(super) fn narrow(&self, metric: Metric, at_s: i64, all: Normal) -> Normal {
-        let Some(at) = SEASONAL.iter().position(|&seasonal| seasonal == metric) else { return all };
+    pub(super) fn narrow(&self, at: usize, at_s: i64, all: Normal) -> Normal {
         let hour = hour_of_week(at_s.div_euclid(3600));
-        let day: Vec<&Cell> =
+        let day: Vec<&Cell<N>> =
             self.cells.iter().filter(|cell| cell.hour % 24 == hour % 24).collect();
         let day_minutes = day.iter().map(|cell| cell.minutes()).sum::<f64>();
         if day_minutes < LEAST {
@@ -177,7 +208,7 @@ impl Season {
         let median = middle_of(&medians, total);
         let high = day.iter().map(|cell| cell.levels[at].high).max().unwrap_or(0);
         let mut normal = draw(all, day_minutes, median, high, Basis::HourOfDay);
-        normal.regular = self.regular(metric, at_s);
+        normal.regular = self.regular(at, at_s);
         if let Some(cell) = day.iter().find(|cell| cell.hour == hour)
             && cell.minutes() >= LEAST
         {
@@ -192,8 +223,7 @@ impl Season {
 
     /// What the busiest minute of this hour of the day reaches on [`REGULAR_DAYS`] days of the
     /// week at least.
-    pub(super) fn regular(&self, metric: Metric, at_s: i64) -> f64 {
-        let Some(at) = SEASONAL.iter().position(|&seasonal| seasonal == metric) else { return 0.0 };
+    pub(super) fn regular(&self, at: usize, at_s: i64) -> f64 {
         let hour = hour_of_week(at_s.div_euclid(3600)) % 24;
         let days = self.cells.iter().filter(|cell| cell.hour % 24 == hour);
         let mut highs: Vec<u8> = days.map(|cell| cell.levels[at].high).collect();
@@ -218,7 +248,7 @@ impl Season {
 
     pub(super) fn heap_bytes(&self) -> usize {
         let counts = self.open.counts.iter().map(|counts| counts.capacity() * 2).sum::<usize>();
-        self.cells.capacity() * size_of::<Cell>() + counts
+        self.cells.capacity() * size_of::<Cell<N>>() + counts
     }
 
     /// Leaves out the hours of which least is known.
@@ -263,7 +293,8 @@ impl Season {
             if season.cells.last().is_some_and(|last| last.hour >= hour) {
                 return None;
             }
-            let mut cell = Cell { hour, weight: from.byte()?, ..Cell::default() };
+            let weight = from.byte()?;
+            let mut cell = Cell { hour, weight, levels: [Level::default(); N] };
             for level in &mut cell.levels {
                 *level = Level { median: from.byte()?, high: from.byte()? };
             }
@@ -288,7 +319,7 @@ impl Season {
     }
 }
 
-impl Cell {
+impl<const N: usize> Cell<N> {
     fn minutes(&self) -> f64 {
         f64::from(self.weight) * 2.0
     }

@@ -124,6 +124,60 @@ fn a_nightly_backup_is_normal_at_night_alone() {
     assert_eq!((night.basis, noon.basis), (Basis::HourOfWeek, Basis::HourOfWeek));
 }
 
+/// A target with hours of two answers a minute and, at three each night, failures.
+fn failing_at_night(days: i64) -> Profile {
+    let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
+    let target: Arc<str> = "target:10.0.0.1 port 80".into();
+    for at_s in (START_S..START_S + days * DAY_S).step_by(120) {
+        let is_night = at_s.rem_euclid(DAY_S) / 3600 == 3;
+        let failures = if is_night { 50.0 * noise(at_s) } else { 0.0 };
+        baselines.learn_value(&target, Metric::Errors4xx, at_s, 2.0);
+        baselines.learn_value(&target, Metric::Errors5xx, at_s, failures);
+    }
+    baselines.profile(&target).cloned().expect("learned")
+}
+
+#[test]
+fn failures_each_night_are_normal_at_night_alone() {
+    let profile = failing_at_night(14);
+    let at = |hour: i64| {
+        let at_s = START_S + 14 * DAY_S + hour * 3600;
+        profile.normal(Metric::Errors5xx, at_s).expect("minutes enough")
+    };
+    let (night, noon) = (at(3), at(12));
+    assert!(night.q99 > 60.0 && night.q99 < 90.0, "{night:?}");
+    assert!((night.regular / 75.0 - 1.0).abs() < 0.2, "{night:?}");
+    // Of all minutes 4 % are of that hour: their 99th percentile is the night's.
+    assert!(noon.q99 < 5.0 && noon.max > 70.0, "{noon:?}");
+    assert_eq!(noon.regular, 0.0);
+    // What is the same all day stays so.
+    let usual = profile.normal(Metric::Errors4xx, START_S + 14 * DAY_S).expect("minutes enough");
+    assert!((usual.q99 - 2.0).abs() < 0.3, "{usual:?}");
+}
+
+#[test]
+fn profiles_of_before_there_were_hours_of_answers_are_read_and_go_on() {
+    let with = failing_at_night(3);
+    assert_eq!(Profile::decode(&with.encode()).as_ref(), Some(&with));
+    assert_eq!(with.encode()[0], 2);
+    let before = Profile { answers: None, ..with.clone() };
+    let bytes = before.encode();
+    assert_eq!(bytes[0], 1);
+    let mut read = Profile::decode(&bytes).expect("an older profile");
+    assert_eq!(read, before);
+    let at_s = START_S + 3 * DAY_S;
+    let normal = read.normal(Metric::Errors5xx, at_s).expect("minutes enough");
+    assert_eq!(normal.basis, Basis::All);
+    let rules = BaselineSettings::default().rules();
+    read.learn_value(Metric::Errors5xx, at_s, (7.0, true), &rules);
+    assert_eq!(read.encode()[0], 2);
+    // Those of the one version and of the other are put together.
+    read.merge(&with);
+    assert_eq!(Profile::decode(&read.encode()), Some(read));
+    // Who has no answers is written so that older programs read it.
+    assert_eq!(some_profile(1, 100).encode()[0], 1);
+}
+
 #[test]
 fn a_short_history_falls_back_to_wider_hours() {
     let basis = |days| {
@@ -214,7 +268,9 @@ fn profiles_stay_small_whatever_the_entity_does() {
         minute.measures.received.wire_bytes = wild as u64 / 3;
         baselines.learn(&minute);
         if at % 60 == 0 {
-            for metric in [Metric::Requests, Metric::Errors4xx, Metric::CounterBytes] {
+            for metric in
+                [Metric::Requests, Metric::Errors4xx, Metric::Errors5xx, Metric::CounterBytes]
+            {
                 let value = libm::exp2(noise(at * 31) * 30.0);
                 baselines.learn_value(&who.baseline, metric, minute.start_s, value);
             }

@@ -13,8 +13,9 @@ use clap::{Args, Subcommand};
 use super::report_args::ReportArgs;
 use super::{Usage, backtest};
 use crate::alert::Severity;
+use crate::lab::formats::Format;
 use crate::lab::scenario::load::{EMBEDDED, load};
-use crate::lab::scenario::make::make;
+use crate::lab::scenario::make::make_with;
 use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, check, sweep};
 use crate::lab::synth::{self, SynthArgs};
 use crate::report::html::sweep_page;
@@ -58,6 +59,9 @@ pub(crate) struct MakeArgs {
     /// Instead, what happened so many days before: without attacks, for baselines.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=366))]
     days_before: Option<u32>,
+    /// Logs beside it in the formats of sources of your own, as each would have seen it.
+    #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
+    formats: Vec<Format>,
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +88,10 @@ pub(crate) struct SweepArgs {
     /// [default: as the scenario says].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=366))]
     learn_days: Option<u32>,
+    /// Read logs in these formats alone, without packets and host maps: what detection knows by
+    /// such sources.
+    #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
+    formats: Vec<Format>,
     /// What every value must meet, such as `recall>=0.95,false_per_day<=1`.
     #[arg(long, value_name = "CONDITIONS")]
     gate: Option<Gate>,
@@ -118,7 +126,8 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
             if let Some(days) = args.days_before {
                 scenario = scenario.days_before(days)?;
             }
-            let made = make(&name, &scenario, &args.output, args.seed, args.scale)?;
+            let formats = &args.formats;
+            let made = make_with(&name, &scenario, &args.output, args.seed, args.scale, formats)?;
             let played = made.played;
             let report = serde_json::json!({
                 "packets": played.packets,
@@ -156,6 +165,7 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
         seeds: (0..args.seeds).map(|at| args.first_seed.saturating_add(at)).collect(),
         scale: args.scale,
         learn_days: args.learn_days,
+        formats: args.formats.clone(),
         least: args.least,
         folder: folder.clone(),
     };

@@ -277,8 +277,11 @@ impl Detection {
         if let (Event::Minute(minute), None) = (event, &coarser) {
             self.baselines.learn(minute);
         }
-        for Measured { key, metric, at_s, value } in taught {
-            self.baselines.learn_value(&key, metric, at_s, value);
+        for Measured { key, metric, at_s, value, is_usual } in taught {
+            match is_usual {
+                true => self.baselines.learn_value(&key, metric, at_s, value),
+                false => self.baselines.learn_habit(&key, metric, at_s, value),
+            }
         }
         if !self.findings.is_empty() {
             self.book.record(second, &mut self.findings, telemetry, &self.settings);

@@ -5,6 +5,7 @@
 //! [`scenario`], [`mix`], [`backtest`], `run` and `replay`.
 
 pub mod backtest;
+pub mod formats;
 pub mod labels;
 pub mod mix;
 #[cfg(target_os = "linux")]

@@ -43,7 +43,7 @@ pub mod source;
 pub mod text;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use decode::{Bad, Context, Decoder, Out};
 pub use kind::{Kind, recognise};

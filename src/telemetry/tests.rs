@@ -8,7 +8,7 @@ use super::kind::{Head, kinds, recognise};
 use super::{Bad, Kind};
 
 /// All of `bytes` through a kind's framing and decoder.
-pub(super) fn decode(kind: &Kind, context: &Context, bytes: &[u8]) -> (Out, Vec<Bad>) {
+pub(crate) fn decode(kind: &Kind, context: &Context, bytes: &[u8]) -> (Out, Vec<Bad>) {
     let mut decoder = (kind.decoder)(context).expect("a decoder");
     let mut records = Records::new(bytes, kind.framing);
     let (mut out, mut bad) = (Out::default(), Vec::new());

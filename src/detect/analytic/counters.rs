@@ -173,7 +173,7 @@ impl Counters {
             open.over_s = 0;
             service.learn(value);
             let (metric, at_s) = (Metric::CounterBytes, window.start_s);
-            self.taught.push(Measured { key, metric, at_s, value });
+            self.taught.push(Measured { key, metric, at_s, value, is_usual: true });
             return None;
         };
         if open.over_s == 0 {

@@ -124,6 +124,11 @@ impl Increase<'_> {
                 case.analytics.push("AN0972");
                 case.possible_analytics.push("AN0083");
             }
+            _ if !subject.process.is_empty() => {
+                // Who started it, and with what, no counter says.
+                case.possible_analytics.push("AN0971");
+                case.missing.extend(["process_executable", "process_ancestry"]);
+            }
             _ => {
                 case.possible_analytics.extend(["AN0083", "AN0972"]);
                 case.missing.push("workload");

@@ -4,12 +4,17 @@
 //! and of 5xx a minute, each by target and by target with endpoint (the path's first
 //! part), above the target's own 99th percentile and above the floor of
 //! `error_rate_threshold` in five minutes, in two of three minutes. A target's normal is
-//! that of its baseline (`target:ADDRESS:PORT`), where there is one, which its minutes
-//! teach, those of a burst left out; else, and of endpoints, whose names anybody can make
-//! up, the minutes of this run so far. With fewer than [`ENOUGH`] of either `error_burst`
+//! that of its baseline at that hour of the week (`target:ADDRESS:PORT`), where there is
+//! one, which its minutes teach; else, and of endpoints, whose names anybody can make up,
+//! the minutes of this run so far. With fewer than [`ENOUGH`] of either `error_burst`
 //! decides. So what scanners cause all day is normal.
 //!
-//! Limits: a baseline keeps errors over all hours, not by hour of the week.
+//! Minutes of a burst are no part of what is usual. What the same hour of the day has on
+//! three days is a habit of it, such as a job at night that fails, and normal then and at
+//! no other hour; of a mature baseline as far as a day's growth allows.
+//!
+//! Limits: a burst that is a stage of a chain counts as its hour's habit like any other;
+//! endpoints have no hours.
 //!
 //! Feeds [`super::chain`] alone. Bounded: [`MAX_TARGETS`] with [`KEPT`] minutes each;
 //! past it the target that was quiet longest makes room.
@@ -20,7 +25,7 @@ use std::sync::Arc;
 use super::request_flood::place;
 use super::stage::{Place, Sign, Stage, cut};
 use super::{AnalyticContext, Measured, Source};
-use crate::baseline::Metric;
+use crate::baseline::{Basis, Metric, Normal};
 use crate::host::execs::Served;
 use crate::telemetry::request::Request;
 
@@ -66,6 +71,9 @@ struct Counts {
     /// One of those that made a burst.
     is_burst: bool,
 }
+
+/// Hours keep values in quarter octaves: half of one is what rounding can take off.
+const ROUNDED_OFF: f64 = 1.090_507_732_665_257_7;
 
 /// By the kind of errors.
 const METRICS: [Metric; 2] = [Metric::Errors4xx, Metric::Errors5xx];
@@ -154,9 +162,6 @@ impl ErrorSpike {
             return;
         }
         for (&minute, counts) in target.minutes.range(from..=until) {
-            if counts.is_burst {
-                continue;
-            }
             let measures = METRICS.into_iter().zip(counts.errors);
             for (metric, count) in measures.chain([(Metric::Requests, counts.requests)]) {
                 self.taught.push(Measured {
@@ -164,6 +169,7 @@ impl ErrorSpike {
                     metric,
                     at_s: minute.saturating_mul(60),
                     value: count as f64,
+                    is_usual: !counts.is_burst,
                 });
             }
         }
@@ -216,8 +222,12 @@ impl Target {
             let metric = METRICS.get(kind)?;
             ctx.baselines.profile(key)?.normal(*metric, minute.saturating_mul(60))
         });
-        // A value of a sketch is an estimate: no fraction of an error is an error.
-        let learned = learned.map(|normal| libm::ceil(normal.q99) as u64);
+        // An estimate: no fraction of an error is an error.
+        let most = |normal: Normal| {
+            let of_hours = if normal.basis == Basis::All { 0.0 } else { normal.q99 };
+            normal.q99.max(of_hours.max(normal.regular) * ROUNDED_OFF)
+        };
+        let learned = learned.map(|normal| libm::ceil(most(normal)) as u64);
         let normal = learned.or_else(|| q99(before.collect()));
         let most = normal.unwrap_or(ctx.settings.error_burst);
         let judged = self.minutes.range_mut(first_judged..=minute).map(|(_, counts)| counts);
@@ -265,3 +275,7 @@ fn endpoint(request: &Request) -> &str {
     let end = path.char_indices().skip(1).find(|&(_, letter)| letter == '/');
     cut(end.map_or(path, |(at, _)| path.get(..at).unwrap_or(path)), ENDPOINT_BYTES)
 }
+
+#[cfg(test)]
+#[path = "error_spike_tests.rs"]
+mod tests;

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::callers::Callers;
+use super::room::Gate;
 use super::{Analytic, AnalyticContext, Event, FlowEnd, about};
 use crate::alert::{Case, DecidedBy, Score, Severity, Term, thousands};
 use crate::detect::{Direction, Finding, Peer, PeerRole, Rule, Shape, round3};
@@ -38,8 +39,6 @@ const NAME: &str = "held_open";
 const MAX_PAIRS: usize = 16_384;
 /// A pair with fewer at once makes room: a browser's connections, and some.
 const FEW: u16 = 16;
-/// Between two looks for what can go from a full table.
-const CLEARED_EACH_S: i64 = 10;
 /// Looks ten seconds apart: over twice the active time-out, so that what was cut at
 /// different times still meets.
 const LOOKS: usize = 64;
@@ -71,7 +70,7 @@ pub(super) struct HeldOpen {
     callers: Callers,
     /// By client (nothing: all of them) and service.
     pairs: BTreeMap<(Option<Host>, Host, u16), Pair>,
-    cleared_s: i64,
+    gate: Gate,
     refused: u64,
 }
 
@@ -208,19 +207,10 @@ impl HeldOpen {
     }
 
     fn make_room(&mut self, key: &(Option<Host>, Host, u16), now_s: i64) -> bool {
-        if self.pairs.len() < MAX_PAIRS || self.pairs.contains_key(key) {
-            return true;
-        }
-        // Looking at all pairs for each new one would be no end.
-        if now_s < self.cleared_s.saturating_add(CLEARED_EACH_S) {
-            return false;
-        }
-        self.cleared_s = now_s;
         let oldest = now_s.div_euclid(LOOK_EACH_S) - LOOKS as i64;
-        self.pairs.retain(|_, pair| {
+        self.gate.admits(&mut self.pairs, key, MAX_PAIRS, now_s, |pair| {
             pair.last_look > oldest && pair.held.iter().any(|&(held, _)| held >= FEW)
-        });
-        self.pairs.len() < MAX_PAIRS
+        })
     }
 }
 

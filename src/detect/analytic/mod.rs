@@ -230,6 +230,8 @@ pub struct Measured {
     pub metric: Metric,
     pub at_s: i64,
     pub value: f64,
+    /// Otherwise it can be a habit of its hour alone.
+    pub is_usual: bool,
 }
 
 /// A method that finds one sort of behaviour.

@@ -26,6 +26,39 @@ pub(super) fn make_room<K: Ord + Clone, V, A: Ord>(
     leaving.len() as u64
 }
 
+/// Between two looks for what can go from a table that admits nobody: to look at all of it
+/// for each newcomer would be no end.
+const CLEARED_EACH_S: i64 = 10;
+
+/// A table that refuses newcomers rather than let go of what it still needs.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    /// When it was last looked through.
+    cleared_s: i64,
+}
+
+impl Gate {
+    /// Whether there is place for this key; where there is none, all but what `stays` goes.
+    pub(super) fn admits<K: Ord, V>(
+        &mut self,
+        table: &mut BTreeMap<K, V>,
+        key: &K,
+        most: usize,
+        now_s: i64,
+        stays: impl Fn(&V) -> bool,
+    ) -> bool {
+        if table.len() < most || table.contains_key(key) {
+            return true;
+        }
+        if now_s < self.cleared_s.saturating_add(CLEARED_EACH_S) {
+            return false;
+        }
+        self.cleared_s = now_s;
+        table.retain(|_, value| stays(value));
+        table.len() < most
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +70,19 @@ mod tests {
         assert_eq!(table.len(), 16);
         assert_eq!(make_room(&mut table, 16, |&at| -at), 2);
         assert!(!table.contains_key(&12) && !table.contains_key(&13) && table.len() == 14);
+    }
+
+    #[test]
+    fn a_gate_admits_what_is_known_and_clears_now_and_then() {
+        let mut table: BTreeMap<u32, i64> = (0..4).map(|key| (key, 1_000)).collect();
+        let mut gate = Gate::default();
+        let mut admits = |table: &mut BTreeMap<u32, i64>, key, now_s| {
+            gate.admits(table, &key, 4, now_s, |&at_s| at_s > now_s - 100)
+        };
+        assert!(admits(&mut table, 3, 1_050));
+        assert!(!admits(&mut table, 4, 1_095), "all of them stay");
+        assert!(!admits(&mut table, 4, 1_101), "looked through six seconds ago");
+        assert!(admits(&mut table, 4, 1_105));
+        assert!(table.is_empty());
     }
 }

@@ -256,8 +256,8 @@ fn write(
             [_] => String::new(),
             _ => format!("-{}", attack.name),
         };
-        let (logs, paths) = Logs::create(dir, &attack.world, &infix)?;
-        let LogPaths { maps: of_hosts, access_log, vpc_log, counters } = paths;
+        let (logs, paths) = Logs::create(dir, &attack.world, &infix, &[])?;
+        let LogPaths { maps: of_hosts, access_log, vpc_log, counters, .. } = paths;
         maps.extend(of_hosts);
         all_logs.extend([access_log, vpc_log, counters].into_iter().flatten());
         let player = Player::new(&attack.scenario, &attack.world, attack.seed, 1.0)?;

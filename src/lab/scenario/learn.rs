@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
 use super::Scenario;
-use super::make::make;
+use super::make::make_with;
 use super::sweep::run_made;
 use crate::baseline::{BaselineSettings, Baselines, Lent};
 use crate::detect::DetectSettings;
+use crate::lab::formats::Format;
 
 /// Files of what was learned so far.
 #[derive(Debug, Default)]
@@ -29,13 +30,13 @@ impl Learned {
         (name, scenario): (&str, &Scenario),
         folder: &Path,
         seed: u64,
-        scale: f64,
+        (scale, formats): (f64, &[Format]),
         detect: &DetectSettings,
     ) -> Result<Option<Lent>> {
         let Some(learn) = scenario.learn.filter(|learn| learn.days > 0) else { return Ok(None) };
         let settings = BaselineSettings::from(detect);
         let first = scenario.days_before(learn.days)?;
-        let told = format!("{first:?} {seed} {scale} {settings:?}");
+        let told = format!("{first:?} {seed} {scale} {formats:?} {settings:?}");
         let digest: [u8; 32] = Sha256::digest(told.as_bytes()).into();
         let path = match self.files.get(&digest) {
             Some(path) => path.clone(),
@@ -48,7 +49,7 @@ impl Learned {
                 for days in (1..=learn.days).rev() {
                     let day = scenario.days_before(days)?;
                     let dir = folder.join(format!("{name}-{seed}-before"));
-                    let made = make(name, &day, &dir, seed, scale)?;
+                    let made = make_with(name, &day, &dir, seed, scale, formats)?;
                     let read = run_made(&made, detect, Some(lent.clone()));
                     let removed = fs::remove_dir_all(&dir);
                     read.with_context(|| format!("{days} days before {name}"))?;

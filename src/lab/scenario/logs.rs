@@ -1,15 +1,14 @@
-//! Logs that belong to the traffic: a web server's, and flow logs of interfaces that are
-//! counted from the very packets.
+//! What logs say of the traffic, counted from the very packets: flows of interfaces, and
+//! conversations. How it is written down: [`crate::lab::formats`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
-
 use super::play::Notes;
-use super::talk::{LogLine, Talk};
+use super::talk::Talk;
 use super::world::World;
+use crate::lab::formats::{Conversation, Interval, Sums};
 use crate::lab::synth::frame::ip_proto;
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -19,50 +18,73 @@ const INTERVAL_S: i64 = 60;
 
 const ETHERNET_BYTES: u64 = 14;
 
-/// nginx's `combined`.
-#[derive(Debug, Default)]
-pub(super) struct AccessLog {
-    text: String,
+/// What of a conversation somebody on the way has seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// Of the first packet: time, and whether it was the client's.
+    first: Option<(i64, bool)>,
+    last_ns: i64,
+    forward: Sums,
+    backward: Sums,
 }
 
-impl AccessLog {
-    pub(super) fn write(
-        &mut self,
-        time_ns: i64,
-        line: &LogLine,
-        notes: &mut dyn Notes,
-    ) -> io::Result<()> {
-        use std::fmt::Write as _;
-        let time = Timestamp::from_second(time_ns.div_euclid(SECOND_NS)).unwrap_or_default();
-        let time = time.strftime("%d/%b/%Y:%H:%M:%S +0000");
-        self.text.clear();
-        let LogLine { client, request, status, bytes, agent } = line;
-        let _ = write!(self.text, "{client} - - [{time}] \"");
-        escape(&mut self.text, request);
-        let _ = write!(self.text, "\" {status} {bytes} \"-\" \"");
-        escape(&mut self.text, agent);
-        self.text.push_str("\"\n");
-        notes.access_line(&self.text)
+impl Seen {
+    pub(super) fn count(&mut self, now_ns: i64, forward: bool, frame: &[u8]) {
+        self.first.get_or_insert((now_ns, forward));
+        self.last_ns = now_ns;
+        let sums = if forward { &mut self.forward } else { &mut self.backward };
+        sums.packets += 1;
+        sums.ip_bytes += (frame.len() as u64).saturating_sub(ETHERNET_BYTES);
+        sums.payload_bytes += payload_bytes(frame).unwrap_or(0);
+    }
+
+    /// Nothing where no packet was seen. Who sent first is the client.
+    pub(super) fn conversation(
+        &self,
+        number: u64,
+        talk: &Talk,
+        is_over: bool,
+    ) -> Option<Conversation> {
+        let (start_ns, is_clients) = self.first?;
+        let ends = (&talk.client, &talk.server);
+        let (client, server) = if is_clients { ends } else { (ends.1, ends.0) };
+        let sums = (self.forward, self.backward);
+        let (sent, received) = if is_clients { sums } else { (sums.1, sums.0) };
+        Some(Conversation {
+            number,
+            client: (client.seat.address, client.port),
+            server: (server.seat.address, server.port),
+            proto: talk.proto(),
+            start_ns,
+            end_ns: self.last_ns,
+            sent,
+            received,
+            is_over,
+        })
     }
 }
 
-/// As nginx does by default.
-fn escape(out: &mut String, text: &str) {
-    for letter in text.chars() {
-        match letter {
-            '"' => out.push_str("\\x22"),
-            '\\' => out.push_str("\\x5C"),
-            letter => out.push(letter),
-        }
-    }
+/// Behind Ethernet, IP without options or extensions, and the transport's header.
+fn payload_bytes(frame: &[u8]) -> Option<u64> {
+    let ip = frame.get(ETHERNET_BYTES as usize..)?;
+    let (proto, header_bytes) = match ip.first()? >> 4 {
+        4 => (*ip.get(9)?, 20),
+        _ => (*ip.get(6)?, 40),
+    };
+    let transport = ip.get(header_bytes..)?;
+    let own_bytes = match proto {
+        ip_proto::TCP => usize::from(*transport.get(12)? >> 4) * 4,
+        _ => 8,
+    };
+    Some(transport.len().saturating_sub(own_bytes) as u64)
 }
 
-/// AWS VPC flow logs, version 2 in the default order.
+/// Flows of interfaces by the minute, as AWS VPC flow logs have them.
 #[derive(Debug)]
 pub(super) struct VpcLog {
     interfaces: BTreeMap<IpAddr, String>,
     minute: i64,
-    rows: HashMap<Row, Sums>,
+    rows: HashMap<Row, Counted>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,7 +98,7 @@ struct Row {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Sums {
+struct Counted {
     packets: u64,
     bytes: u64,
     first_s: i64,
@@ -90,15 +112,6 @@ impl VpcLog {
             Some((host.address, interface))
         });
         Self { interfaces: named.collect(), minute: i64::MIN, rows: HashMap::new() }
-    }
-
-    pub(super) fn begin(&self, notes: &mut dyn Notes) -> io::Result<()> {
-        if self.interfaces.is_empty() {
-            return Ok(());
-        }
-        notes.vpc_line(
-            "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status\n",
-        )
     }
 
     pub(super) fn advance(&mut self, now_ns: i64, notes: &mut dyn Notes) -> io::Result<()> {
@@ -134,8 +147,10 @@ impl VpcLog {
                 dst_port: port(dst.port),
                 proto: talk.proto(),
             };
-            let sums =
-                self.rows.entry(row).or_insert_with(|| Sums { first_s: second, ..Sums::default() });
+            let sums = self
+                .rows
+                .entry(row)
+                .or_insert_with(|| Counted { first_s: second, ..Counted::default() });
             sums.packets += 1;
             sums.bytes += (frame_bytes as u64).saturating_sub(ETHERNET_BYTES);
             sums.last_s = second;
@@ -143,15 +158,21 @@ impl VpcLog {
     }
 
     pub(super) fn finish(&mut self, notes: &mut dyn Notes) -> io::Result<()> {
-        let mut rows: Vec<(Row, Sums)> = self.rows.drain().collect();
+        let mut rows: Vec<(Row, Counted)> = self.rows.drain().collect();
         rows.sort_unstable_by_key(|&(row, sums)| (sums.first_s, row));
         for (row, sums) in rows {
             let interface = self.interfaces.get(&row.owner).map_or("-", String::as_str);
-            let Row { src, dst, src_port, dst_port, proto, .. } = row;
-            let Sums { packets, bytes, first_s, last_s } = sums;
-            notes.vpc_line(&format!(
-                "2 111122223333 {interface} {src} {dst} {src_port} {dst_port} {proto} {packets} {bytes} {first_s} {last_s} ACCEPT OK\n"
-            ))?;
+            let Counted { packets, bytes, first_s, last_s } = sums;
+            notes.interval(&Interval {
+                interface,
+                src: (row.src, row.src_port),
+                dst: (row.dst, row.dst_port),
+                proto: row.proto,
+                packets,
+                bytes,
+                first_s,
+                last_s,
+            })?;
         }
         Ok(())
     }

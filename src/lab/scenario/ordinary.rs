@@ -303,6 +303,7 @@ impl Source {
             let median = behaviour.down_bytes.unwrap_or(6_000.0);
             let down = self.rng.about(if status >= 400 { 160.0 } else { median }) as u64;
             let mut turns = self.http(name, method, path, agent, status, down);
+            let request_bytes = turns.first().map_or(0, |turn| turn.said.length());
             if let Some(answer) = turns.last_mut() {
                 answer.log = Some(Box::new(LogLine {
                     client: self.seat.address,
@@ -310,6 +311,8 @@ impl Source {
                     status,
                     bytes: down,
                     agent: agent.to_owned(),
+                    host: name.to_owned(),
+                    request_bytes,
                 }));
             }
             all.extend(turns);

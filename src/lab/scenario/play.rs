@@ -13,13 +13,14 @@ use anyhow::{Result, anyhow};
 
 use super::counters::CounterLog;
 use super::hostmap::HostMaps;
-use super::logs::{AccessLog, VpcLog};
+use super::logs::{Seen, VpcLog};
 use super::ordinary::Source;
 use super::talk::{Form, Talk, Workshop};
 use super::tunnel::{Tunnel, TunnelKind};
 use super::world::{Seat, World};
 use super::{Behaviour, Scenario};
 use crate::host::event::HostEvent;
+use crate::lab::formats::{Answered, Conversation, Interval};
 use crate::lab::synth::Rng;
 use crate::lab::synth::frame::Frame;
 
@@ -40,8 +41,12 @@ pub trait Stage {
 pub trait Notes {
     /// An event on a host, by its place in the world.
     fn host_event(&mut self, host: usize, event: &HostEvent) -> io::Result<()>;
-    fn access_line(&mut self, line: &str) -> io::Result<()>;
-    fn vpc_line(&mut self, line: &str) -> io::Result<()>;
+    /// A service has answered a request.
+    fn answered(&mut self, answered: &Answered<'_>) -> io::Result<()>;
+    /// A flow of an interface, at the end of an interval.
+    fn interval(&mut self, flow: &Interval<'_>) -> io::Result<()>;
+    /// A conversation is over, or the scenario is.
+    fn conversation(&mut self, conversation: &Conversation) -> io::Result<()>;
     /// A scrape of counters.
     fn counter_text(&mut self, text: &str) -> io::Result<()>;
 }
@@ -56,12 +61,13 @@ pub struct Played {
 
 enum Item {
     Source { source: Box<Source>, tunnel: Option<usize> },
-    Talk { talk: Box<Talk>, told_ns: i64, cookies: [u64; 2], tunnel: Option<usize> },
+    Talk { talk: Box<Talk>, told_ns: i64, cookies: [u64; 2], tunnel: Option<usize>, seen: Seen },
 }
 
 impl Item {
     fn talk(talk: Talk, tunnel: Option<usize>) -> Self {
-        Self::Talk { talk: Box::new(talk), told_ns: i64::MIN, cookies: [0; 2], tunnel }
+        let (told_ns, seen) = (i64::MIN, Seen::default());
+        Self::Talk { talk: Box::new(talk), told_ns, cookies: [0; 2], tunnel, seen }
     }
 }
 
@@ -92,8 +98,9 @@ pub struct Player<'a> {
     shop: Workshop,
     tunnels: Vec<Tunnel>,
     maps: HostMaps<'a>,
-    access: AccessLog,
     vpc: VpcLog,
+    /// Conversations that were told.
+    told: u64,
     counters: CounterLog,
     mirror_vni: Option<u32>,
     played: Played,
@@ -123,8 +130,8 @@ impl<'a> Player<'a> {
             shop: Workshop::new(seed),
             tunnels: Vec::new(),
             maps: HostMaps::new(world),
-            access: AccessLog::default(),
             vpc: VpcLog::new(world),
+            told: 0,
             counters: CounterLog::new(world),
             mirror_vni: scenario.mirror_vni,
             played: Played::default(),
@@ -137,8 +144,7 @@ impl<'a> Player<'a> {
 
     /// What is there before the first packet.
     pub fn begin(&mut self, stage: &mut dyn Stage) -> Result<()> {
-        self.maps.begin(stage.notes())?;
-        Ok(self.vpc.begin(stage.notes())?)
+        Ok(self.maps.begin(stage.notes())?)
     }
 
     /// When something is due next; nothing at the end.
@@ -152,6 +158,13 @@ impl<'a> Player<'a> {
         self.maps.advance(self.world.end_ns, stage.notes())?;
         self.maps.finish(stage.notes())?;
         self.vpc.finish(stage.notes())?;
+        for item in self.items.iter().flatten() {
+            let Item::Talk { talk, seen, .. } = item else { continue };
+            self.told += 1;
+            if let Some(conversation) = seen.conversation(self.told, talk, false) {
+                stage.notes().conversation(&conversation)?;
+            }
+        }
         self.counters.advance(self.world.end_ns, self.world, stage.notes())?;
         Ok(self.played)
     }
@@ -235,11 +248,15 @@ impl<'a> Player<'a> {
                 }
                 next_ns
             }
-            Item::Talk { talk, told_ns, cookies, tunnel } => {
+            Item::Talk { talk, told_ns, cookies, tunnel, seen } => {
                 self.maps.using(now_ns, talk, told_ns, cookies, stage.notes())?;
                 let through = tunnel.map(|at| &mut self.tunnels[at]);
                 let step = talk.step(now_ns, &mut self.shop, through);
                 let own_bytes = self.shop.frame.bytes().len();
+                // Who looks on from outside sees the tunnel alone.
+                if tunnel.is_none() {
+                    seen.count(now_ns, step.forward, self.shop.frame.bytes());
+                }
                 if let Some(vni) = self.mirror_vni {
                     mirrored(&mut self.shop.frame, vni);
                 }
@@ -251,11 +268,20 @@ impl<'a> Player<'a> {
                     self.vpc.count(now_ns, talk, step.forward, own_bytes);
                 }
                 self.counters.count(talk, step.forward, own_bytes);
-                if let Some(line) = step.log {
-                    self.access.write(now_ns, &line, stage.notes())?;
+                if let Some(line) = &step.log {
+                    stage.notes().answered(&Answered {
+                        time_ns: now_ns,
+                        client_port: talk.client.port,
+                        server: (talk.server.seat.address, talk.server.port),
+                        line,
+                    })?;
                 }
                 if step.next_ns.is_none() {
                     self.maps.ended(now_ns, talk, cookies, stage.notes())?;
+                    self.told += 1;
+                    if let Some(conversation) = seen.conversation(self.told, talk, true) {
+                        stage.notes().conversation(&conversation)?;
+                    }
                 }
                 step.next_ns
             }

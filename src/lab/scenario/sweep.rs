@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::Learn;
 use super::learn::Learned;
 use super::load::load;
-use super::make::{Made, make};
+use super::make::{Made, make_with};
 use super::score::{Report, Scored, alerts_from, score};
 use crate::alert::{Alert, Severity};
 use crate::baseline::Lent;
@@ -25,8 +25,11 @@ use crate::host::join::HostKnowledge;
 use crate::host::log::read_map;
 use crate::host::map::{HostMap, MapLimits};
 use crate::input::{Input, InputOptions};
+use crate::lab::formats::Format;
 use crate::telemetry::Context;
 use crate::telemetry::feed::Feed;
+use crate::telemetry::hosts::read_into_map;
+use crate::telemetry::kind::Gives;
 use crate::telemetry::source::{Named, recognise_path};
 
 /// Settings of detection are set by this, and their name.
@@ -48,6 +51,8 @@ pub struct Sweep {
     pub scale: f64,
     /// Days before the scenario that baselines know; by the scenario, where not given.
     pub learn_days: Option<u32>,
+    /// Logs in these formats are read alone, without packets and host maps.
+    pub formats: Vec<Format>,
     pub least: Severity,
     /// Where captures lie while they are read.
     pub folder: PathBuf,
@@ -113,9 +118,10 @@ fn one(
         scenario.learn = Some(Learn { days, duration_s });
     }
     let known = (name.as_str(), &scenario);
-    let baselines = learned.of(known, &sweep.folder, seed, sweep.scale, &detect)?;
+    let by = (sweep.scale, sweep.formats.as_slice());
+    let baselines = learned.of(known, &sweep.folder, seed, by, &detect)?;
     let dir = sweep.folder.join(format!("{name}-{seed}"));
-    let made = make(&name, &scenario, &dir, seed, sweep.scale)?;
+    let made = make_with(&name, &scenario, &dir, seed, sweep.scale, &sweep.formats)?;
     let alerts = run_made(&made, &detect, baselines);
     let removed = fs::remove_dir_all(&dir);
     let report = score(&made.truth, &alerts?, sweep.least)?;
@@ -123,21 +129,37 @@ fn one(
     Ok((report, made))
 }
 
-/// Reads what was made; alerts with the time at which each was first told.
+/// Reads what was made, and of formats that were asked for these alone; alerts with the time
+/// at which each was first told.
 pub fn run_made(
     made: &Made,
     detect: &DetectSettings,
     baselines: Option<Lent>,
 ) -> Result<Vec<Scored>> {
     let mut options = RunOptions { detect: detect.clone(), baselines, ..RunOptions::default() };
-    if !made.maps.is_empty() {
+    let alone = !made.asked.is_empty();
+    let logs: Vec<&PathBuf> = match alone {
+        true => made.asked.iter().collect(),
+        false => [&made.access_log, &made.vpc_log, &made.counters].into_iter().flatten().collect(),
+    };
+    let mut sources = Vec::new();
+    for path in logs {
+        let Some(kind) = recognise_path(path)? else { continue };
+        let host = made.truth.log_host.as_deref().map(Arc::from);
+        sources.push(Named::new(path, kind, &Context { host, ..Context::default() }));
+    }
+    let of_hosts: Vec<Named> =
+        sources.iter().filter(|named| named.kind.gives == Gives::Hosts).cloned().collect();
+    let maps = if alone { &[] } else { made.maps.as_slice() };
+    if !maps.is_empty() || !of_hosts.is_empty() {
         let map = Arc::new(HostMap::new(MapLimits::default()));
-        for path in &made.maps {
+        for path in maps {
             let read = read_map(path, &mut map.writer())?;
             if let Some(first) = read.first_bad {
                 bail!("a map that was made can't be read: {first}");
             }
         }
+        read_into_map(of_hosts, &map);
         map.complete();
         options.hosts = Some(HostKnowledge {
             map: Some(map),
@@ -146,22 +168,14 @@ pub fn run_made(
             ..HostKnowledge::default()
         });
     }
-    let logs: Vec<&Path> = [&made.access_log, &made.vpc_log, &made.counters]
-        .into_iter()
-        .flatten()
-        .map(PathBuf::as_path)
-        .collect();
-    let mut sources = Vec::new();
-    for path in logs {
-        let Some(kind) = recognise_path(path)? else { continue };
-        let host = made.truth.log_host.as_deref().map(Arc::from);
-        sources.push(Named::new(path, kind, &Context { host, ..Context::default() }));
-    }
     if !sources.is_empty() {
         options.telemetry = Some(Feed::start(sources));
     }
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
-    let input = Input::open(std::slice::from_ref(&made.capture), input_options)?;
+    let input = match alone {
+        true => Input::from_bytes(Vec::new(), input_options),
+        false => Input::open(std::slice::from_ref(&made.capture), input_options)?,
+    };
     let mut told = Told::default();
     let report = run(input, &options, &mut told);
     let mut alerts = Vec::new();

@@ -53,6 +53,10 @@ pub struct LogLine {
     pub status: u16,
     pub bytes: u64,
     pub agent: String,
+    /// Name of the server that was asked.
+    pub host: String,
+    /// What the request took, with its head.
+    pub request_bytes: u64,
 }
 
 #[derive(Clone, Debug)]

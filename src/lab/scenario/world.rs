@@ -139,6 +139,17 @@ impl World {
         seats.map(Vec::as_slice).ok_or_else(|| anyhow!("there is no host or process {name}"))
     }
 
+    /// Gives every host inside that has none an interface, for flow logs of all of them.
+    pub fn give_interfaces(&mut self) {
+        for host in self.hosts.iter_mut().filter(|host| !host.outside) {
+            let number = match host.address {
+                IpAddr::V4(v4) => u128::from(u32::from(v4)),
+                IpAddr::V6(v6) => u128::from(v6) & 0xffff_ffff_ffff_ffff,
+            };
+            host.interface.get_or_insert_with(|| format!("eni-{number:017x}"));
+        }
+    }
+
     pub fn log_host(&self) -> Option<&HostAt> {
         self.hosts.iter().find(|host| host.access_log)
     }

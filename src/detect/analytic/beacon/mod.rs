@@ -34,6 +34,7 @@ use ahash::HashMap;
 
 use self::finding::Judged;
 use super::callers::Callers;
+use super::room::Gate;
 use super::{Analytic, AnalyticContext, Event, FlowEnd};
 use crate::alert::{Score, Term};
 use crate::detect::Finding;
@@ -67,8 +68,6 @@ const NETWORK: usize = 50;
 const COUNTED: usize = 65_536;
 /// From so many talkers on nobody counts on: neither rare nor, in a large network, common.
 const TALKERS: usize = 64;
-/// Between two looks for what can go from a full table.
-const CLEARED_EACH_S: i64 = 10;
 const SECOND_NS: i64 = 1_000_000_000;
 /// A flow with the ports of the one before goes on with it, unless that is longer ago:
 /// clients take another port each time.
@@ -91,8 +90,7 @@ pub(super) struct Beacons {
     prevalence: BTreeMap<Host, BTreeSet<u64>>,
     entities: BTreeSet<u64>,
     first_s: Option<i64>,
-    /// When room was last made among the pairs.
-    cleared_s: i64,
+    gate: Gate,
     /// Name of the source that packets are.
     packets: Arc<str>,
     refused: u64,
@@ -259,19 +257,10 @@ impl Beacons {
 
     /// Whether there is place for a pair; what is over or was a single call goes.
     fn make_room(&mut self, key: &Key, now_s: i64) -> bool {
-        if self.pairs.len() < PAIRS || self.pairs.contains_key(key) {
-            return true;
-        }
-        // Looking at all pairs for each new one would be no end.
-        if now_s - self.cleared_s < CLEARED_EACH_S {
-            return false;
-        }
-        self.cleared_s = now_s;
-        self.pairs.retain(|_, pair| {
+        self.gate.admits(&mut self.pairs, key, PAIRS, now_s, |pair| {
             let old_s = if pair.counted < 4 { 3_600 } else { DAY_S };
             pair.last_s > now_s - old_s
-        });
-        self.pairs.len() < PAIRS
+        })
     }
 
     fn judge(&mut self, key: &Key, ctx: &AnalyticContext<'_>) -> Option<Finding> {

@@ -1,0 +1,173 @@
+//! AN0972 from flow logs of clouds and from connection logs.
+
+use serde_json::json;
+
+use super::{SENDER, START_S, TARGET, alerts, at, iso};
+
+/// A minute of one flow, both ways.
+#[derive(Clone, Copy)]
+pub(super) struct Volume {
+    pub(super) protocol: u8,
+    /// Packets and bytes.
+    pub(super) sent: (u64, u64),
+    pub(super) received: (u64, u64),
+}
+
+/// One way, stateless, 20 Mbit/s.
+pub(super) const FLOOD: Volume =
+    Volume { protocol: 17, sent: (300_000, 150_000_000), received: (0, 0) };
+/// Answered: a backup.
+pub(super) const BACKUP: Volume =
+    Volume { protocol: 6, sent: (60_000, 80_000_000), received: (30_000, 1_600_000) };
+
+pub(super) const MINUTES: i64 = 3;
+
+fn flows(kind: &str, volume: Volume) -> String {
+    let Volume { protocol, sent: (p, b), received: (rp, rb) } = volume;
+    let (name, letter) = if protocol == 6 { ("TCP", "T") } else { ("UDP", "U") };
+    let lower = name.to_lowercase();
+    let mut out = String::new();
+    match kind {
+        "zeek-conn" => out.push_str(
+            "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n\
+             #fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tservice\tduration\t\
+             orig_bytes\tresp_bytes\tconn_state\tmissed_bytes\thistory\torig_pkts\torig_ip_bytes\t\
+             resp_pkts\tresp_ip_bytes\n",
+        ),
+        "nfdump-csv" => out.push_str(
+            "ts,te,td,sa,da,sp,dp,pr,flg,fwd,stos,ipkt,ibyt,opkt,obyt,in,out,sas,das\n",
+        ),
+        _ => {}
+    }
+    for minute in 0..MINUTES {
+        let (start, end) = (START_S + 60 * minute, START_S + 60 * minute + 58);
+        let port = 40_112 + minute;
+        let state = if minute + 1 < MINUTES { "C" } else { "E" };
+        let payload = b - p * 28;
+        let line = match kind {
+            "aws-vpc" => {
+                let record = |(src, from), (dst, to), packets, bytes| {
+                    format!(
+                        "2 123456789010 eni-0a000000000000006 {src} {dst} {from} {to} {protocol} \
+                         {packets} {bytes} {start} {end} ACCEPT OK"
+                    )
+                };
+                let there = record((SENDER, 40_112), (TARGET, 9_999), p, b);
+                match rp {
+                    0 => there,
+                    _ => there + "\n" + &record((TARGET, 9_999), (SENDER, 40_112), rp, rb),
+                }
+            }
+            "azure-nsg" => json!({"records": [{
+                "time": iso(end), "systemId": "s", "category": "NetworkSecurityGroupFlowEvent",
+                "resourceId": "/N", "operationName": "NetworkSecurityGroupFlowEvents",
+                "properties": {"Version": 2, "flows": [{"rule": "UserRule_out", "flows": [{
+                    "mac": "000D3A000001", "flowTuples": [format!(
+                        "{end},{SENDER},{TARGET},40112,9999,{letter},O,A,{state},{p},{b},{rp},{rb}"
+                    )],
+                }]}]},
+            }]})
+            .to_string(),
+            "azure-vnet" => json!({"records": [{
+                "time": iso(end), "flowLogVersion": 4, "flowLogGUID": "g",
+                "macAddress": "000D3A000001", "category": "FlowLogFlowEvent",
+                "flowLogResourceID": "/F", "targetResourceID": "/V",
+                "operationName": "FlowLogFlowEvent",
+                "flowRecords": {"flows": [{"aclID": "a", "flowGroups": [{
+                    "rule": "AllowOut", "flowTuples": [format!(
+                        "{end}000,{SENDER},{TARGET},40112,9999,{protocol},O,{state},NX,{p},{b},{rp},{rb}"
+                    )],
+                }]}]},
+            }]})
+            .to_string(),
+            "gcp-vpc" => json!({
+                "logName": "projects/p/logs/compute.googleapis.com%2Fvpc_flows",
+                "jsonPayload": {
+                    "connection": {
+                        "src_ip": SENDER, "src_port": 40_112, "dest_ip": TARGET,
+                        "dest_port": 9_999, "protocol": protocol,
+                    },
+                    "reporter": "SRC", "bytes_sent": b.to_string(), "packets_sent": p.to_string(),
+                    "start_time": iso(start), "end_time": iso(end),
+                    "src_instance": {"project_id": "p", "vm_name": "web-1", "zone": "z"},
+                },
+            })
+            .to_string(),
+            "zeek-conn" => format!(
+                "{start}.000000\tC{minute}\t{SENDER}\t{port}\t{TARGET}\t9999\t{lower}\t-\t58.000000\t\
+                 {payload}\t{rb}\tSF\t0\tDd\t{p}\t{b}\t{rp}\t{rb}"
+            ),
+            "zeek-conn-json" => json!({
+                "ts": start, "uid": format!("C{minute}"), "id.orig_h": SENDER, "id.orig_p": port,
+                "id.resp_h": TARGET, "id.resp_p": 9_999, "proto": lower, "duration": 58.0,
+                "orig_bytes": payload, "resp_bytes": rb, "conn_state": "SF", "missed_bytes": 0,
+                "history": "Dd", "orig_pkts": p, "orig_ip_bytes": b, "resp_pkts": rp,
+                "resp_ip_bytes": rb,
+            })
+            .to_string(),
+            "suricata-eve" => {
+                let time = |second| at(second, "%Y-%m-%dT%H:%M:%S.000000+0000");
+                json!({
+                    "timestamp": time(end + 30), "flow_id": 1_093_517_241_207_781 + minute,
+                    "event_type": "flow", "src_ip": SENDER, "src_port": port,
+                    "dest_ip": TARGET, "dest_port": 9_999, "proto": name,
+                    "flow": {
+                        "pkts_toserver": p, "pkts_toclient": rp, "bytes_toserver": b,
+                        "bytes_toclient": rb, "start": time(start), "end": time(end), "age": 58,
+                        "state": "new", "reason": "timeout", "alerted": false,
+                    },
+                })
+                .to_string()
+            }
+            _ => {
+                let time = |second| at(second, "%Y-%m-%d %H:%M:%S");
+                format!(
+                    "{},{},58.000,{SENDER},{TARGET},40112,9999,{name},........,0,0,{p},{b},0,0,2,3,0,0",
+                    time(start),
+                    time(end)
+                )
+            }
+        };
+        out.push_str(&line);
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn an0972_from_each_kind_of_flow_log_alone() {
+    for kind in
+        ["aws-vpc", "azure-nsg", "azure-vnet", "zeek-conn", "zeek-conn-json", "suricata-eve"]
+    {
+        // AWS has a record a direction: that nothing came back shows only where records of
+        // other flows come back.
+        let mut log = flows(kind, FLOOD);
+        if kind == "aws-vpc" {
+            log.push_str(&flows(kind, Volume { sent: (9, 900), received: (9, 900), ..BACKUP }));
+        }
+        let found = alerts(kind, &log, &[]);
+        assert_eq!(found.len(), 1, "{kind}: {found:#?}");
+        let alert = &found[0];
+        assert_eq!((&alert["detector"], &alert["severity"]), (&"egress".into(), &"high".into()));
+        assert_eq!(alert["analytics"], json!(["AN0972"]), "{kind}");
+        assert_eq!(alert["entity"]["id"], SENDER);
+        assert_eq!(alert["peers"][0]["address"], TARGET);
+        let missing = alert["missing_telemetry"].as_array().expect("a list");
+        assert!(missing.contains(&"packets".into()), "{kind}: {missing:?}");
+        assert!(alerts(kind, &flows(kind, BACKUP), &[]).is_empty(), "{kind}: a backup");
+    }
+    // Sources that tell of one direction can't say what is unanswered: more is needed.
+    let large = Volume { sent: (1_000_000, 1_000_000_000), ..FLOOD };
+    for (kind, entity) in [("gcp-vpc", "web-1"), ("nfdump-csv", SENDER)] {
+        let found = alerts(kind, &flows(kind, large), &[]);
+        assert_eq!(found.len(), 1, "{kind}: {found:#?}");
+        assert_eq!(found[0]["analytics"], json!(["AN0972"]), "{kind}");
+        assert_eq!(
+            (&found[0]["severity"], &found[0]["entity"]["id"]),
+            (&"medium".into(), &entity.into())
+        );
+        let missing = found[0]["missing_telemetry"].as_array().expect("a list");
+        assert!(missing.contains(&"one_sided_reports".into()), "{kind}: {missing:?}");
+        assert!(alerts(kind, &flows(kind, FLOOD), &[]).is_empty(), "{kind}: below its floor");
+    }
+}
