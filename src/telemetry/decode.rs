@@ -129,8 +129,8 @@ pub struct Out {
 }
 
 impl Out {
-    pub fn flow(&mut self, flow: FlowReport) {
-        self.observations.push(Observation::Flow(Box::new(flow)));
+    pub fn flow(&mut self, flow: impl Into<Box<FlowReport>>) {
+        self.observations.push(Observation::Flow(flow.into()));
     }
 
     pub fn request(&mut self, request: Request) {

@@ -27,13 +27,20 @@ use super::kind::{HEAD_BYTES, Head, Kind, recognise};
 use super::merge::{Batch, Observed};
 use super::observation::{HostReport, Observation};
 use super::report::SourceReport;
+use super::scrape;
 use crate::host::event::What;
 use crate::host::map::{HostMap, KEEP_NS, MapWriter};
 use crate::lock::Lock;
 
+const NS_PER_S: i64 = 1_000_000_000;
+
 /// Between handing on and acknowledging: twice the second after which what the
 /// correlation stage was given is in the kernel.
 const ACKNOWLEDGE_AFTER: Duration = Duration::from_secs(2);
+
+/// How long a line may lie before it is read, and still have come in time: an object store
+/// is listed once a minute.
+const READ_WITHIN_NS: i64 = 60 * NS_PER_S;
 
 /// Observations that are handed on at once.
 const BATCH_OBSERVATIONS: usize = 1024;
@@ -91,6 +98,7 @@ impl Shared {
     pub(super) fn hand_on(&self, report: u16, mut counted: SourceReport, out: &mut Out) {
         let observations = std::mem::take(&mut out.observations);
         observations.iter().for_each(|observation| counted.count(observation));
+        counted.late = late(&observations, counted.kind, scrape::now_ns());
         counted.take_tallies(out);
         if let Some(report) = self.reports.lock().get_mut(usize::from(report)) {
             report.add(counted);
@@ -461,7 +469,7 @@ impl Followed {
         {
             self.forgot = now;
             // A log can say any time: the future must not make the map forget.
-            let latest_ns = self.latest_ns.min(super::scrape::now_ns().unwrap_or(i64::MAX));
+            let latest_ns = self.latest_ns.min(scrape::now_ns().unwrap_or(i64::MAX));
             map.forget_before(latest_ns.saturating_sub(KEEP_NS));
         }
     }
@@ -488,6 +496,14 @@ impl Known {
         }
         true
     }
+}
+
+/// How many came later than their kind's lateness allows. Here the clock of the day says
+/// so: nothing waits for others, and windows of packets close by it.
+fn late(observations: &[Observation], kind: &Kind, now_ns: Option<i64>) -> u64 {
+    let allowed_ns = kind.lateness_s.saturating_mul(NS_PER_S).saturating_add(READ_WITHIN_NS);
+    let Some(since_ns) = now_ns.and_then(|now_ns| now_ns.checked_sub(allowed_ns)) else { return 0 };
+    observations.iter().filter(|observation| observation.time_ns() < since_ns).count() as u64
 }
 
 /// Why a run can't follow something.

@@ -1,14 +1,21 @@
 //! Fields of log lines to values.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::str::FromStr;
 
 /// A number in decimal digits, nothing else; `None` where it does not fit.
-pub fn number<T: FromStr>(field: &[u8]) -> Option<T> {
-    if field.is_empty() || !field.iter().all(u8::is_ascii_digit) {
+pub fn number<T: TryFrom<u64>>(field: &[u8]) -> Option<T> {
+    if field.is_empty() {
         return None;
     }
-    std::str::from_utf8(field).ok()?.parse().ok()
+    let mut number = 0_u64;
+    for &byte in field {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    T::try_from(number).ok()
 }
 
 /// An address; IPv4 in IPv6's form becomes IPv4, as packets have it. A zone
@@ -253,6 +260,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn numbers_are_those_of_the_standard_library(
+            text in "[0-9]{0,22}|[0-9]{1,5}|[+-]?[0-9]{1,3}|0{0,30}[0-9]{1,3}|[0-9a :]{0,6}", number_of: u64,
+        ) {
+            let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let text_of = |plain: bool| if plain { text.as_str() } else { "none" };
+            let plain = text_of(is_plain);
+            prop_assert_eq!(number(text.as_bytes()), plain.parse::<u64>().ok());
+            prop_assert_eq!(number(text.as_bytes()), plain.parse::<i64>().ok());
+            prop_assert_eq!(number(text.as_bytes()), plain.parse::<u16>().ok());
+            prop_assert_eq!(number(text.as_bytes()), plain.parse::<u8>().ok());
+            prop_assert_eq!(number(number_of.to_string().as_bytes()), Some(number_of));
+        }
+
         #[test]
         fn addresses_are_those_of_the_standard_library(
             text in "[0-9]{1,4}(\\.[0-9]{0,4}){2,4}|[0-9.:a-f]{0,20}", bytes: [u8; 4],

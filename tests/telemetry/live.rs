@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -120,6 +120,28 @@ fn each_line_of_a_log_that_rotates_is_told_once_over_a_stop_and_a_start() {
     let mut all = [ports("first"), ports("second")].concat();
     all.sort_unstable();
     assert_eq!(all, (1..500).collect::<Vec<u64>>());
+}
+
+/// Lateness of a VPC flow log is 20 minutes: what it tells of an hour ago is late, is told
+/// all the same and counted.
+#[test]
+fn what_comes_later_than_its_kind_may_is_told_and_counted() {
+    let lab = Lab::new();
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let ended = |number: u16, ago_s: u64| {
+        let (start, end) = (now_s - ago_s - 58, now_s - ago_s);
+        record(number).replace("1760000000 1760000058", &format!("{start} {end}"))
+    };
+    let in_time: String = (1..6).map(|number| ended(number, 900)).collect();
+    let late: String = (6..9).map(|number| ended(number, 3600)).collect();
+    fs::write(lab.path("vpc.log"), in_time + &late).unwrap();
+    let child = lab.live("out", &["--log", "vpc.log", "--log-from-start"]);
+    lab.wait_for("the log's lines", || lab.lines("out", "reported_flows").len() == 8);
+    stop(child);
+    let summary: Value =
+        serde_json::from_reader(File::open(lab.path("out/summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["sources"][0]["flows"], 8);
+    assert_eq!(summary["sources"][0]["late"], 3);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod flow_logs;
 mod following;
 mod live;
 mod macos;
+mod memory;
 mod mixed;
 mod process_logs;
 mod same_traffic;

@@ -27,7 +27,7 @@ impl Scalar<'_> {
         self.said().unwrap_or_default().as_bytes()
     }
 
-    pub(super) fn number<T: std::str::FromStr>(&self) -> Option<T> {
+    pub(super) fn number<T: TryFrom<u64>>(&self) -> Option<T> {
         crate::telemetry::text::number(self.bytes())
     }
 

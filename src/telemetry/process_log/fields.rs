@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -27,7 +26,7 @@ impl<'a> Fields<'a> {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
-    pub(super) fn number<T: FromStr>(&self, name: &str) -> Option<T> {
+    pub(super) fn number<T: TryFrom<u64>>(&self, name: &str) -> Option<T> {
         number(self.text(name).as_bytes())
     }
 

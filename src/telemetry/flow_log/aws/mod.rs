@@ -9,9 +9,11 @@ pub(super) mod parquet;
 mod record;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use self::fields::Field;
 use self::record::Parts;
+use self::words::Words;
 use crate::telemetry::decode::{Bad, Context, Decoder, Out};
 use crate::telemetry::framing::Framing;
 use crate::telemetry::kind::{Gives, Kind};
@@ -93,7 +95,7 @@ fn header_names(line: &[u8]) -> Option<Vec<&[u8]>> {
     {
         return None;
     }
-    let names: Vec<_> = fields_of(line).take(MAX_FIELDS).collect();
+    let names: Vec<_> = Words::of(line).take(MAX_FIELDS).collect();
     let has = |either: &[u8], or: &[u8]| names.iter().any(|&name| name == either || name == or);
     let is_name = |name: &&[u8]| name.iter().all(|&byte| is_name_byte(byte));
     let is_header = (has(b"srcaddr", b"pkt-srcaddr") || has(b"pkt_srcaddr", b"srcaddr"))
@@ -113,7 +115,7 @@ fn is_account(field: &[u8]) -> bool {
 
 /// A record of version 2 without a header: account, interface, status.
 fn is_default_vpc_record(line: &[u8]) -> bool {
-    let fields: Vec<_> = fields_of(line).take(MAX_FIELDS).collect();
+    let fields: Vec<_> = Words::of(line).take(MAX_FIELDS).collect();
     let &[version, account, interface, .., status] = fields.as_slice() else { return false };
     fields.len() == VPC_FIELDS.split_ascii_whitespace().count()
         && version == b"2"
@@ -123,17 +125,13 @@ fn is_default_vpc_record(line: &[u8]) -> bool {
 }
 
 fn is_default_tgw_record(line: &[u8]) -> bool {
-    let fields: Vec<_> = fields_of(line).take(MAX_FIELDS).collect();
+    let fields: Vec<_> = Words::of(line).take(MAX_FIELDS).collect();
     let &[version, resource, account, gateway, ..] = fields.as_slice() else { return false };
     fields.len() == TGW_FIELDS.split_ascii_whitespace().count()
         && number::<u8>(version).is_some()
         && resource == b"TransitGateway"
         && is_account(account)
         && gateway.starts_with(b"tgw-")
-}
-
-fn fields_of(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|&byte| matches!(byte, b' ' | b'\t')).filter(|field| !field.is_empty())
 }
 
 /// A line as it was before CloudWatch's export put its time in front of it, and `aws
@@ -145,7 +143,7 @@ fn without_cloudwatch_prefix(line: &[u8]) -> &[u8] {
         return line;
     }
     let rest = after_field(line);
-    let stream = fields_of(rest).next().unwrap_or_default();
+    let stream = Words::of(rest).next().unwrap_or_default();
     let is_stream = stream.starts_with(b"eni-")
         && [&b"-all"[..], b"-accept", b"-reject"].iter().any(|end| stream.ends_with(end));
     if is_stream { after_field(rest) } else { rest }
@@ -195,7 +193,7 @@ impl Decoder for Log {
             return Ok(());
         }
         let mut parts = Parts::new(self.labels);
-        let mut values = fields_of(without_cloudwatch_prefix(record));
+        let mut values = Words::of(without_cloudwatch_prefix(record));
         for field in &self.fields {
             let value = values.next().ok_or_else(|| Bad::new("fewer fields than the format"))?;
             if value != b"-" {

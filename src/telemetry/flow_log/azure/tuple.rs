@@ -164,7 +164,7 @@ fn protocol_of(value: &[u8]) -> Result<u8, Bad> {
     }
 }
 
-fn number_of<T: std::str::FromStr>(value: &[u8]) -> Result<T, Bad> {
+fn number_of<T: TryFrom<u64>>(value: &[u8]) -> Result<T, Bad> {
     number(value).ok_or_else(|| Bad::value("not a number", value))
 }
 

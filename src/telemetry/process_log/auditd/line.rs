@@ -134,7 +134,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(super) fn number<T: std::str::FromStr>(self) -> Option<T> {
+    pub(super) fn number<T: TryFrom<u64>>(self) -> Option<T> {
         number(self.raw())
     }
 

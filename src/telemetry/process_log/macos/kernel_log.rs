@@ -141,7 +141,7 @@ fn word(text: &str) -> Option<&str> {
     text.split_ascii_whitespace().next()
 }
 
-fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+fn digits<T: TryFrom<u64>>(text: &str) -> Option<T> {
     number(text.as_bytes())
 }
 
