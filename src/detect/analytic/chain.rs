@@ -28,7 +28,7 @@ use super::links::Case;
 use super::metadata::Metadata;
 use super::room::make_room;
 use super::shell::Shell;
-use super::stage::Sign;
+use super::stage::{Neighbours, Place, Sign};
 use super::story::{self, Story};
 use super::{Analytic, AnalyticContext, Event, Measured};
 use crate::alert::EntityKind;
@@ -224,8 +224,14 @@ impl Chain {
             .filter_map(|key| Some(&self.cases.get(key)?.case))
             .collect();
         if !wide.is_empty() {
-            let meets = |case: &Case| wide.iter().any(|other| other.place.meets(&case.place));
-            let more = self.cases.iter().filter(|(_, known)| meets(&known.case));
+            // Each case beside each with news would be millions of pairs where thousands of
+            // addresses have news every second.
+            let near = Neighbours::of(wide.iter().map(|case| &case.place));
+            let meets = |place: &Place| wide.iter().any(|other| other.place.meets(place));
+            let more = self.cases.iter().filter(|(key, known)| {
+                let place = &known.case.place;
+                !all.contains(*key) && near.may_meet(place) && meets(place)
+            });
             let more: Vec<CaseKey> = more.map(|(key, _)| key.clone()).collect();
             all.extend(more);
         }

@@ -7,6 +7,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ahash::HashSet;
+
 use crate::alert::{Entity, EntityKind};
 use crate::engine::window::Host;
 use crate::entity::Who;
@@ -182,6 +184,39 @@ impl Place {
     }
 }
 
+/// What places have that another must share with one of them to meet it.
+#[derive(Debug, Default)]
+pub(super) struct Neighbours<'a> {
+    workloads: HashSet<&'a str>,
+    hosts: HashSet<&'a str>,
+    instances: HashSet<&'a str>,
+    addresses: HashSet<IpAddr>,
+}
+
+impl<'a> Neighbours<'a> {
+    pub(super) fn of(places: impl Iterator<Item = &'a Place>) -> Self {
+        let mut near = Self::default();
+        for place in places {
+            near.workloads
+                .extend(place.workload.iter().map(|workload| workload.container.as_str()));
+            near.hosts.extend(place.host.as_deref());
+            near.instances.extend(place.instance.iter().map(|instance| instance.id.as_str()));
+            near.addresses.extend(place.address);
+        }
+        near
+    }
+
+    /// False where [`Place::meets`] is for each of them.
+    pub(super) fn may_meet(&self, place: &Place) -> bool {
+        let workload = place.workload.as_ref().map(|workload| workload.container.as_str());
+        let instance = place.instance.as_ref().map(|instance| instance.id.as_str());
+        workload.is_some_and(|container| self.workloads.contains(container))
+            || place.host.as_deref().is_some_and(|host| self.hosts.contains(host))
+            || instance.is_some_and(|id| self.instances.contains(id))
+            || place.address.is_some_and(|address| self.addresses.contains(&address))
+    }
+}
+
 /// A process in words.
 pub(super) fn named(view: &ProcessView) -> String {
     let process = &view.process;
@@ -197,5 +232,36 @@ pub(super) fn cut(text: &str, most: usize) -> &str {
     match text.char_indices().nth(most) {
         Some((at, _)) => text.get(..at).unwrap_or_default(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place() -> impl Strategy<Value = Place> {
+        let maybe = || proptest::option::of(0..3_u8);
+        (maybe(), maybe(), maybe(), maybe()).prop_map(|(workload, host, instance, address)| Place {
+            workload: workload
+                .map(|n| Arc::new(Workload { container: format!("c{n}"), ..Workload::default() })),
+            host: host.map(|n| format!("h{n}").into()),
+            instance: instance
+                .map(|n| Arc::new(Instance { id: format!("i{n}"), ..Instance::default() })),
+            address: address.map(|n| IpAddr::from([10, 0, 0, n])),
+            ..Place::default()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn places_that_meet_are_neighbours(
+            places in proptest::collection::vec(place(), 0..4), other in place(),
+        ) {
+            let near = Neighbours::of(places.iter());
+            let meets = places.iter().any(|place| place.meets(&other));
+            prop_assert!(!meets || near.may_meet(&other));
+        }
     }
 }
