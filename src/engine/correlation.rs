@@ -32,7 +32,7 @@ use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
 use crate::entity::{Reported, ReportedLimits};
 use crate::flow::record::SeenAt;
 use crate::flow::totals::InferredLoss;
-use crate::flow::{Ended, EndedFlow, FlowRecord};
+use crate::flow::{Ended, EndedFlow, FlowRecord, Unanswered};
 use crate::host::coverage::Coverage;
 use crate::host::gate::Gate;
 use crate::host::join::Joiner;
@@ -68,6 +68,7 @@ pub(super) struct Correlation<'a> {
     records: BTreeMap<i64, Vec<FlowRecord>>,
     /// In a run without records.
     outlines: BTreeMap<i64, Vec<EndedFlow>>,
+    unanswered: BTreeMap<i64, Unanswered>,
     sided: HashMap<Vantage, SidedCount>,
     pub(super) detection: Detection,
     detects: bool,
@@ -123,6 +124,7 @@ impl<'a> Correlation<'a> {
             windows: BTreeMap::new(),
             records: BTreeMap::new(),
             outlines: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             sided: HashMap::default(),
             detection: detection_of(options),
             detects: options.detects,
@@ -169,7 +171,7 @@ impl<'a> Correlation<'a> {
                 }
             }
         }
-        let ended = self.records.keys().chain(self.outlines.keys());
+        let ended = self.records.keys().chain(self.outlines.keys()).chain(self.unanswered.keys());
         let last_s = self.windows.keys().chain(ended).max().copied();
         if self.lane.is_some()
             && self.sensor.is_none()
@@ -187,6 +189,7 @@ impl<'a> Correlation<'a> {
         let last = Ended {
             records: self.records.pop_last().map(|(_, last)| last).unwrap_or_default(),
             outlines: self.outlines.pop_last().map(|(_, last)| last).unwrap_or_default(),
+            unanswered: self.unanswered.pop_last().into_iter().collect(),
         };
         self.close(i64::MAX);
         self.last = last;
@@ -354,6 +357,12 @@ impl<'a> Correlation<'a> {
         flows.into_iter().filter(|flow| flow.app.is_some()).collect()
     }
 
+    pub(super) fn count_unanswered(&mut self, flows: Unanswered) {
+        if let Some(joiner) = &mut self.joiner {
+            joiner.count_unanswered(flows);
+        }
+    }
+
     pub(super) fn learn(&mut self, named: Vec<EndedFlow>) {
         if let Some(joiner) = &mut self.joiner {
             joiner.learn(named);
@@ -374,6 +383,9 @@ impl<'a> Correlation<'a> {
         for flow in output.ended.outlines {
             let second = flow.outline.decided_ns.div_euclid(SECOND_NS);
             self.outlines.entry(second).or_default().push(flow);
+        }
+        for (second, flows) in output.ended.unanswered {
+            self.unanswered.entry(second).or_default().merge(flows);
         }
     }
 
@@ -428,7 +440,8 @@ impl<'a> Correlation<'a> {
         let windows = self.windows.first_key_value().map(|(&second, _)| second);
         let records = self.records.first_key_value().map(|(&second, _)| second);
         let outlines = self.outlines.first_key_value().map(|(&second, _)| second);
-        let first = [windows, records, outlines].into_iter().flatten().min()?;
+        let unanswered = self.unanswered.first_key_value().map(|(&second, _)| second);
+        let first = [windows, records, outlines, unanswered].into_iter().flatten().min()?;
         (first < before_s).then_some(first)
     }
 
@@ -446,6 +459,9 @@ impl<'a> Correlation<'a> {
         if let Some(flows) = self.outlines.remove(&second) {
             let named = self.count(flows);
             self.learn(named);
+        }
+        if let Some(flows) = self.unanswered.remove(&second) {
+            self.count_unanswered(flows);
         }
         self.show_time(second.saturating_add(1));
     }

@@ -47,20 +47,24 @@ impl Correlation<'_> {
         &mut self,
         tails: impl Iterator<Item = &'b Receiver<Ended>> + Clone,
     ) {
-        let Ended { records: last, outlines } = std::mem::take(&mut self.last);
+        let mut last = std::mem::take(&mut self.last);
         if !self.wants_records {
-            let mut named = self.count(outlines);
+            let mut named = self.count(std::mem::take(&mut last.outlines));
             for tail in tails {
                 while let Ok(ended) = tail.recv()
-                    && !ended.outlines.is_empty()
+                    && !ended.is_empty()
                 {
                     named.append(&mut self.count(ended.outlines));
+                    last.merge_unanswered(ended.unanswered);
                 }
             }
             self.learn(named);
+            for flows in last.unanswered.into_values() {
+                self.count_unanswered(flows);
+            }
             return;
         }
-        let last = in_order(last).collect::<Vec<_>>();
+        let last = in_order(last.records).collect::<Vec<_>>();
         let mut streams = vec![Stream { ready: last.into_iter(), more: None }];
         streams
             .extend(tails.map(|tail| Stream { ready: Vec::new().into_iter(), more: Some(tail) }));

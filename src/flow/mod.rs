@@ -29,6 +29,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 pub mod totals;
+mod unanswered;
 mod wheel;
 
 pub(crate) use outlet::Ended;
@@ -36,3 +37,4 @@ pub use outline::{EndedFlow, Outline};
 pub use record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
 pub use settings::{TableSettings, Timeouts};
 pub use sizes::Sizes;
+pub(crate) use unanswered::{Amount, Unanswered};

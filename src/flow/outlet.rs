@@ -1,14 +1,18 @@
 //! Where ended flows go: into the sums of the summary, and into records or outlines
 //! where somebody wants them.
 
+use std::collections::BTreeMap;
+
+use super::app::AppInfo;
 use super::live::{Bins, Live};
-use super::outline::EndedFlow;
+use super::outline::{EndedFlow, Outline};
 use super::record::{EndReason, FlowRecord};
 use super::settings::Wanted;
 use super::slab::Slab;
 use super::stub::Stub;
 use super::talkers::Sought;
 use super::totals::FlowTotals;
+use super::unanswered::Unanswered;
 
 /// Where ended flows go.
 pub(crate) struct Outlet {
@@ -23,6 +27,31 @@ pub(crate) struct Outlet {
 pub(crate) struct Ended {
     pub(crate) records: Vec<FlowRecord>,
     pub(crate) outlines: Vec<EndedFlow>,
+    /// Of a run without records, by the second in which it was decided that they are over.
+    pub(crate) unanswered: BTreeMap<i64, Unanswered>,
+}
+
+impl Ended {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.outlines.is_empty() && self.unanswered.is_empty()
+    }
+
+    fn add(&mut self, outline: Outline, app: Option<Box<AppInfo>>) {
+        // Names are learned from any flow.
+        if app.is_some() || outline.answered() {
+            self.outlines.push(EndedFlow { outline, app });
+        } else {
+            let second = outline.decided_ns.div_euclid(1_000_000_000);
+            self.unanswered.entry(second).or_default().add(outline);
+        }
+    }
+
+    /// Adds what else ended without an answer.
+    pub(crate) fn merge_unanswered(&mut self, others: BTreeMap<i64, Unanswered>) {
+        for (second, other) in others {
+            self.unanswered.entry(second).or_default().merge(other);
+        }
+    }
 }
 
 impl Outlet {
@@ -79,7 +108,7 @@ impl Outlet {
             }
             Wanted::Outlines => {
                 let app = live.extra.as_ref().and_then(|extra| extra.app.clone());
-                self.ended.outlines.push(EndedFlow { outline: live.outline(decided_ns), app });
+                self.ended.add(live.outline(decided_ns), app);
             }
             Wanted::Records => self.ended.records.push(live.record(reason, decided_ns, bins)),
         }
@@ -100,7 +129,7 @@ impl Outlet {
             Wanted::Outlines => {
                 let outline = stub.outline(decided_ns);
                 let app = stub.extra.take().and_then(|extra| extra.app);
-                self.ended.outlines.push(EndedFlow { outline, app });
+                self.ended.add(outline, app);
             }
             Wanted::Records => {
                 let live = Live::from_stub(stub, bins);

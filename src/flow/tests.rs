@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::Ended;
 use super::record::{EndReason, FlowRecord};
 use super::settings::{TableSettings, Timeouts, Wanted};
 use super::sizes::Sizes;
 use super::table::{Admission, Around, FlowTable, Guess};
+use super::{Amount, Ended, Outline};
 use crate::engine::feed::WindowFeed;
 use crate::packet::facts::tcp_flag::{ACK, FIN, RST, SYN};
 use crate::packet::key::mapped;
@@ -145,11 +145,13 @@ fn run_with(
         table.finish(clock_ns, |mut ended| {
             tail.records.append(&mut ended.records);
             tail.outlines.append(&mut ended.outlines);
+            tail.merge_unanswered(ended.unanswered);
         });
     }
     let mut ended = table.outlet.take();
     ended.records.append(&mut tail.records);
     ended.outlines.append(&mut tail.outlines);
+    ended.merge_unanswered(tail.unanswered);
     (ended, refused)
 }
 
@@ -177,6 +179,14 @@ proptest! {
         prop_assert_eq!(refused, refused_there);
         prop_assert!(ended.records.is_empty());
         let mut outlines: Vec<_> = ended.outlines.iter().map(|flow| flow.outline).collect();
+        prop_assert!(outlines.iter().all(Outline::answered));
+        for (second, flows) in ended.unanswered {
+            let (flows, left_out) = flows.into_parts();
+            prop_assert_eq!(left_out, Amount::default());
+            let of_second = |flow: &Outline| flow.decided_ns.div_euclid(SECOND_NS) == second;
+            prop_assert!(flows.iter().all(|flow| of_second(flow) && !flow.answered()));
+            outlines.extend(flows);
+        }
         outlines.sort_by_key(|flow| (flow.decided_ns, flow.start_ns, flow.key));
         let of_records: Vec<_> = records.iter().map(FlowRecord::outline).collect();
         prop_assert_eq!(outlines, of_records);

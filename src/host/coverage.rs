@@ -18,6 +18,12 @@ pub struct Share {
 }
 
 impl Share {
+    pub(super) fn add_all(&mut self, flows: u64, packets: u64, wire_bytes: u64) {
+        self.flows += flows;
+        self.packets += packets;
+        self.wire_bytes += wire_bytes;
+    }
+
     fn add(&mut self, packets: u64, wire_bytes: u64) {
         self.flows += 1;
         self.packets += packets;
@@ -40,7 +46,8 @@ const FOUND_CERTAINTY: f64 = 0.5;
 /// Row of flows for which there are only such candidates.
 const CANDIDATES_ONLY: &str = "candidates_only";
 
-/// Every flow is in exactly one row: that of a method, of a reason, or none.
+/// Every flow is in exactly one row: that of a method, of a reason, or one of the two for
+/// others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Coverage {
     /// A process at one end or both, by the method that named it (the originator's
@@ -51,6 +58,9 @@ pub struct Coverage {
     pub unattributed: BTreeMap<&'static str, Share>,
     /// Neither end belongs to a host with a map.
     pub no_host: Share,
+    /// Flows that nobody answered, above so many a second, where no records are written: who
+    /// sent them was not asked.
+    pub not_looked_up: Share,
     /// Of the attributed: a container is known.
     pub in_workloads: Share,
     /// Flows with an instance of the inventory at one end or both.

@@ -23,7 +23,7 @@ use super::workload::Workload;
 use crate::alert::{Alert, Known};
 use crate::detect::HomeNets;
 use crate::entity::View;
-use crate::flow::{EndedFlow, FlowRecord, Outline};
+use crate::flow::{Amount, EndedFlow, FlowRecord, Outline, Unanswered};
 use crate::telemetry::observation::FlowReport;
 
 /// How much later than a record's decision something may be told and still count
@@ -121,6 +121,13 @@ impl Joiner {
         let ends = [(src, of_src), (dst, of_dst)]
             .map(|(question, has_instance)| End { has_instance, process: self.find(&question) });
         self.coverage.count(ends, flow.packets.iter().sum(), flow.wire_bytes);
+    }
+
+    /// Counts flows of one second that nobody answered and that have no records.
+    pub(crate) fn count_unanswered(&mut self, unanswered: Unanswered) {
+        let (flows, Amount { flows: others, packets, wire_bytes }) = unanswered.into_parts();
+        flows.iter().for_each(|flow| self.count(flow));
+        self.coverage.not_looked_up.add_all(others, packets, wire_bytes);
     }
 
     /// Takes names from flows of one second that have no records, in the order which

@@ -89,6 +89,10 @@ pub fn hosts(coverage: &Value, style: Style) -> String {
     if elsewhere.flows() > 0 {
         table.push_str(&elsewhere.line("of no host with a map", Row::default()));
     }
+    let unasked = Row::of(&coverage["not_looked_up"]);
+    if unasked.flows() > 0 {
+        table.push_str(&unasked.line("not looked up", Row::default()));
+    }
     for note in notes(coverage) {
         table.push_str(&format!("  {}\n", style.warning(&note)));
     }

@@ -172,6 +172,24 @@ fn nfdump_and_flowtap_agree_on_what_went_each_way() {
     }
 }
 
+#[test]
+fn logs_of_real_suricata_have_the_totals_of_the_packets() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/connection_log");
+    let mut flows = Vec::new();
+    for name in ["web.pcap", "dns.pcap"] {
+        let ours = read(&folder, name, &capture(name), "ndjson");
+        flows.extend(lines(&ours.join("flows.ndjson")));
+    }
+    for name in ["suricata-8-flow.json", "suricata-8-netflow.json"] {
+        let back = read(&folder, name, &fixtures.join(name), "ndjson");
+        assert_eq!(source(&back)["kind"], "suricata-eve");
+        let reported = lines(&back.join("reported_flows.ndjson"));
+        let counts = ["wire_bytes"];
+        assert_eq!(totals(&flows, &counts), totals(&reported, &counts), "{name}");
+    }
+}
+
 fn run(command: &mut Command) -> Vec<u8> {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -171,6 +171,7 @@ fn attribution(html: &mut Html, coverage: &Value) {
     row("in containers".to_owned(), &coverage["in_workloads"]);
     row("with an instance".to_owned(), &coverage["with_instance"]);
     row("of no host with a map".to_owned(), &coverage["no_host"]);
+    row("not looked up".to_owned(), &coverage["not_looked_up"]);
     if !table.is_empty() {
         html.table(&table);
     }

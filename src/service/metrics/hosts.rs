@@ -48,6 +48,13 @@ impl Page {
         let name = "flowtap_flows_unattributed_total";
         let help = "Flow records of a watched host that have no process, by the reason.";
         self.shares(name, help, "reason", &coverage.unattributed);
+        let name = "flowtap_flows_not_looked_up_total";
+        self.family(
+            name,
+            "counter",
+            "Unanswered flows of floods for which no process was looked for.",
+        );
+        self.sample(name, &[], coverage.not_looked_up.flows);
     }
 
     fn shares(&mut self, name: &str, help: &str, label: &str, rows: &BTreeMap<&str, Share>) {

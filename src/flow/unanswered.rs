@@ -1,0 +1,164 @@
+//! Flows without an answer that nobody wants records of: of each second a sample, and
+//! how many others there were.
+//!
+//! All that is asked of them is who sent them, for the coverage. A flood has a million a
+//! second, and to hand each to another thread and look it up takes longer than all else
+//! that is done with it. So the flows with the smallest hashes are kept, a uniform sample
+//! that is the same however many workers take part, and the rest is counted. Nothing is
+//! left out below [`LOOKED_UP_PER_S`].
+
+use super::Outline;
+use crate::engine::window::Seed;
+use crate::packet::FlowKey;
+
+/// Flows of a second that are kept: four thousandths of a second's work for the
+/// correlation stage, and twenty times what a busy host opens.
+pub(crate) const LOOKED_UP_PER_S: usize = 16_384;
+
+/// Flows and what was in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) flows: u64,
+    pub(crate) packets: u64,
+    pub(crate) wire_bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, flow: &Outline) {
+        self.flows += 1;
+        self.packets += flow.packets.iter().sum::<u64>();
+        self.wire_bytes += flow.wire_bytes;
+    }
+}
+
+/// Those of one second.
+#[derive(Clone, Debug)]
+pub(crate) struct Unanswered {
+    /// With their hashes; up to twice as many as there is room for.
+    kept: Vec<(u64, Outline)>,
+    /// What is not below it is not among the smallest.
+    below: u64,
+    left_out: Amount,
+}
+
+impl Default for Unanswered {
+    fn default() -> Self {
+        Self { kept: Vec::new(), below: u64::MAX, left_out: Amount::default() }
+    }
+}
+
+impl Unanswered {
+    #[inline]
+    pub(crate) fn add(&mut self, flow: Outline) {
+        self.keep(hash(&flow.key, flow.start_ns), flow);
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.left_out.flows += other.left_out.flows;
+        self.left_out.packets += other.left_out.packets;
+        self.left_out.wire_bytes += other.left_out.wire_bytes;
+        for (hash, flow) in other.kept {
+            self.keep(hash, flow);
+        }
+    }
+
+    /// Those to look up, in order, and what the others were.
+    pub(crate) fn into_parts(mut self) -> (Vec<Outline>, Amount) {
+        self.leave_out();
+        self.kept.sort_unstable_by(|x, y| (x.1.start_ns, &x.1.key).cmp(&(y.1.start_ns, &y.1.key)));
+        (self.kept.into_iter().map(|(_, flow)| flow).collect(), self.left_out)
+    }
+
+    #[inline]
+    fn keep(&mut self, hash: u64, flow: Outline) {
+        if hash >= self.below {
+            self.left_out.add(&flow);
+            return;
+        }
+        self.kept.push((hash, flow));
+        if self.kept.len() == 2 * LOOKED_UP_PER_S {
+            self.leave_out();
+        }
+    }
+
+    /// Keeps as many as there is room for.
+    fn leave_out(&mut self) {
+        if self.kept.len() <= LOOKED_UP_PER_S {
+            return;
+        }
+        let order = |flow: &(u64, Outline)| (flow.0, flow.1.start_ns, flow.1.key);
+        self.kept.select_nth_unstable_by_key(LOOKED_UP_PER_S, order);
+        self.below = self.kept[LOOKED_UP_PER_S].0;
+        for (_, flow) in self.kept.drain(LOOKED_UP_PER_S..) {
+            self.left_out.add(&flow);
+        }
+    }
+}
+
+/// Of the flow alone: neither of the run's keys nor of the machine.
+#[inline]
+fn hash(key: &FlowKey, start_ns: i64) -> u64 {
+    let seed = Seed::default();
+    let half = |address: &[u8; 16]| {
+        let value = u128::from_ne_bytes(*address);
+        (value as u64) ^ (value >> 64) as u64
+    };
+    let ports = u64::from(key.port_a) << 48 | u64::from(key.port_b) << 32;
+    let rest = u64::from(key.echo_id) << 16 | u64::from(key.vlan) | u64::from(key.proto) << 8;
+    let addresses = seed.mix(half(&key.a), half(&key.b));
+    seed.mix(addresses ^ ports ^ rest ^ u64::from(key.vni), start_ns.cast_unsigned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::PacketRow;
+    use crate::packet::key::mapped;
+
+    fn flow(n: u32) -> Outline {
+        let key = FlowKey { a: mapped(n.to_be_bytes()), ..PacketRow::NOTHING.key };
+        Outline {
+            key,
+            forward_is_a_to_b: true,
+            originator_guessed: false,
+            start_ns: i64::from(n / 7),
+            end_ns: 0,
+            decided_ns: 0,
+            packets: [1, 0],
+            wire_bytes: 60 + u64::from(n % 5),
+        }
+    }
+
+    fn of(flows: impl Iterator<Item = u32>) -> Unanswered {
+        let mut unanswered = Unanswered::default();
+        flows.for_each(|n| unanswered.add(flow(n)));
+        unanswered
+    }
+
+    #[test]
+    fn a_flood_leaves_the_same_sample_however_it_is_split() {
+        const FLOWS: u32 = 150_000;
+        let (kept, left_out) = of(0..FLOWS).into_parts();
+        assert_eq!(kept.len(), LOOKED_UP_PER_S);
+        let mut sum = left_out;
+        kept.iter().for_each(|flow| sum.add(flow));
+        let bytes = (0..FLOWS).map(|n| flow(n).wire_bytes).sum();
+        let all = Amount { flows: FLOWS.into(), packets: FLOWS.into(), wire_bytes: bytes };
+        assert_eq!(sum, all);
+        for shards in [2, 3] {
+            let mut merged = Unanswered::default();
+            for shard in (0..shards).rev() {
+                merged.merge(of((0..FLOWS).rev().filter(|n| n % shards == shard)));
+            }
+            assert_eq!(merged.into_parts(), (kept.clone(), left_out), "{shards} shards");
+        }
+    }
+
+    #[test]
+    fn what_is_no_flood_is_kept_whole() {
+        let flows = LOOKED_UP_PER_S as u32;
+        let (kept, left_out) = of((0..flows).rev()).into_parts();
+        assert_eq!(left_out, Amount::default());
+        assert_eq!(kept, (0..flows).map(flow).collect::<Vec<_>>());
+    }
+}
