@@ -116,11 +116,16 @@ impl Lab {
             lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let by_port = requests.into_iter().enumerate().map(|(at, request)| {
             // Of logs without the port: in the order of sending.
-            (request["client_port"].as_u64().unwrap_or(at as u64), request)
+            let port = request["client_port"].as_u64().unwrap_or(at as u64);
+            (if request.get("status").is_none() { NO_HTTP | port } else { port }, request)
         });
         (source["kind"].as_str().unwrap().to_owned(), by_port.collect())
     }
 }
+
+/// What was no HTTP goes by another number than its client's port: the same port may also be
+/// that of a request to another port of the server.
+const NO_HTTP: u64 = 1 << 32;
 
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -413,7 +418,7 @@ fn haproxy_logs_what_clients_sent() {
             assert_eq!(request["labels"]["haproxy.captured_request_headers"], AGENT);
         }
         for exchange in &over_tcp {
-            let request = &requests[&exchange.port];
+            let request = &requests[&(NO_HTTP | exchange.port)];
             assert_eq!(request["target"]["name"], "tcp/srv2");
             assert_eq!(request["sent_bytes"], exchange.answer.len());
             assert!(request.get("status").is_none());
