@@ -11,8 +11,8 @@ use super::Outline;
 use crate::engine::window::Seed;
 use crate::packet::FlowKey;
 
-/// Flows of a second that are kept: four thousandths of a second's work for the
-/// correlation stage, and twenty times what a busy host opens.
+/// Flows of a second that are kept. A share of them is known to within 1 % (a sample of
+/// n has a standard error of at most `0.5 / sqrt(n)`, 0.4 % here).
 pub(crate) const LOOKED_UP_PER_S: usize = 16_384;
 
 /// Flows and what was in them.

@@ -25,9 +25,7 @@ impl Share {
     }
 
     fn add(&mut self, packets: u64, wire_bytes: u64) {
-        self.flows += 1;
-        self.packets += packets;
-        self.wire_bytes += wire_bytes;
+        self.add_all(1, packets, wire_bytes);
     }
 
     pub fn plus(self, other: Self) -> Self {
