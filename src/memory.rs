@@ -48,6 +48,34 @@ fn advise_huge_pages<T>(memory: &mut [T]) {
 #[cfg(not(target_os = "linux"))]
 fn advise_huge_pages<T>(_: &mut [T]) {}
 
+/// Takes the memory of the next `values` places behind the vector's end from the kernel
+/// now, instead of with the first write to each page. Gives up silently where that can't
+/// be had: older than Linux 5.14, or not so much memory.
+pub(crate) fn populate<T>(memory: &mut Vec<T>, values: usize) {
+    let spare = memory.spare_capacity_mut();
+    let len = spare.len().min(values);
+    populate_pages(&mut spare[..len]);
+}
+
+#[cfg(target_os = "linux")]
+fn populate_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
+    /// The smallest pages there are: rounding to larger ones is the kernel's affair.
+    const PAGE_BYTES: usize = 4 << 10;
+
+    let bytes = size_of_val(memory);
+    let start = memory.as_mut_ptr().cast::<u8>();
+    let skipped = start.align_offset(PAGE_BYTES);
+    let Some(len) = bytes.checked_sub(skipped) else { return };
+    // SAFETY: the range lies within `memory`, which is borrowed for writing. The kernel
+    // backs its pages as a write to them would, and changes nothing that they hold.
+    unsafe {
+        libc::madvise(start.add(skipped).cast(), len, libc::MADV_POPULATE_WRITE);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn populate_pages<T>(_: &mut [std::mem::MaybeUninit<T>]) {}
+
 /// Asks for the cache line that holds the start of `value`.
 #[inline(always)]
 pub(crate) fn prefetch<T>(value: &T) {
@@ -71,6 +99,24 @@ pub(crate) fn prefetch_line<T>(value: &T, offset_bytes: usize) {
     let _ = (value, offset_bytes);
 }
 
+/// Asks for the lines that `value` lies on, to write to: another processor that has them
+/// gives them up.
+#[inline(always)]
+pub(crate) fn prefetch_to_write<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    for offset_bytes in (0..size_of::<T>()).step_by(64) {
+        // SAFETY: the address lies within a value that is borrowed; the instruction changes
+        // nothing that the program can see. Processors of 64 bits that don't know it take it
+        // for no operation.
+        unsafe {
+            let line = std::ptr::from_ref(value).cast::<u8>().add(offset_bytes);
+            std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +129,32 @@ mod tests {
         prefetch(&vec[77_777]);
         vec.extend(1 << 19..1 << 20);
         assert!(vec.iter().copied().eq(0..1 << 20));
+    }
+
+    #[test]
+    fn populating_leaves_the_memory_as_it_is() {
+        let mut vec = vec_in_huge_pages::<u32>(1 << 20);
+        vec.extend(0..1 << 19);
+        populate(&mut vec, 1 << 18);
+        populate(&mut vec, usize::MAX);
+        populate(&mut Vec::<u64>::new(), 5);
+        vec.extend(1 << 19..1 << 20);
+        assert!(vec.iter().copied().eq(0..1 << 20));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_populated_takes_memory_at_once() {
+        let resident_pages = || {
+            let text = std::fs::read_to_string("/proc/self/statm").expect("this process");
+            let field = text.split(' ').nth(1).expect("resident pages");
+            field.parse::<u64>().expect("a number")
+        };
+        let mut vec = vec_in_huge_pages::<u64>(64 << 17);
+        let before = resident_pages();
+        populate(&mut vec, 64 << 17);
+        // 64 MiB, less what other tests gave back meanwhile.
+        assert!(resident_pages() >= before + (32 << 8));
     }
 
     #[test]

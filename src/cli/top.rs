@@ -212,6 +212,7 @@ fn listen(
         status: Arc::clone(&handle.status),
         filter_in_kernel,
         silent_after_s: SILENT_AFTER_S,
+        preallocates: false,
         watched: Arc::clone(&watched),
     });
     let privacy = Arc::new(Privacy::none());

@@ -109,6 +109,8 @@ pub struct LiveRun {
     pub filter_in_kernel: bool,
     /// Seconds without a packet after which an interface counts as silent.
     pub silent_after_s: u64,
+    /// The memory of a flood is taken from the kernel before there is one.
+    pub preallocates: bool,
     /// Set while somebody watches: windows then hold payload sizes in fine bins.
     pub watched: Arc<AtomicBool>,
 }
@@ -266,6 +268,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let chunks = Arc::new(ChunkPool::default());
     let assembler = Assembler::new(windows, Interest::of(&options.detect), Arc::clone(&chunks));
     let mut correlation = Correlation::new(workers, options, assembler, Arc::clone(&origins), sink);
+    let preallocates = options.live.as_ref().is_some_and(|live| live.preallocates);
     let watched = options.live.as_ref().map(|live| Arc::clone(&live.watched));
     let tails: Vec<_> = (0..workers).map(|_| bounded(TAILS_IN_FLIGHT)).collect();
     let (out, outputs) = bounded(workers * OUTPUTS_IN_FLIGHT_PER_SHARD);
@@ -278,7 +281,12 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
                 let mut feed = WindowFeed::new(windows, Arc::clone(&chunks));
                 feed.watched = watched.clone();
                 scope.spawn(move || {
-                    let shard = Shard::new(table, shared.dedup, feed, shared.hash_state.clone());
+                    let mut shard =
+                        Shard::new(table, shared.dedup, feed, shared.hash_state.clone());
+                    if preallocates {
+                        // By the thread that will use it: memory near its processor.
+                        shard.preallocate();
+                    }
                     let worked = shared.work(id, shard, inbox, out, tail);
                     // No more records: the correlation stage need not wait.
                     let _ = tail.send(Ended::default());

@@ -29,6 +29,11 @@ impl Index {
         Self { slots: Slots::new() }
     }
 
+    /// Takes the memory for so many entries now.
+    pub(crate) fn preallocate(&mut self, entries: usize) {
+        self.slots.preallocate(entries);
+    }
+
     /// Asks for the slots of a hash that will be looked for soon.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {

@@ -28,6 +28,11 @@ impl Remembered {
         Self { slots: Slots::new(), cap }
     }
 
+    /// Takes the memory for so many flows that ended now.
+    pub(crate) fn preallocate(&mut self, flows: usize) {
+        self.slots.preallocate(flows.min(self.cap));
+    }
+
     /// Asks for the slots of a hash that will be looked for soon.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {

@@ -5,7 +5,7 @@
 //! would copy everything and hold twice the memory while it does, just when a
 //! flood arrives.
 
-use crate::memory::{prefetch_line, vec_in_huge_pages};
+use crate::memory::{populate, prefetch_line, vec_in_huge_pages};
 
 /// Values in the first chunk; each further one holds twice as many.
 const FIRST_CHUNK: u32 = 1024;
@@ -56,6 +56,22 @@ impl<T> Slab<T> {
         self.chunks[chunk].push(value);
         self.high_water += 1;
         id
+    }
+
+    /// Takes the memory for so many values now.
+    pub(crate) fn preallocate(&mut self, values: usize) {
+        let mut missing = values.saturating_sub(self.high_water as usize);
+        for chunk in 0.. {
+            if chunk == self.chunks.len() {
+                if missing == 0 {
+                    break;
+                }
+                self.chunks.push(vec_in_huge_pages((FIRST_CHUNK as usize) << chunk));
+            }
+            let room = self.chunks[chunk].capacity() - self.chunks[chunk].len();
+            populate(&mut self.chunks[chunk], missing);
+            missing = missing.saturating_sub(room);
+        }
     }
 
     /// The removed value whose place the next one takes, if any.
@@ -114,5 +130,18 @@ mod tests {
         assert_eq!(slab.predecessor(), Some(&5));
         assert_eq!((slab.insert(77), slab[5], slab.len()), (5, 77, 20_000));
         assert_eq!(slab.high_water(), 20_000);
+    }
+
+    #[test]
+    fn memory_taken_ahead_is_used() {
+        let mut slab = Slab::new();
+        slab.insert(7_u32);
+        slab.preallocate(5_000);
+        let chunks: Vec<_> = slab.chunks.iter().map(|chunk| chunk.as_ptr()).collect();
+        for value in 1..5_000_u32 {
+            assert_eq!(slab.insert(value), value);
+        }
+        assert!(slab.chunks.iter().map(|chunk| chunk.as_ptr()).eq(chunks));
+        assert_eq!((slab[0], slab[4_999]), (7, 4_999));
     }
 }

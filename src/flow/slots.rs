@@ -10,7 +10,7 @@
 //! are: memory that was touched once is not given back for new.
 
 use crate::lanes::equal;
-use crate::memory::{prefetch, roomy_vec_in_huge_pages};
+use crate::memory::{populate, prefetch, roomy_vec_in_huge_pages};
 
 /// What a search returns that found nothing.
 pub(crate) const FREE: u64 = 0;
@@ -203,15 +203,34 @@ impl Slots {
         }
     }
 
+    /// Takes the memory for so many slots now. The array grows into it as it would
+    /// have: few slots stay close together.
+    pub(crate) fn preallocate(&mut self, slots: usize) {
+        let mut lines = self.lines.len();
+        while slots * 100 > lines * SLOTS * MAX_LOAD_PERCENT {
+            lines = lines / 2 * 3;
+        }
+        if lines > self.lines.capacity() {
+            self.move_to(lines, lines);
+        }
+        let missing = lines - self.lines.len();
+        populate(&mut self.lines, missing);
+    }
+
+    /// To memory with room for `needed` lines, and `wished` ones where that can be had.
+    fn move_to(&mut self, needed: usize, wished: usize) {
+        let mut roomy = roomy_vec_in_huge_pages(needed, wished);
+        roomy.extend_from_slice(&self.lines);
+        self.lines = roomy;
+    }
+
     #[cold]
     fn grow(&mut self) {
         let old_len = self.lines.len();
         let len = old_len / 2 * 3;
         if len > self.lines.capacity() {
             let room = if len < ROOMY_LINES { len } else { ROOM_LINES.max(len * 4) };
-            let mut roomy = roomy_vec_in_huge_pages(len, room);
-            roomy.extend_from_slice(&self.lines);
-            self.lines = roomy;
+            self.move_to(len, room);
         }
         self.lines.resize(len, Line::default());
         // From the back: nearly all slots move up, into lines that are empty by then.
@@ -279,6 +298,19 @@ mod tests {
             let left = |line: &Line| line.went_on > 0 || line.slots().any(|slot| slot != FREE);
             prop_assert!(slots.len() == 0 && !slots.lines.iter().any(left));
         }
+    }
+
+    #[test]
+    fn memory_taken_ahead_is_grown_into() {
+        let mut slots = Slots::new();
+        let slot = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        slots.insert(slot(0));
+        slots.preallocate(100_000);
+        let (memory, first_lines) = (slots.lines.as_ptr(), slots.lines.len());
+        assert_eq!(first_lines, FIRST_LINES);
+        (1..100_000).for_each(|n| slots.insert(slot(n)));
+        assert!(slots.lines.as_ptr() == memory && slots.lines.len() > 100 * first_lines);
+        assert!((0..100_000).all(|n| slots.find(tag_of(slot(n)), |at| at == slot(n)) == slot(n)));
     }
 
     #[test]

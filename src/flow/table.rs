@@ -155,6 +155,19 @@ impl FlowTable {
         }
     }
 
+    /// Takes what a flood of new flows would have to wait for now: the memory for as
+    /// many flows of one packet as the table may hold, and for what is noted of each.
+    pub(crate) fn preallocate(&mut self) {
+        let flows = self.settings.max_flows;
+        self.stubs.preallocate(flows);
+        self.index.preallocate(flows);
+        self.wheel.preallocate(flows);
+        self.outlet.totals.talkers.preallocate(flows);
+        if let Some(ended) = &mut self.ended {
+            ended.preallocate(flows);
+        }
+    }
+
     /// First step for packets that will be counted soon: asks for the slots of
     /// their hashes.
     #[inline]
@@ -177,8 +190,7 @@ impl FlowTable {
                 continue;
             }
             if guess.0 & LIVE == 0 {
-                self.stubs.prefetch(guess.0, 0);
-                self.stubs.prefetch(guess.0, 64);
+                self.prefetch_stub(guess.0);
                 continue;
             }
             let live = &self.lives[guess.0 & !LIVE];

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use super::index::Index;
 use super::slab::Slab;
+use crate::memory::prefetch;
 use crate::packet::{Address, IpVersion};
 
 /// Addresses kept, for each shard: 64 bytes each and their place in the index.
@@ -88,6 +89,13 @@ impl Talkers {
         }
     }
 
+    /// Takes the memory for so many addresses now.
+    pub(crate) fn preallocate(&mut self, addresses: usize) {
+        let addresses = addresses.min(MAX_TALKERS);
+        self.index.preallocate(addresses);
+        self.entries.preallocate(addresses);
+    }
+
     /// Addresses with their sums, in no order.
     pub fn iter(&self) -> impl Iterator<Item = ((IpVersion, Address), &Talker)> {
         (0..self.entries.high_water()).map(|id| {
@@ -113,10 +121,11 @@ impl Talkers {
     #[inline]
     pub(crate) fn seek(&self, version: IpVersion, address: &Address) -> Sought {
         let hash = self.hash(version, address);
-        if !self.filter.is_empty() && !self.may_be_known(hash) {
-            return Sought { hash, guess: Guess::NoRoom };
+        if let Some(word) = self.filter.get(filter_place(hash).0) {
+            prefetch(word);
+        } else {
+            self.index.prefetch(hash);
         }
-        self.index.prefetch(hash);
         Sought { hash, guess: Guess::Unknown }
     }
 
@@ -141,7 +150,8 @@ impl Talkers {
     /// Second step, some addresses later.
     #[inline]
     pub(crate) fn guess(&self, sought: &mut Sought) {
-        if matches!(sought.guess, Guess::NoRoom) {
+        if !self.filter.is_empty() && !self.may_be_known(sought.hash) {
+            sought.guess = Guess::NoRoom;
             return;
         }
         if let Some(id) = self.index.guess(sought.hash) {

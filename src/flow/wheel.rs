@@ -44,6 +44,11 @@ impl Wheel {
         Self { heads: vec![NONE; SECONDS as usize], chunks: Slab::new(), next_s: i64::MIN }
     }
 
+    /// Takes the memory for so many flows now.
+    pub(crate) fn preallocate(&mut self, flows: usize) {
+        self.chunks.preallocate(flows / CHUNK_IDS);
+    }
+
     /// Says when it is, before the first entry: no deadline will ever be before
     /// it.
     pub(crate) fn start(&mut self, now_s: i64) {

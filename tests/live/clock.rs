@@ -46,7 +46,13 @@ fn a_clock_that_loses_its_reference_is_told_and_told_again_from_the_recording() 
     let offline = RunOptions { workers: 1, ..RunOptions::default() };
     let status = Arc::clone(&handle.status);
     let watched = Arc::default();
-    let of = LiveRun { status, filter_in_kernel: false, silent_after_s: 60, watched };
+    let of = LiveRun {
+        status,
+        filter_in_kernel: false,
+        silent_after_s: 60,
+        preallocates: false,
+        watched,
+    };
     let options = RunOptions { live: Some(of), ..offline.clone() };
     let said = std::thread::spawn(move || {
         let send = || {

@@ -72,6 +72,29 @@ fn a_syn_flood_is_told_while_it_goes_on() {
 }
 
 #[test]
+fn the_memory_of_a_flood_can_be_had_before_there_is_one() {
+    let Some(lab) = Lab::or_skip("memory", &["ping"], LinkOptions::default()) else { return };
+    let resident_mib = |args: &[&str]| {
+        let ring = ["--ring-mib", "8", "--max-flows", "1000000"];
+        let live = lab.listen(&[&ring, args].concat());
+        lab.net.run(0, ["ping", "-q", "-c", "1", &lab.link.ipv4[1]]);
+        let status = format!("/proc/{}/status", live.running.child.id());
+        // Workers take theirs once they run.
+        std::thread::sleep(Duration::from_secs(2));
+        let status = fs::read_to_string(status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        complete(&live.stop());
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
+    };
+    for workers in ["1", "2"] {
+        let few = resident_mib(&["--workers", workers]);
+        let all = resident_mib(&["--workers", workers, "--preallocate"]);
+        // At least 128 bytes a flow, at most 260 and what pages are rounded up to.
+        assert!((few + 122..few + 260).contains(&all), "{few} and {all} MiB with {workers}");
+    }
+}
+
+#[test]
 fn what_is_replayed_is_heard_as_it_is_read() {
     let Some(lab) = Lab::or_skip("replay", &[], LinkOptions::quiet()) else { return };
     // Tags that the kernel takes out, tunnels, fragments, both IP versions.

@@ -69,6 +69,10 @@ pub(crate) struct LiveArgs {
     /// of the machine's memory].
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(2..=4096))]
     ring_mib: Option<u32>,
+    /// Take the memory that a flood of new flows needs at the start, not while it comes:
+    /// up to 260 bytes for each of --max-flows.
+    #[arg(long)]
+    preallocate: bool,
     /// Bytes of each frame that are kept.
     #[arg(long, value_name = "BYTES", default_value_t = 262_144,
           value_parser = clap::value_parser!(u32).range(14..=262_144))]
@@ -226,6 +230,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         status: Arc::clone(&handle.status),
         filter_in_kernel,
         silent_after_s,
+        preallocates: args.preallocate,
         watched: Arc::clone(&watched),
     });
     let watched_map = watcher.as_ref().map(|watcher| Arc::clone(&watcher.map));

@@ -92,6 +92,7 @@ fn watch(capture: Vec<u8>, privacy: Privacy) -> (Watch, RunReport) {
         status: Arc::clone(&status),
         filter_in_kernel: false,
         silent_after_s: 60,
+        preallocates: false,
         watched: Arc::clone(&watched),
     });
     let mut watch = Watch {
