@@ -2,8 +2,8 @@
 //!
 //! Each row belongs to the addresses at its ends that are at home (or to their
 //! instances of the inventory), and to the processes and workloads that a host map
-//! names there. Rows are looked at in the order of their flows, so that what comes out
-//! does not depend on shards. Bounded by [`ROWS`] a second and by the ledger's limits.
+//! names there. Rows are looked at in an order that their flows give, so that what comes
+//! out does not depend on shards. Bounded by [`ROWS`] a second and by the ledger's limits.
 
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub(super) struct Entities {
     ledger: Ledger,
     seed: Seed,
     rows: Vec<FlowRow>,
+    /// Hashes of the rows' flows.
+    words: Vec<(u64, u32)>,
     order: Vec<u32>,
     shares: Vec<Share>,
     addresses: HashMap<Host, Address>,
@@ -85,6 +87,7 @@ impl Entities {
             ledger: Ledger::new("packets".into(), LedgerLimits::default(), seed),
             seed,
             rows: Vec::new(),
+            words: Vec::new(),
             order: Vec::new(),
             shares: Vec::new(),
             addresses: HashMap::default(),
@@ -193,14 +196,21 @@ impl Entities {
         (self.rows, self.order) = (rows, order);
     }
 
-    /// Rows in the order of their flows, those of one flow put together.
+    /// Rows in an order that their flows give, those of one flow put together.
     fn take_rows(&mut self, assembled: &Assembled) {
         self.rows.clear();
         self.rows.extend(assembled.flows(self.most_rows, self.least_bytes, self.seed));
         let rows = &mut self.rows;
+        // By a hash, then by flow: numbers compare faster than flows, which lie far apart.
+        let seed = self.seed;
+        self.words.clear();
+        self.words.extend(rows.iter().zip(0_u32..).map(|(row, at)| (row.hash(seed), at)));
+        self.words.sort_unstable();
+        for equal in self.words.chunk_by_mut(|x, y| x.0 == y.0).filter(|equal| equal.len() > 1) {
+            equal.sort_unstable_by_key(|&(_, at)| (rows[at as usize].key(), at));
+        }
         self.order.clear();
-        self.order.extend(0..rows.len() as u32);
-        self.order.sort_unstable_by_key(|&at| (rows[at as usize].key(), at));
+        self.order.extend(self.words.iter().map(|&(_, at)| at));
         let mut last = None::<u32>;
         self.order.retain(|&at| {
             let same =
@@ -279,7 +289,7 @@ impl Entities {
         let key = (view.sent.src, view.peer, view.proto);
         let bytes = view.sent.wire_bytes * view.scale;
         let known = self.senders.entry(key).or_insert_with(|| (bytes, Arc::clone(who)));
-        // Of equals the first by the order of flows.
+        // Of equals the first in the order of rows.
         if bytes > known.0 {
             *known = (bytes, Arc::clone(who));
         }

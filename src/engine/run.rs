@@ -240,6 +240,11 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let origins = input.origins();
     let hash_state =
         if options.live.is_some() { ahash::RandomState::new() } else { offline_hash_state() };
+    let wanted = match (sink.wants_records(), &options.hosts) {
+        (true, _) => Wanted::Records,
+        (false, Some(_)) => Wanted::Outlines,
+        (false, None) => Wanted::Answered,
+    };
     let shared = Shared {
         read_ahead: input.read_ahead(),
         source: Lock::new(Source { input, clock_ns: i64::MIN, blocks: 0, done: false }),
@@ -251,6 +256,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         filter: options.filter.clone(),
         dedup: options.dedup,
         extracts: options.detects,
+        names_alone: wanted == Wanted::Outlines,
         hash_state: hash_state.clone(),
         idle_wait: if options.live.is_some() { LIVE_WAIT } else { IDLE_WAIT },
     };
@@ -258,11 +264,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         timeouts: options.timeouts,
         max_flows: options.max_flows.div_ceil(workers).max(1),
         lateness_ns: options.lateness_s.saturating_mul(SECOND_NS),
-        wanted: match (sink.wants_records(), &options.hosts) {
-            (true, _) => Wanted::Records,
-            (false, Some(_)) => Wanted::Outlines,
-            (false, None) => Wanted::Answered,
-        },
+        wanted,
     };
     let windows = WindowSettings::default();
     let chunks = Arc::new(ChunkPool::default());

@@ -17,6 +17,7 @@ use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
 use super::window::features::concerns;
 use crate::flow::Ended;
+use crate::flow::app::may_tell;
 use crate::input::filter::Filter;
 use crate::input::{Block, Frame, Input, Next, ReadAhead, frame_flag};
 use crate::lock::Lock;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) dedup: Option<DedupSettings>,
     /// Detectors ask for what packets say.
     pub(crate) extracts: bool,
+    /// Of what flows say nothing but names is wanted.
+    pub(crate) names_alone: bool,
     pub(crate) hash_state: ahash::RandomState,
     /// How long a worker without work sleeps before it looks at the input again.
     pub(crate) idle_wait: Duration,
@@ -246,6 +249,13 @@ impl Shared {
     fn mark_speech(&self, row: &mut PacketRow, bytes: &[u8]) {
         if self.extracts && concerns(row, bytes) {
             row.flags |= row_flag::SPEAKS;
+        }
+        if self.names_alone && row.payload_captured > 0 {
+            let payload = bytes.get(row.payload_at as usize..).unwrap_or_default();
+            let payload = &payload[..payload.len().min(row.payload_captured as usize)];
+            if may_tell(row, payload) {
+                row.flags |= row_flag::TELLS;
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! where somebody wants them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::app::AppInfo;
 use super::live::{Bins, Live};
@@ -41,15 +42,23 @@ impl Ended {
         if app.is_some() || outline.answered() {
             self.outlines.push(EndedFlow { outline, app });
         } else {
-            let second = outline.decided_ns.div_euclid(1_000_000_000);
-            self.unanswered.entry(second).or_default().add(outline);
+            self.unanswered_at(outline.decided_ns).add(outline);
         }
+    }
+
+    fn unanswered_at(&mut self, decided_ns: i64) -> &mut Unanswered {
+        self.unanswered.entry(decided_ns.div_euclid(1_000_000_000)).or_default()
     }
 
     /// Adds what else ended without an answer.
     pub(crate) fn merge_unanswered(&mut self, others: BTreeMap<i64, Unanswered>) {
         for (second, other) in others {
-            self.unanswered.entry(second).or_default().merge(other);
+            match self.unanswered.entry(second) {
+                Entry::Vacant(place) => {
+                    place.insert(other);
+                }
+                Entry::Occupied(place) => place.into_mut().merge(other),
+            }
         }
     }
 }
@@ -127,9 +136,11 @@ impl Outlet {
         match self.wanted {
             Wanted::Counts | Wanted::Answered => {}
             Wanted::Outlines => {
-                let outline = stub.outline(decided_ns);
-                let app = stub.extra.take().and_then(|extra| extra.app);
-                self.ended.add(outline, app);
+                match stub.extra.take().and_then(|extra| extra.app) {
+                    // One packet is never answered.
+                    None => self.ended.unanswered_at(decided_ns).add_stub(stub, decided_ns),
+                    app => self.ended.add(stub.outline(decided_ns), app),
+                }
             }
             Wanted::Records => {
                 let live = Live::from_stub(stub, bins);

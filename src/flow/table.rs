@@ -30,7 +30,7 @@ use crate::engine::feed::WindowFeed;
 use crate::input::Shed;
 use crate::memory::prefetch_line;
 use crate::packet::row::NO_TUNNELS;
-use crate::packet::{FlowKey, PacketRow, TunnelLayer, Tunnels};
+use crate::packet::{FlowKey, PacketRow, TunnelLayer, Tunnels, row_flag};
 
 /// Ids of live flows carry this bit in the index; stubs don't.
 const LIVE: u32 = 1 << 31;
@@ -238,8 +238,10 @@ impl FlowTable {
         let around = match self.outlet.wanted {
             Wanted::Records => around,
             // Names are learned from hints; entropy and tunnels are told by records alone.
-            Wanted::Outlines => Around { tunnels: &[], hints_alone: true, ..around },
-            Wanted::Counts | Wanted::Answered => Around { shed: around.shed, ..Around::default() },
+            Wanted::Outlines if packet.is(row_flag::TELLS) => {
+                Around { tunnels: &[], hints_alone: true, ..around }
+            }
+            _ => Around { shed: around.shed, ..Around::default() },
         };
         let cut_ns = packet.time_ns.max(packet.clock_ns.saturating_sub(self.settings.lateness_ns));
         let found = if guess.0 != NO_FLOW && self.is_flow(guess.0, &packet.key) {
@@ -293,7 +295,7 @@ impl FlowTable {
             packet.payload_captured > 0 && live.halves[packet.direction()].packets < APP_PACKETS;
         let closer = match self.outlet.wanted {
             Wanted::Records => early || packet.tunnels != NO_TUNNELS,
-            Wanted::Outlines => early,
+            Wanted::Outlines => early && packet.is(row_flag::TELLS),
             Wanted::Counts | Wanted::Answered => false,
         };
         if closer {

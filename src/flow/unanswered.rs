@@ -8,12 +8,13 @@
 //! left out below [`LOOKED_UP_PER_S`].
 
 use super::Outline;
+use super::stub::Stub;
 use crate::engine::window::Seed;
 use crate::packet::FlowKey;
 
 /// Flows of a second that are kept. A share of them is known to within 1 % (a sample of
-/// n has a standard error of at most `0.5 / sqrt(n)`, 0.4 % here).
-pub(crate) const LOOKED_UP_PER_S: usize = 16_384;
+/// n has a standard error of at most `0.5 / sqrt(n)`, 0.6 % here).
+pub(crate) const LOOKED_UP_PER_S: usize = 8_192;
 
 /// Flows and what was in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,12 @@ impl Amount {
         self.flows += 1;
         self.packets += flow.packets.iter().sum::<u64>();
         self.wire_bytes += flow.wire_bytes;
+    }
+
+    fn add_stub(&mut self, flow: &Stub) {
+        self.flows += 1;
+        self.packets += 1;
+        self.wire_bytes += u64::from(flow.wire_bytes);
     }
 }
 
@@ -53,10 +60,22 @@ impl Unanswered {
         self.keep(hash(&flow.key, flow.start_ns), flow);
     }
 
+    /// The same of a flow of one packet: of most of a flood no outline is made.
+    #[inline]
+    pub(super) fn add_stub(&mut self, flow: &Stub, decided_ns: i64) {
+        let hash = hash(&flow.key, flow.time_ns);
+        if hash >= self.below {
+            self.left_out.add_stub(flow);
+        } else {
+            self.keep(hash, flow.outline(decided_ns));
+        }
+    }
+
     pub(crate) fn merge(&mut self, other: Self) {
         self.left_out.flows += other.left_out.flows;
         self.left_out.packets += other.left_out.packets;
         self.left_out.wire_bytes += other.left_out.wire_bytes;
+        self.below = self.below.min(other.below);
         for (hash, flow) in other.kept {
             self.keep(hash, flow);
         }
@@ -65,8 +84,9 @@ impl Unanswered {
     /// Those to look up, in order, and what the others were.
     pub(crate) fn into_parts(mut self) -> (Vec<Outline>, Amount) {
         self.leave_out();
-        self.kept.sort_unstable_by(|x, y| (x.1.start_ns, &x.1.key).cmp(&(y.1.start_ns, &y.1.key)));
-        (self.kept.into_iter().map(|(_, flow)| flow).collect(), self.left_out)
+        let mut kept: Vec<Outline> = self.kept.into_iter().map(|(_, flow)| flow).collect();
+        kept.sort_unstable_by(|x, y| (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key)));
+        (kept, self.left_out)
     }
 
     #[inline]
@@ -81,17 +101,22 @@ impl Unanswered {
         }
     }
 
-    /// Keeps as many as there is room for.
+    /// Keeps those below a hash of which there are as many as there is room for; less
+    /// those of the same hash, so that no order of arrival decides between them.
     fn leave_out(&mut self) {
-        if self.kept.len() <= LOOKED_UP_PER_S {
-            return;
+        if self.kept.len() > LOOKED_UP_PER_S {
+            let mut hashes: Vec<u64> = self.kept.iter().map(|&(hash, _)| hash).collect();
+            let (_, &mut first_out, _) = hashes.select_nth_unstable(LOOKED_UP_PER_S);
+            self.below = self.below.min(first_out);
         }
-        let order = |flow: &(u64, Outline)| (flow.0, flow.1.start_ns, flow.1.key);
-        self.kept.select_nth_unstable_by_key(LOOKED_UP_PER_S, order);
-        self.below = self.kept[LOOKED_UP_PER_S].0;
-        for (_, flow) in self.kept.drain(LOOKED_UP_PER_S..) {
-            self.left_out.add(&flow);
-        }
+        let Self { kept, below, left_out } = self;
+        kept.retain(|(hash, flow)| {
+            let stays = hash < below;
+            if !stays {
+                left_out.add(flow);
+            }
+            stays
+        });
     }
 }
 
@@ -152,6 +177,19 @@ mod tests {
             }
             assert_eq!(merged.into_parts(), (kept.clone(), left_out), "{shards} shards");
         }
+    }
+
+    #[test]
+    fn flows_of_one_hash_are_kept_or_left_out_together() {
+        // Each flow three times over: the last to be kept would be one of three.
+        let flows = || (0..3 * LOOKED_UP_PER_S as u32).map(|n| n / 3);
+        let (kept, left_out) = of(flows()).into_parts();
+        assert_eq!(kept.len() + left_out.flows as usize, 3 * LOOKED_UP_PER_S);
+        assert!(kept.len() <= LOOKED_UP_PER_S && kept.len() > LOOKED_UP_PER_S - 3);
+        assert!(kept.chunk_by(|x, y| x == y).all(|equal| equal.len() == 3));
+        let mut merged = Unanswered::default();
+        (0..3).for_each(|copy| merged.merge(of(flows().skip(copy).step_by(3))));
+        assert_eq!(merged.into_parts(), (kept, left_out));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! sums stay right on average, and which rows they are depends on the set of rows
 //! alone. Start at [`Assembled::flows`].
 
+use super::hash::halves;
 use super::log::{FlowSecond, Single};
 use super::{Assembled, Delta, Host, Seed};
 
@@ -27,6 +28,13 @@ impl FlowRow {
         let there = &self.there;
         let ports = (there.src_port, there.dst_port);
         (there.src, there.dst, ports.0, ports.1, there.proto, self.echo_id)
+    }
+
+    /// Of the flow, the same in any run.
+    pub(crate) fn hash(&self, seed: Seed) -> u64 {
+        let Delta { src, dst, src_port, dst_port, proto, .. } = &self.there;
+        let rest = u64::from(*proto) << 48 | u64::from(self.echo_id) << 32;
+        hash_of(seed, src, dst, rest | ports_of(*src_port, *dst_port))
     }
 
     /// Adds a row of the same flow.
@@ -73,21 +81,20 @@ impl Assembled {
             (floor, rest.div_ceil(cap).max(1) as u64)
         };
         let chosen = move |a: &Host, b: &Host, ports: u64| {
-            scale == 1
-                || seed.mix(seed.mix(seed.host(a), seed.host(b)), ports).is_multiple_of(scale)
+            scale == 1 || hash_of(seed, a, b, ports).is_multiple_of(scale)
         };
         let of_flows =
             flows().filter(move |row| bytes_of(row) >= least_bytes).filter_map(move |row| {
                 if bytes_of(row) > floor {
                     return Some(FlowRow::of_flow(row, 1));
                 }
-                let ports = u64::from(row.port_a) << 16 | u64::from(row.port_b);
+                let ports = ports_of(row.port_a, row.port_b);
                 chosen(&row.host_a(), &row.host_b(), ports).then(|| FlowRow::of_flow(row, scale))
             });
         let of_singles = singles
             .filter(move |row| u64::from(row.wire_bytes) >= least_bytes)
             .filter_map(move |row| {
-                let ports = u64::from(row.src_port) << 16 | u64::from(row.dst_port);
+                let ports = ports_of(row.src_port, row.dst_port);
                 chosen(&row.src(), &row.dst(), ports).then(|| FlowRow::of_single(row, scale))
             });
         of_flows.chain(of_singles)
@@ -96,4 +103,18 @@ impl Assembled {
 
 fn bytes_of(row: &FlowSecond) -> u64 {
     u64::from(row.counts[0].wire_bytes) + u64::from(row.counts[1].wire_bytes)
+}
+
+fn ports_of(first: u16, second: u16) -> u64 {
+    u64::from(first) << 16 | u64::from(second)
+}
+
+/// One round for both ends: a flood asks for it with each of its rows.
+#[inline]
+fn hash_of(seed: Seed, a: &Host, b: &Host, rest: u64) -> u64 {
+    let word = |host: &Host| {
+        let [high, low] = halves(&host.address);
+        high.rotate_left(32) ^ low
+    };
+    seed.mix(word(a) ^ rest.rotate_left(32), word(b))
 }

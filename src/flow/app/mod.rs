@@ -17,6 +17,8 @@ mod tls;
 
 use std::net::IpAddr;
 
+use crate::packet::PacketRow;
+
 /// What the first payload bytes of a flow told. Every text is bounded by
 /// [`MAX_TEXT_BYTES`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,24 +113,55 @@ pub struct Payload<'a> {
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
+/// What a packet may begin with, from its ports and first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Dns,
+    DnsOverTcp,
+    Quic,
+    Tls,
+    Ssh,
+    Http,
+}
+
+/// Nothing where no parser would find anything.
+#[inline]
+fn kind_of(proto: u8, ports: [u16; 2], bytes: &[u8]) -> Option<Kind> {
+    let &first = bytes.first()?;
+    match proto {
+        UDP if ports.into_iter().any(dns::is_port) => Some(Kind::Dns),
+        UDP if quic::may_be_initial(bytes) => Some(Kind::Quic),
+        TCP if ports.contains(&53) => Some(Kind::DnsOverTcp),
+        TCP => match first {
+            tls::HANDSHAKE => Some(Kind::Tls),
+            b'S' if bytes.starts_with(b"SSH-") => Some(Kind::Ssh),
+            b'A'..=b'Z' => Some(Kind::Http),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// False where [`inspect`] would find nothing: from the first five bytes.
+#[inline]
+pub(crate) fn may_tell(packet: &PacketRow, payload: &[u8]) -> bool {
+    kind_of(packet.key.proto, [packet.key.port_a, packet.key.port_b], payload).is_some()
+}
+
 /// Reads the first payload packet of a direction and adds what it tells to
 /// `info`, making it on demand. Called at most a few times in a flow's life.
 ///
 /// Whatever is no known message is rejected by its ports and first bytes.
 pub fn inspect(payload: Payload<'_>, info: &mut Option<Box<AppInfo>>) {
     let Payload { proto, src_port, dst_port, from_originator, bytes } = payload;
-    let Some(&first) = bytes.first() else { return };
-    match proto {
-        UDP if dns::is_port(src_port) || dns::is_port(dst_port) => dns::inspect(bytes, info),
-        UDP if quic::may_be_initial(bytes) => quic::inspect(bytes, info),
-        TCP if src_port == 53 || dst_port == 53 => dns::inspect_tcp(bytes, info),
-        TCP => match first {
-            tls::HANDSHAKE => tls::inspect(bytes, info),
-            b'S' if bytes.starts_with(b"SSH-") => ssh::inspect(bytes, from_originator, info),
-            b'A'..=b'Z' => http::inspect(bytes, info),
-            _ => {}
-        },
-        _ => {}
+    match kind_of(proto, [src_port, dst_port], bytes) {
+        Some(Kind::Dns) => dns::inspect(bytes, info),
+        Some(Kind::DnsOverTcp) => dns::inspect_tcp(bytes, info),
+        Some(Kind::Quic) => quic::inspect(bytes, info),
+        Some(Kind::Tls) => tls::inspect(bytes, info),
+        Some(Kind::Ssh) => ssh::inspect(bytes, from_originator, info),
+        Some(Kind::Http) => http::inspect(bytes, info),
+        None => {}
     }
 }
 
