@@ -99,24 +99,6 @@ pub(crate) fn prefetch_line<T>(value: &T, offset_bytes: usize) {
     let _ = (value, offset_bytes);
 }
 
-/// Asks for the lines that `value` lies on, to write to: another processor that has them
-/// gives them up.
-#[inline(always)]
-pub(crate) fn prefetch_to_write<T>(value: &T) {
-    #[cfg(target_arch = "x86_64")]
-    for offset_bytes in (0..size_of::<T>()).step_by(64) {
-        // SAFETY: the address lies within a value that is borrowed; the instruction changes
-        // nothing that the program can see. Processors of 64 bits that don't know it take it
-        // for no operation.
-        unsafe {
-            let line = std::ptr::from_ref(value).cast::<u8>().add(offset_bytes);
-            std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

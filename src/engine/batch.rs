@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::worker::Pool;
 use crate::input::{BlockBytes, Shed};
-use crate::memory::prefetch_to_write;
 use crate::packet::{Fragment, Mac, MalformedReason, PacketRow, Tunnels};
 
 /// A frame that is in no flow.
@@ -30,10 +29,6 @@ pub(crate) enum LinkKind {
     Malformed(MalformedReason),
 }
 
-/// The worker that read the rows of an earlier block has their memory in its cache: so many
-/// packets before a place is written to it is asked for.
-const ROWS_AHEAD: usize = 8;
-
 /// One shard's part of a block, in stream order.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
@@ -51,9 +46,6 @@ impl Rows {
     pub(crate) fn push(&mut self, row: PacketRow, digest: Option<u64>) {
         if let Some(digest) = digest {
             self.digests.push(digest);
-        }
-        if let Some(later) = self.packets.spare_capacity_mut().get(ROWS_AHEAD) {
-            prefetch_to_write(later);
         }
         self.packets.push(row);
     }

@@ -13,7 +13,6 @@ use crate::flow::settings::TableSettings;
 use crate::flow::table::{Admission, Around, FlowTable, Guess, TableCounters};
 use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::input::Shed;
-use crate::memory::prefetch_line;
 use crate::packet::{PacketRow, row_flag};
 
 /// Packets in a run: enough that a miss to memory (about as long as two
@@ -107,11 +106,6 @@ impl Shard {
         };
         self.accounting.shed[batch.shed as usize] += rows.len() as u64;
         for number in 0..rows.len().div_ceil(RUN) {
-            // Another worker may have written them.
-            for row in run(number + 4) {
-                prefetch_line(row, 0);
-                prefetch_line(row, 64);
-            }
             self.table.prefetch_slots(run(number + 2));
             self.table.guess(run(number + 1), &mut next_guesses);
             self.table.prefetch_details(run(number), &guesses, &self.feed);

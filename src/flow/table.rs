@@ -190,7 +190,8 @@ impl FlowTable {
                 continue;
             }
             if guess.0 & LIVE == 0 {
-                self.prefetch_stub(guess.0);
+                self.stubs.prefetch(guess.0, 0);
+                self.stubs.prefetch(guess.0, 64);
                 continue;
             }
             let live = &self.lives[guess.0 & !LIVE];

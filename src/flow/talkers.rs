@@ -8,7 +8,6 @@ use std::hash::{BuildHasher, Hasher};
 
 use super::index::Index;
 use super::slab::Slab;
-use crate::memory::prefetch;
 use crate::packet::{Address, IpVersion};
 
 /// Addresses kept, for each shard: 64 bytes each and their place in the index.
@@ -121,11 +120,10 @@ impl Talkers {
     #[inline]
     pub(crate) fn seek(&self, version: IpVersion, address: &Address) -> Sought {
         let hash = self.hash(version, address);
-        if let Some(word) = self.filter.get(filter_place(hash).0) {
-            prefetch(word);
-        } else {
-            self.index.prefetch(hash);
+        if !self.filter.is_empty() && !self.may_be_known(hash) {
+            return Sought { hash, guess: Guess::NoRoom };
         }
+        self.index.prefetch(hash);
         Sought { hash, guess: Guess::Unknown }
     }
 
@@ -150,8 +148,7 @@ impl Talkers {
     /// Second step, some addresses later.
     #[inline]
     pub(crate) fn guess(&self, sought: &mut Sought) {
-        if !self.filter.is_empty() && !self.may_be_known(sought.hash) {
-            sought.guess = Guess::NoRoom;
+        if matches!(sought.guess, Guess::NoRoom) {
             return;
         }
         if let Some(id) = self.index.guess(sought.hash) {

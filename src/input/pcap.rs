@@ -7,9 +7,7 @@
 
 use super::block::frame_flag;
 use super::report::{FileReport, Interface};
-use super::walk::{
-    Found, Limits, MAX_CAPTURED_BYTES, MAX_WIRE_BYTES, Notes, Stop, Walked, ask_ahead, frame,
-};
+use super::walk::{Found, Limits, MAX_CAPTURED_BYTES, MAX_WIRE_BYTES, Notes, Stop, Walked, frame};
 use crate::packet::LinkType;
 
 pub(super) const FILE_HEADER_BYTES: usize = 24;
@@ -193,7 +191,6 @@ impl PcapWalker {
             let Some(header) = bytes.get(at..).and_then(<[u8]>::first_chunk::<RECORD_BYTES>) else {
                 break Stop::Need(header_bytes);
             };
-            ask_ahead(bytes, at);
             let record = Record::read::<BIG>(header);
             let (captured, claimed) = record.lengths(self.lengths);
             if captured > MAX_CAPTURED_BYTES {

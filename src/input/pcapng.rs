@@ -12,9 +12,7 @@ use super::pcapng_codes::Observer;
 use super::pcapng_codes::{BYTE_ORDER_MAGIC, block::*};
 use super::pcapng_options::{InterfaceOptions, Resolution, is_our_section, statistics};
 use super::report::Interface;
-use super::walk::{
-    Found, Limits, MAX_CAPTURED_BYTES, Notes, Stop, UNTIMED, Walked, ask_ahead, frame,
-};
+use super::walk::{Found, Limits, MAX_CAPTURED_BYTES, Notes, Stop, UNTIMED, Walked, frame};
 use crate::output::recording::blocks::BlockWriter;
 use crate::packet::LinkType;
 
@@ -83,7 +81,6 @@ impl PcapngWalker {
             if found.frames.len() >= limits.frames || at >= limits.bytes {
                 break Stop::Limit;
             }
-            ask_ahead(bytes, at);
             match self.block(bytes, at, found, notes) {
                 Ok(next) => at = next,
                 Err(Pause::Skipped(to, need)) => {

@@ -8,7 +8,6 @@ use super::block::{Frame, frame_flag};
 use super::pcap::PcapWalker;
 use super::pcapng::PcapngWalker;
 use super::report::{FileReport, InterfaceTable};
-use crate::memory::prefetch;
 use crate::packet::LinkType;
 
 /// Longest record read. No link has longer frames; libpcap itself stops at
@@ -28,18 +27,6 @@ pub(super) const UNTIMED: u32 = 1 << 31;
 pub(super) struct Limits {
     pub(super) frames: usize,
     pub(super) bytes: usize,
-}
-
-/// Asks for bytes that the walk will come to: another thread may have read them, so that
-/// they are in the cache of its processor.
-#[inline(always)]
-pub(super) fn ask_ahead(bytes: &[u8], at: usize) {
-    /// A walk spends a few nanoseconds on a record; lines of another processor take some
-    /// hundred.
-    const AHEAD_BYTES: usize = 1024;
-    if let Some(later) = bytes.get(at + AHEAD_BYTES) {
-        prefetch(later);
-    }
 }
 
 /// Where a walk ended.

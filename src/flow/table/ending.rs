@@ -65,21 +65,10 @@ impl FlowTable {
                 }
             }
         }
-        // The next to go, if the flood goes on.
-        for id in self.hand + 1..=self.hand + wanted as u32 {
-            self.prefetch_stub(id);
-        }
         let found = self.ending.len();
         self.counters.evicted += found as u64;
         self.end_all(true);
         found > 0
-    }
-
-    #[inline]
-    pub(super) fn prefetch_stub(&self, id: u32) {
-        for line in 0..size_of::<Stub>().div_ceil(64) {
-            self.stubs.prefetch(id, line * 64);
-        }
     }
 
     /// Ends the flows in `ending`. What that touches is asked for ahead: the
@@ -89,7 +78,9 @@ impl FlowTable {
         let mut ending = std::mem::take(&mut self.ending);
         for end in &ending {
             if end.id & LIVE == 0 {
-                self.prefetch_stub(end.id);
+                for line in 0..size_of::<Stub>().div_ceil(64) {
+                    self.stubs.prefetch(end.id, line * 64);
+                }
             } else {
                 for line in 0..size_of::<Live>().div_ceil(64) {
                     self.lives.prefetch(end.id & !LIVE, line * 64);
