@@ -26,6 +26,9 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Errors that are told; the same one once, as each listing would bring it again.
 const MAX_TOLD: usize = 256;
 
+/// Objects to read, by last change and key.
+type Listed = BTreeMap<(i64, String), ObjectMeta>;
+
 pub(super) struct Worker {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
@@ -100,8 +103,8 @@ impl Worker {
         Ok(more)
     }
 
-    /// What is to be read, by last change and key, and whether there is more.
-    fn list(&mut self) -> object_store::Result<(BTreeMap<(i64, String), ObjectMeta>, bool)> {
+    /// What is to be read, and whether there is more.
+    fn list(&mut self) -> object_store::Result<(Listed, bool)> {
         self.listing += 1;
         let mut new = BTreeMap::new();
         let mut more = false;
