@@ -30,18 +30,8 @@ fn advise_huge_pages<T>(memory: &mut [T]) {
     /// What madvise wants addresses to be a multiple of, on every machine.
     const ALIGNMENT: usize = 64 << 10;
 
-    let bytes = size_of_val(memory);
-    if bytes < HUGE_PAGE_BYTES {
-        return;
-    }
-    let start = memory.as_mut_ptr().cast::<u8>();
-    let skipped = start.align_offset(ALIGNMENT);
-    let Some(len) = bytes.checked_sub(skipped) else { return };
-    // SAFETY: the range lies within `memory`, which is borrowed for writing.
-    // This advice changes how the range is backed and never what it holds. A
-    // kernel without huge pages refuses, which changes nothing.
-    unsafe {
-        libc::madvise(start.add(skipped).cast(), len, libc::MADV_HUGEPAGE);
+    if size_of_val(memory) >= HUGE_PAGE_BYTES {
+        advise(memory, ALIGNMENT, libc::MADV_HUGEPAGE);
     }
 }
 
@@ -58,23 +48,31 @@ pub(crate) fn populate<T>(memory: &mut Vec<T>, values: usize) {
 }
 
 #[cfg(target_os = "linux")]
-fn populate_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
+fn populate_pages<T>(memory: &mut [T]) {
     /// The smallest pages there are: rounding to larger ones is the kernel's affair.
     const PAGE_BYTES: usize = 4 << 10;
 
-    let bytes = size_of_val(memory);
-    let start = memory.as_mut_ptr().cast::<u8>();
-    let skipped = start.align_offset(PAGE_BYTES);
-    let Some(len) = bytes.checked_sub(skipped) else { return };
-    // SAFETY: the range lies within `memory`, which is borrowed for writing. The kernel
-    // backs its pages as a write to them would, and changes nothing that they hold.
-    unsafe {
-        libc::madvise(start.add(skipped).cast(), len, libc::MADV_POPULATE_WRITE);
-    }
+    advise(memory, PAGE_BYTES, libc::MADV_POPULATE_WRITE);
 }
 
 #[cfg(not(target_os = "linux"))]
-fn populate_pages<T>(_: &mut [std::mem::MaybeUninit<T>]) {}
+fn populate_pages<T>(_: &mut [T]) {}
+
+/// Advises the kernel about memory, from the first address on that is a multiple of
+/// `alignment`.
+#[cfg(target_os = "linux")]
+fn advise<T>(memory: &mut [T], alignment: usize, advice: libc::c_int) {
+    let bytes = size_of_val(memory);
+    let start = memory.as_mut_ptr().cast::<u8>();
+    let skipped = start.align_offset(alignment);
+    let Some(len) = bytes.checked_sub(skipped) else { return };
+    // SAFETY: the range lies within `memory`, which is borrowed for writing. The two
+    // pieces of advice above change how and when it is backed and never what it holds. A
+    // kernel that does not know one refuses, which changes nothing.
+    unsafe {
+        libc::madvise(start.add(skipped).cast(), len, advice);
+    }
+}
 
 /// Asks for the cache line that holds the start of `value`.
 #[inline(always)]
@@ -126,17 +124,26 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_is_populated_takes_memory_at_once() {
-        let resident_pages = || {
-            let text = std::fs::read_to_string("/proc/self/statm").expect("this process");
-            let field = text.split(' ').nth(1).expect("resident pages");
-            field.parse::<u64>().expect("a number")
-        };
+    fn what_is_populated_is_backed_at_once() {
+        /// Of the mapping that an address lies in, whatever other tests take meanwhile.
+        fn resident_kib(address: usize) -> u64 {
+            let maps = std::fs::read_to_string("/proc/self/smaps").expect("own mappings");
+            let mut lines = maps.lines().skip_while(|line| {
+                let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+                let ends =
+                    range.map(|(from, to)| [from, to].map(|end| usize::from_str_radix(end, 16)));
+                !matches!(ends, Some([Ok(from), Ok(to)]) if (from..to).contains(&address))
+            });
+            let line = lines.find(|line| line.starts_with("Rss:")).expect("its resident part");
+            let number = line.split_whitespace().nth(1).expect("a number");
+            number.parse().expect("a number")
+        }
+        // 64 MiB have a mapping of their own.
         let mut vec = vec_in_huge_pages::<u64>(64 << 17);
-        let before = resident_pages();
+        let middle = vec.as_ptr() as usize + (32 << 20);
+        let before = resident_kib(middle);
         populate(&mut vec, 64 << 17);
-        // 64 MiB, less what other tests gave back meanwhile.
-        assert!(resident_pages() >= before + (32 << 8));
+        assert!(resident_kib(middle) >= before + (62 << 10), "{before}");
     }
 
     #[test]
