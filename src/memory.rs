@@ -1,4 +1,4 @@
-//! Hints about memory: huge pages and prefetching.
+//! Hints about memory: huge pages, prefetching, pages had before they are written to.
 //!
 //! Nothing here changes a result, only how fast it comes; on systems without
 //! these hints every function does nothing. Tables of millions of flows miss

@@ -200,7 +200,7 @@ impl Shared {
                 let hash = direct.row.key.hash(&self.hash_state);
                 let digest = self.digest(data, frame, Some(direct.ip_offset));
                 direct.row.put_in_stream(frame, hash, at as u16, clock_ns);
-                self.mark_speech(&mut direct.row, all);
+                self.mark_payload(&mut direct.row, all);
                 rows[shard_of(hash, self.workers)].push(direct.row, digest);
                 continue;
             }
@@ -209,7 +209,7 @@ impl Shared {
                     let hash = facts.key.hash(&self.hash_state);
                     let digest = self.digest(data, frame, Some(facts.ip_offset));
                     facts.row_of(frame, hash, at as u16, clock_ns);
-                    self.mark_speech(&mut facts.row, all);
+                    self.mark_payload(&mut facts.row, all);
                     if let Some(fragment) = facts.fragment {
                         let Facts { row, tunnels, .. } = *facts;
                         fragments.push(FragmentRow { row, fragment, digest, tunnels });
@@ -246,7 +246,7 @@ impl Shared {
 
     /// Here, where its bytes are at hand: on the way to its shard they leave the cache.
     #[inline]
-    fn mark_speech(&self, row: &mut PacketRow, bytes: &[u8]) {
+    fn mark_payload(&self, row: &mut PacketRow, bytes: &[u8]) {
         if self.extracts && concerns(row, bytes) {
             row.flags |= row_flag::SPEAKS;
         }
