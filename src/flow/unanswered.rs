@@ -12,8 +12,8 @@ use super::stub::Stub;
 use crate::engine::window::Seed;
 use crate::packet::FlowKey;
 
-/// Flows of a second that are kept. A share of them is known to within 1 % (a sample of
-/// n has a standard error of at most `0.5 / sqrt(n)`, 0.6 % here).
+/// Flows of a second that are kept. A share of them is known to about 1 %: two standard
+/// errors, each at most `0.5 / sqrt(n)` for a sample of n.
 pub(crate) const LOOKED_UP_PER_S: usize = 8_192;
 
 /// Flows and what was in them.
