@@ -273,7 +273,9 @@ impl<'a> Correlation<'a> {
             _ => None,
         };
         let joined = Joined { hosts: hosts.as_deref(), growth: growth.as_ref() };
-        self.show_observation(source, &observation, &joined);
+        if self.detects {
+            self.show_observation(source, &observation, &joined);
+        }
         if let Err(error) = self.sink.observed(source, &observation, &joined)
             && self.write_error.is_none()
         {

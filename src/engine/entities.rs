@@ -240,7 +240,7 @@ impl Entities {
             let is_own = host.ip().is_loopback() || host.ip().is_unspecified();
             let instance = if is_own { None } else { instance(host) };
             let digest = match &instance {
-                Some(instance) => digest(seed, 2, &instance.id),
+                Some(instance) => seed.text(2, &instance.id),
                 None => seed.mix(seed.host(&host), 1),
             };
             let who = instance.map_or_else(|| Who::address(&host), |at| Who::instance(&at));
@@ -264,8 +264,8 @@ impl Entities {
         let Seat { process, workload, host, boot, certainty } = seat;
         let id = process.process.id;
         let identity = self.seed.mix(
-            digest(self.seed, u64::from(id.pid), &process.process.exe),
-            digest(self.seed, id.start_ticks, &boot),
+            self.seed.text(u64::from(id.pid), &process.process.exe),
+            self.seed.text(id.start_ticks, &boot),
         );
         let who = || Arc::new(Who::process(&host, &boot, &process, workload.as_ref(), certainty));
         if let Some(id) = self.ledger.id(identity, who) {
@@ -276,7 +276,7 @@ impl Entities {
             }
         }
         if let Some(workload) = &workload {
-            let digest = digest(self.seed, 3, &workload.container);
+            let digest = self.seed.text(3, &workload.container);
             if let Some(id) = self.ledger.id(digest, || Arc::new(Who::workload(workload))) {
                 self.shares.push(share(id));
             }
@@ -294,9 +294,4 @@ impl Entities {
             *known = (bytes, Arc::clone(who));
         }
     }
-}
-
-fn digest(seed: Seed, start: u64, text: &str) -> u64 {
-    let word = |chunk: &[u8]| chunk.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    text.as_bytes().chunks(8).fold(start, |sum, chunk| seed.mix(sum, word(chunk)))
 }

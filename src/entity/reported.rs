@@ -18,6 +18,7 @@
 //! sizes are left out.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use ahash::HashMap;
@@ -29,12 +30,12 @@ use crate::alert::EntityKind;
 use crate::detect::HomeNets;
 use crate::engine::window::Seed;
 use crate::host::side::FlowHosts;
-use crate::telemetry::observation::{Action, FlowReport, Span};
+use crate::telemetry::observation::{FlowReport, Span};
 
 #[path = "reported_flow.rs"]
 mod flow;
 
-use flow::{End, Flow, Tuple, owners};
+use flow::{End, Flow, Known, Tuple};
 
 /// Lengths of windows: the intervals of AWS, Azure, GCP and of routers, then those of
 /// long connections. A connection of more than a day feeds none.
@@ -79,6 +80,7 @@ pub struct Reported {
     seed: Seed,
     sources: BTreeMap<Arc<str>, Source>,
     flows: usize,
+    known: Known,
     pub counts: ReportedCounts,
 }
 
@@ -100,7 +102,7 @@ struct Window {
 impl Reported {
     pub fn new(limits: ReportedLimits, seed: Seed) -> Self {
         let counts = ReportedCounts::default();
-        Self { limits, seed, sources: BTreeMap::new(), flows: 0, counts }
+        Self { limits, seed, sources: BTreeMap::new(), flows: 0, known: Known::default(), counts }
     }
 
     /// Takes a report; hands out the windows of its source that are over. Reports come
@@ -125,7 +127,18 @@ impl Reported {
             Some(key) if is_over(key, known.newest_s) => self.counts.late += 1,
             Some(key) => {
                 let window = known.windows.entry(key).or_default();
-                window.add(flow, hosts, &self.limits, &mut self.flows, &mut self.counts);
+                let (tuple, from) = Tuple::of(flow);
+                match window.flow(tuple, self.limits.flows, &mut self.flows) {
+                    None => self.counts.refused += 1,
+                    Some(of_window) => {
+                        for (side, end) in [(from, End::Src), (1 - from, End::Dst)] {
+                            if of_window.who[side].iter().all(Option::is_none) {
+                                of_window.who[side] = self.known.owners(flow, end, hosts, home);
+                            }
+                        }
+                        of_window.add(flow, from, &mut self.counts);
+                    }
+                }
             }
         }
         let newest_s = known.newest_s;
@@ -178,38 +191,16 @@ impl Source {
 }
 
 impl Window {
-    fn add(
-        &mut self,
-        report: &FlowReport,
-        hosts: Option<&FlowHosts>,
-        limits: &ReportedLimits,
-        held: &mut usize,
-        counts: &mut ReportedCounts,
-    ) {
-        let (tuple, from) = Tuple::of(report);
-        if !self.flows.contains_key(&tuple) {
-            if *held >= limits.flows {
-                counts.refused += 1;
-                return;
-            }
-            *held += 1;
-        }
-        let flow = self.flows.entry(tuple).or_default();
-        flow.sampled_1_of = flow.sampled_1_of.max(report.sampled_1_of.unwrap_or(1)).max(1);
-        for (side, end) in [(from, End::Src), (1 - from, End::Dst)] {
-            if flow.who[side].is_empty() {
-                flow.who[side] = owners(report, end, hosts);
+    /// The flow of a tuple; nothing where there is no place for another.
+    fn flow(&mut self, tuple: Tuple, most: usize, held: &mut usize) -> Option<&mut Flow> {
+        match self.flows.entry(tuple) {
+            Entry::Occupied(flow) => Some(flow.into_mut()),
+            Entry::Vacant(_) if *held >= most => None,
+            Entry::Vacant(place) => {
+                *held += 1;
+                Some(place.insert(Flow::default()))
             }
         }
-        if report.action == Some(Action::Rejected) {
-            counts.rejected += 1;
-            flow.ways[from].reject(&report.fwd);
-            return;
-        }
-        let forward = flow.ways[from].take(report, &report.fwd);
-        let back = report.rev.as_ref().is_none_or(|rev| flow.ways[1 - from].take(report, rev));
-        counts.counted += u64::from(forward && back);
-        counts.duplicates += u64::from(!(forward && back));
     }
 
     /// What its entities did, and for how many flows there was no place.
@@ -226,7 +217,8 @@ impl Window {
         let one_sided = !flows.iter().any(|(_, flow)| both_ways(flow));
         let mut ledger = Ledger::new(Arc::clone(at.source), limits, seed);
         ledger.begin(at.start_s);
-        let mut facts: BTreeMap<(EntityKind, String), ReportedFacts> = BTreeMap::new();
+        // By number in the ledger, which gives them from 0 on.
+        let mut facts: Vec<ReportedFacts> = Vec::new();
         for (tuple, flow) in &flows {
             for side in 0..2 {
                 let (sent, received) = (tuple.delta(flow, side), tuple.delta(flow, 1 - side));
@@ -242,18 +234,16 @@ impl Window {
                     received: &received,
                     scale: u64::from(flow.sampled_1_of),
                 };
-                for who in &flow.who[side] {
+                for who in flow.who[side].iter().flatten() {
                     let entity = &who.entity;
-                    if entity.kind == EntityKind::Address && !home.contains(&tuple.ends[side].0) {
-                        continue;
-                    }
-                    let digest = entity
-                        .id
-                        .bytes()
-                        .fold(entity.kind as u64, |sum, byte| seed.mix(sum, byte.into()));
+                    let digest = seed.text(entity.kind as u64, &entity.id);
                     let Some(id) = ledger.id(digest, || Arc::clone(who)) else { continue };
                     ledger.add(id, &view);
-                    let facts = facts.entry((entity.kind, entity.id.clone())).or_default();
+                    let at = id as usize;
+                    if at >= facts.len() {
+                        facts.resize_with(at + 1, ReportedFacts::default);
+                    }
+                    let facts = &mut facts[at];
                     facts.flows += 1;
                     facts.rejected_flows += flow.ways[side].rejected_flows;
                     facts.rejected_bytes += flow.ways[side].rejected_bytes;
@@ -262,6 +252,13 @@ impl Window {
                 }
             }
         }
+        let mut facts: BTreeMap<(EntityKind, String), ReportedFacts> = (0..)
+            .zip(facts)
+            .filter_map(|(id, facts)| {
+                let entity = &ledger.who(id)?.entity;
+                Some(((entity.kind, entity.id.clone()), facts))
+            })
+            .collect();
         let mut minutes: Vec<Minute> = ledger.close().collect();
         for minute in &mut minutes {
             minute.start_s = at.start_s;

@@ -1,16 +1,18 @@
 //! A flow of a window as a source reports it: both directions put together, and who is
 //! at its ends.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Who;
+use ahash::HashMap;
+
+use super::{ReportedCounts, Who};
+use crate::detect::HomeNets;
 use crate::engine::window::{Delta, Host};
 use crate::host::inventory::Instance;
 use crate::host::side::{FlowHosts, HostSide};
 use crate::packet::PacketClass;
 use crate::telemetry::label;
-use crate::telemetry::observation::{FlowDirection, FlowReport, Measures};
+use crate::telemetry::observation::{Action, FlowDirection, FlowReport, Measures};
 
 /// A flow without regard to direction: its lesser end first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,7 +25,7 @@ pub(super) struct Tuple {
 pub(super) struct Flow {
     /// From the first end, from the second.
     pub(super) ways: [Way; 2],
-    pub(super) who: [Vec<Arc<Who>>; 2],
+    pub(super) who: [Ends; 2],
     pub(super) sampled_1_of: u32,
 }
 
@@ -76,6 +78,22 @@ impl Tuple {
     }
 }
 
+impl Flow {
+    /// Counts what a report says of it.
+    pub(super) fn add(&mut self, report: &FlowReport, from: usize, counts: &mut ReportedCounts) {
+        self.sampled_1_of = self.sampled_1_of.max(report.sampled_1_of.unwrap_or(1)).max(1);
+        if report.action == Some(Action::Rejected) {
+            counts.rejected += 1;
+            self.ways[from].reject(&report.fwd);
+            return;
+        }
+        let forward = self.ways[from].take(report, &report.fwd);
+        let back = report.rev.as_ref().is_none_or(|rev| self.ways[1 - from].take(report, rev));
+        counts.counted += u64::from(forward && back);
+        counts.duplicates += u64::from(!(forward && back));
+    }
+}
+
 const SYN: u16 = 2;
 
 impl Way {
@@ -116,26 +134,72 @@ pub(super) enum End {
 }
 
 /// Entities at one end: its workload, its instance or else its address.
-pub(super) fn owners(report: &FlowReport, end: End, hosts: Option<&FlowHosts>) -> Vec<Arc<Who>> {
-    let side: Option<&HostSide> = hosts.and_then(|hosts| match end {
-        End::Src => hosts.src.as_ref(),
-        End::Dst => hosts.dst.as_ref(),
-    });
-    let workload = side.and_then(|side| side.workload.as_ref()).map(Who::workload);
-    let address: IpAddr = if end == End::Src { report.src } else { report.dst };
-    let instance = side.and_then(|side| side.instance.clone()).or_else(|| named(report, end));
-    let place = match &instance {
-        Some(instance) => Who::instance(instance),
-        None => Who::address(&Host::from(address)),
-    };
-    workload.into_iter().chain([place]).map(Arc::new).collect()
+pub(super) type Ends = [Option<Arc<Who>>; 2];
+
+/// Addresses and named instances whose entity is remembered.
+const MAX_KNOWN: usize = 1 << 16;
+
+/// Entities that were at an end before: most ends are those of thousands of reports.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    addresses: HashMap<Host, Arc<Who>>,
+    /// By what the source calls them.
+    instances: HashMap<String, Arc<Who>>,
+}
+
+impl Known {
+    /// Who is at an end; an address that is not at home is nobody.
+    pub(super) fn owners(
+        &mut self,
+        report: &FlowReport,
+        end: End,
+        hosts: Option<&FlowHosts>,
+        home: &HomeNets,
+    ) -> Ends {
+        let side: Option<&HostSide> = hosts.and_then(|hosts| match end {
+            End::Src => hosts.src.as_ref(),
+            End::Dst => hosts.dst.as_ref(),
+        });
+        let workload = side.and_then(|side| side.workload.as_ref()).map(Who::workload);
+        let instance = side.and_then(|side| side.instance.as_ref());
+        let place = match (instance, named(report, end)) {
+            (Some(instance), _) => Some(Arc::new(Who::instance(instance))),
+            (None, Some(id)) => Some(self.instance(id)),
+            (None, None) => {
+                let host = Host::from(if end == End::Src { report.src } else { report.dst });
+                home.contains(&host).then(|| self.address(host))
+            }
+        };
+        [workload.map(Arc::new), place]
+    }
+
+    fn address(&mut self, host: Host) -> Arc<Who> {
+        if self.addresses.len() >= MAX_KNOWN {
+            self.addresses.clear();
+        }
+        let who = self.addresses.entry(host).or_insert_with(|| Arc::new(Who::address(&host)));
+        Arc::clone(who)
+    }
+
+    fn instance(&mut self, id: &str) -> Arc<Who> {
+        if let Some(who) = self.instances.get(id) {
+            return Arc::clone(who);
+        }
+        if self.instances.len() >= MAX_KNOWN {
+            self.instances.clear();
+        }
+        let instance = Arc::new(Instance { id: id.to_owned(), ..Instance::default() });
+        let who = Arc::new(Who::instance(&instance));
+        self.instances.insert(id.to_owned(), Arc::clone(&who));
+        who
+    }
 }
 
 /// The instance that the source itself names.
-fn named(report: &FlowReport, end: End) -> Option<Arc<Instance>> {
+fn named(report: &FlowReport, end: End) -> Option<&str> {
     let value = |name: &str| {
         let (_, value) = report.labels.iter().find(|(known, _)| **known == *name)?;
-        (!value.is_empty() && **value != *"-").then(|| value.to_string())
+        (!value.is_empty() && **value != *"-").then_some(&**value)
     };
     let (at_end, counting) = match end {
         End::Src => (label::SRC_INSTANCE, FlowDirection::Egress),
@@ -143,6 +207,5 @@ fn named(report: &FlowReport, end: End) -> Option<Arc<Instance>> {
     };
     let at_observer =
         || (report.direction == Some(counting)).then(|| value(label::INSTANCE)).flatten();
-    let id = value(at_end).or_else(at_observer)?;
-    Some(Arc::new(Instance { id, ..Instance::default() }))
+    value(at_end).or_else(at_observer)
 }

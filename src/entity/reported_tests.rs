@@ -1,5 +1,5 @@
 use crate::telemetry::label;
-use crate::telemetry::observation::{FlowDirection, Measures};
+use crate::telemetry::observation::{Action, FlowDirection, Measures};
 
 use super::*;
 

@@ -45,6 +45,10 @@ const TELL_AGAIN_S: i64 = 60;
 
 type CaseKey = (EntityKind, String);
 
+/// What cases are called by ([`Place::who`]).
+const KINDS: [EntityKind; 4] =
+    [EntityKind::Workload, EntityKind::Instance, EntityKind::Host, EntityKind::Address];
+
 /// Joins signs to chains.
 #[derive(Debug, Default)]
 pub(super) struct Chain {
@@ -218,22 +222,28 @@ impl Chain {
     /// Cases with news of their own, or of the host, instance or address they are at.
     fn with_news(&mut self) -> BTreeSet<CaseKey> {
         let mut all = std::mem::take(&mut self.news);
-        let wide: Vec<&Case> = all
+        let wide: Vec<(EntityKind, &Place)> = all
             .iter()
-            .filter(|key| key.0 != EntityKind::Workload)
-            .filter_map(|key| Some(&self.cases.get(key)?.case))
+            .filter(|(kind, _)| *kind != EntityKind::Workload)
+            .filter_map(|key| Some((key.0, &self.cases.get(key)?.case.place)))
             .collect();
-        if !wide.is_empty() {
-            // Each case beside each with news would be millions of pairs where thousands of
-            // addresses have news every second.
-            let near = Neighbours::of(wide.iter().map(|case| &case.place));
-            let meets = |place: &Place| wide.iter().any(|other| other.place.meets(place));
-            let more = self.cases.iter().filter(|(key, known)| {
+        // Each case beside each with news would be millions of pairs where thousands of
+        // addresses have news every second. Two of one kind are never at the same place:
+        // it is what they are called by.
+        for kind in KINDS {
+            let others =
+                || wide.iter().filter(|(other, _)| *other != kind).map(|(_, place)| *place);
+            if others().next().is_none() {
+                continue;
+            }
+            let near = Neighbours::of(others());
+            let of_kind = self.cases.range((kind, String::new())..);
+            let of_kind = of_kind.take_while(|((of, _), _)| *of == kind);
+            let more = of_kind.filter(|(_, known)| {
                 let place = &known.case.place;
-                !all.contains(*key) && near.may_meet(place) && meets(place)
+                near.may_meet(place) && others().any(|other| other.meets(place))
             });
-            let more: Vec<CaseKey> = more.map(|(key, _)| key.clone()).collect();
-            all.extend(more);
+            all.extend(more.map(|(key, _)| key.clone()));
         }
         all
     }

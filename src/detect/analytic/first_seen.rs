@@ -10,13 +10,14 @@
 //! nothing by another.
 //!
 //! Feeds [`super::chain`] alone. Limits: a name behind a shared address (CDN) is not
-//! told apart. Bounded: [`MAX_PLACES`] with [`MAX_PREFIXES`] each; past it nothing is
-//! new, and that is counted.
+//! told apart. Bounded: [`MAX_PLACES`] with [`MAX_PREFIXES`] each; past it the eighth that
+//! was quiet longest makes room (`super::room`), which is counted.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::room::make_room;
 use super::shell::Services;
 use super::stage::{Place, Sign, Stage, named};
 use super::{AnalyticContext, FlowEnd, Source};
@@ -40,9 +41,16 @@ const COMMON: f64 = 0.3;
 /// Finds them.
 #[derive(Debug, Default)]
 pub(super) struct FirstSeen {
-    /// By workload, host, instance or address.
-    met: BTreeMap<Arc<str>, Met>,
+    met: BTreeMap<Key, Met>,
     refused: u64,
+}
+
+/// The workload, host, instance or address that reached something. Asked for with every
+/// flow, so an address is not put in words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Address(IpAddr),
+    Named(Arc<str>),
 }
 
 /// Prefixes that were reached in this run, and how often.
@@ -51,12 +59,14 @@ struct Met {
     prefixes: BTreeMap<Host, Times>,
     flows: u64,
     once: u64,
+    last_ns: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Times {
     flows: u64,
     first_ns: i64,
+    last_ns: i64,
 }
 
 /// What this run says of a prefix.
@@ -77,6 +87,16 @@ struct Reached<'a> {
     /// What it was called.
     name: Option<&'a str>,
     translated: bool,
+}
+
+impl Key {
+    fn of(place: &Place) -> Option<Self> {
+        let is_named = place.workload.is_some() || place.host.is_some() || place.instance.is_some();
+        match is_named {
+            true => place.who().map(|who| Self::Named(who.baseline)),
+            false => place.address.map(Self::Address),
+        }
+    }
 }
 
 impl FirstSeen {
@@ -151,13 +171,17 @@ impl FirstSeen {
         if !home.contains(&src) || home.contains(&dst) || dst.is_group() {
             return None;
         }
-        if super::metadata::endpoint(reached.dst, None, ctx).is_some() {
+        if super::metadata::is_endpoint(reached.dst, ctx) {
             return None;
         }
-        let who = place.who()?;
         let window_s = i64::try_from(ctx.settings.time_window_s).unwrap_or(i64::MAX);
         let window_ns = window_s.saturating_mul(SECOND_NS);
-        let meeting = self.meet(&who.baseline, prefix(reached.dst), reached.time_ns, window_ns);
+        let key = Key::of(&place)?;
+        let meeting = self.meet(key, prefix(reached.dst), reached.time_ns, window_ns);
+        // Asked of every flow: most are to where it always goes, and nobody learned more.
+        if !meeting.is_first && ctx.baselines.is_empty() {
+            return None;
+        }
         if let Some(view) = &place.process {
             place.service = services.of(view, ctx).map(|(id, _)| id);
         }
@@ -186,7 +210,10 @@ impl FirstSeen {
         sign.strength = strength * (1.0 - chance);
         sign.by_baseline = profile.is_some();
         let view = sign.place.process.as_ref();
-        let by = view.map_or_else(|| who.entity.id.clone(), |view| named(view));
+        let by = match view {
+            Some(view) => named(view),
+            None => sign.place.who()?.entity.id,
+        };
         let name = reached.name.map_or_else(String::new, |name| format!(" ({name})"));
         sign.text = format!("{by} reached {}{name} port {}: {why}", reached.dst, reached.port);
         if view.is_none() {
@@ -204,31 +231,40 @@ impl FirstSeen {
     }
 
     /// What this run says of it so far.
-    fn meet(&mut self, key: &Arc<str>, prefix: Host, ns: i64, window_ns: i64) -> Meeting {
-        let mut meeting = Meeting { is_first: false, is_recent: false, chance: 0.0 };
-        if self.met.len() >= MAX_PLACES && !self.met.contains_key(key) {
-            self.refused += 1;
-            return meeting;
+    fn meet(&mut self, key: Key, prefix: Host, ns: i64, window_ns: i64) -> Meeting {
+        if !self.met.contains_key(&key) {
+            self.refused += make_room(&mut self.met, MAX_PLACES, |met| met.last_ns);
         }
-        let met = self.met.entry(Arc::clone(key)).or_default();
-        if met.flows >= ENOUGH {
-            meeting.chance = met.once as f64 / met.flows as f64;
-        }
-        if met.prefixes.len() >= MAX_PREFIXES && !met.prefixes.contains_key(&prefix) {
-            self.refused += 1;
-            return meeting;
+        let met = self.met.entry(key).or_default();
+        met.last_ns = met.last_ns.max(ns);
+        let chance = if met.flows >= ENOUGH { met.once as f64 / met.flows as f64 } else { 0.0 };
+        if !met.prefixes.contains_key(&prefix) {
+            self.refused += met.make_room();
         }
         met.flows += 1;
-        let times = met.prefixes.entry(prefix).or_insert(Times { flows: 0, first_ns: ns });
+        let new = Times { flows: 0, first_ns: ns, last_ns: ns };
+        let times = met.prefixes.entry(prefix).or_insert(new);
         times.flows += 1;
+        times.last_ns = times.last_ns.max(ns);
         match times.flows {
             1 => met.once += 1,
             2 => met.once -= 1,
             _ => {}
         }
-        meeting.is_first = times.flows == 1;
-        meeting.is_recent = ns.saturating_sub(times.first_ns) <= window_ns;
-        meeting
+        let is_recent = ns.saturating_sub(times.first_ns) <= window_ns;
+        Meeting { is_first: times.flows == 1, is_recent, chance }
+    }
+}
+
+impl Met {
+    /// Room for another prefix. What is known of the next peer is of those that stay.
+    fn make_room(&mut self) -> u64 {
+        let gone = make_room(&mut self.prefixes, MAX_PREFIXES, |times| times.last_ns);
+        if gone > 0 {
+            self.flows = self.prefixes.values().map(|times| times.flows).sum();
+            self.once = self.prefixes.values().filter(|times| times.flows == 1).count() as u64;
+        }
+        gone
     }
 }
 
@@ -262,4 +298,28 @@ fn prefix(address: IpAddr) -> Host {
         }
         IpAddr::V6(address) => IpAddr::from((u128::from(address) >> 80 << 80).to_be_bytes()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_swept_over_many_prefixes_still_has_new_ones_later() {
+        let mut known = FirstSeen::default();
+        let key = || Key::Address(IpAddr::from([10, 0, 0, 1]));
+        let swept = |n: usize| prefix(IpAddr::from([198, (n / 250) as u8, (n % 250) as u8, 1]));
+        let usual = prefix(IpAddr::from([203, 0, 113, 1]));
+        for n in 0..MAX_PREFIXES + 1 {
+            known.meet(key(), swept(n), n as i64, 0);
+        }
+        assert!(known.refused() > 0);
+        for ns in 0..10_000 {
+            known.meet(key(), usual, MAX_PREFIXES as i64 + ns, 0);
+        }
+        let fresh = prefix(IpAddr::from([192, 0, 2, 1]));
+        let meeting = known.meet(key(), fresh, 20_000, 0);
+        assert!(meeting.is_first && meeting.chance < 0.1, "{}", meeting.chance);
+        assert!(!known.meet(key(), usual, 20_001, 0).is_first, "what it uses now stays");
+    }
 }

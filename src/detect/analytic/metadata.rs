@@ -172,6 +172,20 @@ pub(super) fn endpoint(
     http: Option<&HttpInfo>,
     ctx: &AnalyticContext<'_>,
 ) -> Option<String> {
+    if is_endpoint(dst, ctx) {
+        return Some(dst.to_string());
+    }
+    let list = &ctx.settings.metadata_endpoints;
+    let host = http.and_then(|http| http.host.as_deref())?;
+    let name = host.trim_end_matches('.');
+    let name =
+        name.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(name, |(name, _)| name);
+    let name = name.trim_matches(['[', ']']);
+    list.iter().find(|listed| listed.eq_ignore_ascii_case(name)).cloned()
+}
+
+/// Whether an address is one of a metadata service.
+pub(super) fn is_endpoint(dst: IpAddr, ctx: &AnalyticContext<'_>) -> bool {
     let list = &ctx.settings.metadata_endpoints;
     // Asked of every flow: nearly all fail by the first figures.
     let mut figures = itoa::Buffer::new();
@@ -184,15 +198,7 @@ pub(super) fn endpoint(
             && (dst.is_ipv4() || listed.contains(':'))
             && listed.parse::<IpAddr>().is_ok_and(|ip| ip == dst)
     };
-    if list.iter().any(is_address) {
-        return Some(dst.to_string());
-    }
-    let host = http.and_then(|http| http.host.as_deref())?;
-    let name = host.trim_end_matches('.');
-    let name =
-        name.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(name, |(name, _)| name);
-    let name = name.trim_matches(['[', ']']);
-    list.iter().find(|listed| listed.eq_ignore_ascii_case(name)).cloned()
+    list.iter().any(is_address)
 }
 
 fn is_port(text: &str) -> bool {

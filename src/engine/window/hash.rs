@@ -32,6 +32,12 @@ impl Seed {
         fold(value ^ self.0, B)
     }
 
+    /// Of a text, eight bytes at a time.
+    pub fn text(self, start: u64, text: &str) -> u64 {
+        let word = |chunk: &[u8]| chunk.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        text.as_bytes().chunks(8).fold(start, |sum, chunk| self.mix(sum, word(chunk)))
+    }
+
     #[inline]
     pub fn host(self, host: &Host) -> u64 {
         let [high, low] = halves(&host.address);
