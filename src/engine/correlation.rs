@@ -39,7 +39,7 @@ use crate::host::join::Joiner;
 use crate::input::origin::{Origin, Origins};
 use crate::telemetry::Observation;
 use crate::telemetry::counters::series::Series;
-use crate::telemetry::feed::Feed;
+use crate::telemetry::feed::{Feed, SPENT_TOGETHER};
 use crate::telemetry::merge::Observed;
 
 pub(super) const SECOND_NS: i64 = 1_000_000_000;
@@ -100,6 +100,8 @@ pub(super) struct Correlation<'a> {
     /// Observations of other sources, where there are any.
     lane: Option<Lane>,
     pub(super) telemetry: Option<Feed>,
+    /// Observations that were looked at, before they go back.
+    spent: Vec<Observation>,
     /// Of counters, by source.
     series: HashMap<u16, Series>,
     /// What sources are called, once asked.
@@ -150,6 +152,7 @@ impl<'a> Correlation<'a> {
             closed_s: i64::MIN,
             lane: options.telemetry.as_ref().map(Lane::new),
             telemetry: options.telemetry.clone(),
+            spent: Vec::new(),
             series: HashMap::default(),
             sources: HashMap::default(),
             last: Ended::default(),
@@ -280,6 +283,12 @@ impl<'a> Correlation<'a> {
             && self.write_error.is_none()
         {
             self.write_error = Some(error);
+        }
+        self.spent.push(observation);
+        if self.spent.len() == SPENT_TOGETHER
+            && let Some(feed) = &self.telemetry
+        {
+            feed.give_back(std::mem::replace(&mut self.spent, Vec::with_capacity(SPENT_TOGETHER)));
         }
     }
 

@@ -81,6 +81,8 @@ pub struct Reported {
     sources: BTreeMap<Arc<str>, Source>,
     flows: usize,
     known: Known,
+    /// Of a window that is over: its memory, for the next one.
+    spare: HashMap<Tuple, Flow>,
     pub counts: ReportedCounts,
 }
 
@@ -102,7 +104,15 @@ struct Window {
 impl Reported {
     pub fn new(limits: ReportedLimits, seed: Seed) -> Self {
         let counts = ReportedCounts::default();
-        Self { limits, seed, sources: BTreeMap::new(), flows: 0, known: Known::default(), counts }
+        Self {
+            limits,
+            seed,
+            sources: BTreeMap::new(),
+            flows: 0,
+            known: Known::default(),
+            spare: HashMap::default(),
+            counts,
+        }
     }
 
     /// Takes a report; hands out the windows of its source that are over. Reports come
@@ -126,7 +136,9 @@ impl Reported {
             None => self.counts.too_long += 1,
             Some(key) if is_over(key, known.newest_s) => self.counts.late += 1,
             Some(key) => {
-                let window = known.windows.entry(key).or_default();
+                let spare = &mut self.spare;
+                let window = known.windows.entry(key);
+                let window = window.or_insert_with(|| Window { flows: std::mem::take(spare) });
                 let (tuple, from) = Tuple::of(flow);
                 match window.flow(tuple, self.limits.flows, &mut self.flows) {
                     None => self.counts.refused += 1,
@@ -159,12 +171,16 @@ impl Reported {
         over.sort_by_key(|&(length_s, start_s)| (start_s + length_s, length_s));
         let mut minutes = Vec::new();
         for (length_s, start_s) in over {
-            let Some(window) = known.windows.remove(&(length_s, start_s)) else { continue };
+            let Some(mut window) = known.windows.remove(&(length_s, start_s)) else { continue };
             self.flows = self.flows.saturating_sub(window.flows.len());
             let at = At { source, start_s, length_s };
             let (mut of_window, refused) = window.minutes(&at, self.limits.ledger, self.seed, home);
             self.counts.refused += refused;
             minutes.append(&mut of_window);
+            window.flows.clear();
+            if window.flows.capacity() > self.spare.capacity() {
+                self.spare = window.flows;
+            }
         }
         minutes
     }
@@ -205,21 +221,21 @@ impl Window {
 
     /// What its entities did, and for how many flows there was no place.
     fn minutes(
-        self,
+        &self,
         at: &At<'_>,
         limits: LedgerLimits,
         seed: Seed,
         home: &HomeNets,
     ) -> (Vec<Minute>, u64) {
-        let mut flows: Vec<(Tuple, Flow)> = self.flows.into_iter().collect();
-        flows.sort_by_key(|(tuple, _)| *tuple);
+        let mut flows: Vec<(&Tuple, &Flow)> = self.flows.iter().collect();
+        flows.sort_unstable_by_key(|(tuple, _)| *tuple);
         let both_ways = |flow: &Flow| flow.ways.iter().all(|way| way.records > 0);
         let one_sided = !flows.iter().any(|(_, flow)| both_ways(flow));
         let mut ledger = Ledger::new(Arc::clone(at.source), limits, seed);
         ledger.begin(at.start_s);
         // By number in the ledger, which gives them from 0 on.
         let mut facts: Vec<ReportedFacts> = Vec::new();
-        for (tuple, flow) in &flows {
+        for (tuple, flow) in flows {
             for side in 0..2 {
                 let (sent, received) = (tuple.delta(flow, side), tuple.delta(flow, 1 - side));
                 let peer = tuple.ends[1 - side].0;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 #[cfg(target_os = "linux")]
 use super::export::listen::Listener;
 use super::kind::Kind;
 use super::live::{Follow, Followed, Shared, explained};
 use super::merge::{Batch, Merge};
+use super::observation::Observation;
 use super::report::SourceReport;
 use super::scrape::{self, Scrape};
 use super::source::Named;
@@ -22,6 +23,12 @@ use crate::lock::Lock;
 /// Batches that wait: reading goes on while the correlation stage works.
 const BATCHES_IN_FLIGHT: usize = 16;
 
+/// Observations that were looked at, on their way back together.
+pub(crate) const SPENT_TOGETHER: usize = 512;
+
+/// Of these, how many may wait: what is more is freed where it is.
+const SPENT_IN_FLIGHT: usize = 64;
+
 /// Notices that wait to be told.
 const NOTICES_IN_FLIGHT: usize = 256;
 
@@ -29,6 +36,9 @@ const NOTICES_IN_FLIGHT: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Feed {
     pub(crate) batches: Receiver<Batch>,
+    /// To the thread that made them: memory that one thread takes and another gives back
+    /// keeps both waiting for the allocator's lock.
+    spent: Option<Sender<Vec<Observation>>>,
     notices: Receiver<Notice>,
     reports: Arc<Lock<Vec<SourceReport>>>,
     threads: Arc<Lock<Vec<JoinHandle<()>>>>,
@@ -53,17 +63,20 @@ impl Feed {
         let begun = |named: &Named| SourceReport::new(&named.context.name, named.kind);
         let reports = Arc::new(Lock::new(sources.iter().map(begun).collect()));
         let told = Arc::clone(&reports);
+        let (give_back, spent) = bounded(SPENT_IN_FLIGHT);
         let thread = thread::spawn(move || {
             let mut merge = Merge::new(sources);
             while let Some(batch) = merge.next_batch() {
                 if send.send(batch).is_err() {
                     break;
                 }
+                spent.try_iter().for_each(drop);
             }
             *told.lock() = merge.reports().to_vec();
         });
         let (_, notices) = bounded(0);
-        Self { batches, notices, reports, threads: Arc::new(Lock::new(vec![thread])), stop: None }
+        let threads = Arc::new(Lock::new(vec![thread]));
+        Self { batches, spent: Some(give_back), notices, reports, threads, stop: None }
     }
 
     /// Starts to follow, to scrape and to listen, until `stop` is set. What is told of hosts goes into `map` at
@@ -99,7 +112,16 @@ impl Feed {
             threads.push(super::listening::start(listener, shared)?);
         }
         let stop = Some(Arc::clone(stop));
-        Ok(Self { batches, notices, reports, threads: Arc::new(Lock::new(threads)), stop })
+        let threads = Arc::new(Lock::new(threads));
+        Ok(Self { batches, spent: None, notices, reports, threads, stop })
+    }
+
+    /// Takes back observations that nobody needs any more.
+    pub(crate) fn give_back(&self, spent: Vec<Observation>) {
+        if let Some(sender) = &self.spent {
+            // Where the reading thread does not keep up, they are freed here.
+            drop(sender.try_send(spent));
+        }
     }
 
     /// No more is followed; files are still read to their end.

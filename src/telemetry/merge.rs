@@ -78,6 +78,8 @@ enum Lane {
 struct Waiting {
     due_ns: i64,
     source: u16,
+    /// In memory, about.
+    bytes: usize,
     observation: Observation,
 }
 
@@ -134,8 +136,7 @@ impl Merge {
                 && let Some(mut second) = self.waiting.remove(&second)
             {
                 self.waiting_count -= second.len();
-                self.waiting_bytes -=
-                    second.iter().map(|it| it.observation.held_bytes()).sum::<usize>();
+                self.waiting_bytes -= second.iter().map(|waiting| waiting.bytes).sum::<usize>();
                 // Stable: what one source said of one time stays in its order.
                 second.sort_by_key(|waiting| (waiting.due_ns, waiting.source));
                 for waiting in second {
@@ -191,10 +192,11 @@ impl Merge {
                     if *ahead == 0 || *ahead > CONFIRMED_BY {
                         reached_ns = reached_ns.max(time_ns);
                     }
-                    self.waiting_bytes += observation.held_bytes();
+                    let bytes = observation.held_bytes();
+                    self.waiting_bytes += bytes;
                     let due_ns = time_ns.saturating_add(lateness_ns);
                     report.late += u64::from(due_ns < self.clock_ns);
-                    let waiting = Waiting { due_ns, source: at, observation };
+                    let waiting = Waiting { due_ns, source: at, bytes, observation };
                     self.waiting.entry(due_ns.div_euclid(NS_PER_S)).or_default().push(waiting);
                 }
                 self.reached.push(Reverse((reached_ns, at)));

@@ -232,13 +232,13 @@ impl FirstSeen {
 
     /// What this run says of it so far.
     fn meet(&mut self, key: Key, prefix: Host, ns: i64, window_ns: i64) -> Meeting {
-        if !self.met.contains_key(&key) {
+        if self.met.len() >= MAX_PLACES && !self.met.contains_key(&key) {
             self.refused += make_room(&mut self.met, MAX_PLACES, |met| met.last_ns);
         }
         let met = self.met.entry(key).or_default();
         met.last_ns = met.last_ns.max(ns);
         let chance = if met.flows >= ENOUGH { met.once as f64 / met.flows as f64 } else { 0.0 };
-        if !met.prefixes.contains_key(&prefix) {
+        if met.prefixes.len() >= MAX_PREFIXES && !met.prefixes.contains_key(&prefix) {
             self.refused += met.make_room();
         }
         met.flows += 1;
