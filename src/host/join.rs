@@ -36,6 +36,9 @@ const SECOND_NS: i64 = 1_000_000_000;
 /// Processes whose texts are kept put together.
 const MAX_VIEWS: usize = 1 << 16;
 
+/// Addresses behind mirror sessions that are remembered for alerts.
+const MAX_MIRRORED: usize = 1 << 16;
+
 /// Parents that are followed: more than any real chain has.
 const MAX_ANCESTORS: usize = 32;
 
@@ -79,6 +82,9 @@ pub struct Joiner {
     bare_workloads: HashMap<String, Arc<Workload>>,
     /// Name and boot by source of the map.
     pub(super) hosts: HashMap<u16, (Arc<str>, Arc<str>)>,
+    /// Addresses that are an instance's by the mirror session alone; nobody's where
+    /// sessions of two instances have the same.
+    mirrored: HashMap<IpAddr, Option<Arc<Instance>>>,
     coverage: Coverage,
 }
 
@@ -94,6 +100,7 @@ impl Joiner {
             attended: HashMap::default(),
             bare_workloads: HashMap::default(),
             hosts: HashMap::default(),
+            mirrored: HashMap::default(),
             coverage: Coverage::default(),
         }
     }
@@ -275,8 +282,27 @@ impl Joiner {
         Some(HostSide { process: Some(process), workload, instance: None, host, attribution })
     }
 
-    fn instances_of(&self, flow: &Outline) -> [Option<Arc<Instance>>; 2] {
-        self.instances([flow.src_ip(), flow.dst_ip()], flow.key.vni.checked_sub(1))
+    fn instances_of(&mut self, flow: &Outline) -> [Option<Arc<Instance>>; 2] {
+        let ends = [flow.src_ip(), flow.dst_ip()];
+        let Some(vni) = flow.key.vni.checked_sub(1) else { return self.instances(ends, None) };
+        let instances = self.instances(ends, Some(vni));
+        for (address, instance) in ends.into_iter().zip(&instances) {
+            if let Some(instance) = instance {
+                self.note_mirrored(address, instance);
+            }
+        }
+        instances
+    }
+
+    /// What looks at addresses alone, an alert, does not know the session.
+    fn note_mirrored(&mut self, address: IpAddr, instance: &Arc<Instance>) {
+        if self.mirrored.len() >= MAX_MIRRORED && !self.mirrored.contains_key(&address) {
+            return;
+        }
+        let known = self.mirrored.entry(address).or_insert_with(|| Some(Arc::clone(instance)));
+        if known.as_ref().is_some_and(|known| known.id != instance.id) {
+            *known = None;
+        }
     }
 
     /// By the ends' addresses. Where neither is in the inventory, the interface that a
@@ -315,7 +341,9 @@ impl Joiner {
     fn known(&self, address: IpAddr, at_ns: i64) -> Known {
         let inventory = self.inventory.as_ref().map(|inventory| inventory.get());
         Known {
-            instance: inventory.and_then(|inventory| inventory.by_address(address)),
+            instance: inventory
+                .and_then(|inventory| inventory.by_address(address))
+                .or_else(|| self.mirrored.get(&address).cloned().flatten()),
             context: Some(Box::new(self.destinations.about(address, at_ns))),
         }
     }

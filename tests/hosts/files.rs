@@ -83,6 +83,21 @@ fn instances_owners_and_reputation_stand_in_records_and_alerts() {
 }
 
 #[test]
+fn alerts_name_the_instance_that_only_a_mirror_session_tells() {
+    let dir = Dir::new();
+    let made = dir.path("mirrored");
+    let made = made.to_str().unwrap();
+    let done = dir.run(["lab", "make", "mirrored-flood", "-o", made, "--set", "strength=1200"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let inventory = dir.write("inventory.csv", b"id,name,interface\ni-app,app,vni:4242\n");
+    let capture = format!("{made}/traffic.pcap");
+    let summary = dir.summary(["--inventory", inventory.to_str().unwrap(), &capture]);
+    let alerts = summary["alerts"].as_array().unwrap();
+    let flood = alerts.iter().find(|alert| alert["detector"] == "udp_flood").expect("the flood");
+    assert_eq!(flood["instance"]["id"], "i-app", "{flood:#}");
+}
+
+#[test]
 fn a_run_that_knew_nothing_of_hosts_says_how_to_tell_it() {
     let dir = Dir::new();
     let out = dir.path("run");
