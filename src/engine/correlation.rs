@@ -14,6 +14,7 @@ use ahash::HashMap;
 use crossbeam_channel::Receiver;
 
 use super::entities::Entities;
+use super::features::Awaiting;
 use super::feed::{ShardWindow, SidedCount, Vantage};
 use super::judging::detection_of;
 use super::reload::Reloads;
@@ -100,6 +101,8 @@ pub(super) struct Correlation<'a> {
     /// Observations of other sources, where there are any.
     lane: Option<Lane>,
     pub(super) telemetry: Option<Feed>,
+    /// Requests in clear that wait for their answers.
+    pub(super) awaiting: Awaiting,
     /// Observations that were looked at, before they go back.
     spent: Vec<Observation>,
     /// Of counters, by source.
@@ -152,6 +155,7 @@ impl<'a> Correlation<'a> {
             closed_s: i64::MIN,
             lane: options.telemetry.as_ref().map(Lane::new),
             telemetry: options.telemetry.clone(),
+            awaiting: Awaiting::default(),
             spent: Vec::new(),
             series: HashMap::default(),
             sources: HashMap::default(),
@@ -420,8 +424,10 @@ impl<'a> Correlation<'a> {
         self.look_at_sensor(before_s);
         self.take_over_settings();
         while let Some(second) = self.first_second(before_s) {
+            self.show_unanswered(second);
             self.close_second(second);
         }
+        self.show_unanswered(before_s);
         if let Some(sensor) = &mut self.sensor {
             for notice in self.telemetry.iter().flat_map(Feed::take_notices) {
                 sensor.tell_of(&notice.source, notice.kind, notice.text, self.sensor_second);
@@ -598,6 +604,7 @@ impl<'a> Correlation<'a> {
             self.show_features(second, &mut features);
             self.assembler.recycle_features(features);
         }
+        self.show_unanswered(second.saturating_add(1));
         self.tell_alerts();
         self.assembler.recycle(assembled);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::correlation::Correlation;
-use super::window::features::{Features, RequestKey, RequestLine};
+use super::window::features::{AnswerKey, Features, RequestKey, RequestLine, shown};
 use crate::detect::analytic::{DnsSecond, EchoSecond, Event, PACKETS, Source};
 use crate::telemetry::request::{Request, Target};
 use crate::telemetry::text::decoded_uri;
@@ -13,6 +13,51 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
+
+/// Requests in clear that nobody had answered by the end of their second: they wait for the
+/// next one.
+#[derive(Default)]
+pub(super) struct Awaiting {
+    second: i64,
+    requests: Vec<(RequestKey, Request)>,
+}
+
+/// Answers of a second, each to be given once.
+struct Answers<'a> {
+    sorted: Vec<(&'a AnswerKey, u16)>,
+    given: Vec<bool>,
+}
+
+impl<'a> Answers<'a> {
+    fn of(features: &'a Features) -> Self {
+        let sorted = features.answers.sorted();
+        let sorted: Vec<_> = sorted.into_iter().map(|(key, status)| (key, status.0)).collect();
+        let given = vec![false; sorted.len()];
+        Self { sorted, given }
+    }
+
+    /// The first answer on the request's connection after it that is not another's: requests
+    /// of one connection are answered in their order (RFC 9112, 9.3.2).
+    fn take(&mut self, asked: AnswerKey) -> Option<u16> {
+        let mut at = self.sorted.partition_point(|(key, _)| **key < asked);
+        while let Some((key, status)) = self.sorted.get(at) {
+            if (AnswerKey { time_ns: asked.time_ns, ..**key }) != asked {
+                return None;
+            }
+            if !std::mem::replace(&mut self.given[at], true) {
+                return Some(*status);
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+/// The earliest answer that a request can have.
+fn asked(request: &RequestKey) -> AnswerKey {
+    let RequestKey { time_ns, client, client_port, server, server_port, .. } = *request;
+    AnswerKey { client, client_port, server, server_port, time_ns }
+}
 
 impl Correlation<'_> {
     /// Of a second, merged of all shards.
@@ -29,25 +74,48 @@ impl Correlation<'_> {
             let who = entities.sender(key.requester, key.responder, &[ICMP, ICMPV6]);
             show(&Event::Echo(&EchoSecond { second, key, stats, seed, who }));
         }
-        for (server, statuses) in features.statuses.sorted() {
-            show(&Event::Statuses { second, server, statuses });
+        let mut answers = Answers::of(features);
+        for (key, mut request) in std::mem::take(&mut self.awaiting.requests) {
+            request.status = answers.take(asked(&key));
+            self.show_seen_request(&request);
         }
-        let requests = features.requests.sorted();
-        if requests.is_empty() {
-            return;
+        let mut awaiting = Awaiting { second, requests: Vec::new() };
+        for (key, line) in features.requests.sorted() {
+            let mut request = request(key, line);
+            match answers.take(asked(key)) {
+                None => awaiting.requests.push((*key, request)),
+                status => {
+                    request.status = status;
+                    self.show_seen_request(&request);
+                }
+            }
         }
+        self.awaiting = awaiting;
+    }
+
+    /// Shows requests whose answers can't come any more, all before `second` being closed.
+    pub(super) fn show_unanswered(&mut self, second: i64) {
+        if second > self.awaiting.second.saturating_add(1) {
+            for (_, request) in std::mem::take(&mut self.awaiting.requests) {
+                self.show_seen_request(&request);
+            }
+        }
+    }
+
+    fn show_seen_request(&mut self, request: &Request) {
         let source = Source { name: PACKETS.into(), kind: PACKETS, lateness_ns: 0 };
-        for (key, line) in requests {
-            let request = request(key, line, &source.name);
-            self.show_request(&source, &request);
-        }
+        self.show_request(&source, request);
     }
 }
 
 /// As logs give it, but for what only the answer tells.
-fn request(key: &RequestKey, line: &RequestLine, source: &Arc<str>) -> Request {
+fn request(key: &RequestKey, line: &RequestLine) -> Request {
     let uri: Box<str> = line.path.shown().into();
     let text = |shown: String| (!shown.is_empty()).then(|| shown.into());
+    let name: Arc<str> = "header".into();
+    let headers = line.headers.as_bytes().split(|&byte| byte == b'\n');
+    let headers = headers.filter(|header| !header.is_empty());
+    let labels = headers.map(|header| (Arc::clone(&name), shown(header).into())).collect();
     Request {
         time_ns: key.time_ns,
         client: Some(key.client.ip()),
@@ -63,7 +131,31 @@ fn request(key: &RequestKey, line: &RequestLine, source: &Arc<str>) -> Request {
         version: line.version.map(|minor| format!("HTTP/1.{minor}").into()),
         host: text(line.host.shown()),
         user_agent: text(line.agent.shown()),
-        observer: Arc::clone(source),
+        observer: PACKETS.into(),
+        labels,
         ..Request::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::window::Host;
+
+    fn answer(client_port: u16, time_ns: i64) -> AnswerKey {
+        let [client, server] =
+            [9, 1].map(|last| Host::from(std::net::IpAddr::from([10, 0, 0, last])));
+        AnswerKey { client, client_port, server, server_port: 80, time_ns }
+    }
+
+    #[test]
+    fn requests_of_one_connection_take_its_answers_in_order_and_no_others() {
+        let keys = [answer(1, 20), answer(1, 40), answer(2, 5), answer(3, 15)];
+        let sorted: Vec<_> = keys.iter().zip([200, 404, 500, 302]).collect();
+        let mut answers = Answers { given: vec![false; sorted.len()], sorted };
+        let mut ask = |port, time_ns| answers.take(answer(port, time_ns));
+        assert_eq!([ask(1, 10), ask(1, 11), ask(1, 12)], [Some(200), Some(404), None]);
+        assert_eq!(ask(2, 6), None, "what came before it is no answer to it");
+        assert_eq!((ask(3, 15), ask(4, 0)), (Some(302), None));
     }
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::expect_used, reason = "a step that fails fails its test")]
 
 mod access_logs;
+mod clear_text;
 #[path = "../common/mod.rs"]
 mod common;
 mod connection_logs;

@@ -13,6 +13,8 @@
 //! three days is a habit of it, such as a job at night that fails, and normal then and at
 //! no other hour; of a mature baseline as far as a day's growth allows.
 //!
+//! Requests in clear text count with their answers where no log has any.
+//!
 //! Limits: a burst that is a stage of a chain counts as its hour's habit like any other;
 //! endpoints have no hours.
 //!
@@ -24,7 +26,7 @@ use std::sync::Arc;
 
 use super::request_flood::place;
 use super::stage::{Place, Sign, Stage, cut};
-use super::{AnalyticContext, Measured, Source};
+use super::{AnalyticContext, Measured, PACKETS, Source};
 use crate::baseline::{Basis, Metric, Normal};
 use crate::host::execs::Served;
 use crate::telemetry::request::Request;
@@ -97,6 +99,10 @@ impl ErrorSpike {
         ctx: &AnalyticContext<'_>,
     ) -> Option<Sign> {
         let status = request.target_status.or(request.status)?;
+        // What a log has is not counted twice.
+        if source.kind == PACKETS && ctx.inputs.request_logs {
+            return None;
+        }
         let name = target_name(request, served)?;
         let minute = request.time_ns.div_euclid(MINUTE_NS);
         let kind = match status {

@@ -57,7 +57,7 @@ use super::{
 use crate::alert::{Case, Score};
 use crate::baseline::{Baselines, Metric};
 use crate::engine::window::Seed;
-use crate::engine::window::features::{DnsKey, DnsStats, EchoKey, EchoStats, ServerKey, Statuses};
+use crate::engine::window::features::{DnsKey, DnsStats, EchoKey, EchoStats};
 use crate::entity::{Minute, SecondOf, Who};
 use crate::flow::app::AppInfo;
 use crate::flow::{FlowRecord, Outline};
@@ -90,8 +90,6 @@ pub enum Event<'a> {
     Dns(&'a DnsSecond<'a>),
     /// What two hosts echoed in one second. By key.
     Echo(&'a EchoSecond<'a>),
-    /// Status lines that one server sent in clear in one second. By key.
-    Statuses { second: i64, server: &'a ServerKey, statuses: &'a Statuses },
     /// A process began or runs another program.
     Exec(&'a Exec),
     /// All seconds of packets before this one are closed: after everything else of a
@@ -215,7 +213,7 @@ impl Inputs {
             Event::Request { source, .. } => self.request_logs |= source.kind != PACKETS,
             Event::Counter { .. } => self.counters = true,
             Event::Exec(_) => self.host_map = true,
-            Event::Dns(_) | Event::Echo(_) | Event::Statuses { .. } => {}
+            Event::Dns(_) | Event::Echo(_) => {}
             Event::Minute(_) | Event::Time { .. } | Event::End => {}
         }
     }

@@ -1,5 +1,5 @@
-//! HTTP/1 in clear, on any port: request lines with host and user agent, and status lines
-//! by server.
+//! HTTP/1 in clear, on any port: request lines with their headers, and status lines by
+//! connection.
 
 use memchr::memchr;
 
@@ -9,9 +9,13 @@ use super::{Ends, Features, Text, digest};
 
 /// Longest method (IANA: 17, `UPDATEREDIRECTREF`).
 const METHOD: usize = 18;
-const PATH: usize = 512;
+/// Nearly all that a segment holds: a shorter bound could be filled up before what is to
+/// stay unseen.
+const PATH: usize = 1_280;
 const HOST: usize = 128;
 const AGENT: usize = 256;
+/// The other headers, together.
+const HEADERS_BYTES: usize = 1_024;
 /// Headers looked through for host and user agent.
 const HEADERS: usize = 32;
 
@@ -33,6 +37,8 @@ pub struct RequestLine {
     pub path: Text<PATH>,
     pub host: Text<HOST>,
     pub agent: Text<AGENT>,
+    /// The other headers, a line each, as far as the segment has them.
+    pub headers: Text<HEADERS_BYTES>,
     /// Minor version; `None` where the line was cut.
     pub version: Option<u8>,
 }
@@ -46,22 +52,24 @@ impl Merge for RequestLine {
     }
 }
 
+/// An answer's connection, as its client sees it, and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServerKey {
+pub struct AnswerKey {
+    pub client: Host,
+    pub client_port: u16,
     pub server: Host,
-    pub port: u16,
+    pub server_port: u16,
+    pub time_ns: i64,
 }
 
-/// Status lines of a server.
+/// Status of an answer: 200 to 599.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statuses {
-    /// 1xx to 5xx.
-    pub classes: [u32; 5],
-}
+pub struct Status(pub u16);
 
-impl Merge for Statuses {
+impl Merge for Status {
+    /// Equal keys are one answer, read once.
     fn merge(&mut self, other: &Self) {
-        super::dns::add_all(&mut self.classes, &other.classes);
+        self.0 = self.0.max(other.0);
     }
 }
 
@@ -75,13 +83,20 @@ pub(super) fn may_begin(payload: &[u8]) -> bool {
 impl Features {
     pub(super) fn add_http(&mut self, time_ns: i64, ends: &Ends, payload: &[u8]) {
         let seed = self.seed;
-        if let Some(class) = status_class(payload) {
-            self.statuses.messages = self.statuses.messages.saturating_add(1);
-            let key = ServerKey { server: ends.src, port: ends.src_port };
-            let hash = seed.mix(seed.host(&key.server), key.port.into());
-            if let Some(statuses) = self.statuses.entry(hash, key) {
-                let count = &mut statuses.classes[class];
-                *count = count.saturating_add(1);
+        if let Some(status) = status_of(payload) {
+            self.answers.messages = self.answers.messages.saturating_add(1);
+            let key = AnswerKey {
+                client: ends.dst,
+                client_port: ends.dst_port,
+                server: ends.src,
+                server_port: ends.src_port,
+                time_ns,
+            };
+            let who = seed.mix(seed.host(&key.client), seed.host(&key.server));
+            let ports = u64::from(key.client_port) << 16 | u64::from(key.server_port);
+            let hash = seed.mix(seed.mix(who, ports), time_ns as u64);
+            if let Some(known) = self.answers.entry(hash, key) {
+                known.merge(&Status(status));
             }
             return;
         }
@@ -104,12 +119,14 @@ impl Features {
     }
 }
 
-/// 0 for 1xx and so on.
-fn status_class(payload: &[u8]) -> Option<usize> {
+/// Of a final answer: 1xx (RFC 9110, 15.2) comes before one.
+fn status_of(payload: &[u8]) -> Option<u16> {
     let rest = payload.strip_prefix(b"HTTP/1.")?;
-    let [minor, b' ', class, tens, ones, ..] = rest else { return None };
-    let digits = [minor, class, tens, ones].into_iter().all(u8::is_ascii_digit);
-    (digits && (b'1'..=b'5').contains(class)).then(|| usize::from(class - b'1'))
+    let [minor, b' ', digits @ ..] = rest else { return None };
+    let digits = digits.first_chunk::<3>()?;
+    let all_digits = minor.is_ascii_digit() && digits.iter().all(u8::is_ascii_digit);
+    let status = digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+    (all_digits && (200..600).contains(&status)).then_some(status)
 }
 
 /// A request line, and what follows.
@@ -155,6 +172,8 @@ impl<'a> Line<'a> {
             ..RequestLine::default()
         };
         let mut rest = self.headers;
+        let mut others = [0; HEADERS_BYTES];
+        let mut filled = 0;
         for _ in 0..HEADERS {
             // A header that is cut tells nothing.
             let Some(end) = memchr(b'\n', rest) else { break };
@@ -166,8 +185,14 @@ impl<'a> Line<'a> {
                 request.host = Text::new(value);
             } else if request.agent.is_empty() && name.eq_ignore_ascii_case(b"user-agent") {
                 request.agent = Text::new(value);
+            } else if let Some(room) = others.get_mut(filled..filled + header.len() + 1) {
+                let (line, end) = room.split_at_mut(header.len());
+                line.copy_from_slice(header);
+                end.fill(b'\n');
+                filled += header.len() + 1;
             }
         }
+        request.headers = Text::new(&others[..filled]);
         request
     }
 }
@@ -193,6 +218,7 @@ mod tests {
             (&b"h.example"[..], &b"x/1"[..])
         );
         assert_eq!(request.version, Some(1));
+        assert_eq!(request.headers.as_bytes(), b"Accept: */*\n");
         let long = [b"POST /", &[b'x'; 3_000][..]].concat();
         let cut = read(&long).expect("a request");
         assert!(cut.path.cut && cut.path.as_bytes().len() == PATH && cut.version.is_none());
@@ -215,10 +241,11 @@ mod tests {
     }
 
     #[test]
-    fn status_lines_have_a_class() {
-        assert_eq!(status_class(b"HTTP/1.1 503 Busy\r\n"), Some(4));
-        assert_eq!(status_class(b"HTTP/1.0 200"), Some(1));
-        assert_eq!(status_class(b"HTTP/1.1 999 x"), None);
-        assert_eq!(status_class(b"HTTP/1.1 20"), None);
+    fn status_lines_of_final_answers_have_a_status() {
+        assert_eq!(status_of(b"HTTP/1.1 503 Busy\r\n"), Some(503));
+        assert_eq!(status_of(b"HTTP/1.0 200"), Some(200));
+        for payload in [&b"HTTP/1.1 100 Continue\r\n"[..], b"HTTP/1.1 999 x", b"HTTP/1.1 20"] {
+            assert_eq!(status_of(payload), None);
+        }
     }
 }

@@ -21,10 +21,10 @@ mod text;
 
 pub use dns::{DnsKey, DnsStats, DnsType, SYMBOLS};
 pub use echo::{EchoKey, EchoStats, Exchange, Exchanges, Sampled, Symbols};
-pub use http::{RequestKey, RequestLine, ServerKey, Statuses};
+pub use http::{AnswerKey, RequestKey, RequestLine, Status};
 pub use kept::Kept;
 pub use template::Template;
-pub use text::Text;
+pub use text::{Text, shown};
 
 use super::{Host, Seed};
 use crate::packet::{PacketClass, PacketRow, row_flag};
@@ -34,10 +34,10 @@ use crate::packet::{PacketClass, PacketRow, row_flag};
 const DNS_KEYS: usize = 2_048;
 /// Pairs of a second. A sweep has more; it is no tunnel.
 const ECHO_PAIRS: usize = 1_024;
-/// Requests of a second, of 1 KB each.
+/// Requests of a second, of 3 KB each.
 const REQUESTS: usize = 1_024;
-/// Servers of a second whose answers are counted.
-const SERVERS: usize = 1_024;
+/// Answers of a second: those of more requests than are kept.
+const ANSWERS: usize = 4_096;
 
 /// One second of one shard, or of all of them once merged.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +46,7 @@ pub struct Features {
     pub dns: Kept<DnsKey, DnsStats>,
     pub echo: Kept<EchoKey, EchoStats>,
     pub requests: Kept<RequestKey, RequestLine>,
-    pub statuses: Kept<ServerKey, Statuses>,
+    pub answers: Kept<AnswerKey, Status>,
 }
 
 /// Whether a packet is one that [`Features::add`] reads.
@@ -75,7 +75,7 @@ impl Features {
             dns: Kept::new(DNS_KEYS, second, seed),
             echo: Kept::new(ECHO_PAIRS, second, seed),
             requests: Kept::new(REQUESTS, second, seed),
-            statuses: Kept::new(SERVERS, second, seed),
+            answers: Kept::new(ANSWERS, second, seed),
         }
     }
 
@@ -112,7 +112,7 @@ impl Features {
         self.dns.begin(second, seed);
         self.echo.begin(second, seed);
         self.requests.begin(second, seed);
-        self.statuses.begin(second, seed);
+        self.answers.begin(second, seed);
     }
 
     /// Adds another shard's of the same second.
@@ -120,7 +120,7 @@ impl Features {
         self.dns.merge(&other.dns);
         self.echo.merge(&other.echo);
         self.requests.merge(&other.requests);
-        self.statuses.merge(&other.statuses);
+        self.answers.merge(&other.answers);
     }
 
     /// Lets go of what is held beyond the caps: the last step.
@@ -128,7 +128,7 @@ impl Features {
         self.dns.settle();
         self.echo.settle();
         self.requests.settle();
-        self.statuses.settle();
+        self.answers.settle();
     }
 
     pub fn seed(&self) -> Seed {

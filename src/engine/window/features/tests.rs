@@ -197,8 +197,9 @@ fn requests_and_status_lines_are_read_on_any_port_but_those_of_tls() {
     let [(key, line)] = requests[..] else { panic!("{requests:?}") };
     assert_eq!((key.client_port, key.server_port), (40_000, 8_081));
     assert_eq!((line.path.shown(), line.agent.shown()), ("/x?y".to_owned(), "u".to_owned()));
-    let statuses = told.statuses.sorted();
-    assert_eq!((statuses[0].0.port, statuses[0].1.classes), (8_081, [0, 0, 0, 1, 0]));
+    let answers = told.answers.sorted();
+    let [(key, status)] = answers[..] else { panic!("{answers:?}") };
+    assert_eq!((key.client_port, key.server_port, status.0), (40_000, 8_081, 404));
 }
 
 fn any_packet() -> impl Strategy<Value = Seen> {

@@ -36,17 +36,21 @@ impl<const N: usize> Text<N> {
 
     /// Printable ASCII, backslash doubled, the rest as `\xNN`.
     pub fn shown(&self) -> String {
-        let mut shown = String::with_capacity(self.as_bytes().len());
-        for &byte in self.as_bytes() {
-            match byte {
-                b'\\' => shown.push_str("\\\\"),
-                b' '..=b'~' => shown.push(char::from(byte)),
-                _ => {
-                    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-                    shown.extend(['\\', 'x', digit(byte >> 4), digit(byte & 15)]);
-                }
+        shown(self.as_bytes())
+    }
+}
+/// Bytes as [`Text::shown`] has them.
+pub fn shown(bytes: &[u8]) -> String {
+    let mut shown = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        match byte {
+            b'\\' => shown.push_str("\\\\"),
+            b' '..=b'~' => shown.push(char::from(byte)),
+            _ => {
+                let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+                shown.extend(['\\', 'x', digit(byte >> 4), digit(byte & 15)]);
             }
         }
-        shown
     }
+    shown
 }
