@@ -12,6 +12,10 @@ const MINUTES: usize = 5;
 pub(crate) struct Horizon {
     /// In no order; no two with the same remainder by [`MINUTES`].
     minutes: Vec<Minute>,
+    /// Packets of all of them, and the number of the oldest: mostly all that is asked for,
+    /// and at hand without going where the minutes lie.
+    packets: u64,
+    oldest: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +58,7 @@ impl Horizon {
     /// Counts packets of a second, of which `answers` earlier ones were answered.
     /// Returns where their targets and ports go.
     pub(crate) fn add(&mut self, second: i64, packets: u64, answers: u64) -> &mut Minute {
+        self.packets += packets;
         let minute = self.minute(second);
         minute.packets += packets;
         minute.answers += answers;
@@ -79,8 +84,12 @@ impl Horizon {
             // Most sources are heard of in one minute only.
             self.minutes.reserve_exact(if at == 0 { 1 } else { MINUTES - at });
             self.minutes.push(new());
+            self.oldest = if at == 0 { number } else { self.oldest.min(number) };
         } else if self.minutes[at].number != number {
+            self.packets -= self.minutes[at].packets;
             self.minutes[at] = new();
+            let oldest = self.minutes.iter().map(|minute| minute.number).min();
+            self.oldest = oldest.unwrap_or(number);
         }
         &mut self.minutes[at]
     }
@@ -117,6 +126,9 @@ impl Horizon {
     /// Packets from a minute's first second on.
     pub(crate) fn packets_since(&self, first_second: i64) -> u64 {
         let first = minute_of(first_second);
+        if first <= self.oldest {
+            return self.packets;
+        }
         let wanted = |minute: &&Minute| minute.number >= first;
         self.minutes.iter().filter(wanted).map(|minute| minute.packets).sum()
     }
@@ -129,4 +141,30 @@ pub(crate) fn first_second(second: i64) -> i64 {
 
 fn minute_of(second: i64) -> i64 {
     second.div_euclid(60)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn packets_since_a_second_are_those_of_its_minutes(
+            added in prop::collection::vec((0..400_i64, 0..100_u64), 0..40),
+            from in 0..500_i64,
+        ) {
+            let (mut horizon, mut second, mut all) = (Horizon::default(), 600, Vec::new());
+            for (later, packets) in added {
+                second += later;
+                horizon.add(second, packets, 0);
+                all.push((second, packets));
+            }
+            // Older minutes may be gone.
+            let first = first_second(second) + from / 60 * 60;
+            let since = all.iter().filter(|(at, _)| *at >= first).map(|(_, packets)| packets);
+            prop_assert_eq!(horizon.packets_since(first), since.sum::<u64>());
+        }
+    }
 }
