@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use super::calendar::day;
-use super::destinations::{Change, prefix_of};
-use super::fleet::Fleet;
+use super::destinations::{Change, Destinations, prefix_of};
+use super::fleet::{Fleet, Others, is_place};
 use super::inbox::{Inbox, inbox_path};
 use super::metric::Metric;
 use super::pending::Pending;
@@ -112,13 +112,9 @@ impl Baselines {
                 all.counters.damaged += 1;
             }
         }
-        if let Some(bytes) = store.fleet()? {
-            match Fleet::decode(&bytes) {
-                Some(fleet) => all.fleet = fleet,
-                None => all.counters.damaged += 1,
-            }
-        }
+        let fleet = store.fleet()?;
         all.store = Some(store);
+        all.take_fleet(fleet.as_deref());
         if learning {
             match Inbox::open(path) {
                 Ok(inbox) => all.inbox = Some(inbox),
@@ -131,6 +127,22 @@ impl Baselines {
             all.take_verdicts();
         }
         Ok(all)
+    }
+
+    /// The fleet of the file; counted anew where the file has none, or one that counted
+    /// otherwise.
+    fn take_fleet(&mut self, bytes: Option<&[u8]>) {
+        let read = bytes.map(Fleet::decode);
+        self.counters.damaged += u64::from(read == Some(None));
+        self.fleet = read.flatten().unwrap_or_else(|| {
+            let places = self.slots.keys().filter(|key| is_place(key));
+            let mut fleet = Fleet::default();
+            // One at a time: a million profiles have no place in memory.
+            for profile in places.filter_map(|key| self.look_up(key)) {
+                fleet.became(&Destinations::default(), &profile.destinations);
+            }
+            fleet
+        });
     }
 
     /// Takes up the verdicts that wait beside the file.
@@ -243,9 +255,11 @@ impl Baselines {
         self.profile(key).is_some_and(|profile| profile.days() >= self.settings.mature_days)
     }
 
-    /// Share of the entities that know this destination, or others of its prefix.
-    pub fn prevalence(&self, host: &Host) -> f64 {
-        self.fleet.share(prefix_of(host))
+    /// How many places know this destination, or others of its prefix, beside those with
+    /// these keys.
+    pub fn others(&self, host: &Host, own: &[Arc<str>]) -> Others {
+        let own = own.iter().filter(|key| is_place(key)).filter_map(|key| self.profile(key));
+        self.fleet.others(prefix_of(host), own.map(|profile| &profile.destinations))
     }
 
     /// Until when nothing of it is learned, where it was alerting.
@@ -318,8 +332,9 @@ impl Baselines {
         let was_silent = profile.destinations.len() == 0;
         let changes = learn(profile, &rules);
         self.counters.minutes += 1;
-        self.fleet.talkers += u64::from(was_silent && !changes.is_empty());
-        self.fleet.apply(&changes);
+        if is_place(key) {
+            self.fleet.learned(was_silent, &changes);
+        }
         if self.warm.load(Relaxed) > self.settings.held.max(1) {
             self.make_room();
         }
@@ -373,7 +388,9 @@ impl Baselines {
                 slot.profile.take();
                 self.warm.fetch_sub(1, Relaxed);
             } else {
-                self.remove(&key);
+                if let Some(profile) = self.remove(&key) {
+                    self.lose_place(&key, &profile);
+                }
                 self.counters.forgotten += 1;
             }
         }
@@ -384,28 +401,27 @@ impl Baselines {
     pub fn forget(&mut self, key: &str) -> bool {
         let Some((key, _)) = self.slots.get_key_value(key) else { return false };
         let key = Arc::clone(key);
-        let known = self.look_up(&key);
-        for prefix in known.iter().flat_map(|profile| profile.destinations.prefixes()) {
-            self.fleet.gone(prefix);
+        if let Some(profile) = self.look_up(&key) {
+            self.lose_place(&key, &profile);
         }
-        let talked = known.is_some_and(|profile| profile.destinations.len() > 0);
-        self.fleet.talkers = self.fleet.talkers.saturating_sub(talked.into());
         self.remove(&key);
         self.pending.take(&key, i64::MIN, i64::MAX);
         true
     }
 
-    fn remove(&mut self, key: &Arc<str>) {
-        if let Some(slot) = self.slots.remove(key) {
-            if let Some(profile) = slot.profile.get() {
-                self.warm.fetch_sub(1, Relaxed);
-                let prefixes = profile.iter().flat_map(|profile| profile.destinations.prefixes());
-                if self.store.is_none() {
-                    prefixes.for_each(|prefix| self.fleet.gone(prefix));
-                }
-            }
-            self.removed.insert(Arc::clone(key));
+    fn lose_place(&mut self, key: &str, profile: &Profile) {
+        if is_place(key) {
+            self.fleet.lost(&profile.destinations);
         }
+    }
+
+    /// Hands out the profile where it was in memory.
+    fn remove(&mut self, key: &Arc<str>) -> Option<Box<Profile>> {
+        let slot = self.slots.remove(key)?;
+        self.removed.insert(Arc::clone(key));
+        let profile = slot.profile.into_inner()?;
+        self.warm.fetch_sub(1, Relaxed);
+        profile
     }
 
     /// What an analyst says of an alert of this entity and time: its minutes are
@@ -425,12 +441,12 @@ impl Baselines {
         let Some(profile) = self.profile_mut(key, last_s) else { return told };
         profile.remember(day(now_s), verdict);
         if verdict.is_learned() {
-            let before: BTreeSet<_> = profile.destinations.prefixes().collect();
+            let before = profile.destinations.clone();
             spans.iter().for_each(|span| profile.merge(&span.profile));
-            let after: BTreeSet<_> = profile.destinations.prefixes().collect();
-            self.fleet.talkers += u64::from(before.is_empty() && !after.is_empty());
-            after.difference(&before).for_each(|&prefix| self.fleet.come(prefix));
-            before.difference(&after).for_each(|&prefix| self.fleet.gone(prefix));
+            let after = profile.destinations.clone();
+            if is_place(key) {
+                self.fleet.became(&before, &after);
+            }
         }
         told
     }

@@ -36,6 +36,7 @@ mod tests;
 pub use all::{BaselineCounters, Baselines, Judged};
 pub use destinations::Destination;
 pub use distance::{Distances, LEAST_PACKETS, size_distance};
+pub use fleet::Others;
 pub use inbox::{Word, inbox_path, leave};
 pub use metric::Metric;
 pub use normal::{Basis, Normal};

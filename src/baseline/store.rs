@@ -29,6 +29,11 @@ const INDEX: TableDefinition<'_, &str, i64> = TableDefinition::new("index");
 const PENDING: TableDefinition<'_, (&str, i64), &[u8]> = TableDefinition::new("pending");
 const FLEET: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("fleet");
 const LOST: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("lost");
+/// The fleet's row.
+const PLACES: &str = "places";
+/// That of versions that counted processes and workloads beside the places they are in.
+/// Where it is there, such a one wrote last, and what else there is of a fleet is old.
+const ALL_KINDS: &str = "prefixes";
 
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -214,7 +219,10 @@ impl Store {
     pub(super) fn fleet(&self) -> Result<Option<Vec<u8>>, StoreError> {
         let read = self.read(|read| {
             let fleet = read.open_table(FLEET)?;
-            Ok(fleet.get("prefixes")?.map(|bytes| bytes.value().to_vec()))
+            if fleet.get(ALL_KINDS)?.is_some() {
+                return Ok(None);
+            }
+            Ok(fleet.get(PLACES)?.map(|bytes| bytes.value().to_vec()))
         });
         read.map_err(|error| self.failed(error))
     }
@@ -251,7 +259,9 @@ impl Store {
                     };
                 }
                 if let Some(bytes) = &batch.fleet {
-                    write.open_table(FLEET)?.insert("prefixes", &**bytes)?;
+                    let mut fleet = write.open_table(FLEET)?;
+                    fleet.insert(PLACES, &**bytes)?;
+                    fleet.remove(ALL_KINDS)?;
                 }
             }
             Ok(write.commit()?)

@@ -45,10 +45,41 @@ fn what_was_learned_comes_back() {
     let after = open(&path, false);
     assert_eq!(after.len(), 20);
     assert_eq!(after.pending(), 1);
-    assert_eq!(after.prevalence(&host("192.0.2.7")), 1.0);
+    assert_eq!(after.others(&host("192.0.2.7"), &[]), Others { know: 20, of: 20 });
     let read: Vec<_> = after.keys().map(|key| after.look_up(key)).collect();
     assert_eq!(read, profiles);
     assert_eq!(learned_minutes(&after, &who(3)), 40);
+}
+
+/// Older versions counted processes and workloads beside the places they are in.
+#[test]
+fn a_fleet_that_was_counted_otherwise_is_counted_anew() {
+    let (_dir, path) = place();
+    let mut before = open(&path, true);
+    teach(&mut before, 5, 1);
+    assert!(before.flush());
+    drop(before);
+    let counted = |baselines: &Baselines| baselines.others(&host("192.0.2.7"), &[]);
+    let all = Others { know: 5, of: 5 };
+    write_old_fleet(&path);
+    assert_eq!(counted(&open(&path, false)), all);
+    let mut after = open(&path, true);
+    assert_eq!(counted(&after), all);
+    teach(&mut after, 6, 1);
+    assert!(after.flush());
+    drop(after);
+    assert_eq!(counted(&open(&path, false)), Others { know: 6, of: 6 });
+}
+
+/// As those versions leave it: fifty that know any prefix, none of them this one.
+fn write_old_fleet(path: &std::path::Path) {
+    let table = redb::TableDefinition::<&str, &[u8]>::new("fleet");
+    let file = redb::Database::open(path).expect("opens");
+    let write = file.begin_write().expect("begins");
+    let mut fleet = write.open_table(table).expect("there");
+    fleet.insert("prefixes", &[50_u8][..]).expect("written");
+    drop(fleet);
+    write.commit().expect("written");
 }
 
 #[test]

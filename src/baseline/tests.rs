@@ -295,9 +295,38 @@ fn what_few_know_is_rare() {
             baselines.learn(&minute(&who, START_S + 60, 1e6, "203.0.113.1"));
         }
     }
-    assert_eq!(baselines.prevalence(&host("192.0.2.99")), 1.0);
-    assert_eq!(baselines.prevalence(&host("203.0.113.1")), 0.02);
-    assert_eq!(baselines.prevalence(&host("198.51.100.1")), 0.0);
+    let share = |text: &str| baselines.others(&host(text), &[]).share();
+    assert_eq!(share("192.0.2.99"), 1.0);
+    assert_eq!(share("203.0.113.1"), 0.02);
+    assert_eq!(share("198.51.100.1"), 0.0);
+}
+
+#[test]
+fn what_one_host_reaches_is_not_what_others_reach() {
+    let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
+    let own = Arc::new(Who::address(&host("10.0.0.1")));
+    let view = Arc::new(crate::host::side::ProcessView::default());
+    let container = crate::host::workload::Workload { container: "c".into(), ..Default::default() };
+    let container = Arc::new(container);
+    let parts =
+        [Arc::new(Who::process("web", "", &view, None, 1.0)), Arc::new(Who::workload(&container))];
+    // One flow counts for the address, the process and the workload that it is of.
+    for who in parts.iter().chain([&own]) {
+        baselines.learn(&minute(who, START_S, 1e6, "203.0.113.1"));
+    }
+    let others = |baselines: &Baselines, own: &[Arc<str>]| {
+        let others = baselines.others(&host("203.0.113.9"), own);
+        (others.know, others.of)
+    };
+    assert_eq!(others(&baselines, &[]), (1, 1));
+    assert_eq!(others(&baselines, &[Arc::clone(&own.baseline)]), (0, 0));
+    let other = Arc::new(Who::address(&host("10.0.0.2")));
+    baselines.learn(&minute(&other, START_S, 1e6, "192.0.2.1"));
+    assert_eq!(others(&baselines, &[Arc::clone(&own.baseline)]), (0, 1));
+    assert_eq!(others(&baselines, &[Arc::clone(&other.baseline)]), (1, 1));
+    // Whoever is given up counts no more, in memory alone as well.
+    assert!(baselines.forget(&own.baseline));
+    assert_eq!(others(&baselines, &[]), (0, 1));
 }
 
 #[test]

@@ -192,7 +192,8 @@ pub struct DetectSettings {
     pub metadata_endpoints: Vec<String>,
     /// Days after which a destination is as new again.
     pub first_seen_days: u64,
-    /// Share of all entities with a baseline from which a destination is common.
+    /// Share of all other addresses and instances with a baseline from which a destination
+    /// is common.
     pub first_seen_prevalence: f64,
     /// Least symmetry of two legs, both ways, that makes a relay (METHODS: 0.85: what
     /// TLS, headers and retransmissions add to one leg is under a sixth).

@@ -2,8 +2,9 @@
 //!
 //! Method (METHODS sections 8 and 11): a flow out of the home networks to a prefix (/24,
 //! /48) that the workload's baseline does not have, or did not see for `first_seen_days`, and that
-//! less than `first_seen_prevalence` of all entities reach;
-//! of a host without containers the address's or instance's baseline. Where there is no
+//! less than `first_seen_prevalence` of all other places reach, or fewer than
+//! [`LEAST_OTHERS`]: places are addresses and instances, and whose flow it is is none of
+//! them. Of a host without containers it is the address's or instance's baseline. Where there is no
 //! baseline, what the workload reached earlier in this run is all that is known: that
 //! weighs half and is said. Good and Turing's estimate of the chance that the next peer
 //! is new, from peers met once, is taken off: whoever meets new peers all the time gains
@@ -37,6 +38,10 @@ const DAY_NS: i64 = 86_400 * SECOND_NS;
 
 /// New to the workload, but not to others: it stands in the timeline and is no stage.
 const COMMON: f64 = 0.3;
+/// Others that must reach a destination before anything calls it common. One may be the
+/// gateway that passed the same flow on under its own address, two the next victims of the
+/// same attacker; of a small site either is far above any share.
+const LEAST_OTHERS: u64 = 3;
 
 /// Finds them.
 #[derive(Debug, Default)]
@@ -193,14 +198,11 @@ impl FirstSeen {
                 chance = chance.max(profile.newness().unwrap_or_default());
                 let why = unknown_to(profile, &dst, reached.time_ns, meeting.is_recent, ctx)?;
                 let is_mature = ctx.baselines.is_mature(key);
-                // What it knows since today counts among them.
-                let is_own = profile.destination(&dst).is_some();
-                let others = if is_own { 0.0 } else { ctx.baselines.prevalence(&dst) };
-                match others >= ctx.settings.first_seen_prevalence && others > 0.0 {
-                    true => {
-                        (COMMON, format!("{why}; {:.1} % of all others reach it", 100.0 * others))
+                match common(&place, &dst, ctx) {
+                    Some(share) => {
+                        (COMMON, format!("{why}; {:.1} % of all others reach it", 100.0 * share))
                     }
-                    false => (if is_mature { 1.0 } else { 0.7 }, why),
+                    None => (if is_mature { 1.0 } else { 0.7 }, why),
                 }
             }
             None if meeting.is_first => (0.5, "new in this run; no baseline says more".to_owned()),
@@ -266,6 +268,13 @@ impl Met {
         }
         gone
     }
+}
+
+/// The share of all others that reach a destination, where that makes it common.
+fn common(place: &Place, dst: &Host, ctx: &AnalyticContext<'_>) -> Option<f64> {
+    let others = ctx.baselines.others(dst, &place.seen_as());
+    let share = others.share();
+    (others.know >= LEAST_OTHERS && share >= ctx.settings.first_seen_prevalence).then_some(share)
 }
 
 /// Why a baseline does not know a destination; nothing where it does.

@@ -149,13 +149,19 @@ impl Place {
     /// Keys of baselines that say what is normal here, the narrowest first.
     pub(super) fn baselines(&self) -> Vec<Arc<str>> {
         let workload = self.workload.as_ref().map(|workload| Who::workload(workload).baseline);
-        let instance = || self.instance.as_ref().map(|instance| Who::instance(instance).baseline);
-        let address = || self.address.map(|address| Who::address(&Host::from(address)).baseline);
         // Of a container the address may be its host's, where others' traffic is normal.
         match workload {
             Some(workload) => vec![workload],
-            None => [instance(), address()].into_iter().flatten().collect(),
+            None => self.seen_as(),
         }
+    }
+
+    /// Keys of baselines that its traffic counts for on the network: those of its instance
+    /// and its address.
+    pub(super) fn seen_as(&self) -> Vec<Arc<str>> {
+        let instance = self.instance.as_ref().map(|instance| Who::instance(instance).baseline);
+        let address = self.address.map(|address| Who::address(&Host::from(address)).baseline);
+        instance.into_iter().chain(address).collect()
     }
 
     /// Key of the process's own baseline.
