@@ -163,6 +163,7 @@ fn minute_of(n: u32, at: i64) -> Minute {
         sent_bytes: bytes,
         sent_packets: bytes / 500,
         sent_payload: bytes,
+        opened_bytes: bytes,
         received_bytes: 0,
         received_packets: 0,
         error_bytes: 0,

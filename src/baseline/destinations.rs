@@ -1,4 +1,6 @@
-//! Where an entity has sent to, by prefix: /24 of IPv4, /48 of IPv6.
+//! Where an entity has sent to of its own accord, by prefix: /24 of IPv4, /48 of IPv6.
+//! Whom it answered is not among them: a visit does not make its visitor known, and a
+//! server's clients don't take the places of those that it reaches.
 //!
 //! The [`MOST`] that were seen last are known one by one; at the bound the one not
 //! seen for longest goes. How likely the next one is new is Good and Turing's
@@ -11,7 +13,7 @@ use crate::packet::IpVersion;
 
 pub(super) const MOST: usize = 48;
 
-/// A destination prefix that the entity has sent to.
+/// A destination prefix that the entity has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// Days since the epoch.

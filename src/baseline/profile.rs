@@ -11,7 +11,7 @@ use super::season::{ANSWERS, Season, TRAFFIC};
 use super::sketch::Sketch;
 use super::verdict::{Said, Verdict};
 use crate::engine::window::{Host, SIZE_BINS};
-use crate::entity::{Leg, Minute};
+use crate::entity::{Leg, Minute, PeerSums};
 
 /// Of a profile as bytes.
 pub const MOST_BYTES: usize = 4096;
@@ -149,9 +149,16 @@ impl Profile {
         Distances::of(&self.distances)
     }
 
-    /// When it sent to this address, or to others of its prefix (/24, /48), before.
+    /// When it reached this address, or others of its prefix (/24, /48), before: who
+    /// reached it, and was answered, is none of its destinations.
     pub fn destination(&self, host: &Host) -> Option<Destination> {
         self.destinations.get(prefix_of(host))
+    }
+
+    /// Whether a peer of its minute is a destination that it did not know; nothing of
+    /// one that it answered alone.
+    pub fn is_new(&self, peer: &PeerSums<Host>) -> Option<bool> {
+        (peer.opened_bytes > 0).then(|| self.destination(&peer.key).is_none())
     }
 
     /// Known prefixes as text, most bytes first.
@@ -160,7 +167,7 @@ impl Profile {
         all.map(|(prefix, known)| (prefix_text(prefix), known)).collect()
     }
 
-    /// Probability that the next prefix it sends to is new to it (Good-Turing).
+    /// Probability that the next prefix it reaches is new to it (Good-Turing).
     pub fn newness(&self) -> Option<f64> {
         self.destinations.newness()
     }
@@ -206,9 +213,9 @@ impl Profile {
         }
         self.minutes += 1;
         self.calendar.mark(at_s);
-        let sent_to = measures.top.iter().filter(|peer| peer.sent_packets > 0);
+        let reached = measures.top.iter().filter(|peer| peer.opened_bytes > 0);
         let mut peers: Vec<_> =
-            sent_to.map(|peer| (prefix_of(&peer.key), peer.sent_bytes)).collect();
+            reached.map(|peer| (prefix_of(&peer.key), peer.opened_bytes)).collect();
         peers.sort_unstable();
         peers.dedup_by(|next, kept| {
             let same = next.0 == kept.0;

@@ -1,6 +1,6 @@
 //! What an entity did in some time: sums of fixed size, whatever it did.
 
-use crate::engine::window::{Delta, FlowRow, Hll, Host, SIZE_BINS, Seed};
+use crate::engine::window::{Delta, FlowRow, Hll, Host, SIZE_BINS, Seed, is_icmp_request};
 use crate::memory::prefetch;
 use crate::packet::PacketClass;
 
@@ -63,6 +63,9 @@ pub struct PeerSums<K> {
     pub sent_bytes: u64,
     pub sent_packets: u64,
     pub sent_payload: u64,
+    /// Sent in flows that the entity began: who has none is no destination of it, but
+    /// somebody whom it answers.
+    pub opened_bytes: u64,
     pub received_bytes: u64,
     pub received_packets: u64,
     /// Bytes that may belong to others that had this place before.
@@ -101,6 +104,31 @@ impl<'a> View<'a> {
             sent,
             received,
             scale: row.scale,
+        }
+    }
+
+    /// Whether the entity began it, as far as this second tells: by who alone sent a SYN,
+    /// of ICMP by who asks, else by the ports. Of a TCP flow whose ports are both services'
+    /// nobody knows without its SYN, and a reset of its own answers something: what
+    /// others send must not look as if it was asked for.
+    fn is_opened(&self) -> bool {
+        use PacketClass::{TcpRst, TcpSyn, TcpSynAck, TcpUnknown};
+        let has = |delta: &Delta, class| delta.classes[class as usize] > 0;
+        // Flags of a report are of a whole direction: an answer's look the same.
+        let begins = |delta: &Delta| has(delta, TcpSyn) && !has(delta, TcpUnknown);
+        let by_ports = Leg::of(self.local_port, self.remote_port) == Leg::Opened;
+        match self.proto {
+            TCP => match (begins(self.sent), begins(self.received)) {
+                (true, false) => true,
+                (false, true) => false,
+                _ => {
+                    let resets = self.sent.classes[TcpRst as usize] == self.sent.packets();
+                    let tells = self.local_port.max(self.remote_port) >= Leg::EPHEMERAL;
+                    by_ports && tells && !resets && !has(self.sent, TcpSynAck)
+                }
+            },
+            1 | 58 => is_icmp_request(self.proto, self.local_port),
+            _ => by_ports,
         }
     }
 }
@@ -205,8 +233,9 @@ impl Measures {
             }
         }
         vote(&mut self.own, view.sent.src, sent.wire_bytes * scale);
-        keep(&mut self.top, TOP_PEERS, view.peer, view);
-        keep(&mut self.services, SERVICES, (view.proto, view.remote_port), view);
+        let opened = sent_packets > 0 && view.is_opened();
+        keep(&mut self.top, TOP_PEERS, view.peer, view, opened);
+        keep(&mut self.services, SERVICES, (view.proto, view.remote_port), view, opened);
         let leg = Leg::of(view.local_port, view.remote_port) as usize;
         let at = view.second.rem_euclid(SECONDS as i64) as usize;
         for (way, delta) in [received, sent].into_iter().enumerate() {
@@ -269,13 +298,20 @@ pub(super) fn vote(leader: &mut Option<(Host, u64)>, host: Host, weight: u64) {
 
 /// Adds to the sums of a key; where there is no place left the one with the fewest
 /// bytes gives up its own, which count for the new one as its error.
-fn keep<K: Copy + Ord>(kept: &mut Vec<PeerSums<K>>, most: usize, key: K, view: &View<'_>) {
+fn keep<K: Copy + Ord>(
+    kept: &mut Vec<PeerSums<K>>,
+    most: usize,
+    key: K,
+    view: &View<'_>,
+    opened: bool,
+) {
     let at = kept.iter().position(|sums| sums.key == key).unwrap_or_else(|| {
         let fresh = |sent_bytes| PeerSums {
             key,
             sent_bytes,
             sent_packets: 0,
             sent_payload: 0,
+            opened_bytes: 0,
             received_bytes: 0,
             received_packets: 0,
             error_bytes: sent_bytes,
@@ -290,9 +326,83 @@ fn keep<K: Copy + Ord>(kept: &mut Vec<PeerSums<K>>, most: usize, key: K, view: &
         at
     });
     let sums = &mut kept[at];
-    sums.sent_bytes += view.sent.wire_bytes * view.scale;
+    let sent_bytes = view.sent.wire_bytes * view.scale;
+    sums.sent_bytes += sent_bytes;
+    sums.opened_bytes += if opened { sent_bytes } else { 0 };
     sums.sent_packets += u64::from(view.sent.packets()) * view.scale;
     sums.sent_payload += view.sent.payload_bytes * view.scale;
     sums.received_bytes += view.received.wire_bytes * view.scale;
     sums.received_packets += u64::from(view.received.packets()) * view.scale;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    const ACK: PacketClass = PacketClass::TcpAck;
+    const RST: PacketClass = PacketClass::TcpRst;
+
+    /// Whether who sent and got packets of these classes is taken to have begun it.
+    fn opened(
+        proto: u8,
+        (local_port, remote_port): (u16, u16),
+        sent: &[PacketClass],
+        received: &[PacketClass],
+    ) -> bool {
+        let [own, peer] = [[10, 0, 0, 1], [203, 0, 113, 1]].map(|ip| Host::from(IpAddr::from(ip)));
+        let delta = |classes: &[PacketClass], (src, src_port), (dst, dst_port)| {
+            let mut delta = Delta::new(src, dst, proto, src_port, dst_port);
+            classes.iter().for_each(|&class| delta.classes[class as usize] += 1);
+            delta.wire_bytes = 100 * classes.len() as u64;
+            delta
+        };
+        let ends = [(own, local_port), (peer, remote_port)];
+        let view = View {
+            second: 0,
+            peer,
+            external: true,
+            proto,
+            local_port,
+            remote_port,
+            sent: &delta(sent, ends[0], ends[1]),
+            received: &delta(received, ends[1], ends[0]),
+            scale: 1,
+        };
+        let mut measures = Measures::default();
+        measures.add(&view, Seed::default());
+        let [peer] = measures.top[..] else { panic!("one peer") };
+        assert!(peer.opened_bytes == 0 || peer.opened_bytes == peer.sent_bytes);
+        peer.opened_bytes > 0
+    }
+
+    #[test]
+    fn who_is_answered_was_not_reached() {
+        use PacketClass::{Icmp, TcpSyn, TcpSynAck, Udp};
+        // Whatever the ports, the SYN says who began.
+        for ports in [(50_000, 443), (443, 50_000), (80, 80), (40_001, 33_000)] {
+            assert!(opened(TCP, ports, &[TcpSyn, ACK], &[TcpSynAck]));
+            assert!(!opened(TCP, ports, &[TcpSynAck], &[TcpSyn, ACK]));
+            assert!(!opened(TCP, ports, &[RST], &[TcpSyn]));
+        }
+        // Later seconds go by the ports, as far as they say anything.
+        assert!(opened(TCP, (50_000, 443), &[ACK], &[ACK]));
+        assert!(!opened(TCP, (443, 50_000), &[ACK], &[ACK]));
+        assert!(!opened(TCP, (443, 80), &[ACK], &[ACK]));
+        // What a scan of ACKs from a service's port is answered with.
+        assert!(!opened(TCP, (50_000, 443), &[RST], &[ACK]));
+        assert!(opened(17, (50_000, 53), &[Udp], &[Udp]));
+        assert!(!opened(17, (53, 50_000), &[Udp], &[Udp]));
+        // The port of an end is the type that it sends.
+        assert!(opened(1, (8, 0), &[Icmp], &[Icmp]) && opened(58, (128, 129), &[Icmp], &[Icmp]));
+        assert!(!opened(1, (0, 8), &[Icmp], &[Icmp]) && !opened(58, (129, 128), &[Icmp], &[Icmp]));
+        assert!(!opened(1, (3, 1), &[Icmp], &[]));
+        assert!(!opened(17, (50_000, 53), &[], &[Udp]));
+        // Reports of both directions have the flag, and it says nothing.
+        let report = [TcpSyn, PacketClass::TcpUnknown];
+        assert!(opened(TCP, (50_000, 443), &report, &report));
+        assert!(!opened(TCP, (443, 50_000), &report, &report));
+        assert!(!opened(TCP, (443, 50_000), &report, &[]));
+    }
 }

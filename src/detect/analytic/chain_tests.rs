@@ -201,6 +201,7 @@ fn learned(who: Who, dst: &str, days: i64) -> Baselines {
             sent_bytes: 4_000,
             sent_packets: 10,
             sent_payload: 3_000,
+            opened_bytes: 4_000,
             received_bytes: 100,
             received_packets: 10,
             error_bytes: 0,

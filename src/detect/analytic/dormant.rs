@@ -168,7 +168,7 @@ impl<'a> Rise<'a> {
             return None;
         }
         let (peer, _) = minute.measures.top_peer()?;
-        let new_destination = profile.destination(&peer.key).is_none();
+        let new_destination = profile.is_new(peer) == Some(true);
         Some(Self { minute, bytes, normal, days, value, new_destination })
     }
 

@@ -227,7 +227,7 @@ impl<'a> Seen<'a> {
             bytes_back: bytes_back as f64 / bytes_out.max(1) as f64,
             new_destination: profile
                 .filter(|_| by_address && normal.iter().any(Option::is_some))
-                .map(|profile| profile.destination(&peer.key).is_none()),
+                .and_then(|profile| profile.is_new(peer)),
         })
     }
 

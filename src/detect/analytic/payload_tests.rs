@@ -103,6 +103,7 @@ fn minute(exe: &str, context: Context, start_s: i64, traffic: &Traffic) -> Minut
             sent_bytes,
             sent_packets,
             sent_payload,
+            opened_bytes: sent_bytes,
             received_bytes: 0,
             received_packets: 0,
             error_bytes: 0,

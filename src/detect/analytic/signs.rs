@@ -250,8 +250,9 @@ pub(super) fn sent_to(minute: &Minute) -> String {
     }
 }
 
-/// Whether who got the most is new to the entity; nothing where nobody got anything.
+/// Whether who got the most is new to the entity; nothing where nobody got anything, or
+/// asked for it.
 fn is_new(profile: &Profile, minute: &Minute) -> Option<bool> {
     let (peer, _) = minute.measures.top_peer()?;
-    Some(profile.destination(&peer.key).is_none())
+    profile.is_new(peer)
 }

@@ -111,7 +111,7 @@ fn icmp_role(proto: u8, icmp_type: u16) -> IcmpRole {
 
 /// An echo, timestamp or mask request.
 #[inline]
-pub(super) fn is_icmp_request(proto: u8, icmp_type: u16) -> bool {
+pub(crate) fn is_icmp_request(proto: u8, icmp_type: u16) -> bool {
     matches!(icmp_role(proto, icmp_type), IcmpRole::Request)
 }
 
