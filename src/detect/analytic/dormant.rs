@@ -14,11 +14,14 @@
 //! open the alert; it is informational until it lasts [`LASTS_MINUTES`].
 //!
 //! A known schedule is in the normal of that hour: what is usual then is no rise. A
-//! deployment (another container of the same name within [`DEPLOYED_S`], or a new
-//! image) explains it: the alert is informational and says so.
+//! deployment (a container of that name that was not there before, within
+//! [`DEPLOYED_S`], or a new image) explains it: the alert is informational and says so.
+//! Replicas share a name and its normal; how long one is active is its own.
 //!
-//! Limits: needs a baseline; without one nobody knows what was dormant. Memory:
-//! [`MAX_ENTITIES`] that are active or were deployed; beyond, those seen longest ago go.
+//! Limits: needs a baseline; without one nobody knows what was dormant. A replica whose
+//! first packet comes after that of another looks like a deployment. Memory:
+//! [`MAX_ENTITIES`] that are active or were deployed, with [`MAX_REPLICAS`] containers
+//! each; beyond, those seen longest ago go.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,19 +42,39 @@ pub(super) struct Dormant {
     refused: u64,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Known {
-    /// End of the last minute, and minutes in a row that were active.
+    /// End of the last minute of any.
+    end_s: i64,
+    /// By container; what is no workload has one without a name.
+    replicas: BTreeMap<String, Replica>,
+    deployed: Option<Deployed>,
+}
+
+#[derive(Debug, Default)]
+struct Replica {
+    image: String,
+    /// End of its last minute, and minutes in a row that were active.
     end_s: i64,
     run: u64,
-    /// Container and image, and since when it is them, where others were before.
-    container: String,
-    image: String,
-    deployed_s: Option<i64>,
+}
+
+/// A container came where others were before.
+#[derive(Clone, Copy, Debug)]
+struct Deployed {
+    at_s: i64,
     new_image: bool,
 }
 
+/// What led up to a minute.
+struct Before {
+    run: u64,
+    deployed: Option<Deployed>,
+}
+
 const MAX_ENTITIES: usize = 16_384;
+/// Few names have more replicas on what one run sees; 4 KB with ids of 64 characters.
+const MAX_REPLICAS: usize = 32;
 const LASTS_MINUTES: u64 = 5;
 const DEPLOYED_S: i64 = 1_800;
 const ALERTS_FROM: f64 = 40.0;
@@ -79,11 +102,11 @@ impl Analytic for Dormant {
         }
         let bytes = Metric::EgressBytes.of(minute);
         let active = bytes >= ctx.settings.dormant_active_bytes_per_minute as f64;
-        let Some(known) = self.follow(minute, active) else { return };
-        if !active || known.run < 2 {
+        let Some(before) = self.follow(minute, active) else { return };
+        if !active || before.run < 2 {
             return;
         }
-        out.extend(Rise::of(minute, bytes, ctx).and_then(|rise| rise.finding(&known, ctx)));
+        out.extend(Rise::of(minute, bytes, ctx).and_then(|rise| rise.finding(&before, ctx)));
     }
 
     fn refused(&self) -> u64 {
@@ -94,7 +117,7 @@ impl Analytic for Dormant {
 impl Dormant {
     /// What is known of the entity with this minute; only workloads are remembered
     /// while they are not active.
-    fn follow(&mut self, minute: &Minute, active: bool) -> Option<Known> {
+    fn follow(&mut self, minute: &Minute, active: bool) -> Option<Before> {
         let key = (Arc::clone(&minute.source), Arc::clone(&minute.who.baseline));
         let workload = minute.who.workload.as_ref();
         if !active && workload.is_none() {
@@ -104,24 +127,20 @@ impl Dormant {
         if !self.known.contains_key(&key) {
             self.make_room();
         }
+        let end_s = minute.start_s.saturating_add(minute.length_s);
         let known = self.known.entry(key).or_default();
-        let follows = known.end_s == minute.start_s || known.run == 0;
-        known.run = match (active, follows) {
+        known.end_s = known.end_s.max(end_s);
+        let (container, image) = workload
+            .map_or(("", ""), |workload| (workload.container.as_str(), workload.image.as_str()));
+        let replica = known.replica(container, image, minute.start_s);
+        let follows = replica.end_s == minute.start_s || replica.run == 0;
+        replica.run = match (active, follows) {
             (false, _) => 0,
-            (true, true) => known.run + 1,
+            (true, true) => replica.run + 1,
             (true, false) => 1,
         };
-        known.end_s = minute.start_s.saturating_add(minute.length_s);
-        if let Some(workload) = workload {
-            let other = known.container != workload.container;
-            if other && !known.container.is_empty() {
-                known.deployed_s = Some(minute.start_s);
-                known.new_image = known.image != workload.image;
-            }
-            known.container.clone_from(&workload.container);
-            known.image.clone_from(&workload.image);
-        }
-        Some(known.clone())
+        replica.end_s = end_s;
+        Some(Before { run: replica.run, deployed: known.deployed })
     }
 
     fn make_room(&mut self) {
@@ -134,6 +153,46 @@ impl Dormant {
         let before = self.known.len();
         self.known.retain(|_, known| known.end_s > oldest_s);
         self.refused += (before - self.known.len()) as u64;
+    }
+}
+
+impl Known {
+    /// The container of that name; one that was not there before is a deployment.
+    fn replica(&mut self, container: &str, image: &str, start_s: i64) -> &mut Replica {
+        if !self.replicas.contains_key(container) {
+            self.newcomer(image, start_s);
+        }
+        let replica = self.replicas.entry(container.to_owned()).or_default();
+        if replica.image != image {
+            image.clone_into(&mut replica.image);
+        }
+        replica
+    }
+
+    fn newcomer(&mut self, image: &str, start_s: i64) {
+        if self.replicas.is_empty() {
+            return;
+        }
+        let other_image = self.replicas.values().all(|replica| replica.image != image);
+        let mut is_new = true;
+        if self.replicas.len() >= MAX_REPLICAS {
+            // Of those that are active the run would be lost.
+            let idle_first = |(name, replica): (&String, &Replica)| {
+                (replica.run > 0, replica.end_s, name.clone())
+            };
+            if let Some((_, end_s, oldest)) = self.replicas.iter().map(idle_first).min() {
+                // More of them than are kept: one that was forgotten is not new.
+                is_new = other_image || end_s.saturating_add(DEPLOYED_S) < start_s;
+                self.replicas.remove(&oldest);
+            }
+        }
+        if is_new {
+            // The next replicas of a roll-out have the image of the first.
+            let goes_on = self.deployed.is_some_and(|deployed| {
+                deployed.new_image && start_s.saturating_sub(deployed.at_s) <= DEPLOYED_S
+            });
+            self.deployed = Some(Deployed { at_s: start_s, new_image: other_image || goes_on });
+        }
     }
 }
 
@@ -172,7 +231,7 @@ impl<'a> Rise<'a> {
         Some(Self { minute, bytes, normal, days, value, new_destination })
     }
 
-    fn finding(&self, known: &Known, ctx: &AnalyticContext<'_>) -> Option<Finding> {
+    fn finding(&self, before: &Before, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let minute = self.minute;
         let measures = &minute.measures;
         let outside = measures.external.wire_bytes as f64 / measures.sent.wire_bytes.max(1) as f64;
@@ -180,7 +239,7 @@ impl<'a> Rise<'a> {
         let score = Score::of(
             vec![
                 Term::new("rise", self.value, LEAST_RISE, MOST_RISE, 60.0),
-                Term::new("minutes_active", known.run as f64, 1.0, LASTS_MINUTES as f64, 20.0),
+                Term::new("minutes_active", before.run as f64, 1.0, LASTS_MINUTES as f64, 20.0),
                 Term::new("outside_share", outside, 0.0, 0.5, 10.0),
                 Term::new("new_destination", new, 0.0, 1.0, 10.0),
             ],
@@ -207,18 +266,21 @@ impl<'a> Rise<'a> {
         finding.details.extend([
             ("source", json!(&*minute.source)),
             ("dormant_days", json!(round3(self.days))),
-            ("minutes_active", json!(known.run)),
+            ("minutes_active", json!(before.run)),
             ("outside_share", json!(round3(outside))),
             ("new_destination", json!(self.new_destination)),
-            ("deployed_s_ago", json!(known.deployed_s.map(|at_s| minute.start_s - at_s))),
+            (
+                "deployed_s_ago",
+                json!(before.deployed.map(|deployed| minute.start_s - deployed.at_s)),
+            ),
         ]);
         if let Some(case) = &mut finding.case {
-            self.fill(case, known, ctx);
+            self.fill(case, before, ctx);
         }
         Some(finding)
     }
 
-    fn fill(&self, case: &mut Case, known: &Known, ctx: &AnalyticContext<'_>) {
+    fn fill(&self, case: &mut Case, before: &Before, ctx: &AnalyticContext<'_>) {
         let who = &self.minute.who;
         case.decided_by = DecidedBy::Baseline;
         case.quiet_s = 180.max(self.minute.length_s.saturating_mul(3));
@@ -226,7 +288,7 @@ impl<'a> Rise<'a> {
         if self.new_destination {
             case.confident("new_destination", 0.1);
         }
-        if known.run >= LASTS_MINUTES {
+        if before.run >= LASTS_MINUTES {
             case.confident("lasts", 0.1);
         }
         if who.entity.kind == EntityKind::Workload {
@@ -241,10 +303,10 @@ impl<'a> Rise<'a> {
             case.missing.push("host_network");
         }
         let deployed =
-            known.deployed_s.filter(|&at_s| self.minute.start_s.saturating_sub(at_s) <= DEPLOYED_S);
+            before.deployed.filter(|it| self.minute.start_s.saturating_sub(it.at_s) <= DEPLOYED_S);
         (case.severity, case.severity_reason) = match deployed {
-            Some(_) => {
-                let what = if known.new_image { "a new image" } else { "a new container" };
+            Some(deployed) => {
+                let what = if deployed.new_image { "a new image" } else { "a new container" };
                 let reason = format!(
                     "Informational: {what} of the same name came within {} before: a deployment \
                      explains it.",
@@ -252,7 +314,7 @@ impl<'a> Rise<'a> {
                 );
                 (Severity::Informational, reason)
             }
-            None if known.run < LASTS_MINUTES => {
+            None if before.run < LASTS_MINUTES => {
                 let reason = format!("Informational until it lasts {LASTS_MINUTES} minutes.");
                 (Severity::Informational, reason)
             }
@@ -269,7 +331,7 @@ impl<'a> Rise<'a> {
             self.days,
             held::bytes(self.normal.q99 as u64),
             held::bytes(self.bytes as u64),
-            known.run,
+            before.run,
             case.confidence(),
         );
     }
@@ -279,6 +341,7 @@ impl<'a> Rise<'a> {
 mod tests {
     use super::*;
     use crate::detect::analytic::testing::{Bench, Stream, minute, workload};
+    use crate::entity::Who;
 
     const OUTSIDE: &str = "203.0.113.9";
 
@@ -328,6 +391,59 @@ mod tests {
                 assert!(case.severity_reason.contains("a new image"));
             }
         }
+    }
+
+    fn replica(number: u32) -> Arc<Who> {
+        let mut who = (*workload("report", "registry/report:1")).clone();
+        let mut container = (**who.workload.as_ref().unwrap()).clone();
+        container.container = format!("report-{number}");
+        who.workload = Some(Arc::new(container));
+        Arc::new(who)
+    }
+
+    /// Of the last of six minutes, in which each of these does what the function says.
+    fn severities(replicas: u32, streams: impl Fn(u32) -> Stream) -> Vec<Severity> {
+        let mut bench = bench(14);
+        let severity = |finding: &Finding| finding.case.as_ref().unwrap().severity;
+        // They are there for two hours, each third of an hour.
+        let thirds = (1..=6).rev();
+        for (third, number) in thirds.flat_map(|third| (1..=replicas).map(move |it| (third, it))) {
+            bench.see(&Event::Minute(&minute(&replica(number), third * -1_200, &[idle()])));
+        }
+        let mut last = Vec::new();
+        for at in 0..6 {
+            last.clear();
+            for number in 1..=replicas {
+                let minute = minute(&replica(number), at * 60, &[streams(number)]);
+                last.extend(bench.see(&Event::Minute(&minute)).iter().map(severity));
+            }
+        }
+        last
+    }
+
+    #[test]
+    fn one_of_two_replicas_that_wakes_is_an_alert_and_so_are_both() {
+        let one = |number| if number == 1 { busy() } else { idle() };
+        assert_eq!(severities(2, one), [Severity::Medium]);
+        let other = |number| if number == 2 { busy() } else { idle() };
+        assert_eq!(severities(2, other), [Severity::Medium]);
+        assert_eq!(severities(2, |_| busy()), [Severity::Medium; 2]);
+        // Known or not: forgotten ones are no deployment.
+        assert_eq!(severities(MAX_REPLICAS as u32 + 8, one), [Severity::Medium]);
+    }
+
+    #[test]
+    fn a_replica_that_comes_to_another_is_a_deployment() {
+        let mut bench = bench(14);
+        bench.see(&Event::Minute(&minute(&replica(1), -60, &[idle()])));
+        let mut last = Vec::new();
+        for at in 0..6 {
+            bench.see(&Event::Minute(&minute(&replica(1), at * 60, &[idle()])));
+            last = bench.see(&Event::Minute(&minute(&replica(2), at * 60, &[busy()])));
+        }
+        let case = last[0].case.as_ref().unwrap();
+        assert_eq!(case.severity, Severity::Informational);
+        assert!(case.severity_reason.contains("a new container"), "{}", case.severity_reason);
     }
 
     #[test]
