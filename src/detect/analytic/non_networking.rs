@@ -2,12 +2,15 @@
 //!
 //! Method: a minute of a process whose class is `never` (METHODS 7, process classes N0),
 //! or whose executable lies where anybody may write or is gone. Asking for names, users
-//! and groups does not count: any program does that through the C library. Of `never` a
-//! little to the outside is enough, of the others more must speak (see `signs`).
+//! and groups does not count: any program does that through the C library. A port alone
+//! is no question, though: only as much is excused as questions take, outside the home
+//! networks only for names. Of `never` a little to the outside is enough, of the others
+//! more must speak (see `signs`).
 //!
 //! Limits: whoever can write to a usual folder takes any class; a shell's `/dev/tcp`
-//! is the shell's own unless it starts a tool, which inherits the socket (`sort <f >&3`).
-//! Keeps nothing between minutes.
+//! is the shell's own unless it starts a tool, which inherits the socket (`sort <f >&3`);
+//! what leaks no faster than questions, on their ports, is for `dns_tunnel`. Keeps
+//! nothing between minutes.
 
 use super::signs::{Signs, is_whitelisted, sent_to, subject};
 use super::{Analytic, AnalyticContext, Event, about, measured_in};
@@ -19,8 +22,16 @@ use crate::entity::Minute;
 const NAME: &str = "non_networking";
 const THRESHOLD: f64 = 50.0;
 
-/// What the C library asks: DNS, Kerberos, portmapper, LDAP, multicast DNS.
-const LOOKUPS: [u16; 7] = [53, 88, 111, 389, 636, 749, 5353];
+/// What the C library asks: names, of whoever answers.
+const NAMES: u16 = 53;
+/// And of its own network: Kerberos, portmapper, LDAP, multicast DNS.
+const DIRECTORIES: [u16; 6] = [88, 111, 389, 636, 749, 5353];
+/// Of a minute. A question is 30 to 60 bytes of payload, for two families and some
+/// suffixes 600 a name: some thirty names.
+const ASKED_OUTSIDE_BYTES: u64 = 16 * 1024;
+/// A login with tickets takes 10 KiB, a list of files one question of 150 bytes for each
+/// of their owners: nearly a thousand of them.
+const ASKED_AT_HOME_BYTES: u64 = 128 * 1024;
 
 #[derive(Default)]
 pub(super) struct NonNetworking;
@@ -100,8 +111,21 @@ fn found(minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<Finding> {
     Some(finding)
 }
 
+/// Measures tell ports and outside apart, not both at once: what may have been questions
+/// is excused.
 fn payload_beyond_lookups(minute: &Minute) -> u64 {
-    let lookups = minute.measures.services.iter().filter(|sums| LOOKUPS.contains(&sums.key.1));
-    let lookups: u64 = lookups.map(|sums| sums.sent_payload).sum();
-    minute.measures.sent.payload_bytes.saturating_sub(lookups)
+    let measures = &minute.measures;
+    let of = |is_wanted: &dyn Fn(u16) -> bool| -> u64 {
+        let wanted = measures.services.iter().filter(|sums| is_wanted(sums.key.1));
+        wanted.map(|sums| sums.sent_payload).sum()
+    };
+    let names = of(&|port| port == NAMES);
+    let asked = names + of(&|port| DIRECTORIES.contains(&port));
+    let sent = measures.sent.payload_bytes;
+    let outside = measures.external.payload_bytes;
+    let at_home = sent.saturating_sub(outside);
+    let minutes = u64::try_from(minute.length_s / 60).unwrap_or(0).max(1);
+    let excused_at_home = asked.min(at_home).min(ASKED_AT_HOME_BYTES * minutes);
+    let excused_outside = names.min(outside).min(ASKED_OUTSIDE_BYTES * minutes);
+    sent.saturating_sub(asked.min(excused_at_home + excused_outside))
 }

@@ -196,6 +196,23 @@ fn a_script_that_sends_one_size_and_gets_nothing_back() {
 }
 
 #[test]
+fn a_port_of_look_ups_excuses_questions_and_no_haul() {
+    let told = |port, to, count| {
+        let traffic = Traffic { sizes: [(50, count), (0, 0)], received: 500, to, port };
+        let found = Run::default().minute(&minute("/usr/bin/tar", Context::None, NOW_S, &traffic));
+        found.iter().any(|finding| finding.detector == "non_networking")
+    };
+    // 300 kB and 2 kB.
+    for port in [53, 88, 111, 389, 636, 749, 5353, 443] {
+        assert!(told(port, OUTSIDE, 6_000), "300 kB to outside over {port}");
+        assert!(!told(port, INSIDE, 40) || port == 443, "2 kB at home over {port}");
+    }
+    assert!(!told(53, OUTSIDE, 40), "names are asked anywhere");
+    assert!(told(389, OUTSIDE, 40), "directories are one's own");
+    assert!(told(53, INSIDE, 6_000), "that much is no question, at home either");
+}
+
+#[test]
 fn ordinary_senders_stay_quiet() {
     let full = |to| Traffic { sizes: [(1_448, 60_000), (200, 50)], received: 9_000, to, port: 443 };
     for (what, exe, context, traffic) in [
