@@ -111,13 +111,13 @@ impl Outlet {
             Wanted::Counts => {}
             Wanted::Answered => {
                 if live.halves.iter().all(|half| half.packets > 0) {
-                    let outline = live.outline(decided_ns);
+                    let outline = live.outline(reason, decided_ns);
                     self.ended.outlines.push(EndedFlow { outline, app: None });
                 }
             }
             Wanted::Outlines => {
                 let app = live.extra.as_ref().and_then(|extra| extra.app.clone());
-                self.ended.add(live.outline(decided_ns), app);
+                self.ended.add(live.outline(reason, decided_ns), app);
             }
             Wanted::Records => self.ended.records.push(live.record(reason, decided_ns, bins)),
         }

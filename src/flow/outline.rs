@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::app::AppInfo;
 use super::live::{Live, TCP};
-use super::record::FlowRecord;
+use super::record::{EndReason, FlowRecord};
 use super::stub::Stub;
 use super::tcp::Life;
 use crate::packet::{FlowKey, PacketClass};
@@ -26,6 +26,8 @@ pub struct Outline {
     pub packets: [u64; 2],
     /// Of both directions.
     pub wire_bytes: u64,
+    /// By the active time-out: the flow goes on in another.
+    pub is_cut: bool,
 }
 
 /// A flow that ended and has no record.
@@ -70,12 +72,13 @@ impl FlowRecord {
             decided_ns: self.decided_ns,
             packets: [self.fwd.packets, self.rev.packets],
             wire_bytes: self.fwd.wire_bytes + self.rev.wire_bytes,
+            is_cut: self.end_reason == EndReason::Active,
         }
     }
 }
 
 impl Live {
-    pub(super) fn outline(&self, decided_ns: i64) -> Outline {
+    pub(super) fn outline(&self, reason: EndReason, decided_ns: i64) -> Outline {
         let (originator, originator_guessed) = self.originator();
         let [fwd, rev] = [originator, 1 - originator].map(|side| &self.halves[side]);
         Outline {
@@ -87,12 +90,14 @@ impl Live {
             decided_ns,
             packets: [fwd.packets, rev.packets],
             wire_bytes: fwd.wire_bytes + rev.wire_bytes,
+            is_cut: reason == EndReason::Active,
         }
     }
 }
 
 impl Stub {
-    /// As that of the live flow which it would have become.
+    /// As that of the live flow which it would have become. No part of a long one: the
+    /// active time-out is hardly ever what ends a single packet.
     pub(super) fn outline(&self, decided_ns: i64) -> Outline {
         let direction = self.direction();
         let is_tcp = self.key.proto == TCP;
@@ -111,6 +116,7 @@ impl Stub {
             decided_ns,
             packets: if forward == direction { [1, 0] } else { [0, 1] },
             wire_bytes: u64::from(self.wire_bytes),
+            is_cut: false,
         }
     }
 }

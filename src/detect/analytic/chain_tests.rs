@@ -153,6 +153,7 @@ fn outline(at_s: i64, src: &str, dst: &str) -> Outline {
         decided_ns: at_s * S,
         packets: [4, 4],
         wire_bytes: 900,
+        is_cut: false,
     }
 }
 

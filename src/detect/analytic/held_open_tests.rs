@@ -40,6 +40,7 @@ fn flow(
         decided_ns: (end_s + 5) * S,
         packets: [packets / 2, packets / 2],
         wire_bytes: bytes,
+        is_cut: false,
     }
 }
 

@@ -12,27 +12,34 @@
 //! more: a timing of [`LEAST_TIMING`], and intervals that fill the time ([`FILLED`]), so
 //! that the quick calls of a page are none.
 //!
-//! Quiet: name, time and address services (DNS, NTP, DHCP, multicast), echo; programs
-//! whose class is agent, server or kernel, since they beacon by design; the whitelist.
-//! Connections of a person's own programs are informational.
+//! Quiet: name, time and address services (DNS, NTP, DHCP, multicast) over UDP, names
+//! over TCP where they were read, echo; programs whose class is agent, server or kernel,
+//! since they beacon by design; the whitelist. Connections of a person's own programs
+//! are informational.
 //!
-//! Limits: connections that stay open have no rhythm that flows show; a flow that the
-//! active time-out cuts goes on as the same connection. Memory: [`PAIRS`] pairs with
-//! [`CONNECTIONS`] of the latest connections each, 100 MB at most; single connections go
-//! first, further pairs are refused.
+//! A flow that the active time-out cuts goes on as the same connection; the same ports
+//! again after an end are another: who calls may choose its own.
+//!
+//! Limits: connections that stay open have no rhythm that flows show. Over UDP, on a port
+//! of [`SERVICES`], nothing is. A log that splits long flows is known by that alone: a
+//! fixed port is one connection where it pauses for less than it lasted. Memory:
+//! [`PAIRS`] pairs with [`CONNECTIONS`] of the latest connections each, 100 MB at most;
+//! single connections go first, further pairs are refused.
 
 mod finding;
+mod prevalence;
 mod rita;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ahash::HashMap;
 
 use self::finding::Judged;
+use self::prevalence::{Prevalence, TALKERS};
 use super::callers::Callers;
 use super::room::Gate;
 use super::{Analytic, AnalyticContext, Event, FlowEnd};
@@ -64,17 +71,21 @@ fn least_timing(connections: usize) -> f64 {
 const FILLED: f64 = 0.25;
 /// RITA's modifiers of prevalence need a network to have a share of.
 const NETWORK: usize = 50;
-/// Entities and destinations that are counted for it.
-const COUNTED: usize = 65_536;
-/// From so many talkers on nobody counts on: neither rare nor, in a large network, common.
-const TALKERS: usize = 64;
+/// Entities of addresses that are made once.
+const ADDRESSES: usize = 65_536;
 const SECOND_NS: i64 = 1_000_000_000;
-/// A flow with the ports of the one before goes on with it, unless that is longer ago:
-/// clients take another port each time.
+/// Of what is longer ago no flow is the rest: twice the usual time-outs.
 const SAME_CONNECTION_S: i64 = 600;
+/// Flows of a pair that others may go on with.
+const LATEST: usize = 8;
 
-/// DNS, DHCP, TFTP-less boot, NTP, DHCPv6, SSDP, multicast DNS, LLMNR, DNS over TLS.
-const SERVICES: [u16; 10] = [53, 67, 68, 123, 546, 547, 853, 1900, 5353, 5355];
+/// Over UDP: DNS, DHCP, NTP, DHCPv6, DNS over QUIC, SSDP, multicast DNS, LLMNR. Over TCP
+/// none but the first is: clocks and addresses are not asked so, and TLS on 853 can be
+/// anything.
+const SERVICES: [u16; 10] = [NAMES, 67, 68, 123, 546, 547, 853, 1900, 5353, 5355];
+const NAMES: u16 = 53;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 /// Source, entity, destination, protocol, port: the same call told by two is not two.
 type Key = (Arc<str>, Arc<str>, Host, u8, u16);
@@ -86,9 +97,7 @@ pub(super) struct Beacons {
     callers: Callers,
     /// Entities of addresses, made once.
     addresses: HashMap<Host, Arc<Who>>,
-    /// How many entities talk to a destination, and how many there are.
-    prevalence: BTreeMap<Host, BTreeSet<u64>>,
-    entities: BTreeSet<u64>,
+    prevalence: Prevalence,
     first_s: Option<i64>,
     gate: Gate,
     /// Name of the source that packets are.
@@ -108,6 +117,19 @@ struct Call<'a> {
     end_s: i64,
     bytes: u64,
     hosts: Option<&'a FlowHosts>,
+    /// It carries questions about names.
+    is_dns: bool,
+    part: Part,
+}
+
+/// What shows whether a call is only more of the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// A flow of packets: whether its opening was seen, as only TCP has one, and whether
+    /// the active time-out cut it.
+    Flow { opened: bool, is_cut: bool },
+    /// Another source does not say where it splits.
+    Reported,
 }
 
 impl<'a> Call<'a> {
@@ -124,6 +146,11 @@ impl<'a> Call<'a> {
             end_s: outline.end_ns.div_euclid(SECOND_NS),
             bytes: flow.record.map_or(outline.wire_bytes, |record| record.fwd.ip_bytes),
             hosts: flow.hosts,
+            is_dns: flow.app.is_some_and(|app| app.dns.is_some()),
+            part: Part::Flow {
+                opened: outline.key.proto == TCP && !outline.originator_guessed,
+                is_cut: outline.is_cut,
+            },
         }
     }
 
@@ -150,8 +177,40 @@ impl<'a> Call<'a> {
             end_s: flow.end_ns.div_euclid(SECOND_NS),
             bytes: bytes.unwrap_or(0),
             hosts,
+            is_dns: flow.app.as_deref() == Some("dns"),
+            part: Part::Reported,
         })
     }
+
+    fn is_service(&self) -> bool {
+        match self.proto {
+            TCP => self.port == NAMES && self.is_dns,
+            _ => SERVICES.contains(&self.port),
+        }
+    }
+
+    /// Whether it is more of a connection, of which this was the part before.
+    fn goes_on(&self, before: &Latest) -> bool {
+        let pause_s = self.start_s.saturating_sub(before.end_s);
+        if self.source_port != before.port || pause_s >= SAME_CONNECTION_S {
+            return false;
+        }
+        match self.part {
+            Part::Flow { opened: true, .. } => false,
+            // Joined in the middle; without connections only the time-out cuts.
+            Part::Flow { .. } => self.proto == TCP || before.is_cut,
+            Part::Reported => pause_s <= before.end_s.saturating_sub(before.start_s).max(1),
+        }
+    }
+}
+
+/// A flow that others may go on with.
+#[derive(Clone, Copy, Debug)]
+struct Latest {
+    port: u16,
+    start_s: i64,
+    end_s: i64,
+    is_cut: bool,
 }
 
 struct Pair {
@@ -163,8 +222,8 @@ struct Pair {
     counted: u64,
     first_s: i64,
     last_s: i64,
-    /// Port and end of the flow before.
-    before: (u16, i64),
+    /// Of different ports, the oldest first.
+    latest: VecDeque<Latest>,
     /// Connections when it was last scored.
     scored: u64,
 }
@@ -190,13 +249,13 @@ impl Analytic for Beacons {
     }
 
     fn refused(&self) -> u64 {
-        self.refused
+        self.refused + self.prevalence.forgotten()
     }
 }
 
 impl Beacons {
     fn call(&mut self, call: &Call<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
-        let is_wanted = matches!(call.proto, 6 | 17) && !SERVICES.contains(&call.port);
+        let is_wanted = matches!(call.proto, TCP | UDP) && !call.is_service();
         // Also where neither end is at home: the home networks may not have been told.
         let outward = !ctx.home().contains(&call.dst);
         if !is_wanted || !outward || call.dst.is_group() {
@@ -205,7 +264,8 @@ impl Beacons {
         let who = self.who(call);
         self.first_s.get_or_insert(call.start_s);
         let digest = |sum: u64, byte: u8| ctx.seed.mix(sum, byte.into());
-        self.count(who.baseline.bytes().fold(0, digest), call.dst);
+        let entity = who.baseline.bytes().fold(0, digest);
+        self.prevalence.count(entity, call.dst, call.end_s);
         let key =
             (Arc::clone(call.source), Arc::clone(&who.baseline), call.dst, call.proto, call.port);
         if !self.make_room(&key, call.end_s) {
@@ -213,9 +273,7 @@ impl Beacons {
             return None;
         }
         let pair = self.pairs.entry(key.clone()).or_insert_with(|| Pair::new(who, call.start_s));
-        let (port_before, end_before) = pair.before;
-        pair.before = (call.source_port, call.end_s);
-        if port_before == call.source_port && call.start_s - end_before < SAME_CONNECTION_S {
+        if pair.continues(call) {
             return None;
         }
         pair.add(call.start_s, call.bytes);
@@ -237,22 +295,10 @@ impl Beacons {
     }
 
     fn address(&mut self, host: Host) -> Arc<Who> {
-        if self.addresses.len() >= COUNTED {
+        if self.addresses.len() >= ADDRESSES {
             self.addresses.clear();
         }
         Arc::clone(self.addresses.entry(host).or_insert_with(|| Arc::new(Who::address(&host))))
-    }
-
-    fn count(&mut self, entity: u64, dst: Host) {
-        if self.entities.len() < COUNTED {
-            self.entities.insert(entity);
-        }
-        if self.prevalence.len() < COUNTED || self.prevalence.contains_key(&dst) {
-            let talkers = self.prevalence.entry(dst).or_default();
-            if talkers.len() < TALKERS {
-                talkers.insert(entity);
-            }
-        }
     }
 
     /// Whether there is place for a pair; what is over or was a single call goes.
@@ -298,9 +344,9 @@ impl Beacons {
         if strobe {
             terms.push(Term::new("strobe", 1.0, 1.0, 1.0, 25.0));
         }
-        let talkers = self.prevalence.get(&key.2).map_or(0, BTreeSet::len);
-        let share = talkers as f64 / self.entities.len().max(1) as f64;
-        if self.entities.len() >= NETWORK {
+        let (talkers, entities) = self.prevalence.of(&key.2);
+        let share = talkers as f64 / entities.max(1) as f64;
+        if entities >= NETWORK {
             match share {
                 rare if rare <= 0.02 && talkers < TALKERS => {
                     terms.push(Term::new("rare_destination", 1.0, 1.0, 1.0, 15.0));
@@ -337,15 +383,31 @@ impl Pair {
             counted: 0,
             first_s: start_s,
             last_s: start_s,
-            before: (0, i64::MIN / 2),
+            latest: VecDeque::new(),
             scored: 0,
         }
+    }
+
+    /// Whether the call is more of one before; it may itself go on.
+    fn continues(&mut self, call: &Call<'_>) -> bool {
+        let at = self.latest.iter().position(|latest| latest.port == call.source_port);
+        let before = at.and_then(|at| self.latest.remove(at));
+        if self.latest.len() >= LATEST {
+            // What was cut is likelier to go on than what ended.
+            let over = self.latest.iter().position(|latest| !latest.is_cut).unwrap_or(0);
+            self.latest.remove(over);
+        }
+        let is_cut = matches!(call.part, Part::Flow { is_cut: true, .. });
+        let (start_s, end_s) = (call.start_s, call.end_s);
+        self.latest.push_back(Latest { port: call.source_port, start_s, end_s, is_cut });
+        before.is_some_and(|before| call.goes_on(&before))
     }
 
     fn add(&mut self, start_s: i64, bytes: u64) {
         if start_s - self.last_s > DAY_S {
             // Another time, another rhythm.
-            *self = Self { before: self.before, ..Self::new(Arc::clone(&self.who), start_s) };
+            let latest = std::mem::take(&mut self.latest);
+            *self = Self { latest, ..Self::new(Arc::clone(&self.who), start_s) };
         }
         self.connections.push_back((start_s, bytes));
         if self.connections.len() > CONNECTIONS {

@@ -4,7 +4,7 @@ use super::*;
 use crate::alert::Severity;
 use crate::baseline::Baselines;
 use crate::detect::DetectSettings;
-use crate::detect::analytic::Inputs;
+use crate::detect::analytic::{Inputs, Source};
 use crate::engine::window::Seed;
 use crate::entity::{SecondOf, Sent};
 use crate::flow::Outline;
@@ -31,6 +31,16 @@ impl Run {
 
     /// A connection to port 443 (or another) outside at a second, by a process if any.
     fn call(&mut self, at_s: i64, port: u16, source_port: u16, process: Option<&Arc<ProcessView>>) {
+        self.flow(at_s, (6, port, source_port), process, |_| {});
+    }
+
+    fn flow(
+        &mut self,
+        at_s: i64,
+        (proto, port, source_port): (u8, u16, u16),
+        process: Option<&Arc<ProcessView>>,
+        change: impl Fn(&mut Outline),
+    ) {
         let hosts = process.map(|view| {
             let second = sent_by(view);
             self.event(&Event::Second { second: at_s, entities: &[&second] });
@@ -39,14 +49,14 @@ impl Run {
         });
         let (src, dst): (IpAddr, IpAddr) = ([10, 0, 0, 5].into(), [192, 0, 2, 9].into());
         let key = FlowKey {
-            proto: 6,
+            proto,
             port_a: source_port,
             port_b: port,
             a: from_ip(src).1,
             b: from_ip(dst).1,
             ..FlowKey::ZERO
         };
-        let outline = Outline {
+        let mut outline = Outline {
             key,
             forward_is_a_to_b: true,
             originator_guessed: false,
@@ -55,7 +65,9 @@ impl Run {
             decided_ns: at_s * SECOND_NS + 2,
             packets: [6, 5],
             wire_bytes: 900,
+            is_cut: false,
         };
+        change(&mut outline);
         let flow = FlowEnd { outline: &outline, record: None, app: None, hosts: hosts.as_ref() };
         self.event(&Event::Flow(&flow));
     }
@@ -125,8 +137,11 @@ fn without_a_process_the_analytic_is_only_possible() {
 #[test]
 fn services_agents_and_the_whitelist_beacon_by_design() {
     let mut run = Run::default();
-    run.day(123, None);
-    run.day(53, None);
+    for at in 0..144_u16 {
+        for port in SERVICES {
+            run.flow(i64::from(at) * 600, (17, port, 40_000 + at), None, |_| {});
+        }
+    }
     run.day(443, Some(&process(7, "/usr/bin/zabbix_agentd")));
     run.day(443, Some(&process(8, "/usr/sbin/openvpn")));
     run.settings.process_whitelist = vec!["/opt/ours/*".to_owned()];
@@ -141,13 +156,65 @@ fn a_short_loop_and_a_long_connection_are_no_beacon() {
         run.call(i64::from(at), 443, 40_000 + at, None);
     }
     assert!(run.found.is_empty(), "ten minutes are a script");
-    // A connection that stays open is cut every five minutes.
-    let mut run = Run::default();
-    for at in 0..288_i64 {
-        run.call(at * 300, 443, 40_000, None);
+    // Two connections that stay open are cut every five minutes.
+    for proto in [6, 17] {
+        let mut run = Run::default();
+        for at in 0..288_i64 {
+            for port in [40_000, 40_001] {
+                run.flow(at * 300, (proto, 443, port), None, |outline| {
+                    outline.originator_guessed = proto == 6 && at > 0;
+                    outline.end_ns += 299 * SECOND_NS;
+                    outline.is_cut = true;
+                });
+            }
+        }
+        assert!(run.found.is_empty());
+        assert_eq!(run.detector.pairs.values().map(|pair| pair.counted).sum::<u64>(), 2);
     }
-    assert!(run.found.is_empty());
+    // One that says something every eight minutes is over for the flow table each time.
+    let mut run = Run::default();
+    for at in 0..180_i64 {
+        run.flow(at * 480, (6, 443, 40_000), None, |outline| outline.originator_guessed = at > 0);
+    }
     assert_eq!(run.detector.pairs.values().map(|pair| pair.counted).sum::<u64>(), 1);
+}
+
+#[test]
+fn a_caller_that_keeps_its_port_is_found_all_the_same() {
+    for proto in [6, 17] {
+        let mut run = Run::default();
+        for at in 0..144_i64 {
+            run.flow(at * 120, (proto, 443, 40_000), None, |_| {});
+        }
+        assert!(!run.found.is_empty(), "protocol {proto}");
+    }
+}
+
+#[test]
+fn a_log_that_keeps_its_port_is_of_calls_unless_it_splits_one() {
+    let counted = |length_s: i64| {
+        let mut run = Run::default();
+        let source = Source { name: "zeek".into(), kind: "zeek_conn", lateness_ns: 0 };
+        for at in 0..144_i64 {
+            let start_ns = at * 120 * SECOND_NS;
+            let (src, dst) = ([10, 0, 0, 5].into(), [192, 0, 2, 9].into());
+            let mut flow = FlowReport::between(src, dst, start_ns, start_ns + length_s * SECOND_NS);
+            (flow.src_port, flow.dst_port) = (Some(40_000), Some(443));
+            (flow.protocol, flow.originator_known) = (Some(6), true);
+            run.event(&Event::Report { source: &source, flow: &flow, hosts: None });
+        }
+        run.detector.pairs.values().map(|pair| pair.counted).sum::<u64>()
+    };
+    assert_eq!((counted(1), counted(119)), (144, 1));
+}
+
+#[test]
+fn a_services_port_over_tcp_is_no_excuse() {
+    for port in [123, 853, 1_900, 53] {
+        let mut run = Run::default();
+        run.day(port, None);
+        assert!(!run.found.is_empty(), "port {port}");
+    }
 }
 
 #[test]
