@@ -2,7 +2,9 @@
 //!
 //! An [`AllowEntry`] names a detector, an entity, why, by whom and until when;
 //! it may have bounds in packets/s and bytes a minute, beyond which the alert is
-//! raised after all and says so. Judged in the alert book, where an alert would open: packets,
+//! raised after all and says so. So it is where nobody knows how much it was (a chain of
+//! stages has no volume): what can't be held against a bound is not within it. Judged in
+//! the alert book, where an alert would open: packets,
 //! flows and findings are never touched. An entry ends by the stream's time,
 //! never by the wall clock, so that a capture gives the same alerts whenever it
 //! is read. An alert that is open already goes on to its end. Start at
@@ -221,8 +223,11 @@ impl AllowEntry {
     }
 
     fn allows(&self, volume: Volume) -> bool {
-        self.max_packets_per_s.is_none_or(|most| volume.packets_per_s <= most)
-            && self.max_bytes_per_minute.is_none_or(|most| volume.bytes_per_minute <= most)
+        let within = |most: Option<u64>, found: Option<u64>| {
+            most.is_none_or(|most| found.is_some_and(|found| found <= most))
+        };
+        within(self.max_packets_per_s, volume.packets_per_s)
+            && within(self.max_bytes_per_minute, volume.bytes_per_minute)
     }
 
     /// What it allows, to compare.
@@ -232,26 +237,30 @@ impl AllowEntry {
     }
 }
 
-/// How much a finding is about.
-#[derive(Clone, Copy, Debug, Default)]
+/// How much a finding is about, as far as its detector knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Volume {
-    pub packets_per_s: u64,
-    pub bytes_per_minute: u64,
+    pub packets_per_s: Option<u64>,
+    pub bytes_per_minute: Option<u64>,
 }
 
 impl Volume {
     pub(super) fn of(finding: &Finding) -> Self {
         let packets_per_s = match finding.case {
             // Of a minute or more.
-            Some(_) => finding.busiest().packets,
-            None => finding.traffic.packets,
+            Some(_) => finding.packets_per_s(),
+            None => Some(finding.traffic.packets),
         };
         Self { packets_per_s, bytes_per_minute: finding.bytes_per_minute() }
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        self.packets_per_s = self.packets_per_s.saturating_add(other.packets_per_s);
-        self.bytes_per_minute = self.bytes_per_minute.saturating_add(other.bytes_per_minute);
+        let sum = |known: Option<u64>, more: Option<u64>| match (known, more) {
+            (Some(known), Some(more)) => Some(known.saturating_add(more)),
+            (known, more) => known.or(more),
+        };
+        self.packets_per_s = sum(self.packets_per_s, other.packets_per_s);
+        self.bytes_per_minute = sum(self.bytes_per_minute, other.bytes_per_minute);
     }
 }
 
@@ -279,8 +288,23 @@ pub(super) enum Verdict {
     NotListed,
     /// Within an entry in force; counted there.
     Suppressed,
-    /// Beyond every entry that covers it; this one allows the most.
-    Beyond(AllowEntry),
+    /// Not within any entry that covers it; this one allows the most.
+    Beyond(Bound),
+}
+
+/// An entry, and whether its bounds could be held against how much it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub entry: AllowEntry,
+    pub volume_known: bool,
+}
+
+impl Bound {
+    fn of(entry: &AllowEntry, volume: Volume) -> Self {
+        let volume_known = (entry.max_packets_per_s.is_none() || volume.packets_per_s.is_some())
+            && (entry.max_bytes_per_minute.is_none() || volume.bytes_per_minute.is_some());
+        Self { entry: entry.clone(), volume_known }
+    }
 }
 
 /// The entries of a run, with their counts.
@@ -348,16 +372,18 @@ impl Allowances {
                 beyond = Some(&listed.entry);
             }
         }
-        beyond.map_or(Verdict::NotListed, |entry| Verdict::Beyond(entry.clone()))
+        beyond.map_or(Verdict::NotListed, |entry| Verdict::Beyond(Bound::of(entry, volume)))
     }
 
     /// The first entry in force that covers it, in words.
     pub(super) fn covering(&self, finding: &Finding) -> Option<String> {
         let mut entries = self.listed.iter().map(|listed| &listed.entry);
         let entry = entries.find(|entry| entry.covers(finding))?;
-        let most = entry
-            .max_packets_per_s
-            .map_or_else(String::new, |most| format!(", up to {most} packets/s"));
+        let up_to = |most: Option<u64>, unit: &str| {
+            most.map_or_else(String::new, |most| format!(", up to {most} {unit}"))
+        };
+        let most = up_to(entry.max_packets_per_s, "packets/s")
+            + &up_to(entry.max_bytes_per_minute, "bytes/minute");
         Some(format!(
             "{} (by {}{most}, until {})",
             entry.reason,
@@ -409,8 +435,10 @@ impl Listed {
 }
 
 /// As it stands in an alert that went beyond it.
-pub(super) fn beyond_detail(entry: &AllowEntry) -> serde_json::Value {
+pub(super) fn beyond_detail(bound: &Bound) -> serde_json::Value {
+    let entry = &bound.entry;
     serde_json::json!({
+        "volume_known": bound.volume_known,
         "max_packets_per_s": entry.max_packets_per_s,
         "max_bytes_per_minute": entry.max_bytes_per_minute,
         "reason": entry.reason,
@@ -449,7 +477,7 @@ mod tests {
     }
 
     fn packets(packets_per_s: u64) -> Volume {
-        Volume { packets_per_s, bytes_per_minute: 0 }
+        Volume { packets_per_s: Some(packets_per_s), bytes_per_minute: None }
     }
 
     fn entity(kind: EntityKind, id: &str) -> Entity {
@@ -499,7 +527,8 @@ mod tests {
         let mut allowances = Allowances::new(&[bound(100), bound(300), bound(200)]);
         let flood = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), 1);
         assert_eq!(allowances.judge(&flood, packets(300), 60), Verdict::Suppressed);
-        assert_eq!(allowances.judge(&flood, packets(301), 60), Verdict::Beyond(bound(300)));
+        let beyond = Bound { entry: bound(300), volume_known: true };
+        assert_eq!(allowances.judge(&flood, packets(301), 60), Verdict::Beyond(beyond));
         let suppressed: Vec<u64> =
             allowances.counts().iter().map(|count| count.suppressed).collect();
         assert_eq!(suppressed, [0, 1, 0]);
@@ -507,12 +536,32 @@ mod tests {
 
     #[test]
     fn a_bound_in_bytes_holds_as_well() {
-        let bytes = |bytes_per_minute| Volume { packets_per_s: 1, bytes_per_minute };
+        let bytes = |bytes_per_minute| Volume {
+            packets_per_s: Some(1),
+            bytes_per_minute: Some(bytes_per_minute),
+        };
         let entry = AllowEntry { max_bytes_per_minute: Some(1_000), ..entry("192.0.2.1") };
         let mut allowances = Allowances::new(std::slice::from_ref(&entry));
         let flood = finding("egress", entity(EntityKind::Address, "192.0.2.1"), 1);
         assert_eq!(allowances.judge(&flood, bytes(1_000), 60), Verdict::Suppressed);
-        assert_eq!(allowances.judge(&flood, bytes(1_001), 60), Verdict::Beyond(entry));
+        let beyond = Bound { entry, volume_known: true };
+        assert_eq!(allowances.judge(&flood, bytes(1_001), 60), Verdict::Beyond(beyond));
+    }
+
+    #[test]
+    fn what_has_no_volume_is_not_within_a_bound() {
+        let mut chain = finding("chain", entity(EntityKind::Address, "192.0.2.1"), 1);
+        chain.traffic = Traffic::default();
+        chain.case =
+            Some(Box::new(crate::alert::Case::new(crate::alert::Score::of(Vec::new(), 0.0))));
+        let volume = Volume::of(&chain);
+        assert_eq!(volume, Volume::default());
+        let bounded = AllowEntry { max_bytes_per_minute: Some(1_000_000), ..entry("192.0.2.1") };
+        let mut allowances = Allowances::new(std::slice::from_ref(&bounded));
+        let beyond = Bound { entry: bounded, volume_known: false };
+        assert_eq!(allowances.judge(&chain, volume, 60), Verdict::Beyond(beyond));
+        let mut allowances = Allowances::new(&[entry("192.0.2.1")]);
+        assert_eq!(allowances.judge(&chain, volume, 60), Verdict::Suppressed, "without a bound");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::act::{Acts, News};
-use super::allow::{AllowEntry, beyond_detail};
+use super::allow::{Bound, beyond_detail};
 use super::grade::{Circumstances, Grade, Severity};
 use super::{
     Alert, AlertPeer, Evidence, Known, Peak, Related, SizeCount, State, alert_id, second_ns,
@@ -53,7 +53,7 @@ pub(super) struct Open {
     pub(super) one_sided: bool,
     pub(super) missing: Vec<String>,
     /// The entry that allowed less.
-    pub(super) beyond: Option<AllowEntry>,
+    pub(super) beyond: Option<Bound>,
     /// What it is seen at, and when last.
     pub(super) subjects: BTreeMap<Subject, i64>,
     /// Beyond the setting's quiet time.

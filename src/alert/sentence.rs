@@ -85,13 +85,14 @@ fn beyond(allowed: &Value) -> String {
     .into_iter()
     .flatten()
     .collect();
-    format!(
-        " Beyond the {} that are allowed ({}, by {}, until {}).",
-        bounds.join(" or "),
-        text("reason"),
-        text("owner"),
-        text("expires"),
-    )
+    let bounds = bounds.join(" or ");
+    let by = format!("({}, by {}, until {})", text("reason"), text("owner"), text("expires"));
+    match allowed.get("volume_known").and_then(Value::as_bool) {
+        Some(false) => {
+            format!(" Up to {bounds} are allowed {by}, but how much it was is not known.")
+        }
+        _ => format!(" Beyond the {bounds} that are allowed {by}."),
+    }
 }
 
 /// `tcp_synack_flood` as "TCP SYN-ACK flood".

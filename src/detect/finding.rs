@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::alert::{Case, Entity};
+use crate::engine::window::features::Carried;
 use crate::engine::window::{Host, PortBits, Prefix, SIZE_BINS, Station, Tally};
 
 /// One window of one attack. The alert book joins findings of the same attack.
@@ -125,9 +126,31 @@ impl Finding {
         self.peers.iter().filter(|peer| peer.role == PeerRole::Source)
     }
 
-    /// Bytes of a minute, at the rate of the finding.
-    pub(crate) fn bytes_per_minute(&self) -> u64 {
-        self.minute_bytes.unwrap_or_else(|| self.busiest().wire_bytes.saturating_mul(60))
+    /// Packets of its busiest second, or of a mean one where that is not known; nothing
+    /// where its detector counts none.
+    pub(crate) fn packets_per_s(&self) -> Option<u64> {
+        let packets = match self.busiest {
+            Some(busiest) => busiest.packets,
+            None => self.traffic.packets.div_ceil(self.seconds()),
+        };
+        (packets > 0).then_some(packets)
+    }
+
+    /// Bytes of a minute, at the rate of the finding; nothing where its detector counts
+    /// none.
+    pub(crate) fn bytes_per_minute(&self) -> Option<u64> {
+        let bytes = match (self.minute_bytes, self.busiest) {
+            (Some(bytes), _) => bytes,
+            (None, Some(busiest)) => busiest.wire_bytes.saturating_mul(60),
+            (None, None) => self.traffic.wire_bytes.saturating_mul(60) / self.seconds(),
+        };
+        (bytes > 0).then_some(bytes)
+    }
+
+    /// Seconds that `traffic` is of. A scan's evidence is older than its traffic.
+    fn seconds(&self) -> u64 {
+        let span = self.second.saturating_sub(self.start_second).saturating_add(1);
+        if self.case.is_some() { span.unsigned_abs().max(1) } else { 1 }
     }
 
     /// Findings of one alert compare by it: the highest is shown.
@@ -258,6 +281,15 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    pub(crate) fn of(carried: &Carried) -> Self {
+        Self {
+            packets: carried.packets.into(),
+            wire_bytes: carried.wire_bytes,
+            payload_bytes: carried.payload_bytes,
+            sizes: carried.sizes.map(u64::from),
+        }
+    }
+
     /// Adds the share of a tally that `packets` of its packets hold.
     pub fn add_share(&mut self, tally: &Tally, packets: u64) {
         let all = tally.packets().max(1);

@@ -104,7 +104,7 @@ fn allow(text: &mut String, file: &File) {
          # reason = \"weekly audit\"\n\
          # owner = \"ops\"\n\
          # expires = 2027-01-31        # a date, to its end in UTC, or a time with its offset\n\
-         # max_packets_per_s = 5000    # beyond it the alert is raised\n\
+         # max_packets_per_s = 5000    # beyond it, or where it is not known (chain), the alert is raised\n\
          # max_bytes_per_minute = 5000000000"
     );
     for entry in &file.detect.allow {

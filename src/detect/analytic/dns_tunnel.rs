@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::tunnelled::Tunnelled;
 use super::{Analytic, AnalyticContext, DnsSecond, Event, about, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
-use crate::detect::{Busiest, Direction, Finding, Peer, PeerRole, Rule, Subject, round3};
+use crate::detect::{Direction, Finding, Rule, Subject, round3};
 use crate::engine::window::features::{DnsType, SYMBOLS, Text, entropy};
 use crate::engine::window::{Hll, Host};
 use crate::entity::Who;
@@ -34,7 +35,7 @@ const LOOK_S: i64 = 10;
 const QUIET_S: i64 = 400;
 
 /// Clients' domains of a window. When they are full, those with few bytes leave; while
-/// that frees none, new ones are refused and counted. 0.5 KB each.
+/// that frees none, new ones are refused and counted. 0.9 KB each.
 const MAX_ASKED: usize = 32_768;
 /// Bytes in names from which a domain is worth half a kilobyte for their frequencies.
 const DETAILED_BYTES: u64 = 512;
@@ -128,8 +129,7 @@ struct Asked {
     symbols: Option<Box<[u32; SYMBOLS]>>,
     sample: Option<Text<128>>,
     first_s: i64,
-    /// Second, queries and bytes.
-    busiest: (i64, u64, u64),
+    volume: Tunnelled,
     look_at_s: i64,
 }
 
@@ -165,10 +165,7 @@ impl Asked {
         for (sum, &more) in self.types.iter_mut().zip(&stats.types) {
             *sum += u64::from(more);
         }
-        let queries = u64::from(stats.queries);
-        if queries > self.busiest.1 {
-            self.busiest = (dns.second, queries, stats.subdomain_bytes);
-        }
+        self.volume.add(dns.second, &stats.carried);
         if self.bytes >= DETAILED_BYTES {
             let symbols = self.symbols.get_or_insert_with(|| Box::new([0; SYMBOLS]));
             for (sum, &more) in symbols.iter_mut().zip(&stats.symbols) {
@@ -258,6 +255,7 @@ impl DnsTunnel {
             && let Some(asked) = self.asked.get_mut(&key)
         {
             asked.told = true;
+            asked.volume.told();
         }
         found
     }
@@ -296,17 +294,8 @@ impl DnsTunnel {
         finding.direction = if at_home { Direction::Outbound } else { Direction::Crossing };
         finding.home_sender = at_home;
         finding.measured = value as u64;
-        finding.traffic.packets = asked.queries;
-        finding.traffic.payload_bytes = asked.bytes;
-        let (second, packets, payload_bytes) = asked.busiest;
-        finding.busiest = Some(Busiest { second, packets, wire_bytes: 0, payload_bytes });
+        asked.volume.fill(&mut finding, asked.server);
         finding.unanswered = asked.queries.saturating_sub(asked.responses);
-        finding.peers = vec![Peer {
-            host: asked.server,
-            role: PeerRole::Destination,
-            packets: Some(asked.queries),
-            wire_bytes: None,
-        }];
         asked.tell(&mut finding, &who, names);
         Some(finding)
     }

@@ -158,3 +158,48 @@ fn who_asks_a_resolver_is_named_and_not_the_resolver() {
     assert!(!found.is_empty());
     assert!(found.iter().all(|finding| finding.entity.id == "10.0.0.1"));
 }
+
+/// What the book makes of the tunnel where it is allowed up to a bound.
+fn alerts_with(max_bytes_per_minute: Option<u64>) -> Vec<crate::alert::Alert> {
+    let name = |n| format!("{}.example.com", encoded(n, 60, BASE32));
+    let allow = crate::alert::AllowEntry {
+        detector: Some(NAME.to_owned()),
+        entity: "10.0.0.1".parse().unwrap(),
+        reason: "a known agent".to_owned(),
+        owner: "ops".to_owned(),
+        expires_ns: i64::MAX,
+        max_packets_per_s: None,
+        max_bytes_per_minute,
+    };
+    let settings = DetectSettings { allow: vec![allow], ..settings() };
+    let mut book = crate::alert::AlertBook::new(&settings);
+    for finding in judged(&settings, asked(10, 5, 500, name).into_iter()) {
+        let telemetry = crate::detect::Telemetry::default();
+        book.record(finding.second, &mut vec![finding], &telemetry, &settings);
+    }
+    book.alerts()
+}
+
+#[test]
+fn an_allowed_tunnel_that_carries_more_than_its_bound_is_told() {
+    // 5 exchanges a second: about 220 kB a minute.
+    assert_eq!(alerts_with(None), []);
+    assert_eq!(alerts_with(Some(10_000_000)), []);
+    let [alert] = &alerts_with(Some(100_000))[..] else { panic!("one alert") };
+    assert_eq!(alert.evidence.details["allowed"]["volume_known"], true);
+    assert!(alert.summary.contains("Beyond the 100,000 bytes/minute"), "{}", alert.summary);
+}
+
+#[test]
+fn an_alert_of_a_tunnel_has_its_bytes_and_sizes_each_packet_once() {
+    let [alert] = &alerts_with(Some(1))[..] else { panic!("one alert") };
+    let evidence = &alert.evidence;
+    let sizes: u64 = evidence.payload_sizes.iter().map(|size| size.packets).sum();
+    assert_eq!(sizes, evidence.packets);
+    let seconds = (alert.end_ns - alert.start_ns) as u64 / 1_000_000_000;
+    assert_eq!(evidence.packets, seconds * 10);
+    let both_ways = 2 * (14 + 20 + 8 + 12 + 61 + 13 + 4) + 500;
+    assert_eq!(evidence.wire_bytes, seconds * 5 * both_ways);
+    assert_eq!(evidence.peak.bits_per_s, 5 * both_ways * 8);
+    assert_eq!(alert.peers[0].wire_bytes, Some(evidence.wire_bytes));
+}

@@ -17,9 +17,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::tunnelled::Tunnelled;
 use super::{Analytic, AnalyticContext, EchoSecond, Event, about, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
-use crate::detect::{Busiest, Direction, Finding, Peer, PeerRole, Rule, Subject, round3};
+use crate::detect::{Direction, Finding, Rule, Subject, round3};
 use crate::engine::window::features::{EchoKey, Sampled, Template, entropy};
 use crate::engine::window::{Hll, Host};
 use crate::entity::Who;
@@ -34,7 +35,7 @@ const LOOK_S: i64 = 10;
 const QUIET_S: i64 = 400;
 
 /// Pairs at once. When they are full, those of windows that are over leave; while that
-/// frees none, new ones are refused and counted. 1 KB each, 1 KB more with strange data.
+/// frees none, new ones are refused and counted. 1.4 KB each, 1 KB more with strange data.
 const MAX_PAIRS: usize = 8_192;
 
 #[derive(Default)]
@@ -51,6 +52,7 @@ pub(super) struct IcmpTunnel {
 struct Pair {
     who: Option<Arc<Who>>,
     sums: Sums,
+    volume: Tunnelled,
     hour: i64,
     hour_bytes: u64,
     /// Whose replies may come in the next second.
@@ -63,8 +65,6 @@ struct Sums {
     first_s: i64,
     last_s: i64,
     active_s: u64,
-    /// Second, messages and bytes of data, both ways.
-    busiest: (i64, u64, u64),
     requests: u64,
     replies: u64,
     request_bytes: u64,
@@ -92,10 +92,6 @@ impl Sums {
         }
         self.last_s = echo.second;
         self.active_s += 1;
-        let messages = u64::from(stats.requests) + u64::from(stats.replies);
-        if messages > self.busiest.1 {
-            self.busiest = (echo.second, messages, stats.request_bytes + stats.reply_bytes);
-        }
         self.requests += u64::from(stats.requests);
         self.replies += u64::from(stats.replies);
         self.request_bytes += stats.request_bytes;
@@ -193,6 +189,7 @@ impl IcmpTunnel {
             for pair in self.pairs.values_mut() {
                 // What the next window may need of a pair that is quiet now.
                 pair.sums = Sums { last_s: pair.sums.last_s, ..Sums::default() };
+                pair.volume.begin();
                 pair.look_at_s = i64::MIN;
             }
             self.idle = self.pairs.len();
@@ -225,13 +222,18 @@ impl IcmpTunnel {
         }
         pair.hour_bytes += echo.stats.request_bytes + echo.stats.reply_bytes;
         pair.sums.add(echo, pair.before.as_ref());
+        pair.volume.add(echo.second, &echo.stats.carried);
         pair.before = (echo.stats.requests > 0).then(|| echo.stats.asked.clone());
         let floor = ctx.settings.icmp_tunnel_packets;
         if pair.sums.with_data < floor || echo.second < pair.look_at_s {
             return None;
         }
         pair.look_at_s = echo.second + LOOK_S;
-        pair.judge(echo, ctx)
+        let found = pair.judge(echo, ctx);
+        if found.is_some() {
+            pair.volume.told();
+        }
+        found
     }
 }
 
@@ -265,17 +267,7 @@ impl Pair {
         finding.direction =
             if finding.home_sender { Direction::Outbound } else { Direction::Crossing };
         finding.measured = value as u64;
-        let messages = sums.requests + sums.replies;
-        finding.traffic.packets = messages;
-        finding.traffic.payload_bytes = sums.request_bytes + sums.reply_bytes;
-        let (second, packets, payload_bytes) = sums.busiest;
-        finding.busiest = Some(Busiest { second, packets, wire_bytes: 0, payload_bytes });
-        finding.peers = vec![Peer {
-            host: peer,
-            role: PeerRole::Destination,
-            packets: Some(messages),
-            wire_bytes: None,
-        }];
+        self.volume.fill(&mut finding, peer);
         self.tell(&mut finding, &who, peer);
         Some(finding)
     }

@@ -102,3 +102,21 @@ fn a_few_bad_replies_are_none() {
     let back = |n: u16, data: Vec<u8>| if n.is_multiple_of(40) { random(n, 56) } else { data };
     assert_eq!(judged(pings(1, |n| linux(n, 56), back)), []);
 }
+
+#[test]
+fn what_went_through_it_is_in_the_findings_each_packet_once() {
+    let found = judged(pings(10, |n| random(n, 400), |n, _| random(n ^ 0x8000, 300)));
+    let (packets, bytes) = found.iter().fold((0, 0), |(packets, bytes), finding| {
+        (packets + finding.traffic.packets, bytes + finding.traffic.wire_bytes)
+    });
+    let last = found.last().expect("a tunnel");
+    let seconds = (last.second - START_S + 1) as u64;
+    assert_eq!(packets, seconds * 20);
+    let second = 10 * (2 * (14 + 20 + 8) + 400 + 300);
+    assert_eq!(bytes, seconds * second);
+    assert_eq!(last.bytes_per_minute(), Some(60 * second));
+    assert_eq!(last.packets_per_s(), Some(20));
+    let sizes: u64 = last.traffic.sizes.iter().sum();
+    assert_eq!(sizes, last.traffic.packets);
+    assert_eq!(last.peers[0].wire_bytes, Some(last.traffic.wire_bytes));
+}

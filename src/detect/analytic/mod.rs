@@ -45,6 +45,7 @@ mod stage;
 mod story;
 #[cfg(test)]
 mod testing;
+mod tunnelled;
 
 pub(crate) use dns_tunnel::allowed_by_default as dns_allowed_by_default;
 

@@ -8,7 +8,8 @@ use super::super::sample::BottomK;
 use super::super::table::Merge;
 use super::super::{Hll, Host};
 use super::domain::registered_len;
-use super::{Ends, Features, Text, digest};
+use super::{Carried, Ends, Features, Text, digest};
+use crate::packet::PacketRow;
 
 pub(super) const PORT: u16 = 53;
 
@@ -78,6 +79,8 @@ pub struct DnsStats {
     pub answer_bytes: u64,
     /// Bytes of the subdomains of queries.
     pub symbols: [u32; SYMBOLS],
+    /// Of queries and responses.
+    pub carried: Carried,
     /// One of the names.
     pub sample: BottomK<Text<SAMPLE>, 1>,
 }
@@ -95,6 +98,7 @@ impl Default for DnsStats {
             types: [0; 7],
             answer_bytes: 0,
             symbols: [0; SYMBOLS],
+            carried: Carried::default(),
             sample: BottomK::default(),
         }
     }
@@ -114,6 +118,7 @@ impl Merge for DnsStats {
         self.answer_bytes = self.answer_bytes.saturating_add(other.answer_bytes);
         add_all(&mut self.types, &other.types);
         add_all(&mut self.symbols, &other.symbols);
+        self.carried.merge(&other.carried);
         self.sample.merge(&other.sample);
     }
 }
@@ -126,7 +131,13 @@ pub(super) fn add_all(sums: &mut [u32], more: &[u32]) {
 
 impl Features {
     /// Reads a message of which `wire_bytes` were on the wire.
-    pub(super) fn add_dns(&mut self, ends: &Ends, message: &[u8], wire_bytes: u32) {
+    pub(super) fn add_dns(
+        &mut self,
+        packet: &PacketRow,
+        ends: &Ends,
+        message: &[u8],
+        wire_bytes: u32,
+    ) {
         let Some(question) = Question::read(message) else { return };
         let (client, server) = match question.is_response {
             true if ends.src_port == PORT => (ends.dst, ends.src),
@@ -143,6 +154,7 @@ impl Features {
         if stats.domain.is_empty() {
             stats.domain = Text::new(domain);
         }
+        stats.carried.add(packet);
         stats.names.insert(name_hash);
         if stats.sample.would_take(name_hash) {
             stats.sample.insert(name_hash, Text::new(question.name()));

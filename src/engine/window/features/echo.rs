@@ -10,7 +10,7 @@ use super::super::table::Merge;
 use super::super::{Hll, Host, Seed};
 use super::dns::add_all;
 use super::template::{TEMPLATES, Template};
-use super::{Ends, Features, digest};
+use super::{Carried, Ends, Features, digest};
 use crate::packet::{FlowKey, PacketRow, row_flag};
 
 const ICMPV6: u8 = 58;
@@ -44,6 +44,8 @@ pub struct EchoStats {
     pub longest: u32,
     /// Messages by what their data look like.
     pub templates: [u32; TEMPLATES],
+    /// Bytes of those of no template.
+    pub strange_bytes: u64,
     /// Distinct data among those of no template: a tool that sends the same random bytes
     /// again and again has one.
     pub strange: Hll,
@@ -51,6 +53,8 @@ pub struct EchoStats {
     pub symbols: Option<Box<Symbols>>,
     /// Messages not captured whole, or in fragments: their data were not compared.
     pub incomplete: u32,
+    /// Of requests and replies.
+    pub carried: Carried,
     pub asked: Sampled,
     pub answered: Sampled,
 }
@@ -107,9 +111,11 @@ impl Default for EchoStats {
             shortest: u32::MAX,
             longest: 0,
             templates: [0; TEMPLATES],
+            strange_bytes: 0,
             strange: Hll::default(),
             symbols: None,
             incomplete: 0,
+            carried: Carried::default(),
             asked: BottomK::default(),
             answered: BottomK::default(),
         }
@@ -128,11 +134,13 @@ impl Merge for EchoStats {
         self.shortest = self.shortest.min(other.shortest);
         self.longest = self.longest.max(other.longest);
         add_all(&mut self.templates, &other.templates);
+        self.strange_bytes = self.strange_bytes.saturating_add(other.strange_bytes);
         self.strange.merge(&other.strange);
         if let Some(more) = &other.symbols {
             add_all(&mut self.symbols.get_or_insert_with(no_symbols)[..], &more[..]);
         }
         self.incomplete = self.incomplete.saturating_add(other.incomplete);
+        self.carried.merge(&other.carried);
         self.asked.merge(&other.asked);
         self.answered.merge(&other.answered);
     }
@@ -190,6 +198,7 @@ impl Features {
         };
         *messages = messages.saturating_add(1);
         *sum = sum.saturating_add(bytes);
+        stats.carried.add(packet);
         let identifier = packet.key.echo_id;
         stats.identifiers.insert(seed.mix(identifier.into(), 12));
         if packet.is(row_flag::FRAGMENT) || packet.payload_captured < packet.payload_bytes {
@@ -206,6 +215,7 @@ impl Features {
         *count = count.saturating_add(1);
         let data_hash = seed.mix(digest(seed, looked_at), bytes);
         if template == Template::Other {
+            stats.strange_bytes = stats.strange_bytes.saturating_add(bytes);
             stats.strange.insert(data_hash);
             let symbols = stats.symbols.get_or_insert_with(no_symbols);
             for &byte in looked_at {
