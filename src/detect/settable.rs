@@ -286,7 +286,7 @@ settings! {
         "two hundred pings have as many as the least; more no link takes";
     icmp_tunnel_score: Ratio(31.0, 100.0),
         "Points from which they are a tunnel.",
-        "at less, one sign alone would do; there are 100";
+        "at less, one sign alone would do; there are 120";
 }
 
 impl Setting {

@@ -247,10 +247,11 @@ pub struct DetectSettings {
     /// Echo messages with data of a pair in five minutes: twenty are ten pings.
     pub icmp_tunnel_packets: u64,
     /// Bytes of a pair in an hour: 100 KiB is a quarter of what `ping` sends and gets, and
-    /// most of all monitoring stays under it.
+    /// most of all monitoring stays under it. From ten times as many on new data counts by
+    /// itself.
     pub icmp_tunnel_bytes: u64,
-    /// Points of 100: replies unlike their requests give 30, ever new data of no ping
-    /// program 25; a flood of large pings has 15.
+    /// Points of 120: replies unlike their requests give 30, ever new data of no ping
+    /// program 25, megabytes of it 20 more; a flood of large pings has 15.
     pub icmp_tunnel_score: f64,
     /// Alerts that are counted instead of raised.
     pub allow: Vec<AllowEntry>,

@@ -4,12 +4,16 @@
 //! minutes (bytes by the hour). A reply must carry its request's data (RFC 792, RFC 4443),
 //! and ping programs fill theirs in few known ways (FORMATS section 2); a tunnel does
 //! neither. Gaps in the sequence, large data and high rates are every tool's and
-//! count little. Part of AN0031: a network-only hit stands under
+//! count little. Where all is echoed properly, how much new data no ping program would
+//! send decides: few bytes are a monitor's (`fping -R`), millions an hour are exfiltration.
+//! Part of AN0031: a network-only hit stands under
 //! `possible_analytics`, since it names no process.
 //!
 //! Limits: data in fragments and of cut packets are not compared; one-way
 //! exfiltration in requests of one size that are echoed properly stays under the
-//! threshold, as does data dressed as `ping -p`; other ICMP types are not looked at.
+//! threshold below 23 times `icmp_tunnel_bytes` an hour (2.4 MB; text 3.9 MB), and at any
+//! volume where the bytes are less even than text's; so does data dressed as `ping -p`; other ICMP
+//! types are not looked at.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -38,6 +42,11 @@ const QUIET_S: i64 = 400;
 /// frees none, new ones are refused and counted. 1.4 KB each, 1 KB more with strange data.
 const MAX_PAIRS: usize = 8_192;
 
+/// Evenness of bytes (see [`Sums::randomness`]) from which new data counts by volume.
+/// Text has 4.2 bits or more, over half of random bytes' eight; a constant filling behind
+/// a time stamp, which makes each message of an unknown monitor new, has under one.
+const EVEN: f64 = 0.5;
+
 #[derive(Default)]
 pub(super) struct IcmpTunnel {
     window: i64,
@@ -55,6 +64,8 @@ struct Pair {
     volume: Tunnelled,
     hour: i64,
     hour_bytes: u64,
+    /// Of them new data, in windows before this one.
+    hour_new_bytes: u64,
     /// Whose replies may come in the next second.
     before: Option<Sampled>,
     look_at_s: i64,
@@ -76,6 +87,7 @@ struct Sums {
     compared: u64,
     with_data: u64,
     strange: u64,
+    strange_bytes: u64,
     strange_kinds: Hll,
     symbols: Option<Box<[u32; 256]>>,
     alike: u64,
@@ -104,6 +116,7 @@ impl Sums {
         self.with_data += compared - u64::from(stats.templates[Template::Empty as usize]);
         let strange = u64::from(stats.templates[Template::Other as usize]);
         self.strange += strange;
+        self.strange_bytes += stats.strange_bytes;
         self.incomplete += u64::from(stats.incomplete);
         if strange > 0 {
             self.strange_kinds.merge(&stats.strange);
@@ -142,7 +155,17 @@ impl Sums {
         share(self.strange.min(echoed), self.compared)
     }
 
-    fn score(&self, hour_bytes: u64, ctx: &AnalyticContext<'_>) -> Score {
+    /// Bytes of different strange data: an echo brings nothing new, and what is sent again
+    /// and again neither. Nothing where the bytes are too uneven to be data.
+    fn new_bytes(&self) -> u64 {
+        if self.randomness() < EVEN {
+            return 0;
+        }
+        let kinds = self.strange_kinds.estimate().min(self.strange);
+        (self.strange_bytes as f64 * share(kinds, self.strange)) as u64
+    }
+
+    fn score(&self, (hour_bytes, hour_new_bytes): (u64, u64), ctx: &AnalyticContext<'_>) -> Score {
         // Where no request was seen, one direction is missing from the capture.
         let seen = self.requests > 0;
         let unasked = share(self.unasked, self.alike + self.unlike + self.unasked);
@@ -163,6 +186,15 @@ impl Sums {
             Term::doubling("distinct_sizes", self.sizes.estimate() as f64, 2.0, 16.0, 15.0),
             Term::new("data_of_no_ping_program", self.strange_share(), 0.1, 0.8, 25.0),
             Term::doubling("bytes_an_hour", hour_bytes as f64, much, 32.0 * much, 10.0),
+            // With what is strange and random enough: 2.4 MB where all of it is. `fping -R`
+            // five times a second is 1 MB; each second, as monitors ask, 0.2 MB.
+            Term::doubling(
+                "new_data_an_hour",
+                hour_new_bytes as f64,
+                10.0 * much,
+                80.0 * much,
+                20.0,
+            ),
             Term::doubling(
                 "messages_a_second",
                 messages / self.active_s.max(1) as f64,
@@ -187,6 +219,7 @@ impl IcmpTunnel {
             // A pair stays for its hour while each window shows it.
             self.pairs.retain(|_, pair| pair.sums.last_s.div_euclid(WINDOW_S) + 1 >= window);
             for pair in self.pairs.values_mut() {
+                pair.hour_new_bytes += pair.sums.new_bytes();
                 // What the next window may need of a pair that is quiet now.
                 pair.sums = Sums { last_s: pair.sums.last_s, ..Sums::default() };
                 pair.volume.begin();
@@ -218,7 +251,7 @@ impl IcmpTunnel {
         }
         let hour = echo.second.div_euclid(HOUR_S);
         if hour != pair.hour {
-            (pair.hour, pair.hour_bytes) = (hour, 0);
+            (pair.hour, pair.hour_bytes, pair.hour_new_bytes) = (hour, 0, 0);
         }
         pair.hour_bytes += echo.stats.request_bytes + echo.stats.reply_bytes;
         pair.sums.add(echo, pair.before.as_ref());
@@ -238,9 +271,14 @@ impl IcmpTunnel {
 }
 
 impl Pair {
+    /// New data of this hour.
+    fn new_bytes(&self) -> u64 {
+        self.hour_new_bytes + self.sums.new_bytes()
+    }
+
     fn judge(&self, echo: &EchoSecond<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let sums = &self.sums;
-        let score = sums.score(self.hour_bytes, ctx);
+        let score = sums.score((self.hour_bytes, self.new_bytes()), ctx);
         let EchoKey { requester, responder } = *echo.key;
         let asks = ctx.home().contains(&requester) || !ctx.home().contains(&responder);
         let (own, peer) = if asks { (requester, responder) } else { (responder, requester) };
@@ -281,6 +319,7 @@ impl Pair {
             ("request_bytes", json!(sums.request_bytes)),
             ("reply_bytes", json!(sums.reply_bytes)),
             ("bytes_this_hour", json!(self.hour_bytes)),
+            ("new_bytes_this_hour", json!(self.new_bytes())),
             ("identifiers", json!(sums.identifiers.estimate())),
             ("distinct_sizes", json!(sums.sizes.estimate())),
             ("longest_data_bytes", json!(sums.longest)),

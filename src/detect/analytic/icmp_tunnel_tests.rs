@@ -34,7 +34,16 @@ fn pings(
     data: impl Fn(u16) -> Vec<u8>,
     back: impl Fn(u16, Vec<u8>) -> Vec<u8>,
 ) -> impl Iterator<Item = Vec<Seen>> {
-    (0..240).map(move |second| {
+    pings_for(240, each, data, back)
+}
+
+fn pings_for(
+    seconds: u16,
+    each: u16,
+    data: impl Fn(u16) -> Vec<u8>,
+    back: impl Fn(u16, Vec<u8>) -> Vec<u8>,
+) -> impl Iterator<Item = Vec<Seen>> {
+    (0..seconds).map(move |second| {
         let numbers = (0..each).map(|n| second * each + n);
         let both = |n| {
             let sent = data(n);
@@ -80,6 +89,51 @@ fn a_slow_shell_in_replies_is_a_tunnel() {
     assert!(
         !judged(pings(1, out, |n, _| random(n + 5_000, 64 + usize::from(n % 9) * 7))).is_empty()
     );
+}
+
+/// As even as text.
+fn text(n: u16, len: usize) -> Vec<u8> {
+    random(n, len)
+        .iter()
+        .map(|byte| b"etaoinshrdlucmfwyp,. gbv\n"[usize::from(byte % 25)])
+        .collect()
+}
+
+#[test]
+fn megabytes_of_new_data_are_a_tunnel_though_each_is_echoed() {
+    let found = judged(pings(10, |n| random(n, 1_400), alike));
+    let case = found.last().expect("a tunnel").case.as_ref().expect("a case");
+    assert!(case.score.value >= 50.0, "{:?}", case.score);
+    let names = case.confidence_terms.iter().map(|term| term.name);
+    assert!(names.clone().any(|name| name == "data_ever_new"), "{:?}", names.collect::<Vec<_>>());
+    assert!(!judged(pings_for(480, 10, |n| text(n, 1_400), alike)).is_empty(), "text");
+    let unanswered = pings(10, |n| random(n, 1_400), alike).map(|mut seen| {
+        seen.retain(|(row, _)| row.src_mac[5] == CLIENT);
+        seen
+    });
+    assert!(!judged(unanswered).is_empty(), "requests alone");
+    // Slower, over windows.
+    assert!(!judged(pings_for(2_700, 1, |n| random(n, 1_400), alike)).is_empty(), "1 a second");
+}
+
+#[test]
+fn an_hour_of_random_monitoring_is_none() {
+    assert_eq!(judged(pings_for(3_600, 5, |n| random(n, 56), alike)), [], "fping -R");
+    // Smokeping: 20 each five minutes, as large as they fit.
+    let rounds = (0..3_600_u16).map(|second| {
+        let n = second / 300 * 20 + second % 300;
+        let data = random(n, 1_400);
+        let ask = [echo(CLIENT, SERVER, 8, 77, n, &data), echo(SERVER, CLIENT, 0, 77, n, &data)];
+        if second % 300 < 20 { ask.to_vec() } else { Vec::new() }
+    });
+    assert_eq!(judged(rounds), [], "smokeping");
+}
+
+#[test]
+fn time_stamps_before_a_filling_make_no_new_data() {
+    // 20 random bytes: no stamp that is known.
+    let stamped = |n: u16| [random(n, 20), vec![b'-'; 1_380]].concat();
+    assert_eq!(judged(pings(10, stamped, alike)), []);
 }
 
 #[test]
