@@ -197,7 +197,7 @@ fn an_alert_and_its_flow_are_shown_as_pages_for_people() {
          without a baseline.",
         "  measured           20,440 packets/s",
         "  threshold          10,000 packets/s (absolute_rate)",
-        "  missing            baseline, process_map",
+        "  missing            baseline, cut_packets, process_map",
         "  analytics          AN0972",
         "       512 to 1023 bytes        69,086 packets 100.0%",
     ] {

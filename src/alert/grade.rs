@@ -253,6 +253,20 @@ fn confidence_terms(finding: &Finding, at: &Circumstances<'_>) -> Vec<Confidence
     terms.chain(other_gaps(at.further_gaps)).collect()
 }
 
+/// Detectors that read payloads, and those that judge flows as they end.
+const READERS: [&str; 5] = ["chain", "data_ratio", "dns_tunnel", "icmp_tunnel", "request_flood"];
+const OF_FLOWS: [&str; 5] = ["beacon", "chain", "data_ratio", "held_open", "relay"];
+
+/// Whether a gap makes what this detector found less certain. A flood counted by headers
+/// is the same where payloads were cut: the gap is listed and costs nothing.
+pub(super) fn weighs(gap: &str, detector: &str) -> bool {
+    match gap {
+        "cut_packets" | "unread_payloads" => READERS.contains(&detector),
+        "sampled_flows" => OF_FLOWS.contains(&detector),
+        _ => true,
+    }
+}
+
 /// Gaps of the telemetry that the detector knows nothing of.
 fn other_gaps(gaps: usize) -> Option<ConfidenceTerm> {
     let points = rounded(-0.1 * gaps.min(3) as f64);
@@ -319,6 +333,14 @@ mod tests {
         );
         let (_, _, grade) = Grade::of(&flood, &at(20_000, State::Sustained, false, 0));
         assert!(grade.confidence_reason.ends_with("at most 0.6 without a baseline."));
+    }
+
+    #[test]
+    fn a_gap_costs_whom_it_concerns() {
+        assert!(!weighs("cut_packets", "udp_flood") && !weighs("sampled_flows", "udp_flood"));
+        assert!(weighs("packets_lost", "udp_flood"));
+        assert!(weighs("cut_packets", "dns_tunnel") && !weighs("cut_packets", "payload_shift"));
+        assert!(weighs("sampled_flows", "beacon"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::act::{Acts, News};
 use super::allow::{Bound, beyond_detail};
-use super::grade::{Circumstances, Grade, Severity};
+use super::grade::{Circumstances, Grade, Severity, weighs};
 use super::{
     Alert, AlertPeer, Evidence, Known, Peak, Related, SizeCount, State, alert_id, second_ns,
     sentence,
@@ -199,7 +199,10 @@ impl Open {
     /// As if there were no other alert of the same act.
     fn circumstances(&self) -> Circumstances<'_> {
         let known: &[&str] = self.peak.case.as_ref().map_or(&[], |case| &case.missing);
-        let further = self.missing.iter().filter(|gap| !known.contains(&gap.as_str()));
+        let further = self
+            .missing
+            .iter()
+            .filter(|gap| !known.contains(&gap.as_str()) && weighs(gap, self.detector));
         Circumstances {
             peak_packets: self.peak_packets,
             state: self.state,

@@ -77,8 +77,8 @@ pub struct Telemetry {
     /// More than a fifth of the TCP connections were seen one way: the answer
     /// ratio says nothing.
     pub one_sided: bool,
-    /// Further gaps, as they stand in an alert (`sampled_packets`,
-    /// `cut_packets`, ...).
+    /// Further gaps, as they stand in an alert (`cut_packets`, `packets_lost`,
+    /// `sampled_flows`, `unread_payloads`).
     pub missing: Vec<String>,
     /// What the interfaces lost in this second; empty offline.
     pub losses: Vec<Loss>,

@@ -16,7 +16,7 @@ use crossbeam_channel::Receiver;
 use super::entities::Entities;
 use super::features::Awaiting;
 use super::feed::{ShardWindow, SidedCount, Vantage};
-use super::judging::detection_of;
+use super::judging::{Gaps, RecentGaps, detection_of};
 use super::reload::Reloads;
 use super::run::{FlowGauge, Joined, RecordSink, RunOptions};
 use super::sensor::{REFUSED, RELOADED, Sensor};
@@ -82,6 +82,7 @@ pub(super) struct Correlation<'a> {
     pub(super) looked_s: i64,
     /// What is known of the telemetry by then.
     pub(super) known: Telemetry,
+    pub(super) gaps: RecentGaps,
     origins: Arc<Origins>,
     /// By the interfaces of a flow's directions.
     flow_origins: HashMap<SeenAt, Option<Arc<Origin>>>,
@@ -138,6 +139,7 @@ impl<'a> Correlation<'a> {
             baselines: options.baselines.clone(),
             looked_s: 0,
             known: Telemetry::default(),
+            gaps: RecentGaps::default(),
             origins,
             flow_origins: HashMap::default(),
             joiner: options.hosts.clone().map(Joiner::new),
@@ -543,6 +545,7 @@ impl<'a> Correlation<'a> {
         let mut slice = None::<Slice>;
         let mut logs = Vec::with_capacity(parts.len());
         let mut coarse = false;
+        let mut gaps = Gaps::default();
         let mut sizes = None::<Box<FineSizes>>;
         let mut features = None::<Box<Features>>;
         for part in parts {
@@ -551,6 +554,8 @@ impl<'a> Correlation<'a> {
                 log,
                 coarse: theirs_coarse,
                 sided,
+                cut_packets,
+                shed,
                 sizes: fine,
                 features: read,
                 told,
@@ -573,6 +578,8 @@ impl<'a> Correlation<'a> {
                 sum.two_way += count.two_way;
             }
             coarse |= theirs_coarse;
+            gaps.cut_packets += cut_packets;
+            gaps.shed = gaps.shed.max(shed);
             match (&mut sizes, fine) {
                 (Some(sizes), Some(fine)) => sizes.merge(&fine),
                 (sizes @ None, fine) => *sizes = fine,
@@ -587,12 +594,8 @@ impl<'a> Correlation<'a> {
         let Some(slice) = slice else { return };
         debug_assert_eq!(slice.second(), second);
         let losses = std::mem::take(&mut self.losses);
-        let lost = losses.iter().any(|loss| loss.lost() > 0);
-        let telemetry = Telemetry {
-            one_sided: self.is_one_sided(),
-            missing: lost.then(|| "packets_lost".to_owned()).into_iter().collect(),
-            losses,
-        };
+        gaps.lost = losses.iter().any(|loss| loss.lost() > 0);
+        let telemetry = Telemetry { one_sided: self.is_one_sided(), missing: gaps.names(), losses };
         let mut assembled = self.assembler.assemble(slice, logs, coarse, telemetry.one_sided);
         assembled.sizes = sizes;
         self.sink.window(&assembled);

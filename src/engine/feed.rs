@@ -17,6 +17,7 @@ use super::window::{
     ChunkPool, FineSizes, Log, RowRef, Slice, StationCache, Sums, WindowSettings, Written, drain,
 };
 use crate::flow::live::Sided;
+use crate::input::Shed;
 use crate::packet::{PacketRow, row_flag};
 
 /// TCP connections of an interface and VLAN by whether both directions of
@@ -44,6 +45,10 @@ pub struct ShardWindow {
     /// Rows went into the slice's tables: the second has too many flows.
     pub coarse: bool,
     pub sided: HashMap<Vantage, SidedCount>,
+    /// Packets whose captured part does not hold all of the headers' length.
+    pub cut_packets: u64,
+    /// The most that was left out of any of its packets.
+    pub shed: Shed,
     /// Only where somebody watches.
     pub sizes: Option<Box<FineSizes>>,
     /// Where there is anything of their protocols.
@@ -69,6 +74,8 @@ pub struct WindowFeed {
     logs: u32,
     /// Packets that came after their second was closed.
     pub late_packets: u64,
+    /// Packets of flows that were cut, of the seconds that are closed and of no second.
+    pub(crate) cut_packets: u64,
     /// Set while somebody watches.
     pub(crate) watched: Option<Arc<AtomicBool>>,
 }
@@ -137,6 +144,29 @@ impl WindowFeed {
                 let (window, _) = self.window_at(packet.time_ns);
                 window.sizes.get_or_insert_default().record(packet.payload_bytes);
             }
+        }
+    }
+
+    /// Counts a packet of a flow that was cut, in its second.
+    #[inline]
+    pub(crate) fn count_cut(&mut self, packet: &PacketRow) {
+        if packet.is(row_flag::FLOW_ONLY) || packet.is(row_flag::LATE) {
+            self.cut_packets += 1;
+        } else {
+            self.window_at(packet.time_ns).0.cut_packets += 1;
+        }
+    }
+
+    /// Notes what is left out of a batch, in the seconds at its ends: live, a batch is no
+    /// longer than that.
+    pub(crate) fn note_shed(&mut self, packets: &[PacketRow], shed: Shed) {
+        if shed == Shed::Nothing {
+            return;
+        }
+        let ends = [packets.first(), packets.last()].into_iter().flatten();
+        for packet in ends.filter(|p| !p.is(row_flag::FLOW_ONLY) && !p.is(row_flag::LATE)) {
+            let window = self.window_at(packet.time_ns).0;
+            window.shed = window.shed.max(shed);
         }
     }
 
@@ -237,6 +267,7 @@ impl WindowFeed {
             return None;
         }
         let mut window = *oldest.remove();
+        self.cut_packets += window.cut_packets;
         window.settle();
         Some(window)
     }
@@ -249,6 +280,8 @@ impl ShardWindow {
             log: Log::new(next(logs)),
             coarse: false,
             sided: HashMap::default(),
+            cut_packets: 0,
+            shed: Shed::Nothing,
             sizes: None,
             features: None,
             told: Told::default(),
@@ -309,4 +342,34 @@ impl ShardWindow {
 fn next(logs: &mut u32) -> u32 {
     *logs = logs.checked_add(1).unwrap_or(1);
     *logs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::window::features::tests::udp;
+    use super::*;
+
+    #[test]
+    fn cut_packets_are_of_their_second_and_of_the_whole() {
+        let mut feed = WindowFeed::new(WindowSettings::default(), Arc::default());
+        let (mut row, _) = udp((1, 40_000), (2, 53), &[0; 100]);
+        row.payload_captured = 10;
+        for (second, flags) in
+            [(5, 0), (6, 0), (5, 0), (9, row_flag::LATE), (5, row_flag::FLOW_ONLY)]
+        {
+            let row = PacketRow { time_ns: second * SECOND_NS, flags: row.flags | flags, ..row };
+            feed.packet(&row);
+            feed.count_cut(&row);
+        }
+        let whole = PacketRow { time_ns: 7 * SECOND_NS, ..row };
+        feed.packet(&whole);
+        feed.note_shed(&[whole], Shed::Hints);
+        let mut seconds = Vec::new();
+        while let Some(window) = feed.close_next(i64::MAX) {
+            seconds.push((window.slice.second(), window.cut_packets, window.shed));
+        }
+        let expected = [(5, 2, Shed::Nothing), (6, 1, Shed::Nothing), (7, 0, Shed::Hints)];
+        assert_eq!(seconds, expected);
+        assert_eq!(feed.cut_packets, 5, "with those of no second");
+    }
 }

@@ -4,6 +4,8 @@
 //! packets said ([`super::features`]), programs that began, flows that ended,
 //! observations of other sources that are due, the time.
 
+use std::collections::BTreeMap;
+
 use super::correlation::Correlation;
 use super::run::{Joined, RunOptions};
 use super::window::Assembled;
@@ -13,6 +15,7 @@ use crate::detect::analytic::{Event, Inputs, Source};
 use crate::detect::{Detection, Telemetry};
 use crate::entity::Minute;
 use crate::host::execs::Served;
+use crate::input::Shed;
 use crate::telemetry::Observation;
 use crate::telemetry::request::Request;
 
@@ -31,13 +34,53 @@ pub(super) fn detection_of(options: &RunOptions) -> Detection {
     detection
 }
 
+/// What a second of packets lacks.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    pub(super) cut_packets: u64,
+    pub(super) shed: Shed,
+    pub(super) lost: bool,
+}
+
+impl Gaps {
+    /// As they stand in alerts. Flows that a full table refused are no gap here: windows
+    /// have their packets, and how full it is depends on the number of workers.
+    pub(super) fn names(&self) -> Vec<String> {
+        let gaps = [
+            ("cut_packets", self.cut_packets > 0),
+            ("packets_lost", self.lost),
+            ("sampled_flows", self.shed >= Shed::NewFlows),
+            ("unread_payloads", self.shed >= Shed::Hints),
+        ];
+        gaps.iter().filter(|(_, there)| *there).map(|(name, _)| (*name).to_owned()).collect()
+    }
+}
+
+/// Analytics judge a minute at once, or what they saw in several: what lacked in it is a
+/// gap of theirs.
+const REMEMBERED_S: i64 = 60;
+
+/// When something lacked last.
+#[derive(Debug, Default)]
+pub(super) struct RecentGaps(BTreeMap<String, i64>);
+
+impl RecentGaps {
+    /// Those of a second and of the minute before it.
+    fn with(&mut self, second: i64, gaps: Vec<String>) -> Vec<String> {
+        self.0.extend(gaps.into_iter().map(|gap| (gap, second)));
+        self.0.retain(|_, &mut at| second - at <= REMEMBERED_S);
+        self.0.keys().cloned().collect()
+    }
+}
+
 impl Correlation<'_> {
     /// A second of packets, after the detectors of windows.
     pub(super) fn look_at_entities(&mut self, assembled: &Assembled, telemetry: Telemetry) {
         let second = assembled.slice.second();
         self.looked_s = self.looked_s.max(second);
         // Loss is a matter of its second.
-        self.known = Telemetry { losses: Vec::new(), ..telemetry };
+        let missing = self.gaps.with(second, telemetry.missing);
+        self.known = Telemetry { losses: Vec::new(), missing, ..telemetry };
         let minutes = self.entities.begin(second);
         self.show_minutes(minutes);
         let home = &self.detection.settings().home_nets;
@@ -135,5 +178,24 @@ impl Correlation<'_> {
             baselines.flush();
             lent.give_back(baselines);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_of_a_minute_are_those_of_each_of_its_seconds() {
+        let mut recent = RecentGaps::default();
+        let cut = Gaps { cut_packets: 1, ..Gaps::default() };
+        assert_eq!(recent.with(100, cut.names()), ["cut_packets"]);
+        let behind = Gaps { shed: Shed::NewFlows, ..Gaps::default() };
+        assert_eq!(
+            recent.with(160, behind.names()),
+            ["cut_packets", "sampled_flows", "unread_payloads"]
+        );
+        assert_eq!(recent.with(161, Vec::new()), ["sampled_flows", "unread_payloads"]);
+        assert!(Gaps::default().names().is_empty());
     }
 }

@@ -74,7 +74,8 @@ impl Shard {
     }
 
     /// What the shard leaves behind when all is done.
-    pub(crate) fn into_sums(self) -> ShardSums {
+    pub(crate) fn into_sums(mut self) -> ShardSums {
+        self.accounting.cut = self.feed.cut_packets;
         ShardSums {
             accounting: self.accounting,
             counters: self.table.counters,
@@ -114,6 +115,7 @@ impl Shard {
             }
             guesses = next_guesses;
         }
+        self.feed.note_shed(rows, batch.shed);
         self.feed.count_sizes(rows);
         for row in &batch.rows.links {
             self.take_link(row);
@@ -150,7 +152,9 @@ impl Shard {
             Admission::Refused => self.accounting.untracked.add(row.wire_bytes),
         }
         self.accounting.protocols[usize::from(row.key.proto)].add(row.wire_bytes);
-        self.accounting.cut += u64::from(row.payload_captured < row.payload_bytes);
+        if row.payload_captured < row.payload_bytes {
+            self.feed.count_cut(row);
+        }
     }
 
     fn take_link(&mut self, row: &LinkRow) {
