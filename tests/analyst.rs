@@ -339,3 +339,119 @@ fn a_verdict_reaches_baselines_that_another_process_is_learning() {
     let minutes = |view: &Value| view["minutes"].as_u64().expect("minutes");
     assert!(minutes(&after) > minutes(&before), "minutes that waited are learned");
 }
+
+/// As a live run leaves its folder while it goes on.
+fn running(dir: &Dir) -> Value {
+    let (run, alerts) = flood(dir);
+    std::fs::remove_file(run.join("summary.json")).expect("removed");
+    for name in ["alerts", "flows"] {
+        let text = std::fs::read_to_string(run.join(format!("{name}.ndjson"))).expect("records");
+        std::fs::remove_file(run.join(format!("{name}.ndjson"))).expect("removed");
+        // What follows is being written.
+        let torn = format!("{text}{}", &text[..text.find('\n').expect("a line") / 2]);
+        let part = run.join(format!("{name}-20261121T131300Z.ndjson.part"));
+        std::fs::write(part, torn).expect("written");
+    }
+    alerts.into_iter().next().expect("an alert")
+}
+
+#[test]
+fn a_run_that_goes_on_is_looked_at_up_to_its_last_whole_line() {
+    let dir = Dir::new();
+    let alert = running(&dir);
+    let id = id(&alert);
+    for args in [
+        &["alerts", "list"][..],
+        &["show", "alert", id],
+        &["explain", id],
+        &["bundle", id, "-o", "a.tar.zst"],
+    ] {
+        let output = dir.command(args).args(["--run", "run"]).output().expect("starts");
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", said(&output));
+        assert!(text(&output.stdout).contains(id), "{args:?}: {}", said(&output));
+    }
+    let output = dir.run(["flows", "--run", "run", "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(told["flows_read"], 53_003, "{}", said(&output));
+    assert_eq!(text(&output.stderr), "", "half a line is no damage");
+    let output = dir.run(["coverage", "--run", "run"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("before it could write its summary"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_live_run_in_which_nothing_happened_has_no_alerts_and_no_flows() {
+    let dir = Dir::new();
+    dir.write("access.log", b"");
+    let live = ["live", "-q", "--log", "access.log", "--out", "run", "--seconds", "1"];
+    let output = dir.command(live).args(["--control", "none"]).output().expect("starts");
+    assert!(output.status.success(), "{}", said(&output));
+    let output = dir.run(["alerts", "list", "--run", "run"]);
+    assert_eq!((text(&output.stdout), output.status.code()), ("No alerts.\n".into(), Some(0)));
+    let output = dir.run(["flows", "--run", "run"]);
+    assert!(text(&output.stdout).contains("0 of 0 flows"), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0));
+    for args in
+        [&["show", "alert", "00ff"][..], &["explain", "00ff"], &["bundle", "00ff", "-o", "b"]]
+    {
+        let output = dir.command(args).args(["--run", "run"]).output().expect("starts");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(text(&output.stderr).contains("no alert with id 00ff"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn flows_in_other_formats_alone_are_no_run_without_flows() {
+    let dir = Dir::new();
+    let capture = captures().join("demo-udp-flood.pcap.zst");
+    let mut read = dir.command(["read", "-q", "--out", "run", "--format", "csv"]);
+    assert!(read.arg(&capture).output().expect("starts").status.success());
+    let output = dir.run(["flows", "--run", "run"]);
+    assert_eq!(output.status.code(), Some(1));
+    let why = "has its flows as flows.csv alone: run it again with --out DIR and --format ndjson";
+    assert!(text(&output.stderr).contains(why), "{}", said(&output));
+    let lines = std::fs::read_to_string(dir.path("run/alerts.ndjson")).expect("alerts");
+    let alert: Value = serde_json::from_str(lines.lines().next().expect("one")).expect("JSON");
+    let output = dir.run(["bundle", id(&alert), "--run", "run", "-o", "a.tar.zst"]);
+    assert!(
+        text(&output.stdout).contains(&format!("no flows: the run {why}")),
+        "{}",
+        said(&output)
+    );
+
+    // Without --out there are none either.
+    assert!(dir.command(["read", "-q"]).arg(&capture).output().expect("starts").status.success());
+    let output = dir.run(["flows"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("kept no flows: run it again with --out DIR"));
+}
+
+#[test]
+fn an_id_is_one_alert_everywhere_and_never_nothing() {
+    let dir = Dir::new();
+    let (run, alerts) = flood(&dir);
+    // Two that begin alike.
+    let mut other = alerts[0].clone();
+    let known = id(&alerts[0]).to_owned();
+    other["id"] = format!("{}{}", &known[..8], "ffffffff").into();
+    let lines = format!("{}\n{other}\n", alerts[0]);
+    std::fs::write(run.join("alerts.ndjson"), lines).expect("written");
+    for command in [&["show", "alert"][..], &["explain"], &["bundle", "-o", "x"]] {
+        let ask = |id: &str| {
+            let mut command = dir.command(command);
+            command.args([id, "--run", "run"]).output().expect("starts")
+        };
+        let output = ask(&known[..8]);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {}", said(&output));
+        assert!(text(&output.stderr).contains("2 alerts begin with"), "{}", said(&output));
+        assert_eq!(ask("").status.code(), Some(2), "{command:?}");
+    }
+    assert_eq!(dir.run(["why-not", "", "--run", "run"]).status.code(), Some(2));
+    let output = dir.run(["explain", "nope.tar.zst", "--run", "run"]);
+    assert!(text(&output.stderr).contains("nor a file"), "{}", said(&output));
+}

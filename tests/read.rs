@@ -170,7 +170,7 @@ fn the_newest_run_is_kept_for_show_without_out() {
     assert!(dir.command(["read", "-q"]).arg(&file).output().expect("starts").status.success());
     let output = dir.run(["show", "alert", "0000"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("nothing with id 0000"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("no alert with id 0000"), "{}", text(&output.stderr));
 }
 
 #[test]

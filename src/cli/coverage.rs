@@ -6,7 +6,7 @@ use std::io::{BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -41,6 +41,9 @@ Give it what it should know:
 pub(crate) fn run(args: &CoverageArgs) -> anyhow::Result<ExitCode> {
     let dir = rundir::find(args.run.as_deref())?;
     let path = dir.join("summary.json");
+    if !path.is_file() {
+        bail!("{}", rundir::why_no_summary(&dir));
+    }
     let file = File::open(&path).with_context(|| format!("can't open {}", path.display()))?;
     let summary: Value = serde_json::from_reader(BufReader::new(file))
         .with_context(|| format!("{} is no summary", path.display()))?;

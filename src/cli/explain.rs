@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::{records, rundir};
 use crate::report::terminal::Style;
@@ -15,7 +17,7 @@ use crate::report::{detail, explain};
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
     /// The alert's id, or the start of it; or a file that `flowtap bundle` made.
-    #[arg(value_name = "ID|FILE")]
+    #[arg(value_name = "ID|FILE", value_parser = NonEmptyStringValueParser::new())]
     alert: String,
     /// Run directory; the newest run by default.
     #[arg(long, value_name = "DIR")]
@@ -29,7 +31,12 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let alert = if Path::new(&args.alert).is_file() {
         super::bundle::alert_of(Path::new(&args.alert))?
     } else {
-        records::alert(&rundir::find(args.run.as_deref())?, &args.alert)?
+        let name = detail::printable(&args.alert);
+        let dir = rundir::find(args.run.as_deref())
+            .with_context(|| format!("there is no file {name}"))?;
+        let found = records::alert_if_any(&dir, &args.alert)?;
+        found
+            .with_context(|| format!("no alert with id {name} in {}, nor a file", dir.display()))?
     };
     let explanation = explain::redo(&alert);
     let mut out = std::io::stdout().lock();

@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -53,10 +52,7 @@ pub(crate) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
     let expression = args.expression()?;
     let mut groups = Groups::new(args.keys()?);
     let dir = rundir::find(args.run.as_deref())?;
-    let files = records::files_of(&dir, "flows.ndjson")?;
-    if files.is_empty() {
-        bail!("{} has no flows.ndjson: read the capture again with --out DIR", dir.display());
-    }
+    let files = records::flow_files(&dir)?;
     let (mut read, mut bad) = (0_u64, 0_u64);
     for path in &files {
         records::each_line(path, |line| {

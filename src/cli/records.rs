@@ -2,17 +2,23 @@
 //! the pieces that a live run wrote of them.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
+use super::rundir;
+use crate::output::rolling::FLOW_STEMS;
+
 /// No record of ours is longer by far.
 const MOST_LINE_BYTES: u64 = 1 << 20;
 
+/// What is behind the name of a file while it is written.
+const PART: &str = ".part";
+
 /// `alerts.ndjson`, or those of a live run: `alerts-TIME.ndjson`, oldest first,
-/// and what is being written.
+/// and what is being written. None is no error: a file is made with its first record.
 pub(super) fn files_of(dir: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     let (stem, ending) = name.split_once('.').unwrap_or((name, ""));
     let mut files = Vec::new();
@@ -20,7 +26,7 @@ pub(super) fn files_of(dir: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
         let path = entry?.path();
         let is_ours = path.file_name().and_then(|name| name.to_str()).is_some_and(|found| {
             // Packed by whoever keeps them long.
-            let found = [".zst", ".gz", ".part"]
+            let found = [".zst", ".gz", PART]
                 .into_iter()
                 .fold(found, |name, ending| name.strip_suffix(ending).unwrap_or(name));
             found == name
@@ -37,7 +43,7 @@ pub(super) fn files_of(dir: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Of each alert its last revision, in the order of their first.
-pub(super) fn last_revisions(found: Vec<Value>) -> Vec<Value> {
+fn last_revisions(found: Vec<Value>) -> Vec<Value> {
     let mut last: Vec<Value> = Vec::new();
     for alert in found {
         match last.iter_mut().find(|known| known["id"] == alert["id"]) {
@@ -48,10 +54,40 @@ pub(super) fn last_revisions(found: Vec<Value>) -> Vec<Value> {
     last
 }
 
+/// The files of a run's flow records; an error where it had flows and kept none as NDJSON.
+pub(super) fn flow_files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let files = files_of(dir, "flows.ndjson")?;
+    match why_no_flows(dir)? {
+        Some(why) if files.is_empty() => bail!("{} {why}", dir.display()),
+        _ => Ok(files),
+    }
+}
+
+/// Why a run without NDJSON flows has none that can be read, where it is not that
+/// there were no flows.
+pub(super) fn why_no_flows(dir: &Path) -> anyhow::Result<Option<String>> {
+    let mut others = Vec::new();
+    for stem in FLOW_STEMS.iter().filter(|stem| stem.extension != "ndjson") {
+        let name = format!("{}.{}", stem.prefix, stem.extension);
+        if !files_of(dir, &name)?.is_empty() {
+            others.push(name);
+        }
+    }
+    if !others.is_empty() {
+        return Ok(Some(format!(
+            "has its flows as {} alone: run it again with --out DIR and --format ndjson",
+            others.join(", ")
+        )));
+    }
+    let kept =
+        rundir::is_kept(dir).then(|| "kept no flows: run it again with --out DIR".to_owned());
+    Ok(kept)
+}
+
 /// Every alert of a run, each in its last revision.
 pub(super) fn alerts(dir: &Path) -> anyhow::Result<Vec<Value>> {
     let mut found = Vec::new();
-    for path in alert_files(dir)? {
+    for path in files_of(dir, "alerts.ndjson")? {
         found.append(&mut find(&path, "id", "", true)?);
     }
     Ok(last_revisions(found))
@@ -59,24 +95,21 @@ pub(super) fn alerts(dir: &Path) -> anyhow::Result<Vec<Value>> {
 
 /// The one alert whose id begins so.
 pub(super) fn alert(dir: &Path, id: &str) -> anyhow::Result<Value> {
+    let found = alert_if_any(dir, id)?;
+    found.with_context(|| format!("no alert with id {id} in {}", dir.display()))
+}
+
+/// The same, where there may be none.
+pub(super) fn alert_if_any(dir: &Path, id: &str) -> anyhow::Result<Option<Value>> {
     let mut found = Vec::new();
-    for path in alert_files(dir)? {
+    for path in files_of(dir, "alerts.ndjson")? {
         found.append(&mut find(&path, "id", id, true)?);
     }
     let mut found = last_revisions(found);
     match (found.len(), found.pop()) {
-        (1, Some(alert)) => Ok(alert),
-        (0, _) => bail!("no alert with id {id} in {}", dir.display()),
+        (0 | 1, found) => Ok(found),
         (many, _) => bail!("{many} alerts begin with {id}: name one in full"),
     }
-}
-
-fn alert_files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let files = files_of(dir, "alerts.ndjson")?;
-    if files.is_empty() {
-        bail!("{} has no alerts.ndjson: read the capture again with --out DIR", dir.display());
-    }
-    Ok(files)
 }
 
 pub(super) fn find(
@@ -104,13 +137,22 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// Shows every line of a file, unpacked where it was packed since.
+/// Shows every line of a file, unpacked where it was packed since. Of a file that is being
+/// written the last line may be half a record: it is passed over until its end is there.
 pub(super) fn each_line(
     path: &Path,
     mut show: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let read = || format!("can't read {}", path.display());
-    let file = File::open(path).with_context(|| format!("can't open {}", path.display()))?;
+    let is_part = path.to_str().is_some_and(|path| path.ends_with(PART));
+    let file = match File::open(path) {
+        // It was completed since it was listed.
+        Err(error) if is_part && error.kind() == ErrorKind::NotFound => {
+            File::open(path.with_extension(""))
+        }
+        opened => opened,
+    };
+    let file = file.with_context(|| format!("can't open {}", path.display()))?;
     let plain: Box<dyn Read> = match path.extension().and_then(|ending| ending.to_str()) {
         Some("zst") => Box::new(zstd::Decoder::new(file).with_context(read)?),
         Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
@@ -121,7 +163,9 @@ pub(super) fn each_line(
     loop {
         line.clear();
         let length = (&mut reader).take(MOST_LINE_BYTES).read_until(b'\n', &mut line);
-        if length.with_context(read)? == 0 {
+        let length = length.with_context(read)? as u64;
+        let is_torn = is_part && length < MOST_LINE_BYTES && !line.ends_with(b"\n");
+        if length == 0 || is_torn {
             return Ok(());
         }
         show(&line)?;

@@ -1,12 +1,13 @@
 //! Run directories: where a run's results lie and how the newest is found.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
 
+use crate::output::folder_lock;
 use crate::output::privacy::Privacy;
 use crate::service::deliver::Target;
 
@@ -115,12 +116,34 @@ fn runs_in(base: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(runs)
 }
 
+/// A live run that goes on has told what it is, and has no summary yet.
+fn is_run(dir: &Path) -> bool {
+    ["summary.json", "run.json"].iter().any(|name| dir.join(name).is_file())
+}
+
+/// Of a run that [`find`] gave.
+pub(crate) fn why_no_summary(dir: &Path) -> String {
+    let why = if folder_lock::is_being_written(dir) {
+        "this run is still going; what it covered is known at its end"
+    } else {
+        "this run was ended before it could write its summary"
+    };
+    format!("{}: {why}", dir.display())
+}
+
+/// Whether it is one of the runs that nobody named a folder for.
+pub(crate) fn is_kept(dir: &Path) -> bool {
+    let whole = |path: &Path| fs::canonicalize(path).ok();
+    let base = state_dir().and_then(|base| whole(&base));
+    base.is_some() && whole(dir).and_then(|dir| dir.parent().map(Path::to_owned)) == base
+}
+
 /// The run that `--run` names, or the newest one.
 pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(dir) = named {
         anyhow::ensure!(
-            dir.join("summary.json").is_file(),
-            "{} holds no run: there is no summary.json in it",
+            is_run(dir),
+            "{} holds no run: there is no summary.json in it, and no run.json",
             dir.display()
         );
         return Ok(dir.to_owned());
@@ -136,8 +159,25 @@ pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
 /// Writes a file under another name and moves it into place, so that nobody
 /// ever reads half of it.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write_whole_by(path, |file| file.write_all(bytes))
+}
+
+/// The same of what is written piece by piece.
+pub(crate) fn write_whole_by(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
-    fs::write(&partial, bytes)
-        .and_then(|()| fs::rename(&partial, path))
-        .with_context(|| format!("can't write {}", path.display()))
+    let written = File::create(&partial)
+        .and_then(|file| {
+            let mut file = BufWriter::new(file);
+            write(&mut file)?;
+            file.flush()
+        })
+        .and_then(|()| fs::rename(&partial, path));
+    if written.is_err() {
+        // It may be what fills the disk.
+        let _ = fs::remove_file(&partial);
+    }
+    written.with_context(|| format!("can't write {}", path.display()))
 }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
-use super::records::{files_of, find, last_revisions};
-use super::{packets, rundir};
+use super::{packets, records, rundir};
 use crate::report::detail;
 use crate::report::terminal::Style;
 
@@ -29,6 +30,7 @@ enum What {
     /// One alert, with its evidence.
     Alert {
         /// The alert's id, or the start of it.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         /// Write the alert's packets into this pcapng file, from 10 s before to 10 s after it.
         #[arg(long, value_name = "FILE")]
@@ -41,52 +43,48 @@ enum What {
     /// Every record of one flow.
     Flow {
         /// Community ID (1:...).
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         community_id: String,
     },
 }
 
 pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let dir = rundir::find(args.run.as_deref())?;
-    let (file, field, wanted) = match &args.what {
-        What::Alert { id, .. } => ("alerts.ndjson", "id", id),
-        What::Flow { community_id } => ("flows.ndjson", "community_id", community_id),
-    };
-    let files = files_of(&dir, file)?;
-    if files.is_empty() {
-        bail!("{} has no {file}: read the capture again with --out DIR", dir.display());
-    }
-    let prefix = matches!(args.what, What::Alert { .. });
-    let mut found = Vec::new();
-    for path in &files {
-        found.append(&mut find(path, field, wanted, prefix)?);
-    }
-    if prefix {
-        found = last_revisions(found);
-    }
-    if found.is_empty() {
-        bail!("nothing with {field} {wanted} in {}", dir.display());
-    }
-    if let What::Alert { pcap: Some(to), from, .. } = &args.what {
-        let [alert] = found.as_slice() else {
-            bail!("{} alerts begin with {wanted}: name one in full", found.len());
-        };
-        return packets::write(&dir, alert, from, to, args.json);
-    }
-    let mut out = std::io::stdout().lock();
-    let style = Style::for_stdout();
     match &args.what {
-        _ if args.json => {
-            for record in &found {
+        What::Alert { id, pcap, from } => {
+            let alert = records::alert(&dir, id)?;
+            match pcap {
+                Some(to) => packets::write(&dir, &alert, from, to, args.json),
+                None => args.tell(&[alert], |found, style| detail::alert(&found[0], style)),
+            }
+        }
+        What::Flow { community_id } => {
+            let mut found = Vec::new();
+            for path in records::flow_files(&dir)? {
+                found.append(&mut records::find(&path, "community_id", community_id, false)?);
+            }
+            if found.is_empty() {
+                bail!("nothing with community_id {community_id} in {}", dir.display());
+            }
+            args.tell(&found, detail::flow)
+        }
+    }
+}
+
+impl ShowArgs {
+    fn tell(
+        &self,
+        found: &[Value],
+        page: impl FnOnce(&[Value], Style) -> String,
+    ) -> anyhow::Result<ExitCode> {
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            for record in found {
                 writeln!(out, "{}", detail::json(record))?;
             }
+        } else {
+            write!(out, "{}", page(found, Style::for_stdout()))?;
         }
-        What::Alert { .. } => {
-            for (at, record) in found.iter().enumerate() {
-                let gap = if at > 0 { "\n" } else { "" };
-                write!(out, "{gap}{}", detail::alert(record, style))?;
-            }
-        }
-        What::Flow { .. } => write!(out, "{}", detail::flow(&found, style))?,
+        Ok(ExitCode::SUCCESS)
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
 use super::{Command, Usage, config, packets, read, records, rundir};
@@ -25,7 +26,7 @@ use crate::report::{detail, why_not};
 pub(crate) struct WhyNotArgs {
     /// A Community ID (1:...), an address, or an entity: a prefix, a MAC, a process, container or
     /// instance by its id, name or baseline key.
-    #[arg(value_name = "FLOW|ENTITY")]
+    #[arg(value_name = "FLOW|ENTITY", value_parser = NonEmptyStringValueParser::new())]
     who: String,
     /// Run directory; the newest run by default.
     #[arg(long, value_name = "DIR")]

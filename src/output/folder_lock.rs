@@ -11,6 +11,16 @@ use std::path::{Path, PathBuf};
 /// Longest process id that is read from a lock file that anybody may have written.
 const MOST_DIGITS: u64 = 10;
 
+/// Of a run's results: two processes that wrote there would complete each other's files.
+pub(super) const RUN_LOCK: &str = ".flowtap.lock";
+
+/// Whether a process is writing a run's results into a folder.
+pub(crate) fn is_being_written(folder: &Path) -> bool {
+    let file = File::open(folder.join(RUN_LOCK));
+    // Shared, so that two who ask are not taken for one who writes.
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Held as long as this lives.
 #[derive(Debug)]
 pub(super) struct FolderLock {

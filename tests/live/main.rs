@@ -187,6 +187,13 @@ fn an_alert_is_on_disk_while_it_goes_on_and_its_packets_are_shown() {
     lab.net.command(0, flood).output().unwrap();
     live.wait_for("flood");
     wait_for("the alert in its file", || written(&out, "alerts").contains("udp_flood"));
+    for command in [&["alerts", "list"][..], &["flows"]] {
+        let output = lab.dir.command(command).args(["--run", out_text]).output().unwrap();
+        assert!(output.status.success(), "while it goes on: {}", text(&output.stderr));
+        assert!(text(&output.stdout).contains(address), "{}", text(&output.stdout));
+    }
+    let output = lab.dir.run(["coverage", "--run", out_text]);
+    assert!(text(&output.stderr).contains("still going"), "{}", text(&output.stderr));
     let summary = live.stop();
     let id = summary["alerts"][0]["id"].as_str().unwrap();
     let pcap = lab.dir.path("alert.pcapng");

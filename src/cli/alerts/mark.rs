@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use crate::time::rfc3339;
 #[derive(Debug, Args)]
 pub(crate) struct MarkArgs {
     /// The alert's id, or the start of it.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     id: String,
     /// `true`: an attack; `false`: none; `expected`: it is what it looks like, and meant to be.
     #[arg(value_enum)]

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
 use super::{packets, records, rundir};
@@ -23,6 +24,7 @@ use crate::report::detail;
 #[derive(Debug, Args)]
 pub(crate) struct BundleArgs {
     /// The alert's id, or the start of it.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     id: String,
     /// File to write.
     #[arg(long, short, value_name = "FILE.tar.zst")]

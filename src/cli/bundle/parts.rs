@@ -76,8 +76,10 @@ impl<'a> Parts<'a> {
     /// Adds the entity's flows from ten seconds before to ten after.
     pub(super) fn flows(&mut self) -> anyhow::Result<()> {
         let files = records::files_of(self.dir, "flows.ndjson")?;
-        if files.is_empty() {
-            self.leave("flows", "the run has no flows.ndjson: it was read without --out");
+        if files.is_empty()
+            && let Some(why) = records::why_no_flows(self.dir)?
+        {
+            self.leave("flows", &format!("the run {why}"));
             return Ok(());
         }
         let owner = Owner::of(self.alert);
@@ -130,8 +132,9 @@ impl<'a> Parts<'a> {
         }
         let to = output.with_extension("packets.pcapng");
         let taken = packets::take(self.record, self.alert, from, &to);
+        let fits = fs::metadata(&to).is_ok_and(|about| about.len() <= MOST_FILE_BYTES);
         let bytes = match &taken {
-            Ok(taken) if taken.packets > 0 && fs::metadata(&to)?.len() <= MOST_FILE_BYTES => {
+            Ok(taken) if taken.packets > 0 && fits => {
                 Some(fs::read(&to).with_context(|| format!("can't read {}", to.display())))
             }
             _ => None,

@@ -59,15 +59,25 @@ pub fn extract(
     }
     let partial = to.with_extension("partial");
     let holding: Vec<PathBuf> = extraction.files.iter().map(|(path, _)| path.clone()).collect();
+    let written = write(&holding, wanted, &partial)
+        .and_then(|packets| fs::rename(&partial, to).map(|()| packets).map_err(Into::into));
+    if written.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    extraction.packets = written?;
+    Ok(extraction)
+}
+
+fn write(captures: &[PathBuf], wanted: &Wanted<'_>, to: &Path) -> Result<u64, ExtractError> {
+    let mut packets = 0;
     let mut file =
-        PacketFile::begin(File::create(&partial)?, &Host::default(), &[wanted.section_comment])?;
-    read(&holding, wanted, |interfaces, frame, data| {
-        extraction.packets += 1;
+        PacketFile::begin(File::create(to)?, &Host::default(), &[wanted.section_comment])?;
+    read(captures, wanted, |interfaces, frame, data| {
+        packets += 1;
         file.packet(interfaces, frame, data, wanted.comment)
     })?;
     file.finish()?;
-    fs::rename(partial, to)?;
-    Ok(extraction)
+    Ok(packets)
 }
 
 /// Why nothing could be taken out.

@@ -55,9 +55,10 @@ use self::stream::{EventSender, Roll, Stream};
 use self::tally::Tally;
 pub use self::tally::{KindCounters, OutputCounters, OutputEvent};
 use self::writer::{LaneFiles, Message, Writer};
-use super::folder_lock::{FolderLock, LockError};
+use super::folder_lock::{FolderLock, LockError, RUN_LOCK};
 use super::observed::{Observed, ObservedLines};
 use super::privacy::Privacy;
+use super::run_folder::{self, FolderError, Holds};
 use super::{Encoder, Format};
 use crate::alert::Alert;
 use crate::engine::Joined;
@@ -81,9 +82,6 @@ const MAX_EVENTS: usize = 256;
 /// Lines of other sources that wait for the disk: their number is bounded too, but one can
 /// be a megabyte long. So many of the usual few hundred bytes are a million lines.
 const MAX_OBSERVED_BYTES: u64 = 512 << 20;
-
-/// Two processes that wrote here would complete each other's files.
-const LOCK_NAME: &str = ".flowtap.lock";
 
 /// When a file is complete and the next one is begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +150,8 @@ pub enum OpenError {
     Io { folder: PathBuf, error: io::Error },
     #[error(transparent)]
     Locked(#[from] LockError),
+    #[error(transparent)]
+    Taken(#[from] FolderError),
 }
 
 /// What became of everything.
@@ -214,7 +214,10 @@ impl RollingOutput {
         let folder = &options.folder;
         let io_error = |error| OpenError::Io { folder: folder.clone(), error };
         fs::create_dir_all(folder).map_err(io_error)?;
-        let lock = FolderLock::take(folder, LOCK_NAME)?;
+        let lock = FolderLock::take(folder, RUN_LOCK)?;
+        if run_folder::holds(folder).map_err(io_error)? == Holds::Read {
+            return Err(FolderError::Read(folder.clone()).into());
+        }
         let recovered = recovery::recover(folder).map_err(io_error)?;
         let mut output = Self::start(options, now_ns, Arc::new(OsDisk)).map_err(io_error)?;
         output.recovered = recovered;

@@ -30,11 +30,18 @@ pub use run::{RunPage, run_page};
 /// half of it.
 pub fn write(path: &Path, page: &str) -> io::Result<()> {
     let partial = partial(path);
-    let mut file = File::create(&partial)?;
-    file.write_all(page.as_bytes())?;
-    // A page that takes the place of an older one must be whole after a power failure too.
-    file.sync_all()?;
-    fs::rename(&partial, path)
+    let written = File::create(&partial)
+        .and_then(|mut file| {
+            file.write_all(page.as_bytes())?;
+            // A page that takes the place of an older one must be whole after a power failure
+            // too.
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&partial, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    written
 }
 
 /// In the same folder: a file is moved within a file system only.

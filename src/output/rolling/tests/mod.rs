@@ -41,7 +41,7 @@ pub(super) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     fs::read_dir(folder)
         .expect("folder")
         .map(|entry| entry.expect("entry"))
-        .filter(|entry| entry.file_name() != LOCK_NAME)
+        .filter(|entry| entry.file_name() != RUN_LOCK)
         .map(|entry| {
             let name = entry.file_name().into_string().expect("UTF-8");
             (name, fs::read(entry.path()).expect("file"))
