@@ -196,6 +196,15 @@ fn flows_are_chosen_summed_up_and_mistakes_shown_at_their_place() {
         "{said}"
     );
     assert_eq!(flows(&["--by", "nothing"]).status.code(), Some(2));
+    // No flow can have that: said, rather than found nowhere.
+    for wrong in ["dst_port = abc", "dst_port = 99999", "bytes > 1X", "src_ip = nope"] {
+        let output = flows(&["--where", wrong]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        assert!(text(&output.stderr).contains("^ "), "{}", text(&output.stderr));
+    }
+    let upper = flows(&["--where", "proto_name = UDP", "--json"]);
+    let told: Value = serde_json::from_slice(&upper.stdout).expect("JSON");
+    assert_eq!(told["total"]["flows"], udp.len());
 }
 
 #[test]

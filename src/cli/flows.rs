@@ -43,8 +43,8 @@ Examples:
   flowtap flows --where 'dst_port = 443 and bytes > 1M' --by src_ip,dst_ip
   flowtap flows --where 'src_ip in 10.0.0.0/8 and not ip in 192.168.0.0/16' --by dst_ip --sort flows
   flowtap flows --where 'process.name in (curl, wget)' --by process.user,process.command_line
-ip, port, mac, process, workload and instance mean either end; packets, bytes and payload_bytes
-both directions. Units: k, M, G; ns, us, ms, s, min, h.";
+ip, port, mac, process, workload and instance mean either end (process = curl is its name);
+packets, bytes and payload_bytes both directions. Units: k, M, G; ns, us, ms, s, min, h.";
 
 const CONVERSATION: [&str; 5] = ["proto_name", "src_ip", "src_port", "dst_ip", "dst_port"];
 

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A field by itself holds where a flow has it and it is not `false`. `~` is "contains". A comparison with what
-//! a flow does not have holds for no operator but `!=` and `!~`.
+//! a flow does not have holds for no operator but `!=` and `!~`. A value that its field can't have is a mistake:
+//! else it would choose no flow, and nobody would know why.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -17,7 +18,9 @@ use std::ops::Range;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use super::compare::{Literal, Operator};
 use super::field::Field;
+use super::kind::Kind;
 use super::token::{Token, What, tokens};
 
 /// Deeper nothing is written by hand, and recursion stays within a stack.
@@ -58,25 +61,6 @@ enum Node {
     Compare(Field, Operator, Literal),
     OneOf(Field, Vec<Literal>),
     Within(Field, IpNet),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operator {
-    Equal,
-    NotEqual,
-    Less,
-    AtMost,
-    More,
-    AtLeast,
-    Contains,
-    NotContains,
-}
-
-/// A value as it was typed, and as a number where it is one.
-#[derive(Clone, Debug, PartialEq)]
-struct Literal {
-    text: String,
-    number: Option<f64>,
 }
 
 impl Expression {
@@ -120,98 +104,18 @@ impl Node {
             Self::OneOf(field, literals) => field
                 .values(flow)
                 .any(|value| literals.iter().any(|one| Operator::Equal.holds(&value, one))),
-            Self::Within(field, net) => field.values(flow).any(|value| {
-                let address = value.as_str().and_then(|text| text.parse::<IpAddr>().ok());
-                address.is_some_and(|address| net.contains(&address))
-            }),
+            Self::Within(field, net) => field.values(flow).any(|value| is_within(&value, net)),
         }
     }
 }
 
-impl Operator {
-    fn of(text: &str) -> Self {
-        match text {
-            "!=" => Self::NotEqual,
-            "<" => Self::Less,
-            "<=" => Self::AtMost,
-            ">" => Self::More,
-            ">=" => Self::AtLeast,
-            "~" => Self::Contains,
-            "!~" => Self::NotContains,
-            _ => Self::Equal,
-        }
-    }
-
-    fn holds(self, value: &Value, literal: &Literal) -> bool {
-        let text = match value {
-            Value::Array(all) => return all.iter().any(|one| self.holds(one, literal)),
-            Value::Number(number) => {
-                let (Some(value), Some(wanted)) = (number.as_f64(), literal.number) else {
-                    return self == Self::Contains && number.to_string().contains(&literal.text);
-                };
-                return match self {
-                    Self::Contains => number.to_string().contains(&literal.text),
-                    _ => self.orders(value.total_cmp(&wanted)),
-                };
-            }
-            Value::Bool(true) => "true",
-            Value::Bool(false) => "false",
-            Value::String(text) => text,
-            Value::Null | Value::Object(_) => return false,
-        };
-        match self {
-            Self::Contains => text.contains(&literal.text),
-            // Addresses are the same however they are written.
-            Self::Equal => text == literal.text || same_address(text, &literal.text),
-            _ => self.orders(text.cmp(literal.text.as_str())),
-        }
-    }
-
-    fn orders(self, order: std::cmp::Ordering) -> bool {
-        match self {
-            Self::Equal => order.is_eq(),
-            Self::Less => order.is_lt(),
-            Self::AtMost => order.is_le(),
-            Self::More => order.is_gt(),
-            Self::AtLeast => order.is_ge(),
-            Self::NotEqual | Self::Contains | Self::NotContains => false,
-        }
-    }
-}
-
-fn same_address(one: &str, other: &str) -> bool {
-    match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
-        (Ok(one), Ok(other)) => one == other,
+/// An address, or one of several.
+fn is_within(value: &Value, net: &IpNet) -> bool {
+    match value {
+        Value::Array(all) => all.iter().any(|one| is_within(one, net)),
+        Value::String(text) => text.parse::<IpAddr>().is_ok_and(|address| net.contains(&address)),
         _ => false,
     }
-}
-
-impl Literal {
-    fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), number: number(text) }
-    }
-}
-
-/// `1500`, `1.5M` (decimal units), `200ms` (as nanoseconds).
-fn number(text: &str) -> Option<f64> {
-    const UNITS: [(&str, f64); 9] = [
-        ("ns", 1.0),
-        ("us", 1e3),
-        ("ms", 1e6),
-        ("min", 6e10),
-        ("s", 1e9),
-        ("h", 3.6e12),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-    ];
-    let plain = |text: &str| {
-        let starts = text.starts_with(|first: char| first.is_ascii_digit() || first == '-');
-        text.parse::<f64>().ok().filter(|_| starts)
-    };
-    let with_unit =
-        UNITS.iter().find_map(|&(unit, times)| Some(plain(text.strip_suffix(unit)?)? * times));
-    plain(text).or(with_unit)
 }
 
 struct Parser<'a> {
@@ -277,22 +181,29 @@ impl Parser<'_> {
             _ => return Err(Mistake::new(token.at, "a field belongs here")),
         };
         let field = Field::parse(&name).map_err(|why| Mistake::new(token.at.clone(), why))?;
+        let compared = || field.compared().map_err(|why| Mistake::new(token.at.clone(), why));
         if self.takes("in") {
-            return self.range(field);
+            return self.range(compared()?);
         }
         let operator = match self.peek().map(|token| &token.what) {
             Some(What::Operator(text)) => Operator::of(text),
             _ => return Ok(Node::Has(field)),
         };
         self.at += 1;
-        Ok(Node::Compare(field, operator, self.literal()?.0))
+        let field = compared()?;
+        let literal = self.literal(&field, operator)?;
+        Ok(Node::Compare(field, operator, literal))
     }
 
     fn range(&mut self, field: Field) -> Result<Node, Mistake> {
         if self.peek().is_none_or(|token| token.what != What::Open) {
-            let (literal, at) = self.literal()?;
-            let net = literal.text.parse::<IpNet>();
-            let net = net.or_else(|_| literal.text.parse::<IpAddr>().map(IpNet::from));
+            let (text, at) = self.value()?;
+            // A text may be an address: answers of DNS, hosts of requests.
+            if !matches!(field.kind(), Kind::Address | Kind::Text { .. } | Kind::Any) {
+                return Err(Mistake::new(at, "values in parentheses belong here"));
+            }
+            let net = text.parse::<IpNet>();
+            let net = net.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             return match net {
                 Ok(net) => Ok(Node::Within(field, net)),
                 Err(_) => Err(Mistake::new(at, "a prefix (10.0.0.0/8) or values in parentheses")),
@@ -301,7 +212,7 @@ impl Parser<'_> {
         self.at += 1;
         let mut literals = Vec::new();
         loop {
-            literals.push(self.literal()?.0);
+            literals.push(self.literal(&field, Operator::Equal)?);
             let token = self.next("a closing parenthesis is missing")?;
             match token.what {
                 What::Comma => {}
@@ -311,11 +222,15 @@ impl Parser<'_> {
         }
     }
 
-    fn literal(&mut self) -> Result<(Literal, Range<usize>), Mistake> {
+    fn literal(&mut self, field: &Field, operator: Operator) -> Result<Literal, Mistake> {
+        let (text, at) = self.value()?;
+        Literal::new(&text, field.kind(), operator).map_err(|why| Mistake::new(at, why))
+    }
+
+    fn value(&mut self) -> Result<(String, Range<usize>), Mistake> {
         let token = self.next("a value is missing")?;
         match token.what {
-            What::Word(text) => Ok((Literal::new(&text), token.at)),
-            What::Text(text) => Ok((Literal::new(&text), token.at)),
+            What::Word(text) | What::Text(text) => Ok((text, token.at)),
             _ => Err(Mistake::new(token.at, "a value belongs here")),
         }
     }
@@ -332,11 +247,15 @@ mod tests {
         json!({
             "src_ip": "10.0.0.5", "dst_ip": "2001:db8::1", "src_port": 40_000, "dst_port": 443,
             "proto_name": "tcp", "answered": true, "start": "2026-11-21T09:30:00.000000000Z",
-            "duration_ns": 1_500_000_000_u64, "vlans": [10, 20],
+            "duration_ns": 1_500_000_000_u64, "vlans": [10, 20], "src_mac": "02:00:00:00:00:0a",
+            "state": "established", "tunnels": [{"kind": "vxlan", "outer_src": "192.0.2.9"}],
             "fwd": {"packets": 5, "wire_bytes": 1_000}, "rev": {"packets": 7, "wire_bytes": 9_000},
             "src_host": {
                 "process": {"name": "curl", "pid": 7, "command_line": "curl -s 'a b'"},
-                "workload": {"labels": {"app": "web"}},
+                "workload": {
+                    "container": "abc", "name": "shop",
+                    "labels": {"app": "web", "app.kubernetes.io/name": "shop"},
+                },
             },
         })
     }
@@ -368,6 +287,21 @@ mod tests {
             ("vlans = 20", true),
             ("vlans = 30", false),
             ("proto_name !~ d", true),
+            ("proto_name = TCP and state != CLOSED", true),
+            ("src_ip = 10.0.0.0/8 and src_ip != 10.0.0.0/24", false),
+            ("ip in (192.0.2.0/24, 10.0.0.0/8)", true),
+            ("src_ip < 9.255.255.255", false),
+            ("src_mac = 02-00-00-00-00-0A", true),
+            ("start = 2026-11-21", true),
+            ("start = '2026-11-21 09:30:00Z' and start >= 2026-11-21T09:30:00Z", true),
+            ("process = curl and src_host.process != wget", true),
+            ("process in (wget, curl)", true),
+            ("process ~ ur and not dst_host.process = curl", true),
+            ("workload = shop and workload = abc and workload != other", true),
+            ("instance = i-1 or instance = web-1", false),
+            ("workload.labels.app.kubernetes.io/name = shop", true),
+            ("tunnels.kind = vxlan and tunnels.outer_src in 192.0.2.0/24", true),
+            ("answered = TRUE", true),
         ] {
             let parsed = Expression::parse(text).unwrap_or_else(|e| panic!("{}", e.shown(text)));
             assert_eq!(parsed.holds(&flow()), expected, "{text}");
@@ -395,6 +329,35 @@ mod tests {
         let mistake = Expression::parse(text).unwrap_err();
         let marks = "               ^^^^^^^^ no such field; did you mean dst_port?";
         assert_eq!(mistake.shown(text), format!("  {text}\n{marks}"));
+    }
+
+    #[test]
+    fn a_value_that_its_field_can_not_have_is_a_mistake() {
+        for (text, marked, why) in [
+            ("dst_port = abc", "abc", "a number from 0 to 65535"),
+            ("dst_port = 99999", "99999", "a number from 0 to 65535"),
+            ("port in (443, https)", "https", "a number from 0 to 65535"),
+            ("dst_port in 10.0.0.0/8", "10.0.0.0/8", "values in parentheses"),
+            ("bytes > 1X", "1X", "a number"),
+            ("proto ~ tcp", "tcp", "a number"),
+            ("src_ip = nope", "nope", "an address or a prefix"),
+            ("src_ip < 10.0.0.0/8", "10.0.0.0/8", "an address"),
+            ("ip in (10.0.0.1, 10.0.0)", "10.0.0", "an address or a prefix"),
+            ("src_mac = 02:00:00", "02:00:00", "a MAC address"),
+            ("proto_name = tpc", "tpc", "no value of this field"),
+            ("state = open", "open", "one of one_way, answered"),
+            ("answered = yes", "yes", "true or false"),
+            ("originator_guessed = false", "false", "records leave it out"),
+            ("start > yesterday", "yesterday", "a time in UTC"),
+            ("start > 2026-11-21T09:30+02:00", "2026-11-21T09:30+02:00", "a time in UTC"),
+            ("src_host = curl", "src_host", "src_host.process"),
+            ("fwd > 1", "fwd", "fwd.packets"),
+            ("attribution = ebpf", "attribution", "attribution.method"),
+        ] {
+            let mistake = Expression::parse(text).expect_err(text);
+            assert!(mistake.why.contains(why), "{text}: {mistake:?}");
+            assert_eq!(&text[mistake.at.clone()], marked, "{text}: {mistake:?}");
+        }
     }
 
     proptest! {

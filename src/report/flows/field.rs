@@ -2,12 +2,15 @@
 //!
 //! Beside those: `ip`, `port` and `mac` mean either end, and so do `process.`,
 //! `workload.`, `instance.` and `attribution.` without a side; `packets`, `bytes`
-//! (`wire_bytes`), `ip_bytes` and `payload_bytes` are sums of both directions.
+//! (`wire_bytes`), `ip_bytes` and `payload_bytes` are sums of both directions. Compared
+//! as a whole, a process is its name, a workload its name or container, an instance its
+//! name or id.
 
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
+use super::kind::Kind;
 use crate::output::FLOW_SCHEMA;
 
 /// Whose figures.
@@ -17,15 +20,18 @@ pub enum Side {
     Destination,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     name: String,
     means: Means,
+    kind: Kind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Means {
     Path(Vec<String>),
+    /// The name of what is there, which has several.
+    Names(Vec<Vec<String>>),
     /// The same of either end.
     Either(Vec<String>, Vec<String>),
     Sum(&'static str),
@@ -42,6 +48,10 @@ const SUMS: [(&str, &str); 5] = [
 
 const EITHER: [&str; 3] = ["ip", "port", "mac"];
 const OF_HOSTS: [&str; 4] = ["process", "workload", "instance", "attribution"];
+
+/// What one calls a process, a workload, an instance by.
+const CALLED: [(&str, &[&str]); 3] =
+    [("process", &["name"]), ("workload", &["name", "container"]), ("instance", &["name", "id"])];
 
 static SCHEMA: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(FLOW_SCHEMA).unwrap_or(Value::Null));
@@ -61,12 +71,14 @@ impl Field {
         } else {
             Means::Path(path(""))
         };
-        let known = match &means {
-            Means::Path(path) | Means::Either(path, _) => is_known(&SCHEMA, path),
-            Means::Sum(_) => true,
+        let kind = match &means {
+            Means::Path(path) | Means::Either(path, _) => described(&SCHEMA, path).map(Kind::of),
+            Means::Names(_) => None,
+            Means::Sum(_) => Some(Kind::COUNT),
         };
-        if known {
-            return Ok(Self { name: name.to_owned(), means });
+        if let Some(kind) = kind {
+            let kind = if name == "proto_name" { Kind::protocols() } else { kind };
+            return Ok(Self { name: name.to_owned(), means, kind });
         }
         let near = names()
             .into_iter()
@@ -83,14 +95,47 @@ impl Field {
         &self.name
     }
 
+    pub(super) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The field that a value is held against: what a process, a workload or an instance
+    /// is called by in place of all that is known of it.
+    pub(super) fn compared(&self) -> Result<Self, String> {
+        let Kind::Parts(parts) = &self.kind else { return Ok(self.clone()) };
+        let paths: Vec<&Vec<String>> = match &self.means {
+            Means::Path(path) => vec![path],
+            Means::Either(one, other) => vec![one, other],
+            Means::Names(_) | Means::Sum(_) => Vec::new(),
+        };
+        let last = self.name.rsplit('.').next().unwrap_or_default();
+        let called = CALLED.iter().find(|(name, _)| *name == last);
+        let Some((_, names)) = called else {
+            let parts: Vec<String> =
+                parts.iter().map(|part| format!("{}.{part}", self.name)).collect();
+            return Err(format!("has several values: compare one of {}", parts.join(", ")));
+        };
+        let below = |path: &&Vec<String>| {
+            let path = (*path).clone();
+            names.iter().map(move |name| [path.as_slice(), &[(*name).to_owned()]].concat())
+        };
+        Ok(Self {
+            name: self.name.clone(),
+            means: Means::Names(paths.iter().flat_map(below).collect()),
+            kind: Kind::Text { one_case: false },
+        })
+    }
+
     /// What a flow has there; of either end both.
     pub fn values(&self, flow: &Value) -> impl Iterator<Item = Value> {
-        let values = match &self.means {
-            Means::Path(path) => [at(flow, path).cloned(), None],
-            Means::Either(one, other) => [at(flow, one).cloned(), at(flow, other).cloned()],
-            Means::Sum(of) => [Some(sum(flow, of).into()), None],
-        };
-        values.into_iter().flatten()
+        match &self.means {
+            Means::Path(path) => vec![at(flow, path)],
+            Means::Either(one, other) => vec![at(flow, one), at(flow, other)],
+            Means::Names(paths) => paths.iter().map(|path| at(flow, path)).collect(),
+            Means::Sum(of) => vec![Some(sum(flow, of).into())],
+        }
+        .into_iter()
+        .flatten()
     }
 }
 
@@ -102,25 +147,33 @@ pub(super) fn sum(flow: &Value, of: &str) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-fn at<'a>(flow: &'a Value, path: &[String]) -> Option<&'a Value> {
-    path.iter().try_fold(flow, |value, name| value.get(name)).filter(|value| !value.is_null())
-}
-
-/// Whether the schema has such a path; below a map of free names everything is.
-fn is_known(schema: &Value, path: &[String]) -> bool {
-    let node = resolved(schema);
-    let Some((first, rest)) = path.split_first() else { return true };
-    if let Some(inner) = node["properties"].get(first) {
-        return is_known(inner, rest);
+/// Of each of several, where there are several. A free name may have dots of its own.
+fn at(flow: &Value, path: &[String]) -> Option<Value> {
+    let Some((first, rest)) = path.split_first() else {
+        return Some(flow.clone()).filter(|value| !value.is_null());
+    };
+    if let Value::Array(items) = flow {
+        let found: Vec<Value> = items.iter().filter_map(|item| at(item, path)).collect();
+        return (!found.is_empty()).then_some(Value::Array(found));
     }
-    node["additionalProperties"].is_object()
-        || node["items"].is_object() && {
-            let inner = resolved(&node["items"]);
-            inner["properties"].get(first).is_some()
-        }
+    let below = flow.get(first).and_then(|value| at(value, rest));
+    below.or_else(|| (!rest.is_empty()).then(|| flow.get(path.join(".")).cloned()).flatten())
 }
 
-fn resolved(schema: &Value) -> &Value {
+/// What the schema says of a path; below a map of free names everything is.
+fn described<'a>(schema: &'a Value, path: &[String]) -> Option<&'a Value> {
+    let node = resolved(schema);
+    let Some((first, rest)) = path.split_first() else { return Some(schema) };
+    if let Some(inner) = node["properties"].get(first) {
+        return described(inner, rest);
+    }
+    if node["additionalProperties"].is_object() {
+        return Some(&node["additionalProperties"]);
+    }
+    node["items"].is_object().then(|| described(&node["items"], path)).flatten()
+}
+
+pub(super) fn resolved(schema: &Value) -> &Value {
     let named = schema["$ref"].as_str().and_then(|name| name.strip_prefix('#'));
     named.and_then(|pointer| SCHEMA.pointer(pointer)).unwrap_or(schema)
 }

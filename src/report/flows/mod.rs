@@ -3,9 +3,11 @@
 //! Works on the lines of `flows.ndjson`. [`Expression`] chooses, [`Groups`] sums up,
 //! [`Owner`] tells whose a flow is. Start at [`Expression::parse`].
 
+mod compare;
 mod expression;
 mod field;
 mod group;
+mod kind;
 mod owner;
 mod token;
 
