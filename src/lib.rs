@@ -27,6 +27,7 @@ pub mod detect;
 pub mod engine;
 pub mod entity;
 pub mod flow;
+mod guarded;
 pub mod host;
 mod https;
 pub mod input;

@@ -131,6 +131,40 @@ fn what_is_no_file_of_baselines_is_said() {
     assert_eq!(show(&dir, "normal.db").len(), 1);
 }
 
+/// The library that reads the file panics where a damaged one holds what can't be: people
+/// are told that it is damaged, not where in whose source.
+#[test]
+fn a_damaged_file_is_said_without_the_text_of_a_panic_and_a_cut_one_is_set_aside() {
+    let dir = Dir::new();
+    capture(&dir, "monday.pcap", 60, 0, 90, 100);
+    let learn = ["read", "-q", "monday.pcap", "--learn", "--baseline"];
+    assert!(dir.run([&learn[..], &["whole.db"]].concat()).status.success());
+    let whole = std::fs::read(dir.path("whole.db")).expect("there");
+    let mut damaged = whole.clone();
+    damaged[4_096..30_000].fill(0);
+    let cut = &whole[..whole.len() * 5 / 9];
+    for bytes in [&damaged[..], cut, &whole[..300]] {
+        let _ = std::fs::remove_file(dir.path("normal.db.damaged-1"));
+        dir.write("normal.db", bytes);
+        dir.write("whole.db", &whole);
+        for command in [
+            &["baseline", "export", "--baseline", "normal.db"][..],
+            &["baseline", "show", "--baseline", "normal.db"],
+            &["baseline", "diff", "whole.db", "normal.db"],
+            &["read", "-q", "monday.pcap", "--baseline", "normal.db"],
+        ] {
+            let said = text(&dir.run(command).stderr);
+            assert!(!said.contains("panicked"), "{command:?}: {said}");
+            assert!(said.contains("or damaged: "), "{command:?}: {said}");
+        }
+        let learned = dir.run([&learn[..], &["normal.db"]].concat());
+        assert!(learned.status.success(), "{}", text(&learned.stderr));
+        let said = text(&learned.stderr);
+        assert!(said.contains("set aside as normal.db.damaged-1"), "{said}");
+        assert_eq!(std::fs::read(dir.path("normal.db.damaged-1")).expect("kept"), bytes);
+    }
+}
+
 /// Any number of workers teaches the same.
 #[test]
 fn what_is_learned_does_not_depend_on_workers() {

@@ -6,8 +6,7 @@
 //! learned anew. A damaged file is set aside under another name; one of a newer flowtap,
 //! or that never was ours, is refused. Nothing is removed that can't be read.
 
-use std::io::{self, BufRead as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::{self, BufRead as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use redb::{
@@ -310,8 +309,7 @@ fn make(path: &Path) -> Result<(), StoreError> {
 
 /// Of a damaged file redb reads numbers that it takes to be impossible, and panics.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    let done = catch_unwind(AssertUnwindSafe(work));
-    done.map_err(|_| "what it holds is impossible".to_owned())
+    crate::guarded::guarded(work).ok_or_else(|| "what it holds is impossible".to_owned())
 }
 
 fn damaged(path: &Path, why: String) -> StoreError {
@@ -319,6 +317,9 @@ fn damaged(path: &Path, why: String) -> StoreError {
 }
 
 fn failed(path: &Path, error: impl ToString) -> StoreError {
+    if ends_early(path).unwrap_or(false) {
+        return damaged(path, "it ends early".to_owned());
+    }
     StoreError::Failed { path: path.to_owned(), why: error.to_string() }
 }
 
@@ -342,10 +343,41 @@ fn opening(path: &Path, error: DatabaseError) -> StoreError {
     }
 }
 
+/// Whether it is a file of redb's that is shorter than its header says.
+fn ends_early(path: &Path) -> io::Result<bool> {
+    const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+    /// With both of its transaction slots.
+    const HEADER_BYTES: usize = 320;
+    /// Of the header's numbers: a page's bytes, then pages of a region's header and of its
+    /// data at most, whole regions, data pages of the last.
+    const NUMBERS_AT: usize = 12;
+    let file = std::fs::File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let mut header = Vec::new();
+    file.take(HEADER_BYTES as u64).read_to_end(&mut header)?;
+    if !header.starts_with(&MAGIC) {
+        return Ok(false);
+    }
+    if header.len() < HEADER_BYTES {
+        return Ok(true);
+    }
+    let number = |at: usize| {
+        let bytes = header.get(NUMBERS_AT + 4 * at..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(0, |&bytes| u64::from(u32::from_le_bytes(bytes)))
+    };
+    let [page_bytes, in_header, in_region, regions, in_last] = std::array::from_fn(number);
+    let last = if in_last > 0 { in_header + in_last } else { 0 };
+    let pages = regions.saturating_mul(in_header + in_region).saturating_add(1 + last);
+    Ok(bytes < pages.saturating_mul(page_bytes))
+}
+
 /// Whether the name of our first table is anywhere in a file. One of zeros alone may
-/// have been, before the power went.
+/// have been, before the power went; so may one that was cut off before the name.
 fn was_ours(path: &Path) -> io::Result<bool> {
     const NAME: &[u8] = b"flowtap_baselines";
+    if ends_early(path)? {
+        return Ok(true);
+    }
     let mut file = io::BufReader::with_capacity(1 << 20, std::fs::File::open(path)?);
     let (mut window, mut zeros) = (Vec::new(), true);
     loop {

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -155,8 +154,8 @@ fn invalid(error: impl ToString) -> io::Error {
 
 /// Calls the library, which panics on some damaged files (a test damages them).
 fn guarded<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or_else(|_| Err(invalid("damaged so that its columns can't be read")))
+    crate::guarded::guarded(call)
+        .unwrap_or_else(|| Err(invalid("damaged so that its columns can't be read")))
 }
 
 /// A file whose pages are looked at before the library unpacks them: it goes on for
