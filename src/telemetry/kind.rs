@@ -43,6 +43,22 @@ impl std::fmt::Debug for Kind {
     }
 }
 
+/// Of a source that nobody has seen yet.
+pub(super) static UNKNOWN: Kind = Kind {
+    name: "unknown",
+    title: "what is not known yet",
+    gives: Gives::Hosts,
+    versions: "",
+    source: "",
+    sample: "",
+    sees: "",
+    absent: "",
+    lateness_s: 0,
+    framing: Framing::Lines,
+    recognise: |_| false,
+    decoder: |_| Err("it is not known what it is".to_owned()),
+};
+
 /// What observations come of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Gives {

@@ -23,7 +23,7 @@ use super::follow::{
     Closed, FollowError, Follower, Opened, Options, Polled, SourceId, Target, Told,
 };
 use super::framing::{Framing, Mark, Next};
-use super::kind::{HEAD_BYTES, Head, Kind, recognise};
+use super::kind::{HEAD_BYTES, Head, Kind, UNKNOWN, recognise};
 use super::merge::{Batch, Observed};
 use super::observation::{HostReport, Observation};
 use super::report::SourceReport;
@@ -87,10 +87,15 @@ impl Shared {
     pub(super) fn report(&self, name: &str, kind: &'static Kind) -> u16 {
         let mut reports = self.reports.lock();
         let known = reports.iter().position(|r| r.name == name && r.kind.name == kind.name);
-        let at = known.unwrap_or_else(|| {
+        let awaited = || reports.iter().position(|r| r.name == name && is_awaited(r));
+        let at = known.or_else(awaited).unwrap_or_else(|| {
             reports.push(SourceReport::new(name, kind));
             reports.len() - 1
         });
+        // What was waited for has come.
+        if let Some(report) = reports.get_mut(at).filter(|report| is_awaited(report)) {
+            *report = SourceReport::new(name, kind);
+        }
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
@@ -118,6 +123,11 @@ impl Shared {
         // Nobody who listens has fallen so far behind for any other reason than a storm.
         let _ = self.notices.try_send(Notice { kind, source: source.to_owned(), text });
     }
+}
+
+/// Holds the place of a source that is not there yet.
+fn is_awaited(report: &SourceReport) -> bool {
+    report.kind.name == UNKNOWN.name
 }
 
 /// A target that is followed.
@@ -416,6 +426,11 @@ impl Followed {
 
     fn tell(&self, told: &Told) {
         let (kind, text) = match told {
+            Told::NotThere { name } => {
+                // Among the sources, with nothing in it, from now on.
+                self.shared.report(&self.name, &UNKNOWN);
+                ("source.not_there", format!("{name} is not there yet: waiting for it"))
+            }
             Told::Lost { name, offset } => (
                 "source.lost",
                 format!("what was not read yet of {name}, from byte {offset} on, is gone"),

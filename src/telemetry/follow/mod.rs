@@ -149,6 +149,8 @@ pub enum Closed {
 /// What people should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
+    /// The file to follow is not there yet: it is waited for. A mistyped path looks the same.
+    NotThere { name: String },
     /// What was not yet read of it is gone: removed or overwritten while nobody followed.
     Lost { name: String, offset: u64 },
     /// Is passed over until it changes.

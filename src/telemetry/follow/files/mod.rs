@@ -64,6 +64,8 @@ pub(super) struct Files {
     next_scan: Option<Instant>,
     /// What was there before is not read.
     is_first: bool,
+    /// Looked for the first time since the start.
+    has_looked: bool,
     told_unreadable: bool,
     told_too_many: bool,
     next_id: u64,
@@ -90,6 +92,7 @@ impl Files {
             bytes: None,
             next_scan: None,
             is_first: saved.is_none(),
+            has_looked: false,
             told_unreadable: false,
             told_too_many: false,
             next_id: 0,

@@ -52,6 +52,7 @@ impl Files {
             }
         };
         self.told_unreadable = false;
+        self.tell_if_not_there(&listing.found);
         let pause = PAUSE_PER_FILE * u32::try_from(listing.found.len()).unwrap_or(u32::MAX);
         self.next_scan = Some(now + self.options.pause.max(pause));
         if listing.more {
@@ -91,6 +92,17 @@ impl Files {
         self.is_first = false;
         self.close_what_rests(now);
         self.forget(now);
+    }
+
+    /// Once, and where nothing was ever seen of it: a log that a rotation left without a
+    /// file for a while is no news.
+    fn tell_if_not_there(&mut self, found: &[Found]) {
+        let Place::File(path) = &self.place else { return };
+        let is_there = !self.known.is_empty() || found.iter().any(|found| found.belongs);
+        if !std::mem::replace(&mut self.has_looked, true) && !is_there {
+            let told = Told::NotThere { name: path.display().to_string() };
+            self.events.push_back(Event::Told(told));
+        }
     }
 
     /// A file that is known by its inode; false where its content is another now.

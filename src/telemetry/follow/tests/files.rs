@@ -21,6 +21,21 @@ fn a_file_that_grows_is_read_line_by_line() {
 }
 
 #[test]
+fn a_file_that_is_not_there_at_the_start_is_told_once_and_waited_for() {
+    let place = Place::new();
+    let mut reader = Reader::start(&place.file(), None);
+    reader.wait(GRACE);
+    let name = place.path("app.log").display().to_string();
+    assert_eq!(reader.told, [Told::NotThere { name }]);
+    place.append("app.log", "one\n");
+    reader.poll();
+    place.remove("app.log");
+    reader.wait(GRACE);
+    assert_eq!(reader.take(), ["one"]);
+    assert_eq!(reader.told.len(), 1);
+}
+
+#[test]
 fn a_renamed_file_is_read_to_its_end_as_long_as_it_is_written() {
     let place = Place::new();
     place.append("app.log", "one\n");
