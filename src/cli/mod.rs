@@ -27,6 +27,7 @@ mod live;
 mod log;
 mod machine;
 mod man;
+mod named;
 mod output_args;
 mod packets;
 #[cfg(target_os = "linux")]
@@ -50,6 +51,8 @@ mod why_not;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::lab::WrongArguments;
 
 /// Packet capture and flow inspector: flows with payload-size distributions,
 /// floods, scans and reflection, from captures of any kind.
@@ -152,15 +155,30 @@ pub fn main() -> ExitCode {
             // `flowtap ... | head`: the reader has what it wanted.
             return ExitCode::SUCCESS;
         }
+        let told = told(&error);
         if tracing::dispatcher::has_been_set() {
-            tracing::error!(event = "failed", "{error:#}");
+            tracing::error!(event = "failed", "{told}");
         } else {
-            eprintln!("flowtap: {error:#}");
+            eprintln!("flowtap: {told}");
         }
-        ExitCode::from(error.downcast_ref::<Usage>().map_or(1, |_| 2))
+        let is_usage = error.is::<Usage>() || error.is::<WrongArguments>();
+        ExitCode::from(if is_usage { 2 } else { 1 })
     });
     log::finish();
     status
+}
+
+/// An error with its causes, less those that the words before them have already.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.ends_with(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }
 
 /// An error in how the program was called, not in what it was given to read.

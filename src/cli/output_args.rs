@@ -43,12 +43,29 @@ pub(crate) struct OutputArgs {
     /// this file, which is made if it is not there.
     #[arg(long, value_name = "KEYFILE")]
     pseudonyms: Option<PathBuf>,
+    #[command(flatten)]
+    payload: PayloadArgs,
+}
+
+/// What records have of payloads.
+#[derive(Debug, Default, Args)]
+pub(crate) struct PayloadArgs {
     /// Write nothing that was read from payloads.
     #[arg(long)]
     no_payload: bool,
     /// Write values of query strings in HTTP requests, which are masked otherwise.
     #[arg(long)]
     keep_query_values: bool,
+}
+
+impl PayloadArgs {
+    pub(crate) fn privacy(&self) -> Privacy {
+        Privacy {
+            pseudonyms: None,
+            no_payload: self.no_payload,
+            keep_query_values: self.keep_query_values,
+        }
+    }
 }
 
 impl OutputArgs {
@@ -58,11 +75,22 @@ impl OutputArgs {
                 .map(|key| Pseudonyms::new(&key))
                 .with_context(|| format!("can't use the key file {}", path.display()))
         });
-        Ok(Arc::new(Privacy {
-            pseudonyms: pseudonyms.transpose()?,
-            no_payload: self.no_payload,
-            keep_query_values: self.keep_query_values,
-        }))
+        Ok(Arc::new(Privacy { pseudonyms: pseudonyms.transpose()?, ..self.payload.privacy() }))
+    }
+
+    /// Options of flow records that are given where none are written. Alerts are, and have
+    /// files that end as `--rotate-every` says.
+    pub(crate) fn idle(&self) -> Vec<&'static str> {
+        if self.out.is_some() {
+            return Vec::new();
+        }
+        // What differs from the default was said by somebody, on the command line or in a file.
+        let changed = [
+            ("--format", self.format != [Format::Ndjson]),
+            ("--keep-flows-for", self.keep_flows_for != TimeoutNs(None)),
+            ("--keep-flows-size", self.keep_flows_size.is_some()),
+        ];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }
 
     /// What to write into `folder`: alerts alone where nobody named one.

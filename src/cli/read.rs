@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap::builder::Resettable;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -17,6 +18,8 @@ use super::baseline_args::{BaselineArgs, take_back};
 use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
 use super::host_args::HostArgs;
+use super::named::maps_once;
+use super::output_args::PayloadArgs;
 use super::report_args::ReportArgs;
 use super::rundir::{recorded_arguments, state_run, write_whole};
 use super::telemetry_args::{Split, TelemetryArgs};
@@ -41,8 +44,8 @@ use crate::telemetry::hosts::read_into_map;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReadArgs {
-    /// Captures, logs, exports and counters in any mix, each by its content: files, folders, or -
-    /// for standard input.
+    /// Captures, logs, exports and counters in any mix, each by its content: files, folders (the
+    /// files in them, not those of folders within), or - for standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Write flows, alerts and summary into this folder.
@@ -51,6 +54,8 @@ pub(crate) struct ReadArgs {
     /// Formats of the flow records in --out; several are separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "ndjson")]
     format: Vec<Format>,
+    #[command(flatten)]
+    payload: PayloadArgs,
     /// Print the summary as JSON to standard output, and nothing else there.
     #[arg(long)]
     json: bool,
@@ -68,10 +73,10 @@ pub(crate) struct ReadArgs {
     report: ReportArgs,
     /// As if replayed so fast (10x, 0.5x) or at this rate (50000pps, 100Mbps): what `live` would
     /// have made of that.
-    #[arg(long, value_name = "SPEED", value_parser = time_scale)]
+    #[arg(long, value_name = "SPEED", value_parser = time_scale, help_heading = Resettable::Reset)]
     time_scale: Option<Speed>,
     /// Print no summary for people and no progress.
-    #[arg(long, short)]
+    #[arg(long, short, help_heading = Resettable::Reset)]
     quiet: bool,
     #[command(flatten)]
     pub(crate) baselines: BaselineArgs,
@@ -92,6 +97,9 @@ fn time_scale(text: &str) -> Result<Speed, String> {
 
 pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     args.report.check()?;
+    if args.out.is_none() && args.format != [Format::Ndjson] {
+        eprintln!("flowtap: warning: --format without --out: does nothing");
+    }
     let mut options = args.engine.run_options()?;
     let progress = Arc::new(Progress::default());
     let input_options = InputOptions {
@@ -111,7 +119,8 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     args.confine.apply(&plan)?;
     let started = Instant::now();
     let input = open(args, &mut options, input_options)?;
-    let mut sink = Sink::open(args, options.workers)?;
+    let privacy = Arc::new(args.payload.privacy());
+    let mut sink = Sink::open(args, options.workers, &privacy)?;
     let hashes = sink.dir.is_some().then(|| hash_in_background(args.paths.clone()));
     let bar = (!args.quiet && io::stderr().is_terminal())
         .then(|| crate::report::progress::Bar::start(Arc::clone(&progress)));
@@ -131,8 +140,8 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
             );
         }
     }
-    let summary = Summary::new(&report, started.elapsed());
-
+    let mut summary = Summary::new(&report, started.elapsed());
+    privacy.summary(&mut summary);
     write_run(args, &options, dir.as_deref(), &summary, hashes)?;
     if let Some(collected) = collected {
         let made = RunPage::new(collected, &report, learned.as_ref());
@@ -194,6 +203,9 @@ fn open(
     input_options: InputOptions,
 ) -> anyhow::Result<Input> {
     let split = args.telemetry.split(&args.paths)?;
+    for odd in &split.odd {
+        eprintln!("flowtap: warning: {odd}");
+    }
     for path in &split.strangers {
         eprintln!(
             "flowtap: warning: {}: passed over: no capture, and no log of a kind that is known (`flowtap inputs`)",
@@ -272,9 +284,11 @@ fn host_knowledge(
         return Ok(None);
     }
     let map = mapped.then(|| Arc::new(HostMap::new(MapLimits::default())));
+    maps_once(&args.procs)?;
     for path in &args.procs {
         let Some(map) = &map else { break };
-        let read = read_map(path, &mut map.writer())?;
+        // As any other file of hosts that is no good.
+        let read = read_map(path, &mut map.writer()).map_err(|error| Usage(error.to_string()))?;
         if let Some(first) = read.first_bad {
             eprintln!(
                 "flowtap: warning: {} lines are no events and are left out; the first: {first}",
@@ -301,13 +315,15 @@ struct Sink {
     pipeline: Option<Pipeline>,
     observed: Option<ObservedFiles>,
     dir: Option<PathBuf>,
+    privacy: Arc<Privacy>,
 }
 
 impl Sink {
-    fn open(args: &ReadArgs, threads: usize) -> anyhow::Result<Self> {
-        let collector = args.report.collector(Arc::new(Privacy::none()), report_sample());
+    fn open(args: &ReadArgs, threads: usize, privacy: &Arc<Privacy>) -> anyhow::Result<Self> {
+        let privacy = Arc::clone(privacy);
+        let collector = args.report.collector(Arc::clone(&privacy), report_sample());
         let Some(dir) = &args.out else {
-            return Ok(Self { collector, pipeline: None, observed: None, dir: None });
+            return Ok(Self { collector, pipeline: None, observed: None, dir: None, privacy });
         };
         fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
         let mut writers = Vec::new();
@@ -318,7 +334,8 @@ impl Sink {
         }
         let pipeline = (!writers.is_empty()).then(|| Pipeline::start(writers, threads));
         let observed = Some(ObservedFiles::new(dir));
-        Ok(Self { collector, pipeline: pipeline.transpose()?, observed, dir: Some(dir.clone()) })
+        let (pipeline, dir) = (pipeline.transpose()?, Some(dir.clone()));
+        Ok(Self { collector, pipeline, observed, dir, privacy })
     }
 
     /// Where a record could not be written says so now.
@@ -330,11 +347,12 @@ impl Sink {
 }
 
 impl RecordSink for Sink {
-    fn record(&mut self, record: FlowRecord) -> io::Result<()> {
+    fn record(&mut self, mut record: FlowRecord) -> io::Result<()> {
         if let Some(collector) = &mut self.collector {
             collector.record(&record);
         }
         if let Some(pipeline) = &mut self.pipeline {
+            self.privacy.record(&mut record);
             pipeline.push(record);
         }
         Ok(())
@@ -346,7 +364,14 @@ impl RecordSink for Sink {
         observation: &Observation,
         joined: &Joined<'_>,
     ) -> io::Result<()> {
-        self.observed.as_mut().map_or(Ok(()), |files| files.write(source, observation, joined))
+        let Some(files) = &mut self.observed else { return Ok(()) };
+        match self.privacy.observed(observation, joined.hosts) {
+            Some((shown, hosts)) => {
+                let joined = Joined { hosts: hosts.as_ref(), ..*joined };
+                files.write(source, &shown, &joined)
+            }
+            None => files.write(source, observation, joined),
+        }
     }
 
     fn window(&mut self, window: &Assembled) {

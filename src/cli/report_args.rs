@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ahash::RandomState;
 use anyhow::Context as _;
 use clap::Args;
+use clap::builder::Resettable;
 
 use super::Usage;
 use crate::report::html;
@@ -13,7 +14,7 @@ use crate::report::html;
 pub(crate) struct ReportArgs {
     /// Write a report for a browser into this file when all is done: one HTML file that loads
     /// nothing from anywhere.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = Resettable::Reset)]
     report: Option<PathBuf>,
 }
 

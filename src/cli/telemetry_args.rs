@@ -7,24 +7,31 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::Usage;
+use super::named::oddities;
+use crate::input::peek::is_stream;
 use crate::input::{is_capture, is_hidden};
 use crate::telemetry::Context;
 use crate::telemetry::framing::Framing;
 use crate::telemetry::kind::{Gives, Kind, kinds, named};
-use crate::telemetry::source::{Named, recognise_path};
+use crate::telemetry::source::{Named, recognise_path, recognise_stream};
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct TelemetryArgs {
     /// Read inputs that are no captures as this kind of log (`flowtap inputs` lists them)
     /// instead of going by their content; PATH=KIND for one input alone, - is standard input.
-    #[arg(long = "as", value_name = "[PATH=]KIND")]
+    #[arg(
+        long = "as",
+        value_name = "[PATH=]KIND",
+        allow_hyphen_values = true,
+        help_heading = "Logs"
+    )]
     kinds: Vec<String>,
     /// Order of fields or format string of logs that have a configurable one and no header:
     /// AWS's fields, nginx's log_format, Apache's LogFormat.
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", help_heading = "Logs")]
     fields: Option<String>,
     /// The host that logs and snapshots are about, where they do not say so themselves.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Logs")]
     log_host: Option<String>,
 }
 
@@ -35,6 +42,8 @@ pub(crate) struct Split {
     pub(crate) sources: Vec<Named>,
     /// Files of folders that are neither.
     pub(crate) strangers: Vec<PathBuf>,
+    /// What to warn of.
+    pub(crate) odd: Vec<String>,
 }
 
 impl TelemetryArgs {
@@ -45,13 +54,10 @@ impl TelemetryArgs {
         let context = self.context();
         let mut split = Split::default();
         for path in paths {
-            if let Some(kind) = forced.of(path) {
+            if is_stream(path) {
+                split.add_stream(path, &forced, &context)?;
+            } else if let Some(kind) = forced.of(path) {
                 split.sources.push(Named::new(path, kind, &context));
-            } else if path == Path::new("-") {
-                split.captures.push(path.clone());
-            } else if path.exists() && !path.is_file() && !path.is_dir() {
-                // A pipe can't be looked into and then read.
-                split.captures.push(path.clone());
             } else if path.is_dir() {
                 split.add_folder(path, &context)?;
             } else {
@@ -62,7 +68,25 @@ impl TelemetryArgs {
             }
         }
         forced.all_used(paths)?;
+        split.odd = oddities(paths);
+        split.odd.extend(self.unused(&split));
         Ok(split)
+    }
+
+    /// Options that are about logs, where there is none.
+    fn unused(&self, split: &Split) -> Option<String> {
+        if !split.sources.is_empty() {
+            return None;
+        }
+        let options = [
+            ("--as", !self.kinds.is_empty()),
+            ("--fields", self.fields.is_some()),
+            ("--log-host", self.log_host.is_some()),
+        ];
+        let given: Vec<&str> =
+            options.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
+        (!given.is_empty())
+            .then(|| format!("{} changes nothing: no log is among the inputs", given.join(" and ")))
     }
 
     /// What decoders are told of any source.
@@ -122,9 +146,11 @@ impl Forced {
         if known.is_some() || self.all.is_none() {
             return known;
         }
-        // Looked into only where there is a choice: what a pipe had is gone then.
-        let capture = path.is_dir() || path.is_file() && is_capture(path);
-        self.all.filter(|kind| !capture || kind.framing == Framing::Datagrams)
+        self.unless_capture(path.is_dir() || path.is_file() && is_capture(path))
+    }
+
+    fn unless_capture(&self, is_capture: bool) -> Option<&'static Kind> {
+        self.all.filter(|kind| !is_capture || kind.framing == Framing::Datagrams)
     }
 
     fn by_path(&self, path: &Path) -> Option<&'static Kind> {
@@ -143,6 +169,40 @@ impl Forced {
 }
 
 impl Split {
+    /// A pipe or standard input, by how it begins.
+    fn add_stream(
+        &mut self,
+        path: &Path,
+        forced: &Forced,
+        context: &Context,
+    ) -> anyhow::Result<()> {
+        if self.sources.iter().any(|named| named.path == path) {
+            let why = format!("{}: can be read once and is named twice", path.display());
+            return Err(Usage(why).into());
+        }
+        let kind = match forced.by_path(path) {
+            Some(kind) => Some(kind),
+            None => match recognise_stream(path) {
+                Ok((is_capture, kind)) => forced.unless_capture(is_capture).or(kind),
+                // Whoever reads it says what is wrong.
+                Err(_) => None,
+            },
+        };
+        match kind {
+            Some(kind) if kind.framing == Framing::File => {
+                let why = format!(
+                    "{}: {} is read from its end on: give a file, no pipe",
+                    path.display(),
+                    kind.title
+                );
+                return Err(Usage(why).into());
+            }
+            Some(kind) => self.sources.push(Named::new(path, kind, context)),
+            None => self.captures.push(path.to_owned()),
+        }
+        Ok(())
+    }
+
     /// A folder's files by name. One without telemetry is left to the reader of
     /// captures as a whole, which says what it passed over.
     fn add_folder(&mut self, folder: &Path, context: &Context) -> anyhow::Result<()> {

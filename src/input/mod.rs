@@ -6,7 +6,7 @@
 //! own bytes. Start at [`Input::open`] and [`Input::next_block`]; threads that
 //! take turns at it read ahead with [`Input::read_ahead`].
 //!
-//! Inside, one way only: `sniff` names the format, `decompress` unpacks
+//! Inside, one way only: `sniff` names the format (of what is read once through `peek`), `decompress` unpacks
 //! on its own thread, a `reader` lets the walker of the format (`pcap`,
 //! `pcapng`) index frames in place (plain files in pieces from `ahead`), `stream` with its `clock` sets times right,
 //! `merge` joins several files.
@@ -29,6 +29,7 @@ mod pcap;
 mod pcapng;
 pub(crate) mod pcapng_codes;
 mod pcapng_options;
+pub(crate) mod peek;
 mod pieces;
 mod pool;
 pub(crate) mod raw;

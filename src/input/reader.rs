@@ -32,7 +32,7 @@ use super::pool::Pool;
 use super::report::{FileReport, InterfaceTable, Progress};
 use super::sniff::{self, Compression, HEAD_BYTES, Sniffed};
 use super::walk::{Found, Limits, Notes, Stop, Tally, Walker};
-use super::{InputError, Mapping, decompress, mapping, pcap};
+use super::{InputError, Mapping, decompress, mapping, pcap, peek};
 
 /// Where bytes come from.
 pub(super) enum Origin {
@@ -121,8 +121,12 @@ struct Stream {
     target_bytes: usize,
 }
 
-/// Opens a path; `-` is standard input.
+/// Opens a path; `-` is standard input. A stream that was looked into begins with what
+/// was seen.
 pub(super) fn open_path(path: &Path) -> io::Result<Origin> {
+    if let Some(stream) = peek::take(path) {
+        return Ok(Origin::Stream(stream));
+    }
     if path == Path::new("-") {
         return Ok(Origin::Stream(Box::new(io::stdin())));
     }

@@ -14,3 +14,8 @@ pub mod replay;
 pub mod run;
 pub mod scenario;
 pub mod synth;
+
+/// What was asked for can't be, whatever the files are like.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongArguments(pub String);

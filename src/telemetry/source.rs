@@ -13,6 +13,7 @@ use super::framing::{Framing, Next, Records};
 use super::kind::{HEAD_BYTES, Head, Kind, recognise};
 use super::observation::Observation;
 use super::report::SourceReport;
+use crate::input::peek::peek;
 use crate::input::text::open_lines;
 
 /// Records that are decoded before their observations are handed on: enough that
@@ -24,6 +25,14 @@ pub fn recognise_path(path: &Path) -> io::Result<Option<&'static Kind>> {
     let mut bytes = Vec::new();
     open_lines(path)?.take(HEAD_BYTES as u64).read_to_end(&mut bytes)?;
     Ok(recognise(&Head::new(&bytes, bytes.len() < HEAD_BYTES)))
+}
+
+/// What a pipe or standard input is by its first bytes: whether a capture, and else what
+/// kind of telemetry, if any. What was looked into is still read when it is opened.
+pub(crate) fn recognise_stream(path: &Path) -> io::Result<(bool, Option<&'static Kind>)> {
+    let peeked = peek(path)?;
+    let kind = || recognise(&Head::new(&peeked.head, peeked.whole));
+    Ok((peeked.is_capture, if peeked.is_capture { None } else { kind() }))
 }
 
 /// When a file was last changed.

@@ -52,3 +52,40 @@ fn under_pseudonyms_no_file_line_or_answer_has_a_real_address() {
         }
     }
 }
+
+/// What was recorded gives the same records, with the same values left out, by default.
+#[test]
+fn a_recording_that_is_read_has_queries_masked_as_the_capture_had_them() {
+    let Some(lab) = Lab::or_skip("masked", &[], LinkOptions::default()) else { return };
+    // Ethernet, IPv4, TCP: one segment that asks.
+    let asked = b"GET /?password=secret1 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
+    frame.extend((40 + asked.len() as u16).to_be_bytes());
+    frame.extend([0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend([0x0f, 0xa0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 4, 0, 0, 0, 0, 0]);
+    frame.extend(asked);
+    let mut file = Vec::new();
+    let length = frame.len() as u32;
+    for field in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1, 1_700_000_000, 0, length, length] {
+        file.extend(field.to_le_bytes());
+    }
+    file.extend(frame);
+    let capture = lab.dir.write("asked.pcap", &file);
+    let [out, ring, again] = ["out", "ring", "again"].map(|name| lab.dir.path(name));
+    let [out_text, ring_text] = [&out, &ring].map(|path| path.to_str().unwrap());
+    let live = lab.listen(&["--out", out_text, "--record", ring_text]);
+    lab.replay(&[capture.to_str().unwrap()]);
+    live.stop();
+    let arguments = ["read", "-q", "--out", again.to_str().unwrap(), ring_text];
+    assert!(lab.dir.run(arguments).status.success());
+    let flows = |dir: &std::path::Path| {
+        let mut flows = crate::lab::written(dir, "flows");
+        flows.retain(|letter| letter != '\r');
+        let mine = flows.lines().filter(|line| line.contains("10.0.0.2"));
+        mine.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (heard, read) = (flows(&out), flows(&again));
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert!(heard[0].contains("/?password=*"), "{heard:?}");
+    assert_eq!(heard, read);
+}

@@ -102,7 +102,9 @@ impl Lab {
     fn read(&self, log: &str, arguments: &[&str]) -> (String, BTreeMap<u64, Value>) {
         let out = self.path(&format!("out-{log}"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
-        command.args(["read", "--quiet", log, "--out"]).arg(&out).args(arguments);
+        // What was asked for is held against what the log says of it.
+        command.args(["read", "--quiet", "--keep-query-values", log, "--out"]).arg(&out);
+        command.args(arguments);
         command.current_dir(self.folder.path()).env("XDG_STATE_HOME", self.path("state"));
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&fs::read(self.path(log)).unwrap()).into_owned();
