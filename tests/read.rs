@@ -5,6 +5,9 @@
 
 mod common;
 
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
 use common::{Dir, captures, text};
 use serde_json::Value;
 
@@ -115,6 +118,236 @@ fn a_pipe_a_file_and_standard_input_give_the_same() {
     for key in ["packets", "wire_bytes", "accounting", "flows", "protocols", "payload_sizes"] {
         assert_eq!(from_file[key], from_stdin[key], "{key}");
     }
+}
+
+/// A conversation of Zeek's, as `flowtap inputs` has it.
+fn sample(kind: &str) -> String {
+    let described = Dir::new().run(["inputs", kind, "--json"]);
+    let described: Value = serde_json::from_slice(&described.stdout).expect("JSON");
+    described[0]["sample"].as_str().expect("a sample").to_owned()
+}
+
+/// Standard input as a pipe with these bytes in it.
+fn piped(dir: &Dir, args: &[&str], bytes: &[u8]) -> Output {
+    let mut command = dir.command(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    // Who reads it may end first.
+    let _ = input.write_all(bytes);
+    drop(input);
+    child.wait_with_output().expect("ends")
+}
+
+fn source_of(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    summary["sources"][0].clone()
+}
+
+/// By what comes through it, as of a file; compressed too.
+#[test]
+fn a_log_through_a_pipe_is_recognised_and_read_whole() {
+    let dir = Dir::new();
+    // Longer than what recognition looks at.
+    let line =
+        "192.0.2.7 - - [21/Nov/2026:09:30:00 +0000] \"GET /a HTTP/1.1\" 200 12 \"-\" \"x\"\n";
+    let log = line.repeat(3_000);
+    dir.write("access.log", log.as_bytes());
+    let from_file = source_of(&dir.run(["read", "--json", "access.log"]));
+    assert_eq!(from_file["requests"], 3_000);
+    let packed = zstd::encode_all(log.as_bytes(), 1).expect("packed");
+    let read = ["read", "--json", "-"];
+    for bytes in [log.as_bytes(), &packed] {
+        let mut from_pipe = source_of(&piped(&dir, &read, bytes));
+        assert_eq!(from_pipe["path"], "-");
+        from_pipe["path"] = "access.log".into();
+        assert_eq!(from_pipe, from_file);
+    }
+    for options in [&["--as", "combined"][..], &["--as", "-=combined"]] {
+        let output = piped(&dir, &[&read[..], options].concat(), log.as_bytes());
+        assert_eq!(source_of(&output)["requests"], 3_000, "{options:?}");
+    }
+    // As a shell gives it: read <(cat conn.log)
+    let conn = sample("zeek-conn");
+    dir.write("conn.log", conn.as_bytes());
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-c", &format!("{} read --json <(cat conn.log)", env!("CARGO_BIN_EXE_flowtap"))]);
+    shell.current_dir(dir.path("")).env("XDG_STATE_HOME", dir.path("state"));
+    assert_eq!(source_of(&shell.output().expect("bash"))["kind"], "zeek-conn");
+    // A capture is one, compressed or not, whatever logs are said to be.
+    let capture = pcap(&[&udp_frame(b"a"), &udp_frame(b"bc")]);
+    let packed = zstd::encode_all(&capture[..], 1).expect("packed");
+    for bytes in [&capture, &packed] {
+        let output = piped(&dir, &["read", "--json", "-", "--as", "combined"], bytes);
+        let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(summary["packets"], 2, "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("--as changes nothing"));
+    }
+    let refused = piped(&dir, &read, b"somebody's notes\n");
+    assert!(text(&refused.stderr).contains("-: not a pcap or pcapng capture: this is text"));
+}
+
+#[test]
+fn what_would_count_twice_and_what_is_not_looked_into_is_said() {
+    let dir = Dir::new();
+    std::fs::create_dir_all(dir.path("in/deeper")).expect("folders");
+    let bytes = pcap(&[&udp_frame(b"a")]);
+    dir.write("in/a.pcap", &bytes);
+    dir.write("in/deeper/b.pcap", &bytes);
+    std::fs::hard_link(dir.path("in/a.pcap"), dir.path("c.pcap")).expect("a link");
+    let said = |args: &[&str]| text(&dir.run([&["read", "-q"], args].concat()).stderr);
+    assert!(said(&["c.pcap", "c.pcap"]).contains("c.pcap: is named twice"));
+    let told = said(&["in", "c.pcap"]);
+    assert!(told.contains("c.pcap: is the same file as in/a.pcap"), "{told}");
+    assert!(told.contains("in: 1 subfolder was not looked into"), "{told}");
+    assert_eq!(said(&["c.pcap"]), "");
+    let fields = said(&["c.pcap", "--fields", "srcaddr dstaddr"]);
+    assert!(fields.contains("--fields changes nothing"), "{fields}");
+    assert!(said(&["c.pcap", "--format", "csv"]).contains("--format without --out"));
+}
+
+/// Ethernet, IPv4, TCP 10.0.0.1:4000 to 10.0.0.2:80 with `payload`.
+fn tcp_frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
+    frame.extend((40 + payload.len() as u16).to_be_bytes());
+    frame.extend([0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend([0x0f, 0xa0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 4, 0, 0, 0, 0, 0]);
+    frame.extend(payload);
+    frame
+}
+
+/// As `live` writes them: what --record kept gives the same records.
+#[test]
+fn values_of_queries_are_masked_unless_they_are_to_stay() {
+    let dir = Dir::new();
+    let request = b"GET /login?user=ann&password=secret1 HTTP/1.1\r\nHost: a\r\n\r\n";
+    dir.write("a.pcap", &pcap(&[&tcp_frame(request)]));
+    dir.write(
+        "access.log",
+        b"192.0.2.7 - - [21/Nov/2026:09:30:00 +0000] \"GET /a?token=secret2 HTTP/1.1\" 200 12 \
+          \"http://b/?q=secret3\" \"x\"\n",
+    );
+    let written = |options: &[&str]| {
+        let out = ["read", "-q", "a.pcap", "access.log", "--out", "out", "--report", "page.html"];
+        let args = [&out[..], options].concat();
+        let output = dir.run(args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        ["out/flows.ndjson", "out/requests.ndjson", "page.html"]
+            .map(|file| std::fs::read_to_string(dir.path(file)).expect("written"))
+    };
+    let masked = written(&[]);
+    assert!(masked.iter().all(|file| !file.contains("secret")), "{masked:.2000?}");
+    assert!(masked[0].contains("/login?user=*&password=*"), "{}", masked[0]);
+    assert!(masked[1].contains("/a?token=*"), "{}", masked[1]);
+    let [flows, requests, _] = written(&["--keep-query-values"]);
+    assert!(flows.contains("password=secret1"), "{flows}");
+    assert!(requests.contains("token=secret2") && requests.contains("q=secret3"), "{requests}");
+    let [flows, requests, _] = written(&["--no-payload"]);
+    assert!(!flows.contains("login") && !flows.contains("entropy"), "{flows}");
+    assert!(!requests.contains("token"), "{requests}");
+}
+
+#[test]
+fn what_can_not_be_opened_is_said_once_and_has_the_status_of_its_kind() {
+    let dir = Dir::new();
+    dir.write("a.pcap", &pcap(&[&udp_frame(b"a")]));
+    let run = |args: &[&str]| {
+        let output = dir.run(args);
+        (output.status.code(), text(&output.stderr))
+    };
+    let once = |said: &str| said.matches("os error").count() == 1;
+    let (status, said) = run(&["read", "a.pcap", "--out", "/proc/x"]);
+    assert!(once(&said) && status == Some(1), "{said}");
+    let (status, said) = run(&["read", "a.pcap", "--procs", "nope.jsonl"]);
+    assert!(once(&said) && status == Some(2), "{said}");
+    dir.write("map.jsonl", b"");
+    let (status, said) = run(&["read", "a.pcap", "--procs", "map.jsonl", "--procs", "map.jsonl"]);
+    assert!(said.contains("the same map is named twice") && status == Some(2), "{said}");
+    for interface in [&["live"][..], &["top", "--once", "--json"]] {
+        let (status, said) = run(&[interface, &["-i", "nope"]].concat());
+        assert!(said.contains("no such interface") && status == Some(2), "{said}");
+        let (status, said) = run(&[interface, &["-i", "lo", "-i", "lo"]].concat());
+        assert!(said.contains("lo is there twice") && status == Some(2), "{said}");
+    }
+    let (_, said) = run(&["doctor", "-i", "nope"]);
+    assert!(!said.contains("entity not found"), "{said}");
+    let (status, said) = run(&["procs", "record", "-o", "x", "--procs", "off"]);
+    assert!(said.contains("invalid value 'off'") && status == Some(2), "{said}");
+    for lab in [
+        &["lab", "synth", "many", "-o", "x", "--frame-bytes", "100"][..],
+        &["lab", "synth", "many", "-o", "x", "--span-share", "10"],
+        &["lab", "mix", "-", "udp-flood", "-o", "x"],
+    ] {
+        let (status, said) = run(lab);
+        assert_eq!(status, Some(2), "{lab:?}: {said}");
+    }
+}
+
+#[test]
+fn a_home_network_may_be_one_address_and_a_wrong_one_is_explained() {
+    let dir = Dir::new();
+    dir.write("a.pcap", &pcap(&[&udp_frame(b"a")]));
+    let read = ["read", "-q", "a.pcap", "--out", "out", "--home-net"];
+    let run = |net: &str| dir.run([&read[..], &[net]].concat());
+    assert!(run("10.0.0.1,fd00::1").status.success());
+    let told = std::fs::read(dir.path("out/run.json")).expect("written");
+    let told: Value = serde_json::from_slice(&told).expect("JSON");
+    assert_eq!(told["home_nets"], serde_json::json!(["10.0.0.1/32", "fd00::1/128"]));
+    let refused = run("10.0.0.0/33");
+    let said = text(&refused.stderr);
+    assert!(said.contains("'10.0.0.0/33' is no prefix: try 10.0.0.0/8"), "{said}");
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+/// Options stand under what they are about.
+#[test]
+fn headings_of_the_help_hold_their_own_options() {
+    let under = |command: &[&str], option: &str| {
+        let help = text(&Dir::new().run([command, &["-h"]].concat()).stdout);
+        let mut heading = None;
+        for line in help.lines() {
+            let starts = line.trim_start();
+            match starts
+                .strip_prefix(option)
+                .or(starts.get(4..).and_then(|l| l.strip_prefix(option)))
+            {
+                Some(rest) if rest.is_empty() || rest.starts_with(' ') => return heading,
+                _ if line.ends_with(':') && !line.starts_with(' ') => {
+                    heading = Some(line.to_owned())
+                }
+                _ => {}
+            }
+        }
+        panic!("no {option} in {help}");
+    };
+    for (command, option, heading) in [
+        (&["read"][..], "--as", "Logs:"),
+        (&["read"], "--fields", "Logs:"),
+        (&["read"], "--report", "Options:"),
+        (&["read"], "--time-scale", "Options:"),
+        (&["read"], "--quiet", "Options:"),
+        (&["read"], "--keep-query-values", "Options:"),
+        (&["read"], "--inventory", "Hosts:"),
+        (&["live"], "--log", "Logs:"),
+        (&["live"], "--scrape", "Logs:"),
+        (&["live"], "--listen", "Logs:"),
+        (&["live"], "--pseudonyms", "Output:"),
+        (&["lab", "backtest"], "--json", "Options:"),
+    ] {
+        assert_eq!(under(command, option).as_deref(), Some(heading), "{command:?} {option}");
+    }
+}
+
+#[test]
+fn one_is_not_told_as_several() {
+    let dir = Dir::new();
+    dir.write("a.pcap", &pcap(&[&udp_frame(b"a")]));
+    let page = text(&dir.run(["read", "a.pcap"]).stdout);
+    assert!(
+        page.starts_with("1 packet, ") && page.contains("1 flow of 1 conversation\n"),
+        "{page}"
+    );
 }
 
 #[test]

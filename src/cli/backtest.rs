@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
+use clap::builder::Resettable;
 use indicatif::{ProgressBar, ProgressStyle};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::baseline_args::BaselineArgs;
 use super::lab::{assignment, vary};
+use super::values::prefix;
 use super::{Usage, config, machine, records};
 use crate::alert::{Severity, thousands};
 use crate::detect::{DetectSettings, HomeNets};
@@ -48,12 +50,12 @@ pub(crate) struct BacktestArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Our side: prefixes, repeated or separated by commas [default: private ranges].
-    #[arg(long, value_delimiter = ',', value_name = "PREFIX")]
+    #[arg(long, value_delimiter = ',', value_name = "PREFIX", value_parser = prefix)]
     home_net: Vec<IpNet>,
     #[command(flatten)]
     baseline: BaselineArgs,
     /// Print JSON: a row a line, then the knee.
-    #[arg(long)]
+    #[arg(long, help_heading = Resettable::Reset)]
     json: bool,
 }
 

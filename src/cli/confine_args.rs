@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::Usage;
 use super::rundir::state_dir;
 use crate::input::live::LiveError;
 use crate::service::confine::{Confined, Mode, Plan, confine, how_to_get_cap_net_raw};
@@ -53,6 +54,7 @@ pub(crate) fn explaining() -> impl FnOnce(LiveError) -> anyhow::Error {
     let way = how_to_get_cap_net_raw();
     move |error| match error {
         LiveError::NoPermission { .. } => anyhow::anyhow!("{error}: {way}"),
+        LiveError::NoSuchInterface { .. } => Usage(error.to_string()).into(),
         error => error.into(),
     }
 }

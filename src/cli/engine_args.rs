@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use super::config::FromFile;
-use super::values::TimeoutNs;
+use super::values::{TimeoutNs, prefix};
 use super::{Usage, machine};
 use crate::alert::Severity;
 use crate::detect::classes::Classes;
@@ -54,7 +54,7 @@ pub(crate) struct EngineArgs {
     #[arg(long)]
     key_vlan: bool,
     /// Our side: prefixes, repeated or separated by commas [default: private ranges].
-    #[arg(long, value_delimiter = ',', value_name = "PREFIX")]
+    #[arg(long, value_delimiter = ',', value_name = "PREFIX", value_parser = prefix)]
     home_net: Vec<IpNet>,
     /// Worker threads [default: one a core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]

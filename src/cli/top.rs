@@ -12,7 +12,9 @@ use anyhow::Context as _;
 use clap::Args;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::confine_args::explaining;
 use super::engine_args::EngineArgs;
+use super::named::each_once;
 use super::stop::stop_on_signals;
 use super::{Usage, machine};
 use crate::alert::Alert;
@@ -51,10 +53,10 @@ pub(crate) struct TopArgs {
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
     /// Print one snapshot, for scripts, once a second has been watched in full:
-    /// after four seconds or five.
+    /// after four seconds or five. Needs --json.
     #[arg(long, requires = "json")]
     once: bool,
-    /// As JSON.
+    /// As JSON: with --once alone.
     #[arg(long, requires = "once")]
     json: bool,
     #[command(flatten)]
@@ -68,6 +70,7 @@ pub(crate) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
                     flowtap top --once --json";
         return Err(Usage(text.to_owned()).into());
     }
+    each_once(&args.interface)?;
     let (give, take) = bounded(WAITING);
     let (source, stop, engine) = if args.interface.is_empty() {
         let path = find_service(args.control.as_deref())?;
@@ -205,7 +208,7 @@ fn listen(
         ..LiveOptions::default()
     };
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
-    let (input, handle) = Input::live(live, input_options)?;
+    let (input, handle) = Input::live(live, input_options).map_err(explaining())?;
     // Always: there is nobody else that it is done for.
     let watched = Arc::new(AtomicBool::new(true));
     options.live = Some(LiveRun {

@@ -1,5 +1,9 @@
 //! Values that several options share.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 /// A time: `300s`, `5m`, `1h`, `7d`, `250ms`, plain seconds, or `never`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimeoutNs(pub(crate) Option<i64>);
@@ -28,6 +32,14 @@ impl std::str::FromStr for TimeoutNs {
             _ => Err(format!("'{text}' is out of range: use 1ms to 2000000h, or never")),
         }
     }
+}
+
+/// A prefix; an address alone is one of itself.
+pub(crate) fn prefix(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>()
+        .or_else(|_| address())
+        .map_err(|_| format!("'{text}' is no prefix: try 10.0.0.0/8 or fd00::/8"))
 }
 
 /// An amount of bytes: `64MiB`, `10GB`, plain bytes.

@@ -78,12 +78,15 @@ pub(super) fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 fn head(page: &mut String, summary: &Summary, style: Style) {
+    let counted = |count: u64, what: &str| {
+        format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
+    };
     let read = format!(
-        "{} packets, {} on the wire, {} flows of {} conversations",
-        grouped(summary.packets),
+        "{}, {} on the wire, {} of {}",
+        counted(summary.packets, "packet"),
         bytes(summary.wire_bytes),
-        grouped(summary.flows),
-        grouped(summary.conversations)
+        counted(summary.flows, "flow"),
+        counted(summary.conversations, "conversation")
     );
     if summary.packets > 0 || summary.sources.is_empty() {
         line(page, format_args!("{}", style.title(&read)));

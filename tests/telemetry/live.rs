@@ -122,6 +122,51 @@ fn each_line_of_a_log_that_rotates_is_told_once_over_a_stop_and_a_start() {
     assert_eq!(all, (1..500).collect::<Vec<u64>>());
 }
 
+#[test]
+fn a_log_that_is_not_there_is_said_to_be_waited_for_and_is_among_the_sources() {
+    let lab = Lab::new();
+    let arguments = ["live", "--quiet", "--json", "--control", "none", "--log", "nope.log"];
+    let live = || {
+        let mut live = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+        live.args(arguments).current_dir(lab.folder.path());
+        live.env("XDG_STATE_HOME", lab.path("state")).stdout(Stdio::piped());
+        live.stderr(Stdio::piped());
+        live
+    };
+    let output = live().args(["--seconds", "2"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("nope.log is not there yet: waiting for it"), "{said}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["sources"][0]["path"], "nope.log");
+    assert_eq!(summary["sources"][0]["kind"], "unknown");
+    // What comes then takes its place.
+    let child = live().args(["--log-from-start", "--out", "out"]).spawn().unwrap();
+    thread::sleep(Duration::from_secs(2));
+    append(&lab.path("nope.log"), 1..9);
+    lab.wait_for("its lines", || lab.lines("out", "reported_flows").len() == 8);
+    let output = stop(child);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["sources"].as_array().unwrap().len(), 1, "{summary}");
+    assert_eq!(summary["sources"][0]["kind"], "aws-vpc");
+}
+
+#[test]
+fn options_that_do_nothing_are_said_to() {
+    let lab = Lab::new();
+    append(&lab.path("vpc.log"), 1..3);
+    let run = |options: &[&str]| {
+        let mut live = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+        live.args(["live", "--quiet", "--control", "none", "--seconds", "1", "--log", "vpc.log"]);
+        live.args(options).current_dir(lab.folder.path()).env("XDG_STATE_HOME", lab.path("state"));
+        String::from_utf8_lossy(&live.output().unwrap().stderr).into_owned()
+    };
+    let said = run(&["--procs-record", "x", "--procs-unmasked", "--pods", "p.json"]);
+    assert!(said.contains("--procs-record, --procs-unmasked, --pods without --procs"), "{said}");
+    let said = run(&["--format", "csv", "--keep-flows-for", "1d"]);
+    assert!(said.contains("--format, --keep-flows-for without --out: does nothing"), "{said}");
+    assert!(!run(&[]).contains("does nothing"));
+}
+
 /// Lateness of a VPC flow log is 20 minutes: what it tells of an hour ago is late, is told
 /// all the same and counted.
 #[test]

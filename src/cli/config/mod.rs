@@ -39,6 +39,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use ipnet::IpNet;
 
+use super::values::prefix;
 use super::{Cli, Command, Usage};
 use crate::detect::{DetectSettings, HomeNets};
 use file::File;
@@ -124,7 +125,7 @@ pub(crate) fn detection(path: &Path) -> Result<(DetectSettings, Vec<String>), Us
     }
     let mut detect = file.detect.clone();
     if let Some(nets) = file.values("read", "home-net") {
-        let nets: Result<Vec<IpNet>, _> = nets.iter().map(|net| net.parse()).collect();
+        let nets: Result<Vec<IpNet>, _> = nets.iter().map(|net| prefix(net)).collect();
         let problem = |error| Usage(format!("{}: home-net: {error}", path.display()));
         detect.home_nets = HomeNets::new(nets.map_err(problem)?);
     }

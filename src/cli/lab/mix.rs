@@ -10,7 +10,7 @@ use clap::Args;
 use ipnet::IpNet;
 
 use super::{Usage, assignment};
-use crate::cli::values::TimeoutNs;
+use crate::cli::values::{TimeoutNs, prefix};
 use crate::detect::HomeNets;
 use crate::lab::mix::{At, Attack, MixOptions, mix};
 use crate::lab::scenario::load::load;
@@ -42,7 +42,7 @@ pub(crate) struct MixArgs {
     #[arg(long, value_name = "[SCENARIO:]KEY=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
     /// Our side of the capture: prefixes, repeated or separated by commas [default: private ranges].
-    #[arg(long, value_delimiter = ',', value_name = "PREFIX")]
+    #[arg(long, value_delimiter = ',', value_name = "PREFIX", value_parser = prefix)]
     home_net: Vec<IpNet>,
 }
 

@@ -53,6 +53,21 @@ pub(crate) struct LiveHostArgs {
     pods: PodArgs,
 }
 
+impl LiveHostArgs {
+    /// Options of watching that are given where nothing is watched.
+    pub(super) fn idle(&self) -> Vec<&'static str> {
+        if self.procs != Providers::Off {
+            return Vec::new();
+        }
+        let given = [
+            ("--procs-record", self.procs_record.is_some()),
+            ("--procs-unmasked", self.secrets.arguments().is_some()),
+            ("--pods", !self.pods.arguments().is_empty()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+}
+
 /// Reads the user's files of hosts.
 pub(super) fn open_files(args: &HostArgs) -> anyhow::Result<HostFiles> {
     let files = args.open()?;

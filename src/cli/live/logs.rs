@@ -21,6 +21,7 @@ use crate::telemetry::live::Follow;
 use crate::telemetry::scrape::{Place, Scrape};
 
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Logs")]
 pub(super) struct LogArgs {
     /// Follow this log, through its rotations, or all logs that a folder has and gains; `-` is
     /// standard input, `journal` the systemd journal (`journal:--unit=nginx` and the like choose

@@ -28,6 +28,7 @@ use crate::cli::control::{Control, ControlAt, take_control_socket};
 use crate::cli::engine_args::EngineArgs;
 use crate::cli::host_args::HostArgs;
 use crate::cli::log::LogFormat;
+use crate::cli::named::each_once;
 use crate::cli::output_args::{OutputArgs, limits};
 use crate::cli::report_args::ReportArgs;
 use crate::cli::rundir::{recorded_arguments, state_run, write_whole};
@@ -162,7 +163,11 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
             "nothing to listen to: give --interface <IFACE>, or --log, --scrape or --listen";
         return Err(Usage(needed.to_owned()).into());
     }
+    each_once(&args.interface)?;
     args.report.check()?;
+    for idle in args.idle() {
+        warn!(event = "options.idle", "{idle}");
+    }
     let mut options = args.engine.run_options()?;
     options.detect = detect_settings(args);
     let filter_in_kernel = options.filter.is_some();
@@ -336,6 +341,17 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl LiveArgs {
+    /// What was asked for and does nothing: said rather than refused, since a file may set it
+    /// for runs of several sorts.
+    fn idle(&self) -> Vec<String> {
+        let needs = |options: Vec<&str>, what: &str| {
+            (!options.is_empty())
+                .then(|| format!("{} without {what}: does nothing", options.join(", ")))
+        };
+        let watching = needs(self.hosts.idle(), "--procs");
+        watching.into_iter().chain(needs(self.output.idle(), "--out")).collect()
+    }
+
     /// For the service manager.
     fn listening(&self) -> String {
         match self.interface.as_slice() {

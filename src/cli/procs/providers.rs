@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use tracing::warn;
 
@@ -41,6 +42,13 @@ pub(crate) enum Providers {
 }
 
 impl Providers {
+    /// Those that watch, for commands that do nothing else.
+    pub(super) fn watching() -> impl TypedValueParser<Value = Self> {
+        let all = Self::value_variants().iter().filter(|way| **way != Self::Off);
+        let named = PossibleValuesParser::new(all.filter_map(Self::to_possible_value));
+        named.try_map(|name| Self::from_str(&name, false))
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Off => "off",

@@ -25,7 +25,7 @@ pub(crate) struct RecordArgs {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// How sockets are watched.
-    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
+    #[arg(long, value_parser = Providers::watching(), default_value = "auto", value_name = "HOW")]
     procs: Providers,
     /// Stop after so many seconds.
     #[arg(long, value_name = "S")]

@@ -15,7 +15,7 @@ use crate::report::owners;
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// How sockets are looked up.
-    #[arg(long, value_enum, default_value = "sock-diag", value_name = "HOW")]
+    #[arg(long, value_parser = Providers::watching(), default_value = "sock-diag", value_name = "HOW")]
     procs: Providers,
     /// Print the events of a map instead of a table.
     #[arg(long)]

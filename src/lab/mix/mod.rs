@@ -30,6 +30,7 @@ use serde::Serialize;
 use crate::alert::time_text;
 use crate::detect::HomeNets;
 use crate::input::raw::RawCapture;
+use crate::lab::WrongArguments;
 use crate::lab::scenario::make::{LogPaths, Logs, create, write_truth};
 use crate::lab::scenario::play::{Notes, Played, Player, Stage};
 use crate::lab::scenario::truth::Truth;
@@ -122,7 +123,8 @@ pub fn mix(
     options: &MixOptions,
 ) -> Result<Mixed> {
     if background_path == Path::new("-") {
-        bail!("standard input can't be read twice: name a file");
+        let why = "standard input can't be read twice: name a file";
+        return Err(WrongArguments(why.to_owned()).into());
     }
     let mut prepared = Vec::new();
     let mut wanted = HashSet::new();
@@ -148,7 +150,9 @@ pub fn mix(
         let known: BTreeSet<&str> =
             all.iter().flat_map(|it| &it.places).map(|place| place.name.as_str()).collect();
         let known: Vec<&str> = known.into_iter().collect();
-        bail!("--map {name}=...: no attack has that host; they have {}", shortened(&known));
+        let known = shortened(&known);
+        let why = format!("--map {name}=...: no attack has that host; they have {known}");
+        return Err(WrongArguments(why).into());
     }
     write(background_path, dir, &background, all, warnings)
 }

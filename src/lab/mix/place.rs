@@ -7,10 +7,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 
 use super::attack::Member;
 use super::learn::{Background, DOCUMENTED, Seen, Tags};
+use crate::lab::WrongArguments;
 
 /// Where no packet says how the router's frames look: a MAC of the lab's own.
 const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -66,14 +67,15 @@ pub(super) fn places(
     for (slot, member) in found.iter_mut().zip(members) {
         if let Some(address) = told.take(&member.name) {
             if address.is_ipv4() != member.address.is_ipv4() {
-                bail!(
+                let why = format!(
                     "--map {}={address}: it is of the other IP version than {} of the scenario",
-                    member.name,
-                    member.address
+                    member.name, member.address
                 );
+                return Err(WrongArguments(why).into());
             }
             if !taken.insert(address) {
-                bail!("--map {}={address}: another host has that address", member.name);
+                let why = format!("--map {}={address}: another host has that address", member.name);
+                return Err(WrongArguments(why).into());
             }
             *slot = Some(placed(member, address, background));
         }

@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 pub use encapsulation::Gre;
@@ -35,6 +35,8 @@ use pcap::{PcapOptions, PcapWriter};
 use pcapng::{Interface, PcapngWriter};
 use span::{Span, SpanPort};
 use traffic::Amount;
+
+use crate::lab::WrongArguments;
 
 /// What to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -107,7 +109,8 @@ pub struct SynthArgs {
     #[arg(long, value_enum)]
     pub span: Option<Span>,
     /// Share of packets that `--span` repeats, in percent
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
+    #[arg(long, default_value_t = 100, requires = "span",
+          value_parser = clap::value_parser!(u32).range(0..=100))]
     pub span_share: u32,
     /// Leave out what servers send, as a mirror of one direction does
     #[arg(long)]
@@ -129,7 +132,8 @@ pub struct Written {
 /// capture goes into `shapes.json` beside the captures.
 pub fn run(args: &SynthArgs) -> Result<Written> {
     if args.frame_bytes.is_some() && !args.kind.has_frames_of_one_length() {
-        bail!("--frame-bytes is for flood, growth and churn: other frames differ in length");
+        let why = "--frame-bytes is for flood, growth and churn: other frames differ in length";
+        return Err(WrongArguments(why.to_owned()).into());
     }
     if args.kind == Kind::Shapes {
         return files::write_all(&args.output);

@@ -31,7 +31,9 @@ pub(super) fn ring() -> Check {
 }
 
 pub(super) fn checks(plan: &Plan) -> Vec<Check> {
-    let interface = plan.interfaces.first().map_or("lo", String::as_str);
+    // One that is not there is told where interfaces are.
+    let mut there = plan.interfaces.iter().filter(|name| probe::interface(name).is_ok());
+    let interface = there.next().map_or("lo", String::as_str);
     vec![
         kernel(),
         fanout(interface),
