@@ -310,11 +310,11 @@ fn headings_of_the_help_hold_their_own_options() {
             let starts = line.trim_start();
             match starts
                 .strip_prefix(option)
-                .or(starts.get(4..).and_then(|l| l.strip_prefix(option)))
+                .or_else(|| starts.get(4..).and_then(|l| l.strip_prefix(option)))
             {
                 Some(rest) if rest.is_empty() || rest.starts_with(' ') => return heading,
                 _ if line.ends_with(':') && !line.starts_with(' ') => {
-                    heading = Some(line.to_owned())
+                    heading = Some(line.to_owned());
                 }
                 _ => {}
             }
