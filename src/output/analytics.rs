@@ -48,6 +48,8 @@ pub struct Given<'a> {
     pub hosts: Option<&'a Coverage>,
     pub flows: u64,
     pub wire_bytes: u64,
+    /// A source of flows says that it left some out (AWS: SKIPDATA).
+    pub flow_records_lost: bool,
 }
 
 /// All five, in the order of ANALYTICS.
@@ -64,6 +66,13 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
         )
     };
     let by_packets = |means| gap(inputs.packets || !inputs.flow_logs, "packets", means);
+    let whole = || {
+        gap(
+            !given.flow_records_lost,
+            "all flow records",
+            "a source says that it left some out: what they held is not seen",
+        )
+    };
     let process = given.hosts.map(Coverage::named).unwrap_or_default();
     let workloads = given.hosts.map(|hosts| hosts.in_workloads).unwrap_or_default();
     let instances = given.hosts.map(|hosts| hosts.with_instance).unwrap_or_default();
@@ -94,6 +103,7 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                 blind(traffic, "packets or flow logs", "no egress is seen"),
                 gap(inputs.inventory, "inventory", "an address stands for its instance"),
                 by_packets("rates are means over the logs' intervals, never of a second"),
+                whole(),
                 baseline(),
             ],
             "an instance",
@@ -115,6 +125,7 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                     "process telemetry",
                     "shells are not seen; metadata access counts by network alone",
                 ),
+                whole(),
                 baseline(),
             ],
             "a process",
@@ -159,6 +170,7 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                     "interface counters",
                     "what leaves by other paths than the capture's is not seen",
                 ),
+                whole(),
                 baseline(),
             ],
             "a container",
@@ -171,6 +183,7 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                 blind(traffic, "packets or flow logs", "no traffic is seen"),
                 blind(inputs.host_map, "process telemetry", "no flow has a program to judge"),
                 by_packets("no payload sizes and no entropy: ratios and timing alone"),
+                whole(),
                 baseline(),
             ],
             "a process",
@@ -187,8 +200,12 @@ fn share(part: u64, whole: u64) -> f64 {
 mod tests {
     use super::*;
 
+    fn given(inputs: &Inputs) -> Given<'_> {
+        Given { inputs, hosts: None, flows: 10, wire_bytes: 1_000, flow_records_lost: false }
+    }
+
     fn of(inputs: &Inputs) -> Vec<(State, usize)> {
-        let given = Given { inputs, hosts: None, flows: 10, wire_bytes: 1_000 };
+        let given = given(inputs);
         states(&given).iter().map(|state| (state.state, state.missing.len())).collect()
     }
 
@@ -211,6 +228,9 @@ mod tests {
             counters: true,
         };
         assert!(of(&all).iter().all(|state| *state == (Active, 0)), "{all:?}");
+        let skipped = super::states(&Given { flow_records_lost: true, ..given(&all) });
+        let degraded: Vec<_> = skipped.iter().filter(|it| it.state == Degraded).collect();
+        assert_eq!(degraded.len(), 4, "all but what programs do by themselves: {degraded:?}");
         let off = of(&Inputs { undetected: true, ..all });
         assert!(off.iter().all(|state| *state == (Blind, 1)), "{off:?}");
     }
@@ -220,7 +240,7 @@ mod tests {
         let mut hosts = Coverage::default();
         hosts.attributed.insert("ebpf", Share { flows: 5, packets: 50, wire_bytes: 250 });
         let inputs = Inputs { packets: true, host_map: true, ..Inputs::default() };
-        let given = Given { inputs: &inputs, hosts: Some(&hosts), flows: 10, wire_bytes: 1_000 };
+        let given = Given { hosts: Some(&hosts), ..given(&inputs) };
         let of_process = &states(&given)[4];
         assert_eq!((of_process.flows_share, of_process.bytes_share), (0.5, 0.25));
     }

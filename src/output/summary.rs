@@ -21,6 +21,7 @@ use crate::output::sources::InputSource;
 use crate::packet::key::to_ip;
 use crate::packet::link::non_ip_name;
 use crate::packet::{Address, IpVersion};
+use crate::telemetry::report::SourceReport;
 use crate::time::rfc3339;
 
 /// Version of the summary's shape; see `schema/summary.schema.json`.
@@ -268,6 +269,7 @@ impl Summary {
                 hosts: report.coverage.as_ref(),
                 flows: report.flows,
                 wire_bytes: report.accounting.in_flows.wire_bytes,
+                flow_records_lost: report.sources.iter().any(SourceReport::lost_flows),
             }),
             capture: report.capture.as_ref().map(|capture| CaptureSummary::new(capture, report)),
             alerts: report.alerts.clone(),

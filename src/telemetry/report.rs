@@ -57,6 +57,11 @@ impl Counts {
 }
 
 impl SourceReport {
+    /// It told of flows, and that it left some out.
+    pub fn lost_flows(&self) -> bool {
+        self.observations.flows > 0 && !self.lost.is_empty()
+    }
+
     pub fn new(name: &str, kind: &'static Kind) -> Self {
         Self {
             name: name.to_owned(),
