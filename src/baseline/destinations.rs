@@ -12,6 +12,9 @@ use crate::engine::window::Host;
 use crate::packet::IpVersion;
 
 pub(super) const MOST: usize = 48;
+/// Meetings from which the share of new ones says anything: the first is always new, and a
+/// server that has reached two mirrors does not meet new ones all the time.
+const ENOUGH: u32 = 20;
 
 /// A destination prefix that the entity has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,9 +98,9 @@ impl Destinations {
         self.known.iter().map(|known| known.prefix)
     }
 
-    /// Probability that the next one it meets is new.
+    /// Probability that the next one it meets is new; nothing of too few meetings.
     pub(super) fn newness(&self) -> Option<f64> {
-        (self.meetings > 0).then(|| f64::from(self.once) / f64::from(self.meetings))
+        (self.meetings >= ENOUGH).then(|| f64::from(self.once) / f64::from(self.meetings))
     }
 
     pub(super) fn meet(&mut self, prefix: Prefix, day: i64, bytes: u64) -> Change {
@@ -239,5 +242,11 @@ mod tests {
         }
         assert!(wanderer.newness() > Some(0.99));
         assert_eq!(settled.newness(), Some(0.0));
+        // Of two meetings nobody is taken for a wanderer.
+        let mut young = Destinations::default();
+        for n in 0..2 {
+            young.meet(n, 1, 1);
+        }
+        assert_eq!(young.newness(), None);
     }
 }
