@@ -138,8 +138,8 @@ impl Outlet {
             Wanted::Outlines => {
                 match stub.extra.take().and_then(|extra| extra.app) {
                     // One packet is never answered.
-                    None => self.ended.unanswered_at(decided_ns).add_stub(stub, decided_ns),
-                    app => self.ended.add(stub.outline(decided_ns), app),
+                    None => self.ended.unanswered_at(decided_ns).add_stub(stub, reason, decided_ns),
+                    app => self.ended.add(stub.outline(reason, decided_ns), app),
                 }
             }
             Wanted::Records => {

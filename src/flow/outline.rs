@@ -96,9 +96,8 @@ impl Live {
 }
 
 impl Stub {
-    /// As that of the live flow which it would have become. No part of a long one: the
-    /// active time-out is hardly ever what ends a single packet.
-    pub(super) fn outline(&self, decided_ns: i64) -> Outline {
+    /// As that of the live flow which it would have become.
+    pub(super) fn outline(&self, reason: EndReason, decided_ns: i64) -> Outline {
         let direction = self.direction();
         let is_tcp = self.key.proto == TCP;
         let mut life = Life::default();
@@ -116,7 +115,7 @@ impl Stub {
             decided_ns,
             packets: if forward == direction { [1, 0] } else { [0, 1] },
             wire_bytes: u64::from(self.wire_bytes),
-            is_cut: false,
+            is_cut: reason == EndReason::Active,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! left out below [`LOOKED_UP_PER_S`].
 
 use super::Outline;
+use super::record::EndReason;
 use super::stub::Stub;
 use crate::engine::window::Seed;
 use crate::packet::FlowKey;
@@ -62,12 +63,12 @@ impl Unanswered {
 
     /// The same of a flow of one packet: of most of a flood no outline is made.
     #[inline]
-    pub(super) fn add_stub(&mut self, flow: &Stub, decided_ns: i64) {
+    pub(super) fn add_stub(&mut self, flow: &Stub, reason: EndReason, decided_ns: i64) {
         let hash = hash(&flow.key, flow.time_ns);
         if hash >= self.below {
             self.left_out.add_stub(flow);
         } else {
-            self.keep(hash, flow.outline(decided_ns));
+            self.keep(hash, flow.outline(reason, decided_ns));
         }
     }
 
