@@ -185,6 +185,26 @@ fn docker_stats_tell_of_an_idle_container_that_relays() {
     assert_eq!(increases[0]["severity"], "medium");
 }
 
+#[test]
+fn a_relay_on_a_port_that_clients_have_is_found_too() {
+    for port in ["8443", "40001"] {
+        let folder = tempfile::tempdir().unwrap();
+        let [captures, port] = ["captures".to_owned(), format!("relay.port={port}")];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+        command.current_dir(&folder).args(["lab", "make", "relay", "-o", &captures]);
+        for change in ["gap_s=1", "relay.start_s=10", "duration_s=240", &port] {
+            command.args(["--set", change]);
+        }
+        assert!(command.output().unwrap().status.success());
+        let [traffic, map] =
+            ["traffic.pcap", "map.jsonl"].map(|name| folder.path().join(&captures).join(name));
+        let found = alerts(&[&traffic], &["--procs", map.to_str().unwrap()]);
+        let relays = of(&found, "relay");
+        assert_eq!(relays.len(), 1, "{port}: {found:#?}");
+        assert_eq!(relays[0]["evidence"]["details"]["legs"], "accepted_and_opened", "{port}");
+    }
+}
+
 /// Passes on each connection to its port to another address and port.
 const RELAY: &str = "
 import socket, sys, threading

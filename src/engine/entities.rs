@@ -12,7 +12,7 @@ use ahash::HashMap;
 use super::recorded::Told;
 use super::window::{Assembled, FlowRow, Host, Seed};
 use crate::detect::HomeNets;
-use crate::entity::{Behind, Ledger, LedgerLimits, Minutes, SecondOf, View, Who, WhoId};
+use crate::entity::{Behind, Ledger, LedgerLimits, Minutes, SecondOf, Served, View, Who, WhoId};
 use crate::host::inventory::Instance;
 use crate::host::join::{Joiner, Seat};
 
@@ -47,6 +47,7 @@ pub(super) struct Entities {
     senders: HashMap<(Host, Host, u8), (u64, Arc<Who>)>,
     /// Of the second at hand, where recorded flows say who is at their ends.
     told: Told,
+    served: Served,
 }
 
 /// A row's part of one entity.
@@ -93,6 +94,7 @@ impl Entities {
             addresses: HashMap::default(),
             senders: HashMap::default(),
             told: Told::default(),
+            served: Served::default(),
             most_rows: if all_rows { ROWS } else { ROWS_UNKNOWN },
             least_bytes: if all_rows { 0 } else { LEAST_BYTES_UNKNOWN },
         }
@@ -145,6 +147,8 @@ impl Entities {
     ) {
         let second = assembled.slice.second();
         self.take_rows(assembled);
+        let rows = self.order.iter().map(|&at| &self.rows[at as usize]);
+        self.served.learn(second, rows);
         self.share_out(second, joiner, home);
         for (at, share) in self.shares.iter().enumerate() {
             if let Some(later) = self.shares.get(at + 2 * SHARES_AHEAD) {
@@ -154,7 +158,8 @@ impl Entities {
                 self.ledger.prefetch_parts(next.id, second);
             }
             let row = &self.rows[share.row as usize];
-            let view = View::of(row, second, share.from_there, share.external);
+            let mut view = View::of(row, second, share.from_there, share.external);
+            view.leg = self.served.leg(&view);
             self.ledger.add(share.id, &view);
             if let Some(behind) = share.behind {
                 self.ledger.add_known(share.id, &view, behind);

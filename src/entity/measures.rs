@@ -34,8 +34,7 @@ impl Sent {
     }
 }
 
-/// Who began, as far as ports tell: a port under 32,768 that is the lower of both is
-/// the service's.
+/// Who began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leg {
     /// The entity serves.
@@ -48,6 +47,7 @@ impl Leg {
     /// Ports from here on are handed out to clients (Linux; IANA from 49,152).
     const EPHEMERAL: u16 = 32_768;
 
+    /// As far as ports tell: one under 32,768 that is the lower of both is the service's.
     pub fn of(local_port: u16, remote_port: u16) -> Self {
         match local_port < remote_port && local_port < Self::EPHEMERAL {
             true => Self::Accepted,
@@ -82,13 +82,14 @@ pub struct View<'a> {
     pub proto: u8,
     pub local_port: u16,
     pub remote_port: u16,
+    pub leg: Leg,
     pub sent: &'a Delta,
     pub received: &'a Delta,
     pub scale: u64,
 }
 
 impl<'a> View<'a> {
-    /// From the end of `there`, or from the other.
+    /// From the end of `there`, or from the other; who began is told by ports.
     pub fn of(row: &'a FlowRow, second: i64, from_there: bool, external: bool) -> Self {
         let (sent, received) = match from_there {
             true => (&row.there, &row.back),
@@ -101,6 +102,7 @@ impl<'a> View<'a> {
             proto: sent.proto,
             local_port: sent.src_port,
             remote_port: sent.dst_port,
+            leg: Leg::of(sent.src_port, sent.dst_port),
             sent,
             received,
             scale: row.scale,
@@ -116,7 +118,7 @@ impl<'a> View<'a> {
         let has = |delta: &Delta, class| delta.classes[class as usize] > 0;
         // Flags of a report are of a whole direction: an answer's look the same.
         let begins = |delta: &Delta| has(delta, TcpSyn) && !has(delta, TcpUnknown);
-        let by_ports = Leg::of(self.local_port, self.remote_port) == Leg::Opened;
+        let by_ports = self.leg == Leg::Opened;
         match self.proto {
             TCP => match (begins(self.sent), begins(self.received)) {
                 (true, false) => true,
@@ -233,10 +235,10 @@ impl Measures {
             }
         }
         vote(&mut self.own, view.sent.src, sent.wire_bytes * scale);
-        let opened = sent_packets > 0 && view.is_opened();
+let opened = sent_packets > 0 && view.is_opened();
         keep(&mut self.top, TOP_PEERS, view.peer, view, opened);
         keep(&mut self.services, SERVICES, (view.proto, view.remote_port), view, opened);
-        let leg = Leg::of(view.local_port, view.remote_port) as usize;
+        let leg = view.leg as usize;
         let at = view.second.rem_euclid(SECONDS as i64) as usize;
         for (way, delta) in [received, sent].into_iter().enumerate() {
             let bytes = u32::try_from(delta.payload_bytes * scale).unwrap_or(u32::MAX);

@@ -16,11 +16,13 @@ mod finest;
 mod ledger;
 mod measures;
 mod reported;
+mod served;
 mod who;
 
 pub(crate) use finest::Finest;
 pub use ledger::{Behind, Ledger, LedgerLimits, Minute, Minutes, ReportedFacts, SecondOf, WhoId};
 pub use measures::{Leg, Measures, PeerSums, SECONDS, SERVICES, Sent, TOP_PEERS, View};
 pub use reported::{Reported, ReportedCounts, ReportedLimits};
+pub(crate) use served::Served;
 pub use who::Who;
 pub(crate) use who::script_of;

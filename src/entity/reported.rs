@@ -24,7 +24,7 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::ledger::{Ledger, LedgerLimits, Minute, ReportedFacts};
-use super::measures::{SECONDS, View};
+use super::measures::{Leg, SECONDS, View};
 use super::who::Who;
 use crate::alert::EntityKind;
 use crate::detect::HomeNets;
@@ -246,6 +246,7 @@ impl Window {
                     proto: tuple.proto,
                     local_port: tuple.ends[side].1,
                     remote_port: tuple.ends[1 - side].1,
+                    leg: Leg::of(tuple.ends[side].1, tuple.ends[1 - side].1),
                     sent: &sent,
                     received: &received,
                     scale: u64::from(flow.sampled_1_of),

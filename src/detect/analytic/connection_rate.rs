@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use crate::detect::analytic::testing::{Bench, workload};
     use crate::engine::window::{Delta, Host, Seed};
-    use crate::entity::{Ledger, LedgerLimits, View};
+    use crate::entity::{Ledger, LedgerLimits, Leg, View};
     use crate::packet::PacketClass;
 
     fn run(syn: u32, answered: bool, seconds: i64) -> Vec<Finding> {
@@ -221,6 +221,7 @@ mod tests {
                 proto: 6,
                 local_port: 40_000,
                 remote_port: 80,
+                leg: Leg::Opened,
                 sent: &sent,
                 received: &received,
                 scale: 1,

@@ -7,7 +7,7 @@ use super::{Analytic, AnalyticContext, Event, Inputs};
 use crate::baseline::{BaselineSettings, Baselines};
 use crate::detect::{DetectSettings, Finding};
 use crate::engine::window::{Delta, Host, Seed, size_bin};
-use crate::entity::{Measures, Minute, View, Who};
+use crate::entity::{Leg, Measures, Minute, View, Who};
 use crate::host::workload::Workload;
 use crate::packet::PacketClass;
 
@@ -83,6 +83,7 @@ pub(crate) fn minute_of(
                 proto: stream.proto,
                 local_port: stream.local_port,
                 remote_port: stream.remote_port,
+                leg: Leg::of(stream.local_port, stream.remote_port),
                 sent: &stream.delta(own, true),
                 received: &stream.delta(own, false),
                 scale: 1,
