@@ -4,26 +4,28 @@
 //! Method (METHODS section 6), over the last five minutes of a workload, where no host
 //! map tells workloads apart of an instance or address (then only possibly AN0083):
 //!
-//! - *Two legs*: connections that were accepted and those that were opened (by their
-//!   ports); or one peer against all others, for those who let themselves be led:
-//!   proxyware opens both.
+//! - *Two legs*: connections that were accepted and those that were opened (by who sent
+//!   the SYN, else by their ports); or one peer against all others, for those who let
+//!   themselves be led: proxyware opens both.
 //! - *Symmetry* of payload bytes, both ways: `S = 1 - |A - B| / (A + B)` of what one
 //!   leg received and the other sent. A way with hardly any bytes says nothing.
 //!   `relay_symmetry` both ways, and `relay_bytes` in all, are the condition.
 //! - The score adds the correlation of the legs' series by second (at lag 0 or 1),
-//!   outside destinations, ports of proxies (SOCKS 1080, HTTP CONNECT 3128 and 8080, Tor
-//!   9001, 9030, 9050) and the share that leaves to outside.
+//!   outside destinations (those that are new to a mature profile once more, unless it
+//!   meets new ones all the time), ports of proxies (SOCKS 1080, HTTP CONNECT 3128 and
+//!   8080, Tor 9001, 9030, 9050) and the share that leaves to outside.
 //!
 //! An address most of whose payload is that of known workloads is left to those.
 //! Who relays by design is judged against its role: images and programs in
 //! `proxy_names`, and instances with shared egress or such a role, are passed over
 //! unless their opened leg leaves to outside.
 //!
-//! Limits: who began a connection is guessed from ports. What is sent outside by the
-//! opened leg of a known proxy is a lower bound (bytes to outside less all that was
-//! answered to clients). Bins are seconds: delays of milliseconds are not told apart.
-//! Memory: [`MAX_CANDIDATES`] entities with both legs, 6 KB each, and as many ports;
-//! beyond, the eighth seen longest ago goes.
+//! Limits: where no connection to a port was seen to open, who began is guessed from
+//! ports. What is sent outside by the opened leg of a known proxy is a lower bound (bytes
+//! to outside less all that was answered to clients). Bins are seconds: delays of
+//! milliseconds are not told apart. Whether a destination is new is asked of the 16 with
+//! the most bytes a minute. Memory: [`MAX_CANDIDATES`] entities with both legs, 8 KB each,
+//! and as many ports; beyond, the eighth seen longest ago goes.
 
 use std::collections::BTreeMap;
 
@@ -106,7 +108,7 @@ impl Relay {
         {
             return None;
         }
-        let part = Part::of(minute);
+        let part = Part::of(minute, ctx);
         let sums = Ways::of(std::slice::from_ref(&part).iter());
         if !known && sums.all() < least {
             return None;
@@ -182,11 +184,19 @@ impl Candidate {
         let peers = outside.estimate();
         let proxy_port = f64::from(u8::from(port.is_some()));
         let share = external as f64 / sent.max(1) as f64;
+        let new_peers = self.new_peers();
         let score = Score::of(
             vec![
                 Term::new("symmetry", legs.symmetry, 0.7, 0.95, 40.0),
                 Term::new("correlation", legs.correlation, 0.3, 0.9, 25.0),
                 Term::doubling("outside_peers", peers as f64, 2.0, MANY_PEERS, 20.0),
+                Term::doubling(
+                    "new_outside_peers",
+                    new_peers.unwrap_or(0) as f64,
+                    2.0,
+                    MANY_PEERS,
+                    10.0,
+                ),
                 Term::new("proxy_port", proxy_port, 0.0, 1.0, 15.0),
                 Term::new("outside_share", share, 0.0, 0.5, 10.0),
             ],
@@ -219,6 +229,7 @@ impl Candidate {
             ("correlation", json!(round3(legs.correlation))),
             ("relayed_bytes", json!(legs.bytes)),
             ("outside_peers", json!(peers)),
+            ("new_outside_peers", json!(new_peers)),
             ("outside_share", json!(round3(share))),
             ("proxy_port", json!(port)),
             ("controller", json!(legs.controller.map(|host| host.ip()))),

@@ -1,14 +1,17 @@
 //! The two legs of a relay: what each carried in the last minutes, how symmetric they
 //! are, and how their series go together.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 
-use super::{PROXY_PORTS, WINDOW_MINUTES};
+use super::{AnalyticContext, PROXY_PORTS, WINDOW_MINUTES};
 use crate::engine::window::{Hll, Host};
 use crate::entity::{Leg, Minute};
 
 /// A way with less than this share of all bytes is requests or acknowledgements.
 const MINOR_WAY: f64 = 0.02;
+/// Of the prefixes that an entity meets, a tenth is new: a crawler, a mail server.
+const OFTEN_NEW: f64 = 0.1;
 
 /// An entity with two legs, over the last minutes.
 #[derive(Debug, Default)]
@@ -29,10 +32,13 @@ pub(super) struct Part {
     pub(super) top: Vec<(Host, u64, u64)>,
     pub(super) wire: (u64, u64),
     pub(super) port: Option<u16>,
+    /// Prefixes of the peers with the most bytes, those outside where its mature profile
+    /// has never been; nothing where nobody knows.
+    pub(super) new_peers: Option<BTreeSet<Host>>,
 }
 
 impl Part {
-    pub(super) fn of(minute: &Minute) -> Self {
+    pub(super) fn of(minute: &Minute, ctx: &AnalyticContext<'_>) -> Self {
         let measures = &minute.measures;
         let top = measures.top.iter().map(|peer| (peer.key, peer.sent_bytes, peer.received_bytes));
         let ports = measures.services.iter().map(|service| service.key);
@@ -45,8 +51,38 @@ impl Part {
             top: top.collect(),
             wire: (measures.sent.wire_bytes, measures.received.wire_bytes),
             port: ports.filter(|key| key.0 == 6).map(|key| key.1).find(|p| PROXY_PORTS.contains(p)),
+            new_peers: new_peers(minute, ctx),
         }
     }
+}
+
+/// Before the minute is learned: by the next one they are known.
+fn new_peers(minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<BTreeSet<Host>> {
+    let key = &minute.who.baseline;
+    let profile = ctx.baselines.profile(key).filter(|_| ctx.baselines.is_mature(key))?;
+    // Who meets others all the time meets others now.
+    if profile.newness().is_none_or(|newness| newness >= OFTEN_NEW) {
+        return None;
+    }
+    let peers = minute.measures.top.iter().map(|peer| peer.key);
+    let outside = peers.filter(|host| !ctx.home().contains(host) && !host.is_group());
+    let new = outside.filter(|host| profile.destination(host).is_none());
+    Some(new.map(|host| prefix(&host)).collect())
+}
+
+/// As profiles know destinations: /24 and /48.
+fn prefix(host: &Host) -> Host {
+    let ip: IpAddr = match host.ip() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            [a, b, c, 0].into()
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, ..] = ip.segments();
+            [a, b, c, 0, 0, 0, 0, 0].into()
+        }
+    };
+    ip.into()
 }
 
 const ACCEPTED: usize = Leg::Accepted as usize;
@@ -132,6 +168,15 @@ impl Candidate {
             Some(led) if accepted.symmetry < least && led.symmetry > accepted.symmetry => led,
             _ => accepted,
         }
+    }
+
+    /// How many prefixes outside are new to it, where that can be told.
+    pub(super) fn new_peers(&self) -> Option<usize> {
+        let known = self.parts.iter().filter_map(|part| part.new_peers.as_ref());
+        let all = known.fold(None::<BTreeSet<Host>>, |all, new| {
+            Some(all.into_iter().flatten().chain(new.iter().copied()).collect())
+        });
+        all.map(|all| all.len())
     }
 
     /// One peer against all others. Bytes on the wire: acknowledgements are a tenth at

@@ -60,6 +60,37 @@ fn without_a_workload_it_is_only_possibly_one() {
 }
 
 #[test]
+fn destinations_that_a_mature_profile_does_not_have_are_told() {
+    let who = workload("app", "registry/app:1");
+    let mut bench = bench();
+    assert_eq!(run(&mut bench, &who, socks)[0].details["new_outside_peers"], json!(null));
+    let new = |known: &[String]| {
+        let mut bench = self::bench();
+        // Others each hour.
+        bench.learn(14, |at| {
+            let at_known =
+                |nth: i64| &known[(at / 3_600 + nth).rem_euclid(known.len() as i64) as usize];
+            let usual =
+                |second| vec![Stream::tcp(at_known(second % 8), 443, (100, 700), (100, 700))];
+            Some(minute_of(&who, at, usual))
+        });
+        let found = run(&mut bench, &who, |second| {
+            let mut streams = socks(second);
+            streams[1].peer = [198, 51, (second % 40) as u8, 1].into();
+            streams
+        });
+        let points = &found[0].case.as_ref().unwrap().score.terms;
+        let term = points.iter().find(|term| term.name == "new_outside_peers").unwrap();
+        (found[0].details["new_outside_peers"].clone(), term.points)
+    };
+    let (all, points) = new(&["198.52.1.1".to_owned()]);
+    assert!(all.as_u64() >= Some(16) && points > 5.0, "{all} {points}");
+    // It has been there, the client alone is new to it.
+    let known: Vec<String> = (0..40).map(|net| format!("198.51.{net}.9")).collect();
+    assert_eq!(new(&known), (json!(1), 0.0));
+}
+
+#[test]
 fn an_address_is_not_told_beside_the_workload_behind_it() {
     let told = |known_share: f64| {
         let (mut bench, mut last) = (bench(), Vec::new());
