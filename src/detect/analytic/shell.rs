@@ -5,7 +5,8 @@
 //! that answered logged requests or HTTP in the packets, and is not in
 //! `allowed_child_list`. What a service was seen to start an hour and more ago is usual
 //! for it. A shell that came by ssh, a timer or a container runtime has no service above
-//! it; one at a terminal is a person's.
+//! it; one at a terminal of its own is a person's. A terminal that the service itself has
+//! (`docker run -t`, a pod's `tty: true`, a start by hand) is nobody's.
 //!
 //! Feeds [`super::chain`] alone. Limits: what the service does within its own process
 //! starts nothing. Bounded: [`MAX_SERVICES`] and [`MAX_USUAL`]; the oldest eighth makes room.
@@ -95,11 +96,6 @@ impl Shell {
         if !is_one_of(&ctx.settings.child_tool_list, &process.name, &process.exe) {
             return None;
         }
-        // A person at a terminal, below an editor's server for one. Who takes over a
-        // service makes a terminal later, if at all.
-        if matches!(process.context, Some(Context::Terminal | Context::Gui)) {
-            return None;
-        }
         // A shell forks for each command: the copies are no other shells.
         let is_copy = above(view)
             .next()
@@ -109,7 +105,7 @@ impl Shell {
         }
         let (service, service_name) = self.services.of(view, ctx)?;
         // A listed interpreter may be the service itself.
-        if service == process.id || is_allowed(view, ctx) {
+        if service == process.id || is_a_persons(view, service) || is_allowed(view, ctx) {
             return None;
         }
         let is_usual = self.is_usual(view, &service_name, exec.time_ns);
@@ -153,6 +149,21 @@ impl Shell {
     }
 }
 
+/// A person at a terminal, below an editor's server for one. Who takes over a service
+/// makes a terminal later, if at all. A terminal belongs to a session: where its leader is
+/// the service or above it, it is the service's.
+fn is_a_persons(view: &ProcessView, service: ProcessId) -> bool {
+    let process = &view.process;
+    match (process.context, process.session) {
+        (Some(Context::Gui), _) | (Some(Context::Terminal), None) => true,
+        (Some(Context::Terminal), Some(session)) => {
+            let below = above(view).map(|one| one.id).take_while(|&id| id != service);
+            [process.id].into_iter().chain(below).any(|id| id.pid == session)
+        }
+        _ => false,
+    }
+}
+
 /// Whether the program, or the plain command that a shell was told to run, is allowed:
 /// by name or path, below any service or below one (`php-fpm:sh`).
 fn is_allowed(view: &ProcessView, ctx: &AnalyticContext<'_>) -> bool {
@@ -172,4 +183,65 @@ fn is_allowed(view: &ProcessView, ctx: &AnalyticContext<'_>) -> bool {
         };
         is_child && parent.is_none_or(is_below)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::Baselines;
+    use crate::detect::DetectSettings;
+    use crate::detect::analytic::Inputs;
+    use crate::engine::window::Seed;
+    use crate::host::process::Process;
+    use crate::host::side::Ancestor;
+
+    /// A shell below `bash` below a service that a runtime or a person's shell started.
+    fn is_seen(context: Context, session: Option<u32>) -> bool {
+        let line = [(30, "bash"), (20, "php-fpm"), (10, "starter"), (1, "systemd")];
+        let id = |pid| ProcessId { pid, start_ticks: u64::from(pid) };
+        let exe = |name: &str| format!("/usr/bin/{name}");
+        let ancestors =
+            line.map(|(pid, name)| Ancestor { id: id(pid), name: name.to_owned(), exe: exe(name) });
+        let process = Process {
+            id: id(40),
+            name: "sh".to_owned(),
+            exe: exe("sh"),
+            args: ["sh", "-c", "id; uname -a"].map(str::to_owned).into(),
+            context: Some(context),
+            session,
+            ..Process::default()
+        };
+        let view = ProcessView { process, ancestors: ancestors.into(), ..ProcessView::default() };
+        let exec = Exec {
+            time_ns: 0,
+            process: Arc::new(view),
+            workload: None,
+            host: "web-1".into(),
+            boot: "boot".into(),
+        };
+        let (settings, baselines, inputs) =
+            (DetectSettings::default(), Baselines::default(), Inputs::default());
+        let ctx = AnalyticContext {
+            settings: &settings,
+            baselines: &baselines,
+            inputs: &inputs,
+            seed: Seed::default(),
+        };
+        Shell::default().look(&exec, &ctx).is_some()
+    }
+
+    #[test]
+    fn a_terminal_of_the_service_is_nobodys() {
+        assert!(is_seen(Context::None, Some(20)));
+        assert!(is_seen(Context::Terminal, Some(20)), "a container with a terminal");
+        assert!(is_seen(Context::Terminal, Some(10)), "started by hand");
+    }
+
+    #[test]
+    fn a_terminal_that_was_made_below_the_service_is_a_persons() {
+        assert!(!is_seen(Context::Terminal, Some(30)), "an editor's server");
+        assert!(!is_seen(Context::Terminal, Some(40)));
+        assert!(!is_seen(Context::Terminal, None), "nothing is known of its session");
+        assert!(!is_seen(Context::Gui, Some(20)));
+    }
 }
