@@ -19,8 +19,10 @@
 //! with many addresses 950.
 //!
 //! Limits: only what floods is counted, packets nobody answered, echo, new connections:
-//! a flood of requests over open connections is none of that. A group has no normal of
-//! its own. Memory: [`FOLLOWED`] senders that were over a floor lately; what comes
+//! a flood of requests over open connections is none of that. A normal knows packets
+//! alone, not whether they were answered: a busy program may send into silence as much as
+//! it usually sends. A group has no normal of its own, and programs whose tool is not
+//! known are never one. Memory: [`FOLLOWED`] senders that were over a floor lately; what comes
 //! on top is not followed, and counted.
 
 mod finding;
