@@ -33,6 +33,7 @@ mod packets;
 #[cfg(target_os = "linux")]
 mod procs;
 mod read;
+mod read_files;
 mod records;
 #[cfg(target_os = "linux")]
 mod replay;

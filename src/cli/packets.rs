@@ -27,8 +27,8 @@ pub(super) struct Taken {
     pub(super) packets: u64,
     /// Captures that held any, with how many.
     files: Vec<(PathBuf, u64)>,
-    /// A capture could not be read to its end.
-    failed: bool,
+    /// Captures that could not be read to their end, with why.
+    pub(super) unread: Vec<String>,
 }
 
 /// Writes the packets of `alert` into `to` and says how many there were.
@@ -63,7 +63,7 @@ pub(super) fn write(
             writeln!(out, "  {packets} from {}", detail::printable(&path))?;
         }
     }
-    Ok(if taken.failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(if !taken.unread.is_empty() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
 /// Takes the packets of `alert` out of captures, of `from` or those of the run.
@@ -102,11 +102,17 @@ pub(super) fn take(
         .with_context(|| format!("can't take the packets of alert {id} out"))?;
     for report in &found.reports {
         for warning in &report.warnings {
-            eprintln!("flowtap: warning: {}: {warning}", report.path);
+            let text = format!("{}: {warning}", report.path);
+            eprintln!("flowtap: warning: {}", detail::printable(&text));
         }
         if let Some(error) = &report.error {
-            eprintln!("flowtap: {error}");
+            eprintln!("flowtap: {}", detail::printable(&error.to_string()));
         }
+    }
+    let unread = found.reports.iter().filter_map(|report| report.error.as_ref());
+    let unread: Vec<String> = unread.map(ToString::to_string).collect();
+    if found.packets == 0 && !unread.is_empty() {
+        bail!("{}", unread.join("; "));
     }
     if found.packets == 0 {
         bail!(
@@ -116,8 +122,7 @@ pub(super) fn take(
             named(&captures)
         );
     }
-    let failed = found.reports.iter().any(|report| report.error.is_some());
-    Ok(Taken { packets: found.packets, files: found.files, failed })
+    Ok(Taken { packets: found.packets, files: found.files, unread })
 }
 
 /// Of a run with pseudonyms nothing can be looked up in real packets: the
@@ -171,7 +176,7 @@ fn captures(
         captures = within(Path::new(dir), id, from_ns, to_ns)?;
     } else {
         for input in record["inputs"].as_array().into_iter().flatten() {
-            let path = PathBuf::from(input["path"].as_str().unwrap_or_default());
+            let path = input_path(record, input);
             if !path.is_file() {
                 bail!("{} is not there (any more): name the captures by --from", path.display());
             }
@@ -182,6 +187,12 @@ fn captures(
         bail!("the run does not say where its packets are: name the captures by --from");
     }
     Ok(captures)
+}
+
+/// An input of the run, from wherever this is asked.
+pub(super) fn input_path(record: &Value, input: &Value) -> PathBuf {
+    let folder = Path::new(record["folder"].as_str().unwrap_or_default());
+    folder.join(input["path"].as_str().unwrap_or_default())
 }
 
 /// A file itself; of a recording's folder what may hold the packets, of any

@@ -1,29 +1,30 @@
 //! `flowtap read`: captures and logs in, flow records, alerts and a summary out.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::fs;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
 use clap::builder::Resettable;
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use super::Usage;
 use super::baseline_args::{BaselineArgs, take_back};
 use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
 use super::host_args::HostArgs;
 use super::named::maps_once;
 use super::output_args::PayloadArgs;
+use super::read_files::{Hashes, Named};
 use super::report_args::ReportArgs;
-use super::rundir::{recorded_arguments, state_run, write_whole};
+use super::rundir::{leave_word, state_run};
+use super::stop::stop_on_signals_told;
 use super::telemetry_args::{Split, TelemetryArgs};
-use crate::alert::Alert;
+use super::{Usage, read_files};
+use crate::baseline::Baselines;
 use crate::detect::Watch;
 use crate::engine::window::Assembled;
 use crate::engine::{Joined, RecordSink, RunOptions, RunReport, run as run_engine};
@@ -31,10 +32,13 @@ use crate::flow::FlowRecord;
 use crate::host::join::HostKnowledge;
 use crate::host::log::read_map;
 use crate::host::map::{HostMap, MapLimits};
-use crate::input::{Input, InputOptions, Progress, Speed, is_hidden};
+use crate::input::ending::end_with;
+use crate::input::{Input, InputOptions, Progress, Speed};
 use crate::output::observed::ObservedFiles;
 use crate::output::privacy::Privacy;
+use crate::output::run_folder::RunFolder;
 use crate::output::{Format, Pipeline, Summary};
+use crate::report::detail::printable;
 use crate::report::html::{Collector, RunPage, run_page};
 use crate::report::terminal::{self, Style};
 use crate::service::confine::Plan;
@@ -109,77 +113,113 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
         ..InputOptions::default()
     };
     let mut plan = Plan::read(&args.paths, args.out.iter().cloned().collect());
-    if args.out.is_none() {
-        plan.keeps = state_folder();
-    }
+    plan.keeps = state_folder();
     plan.writes.extend(args.report.folder().map(PathBuf::from));
     plan.reads.extend(args.procs.iter().cloned());
     plan.reads.extend(args.hosts.paths().map(PathBuf::from));
     options.baselines = args.baselines.open(&options.detect, args.learn)?;
+    let (stop, signal) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    stop_on_signals_told(&stop, &signal).context("can't listen for signals")?;
+    end_with(&stop);
     args.confine.apply(&plan)?;
     let started = Instant::now();
     let input = open(args, &mut options, input_options)?;
     let privacy = Arc::new(args.payload.privacy());
     let mut sink = Sink::open(args, options.workers, &privacy)?;
-    let hashes = sink.dir.is_some().then(|| hash_in_background(args.paths.clone()));
+    let hashes = sink.dir.is_some().then(|| Hashes::start(args.paths.clone(), &stop));
     let bar = (!args.quiet && io::stderr().is_terminal())
         .then(|| crate::report::progress::Bar::start(Arc::clone(&progress)));
     let mut report = run_engine(input, &options, &mut sink);
     drop(bar);
     let learned = take_back(options.baselines.as_ref());
     let dir = sink.dir.take();
+    // Until everything is written.
+    let _folder = sink.folder.take();
     let collected = sink.collector.take();
     if let Err(error) = sink.finish() {
         report.write_error.get_or_insert(error);
     }
-    if let Some(filter) = &options.filter {
-        for (link, reason) in filter.unsupported() {
-            eprintln!(
-                "flowtap: warning: the filter matches nothing on link type {}: {reason}",
-                link.name()
-            );
-        }
-    }
     let mut summary = Summary::new(&report, started.elapsed());
     privacy.summary(&mut summary);
-    write_run(args, &options, dir.as_deref(), &summary, hashes)?;
+
+    // What can't be written is said at the end: what was found is told all the same.
+    let mut failed = Vec::new();
+    if let Some(error) = &report.write_error {
+        failed.push(anyhow::anyhow!("some records could not be written: {error}"));
+    }
+    failed.extend(write_run(args, &options, dir.as_deref(), &summary, hashes).err());
     if let Some(collected) = collected {
         let made = RunPage::new(collected, &report, learned.as_ref());
-        args.report.write(|| run_page(&summary, &made))?;
+        failed.extend(args.report.write(|| run_page(&summary, &made)).err());
+    }
+    tell_troubles(&options, &summary);
+    failed.extend(print(args, &summary, dir.as_deref()).err());
+    failed.extend(learned.and_then(|learned| tell_learned(args, &learned)));
+    let signal = signal.load(Ordering::Acquire);
+    if signal != 0 {
+        eprintln!("flowtap: stopped by a signal: what comes after is not in this");
+    }
+    let mut failed = failed.into_iter();
+    if let Some(first) = failed.next() {
+        failed.for_each(|error| eprintln!("flowtap: {error:#}"));
+        return Err(first);
+    }
+    // As a shell names a program that a signal ended.
+    match u8::try_from(signal) {
+        Ok(signal @ 1..128) => Ok(ExitCode::from(128 + signal)),
+        _ => Ok(args.engine.exit_status(&summary)),
+    }
+}
+
+/// What was wrong with the inputs. Their names are others' choice.
+fn tell_troubles(options: &RunOptions, summary: &Summary) {
+    let say = |text: String| eprintln!("flowtap: {}", printable(&text).replace('\n', "\\u{a}"));
+    if let Some(filter) = &options.filter {
+        for (link, reason) in filter.unsupported() {
+            say(format!(
+                "warning: the filter matches nothing on link type {}: {reason}",
+                link.name()
+            ));
+        }
     }
     for source in &summary.sources {
         if let Some(first_bad) = &source.first_bad {
             let bad: u64 = source.bad.values().sum();
-            eprintln!(
-                "flowtap: warning: {}: {bad} record{} left out; the first: {first_bad}",
+            say(format!(
+                "warning: {}: {bad} record{} left out; the first: {first_bad}",
                 source.path,
                 if bad == 1 { " was" } else { "s were" }
-            );
+            ));
         }
         if let Some(error) = &source.error {
-            eprintln!("flowtap: {}: {error}", source.path);
+            say(format!("{}: {error}", source.path));
         }
     }
     for file in &summary.files {
         for warning in &file.warnings {
-            eprintln!("flowtap: warning: {}: {warning}", file.path);
+            say(format!("warning: {}: {warning}", file.path));
         }
         if let Some(error) = &file.error {
-            eprintln!("flowtap: {error}");
+            say(error.to_string());
         }
     }
+}
+
+fn print(args: &ReadArgs, summary: &Summary, dir: Option<&Path>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
     if args.json {
-        let mut out = io::stdout().lock();
-        serde_json::to_writer(&mut out, &summary)?;
+        serde_json::to_writer(&mut out, summary)?;
         writeln!(out)?;
     } else if !args.quiet {
-        let style = Style::for_stdout();
-        io::stdout()
-            .lock()
-            .write_all(terminal::render(&summary, dir.as_deref(), style).as_bytes())?;
+        out.write_all(terminal::render(summary, dir, Style::for_stdout()).as_bytes())?;
     }
-    if let (Some(learned), true) = (&learned, args.learn && !args.quiet) {
-        let counters = learned.counters();
+    Ok(())
+}
+
+/// What was learned; an error where not all of it is kept.
+fn tell_learned(args: &ReadArgs, learned: &Baselines) -> Option<anyhow::Error> {
+    let counters = learned.counters();
+    if args.learn && !args.quiet {
         eprintln!(
             "flowtap: baselines: {} minutes learned, {} under alert kept apart; {} entities known",
             counters.minutes,
@@ -187,13 +227,26 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
             learned.len()
         );
     }
-    if learned.is_some_and(|learned| learned.counters().failed_flushes > 0) {
-        anyhow::bail!("not everything that was learned could be written");
-    }
-    if let Some(error) = &report.write_error {
-        anyhow::bail!("some records could not be written: {error}");
-    }
-    Ok(args.engine.exit_status(&summary))
+    let lost = counters.failed_flushes > 0;
+    lost.then(|| anyhow::anyhow!("not everything that was learned could be written"))
+}
+
+fn write_run(
+    args: &ReadArgs,
+    options: &RunOptions,
+    out: Option<&Path>,
+    summary: &Summary,
+    hashes: Option<Hashes>,
+) -> anyhow::Result<()> {
+    let Some(dir) = out else {
+        // Without --out a run is kept for `show`, if there is a place for it.
+        return state_run().map_or(Ok(()), |dir| read_files::write(&dir, summary, None));
+    };
+    let filter = args.engine.filter.as_deref();
+    let named = hashes.map(|hashes| Named { hashes, formats: &args.format, options, filter });
+    read_files::write(dir, summary, named)?;
+    leave_word(dir);
+    Ok(())
 }
 
 /// Opens what is to be read, and sets up what is read beside it.
@@ -311,6 +364,7 @@ fn host_knowledge(
 
 /// Writes records into the files of `--out`, and collects them for `--report`.
 struct Sink {
+    folder: Option<RunFolder>,
     collector: Option<Collector>,
     pipeline: Option<Pipeline>,
     observed: Option<ObservedFiles>,
@@ -323,9 +377,11 @@ impl Sink {
         let privacy = Arc::clone(privacy);
         let collector = args.report.collector(Arc::clone(&privacy), report_sample());
         let Some(dir) = &args.out else {
-            return Ok(Self { collector, pipeline: None, observed: None, dir: None, privacy });
+            let (folder, pipeline, observed, dir) = (None, None, None, None);
+            return Ok(Self { folder, collector, pipeline, observed, dir, privacy });
         };
         fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
+        let folder = Some(RunFolder::begin_read(dir, &args.format, &args.paths)?);
         let mut writers = Vec::new();
         for format in &args.format {
             writers.push(format.create(dir).with_context(|| {
@@ -335,7 +391,7 @@ impl Sink {
         let pipeline = (!writers.is_empty()).then(|| Pipeline::start(writers, threads));
         let observed = Some(ObservedFiles::new(dir));
         let (pipeline, dir) = (pipeline.transpose()?, Some(dir.clone()));
-        Ok(Self { collector, pipeline, observed, dir, privacy })
+        Ok(Self { folder, collector, pipeline, observed, dir, privacy })
     }
 
     /// Where a record could not be written says so now.
@@ -388,116 +444,4 @@ impl RecordSink for Sink {
 /// Fixed keys: the same captures give the same report.
 fn report_sample() -> ahash::RandomState {
     ahash::RandomState::with_seeds(0, 1, 2, 3)
-}
-
-/// Digest of one input, for `run.json`.
-#[derive(Debug, Serialize)]
-struct InputDigest {
-    path: String,
-    /// Absent for what can't be read twice.
-    sha256: Option<String>,
-}
-
-type Hashes = std::thread::JoinHandle<Vec<InputDigest>>;
-
-fn hash_in_background(paths: Vec<PathBuf>) -> Hashes {
-    std::thread::spawn(move || {
-        let mut files = Vec::new();
-        for path in paths {
-            match fs::read_dir(&path) {
-                Ok(entries) => {
-                    let entries = entries.flatten().map(|entry| entry.path());
-                    files.extend(entries.filter(|path| !is_hidden(path)));
-                }
-                Err(_) => files.push(path),
-            }
-        }
-        files.sort_unstable();
-        files
-            .into_iter()
-            .map(|path| InputDigest {
-                sha256: path.is_file().then(|| sha256_of(&path)).and_then(Result::ok),
-                path: path.display().to_string(),
-            })
-            .collect()
-    })
-}
-
-pub(super) fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            break;
-        }
-        hasher.update(&buffer[..n]);
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// What was run on what: `run.json`.
-#[derive(Debug, Serialize)]
-struct RunRecord<'a> {
-    schema: &'static str,
-    flowtap: &'static str,
-    arguments: Vec<String>,
-    inputs: Vec<InputDigest>,
-    workers: usize,
-    max_flows: usize,
-    lateness_s: i64,
-    home_nets: Vec<String>,
-    filter: Option<&'a str>,
-}
-
-fn write_run(
-    args: &ReadArgs,
-    options: &RunOptions,
-    out: Option<&Path>,
-    summary: &Summary,
-    hashes: Option<Hashes>,
-) -> anyhow::Result<()> {
-    let kept;
-    let dir = match out {
-        Some(dir) => dir,
-        // Without --out a run is kept for `show`, if there is a place for it.
-        None => {
-            let Some(dir) = state_run() else { return Ok(()) };
-            kept = dir;
-            &kept
-        }
-    };
-    write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(summary)?)?;
-    write_alerts(&dir.join("alerts.ndjson"), &summary.alerts)?;
-    if out.is_some() && args.format.contains(&Format::Eve) {
-        crate::output::eve::append_alerts(dir, &summary.alerts)?;
-    }
-    if let Some(hashes) = hashes {
-        let record = RunRecord {
-            schema: "flowtap.run.v1",
-            flowtap: env!("CARGO_PKG_VERSION"),
-            arguments: recorded_arguments(&Privacy::none()),
-            inputs: hashes.join().unwrap_or_default(),
-            workers: options.workers,
-            max_flows: options.max_flows,
-            lateness_s: options.lateness_s,
-            home_nets: options.detect.home_nets.nets().iter().map(ToString::to_string).collect(),
-            filter: args.engine.filter.as_deref(),
-        };
-        write_whole(&dir.join("run.json"), &serde_json::to_vec_pretty(&record)?)?;
-    }
-    Ok(())
-}
-
-fn write_alerts(path: &Path, alerts: &[Alert]) -> anyhow::Result<()> {
-    let write = || -> io::Result<()> {
-        let mut file = BufWriter::new(File::create(path)?);
-        for alert in alerts {
-            serde_json::to_writer(&mut file, alert)?;
-            file.write_all(b"\n")?;
-        }
-        file.flush()
-    };
-    write().with_context(|| format!("can't write {}", path.display()))
 }

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use crate::output::folder_lock;
 use crate::output::privacy::Privacy;
+use crate::report::detail::printable;
 use crate::service::deliver::Target;
 
 /// Runs kept when nobody named a folder. Enough to look back over an
@@ -27,14 +28,19 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
 /// The lock of a run that goes on, in its folder; it goes with the process.
 const LOCK: &str = ".running";
 
+/// In the place of a run whose results lie in a folder that was named: where that is.
+const POINTER: &str = "folder";
+
 /// Makes a new run folder under the state folder, this process's own while it
 /// lives, and drops the oldest ones that are nobody's.
-fn new_state_run() -> io::Result<PathBuf> {
+fn new_state_run(is_pointer: bool) -> io::Result<PathBuf> {
     static RUNNING: OnceLock<File> = OnceLock::new();
     let base =
         state_dir().ok_or_else(|| io::Error::other("neither XDG_STATE_HOME nor HOME is set"))?;
     fs::create_dir_all(&base)?;
-    let runs = runs_in(&base)?;
+    let mut runs = runs_in(&base)?;
+    // Each sort by itself: runs that lie elsewhere push no results out.
+    runs.retain(|run| run.join(POINTER).exists() == is_pointer);
     // One that can't be removed, somebody else's, does no harm.
     for run in runs.iter().take((runs.len() + 1).saturating_sub(KEPT_RUNS)) {
         if !is_running(run) {
@@ -60,7 +66,7 @@ fn is_running(run: &Path) -> bool {
 /// Whether a run can be kept that nobody named a folder for; why not, where
 /// there should be a place.
 pub(crate) fn state_run() -> Option<PathBuf> {
-    match new_state_run() {
+    match new_state_run(false) {
         Ok(dir) => Some(dir),
         Err(error) => {
             if let Some(base) = state_dir() {
@@ -72,6 +78,26 @@ pub(crate) fn state_run() -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// Leaves word of a run whose folder was named, so that it is found as the newest one. Without
+/// a place for that it is found by its folder alone.
+pub(crate) fn leave_word(folder: &Path) {
+    let Ok(folder) = fs::canonicalize(folder) else { return };
+    let Some(text) = folder.to_str() else { return };
+    let runs = state_dir().and_then(|base| runs_in(&base).ok());
+    for run in runs.into_iter().flatten() {
+        if pointed(&run).is_some_and(|known| known == folder) {
+            let _ = fs::remove_dir_all(run);
+        }
+    }
+    if let Ok(dir) = new_state_run(true) {
+        let _ = fs::write(dir.join(POINTER), text);
+    }
+}
+
+fn pointed(run: &Path) -> Option<PathBuf> {
+    fs::read_to_string(run.join(POINTER)).ok().map(PathBuf::from)
 }
 
 fn tell(text: &str) {
@@ -138,7 +164,7 @@ pub(crate) fn is_kept(dir: &Path) -> bool {
     base.is_some() && whole(dir).and_then(|dir| dir.parent().map(Path::to_owned)) == base
 }
 
-/// The run that `--run` names, or the newest one.
+/// The run that `--run` names, or the newest one, which is then told.
 pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(dir) = named {
         anyhow::ensure!(
@@ -150,10 +176,14 @@ pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     }
     let base =
         state_dir().context("neither XDG_STATE_HOME nor HOME is set: name a run by --run")?;
-    runs_in(&base)
-        .ok()
-        .and_then(|mut runs| runs.pop())
-        .with_context(|| format!("no run under {}: name one by --run", base.display()))
+    let runs = runs_in(&base).unwrap_or_default().into_iter().rev();
+    let dir = runs
+        .map(|run| pointed(&run).unwrap_or(run))
+        .find(|run| is_run(run))
+        .with_context(|| format!("no run under {}: name one by --run", base.display()))?;
+    // It may be another one than who asks has in mind.
+    eprintln!("flowtap: run {}", printable(&dir.display().to_string()));
+    Ok(dir)
 }
 
 /// Writes a file under another name and moves it into place, so that nobody

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -15,6 +15,18 @@ pub(crate) fn stop_on_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
         flag::register(signal, Arc::clone(stop))?;
     }
     Ok(())
+}
+
+/// The same, and the signal's number is told: 0 until there is one.
+pub(crate) fn stop_on_signals_told(
+    stop: &Arc<AtomicBool>,
+    told: &Arc<AtomicUsize>,
+) -> io::Result<()> {
+    for signal in [SIGINT, SIGTERM] {
+        // Before the flag is set: who sees it set can ask which it was.
+        flag::register_usize(signal, Arc::clone(told), signal.unsigned_abs() as usize)?;
+    }
+    stop_on_signals(stop)
 }
 
 /// These signals are for another process of the same service, also where they are

@@ -15,7 +15,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
-use super::{Command, Usage, config, packets, read, records, rundir};
+use super::{Command, Usage, config, packets, read, read_files, records, rundir};
 use crate::detect::{Seen, Watch};
 use crate::report::terminal::Style;
 use crate::report::{detail, why_not};
@@ -38,6 +38,7 @@ pub(crate) struct WhyNotArgs {
 
 pub(crate) fn run(args: &WhyNotArgs) -> anyhow::Result<ExitCode> {
     let dir = rundir::find(args.run.as_deref())?;
+    let dir = std::path::absolute(&dir).unwrap_or(dir);
     let record = packets::run_record(&dir)?;
     let again = as_it_was_read(&dir, &record)?;
     let watch = watch(&dir, &args.who)?;
@@ -81,18 +82,18 @@ fn as_it_was_read(dir: &Path, record: &Value) -> anyhow::Result<read::ReadArgs> 
     if record["pseudonyms"] == true {
         bail!("this run has pseudonyms, which its inputs have not");
     }
+    // The run's arguments name files from where it was made.
+    if let Some(folder) = record["folder"].as_str() {
+        let _ = std::env::set_current_dir(folder);
+    }
     for input in record["inputs"].as_array().into_iter().flatten() {
-        let path = PathBuf::from(input["path"].as_str().unwrap_or_default());
+        let path = packets::input_path(record, input);
         if !path.exists() {
-            bail!(
-                "{} is not there (any more); names are as they were given: call it from the \
-                 folder where the run was made",
-                path.display()
-            );
+            bail!("{} is not there (any more)", path.display());
         }
         let Some(wanted) = input["sha256"].as_str() else { continue };
-        let found =
-            read::sha256_of(&path).with_context(|| format!("can't read {}", path.display()))?;
+        let found = read_files::sha256_of(&path)
+            .with_context(|| format!("can't read {}", path.display()))?;
         if found != wanted {
             bail!("{} has changed since it was read", path.display());
         }

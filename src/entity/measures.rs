@@ -235,7 +235,7 @@ impl Measures {
             }
         }
         vote(&mut self.own, view.sent.src, sent.wire_bytes * scale);
-let opened = sent_packets > 0 && view.is_opened();
+        let opened = sent_packets > 0 && view.is_opened();
         keep(&mut self.top, TOP_PEERS, view.peer, view, opened);
         keep(&mut self.services, SERVICES, (view.proto, view.remote_port), view, opened);
         let leg = view.leg as usize;

@@ -92,6 +92,12 @@ impl Merge {
         merge
     }
 
+    /// Reports of files that have more.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = usize> {
+        let more = self.files.iter().filter(|file| !matches!(file.state, State::Done));
+        more.map(|file| file.report)
+    }
+
     /// The next frames in order, at least one (or a clock mark, with which the
     /// last file ends), in one buffer.
     pub(super) fn next_batch(
@@ -325,7 +331,7 @@ impl Merge {
 
 impl Source {
     /// True when it can be opened, looked at, and opened again.
-    fn reopens(&self) -> bool {
+    pub(super) fn reopens(&self) -> bool {
         match self {
             Self::Path(path) => path.is_file(),
             Self::Bytes(_) => true,

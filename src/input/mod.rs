@@ -16,6 +16,7 @@ pub mod block;
 mod bpf;
 mod clock;
 mod decompress;
+pub(crate) mod ending;
 mod error;
 pub mod filter;
 pub(crate) mod follow;

@@ -32,7 +32,7 @@ use super::pool::Pool;
 use super::report::{FileReport, InterfaceTable, Progress};
 use super::sniff::{self, Compression, HEAD_BYTES, Sniffed};
 use super::walk::{Found, Limits, Notes, Stop, Tally, Walker};
-use super::{InputError, Mapping, decompress, mapping, pcap, peek};
+use super::{InputError, Mapping, decompress, ending, mapping, pcap, peek};
 
 /// Where bytes come from.
 pub(super) enum Origin {
@@ -128,14 +128,30 @@ pub(super) fn open_path(path: &Path) -> io::Result<Origin> {
         return Ok(Origin::Stream(stream));
     }
     if path == Path::new("-") {
-        return Ok(Origin::Stream(Box::new(io::stdin())));
+        return stdin();
     }
     let file = File::open(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder"));
     }
-    Ok(if kind.is_file() { Origin::File(file) } else { Origin::Stream(Box::new(file)) })
+    Ok(if kind.is_file() {
+        Origin::File(file)
+    } else {
+        Origin::Stream(Box::new(ending::Stream::new(file)))
+    })
+}
+
+#[cfg(unix)]
+fn stdin() -> io::Result<Origin> {
+    use std::os::fd::AsFd as _;
+    let own = io::stdin().as_fd().try_clone_to_owned()?;
+    Ok(Origin::Stream(Box::new(ending::Stream::new(own.into()))))
+}
+
+#[cfg(not(unix))]
+fn stdin() -> io::Result<Origin> {
+    Ok(Origin::Stream(Box::new(io::stdin())))
 }
 
 /// A source whose format is known, unpacked.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ahead::ReadAhead;
 use super::block::{Block, BlockBytes, Frame, Shed, frame_flag};
+use super::ending;
 use super::error::{InputError, InputErrorKind};
 use super::live::{Live, LiveError, LiveOptions, LiveStatus, Taken, TapStatus};
 use super::merge::Merge;
@@ -139,6 +140,8 @@ pub struct Input {
     progress: Option<Arc<Progress>>,
     recorder: Option<Box<dyn Recorder>>,
     origin: Watch,
+    /// A stream that ends by itself where reading is to end, and is read to there.
+    drains: bool,
 }
 
 enum Feed {
@@ -252,6 +255,9 @@ impl Input {
                     Taken::Nothing => return Next::Nothing,
                     Taken::End => None,
                 }
+            } else if !self.drains && ending::is_wanted() {
+                self.break_off();
+                None
             } else {
                 self.read_batch()
             };
@@ -299,6 +305,20 @@ impl Input {
                 Feed::Live(live) => live.shed(),
                 Feed::One(_) | Feed::Many(_) | Feed::Nothing => Shed::Nothing,
             },
+        }
+    }
+
+    /// Says of each file that is not read to its end that it isn't.
+    fn break_off(&mut self) {
+        let reports: Vec<usize> = match &self.feed {
+            Feed::One(_) => vec![0],
+            Feed::Many(merge) => merge.unfinished().collect(),
+            Feed::Live(_) | Feed::Nothing => Vec::new(),
+        };
+        for index in reports {
+            if let Some(report) = self.reports.get_mut(index) {
+                report.warn("reading was stopped before its end".to_owned());
+            }
         }
     }
 
@@ -371,6 +391,7 @@ impl Input {
             unpack_threads: thread::available_parallelism().map_or(1, usize::from),
             progress: options.progress.clone(),
         };
+        let drains = matches!(sources.as_slice(), [only] if !only.reopens());
         let feed = match (sources.len(), sources.pop()) {
             (1, Some(source)) => open_one(source, &read, &mut interfaces, &mut reports),
             (_, Some(source)) => {
@@ -393,6 +414,7 @@ impl Input {
             held: None,
             recorder: None,
             origin: Watch::default(),
+            drains,
             limits,
             progress: options.progress,
         }

@@ -50,14 +50,15 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     let record = packets::run_record(&dir)?;
     let mut parts = parts::Parts::new(&dir, &alert, &record)?;
     parts.flows()?;
-    parts.packets(&args.from, args.no_packets, &args.output)?;
+    let complete = parts.packets(&args.from, args.no_packets, &args.output)?;
+    let status = if complete { ExitCode::SUCCESS } else { ExitCode::from(1) };
     let parts = parts.finish()?;
     let bytes = archive::pack(&parts.manifest, &parts.files)?;
     rundir::write_whole(&args.output, &bytes)?;
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", detail::json(&parts.manifest))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(status);
     }
     let path = args.output.display().to_string();
     let id = alert["id"].as_str().unwrap_or_default();
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
         let text = format!("no {}: {}", what.unwrap_or_default(), why.unwrap_or_default());
         writeln!(out, "  {}", detail::printable(&text).replace('\n', " "))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(status)
 }
 
 /// The alert in a bundle, once every file of it is what the manifest says.

@@ -60,7 +60,10 @@ impl<'a> Parts<'a> {
             parts.leave("process tree", "no process is known for it");
         }
         if record.is_object() {
-            parts.json("run.json", "inputs and configuration of the run", record);
+            // Where it was made is this machine's own.
+            let mut record = record.clone();
+            record.as_object_mut().and_then(|fields| fields.remove("folder"));
+            parts.json("run.json", "inputs and configuration of the run", &record);
         } else {
             parts.leave("configuration", "the run has no run.json: it was read without --out");
         }
@@ -115,20 +118,21 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// Adds the packets, or why there are none.
+    /// Adds the packets, or why there are none. False where captures that were named gave not
+    /// all that they should.
     pub(super) fn packets(
         &mut self,
         from: &[PathBuf],
         unwanted: bool,
         output: &Path,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         if unwanted {
             self.leave("packets", "they were not asked for");
-            return Ok(());
+            return Ok(true);
         }
         if self.record["pseudonyms"] == true {
             self.leave("packets", "this run has pseudonyms, which no packet has");
-            return Ok(());
+            return Ok(true);
         }
         let to = output.with_extension("packets.pcapng");
         let taken = packets::take(self.record, self.alert, from, &to);
@@ -141,6 +145,10 @@ impl<'a> Parts<'a> {
         };
         // Nothing is there where nothing was found.
         let _ = fs::remove_file(&to);
+        let complete = from.is_empty() || taken.as_ref().is_ok_and(|taken| taken.unread.is_empty());
+        if let Ok(taken) = &taken {
+            taken.unread.iter().for_each(|why| self.leave("packets of one capture", why));
+        }
         match (bytes, taken) {
             (Some(bytes), _) => {
                 self.push("packets.pcapng", "packets before, during and after it", bytes?);
@@ -154,7 +162,7 @@ impl<'a> Parts<'a> {
             }
             (None, Err(error)) => self.leave("packets", &format!("{error:#}")),
         }
-        Ok(())
+        Ok(complete)
     }
 
     /// With the manifest of all.

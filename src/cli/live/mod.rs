@@ -45,6 +45,7 @@ use crate::output::Summary;
 use crate::output::privacy::Privacy;
 use crate::output::recording::{EvidenceSettings, LEAST_RING_BYTES, Recording, RecordingSettings};
 use crate::output::rolling::RollingOutput;
+use crate::output::run_folder;
 use crate::report::html::{RunPage, run_page};
 use crate::report::terminal::{self, Style};
 use crate::service::confine::{Confined, Mode, Plan, User};
@@ -260,6 +261,9 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         info!(event = "output.recovered", "{recovered}");
     }
     if let Some(dir) = &dir {
+        // An earlier start's: this one has none before its end.
+        run_folder::remove(&dir.join("summary.json"))
+            .with_context(|| format!("can't write into {}", dir.display()))?;
         write_run(dir, args, &privacy, confined)?;
     }
     let delivery = (!args.alert_to.is_empty())

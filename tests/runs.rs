@@ -1,0 +1,276 @@
+//! Folders of runs: whose results lie in them, when the disk is full, when reading is
+//! stopped, and which is the newest.
+#![cfg(target_os = "linux")]
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Dir, captures, text};
+use serde_json::Value;
+
+fn said(output: &Output) -> String {
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
+}
+
+fn read(dir: &Dir, args: &[&str], capture: &str) -> Output {
+    let mut command = dir.command(["read", "-q"]);
+    command.args(args).arg(captures().join(capture)).output().expect("the binary starts")
+}
+
+/// Longer than what a format is told by: a run begins before its end.
+const PIPED: &str = "nmap-syn.pcap";
+
+/// Reads a capture out of a pipe that stays open.
+fn from_pipe(dir: &Dir, args: &[&str]) -> Child {
+    let mut command = dir.command(["read", "-"]);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    let capture = std::fs::read(captures().join(PIPED)).expect("a capture");
+    child.stdin.as_mut().expect("piped").write_all(&capture).expect("taken");
+    child
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill starts");
+    assert!(sent.success());
+}
+
+fn partial_files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.contains("partial")).collect()
+}
+
+#[test]
+fn what_was_found_is_told_though_its_files_cannot_be_written() {
+    let dir = Dir::new();
+    let flood = captures().join("demo-udp-flood.pcap.zst");
+    for (out, json) in [("a", false), ("b", true)] {
+        // Where alerts are written before they have their name.
+        std::fs::create_dir_all(dir.path(out).join("alerts.partial")).expect("a folder");
+        let mut command = dir.command(["read", "--out", out]);
+        command.args(json.then_some("--json"));
+        let output = command.arg(&flood).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let why = format!("can't write {out}/alerts.ndjson");
+        assert!(text(&output.stderr).contains(&why), "{}", said(&output));
+        assert!(text(&output.stdout).contains("UDP flood"), "{}", said(&output));
+        assert!(!dir.path(out).join("summary.json").exists(), "no summary without alerts");
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_no_halves_of_files() {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.path("small")).expect("a folder");
+    let script = "mount -t tmpfs -o size=64k tmpfs small && { \"$0\" read --json --out small/r \
+                  \"$1\" > told; echo $? > code; ls -A small/r > files; }";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_flowtap")]);
+    command.arg(captures().join("demo-udp-flood.pcap.zst")).current_dir(dir.path(""));
+    command.env("XDG_STATE_HOME", dir.path("state"));
+    let output = command.output();
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        eprintln!("SKIPPED: no disk of one's own: needs root");
+        return;
+    };
+    let written = |name: &str| std::fs::read_to_string(dir.path(name)).expect("written");
+    assert_eq!(written("code"), "1\n", "{}", said(&output));
+    let summary: Value = serde_json::from_str(&written("told")).expect("the whole summary");
+    assert!(!summary["alerts"].as_array().expect("alerts").is_empty());
+    let errors = text(&output.stderr);
+    assert!(errors.contains("some records could not be written: No space left"), "{errors}");
+    assert!(errors.contains("can't write small/r/alerts.ndjson"), "{errors}");
+    assert!(!written("files").contains("partial"), "{}", written("files"));
+}
+
+#[test]
+fn the_next_run_in_a_folder_leaves_nothing_of_the_one_before() {
+    let dir = Dir::new();
+    let many = ["--out", "run", "--format", "ndjson,csv,eve,zeek"];
+    assert!(read(&dir, &many, "demo-udp-flood.pcap.zst").status.success());
+    std::fs::write(dir.path("run/notes.txt"), "mine").expect("written");
+    let output = read(&dir, &["--out", "run"], "dns.pcap");
+    assert!(output.status.success(), "{}", said(&output));
+    for name in ["flows.csv", "eve.json", "conn.log"] {
+        assert!(!dir.path("run").join(name).exists(), "{name}");
+    }
+    assert!(dir.path("run/notes.txt").exists() && dir.path("run/flows.ndjson").exists());
+
+    // One that is killed leaves nothing of the one before either.
+    let mut child = from_pipe(&dir, &["--out", "run"]);
+    wait_until("it begins", || !dir.path("run/summary.json").exists());
+    let second = read(&dir, &["--out", "run"], "dns.pcap");
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("another process (pid"), "{}", said(&second));
+    signal(&child, "KILL");
+    child.wait().expect("it ends");
+    for name in ["alerts.ndjson", "summary.json", "run.json"] {
+        assert!(!dir.path("run").join(name).exists(), "{name}");
+    }
+    let output = dir.run(["alerts", "list", "--run", "run"]);
+    assert!(text(&output.stderr).contains("holds no run"), "{}", said(&output));
+    assert!(read(&dir, &["--out", "run"], "dns.pcap").status.success());
+}
+
+#[test]
+fn other_programs_files_and_what_is_read_are_left_alone() {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.path("run")).expect("a folder");
+    std::fs::copy(captures().join("dns.pcap"), dir.path("run/conn.log")).expect("copied");
+    for _ in 0..2 {
+        assert!(read(&dir, &["--out", "run"], "dns.pcap").status.success());
+    }
+    assert!(dir.path("run/conn.log").exists(), "no run of ours had that format");
+    let args = ["read", "-q", "--out", "run", "--format", "zeek", "run/conn.log"];
+    let output = dir.run(args);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("would be written over"), "{}", said(&output));
+    let kept = std::fs::read(dir.path("run/conn.log")).expect("kept");
+    assert!(kept == std::fs::read(captures().join("dns.pcap")).expect("a capture"));
+}
+
+#[test]
+fn runs_of_read_and_of_live_do_not_share_a_folder() {
+    let dir = Dir::new();
+    dir.write("access.log", b"");
+    let live = |out: &str| {
+        let args = ["live", "-q", "--log", "access.log", "--seconds", "1", "--control", "none"];
+        dir.command(args).args(["--out", out]).output().expect("the binary starts")
+    };
+    for _ in 0..2 {
+        assert!(live("live").status.success(), "start by start");
+    }
+    let output = read(&dir, &["--out", "live"], "dns.pcap");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("holds the results of a live run"), "{}", said(&output));
+    assert!(!dir.path("live/flows.ndjson").exists());
+    assert!(read(&dir, &["--out", "read"], "dns.pcap").status.success());
+    let output = live("read");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("results of `flowtap read`"), "{}", said(&output));
+    assert!(dir.path("read/summary.json").exists());
+}
+
+#[test]
+fn a_signal_ends_reading_and_what_was_read_counts() {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let dir = Dir::new();
+        let mut child = from_pipe(&dir, &["--json", "--out", "run"]);
+        // Begun, and all that was written into the pipe is taken.
+        wait_until("it begins", || dir.path("run/flows.ndjson").exists());
+        std::thread::sleep(Duration::from_millis(500));
+        signal(&child, name);
+        let status = child.wait().expect("it ends");
+        let (mut told, mut errors) = (String::new(), String::new());
+        child.stdout.take().expect("piped").read_to_string(&mut told).expect("text");
+        child.stderr.take().expect("piped").read_to_string(&mut errors).expect("text");
+        assert_eq!(status.code(), Some(code), "{errors}");
+        assert!(errors.contains("stopped by a signal"), "{errors}");
+        let summary: Value = serde_json::from_str(&told).expect("the whole summary");
+        let whole = dir.summary([captures().join(PIPED)]);
+        assert_eq!(summary["packets"], whole["packets"]);
+        let output = dir.run(["flows", "--run", "run", "--json"]);
+        let flows: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(flows["flows_read"], whole["flows"]);
+        assert_eq!(partial_files(&dir.path("run")), [""; 0]);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let dir = Dir::new();
+    // Nothing ends the opening of a pipe that nobody writes into.
+    let pipe = dir.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo starts").success());
+    let mut command = dir.command(["read", "-q"]);
+    let mut child = command.arg(&pipe).spawn().expect("the binary starts");
+    std::thread::sleep(Duration::from_secs(1));
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_millis(300));
+    signal(&child, "INT");
+    assert!(!child.wait().expect("it ends").success());
+}
+
+#[test]
+fn the_newest_run_is_also_one_with_a_folder_of_its_own_and_is_told() {
+    let dir = Dir::new();
+    assert!(read(&dir, &[], "dns.pcap").status.success());
+    assert!(read(&dir, &["--out", "nr"], "nmap-syn.pcap").status.success());
+    let listed = |dir: &Dir| dir.run(["alerts", "list"]);
+    let output = listed(&dir);
+    let folder = std::fs::canonicalize(dir.path("nr")).expect("there");
+    assert!(text(&output.stderr).contains(&folder.display().to_string()), "{}", said(&output));
+    assert!(text(&output.stdout).contains("scan"), "{}", said(&output));
+    // A folder that is gone is no run.
+    std::fs::remove_dir_all(&folder).expect("removed");
+    let output = listed(&dir);
+    assert_eq!(text(&output.stdout), "No alerts.\n", "{}", said(&output));
+    assert!(text(&output.stderr).contains("state/flowtap/run-"), "{}", said(&output));
+    // However often a folder is used, runs that lie nowhere else stay.
+    for name in ["a", "b"] {
+        for _ in 0..12 {
+            assert!(read(&dir, &["--out", name], "ping.pcap").status.success());
+        }
+        std::fs::remove_dir_all(dir.path(name)).expect("removed");
+    }
+    assert_eq!(text(&listed(&dir).stdout), "No alerts.\n");
+}
+
+#[test]
+fn a_run_of_files_named_from_its_folder_is_asked_from_anywhere() {
+    let dir = Dir::new();
+    let flood = captures().join("demo-udp-flood.pcap.zst");
+    std::fs::copy(flood, dir.path("flood.pcap.zst")).expect("copied");
+    assert!(dir.run(["read", "-q", "--out", "run", "flood.pcap.zst"]).status.success());
+    let lines = std::fs::read_to_string(dir.path("run/alerts.ndjson")).expect("alerts");
+    let alert: Value = serde_json::from_str(lines.lines().next().expect("one")).expect("JSON");
+    let id = alert["id"].as_str().expect("an id");
+    let elsewhere = Dir::new();
+    std::fs::rename(dir.path("run"), elsewhere.path("run")).expect("on one disk");
+    let output = elsewhere.run(["bundle", id, "--run", "run", "-o", "a.tar.zst"]);
+    assert!(text(&output.stdout).contains("packets.pcapng"), "{}", said(&output));
+    let output = elsewhere.run(["why-not", "10.77.0.2", "--run", "run"]);
+    assert!(output.status.success(), "{}", said(&output));
+
+    // Captures that were named and can't be read are missing, and that is said.
+    let bundle = ["bundle", id, "--run", "run", "-o", "b.tar.zst", "--from"];
+    let output = elsewhere.command(bundle).arg("nope").output().expect("starts");
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(text(&output.stdout).contains("no packets: nope: cannot be opened"));
+    let mut command = elsewhere.command(bundle);
+    command.arg(dir.path("flood.pcap.zst")).args(["--from", "nope"]);
+    let output = command.output().expect("starts");
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let page = text(&output.stdout);
+    assert!(page.contains("packets.pcapng") && page.contains("nope: cannot be opened"), "{page}");
+}
+
+#[test]
+fn a_terminal_obeys_no_name_of_a_file() {
+    let dir = Dir::new();
+    let mut bytes = std::fs::read(captures().join("dns.pcap")).expect("a capture");
+    bytes.truncate(bytes.len() - 5);
+    dir.write("a\u{1b}[2Jb\nc.pcap", &bytes);
+    dir.write("d\u{1b}[2J.pcap", b"no packets at all in this one");
+    let output = dir.run(["read", "-q", "a\u{1b}[2Jb\nc.pcap", "d\u{1b}[2J.pcap"]);
+    let errors = text(&output.stderr);
+    assert!(!errors.contains('\u{1b}'), "{errors:?}");
+    assert!(errors.contains(r"a\u{1b}[2Jb\u{a}c.pcap: "), "{errors:?}");
+    assert!(errors.contains(r"d\u{1b}[2J.pcap: "), "{errors:?}");
+}
