@@ -368,6 +368,7 @@ mod tests {
             proto,
             local_port,
             remote_port,
+            leg: Leg::of(local_port, remote_port),
             sent: &delta(sent, ends[0], ends[1]),
             received: &delta(received, ends[1], ends[0]),
             scale: 1,
