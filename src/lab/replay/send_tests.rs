@@ -159,7 +159,7 @@ fn a_full_queue_loses_nothing_and_is_counted() {
 #[test]
 fn a_queue_that_stays_full_is_given_up() {
     let (world, stop) = (World::default(), AtomicBool::new(false));
-    world.answers.borrow_mut().extend([Answer::Error(libc::ENOBUFS); 20_000]);
+    world.answers.borrow_mut().extend(std::iter::repeat_n(Answer::Error(libc::ENOBUFS), 20_000));
     let mut sender = sender(&world, Speed::Max, Manner::default(), &stop);
     let ControlFlow::Break(End::Failed(error)) = sender.send(0, &load(&[0])) else {
         panic!("not given up");
