@@ -115,6 +115,7 @@ impl Grade {
                 grade.confidence_terms = confidence_terms(finding, at);
                 grade.confidence_cap = match finding.family {
                     Family::Sensor => 1.0,
+                    _ if finding.background.baseline_mature => 1.0,
                     _ => CONFIDENCE_WITHOUT_BASELINE,
                 };
             }
@@ -166,7 +167,8 @@ impl Grade {
             .map(|term| format!("{} {:+}", term.name.replace('_', " "), rounded(term.points)))
             .collect();
         if sum > self.confidence_cap {
-            words.push(match finding.case.as_ref().map(|case| case.baseline_days) {
+            let of_case = finding.case.as_ref().map(|case| case.baseline_days);
+            words.push(match of_case.or(finding.background.baseline_days) {
                 Some(days) => format!(
                     "at most {} until the baseline is mature (it has {} days)",
                     self.confidence_cap,

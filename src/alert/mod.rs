@@ -3,8 +3,8 @@
 //! An [`Alert`] is one attack, however long it lasts: [`AlertBook`] joins the
 //! findings of all windows and detectors that belong to it. What was measured,
 //! the threshold it was held against, and what was missing stand in the record
-//! itself. No baseline exists yet, so confidence is at most
-//! [`CONFIDENCE_WITHOUT_BASELINE`] and each alert says so.
+//! itself. Until the entity's baseline is mature, confidence is at most
+//! [`CONFIDENCE_WITHOUT_BASELINE`], and the alert says so.
 
 mod act;
 mod allow;
@@ -172,8 +172,8 @@ pub struct Evidence {
     /// What was held against the rule's threshold, in its unit, in the second
     /// of the peak.
     pub measured: u64,
-    /// Which of the two decided; `absolute_threshold` until there is a
-    /// baseline.
+    /// Which of the two decided, or `pattern`; always `absolute_threshold` of a
+    /// detector of windows.
     pub decided_by: String,
     pub baseline: String,
     pub peak: Peak,

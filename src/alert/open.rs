@@ -12,7 +12,9 @@ use super::{
     Alert, AlertPeer, Evidence, Known, Peak, Related, SizeCount, State, alert_id, second_ns,
     sentence,
 };
-use crate::detect::{Family, Finding, Peer, PeerRole, Shape, Subject, Telemetry};
+use crate::detect::{
+    Background, Family, Finding, Peer, PeerRole, Shape, Subject, Telemetry, round3,
+};
 use crate::engine::window::{Host, SIZE_BINS, size_bin_range};
 
 /// Peers that stand in an alert, and those remembered to choose them from.
@@ -52,6 +54,8 @@ pub(super) struct Open {
     pub(super) also_seen: Vec<&'static str>,
     pub(super) one_sided: bool,
     pub(super) missing: Vec<String>,
+    /// Processes at the entity's address are known.
+    pub(super) process_map: bool,
     /// The entry that allowed less.
     pub(super) beyond: Option<Bound>,
     /// What it is seen at, and when last.
@@ -91,6 +95,7 @@ impl Open {
             also_seen: Vec::new(),
             one_sided: false,
             missing: Vec::new(),
+            process_map: false,
             beyond: None,
             subjects: BTreeMap::new(),
             more_quiet_s: 0,
@@ -134,13 +139,16 @@ impl Open {
         self.sources = self.sources.max(finding.sources);
         self.destinations =
             self.destinations.max(finding.destinations).max(self.subjects.len() as u64);
+        // They may be seen only when the flood is under way.
+        self.process_map |= finding.background.process_map && finding.entity == self.peak.entity;
         self.spoofed |= finding.spoofed_sources;
         self.estimated |= finding.estimated;
         self.remember(&finding.peers);
         self.peak_packets = self.peak_packets.max(self.second_packets);
         if finding.detector == self.detector && finding.rank() > self.peak.rank() {
-            let (entity, home_sender) = (self.peak.entity.clone(), self.peak.home_sender);
-            self.peak = Finding { entity, home_sender, ..finding };
+            let of_entity = (self.peak.entity.clone(), self.peak.background.clone());
+            let ((entity, background), home_sender) = (of_entity, self.peak.home_sender);
+            self.peak = Finding { entity, background, home_sender, ..finding };
         }
     }
 
@@ -233,7 +241,11 @@ impl Open {
         let mut missing: Vec<String> = match (&finding.case, finding.family) {
             (Some(case), _) => case.missing.iter().map(|&gap| gap.to_owned()).collect(),
             (None, Family::Sensor) => Vec::new(),
-            (None, _) => vec!["baseline".to_owned(), "process_map".to_owned()],
+            (None, _) => {
+                let has_baseline = finding.background.baseline_days.is_some();
+                let gaps = [("baseline", has_baseline), ("process_map", self.process_map)];
+                gaps.iter().filter(|gap| !gap.1).map(|gap| gap.0.to_owned()).collect()
+            }
         };
         if self.one_sided {
             missing.push("one_sided_capture".to_owned());
@@ -307,10 +319,10 @@ impl Open {
                 .as_ref()
                 .map_or("absolute_threshold", |case| case.decided_by.name())
                 .to_owned(),
-            baseline: finding.case.as_ref().map_or_else(
-                || "none: confidence is capped until the entity's baseline is mature".to_owned(),
-                |case| case.baseline.clone(),
-            ),
+            baseline: finding
+                .case
+                .as_ref()
+                .map_or_else(|| baseline_words(&finding.background), |case| case.baseline.clone()),
             peak: Peak {
                 time_ns: second_ns(busiest.second),
                 packets_per_s: self.peak_packets,
@@ -334,6 +346,7 @@ impl Open {
                 .details
                 .iter()
                 .map(|(&name, value)| (name.to_owned(), value.clone()))
+                .chain(baseline_details(finding))
                 .chain(self.beyond.iter().map(|entry| ("allowed".to_owned(), beyond_detail(entry))))
                 .chain(self.corroborations())
                 .collect(),
@@ -359,6 +372,31 @@ fn analytics(finding: &Finding) -> (Vec<String>, Vec<String>) {
         super::EntityKind::Mac => (Vec::new(), names(&["AN0972", "AN0971", "AN0083"])),
         _ => (Vec::new(), Vec::new()),
     }
+}
+
+/// What an alert of a window says of its entity's baseline, which it does not ask.
+fn baseline_words(background: &Background) -> String {
+    match (background.baseline_days, background.baseline_mature) {
+        (None, _) => "none: confidence is capped until the entity's baseline is mature".to_owned(),
+        (Some(days), false) => format!(
+            "of {days:.1} days, not asked: an absolute threshold decided; confidence is capped \
+             until it is mature"
+        ),
+        (Some(days), true) => {
+            format!("of {days:.1} days, not asked: an absolute threshold decided")
+        }
+    }
+}
+
+fn baseline_details(finding: &Finding) -> Vec<(String, Value)> {
+    let Some(days) = finding.background.baseline_days.filter(|_| finding.case.is_none()) else {
+        return Vec::new();
+    };
+    let mature = finding.background.baseline_mature;
+    vec![
+        ("baseline_days".to_owned(), round3(days).into()),
+        ("baseline_mature".to_owned(), mature.into()),
+    ]
 }
 
 fn size_counts(sizes: &[u64; SIZE_BINS]) -> Vec<SizeCount> {

@@ -63,15 +63,26 @@ fn told(alert: &Alert) -> String {
     }
     let sustained = if alert.state == State::Sustained { ", sustained" } else { "" };
     text.push_str(&format!(
-        "; {} s from {}{sustained}; confidence {} without a baseline.",
+        "; {} s from {}{sustained}; confidence {}{}.",
         thousands(evidence.active_seconds),
         seconds_text(alert.start_ns),
         alert.confidence,
+        baseline_text(alert),
     ));
     if let Some(allowed) = evidence.details.get("allowed") {
         text.push_str(&beyond(allowed));
     }
     text
+}
+
+/// Why it can't be surer, where the baseline is why.
+fn baseline_text(alert: &Alert) -> String {
+    let detail = |name: &str| alert.evidence.details.get(name);
+    match (detail("baseline_days"), detail("baseline_mature").and_then(Value::as_bool)) {
+        (Some(_), Some(true)) => String::new(),
+        (Some(days), _) => format!(" with a baseline of {days} days"),
+        (None, _) => " without a baseline".to_owned(),
+    }
 }
 
 /// The alert is more than what somebody has allowed.

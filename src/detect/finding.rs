@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Background;
 use crate::alert::{Case, Entity};
 use crate::engine::window::features::Carried;
 use crate::engine::window::{Host, PortBits, Prefix, SIZE_BINS, Station, Tally};
@@ -56,6 +57,8 @@ pub struct Finding {
     pub details: BTreeMap<&'static str, Value>,
     /// Of an entity's behaviour, where that is judged rather than a flood.
     pub case: Option<Box<Case>>,
+    /// What is known of the entity, where there is no case that says it.
+    pub background: Background,
     /// Who sends to whom, where an entity's detector says it: several alerts may be of one
     /// act.
     pub act: Option<Act>,
@@ -105,6 +108,7 @@ impl Finding {
             peers: Vec::new(),
             details: BTreeMap::new(),
             case: None,
+            background: Background::default(),
             act: None,
             minute_bytes: None,
             corroborated_by: None,

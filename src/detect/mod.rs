@@ -16,6 +16,7 @@
 
 pub mod analytic;
 mod arp_sweep;
+mod background;
 mod carpet;
 pub mod classes;
 mod connection_flood;
@@ -48,8 +49,10 @@ use crate::engine::window::{Seed, Slice};
 use crate::entity::Finest;
 
 use analytic::{Analytic, AnalyticContext, Event, Inputs, Measured};
+use background::KnownAddresses;
 
 pub use arp_sweep::ArpSweep;
+pub use background::Background;
 pub use carpet::CarpetBombing;
 pub use connection_flood::ConnectionFlood;
 pub(crate) use finding::round3;
@@ -125,6 +128,7 @@ pub struct Detection {
     analytics: Vec<Box<dyn Analytic>>,
     baselines: Baselines,
     inputs: Inputs,
+    known: KnownAddresses,
     seed: Seed,
     finest: Finest,
     book: AlertBook,
@@ -156,6 +160,7 @@ impl Detection {
             analytics: analytic::all(),
             baselines: Baselines::default(),
             inputs: Inputs::default(),
+            known: KnownAddresses::default(),
             seed: Seed::default(),
             finest: Finest::default(),
             book,
@@ -189,6 +194,9 @@ impl Detection {
         self.findings.clear();
         for detector in &mut self.detectors {
             detector.observe(&window, &ctx, &mut self.findings);
+        }
+        for finding in &mut self.findings {
+            finding.background = self.known.background(finding, &self.baselines);
         }
         if let Some(watch) = &self.settings.watch {
             watch.count(slice, &self.settings);
@@ -239,6 +247,9 @@ impl Detection {
         self.inputs.note(event);
         if self.inputs.undetected {
             return;
+        }
+        if let Event::Second { entities, .. } = event {
+            self.known.note(entities);
         }
         // Of an entity and time the finest source decides; others corroborate.
         let coarser = match event {

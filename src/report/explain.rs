@@ -103,7 +103,10 @@ fn redo_confidence(alert: &Value, differences: &mut Vec<String>) -> Value {
         return json!({"recorded": recorded});
     };
     let case = &alert["case"];
-    let cap = match (case["baseline_mature"].as_bool(), alert["detector"].as_str()) {
+    // A flood has no case: what it knows of its entity's baseline is among its details.
+    let of_flood = alert["evidence"]["details"]["baseline_mature"].as_bool();
+    let mature = case["baseline_mature"].as_bool().or(of_flood);
+    let cap = match (mature, alert["detector"].as_str()) {
         (Some(true), _) | (None, Some("sensor_loss")) => 1.0,
         _ => CONFIDENCE_WITHOUT_BASELINE,
     };

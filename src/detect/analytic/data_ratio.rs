@@ -7,14 +7,16 @@
 //! normal, high byte entropy where the protocol has it not (ATT&CK EntropyScore).
 //!
 //! Limits: entropy is known only of flows that ended, from the first 256 bytes, and says
-//! nothing of encrypted protocols, which are left out; a slow leak stays below the bytes
-//! of a minute. Memory: entropy of [`KEPT`] processes, the rest is forgotten by number.
+//! nothing of encrypted protocols, which are left out. Each minute is judged by itself: a
+//! leak of less than `data_ratio_bytes` in each (140 kbit/s) is never judged, however long
+//! it goes on; a lower floor over more minutes would hold every agent that pushes its
+//! figures to be one. Memory: entropy of [`KEPT`] processes, the rest is forgotten by number.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::signs::{Signs, is_of_processes, is_whitelisted, sent_to, subject};
+use super::signs::{ENCRYPTED, Signs, is_of_processes, is_whitelisted, sent_to, subject};
 use super::{Analytic, AnalyticContext, Event, FlowEnd, about, measured_in};
 use crate::alert::{DecidedBy, Score, Term};
 use crate::detect::{Finding, Rule};
@@ -24,10 +26,6 @@ use crate::host::process::ProcessId;
 const NAME: &str = "data_ratio";
 const KEPT: usize = 8_192;
 const THRESHOLD: f64 = 55.0;
-
-/// Ports of protocols whose bytes are encrypted or packed as a rule.
-const ENCRYPTED: [u16; 16] =
-    [22, 443, 465, 500, 563, 636, 853, 989, 990, 993, 995, 1194, 4500, 5061, 8443, 51820];
 
 #[derive(Default)]
 pub(super) struct DataRatio {

@@ -44,7 +44,7 @@ mod shell;
 mod stage;
 mod story;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tunnelled;
 
 pub(crate) use dns_tunnel::allowed_by_default as dns_allowed_by_default;

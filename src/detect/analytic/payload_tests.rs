@@ -153,6 +153,8 @@ fn sizes_that_are_not_ones_own_and_a_new_destination() {
     assert_eq!(case.analytics, ["AN0031"]);
     assert_eq!(case.decided_by.name(), "baseline");
     assert!(case.baseline_mature && case.confidence() > 0.6);
+    assert!(case.missing.contains(&"encrypted_payload"), "to port 443: {:?}", case.missing);
+    assert!(case.confidence_terms.iter().any(|term| term.name == "encrypted_payload"));
     assert_eq!(case.score.recompute(), case.score.value);
     assert!(case.summary.contains("to 192.0.2.9") && case.summary.contains("doublings"));
     assert!(found.iter().any(|finding| finding.detector == "data_ratio"));
@@ -193,6 +195,7 @@ fn a_script_that_sends_one_size_and_gets_nothing_back() {
     assert!(case.process_class.as_ref().unwrap().starts_with("interpreter"));
     assert!(case.summary.contains("nothing comes back"), "{}", case.summary);
     assert!(case.score.dimensions() >= 3);
+    assert!(!case.missing.contains(&"encrypted_payload"), "to port 9999: {:?}", case.missing);
 }
 
 #[test]

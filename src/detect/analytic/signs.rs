@@ -24,6 +24,10 @@ const LEAST_PACKETS: u64 = 50;
 /// Distance under which sizes are as good as drawn by lot (see `distance`).
 const RANDOM: f64 = 0.02;
 
+/// Ports of protocols whose bytes are encrypted or packed as a rule.
+pub(super) const ENCRYPTED: [u16; 16] =
+    [22, 443, 465, 500, 563, 636, 853, 989, 990, 993, 995, 1194, 4500, 5061, 8443, 51820];
+
 /// What else is odd in a minute of an entity.
 pub(super) struct Signs {
     /// Nothing where the entity is no process.
@@ -166,6 +170,11 @@ impl Signs {
         if !is_named {
             case.confident("process_unknown", -0.1);
         }
+        // What is inside can't be looked at: sizes and sums are all there is.
+        if is_mostly_encrypted(minute) {
+            case.missing.push("encrypted_payload");
+            case.confident("encrypted_payload", -0.1);
+        }
         if who.certainty < 0.5 {
             case.confident("process_uncertain", -0.2);
         }
@@ -223,6 +232,16 @@ pub(super) fn is_of_processes(minute: &Minute) -> bool {
     let kind = minute.who.entity.kind;
     matches!(kind, EntityKind::Address | EntityKind::Instance | EntityKind::Host)
         && minute.measures.of_processes_bytes * 2 > minute.measures.payload_bytes()
+}
+
+/// Most of what was sent went to services whose payload nobody can read, as far as ports
+/// tell.
+fn is_mostly_encrypted(minute: &Minute) -> bool {
+    let measures = &minute.measures;
+    let services = measures.services.iter();
+    let encrypted = services.filter(|service| ENCRYPTED.contains(&service.key.1));
+    let bytes = encrypted.fold(0_u64, |sum, service| sum.saturating_add(service.sent_payload));
+    bytes > measures.sent.payload_bytes / 2
 }
 
 /// The entity in words.

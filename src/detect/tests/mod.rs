@@ -1,5 +1,6 @@
 //! Scenarios with known truth, fed as deltas second by second.
 
+mod background;
 mod filtered;
 mod floods;
 mod scans;
