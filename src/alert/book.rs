@@ -160,6 +160,11 @@ impl AlertBook {
         self.allowances.covering(finding)
     }
 
+    /// Whether an alert is open about it.
+    pub(crate) fn is_open(&self, family: Family, subject: Subject) -> bool {
+        self.by_subject.contains_key(&(family, subject))
+    }
+
     /// Packets of a second by what would be one alert: a sender may flood
     /// several victims. Only asked for where something is allowed.
     fn volumes(&self, findings: &[Finding]) -> Volumes {

@@ -57,6 +57,9 @@ pub struct Case {
     /// `[[allow]]` names it so.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "super::shared_text")]
     pub baseline_key: Option<Arc<str>>,
+    /// Baselines that the same traffic counts for, as far as only the detector knows them.
+    #[serde(skip)]
+    pub same_traffic: Vec<Arc<str>>,
     #[serde(skip)]
     pub severity: Severity,
     /// ATT&CK analytics that it answers, and those that it would with more telemetry.
@@ -93,6 +96,7 @@ impl Case {
             timeline: Vec::new(),
             process_class: None,
             baseline_key: None,
+            same_traffic: Vec::new(),
             severity: Severity::Low,
             analytics: Vec::new(),
             possible_analytics: Vec::new(),

@@ -76,6 +76,11 @@ impl Entity {
         Self { kind: EntityKind::Mac, id, labels }
     }
 
+    /// What a baseline of it is called: `address:192.0.2.1`.
+    pub fn baseline_name(&self) -> String {
+        format!("{}:{}", self.kind.name(), self.id)
+    }
+
     pub fn new(kind: EntityKind, id: String) -> Self {
         Self { kind, id, labels: BTreeMap::new() }
     }

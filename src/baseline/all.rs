@@ -8,9 +8,10 @@ use std::sync::{Arc, OnceLock};
 use super::calendar::day;
 use super::destinations::{Change, Destinations, prefix_of};
 use super::fleet::{Fleet, Others, is_place};
+use super::frozen::{Freeze, Frozen};
 use super::inbox::{Inbox, inbox_path};
 use super::metric::Metric;
-use super::pending::Pending;
+use super::pending::{Pending, Span};
 use super::profile::{Profile, Rules};
 use super::store::{Batch, Store, StoreError};
 use super::verdict::Verdict;
@@ -28,8 +29,8 @@ pub struct Baselines {
     warm: AtomicUsize,
     /// Counts uses, to know which was last.
     clock: AtomicU64,
-    /// Entities that are alerting, until when nothing of them is learned.
-    frozen: BTreeMap<Arc<str>, i64>,
+    /// What is alerting, until when nothing of it is learned.
+    frozen: Frozen,
     pending: Pending,
     fleet: Fleet,
     store: Option<Store>,
@@ -264,22 +265,23 @@ impl Baselines {
 
     /// Until when nothing of it is learned, where it was alerting.
     pub fn frozen_until(&self, key: &str) -> Option<i64> {
-        self.frozen.get(key).copied()
+        self.frozen.until(key)
     }
 
-    /// Nothing of the entity's minutes up to this second is learned.
-    pub fn freeze(&mut self, key: &Arc<str>, until_s: i64) {
-        if !self.learning {
-            return;
+    /// Nothing of these minutes up to that second is learned before a verdict.
+    pub fn freeze(&mut self, freeze: &Freeze) {
+        if self.learning {
+            self.frozen.add(freeze);
         }
-        let until = self.frozen.entry(Arc::clone(key)).or_insert(until_s);
-        *until = (*until).max(until_s);
     }
 
     /// Takes a minute that is over, after detectors have looked at it.
     pub fn learn(&mut self, minute: &Minute) {
-        let at_s = minute.start_s;
-        self.teach(&minute.who.baseline, at_s, |profile, rules| profile.learn(minute, rules));
+        if self.learning {
+            let causes = self.frozen.causes_of(minute);
+            let learn = |profile: &mut Profile, rules: &Rules| profile.learn(minute, rules);
+            self.teach(&minute.who.baseline, minute.start_s, &causes, learn);
+        }
     }
 
     /// Takes a minute's value of something that is not its traffic.
@@ -294,37 +296,41 @@ impl Baselines {
     }
 
     fn teach_value(&mut self, key: &Arc<str>, metric: Metric, at_s: i64, value: (f64, bool)) {
-        self.teach(key, at_s, |profile, rules| {
-            profile.learn_value(metric, at_s, value, rules);
-            Vec::new()
-        });
+        if self.learning {
+            let causes = self.frozen.causes(key, at_s);
+            self.teach(key, at_s, &causes, |profile, rules| {
+                profile.learn_value(metric, at_s, value, rules);
+                Vec::new()
+            });
+        }
     }
 
     /// Takes a destination that is not among the largest of a minute.
     pub fn learn_destination(&mut self, key: &Arc<str>, host: &Host, at_s: i64, bytes: u64) {
-        self.teach(key, at_s, |profile, rules| vec![profile.meet(host, at_s, bytes, rules)]);
+        if self.learning {
+            let causes = self.frozen.causes(key, at_s);
+            self.teach(key, at_s, &causes, |profile, rules| {
+                vec![profile.meet(host, at_s, bytes, rules)]
+            });
+        }
     }
 
     fn teach(
         &mut self,
         key: &Arc<str>,
         at_s: i64,
+        causes: &[Arc<str>],
         learn: impl FnOnce(&mut Profile, &Rules) -> Vec<Change>,
     ) {
-        if !self.learning {
+        let rules = self.settings.rules();
+        if !causes.is_empty() {
+            self.counters.frozen_minutes += 1;
+            if let Some(span) = self.pending.span(key, at_s, causes) {
+                learn(span, &rules);
+            }
             return;
         }
-        let rules = self.settings.rules();
-        if let Some(&until_s) = self.frozen.get(key) {
-            if at_s <= until_s {
-                self.counters.frozen_minutes += 1;
-                if let Some(span) = self.pending.span(key, at_s) {
-                    learn(span, &rules);
-                }
-                return;
-            }
-            self.frozen.remove(key);
-        }
+        self.frozen.thaw_one(key);
         let Some(profile) = self.profile_mut(key, at_s) else {
             self.counters.refused += 1;
             return;
@@ -405,7 +411,7 @@ impl Baselines {
             self.lose_place(&key, &profile);
         }
         self.remove(&key);
-        self.pending.take(&key, i64::MIN, i64::MAX);
+        self.pending.drop_of(&key);
         true
     }
 
@@ -424,8 +430,9 @@ impl Baselines {
         profile
     }
 
-    /// What an analyst says of an alert of this entity and time: its minutes are
-    /// learned, or dropped for good.
+    /// What an analyst says of an alert of this entity and time: its minutes, and those of
+    /// others that waited because of it alone, are learned, or dropped for good. Told are
+    /// its own.
     pub fn judge(
         &mut self,
         key: &Arc<str>,
@@ -434,21 +441,35 @@ impl Baselines {
         verdict: Verdict,
         now_s: i64,
     ) -> Judged {
-        let spans = self.pending.take(key, from_s, until_s);
-        let minutes = spans.iter().map(|span| span.profile.minutes()).sum();
-        let told = Judged { spans: spans.len(), minutes, learned: verdict.is_learned() };
-        let last_s = spans.iter().map(|span| span.until_s).max().unwrap_or(from_s);
-        let Some(profile) = self.profile_mut(key, last_s) else { return told };
-        profile.remember(day(now_s), verdict);
+        let spans = self.pending.judge(key, from_s, until_s, verdict.is_learned());
+        let own = || spans.iter().filter(|(entity, _)| entity == key).map(|(_, span)| span);
+        let minutes = own().map(|span| span.profile.minutes()).sum();
+        let told = Judged { spans: own().count(), minutes, learned: verdict.is_learned() };
+        let last_s = own().map(|span| span.until_s).max().unwrap_or(from_s);
+        // Alerts are of prefixes and stations as well, which nothing is learned of.
+        if (self.slots.contains_key(key) || told.spans > 0)
+            && let Some(profile) = self.profile_mut(key, last_s)
+        {
+            profile.remember(day(now_s), verdict);
+        }
         if verdict.is_learned() {
-            let before = profile.destinations.clone();
-            spans.iter().for_each(|span| profile.merge(&span.profile));
-            let after = profile.destinations.clone();
-            if is_place(key) {
-                self.fleet.became(&before, &after);
-            }
+            spans.iter().for_each(|(entity, span)| self.take_span(entity, span));
         }
         told
+    }
+
+    /// Learns what waited.
+    fn take_span(&mut self, key: &Arc<str>, span: &Span) {
+        let Some(profile) = self.profile_mut(key, span.until_s) else {
+            self.counters.refused += 1;
+            return;
+        };
+        let before = profile.destinations.clone();
+        profile.merge(&span.profile);
+        let after = profile.destinations.clone();
+        if is_place(key) {
+            self.fleet.became(&before, &after);
+        }
     }
 
     /// Time has come to this second: what is due is written and given up.
@@ -463,7 +484,7 @@ impl Baselines {
             return;
         }
         self.flushed_s = Some(second);
-        self.frozen.retain(|_, until_s| *until_s >= second);
+        self.frozen.thaw(second);
         let kept_s = (self.settings.pending_days * DAY_S as f64) as i64;
         self.pending.drop_before(second.saturating_sub(kept_s));
         let gone_s = second.saturating_sub(self.settings.unseen_days.saturating_mul(DAY_S));

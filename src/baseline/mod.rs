@@ -3,7 +3,8 @@
 //! A [`Profile`] is what is known of one entity: robust quantiles of its measures a
 //! minute, by hour of week once there is enough of it, payload sizes, destinations,
 //! and the days on which it was active. [`Baselines`] has all of them, learns
-//! minute by minute, and learns nothing of an entity while it is alerting.
+//! minute by minute, and learns nothing of an entity while it is alerting, or what the same
+//! traffic counts for.
 //!
 //! Whose normal it is decides the caller: a profile's key is [`Who::baseline`].
 //!
@@ -16,6 +17,7 @@ mod destinations;
 mod distance;
 mod drift;
 mod fleet;
+mod frozen;
 mod inbox;
 mod metric;
 mod normal;
@@ -37,6 +39,7 @@ pub use all::{BaselineCounters, Baselines, Judged};
 pub use destinations::Destination;
 pub use distance::{Distances, LEAST_PACKETS, size_distance};
 pub use fleet::Others;
+pub use frozen::Freeze;
 pub use inbox::{Word, inbox_path, leave};
 pub use metric::Metric;
 pub use normal::{Basis, Normal};

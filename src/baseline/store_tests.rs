@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::tests::{START_S, host, learned_minutes, minute};
+use super::tests::{START_S, freeze, host, learned_minutes, minute};
 use super::*;
 use crate::entity::Who;
 
@@ -37,7 +37,7 @@ fn what_was_learned_comes_back() {
     let (_dir, path) = place();
     let mut before = open(&path, true);
     teach(&mut before, 20, 40);
-    before.freeze(&who(3).baseline, START_S + 3600 * 2);
+    freeze(&mut before, &who(3), START_S + 3600 * 2);
     before.learn(&minute(&who(3), START_S + 3600, 1e9, "203.0.113.1"));
     assert!(before.flush());
     let profiles: Vec<_> = before.keys().map(|key| before.look_up(key)).collect();
@@ -49,6 +49,27 @@ fn what_was_learned_comes_back() {
     let read: Vec<_> = after.keys().map(|key| after.look_up(key)).collect();
     assert_eq!(read, profiles);
     assert_eq!(learned_minutes(&after, &who(3)), 40);
+}
+
+#[test]
+fn what_waits_for_anothers_verdict_comes_back_and_is_settled_by_it() {
+    let (_dir, path) = place();
+    let mut before = open(&path, true);
+    let cause: Arc<str> = "process:web:/usr/bin/curl:".into();
+    let (keys, addresses) = (vec![Arc::clone(&who(1).baseline)], Vec::new());
+    let until_s = START_S + 60;
+    before.freeze(&Freeze { cause: Arc::clone(&cause), keys, addresses, all: false, until_s });
+    before.learn(&minute(&who(1), START_S, 1e6, "203.0.113.1"));
+    freeze(&mut before, &who(2), until_s);
+    before.learn(&minute(&who(2), START_S, 1e6, "203.0.113.1"));
+    assert!(before.flush());
+    drop(before);
+    let mut after = open(&path, true);
+    assert_eq!((after.pending(), after.counters().damaged), (2, 0));
+    after.judge(&cause, START_S, START_S + 59, Verdict::Expected, START_S);
+    assert_eq!((after.pending(), learned_minutes(&after, &who(1))), (1, 1));
+    after.judge(&who(2).baseline, START_S, START_S + 59, Verdict::Expected, START_S);
+    assert_eq!((after.pending(), learned_minutes(&after, &who(2))), (0, 1));
 }
 
 /// Older versions counted processes and workloads beside the places they are in.

@@ -55,6 +55,13 @@ pub(super) fn learned_minutes(baselines: &Baselines, who: &Who) -> u64 {
     baselines.profile(&who.baseline).map_or(0, Profile::minutes)
 }
 
+/// An alert of it alone.
+pub(super) fn freeze(baselines: &mut Baselines, who: &Who, until_s: i64) {
+    let cause = Arc::clone(&who.baseline);
+    let (keys, addresses) = (Vec::new(), Vec::new());
+    baselines.freeze(&Freeze { cause, keys, addresses, all: false, until_s });
+}
+
 fn server() -> Arc<Who> {
     Arc::new(Who::address(&host("10.0.0.1")))
 }
@@ -216,7 +223,7 @@ fn nothing_of_an_alerting_entity_is_learned_before_a_verdict() {
         let (mut baselines, who) = learned(10, 60, |_| 1e6);
         let from_s = START_S + 10 * DAY_S;
         let before = q99(&baselines, &who, from_s);
-        baselines.freeze(&who.baseline, from_s + 3600);
+        freeze(&mut baselines, &who, from_s + 3600);
         for at in (0..3600).step_by(60) {
             baselines.learn(&minute(&who, from_s + at, 1e9, "203.0.113.7"));
         }
@@ -235,11 +242,66 @@ fn nothing_of_an_alerting_entity_is_learned_before_a_verdict() {
     assert!(matches!(judged(Verdict::False), (14_460, true, true, _)));
 }
 
+/// A process sends from its address: an alert about either says what of that is learned.
+#[test]
+fn what_the_same_traffic_counts_for_waits_for_the_same_verdict() {
+    let view = Arc::new(crate::host::side::ProcessView::default());
+    let process = Arc::new(Who::process("web", "", &view, None, 1.0));
+    let address = server();
+    let at = |who: &Arc<Who>, from_s: i64| {
+        let mut minute = minute(who, from_s, 1e6, "203.0.113.7");
+        minute.measures.own = Some((host("10.0.0.1"), 1));
+        minute
+    };
+    let knows = |baselines: &Baselines, who: &Who| {
+        let profile = baselines.profile(&who.baseline);
+        profile.is_some_and(|profile| profile.destination(&host("203.0.113.7")).is_some())
+    };
+    let known = |baselines: &Baselines| [&process, &address].map(|who| knows(baselines, who));
+    let freeze = |cause: &Who, all: bool| Freeze {
+        cause: Arc::clone(&cause.baseline),
+        keys: Vec::new(),
+        addresses: vec![host("10.0.0.1")],
+        all,
+        until_s: START_S + 100,
+    };
+    let run = |freezes: &[Freeze], verdicts: &[(&Arc<Who>, Verdict)]| {
+        let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
+        freezes.iter().for_each(|freeze| baselines.freeze(freeze));
+        baselines.learn(&at(&process, START_S));
+        baselines.learn(&at(&address, START_S));
+        assert!(freezes.is_empty() || !knows(&baselines, &address));
+        for (who, verdict) in verdicts {
+            baselines.judge(&who.baseline, START_S + 30, START_S + 60, *verdict, START_S);
+        }
+        known(&baselines)
+    };
+    let (by_process, by_address) = (freeze(&process, false), freeze(&address, true));
+    assert_eq!(run(&[], &[]), [true, true]);
+    assert_eq!(run(&[by_process.clone()], &[]), [false, false]);
+    assert_eq!(run(&[by_process.clone()], &[(&process, Verdict::Expected)]), [true, true]);
+    assert_eq!(run(&[by_process.clone()], &[(&process, Verdict::True)]), [false, false]);
+    assert_eq!(run(&[by_address.clone()], &[]), [false, false]);
+    assert_eq!(run(&[by_address.clone()], &[(&address, Verdict::False)]), [true, true]);
+    // Of two alerts both must be none.
+    let both = [by_process, by_address];
+    assert_eq!(run(&both, &[(&process, Verdict::False)]), [false, false]);
+    let (one, other) = ((&process, Verdict::False), (&address, Verdict::Expected));
+    assert_eq!(run(&both, &[one, other]), [true, true]);
+    assert_eq!(run(&both, &[one, (&address, Verdict::True)]), [false, false]);
+    // Another process at that address is not guilty, but of an alert about all of it.
+    let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
+    baselines.freeze(&freeze(&Who::process("web", "", &view, None, 1.0), false));
+    let other = Arc::new(Who::process("other", "", &view, None, 1.0));
+    baselines.learn(&at(&other, START_S));
+    assert!(knows(&baselines, &other));
+}
+
 #[test]
 fn spans_without_a_verdict_are_dropped_after_a_week() {
     let (mut baselines, who) = learned(10, 600, |_| 1e6);
     let from_s = START_S + 10 * DAY_S;
-    baselines.freeze(&who.baseline, from_s + 60);
+    freeze(&mut baselines, &who, from_s + 60);
     baselines.learn(&minute(&who, from_s, 1e9, "192.0.2.1"));
     assert_eq!(baselines.pending(), 1);
     baselines.tick(from_s + 6 * DAY_S);

@@ -26,6 +26,7 @@ mod home;
 mod horizon;
 pub(crate) mod interest;
 mod kind;
+mod quarantine;
 mod rate_rule;
 mod reflection;
 mod scan;
@@ -43,13 +44,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::alert::{Alert, AlertBook, Case, Counters, Severity, Update};
+use crate::alert::{Alert, AlertBook, Counters, Update};
 use crate::baseline::{BaselineSettings, Baselines};
 use crate::engine::window::{Seed, Slice};
 use crate::entity::Finest;
 
 use analytic::{Analytic, AnalyticContext, Event, Inputs, Measured};
 use background::KnownAddresses;
+use quarantine::{Held, Quarantine};
 
 pub use arp_sweep::ArpSweep;
 pub use background::Background;
@@ -127,6 +129,7 @@ pub struct Detection {
     detectors: Vec<Box<dyn Detector>>,
     analytics: Vec<Box<dyn Analytic>>,
     baselines: Baselines,
+    quarantine: Quarantine,
     inputs: Inputs,
     known: KnownAddresses,
     seed: Seed,
@@ -159,6 +162,7 @@ impl Detection {
             detectors,
             analytics: analytic::all(),
             baselines: Baselines::default(),
+            quarantine: Quarantine::default(),
             inputs: Inputs::default(),
             known: KnownAddresses::default(),
             seed: Seed::default(),
@@ -206,7 +210,9 @@ impl Detection {
         self.pairs_overflowed_windows += u64::from(slice.pairs_overflowed());
         self.estimated_windows +=
             u64::from(!slice.receivers().is_exact() || !slice.senders().is_exact());
+        let held = self.held();
         self.book.record(slice.second(), &mut self.findings, telemetry, &self.settings);
+        self.hold_back(held);
     }
 
     /// What the run is given. Kinds of telemetry are added as they come.
@@ -277,15 +283,13 @@ impl Detection {
             }
         }
         self.tell_watch();
-        for finding in &self.findings {
-            // What is informational may be tonight's backup: it is to become normal.
-            let told = |case: &&Case| case.severity > Severity::Informational;
-            let Some(case) = finding.case.as_deref().filter(told) else { continue };
-            if let (true, Some(key)) = (finding.opens, &case.baseline_key) {
-                self.baselines.freeze(key, finding.second + case.quiet_s);
-            }
+        let held = self.held();
+        if !self.findings.is_empty() {
+            self.book.record(second, &mut self.findings, telemetry, &self.settings);
         }
+        self.hold_back(held);
         if let (Event::Minute(minute), None) = (event, &coarser) {
+            self.quarantine.note(minute);
             self.baselines.learn(minute);
         }
         for Measured { key, metric, at_s, value, is_usual } in taught {
@@ -294,8 +298,27 @@ impl Detection {
                 false => self.baselines.learn_habit(&key, metric, at_s, value),
             }
         }
-        if !self.findings.is_empty() {
-            self.book.record(second, &mut self.findings, telemetry, &self.settings);
+    }
+
+    /// What the findings keep from being learned, before the book takes them.
+    fn held(&self) -> Vec<Held> {
+        if !self.baselines.is_learning() {
+            return Vec::new();
+        }
+        let held = |finding: &Finding| {
+            let freeze = self.quarantine.of(finding, &self.settings)?;
+            let is_allowed = self.book.allowance_of(finding).is_some();
+            Some(Held { family: finding.family, subject: finding.subject, is_allowed, freeze })
+        };
+        self.findings.iter().filter_map(held).collect()
+    }
+
+    /// What is within what somebody allowed alerts nobody, and is to become normal.
+    fn hold_back(&mut self, held: Vec<Held>) {
+        for Held { family, subject, is_allowed, freeze } in held {
+            if !is_allowed || self.book.is_open(family, subject) {
+                self.baselines.freeze(&freeze);
+            }
         }
     }
 

@@ -122,7 +122,13 @@ impl MarkArgs {
     /// What became of the minutes that waited for the verdict, where it is for baselines.
     fn tell_baselines(&self, alert: &Value, now_ns: i64) -> anyhow::Result<Option<String>> {
         let Some(path) = &self.baseline else { return Ok(None) };
-        let Some(key) = alert["case"]["baseline_key"].as_str() else {
+        let entity = &alert["entity"];
+        // A flood is held against no baseline, and whom it is about is not learned either.
+        let of_address = (entity["kind"] == "address")
+            .then(|| entity["id"].as_str().map(|id| format!("address:{id}")))
+            .flatten();
+        let key = alert["case"]["baseline_key"].as_str().or(of_address.as_deref());
+        let Some(key) = key else {
             return Ok(Some(
                 "No baseline is concerned: the alert is held against none.".to_owned(),
             ));

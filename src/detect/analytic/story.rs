@@ -88,6 +88,11 @@ pub(super) fn finding(story: &Story<'_>, ctx: &AnalyticContext<'_>) -> Option<Fi
         None => case.missing.push("baseline"),
     }
     case.baseline_key = baselines.into_iter().next();
+    // Whoever took part, and as whom the network sees the place.
+    let parts = signs.iter().filter_map(|sign| sign.place.process_baseline());
+    case.same_traffic = parts.chain(place.seen_as()).collect();
+    case.same_traffic.sort_unstable();
+    case.same_traffic.dedup();
     confide(case, links);
     gaps(case, story, ctx);
     let mut moments: Vec<&Sign> = signs.iter().chain(more).copied().collect();

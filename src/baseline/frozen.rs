@@ -1,0 +1,132 @@
+//! What is not learned, until when, and because of whose alert.
+//!
+//! One flow counts for several baselines: the process's, its workload's, the instance's or
+//! the address's. An alert is about one of them; of the others that traffic is no more
+//! normal. So an alert freezes all of them, by their keys or by the address that their
+//! minutes are of. Each remembers whose alerts they were: a verdict on one of them is a
+//! verdict on the minutes that waited because of it.
+//!
+//! Bounded: [`MOST`] keys and as many addresses; at the bound the quarter that is over
+//! soonest makes room. Of one at most [`MOST_CAUSES`] are told apart.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::alert::EntityKind;
+use crate::engine::window::Host;
+use crate::entity::Minute;
+
+/// About 150 bytes each. A flood with addresses at home as its senders names 64 a second,
+/// and what it names is over after minutes.
+const MOST: usize = 16_384;
+/// Alerts of one act by several detectors are a few.
+pub(super) const MOST_CAUSES: usize = 8;
+
+/// What one alert keeps from being learned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Freeze {
+    /// Whose alert it is: verdicts name this baseline.
+    pub cause: Arc<str>,
+    /// Others that the same traffic counts for.
+    pub keys: Vec<Arc<str>>,
+    /// Addresses that it counts for.
+    pub addresses: Vec<Host>,
+    /// And processes and workloads at them: it may be anybody's of them.
+    pub all: bool,
+    pub until_s: i64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Frozen {
+    keys: BTreeMap<Arc<str>, Causes>,
+    addresses: BTreeMap<Host, Causes>,
+    /// With whatever is at them.
+    wholly: BTreeMap<Host, Causes>,
+}
+
+/// Whose alerts, and until when each.
+#[derive(Debug, Default)]
+struct Causes(Vec<(Arc<str>, i64)>);
+
+impl Frozen {
+    pub(super) fn add(&mut self, freeze: &Freeze) {
+        let Freeze { cause, keys, addresses, all, until_s } = freeze;
+        for key in keys.iter().chain([cause]) {
+            add(&mut self.keys, Arc::clone(key), cause, *until_s);
+        }
+        for &address in addresses {
+            add(&mut self.addresses, address, cause, *until_s);
+            if *all {
+                add(&mut self.wholly, address, cause, *until_s);
+            }
+        }
+    }
+
+    /// Whose alerts keep something from being learned at this time.
+    pub(super) fn causes(&self, key: &str, at_s: i64) -> Vec<Arc<str>> {
+        self.keys.get(key).map_or_else(Vec::new, |causes| causes.at(at_s))
+    }
+
+    /// The same of a minute, by its key and by its address.
+    pub(super) fn causes_of(&self, minute: &Minute) -> Vec<Arc<str>> {
+        let mut all = self.causes(&minute.who.baseline, minute.start_s);
+        let at = match minute.who.entity.kind {
+            EntityKind::Process | EntityKind::Workload => &self.wholly,
+            _ => &self.addresses,
+        };
+        let own = minute.measures.own.filter(|_| !at.is_empty());
+        let causes = own.and_then(|(own, _)| at.get(&own));
+        all.extend(causes.into_iter().flat_map(|causes| causes.at(minute.start_s)));
+        all.sort_unstable();
+        all.dedup();
+        all.truncate(MOST_CAUSES);
+        all
+    }
+
+    pub(super) fn until(&self, key: &str) -> Option<i64> {
+        self.keys.get(key).and_then(Causes::until)
+    }
+
+    /// Gives up what is over.
+    pub(super) fn thaw(&mut self, second: i64) {
+        let lasts = |causes: &Causes| causes.until().is_some_and(|until_s| until_s >= second);
+        self.keys.retain(|_, causes| lasts(causes));
+        self.addresses.retain(|_, causes| lasts(causes));
+        self.wholly.retain(|_, causes| lasts(causes));
+    }
+
+    /// It was seen at a time when it was frozen no more.
+    pub(super) fn thaw_one(&mut self, key: &str) {
+        self.keys.remove(key);
+    }
+}
+
+fn add<K: Ord + Clone>(to: &mut BTreeMap<K, Causes>, key: K, cause: &Arc<str>, until_s: i64) {
+    if to.len() >= MOST && !to.contains_key(&key) {
+        let mut ends: Vec<_> = to.iter().map(|(key, causes)| (causes.until(), key)).collect();
+        ends.sort_unstable();
+        let over: Vec<K> = ends.into_iter().take(MOST / 4).map(|(_, key)| key.clone()).collect();
+        over.iter().for_each(|key| {
+            to.remove(key);
+        });
+    }
+    let Causes(causes) = to.entry(key).or_default();
+    let is_full = causes.len() >= MOST_CAUSES;
+    let known = causes.iter().position(|(known, _)| known == cause);
+    // Of too many the last lasts as long as all that have no place.
+    match known.or_else(|| is_full.then_some(MOST_CAUSES - 1)).and_then(|at| causes.get_mut(at)) {
+        Some((_, until)) => *until = (*until).max(until_s),
+        None => causes.push((Arc::clone(cause), until_s)),
+    }
+}
+
+impl Causes {
+    fn at(&self, at_s: i64) -> Vec<Arc<str>> {
+        let lasting = self.0.iter().filter(|(_, until_s)| *until_s >= at_s);
+        lasting.map(|(cause, _)| Arc::clone(cause)).collect()
+    }
+
+    fn until(&self) -> Option<i64> {
+        self.0.iter().map(|&(_, until_s)| until_s).max()
+    }
+}
