@@ -1,0 +1,178 @@
+//! What an entry covers, and up to what.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::alert::Entity;
+use crate::detect::{Family, Rule, Subject, Traffic};
+
+fn entry(entity: &str) -> AllowEntry {
+    AllowEntry {
+        detector: None,
+        entity: entity.parse().unwrap(),
+        reason: "backup".to_owned(),
+        owner: "ops".to_owned(),
+        expires_ns: i64::MAX,
+        max_packets_per_s: None,
+        max_bytes_per_minute: None,
+    }
+}
+
+fn finding(detector: &'static str, entity: Entity, second: i64) -> Finding {
+    let subject = Subject::Interface(0);
+    Finding {
+        opens: true,
+        traffic: Traffic { packets: 5_000, ..Traffic::default() },
+        ..Finding::new(detector, Family::Udp, second, subject, entity, Rule::NONE)
+    }
+}
+
+fn packets(packets_per_s: u64) -> Volume {
+    Volume { packets_per_s: Some(packets_per_s), bytes_per_minute: None }
+}
+
+fn entity(kind: EntityKind, id: &str) -> Entity {
+    Entity { kind, id: id.to_owned(), labels: BTreeMap::new() }
+}
+
+#[test]
+fn entities_are_covered_by_what_holds_them() {
+    for (allowed, kind, id, covered) in [
+        ("192.0.2.1", EntityKind::Address, "192.0.2.1", true),
+        ("192.0.2.1", EntityKind::Address, "192.0.2.2", false),
+        ("192.0.2.0/24", EntityKind::Address, "192.0.2.200", true),
+        ("192.0.2.9/24", EntityKind::Prefix, "192.0.2.128/25", true),
+        ("192.0.2.0/24", EntityKind::Prefix, "192.0.0.0/16", false),
+        ("0.0.0.0/0", EntityKind::Address, "2001:db8::1", false),
+        ("2001:db8::/32", EntityKind::Address, "2001:db8::1", true),
+        ("02:00:00:00:00:0A", EntityKind::Mac, "02:00:00:00:00:0a", true),
+        ("02:00:00:00:00:0a", EntityKind::Mac, "02:00:00:00:00:0a@vlan7", true),
+        ("02:00:00:00:00:0a@vlan7", EntityKind::Mac, "02:00:00:00:00:0a", false),
+        ("02:00:00:00:00:0a@vlan7", EntityKind::Mac, "02:00:00:00:00:0a@vlan7", true),
+        ("interface:eth0", EntityKind::Host, "sensor:eth0", true),
+        ("sensor:eth0", EntityKind::Host, "sensor:eth1", false),
+        ("instance:i-1", EntityKind::Instance, "i-1", true),
+        ("instance:i-1", EntityKind::Instance, "i-2", false),
+        ("workload:i-1", EntityKind::Instance, "i-1", false),
+    ] {
+        let allowed: AllowedEntity = allowed.parse().unwrap();
+        assert_eq!(allowed.covers(&entity(kind, id)), covered, "{allowed} {id}");
+    }
+    for bad in ["", "eth0", "192.0.2.1/33", "02:00:00:00:00", "02:00:00:00:00:+a", "sensor:"] {
+        assert!(bad.parse::<AllowedEntity>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn an_entry_ends_by_the_time_of_the_stream() {
+    let mut allowances =
+        Allowances::new(&[AllowEntry { expires_ns: 10_000_000_000, ..entry("192.0.2.1") }]);
+    let at = |second| finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), second);
+    assert_eq!(allowances.judge(&at(9), packets(1), 60), Verdict::Suppressed);
+    assert_eq!(allowances.judge(&at(10), packets(1), 60), Verdict::NotListed);
+}
+
+#[test]
+fn beyond_its_bound_an_entry_allows_nothing_and_the_widest_is_named() {
+    let bound = |most| AllowEntry { max_packets_per_s: Some(most), ..entry("192.0.2.1") };
+    let mut allowances = Allowances::new(&[bound(100), bound(300), bound(200)]);
+    let flood = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), 1);
+    assert_eq!(allowances.judge(&flood, packets(300), 60), Verdict::Suppressed);
+    let beyond = Bound { entry: bound(300), volume_known: true };
+    assert_eq!(allowances.judge(&flood, packets(301), 60), Verdict::Beyond(beyond));
+    let suppressed: Vec<u64> = allowances.counts().iter().map(|count| count.suppressed).collect();
+    assert_eq!(suppressed, [0, 1, 0]);
+}
+
+#[test]
+fn a_bound_in_bytes_holds_as_well() {
+    let bytes = |bytes_per_minute| Volume {
+        packets_per_s: Some(1),
+        bytes_per_minute: Some(bytes_per_minute),
+    };
+    let entry = AllowEntry { max_bytes_per_minute: Some(1_000), ..entry("192.0.2.1") };
+    let mut allowances = Allowances::new(std::slice::from_ref(&entry));
+    let flood = finding("egress", entity(EntityKind::Address, "192.0.2.1"), 1);
+    assert_eq!(allowances.judge(&flood, bytes(1_000), 60), Verdict::Suppressed);
+    let beyond = Bound { entry, volume_known: true };
+    assert_eq!(allowances.judge(&flood, bytes(1_001), 60), Verdict::Beyond(beyond));
+}
+
+#[test]
+fn what_has_no_volume_is_not_within_a_bound() {
+    let mut chain = finding("chain", entity(EntityKind::Address, "192.0.2.1"), 1);
+    chain.traffic = Traffic::default();
+    chain.case = Some(Box::new(crate::alert::Case::new(crate::alert::Score::of(Vec::new(), 0.0))));
+    let volume = Volume::of(&chain);
+    assert_eq!(volume, Volume::default());
+    let bounded = AllowEntry { max_bytes_per_minute: Some(1_000_000), ..entry("192.0.2.1") };
+    let mut allowances = Allowances::new(std::slice::from_ref(&bounded));
+    let beyond = Bound { entry: bounded, volume_known: false };
+    assert_eq!(allowances.judge(&chain, volume, 60), Verdict::Beyond(beyond));
+    let mut allowances = Allowances::new(&[entry("192.0.2.1")]);
+    assert_eq!(allowances.judge(&chain, volume, 60), Verdict::Suppressed, "without a bound");
+}
+
+#[test]
+fn a_workload_is_named_as_its_baseline_is() {
+    let mut found = finding("egress", entity(EntityKind::Workload, "runc:1234"), 1);
+    let mut case = crate::alert::Case::new(crate::alert::Score::of(Vec::new(), 0.0));
+    case.baseline_key = Some("workload:shop/Deployment/api/app".into());
+    found.case = Some(Box::new(case));
+    assert!(entry("workload:shop/Deployment/api/app").covers(&found));
+    assert!(!entry("workload:shop/Deployment/api").covers(&found));
+}
+
+#[test]
+fn a_pause_longer_than_the_quiet_time_makes_another_alert() {
+    let mut allowances = Allowances::new(&[entry("192.0.2.0/24")]);
+    for second in [1, 2, 61, 62, 123] {
+        let flood = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), second);
+        allowances.judge(&flood, packets(1), 60);
+    }
+    let count = &allowances.counts()[0];
+    assert_eq!((count.suppressed, count.suppressed_windows), (2, 5));
+}
+
+#[test]
+fn entries_that_stay_keep_their_counts_and_those_that_go_are_still_told() {
+    let mut allowances = Allowances::new(&[entry("192.0.2.1"), entry("192.0.2.2")]);
+    for address in ["192.0.2.1", "192.0.2.2"] {
+        allowances.judge(
+            &finding("udp_flood", entity(EntityKind::Address, address), 1),
+            packets(1),
+            60,
+        );
+    }
+    allowances.replace(&[entry("192.0.2.3"), entry("192.0.2.2")]);
+    let gone = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), 2);
+    assert_eq!(allowances.judge(&gone, packets(1), 60), Verdict::NotListed);
+    let counts: Vec<_> =
+        allowances.counts().into_iter().map(|c| (c.entity, c.suppressed)).collect();
+    let expected = [("192.0.2.3", 0), ("192.0.2.2", 1), ("192.0.2.1", 1)];
+    assert_eq!(counts, expected.map(|(entity, count)| (entity.to_owned(), count)));
+}
+
+proptest! {
+    #[test]
+    fn what_is_shown_of_an_entity_is_read_as_the_same(
+        address in any::<[u8; 16]>(), v6: bool, bits in 0u8..=128, mac in any::<[u8; 6]>(),
+        vlan in proptest::option::of(1u16..4096),
+    ) {
+        let ip = if v6 { IpAddr::from(address) } else {
+            IpAddr::from([address[0], address[1], address[2], address[3]])
+        };
+        let bits = if v6 { bits } else { bits % 33 };
+        let net = AllowedEntity::Net(IpNet::new(ip, bits).unwrap().trunc());
+        prop_assert_eq!(net.to_string().parse(), Ok(net));
+        let octets: Vec<String> = mac.iter().map(|octet| format!("{octet:02x}")).collect();
+        let vlan = vlan.map(|vlan| format!("@vlan{vlan}")).unwrap_or_default();
+        let mac = AllowedEntity::Mac(format!("{}{vlan}", octets.join(":")));
+        prop_assert_eq!(mac.to_string().parse(), Ok(mac));
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_of_entities_panic(text in ".{0,40}") {
+        let _ = text.parse::<AllowedEntity>();
+    }
+}
