@@ -9,7 +9,7 @@ use crate::detect::Telemetry;
 use crate::detect::analytic::Event;
 use crate::detect::analytic::testing::{Stream, address, minute};
 use crate::engine::window::{Delta, Seed};
-use crate::entity::{Ledger, LedgerLimits, View, Who};
+use crate::entity::{Ledger, LedgerLimits, Leg, View, Who};
 use crate::host::side::ProcessView;
 use crate::packet::PacketClass as C;
 use crate::report::explain::redo;
@@ -44,6 +44,7 @@ fn show_process(run: &mut Run, own: &str) {
         proto: 17,
         local_port: 40_000,
         remote_port: 80,
+        leg: Leg::of(40_000, 80),
         sent: &sent,
         received: &received,
         scale: 1,
