@@ -5,7 +5,7 @@
 //! starts wrote. So neither writes where the other did: who looks into it later would add
 //! up the same traffic twice, or take one run's alerts for another's.
 //!
-//! Start at [`RunFolder::begin_read`]; [`super::rolling`] asks [`holds`].
+//! Start at [`RunFolder::begin_read`]; [`super::rolling`] asks whether a folder holds a run.
 
 use std::fs;
 use std::io::{self, ErrorKind};
