@@ -1,6 +1,7 @@
 //! Profiles and baselines as others use them.
 
 use std::net::IpAddr;
+use std::slice;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -278,17 +279,11 @@ fn what_the_same_traffic_counts_for_waits_for_the_same_verdict() {
     };
     let (by_process, by_address) = (freeze(&process, false), freeze(&address, true));
     assert_eq!(run(&[], &[]), [true, true]);
-    assert_eq!(run(std::slice::from_ref(&by_process), &[]), [false, false]);
-    assert_eq!(
-        run(std::slice::from_ref(&by_process), &[(&process, Verdict::Expected)]),
-        [true, true]
-    );
-    assert_eq!(
-        run(std::slice::from_ref(&by_process), &[(&process, Verdict::True)]),
-        [false, false]
-    );
-    assert_eq!(run(std::slice::from_ref(&by_address), &[]), [false, false]);
-    assert_eq!(run(std::slice::from_ref(&by_address), &[(&address, Verdict::False)]), [true, true]);
+    assert_eq!(run(slice::from_ref(&by_process), &[]), [false, false]);
+    assert_eq!(run(slice::from_ref(&by_process), &[(&process, Verdict::Expected)]), [true, true]);
+    assert_eq!(run(slice::from_ref(&by_process), &[(&process, Verdict::True)]), [false, false]);
+    assert_eq!(run(slice::from_ref(&by_address), &[]), [false, false]);
+    assert_eq!(run(slice::from_ref(&by_address), &[(&address, Verdict::False)]), [true, true]);
     // Of two alerts both must be none.
     let both = [by_process, by_address];
     assert_eq!(run(&both, &[(&process, Verdict::False)]), [false, false]);
