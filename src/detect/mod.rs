@@ -26,6 +26,7 @@ mod home;
 mod horizon;
 pub(crate) mod interest;
 mod kind;
+mod narrowed;
 mod quarantine;
 mod rate_rule;
 mod reflection;
@@ -254,6 +255,9 @@ impl Detection {
         if self.inputs.undetected {
             return;
         }
+        if narrowed::is_of_another_project(event, &self.settings) {
+            return;
+        }
         if let Event::Second { entities, .. } = event {
             self.known.note(entities);
         }
@@ -275,6 +279,9 @@ impl Detection {
         for analytic in &mut self.analytics {
             analytic.observe(event, &ctx, &mut self.findings);
             analytic.teach(&mut taught);
+        }
+        for finding in &mut self.findings {
+            narrowed::by_image(finding, &self.settings);
         }
         if let Some(source) = &coarser {
             for finding in &mut self.findings {

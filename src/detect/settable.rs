@@ -203,6 +203,12 @@ settings! {
     process_whitelist: Names(256),
         "Executables whose payloads, ratios and rhythms are not judged (ATT&CK ProcessWhitelist).",
         "a name alone is no proof: whoever starts a program can choose it";
+    image_name: Names(256),
+        "Container images that AN0083 is about; what others do is informational. None: all (ATT&CK ImageName).",
+        NAMES_WHY;
+    lb_projects: Names(256),
+        "Projects whose load balancers' logs count, where a log names one. None: all (ATT&CK LBProjects).",
+        NAMES_WHY;
     time_window_s: Count(60, 86_400),
         "Seconds between the stages of a chain (ATT&CK TimeWindow).",
         "logs have whole seconds; over a day everything follows everything";

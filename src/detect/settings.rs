@@ -159,6 +159,12 @@ pub struct DetectSettings {
     /// ATT&CK ProcessWhitelist: executables whose payloads, ratios and rhythms are not
     /// judged, by whole path; `*` at the end stands for anything.
     pub process_whitelist: Vec<String>,
+    /// ATT&CK ImageName: container images that AN0083 is about; `*` at the end stands for
+    /// anything. What others do is informational. Empty: all, since nobody's are known.
+    pub image_name: Vec<String>,
+    /// ATT&CK LBProjects: projects whose load balancers' logs count, where a log names one
+    /// (Google). Empty: all, since who gives a log means it.
+    pub lb_projects: Vec<String>,
     /// What kinds of program are expected to do.
     pub classes: Arc<Classes>,
     /// ATT&CK TimeWindow: seconds between the stages of a chain (AN0223).
@@ -314,6 +320,8 @@ impl Default for DetectSettings {
             beacon_connections: 20,
             beacon_span_s: 600,
             process_whitelist: Vec::new(),
+            image_name: Vec::new(),
+            lb_projects: Vec::new(),
             classes: Classes::built_in(),
             time_window_s: 900,
             log_lateness_s: 300,
