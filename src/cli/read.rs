@@ -340,8 +340,7 @@ fn host_knowledge(
     maps_once(&args.procs)?;
     for path in &args.procs {
         let Some(map) = &map else { break };
-        // As any other file of hosts that is no good.
-        let read = read_map(path, &mut map.writer()).map_err(|error| Usage(error.to_string()))?;
+        let read = read_map(path, &mut map.writer())?;
         if let Some(first) = read.first_bad {
             eprintln!(
                 "flowtap: warning: {} lines are no events and are left out; the first: {first}",
