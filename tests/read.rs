@@ -308,10 +308,7 @@ fn headings_of_the_help_hold_their_own_options() {
         let mut heading = None;
         for line in help.lines() {
             let starts = line.trim_start();
-            match starts
-                .strip_prefix(option)
-                .or_else(|| starts.get(4..).and_then(|l| l.strip_prefix(option)))
-            {
+            match starts.strip_prefix(option).or_else(|| starts.get(4..)?.strip_prefix(option)) {
                 Some(rest) if rest.is_empty() || rest.starts_with(' ') => return heading,
                 _ if line.ends_with(':') && !line.starts_with(' ') => {
                     heading = Some(line.to_owned());
