@@ -198,6 +198,7 @@ fn minute_of(n: u32, at: i64) -> Minute {
         sent_packets: bytes / 500,
         sent_payload: bytes,
         opened_bytes: bytes,
+        unasked_bytes: 0,
         received_bytes: 0,
         received_packets: 0,
         error_bytes: 0,

@@ -257,7 +257,8 @@ impl Volume {
     pub(super) fn add(&mut self, other: &Self) {
         let sum = |known: Option<u64>, more: Option<u64>| match (known, more) {
             (Some(known), Some(more)) => Some(known.saturating_add(more)),
-            (known, more) => known.or(more),
+            // What has none may be anything.
+            _ => None,
         };
         self.packets_per_s = sum(self.packets_per_s, other.packets_per_s);
         self.bytes_per_minute = sum(self.bytes_per_minute, other.bytes_per_minute);

@@ -174,7 +174,9 @@ impl AlertBook {
         }
         for finding in findings {
             let key = (finding.second, finding.detector, finding.entity.id.clone());
-            volumes.entry(key).or_default().add(&Volume::of(finding));
+            let volume = Volume::of(finding);
+            let sum = volumes.entry(key);
+            sum.and_modify(|sum| sum.add(&volume)).or_insert(volume);
         }
         volumes
     }

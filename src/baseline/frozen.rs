@@ -84,7 +84,11 @@ impl Frozen {
     }
 
     pub(super) fn until(&self, key: &str) -> Option<i64> {
-        self.keys.get(key).and_then(Causes::until)
+        let by_address = || {
+            let address: std::net::IpAddr = key.strip_prefix("address:")?.parse().ok()?;
+            self.addresses.get(&Host::from(address))?.until()
+        };
+        self.keys.get(key).and_then(Causes::until).max(by_address())
     }
 
     /// Gives up what is over.

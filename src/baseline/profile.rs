@@ -158,7 +158,7 @@ impl Profile {
     /// Whether a peer of its minute is a destination that it did not know; nothing of
     /// one that it answered alone.
     pub fn is_new(&self, peer: &PeerSums<Host>) -> Option<bool> {
-        (peer.opened_bytes > 0).then(|| self.destination(&peer.key).is_none())
+        peer.reached_bytes().map(|_| self.destination(&peer.key).is_none())
     }
 
     /// Known prefixes as text, most bytes first.
@@ -213,9 +213,8 @@ impl Profile {
         }
         self.minutes += 1;
         self.calendar.mark(at_s);
-        let reached = measures.top.iter().filter(|peer| peer.opened_bytes > 0);
-        let mut peers: Vec<_> =
-            reached.map(|peer| (prefix_of(&peer.key), peer.opened_bytes)).collect();
+        let reached = |peer: &PeerSums<Host>| Some((prefix_of(&peer.key), peer.reached_bytes()?));
+        let mut peers: Vec<_> = measures.top.iter().filter_map(reached).collect();
         peers.sort_unstable();
         peers.dedup_by(|next, kept| {
             let same = next.0 == kept.0;

@@ -38,6 +38,7 @@ pub(super) fn minute(who: &Arc<Who>, start_s: i64, bytes: f64, peer: &str) -> Mi
         sent_packets: packets.max(1),
         sent_payload: bytes,
         opened_bytes: bytes,
+        unasked_bytes: 0,
         received_bytes: 0,
         received_packets: 0,
         error_bytes: 0,

@@ -280,6 +280,8 @@ impl Detection {
             analytic.observe(event, &ctx, &mut self.findings);
             analytic.teach(&mut taught);
         }
+        // What is narrowed away is no more normal for that.
+        let held = self.held();
         for finding in &mut self.findings {
             narrowed::by_image(finding, &self.settings);
         }
@@ -290,7 +292,6 @@ impl Detection {
             }
         }
         self.tell_watch();
-        let held = self.held();
         if !self.findings.is_empty() {
             self.book.record(second, &mut self.findings, telemetry, &self.settings);
         }

@@ -24,8 +24,9 @@ pub(super) fn by_image(finding: &mut Finding, settings: &DetectSettings) {
         return;
     }
     let Some(case) = &mut finding.case else { return };
-    let is_about_containers =
-        case.analytics.iter().chain(&case.possible_analytics).any(|&name| name == "AN0083");
+    // What is another analytic's as well is so whatever the image.
+    let mut analytics = case.analytics.iter().chain(&case.possible_analytics).peekable();
+    let is_about_containers = analytics.peek().is_some() && analytics.all(|&name| name == "AN0083");
     let Some(workload) = case.workload.as_ref().filter(|_| is_about_containers) else { return };
     if workload.image.is_empty() || classes::matches(&settings.image_name, &workload.image) {
         return;
@@ -81,7 +82,7 @@ mod tests {
             let mut case = Case::new(Score::of(Vec::new(), 0.0));
             let workload = Workload { image: "shop/api:1".to_owned(), ..Workload::default() };
             (case.severity, case.workload) = (Severity::High, Some(Arc::new(workload)));
-            case.analytics = vec![analytic];
+            case.analytics = analytic.split(' ').collect();
             let entity = Entity::new(EntityKind::Workload, "w".to_owned());
             let subject = Subject::Entity(1);
             let mut finding =
@@ -93,6 +94,8 @@ mod tests {
         assert_eq!(severity(&[], "AN0083"), Some(Severity::High));
         assert_eq!(severity(&["shop/*"], "AN0083"), Some(Severity::High));
         assert_eq!(severity(&["web/*"], "AN0083"), Some(Severity::Informational));
-        assert_eq!(severity(&["web/*"], "AN0031"), Some(Severity::High), "another analytic");
+        for others in ["AN0031", "AN0083 AN0972"] {
+            assert_eq!(severity(&["web/*"], others), Some(Severity::High), "{others}");
+        }
     }
 }

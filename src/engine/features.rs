@@ -1,5 +1,6 @@
 //! What packets said in a second, as events for analytics: in order of their keys.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::correlation::Correlation;
@@ -30,10 +31,31 @@ struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     fn of(features: &'a Features) -> Self {
+        // Where not all were kept, none is surely whose it seems.
         let sorted = features.answers.sorted();
+        let is_whole = features.answers.messages == sorted.len() as u64;
+        let sorted = if is_whole { sorted } else { Vec::new() };
         let sorted: Vec<_> = sorted.into_iter().map(|(key, status)| (key, status.0)).collect();
         let given = vec![false; sorted.len()];
         Self { sorted, given }
+    }
+
+    /// Nothing for requests on connections that have more answers than these: which of them
+    /// is whose can't be told.
+    fn leave_out_doubtful<'r>(&mut self, requests: impl Iterator<Item = &'r RequestKey>) {
+        let mut asked_on = BTreeMap::<AnswerKey, usize>::new();
+        for request in requests {
+            *asked_on.entry(connection(&asked(request))).or_default() += 1;
+        }
+        let mut at = 0;
+        for answers in self.sorted.chunk_by(|(x, _), (y, _)| connection(x) == connection(y)) {
+            let on = answers.first().map(|(key, _)| connection(key));
+            let requests = on.and_then(|on| asked_on.get(&on)).copied().unwrap_or_default();
+            if answers.len() > requests {
+                self.given[at..at + answers.len()].fill(true);
+            }
+            at += answers.len();
+        }
     }
 
     /// The first answer on the request's connection after it that is not another's: requests
@@ -41,7 +63,7 @@ impl<'a> Answers<'a> {
     fn take(&mut self, asked: AnswerKey) -> Option<u16> {
         let mut at = self.sorted.partition_point(|(key, _)| **key < asked);
         while let Some((key, status)) = self.sorted.get(at) {
-            if (AnswerKey { time_ns: asked.time_ns, ..**key }) != asked {
+            if connection(key) != connection(&asked) {
                 return None;
             }
             if !std::mem::replace(&mut self.given[at], true) {
@@ -57,6 +79,11 @@ impl<'a> Answers<'a> {
 fn asked(request: &RequestKey) -> AnswerKey {
     let RequestKey { time_ns, client, client_port, server, server_port, .. } = *request;
     AnswerKey { client, client_port, server, server_port, time_ns }
+}
+
+/// Of whatever time.
+fn connection(key: &AnswerKey) -> AnswerKey {
+    AnswerKey { time_ns: 0, ..*key }
 }
 
 impl Correlation<'_> {
@@ -75,15 +102,21 @@ impl Correlation<'_> {
             show(&Event::Echo(&EchoSecond { second, key, stats, seed, who }));
         }
         let mut answers = Answers::of(features);
+        let requests = features.requests.sorted();
+        let awaited = self.awaiting.requests.iter().map(|(key, _)| key);
+        answers.leave_out_doubtful(awaited.chain(requests.iter().map(|(key, _)| *key)));
         for (key, mut request) in std::mem::take(&mut self.awaiting.requests) {
             request.status = answers.take(asked(&key));
             self.show_seen_request(&request);
         }
         let mut awaiting = Awaiting { second, requests: Vec::new() };
-        for (key, line) in features.requests.sorted() {
+        for (key, line) in requests {
             let mut request = request(key, line);
             match answers.take(asked(key)) {
-                None => awaiting.requests.push((*key, request)),
+                None => {
+                    self.show_asked(&request);
+                    awaiting.requests.push((*key, request));
+                }
                 status => {
                     request.status = status;
                     self.show_seen_request(&request);
@@ -100,6 +133,14 @@ impl Correlation<'_> {
                 self.show_seen_request(&request);
             }
         }
+    }
+
+    /// Who serves it matters to what begins before the answer comes.
+    fn show_asked(&mut self, request: &Request) {
+        let Some(joiner) = &mut self.joiner else { return };
+        let served = joiner.served(request);
+        let event = Event::Asked { time_ns: request.time_ns, served: &served };
+        self.detection.event(&event, self.looked_s, &self.known);
     }
 
     fn show_seen_request(&mut self, request: &Request) {
@@ -157,5 +198,19 @@ mod tests {
         assert_eq!([ask(1, 10), ask(1, 11), ask(1, 12)], [Some(200), Some(404), None]);
         assert_eq!(ask(2, 6), None, "what came before it is no answer to it");
         assert_eq!((ask(3, 15), ask(4, 0)), (Some(302), None));
+    }
+
+    #[test]
+    fn a_request_that_was_not_read_gives_its_answer_to_no_other() {
+        let keys = [answer(1, 20), answer(1, 40), answer(2, 5)];
+        let sorted: Vec<_> = keys.iter().zip([404, 200, 200]).collect();
+        let mut answers = Answers { given: vec![false; sorted.len()], sorted };
+        let request = |client_port, time_ns| {
+            let AnswerKey { client, server, server_port, .. } = answer(client_port, 0);
+            RequestKey::of_test(time_ns, (client, client_port), (server, server_port))
+        };
+        answers.leave_out_doubtful([request(1, 10), request(2, 1)].iter());
+        assert_eq!(answers.take(answer(1, 10)), None);
+        assert_eq!(answers.take(answer(2, 1)), Some(200));
     }
 }

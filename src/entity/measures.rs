@@ -66,10 +66,29 @@ pub struct PeerSums<K> {
     /// Sent in flows that the entity began: who has none is no destination of it, but
     /// somebody whom it answers.
     pub opened_bytes: u64,
+    /// Sent without connections in seconds in which nothing came back.
+    pub unasked_bytes: u64,
     pub received_bytes: u64,
     pub received_packets: u64,
     /// Bytes that may belong to others that had this place before.
     pub error_bytes: u64,
+}
+
+impl<K> PeerSums<K> {
+    /// What was sent to it of the entity's own accord; nothing where it only answered.
+    /// Who sent nothing all the while can't have asked: a second alone does not tell, since
+    /// answers take time.
+    pub fn reached_bytes(&self) -> Option<u64> {
+        let unasked = if self.received_packets == 0 { self.unasked_bytes } else { 0 };
+        Some(self.opened_bytes.max(unasked)).filter(|&bytes| bytes > 0)
+    }
+}
+
+/// Who began what was sent in a second, as far as that tells.
+#[derive(Clone, Copy)]
+struct Began {
+    opened: bool,
+    unasked: bool,
 }
 
 /// A flow of a second, seen from one of its ends.
@@ -130,8 +149,17 @@ impl<'a> View<'a> {
                 }
             },
             1 | 58 => is_icmp_request(self.proto, self.local_port),
-            _ => by_ports,
+            // Both services' ports, both clients', or none: whoever asks chooses that.
+            _ => {
+                let ports = [self.local_port, self.remote_port];
+                by_ports && ports.iter().filter(|&&port| port >= Leg::EPHEMERAL).count() == 1
+            }
         }
+    }
+
+    /// Sent without a connection while nothing came back.
+    fn is_unasked(&self) -> bool {
+        self.proto != TCP && self.received.packets() == 0
     }
 }
 
@@ -235,9 +263,12 @@ impl Measures {
             }
         }
         vote(&mut self.own, view.sent.src, sent.wire_bytes * scale);
-        let opened = sent_packets > 0 && view.is_opened();
-        keep(&mut self.top, TOP_PEERS, view.peer, view, opened);
-        keep(&mut self.services, SERVICES, (view.proto, view.remote_port), view, opened);
+        let began = Began {
+            opened: sent_packets > 0 && view.is_opened(),
+            unasked: sent_packets > 0 && view.is_unasked(),
+        };
+        keep(&mut self.top, TOP_PEERS, view.peer, view, began);
+        keep(&mut self.services, SERVICES, (view.proto, view.remote_port), view, began);
         let leg = view.leg as usize;
         let at = view.second.rem_euclid(SECONDS as i64) as usize;
         for (way, delta) in [received, sent].into_iter().enumerate() {
@@ -305,7 +336,7 @@ fn keep<K: Copy + Ord>(
     most: usize,
     key: K,
     view: &View<'_>,
-    opened: bool,
+    began: Began,
 ) {
     let at = kept.iter().position(|sums| sums.key == key).unwrap_or_else(|| {
         let fresh = |sent_bytes| PeerSums {
@@ -314,6 +345,7 @@ fn keep<K: Copy + Ord>(
             sent_packets: 0,
             sent_payload: 0,
             opened_bytes: 0,
+            unasked_bytes: 0,
             received_bytes: 0,
             received_packets: 0,
             error_bytes: sent_bytes,
@@ -330,7 +362,8 @@ fn keep<K: Copy + Ord>(
     let sums = &mut kept[at];
     let sent_bytes = view.sent.wire_bytes * view.scale;
     sums.sent_bytes += sent_bytes;
-    sums.opened_bytes += if opened { sent_bytes } else { 0 };
+    sums.opened_bytes += if began.opened { sent_bytes } else { 0 };
+    sums.unasked_bytes += if began.unasked { sent_bytes } else { 0 };
     sums.sent_packets += u64::from(view.sent.packets()) * view.scale;
     sums.sent_payload += view.sent.payload_bytes * view.scale;
     sums.received_bytes += view.received.wire_bytes * view.scale;
@@ -396,6 +429,10 @@ mod tests {
         // What a scan of ACKs from a service's port is answered with.
         assert!(!opened(TCP, (50_000, 443), &[RST], &[ACK]));
         assert!(opened(17, (50_000, 53), &[Udp], &[Udp]));
+        // Ports that who asks chooses so that the answer looks like a question.
+        for ports in [(53, 53), (53, 1), (51_820, 40_000), (40_000, 51_820), (0, 0)] {
+            assert!(!opened(17, ports, &[Udp], &[Udp]), "{ports:?}");
+        }
         assert!(!opened(17, (53, 50_000), &[Udp], &[Udp]));
         // The port of an end is the type that it sends.
         assert!(opened(1, (8, 0), &[Icmp], &[Icmp]) && opened(58, (128, 129), &[Icmp], &[Icmp]));

@@ -292,6 +292,7 @@ impl Window {
             *measures.series = [[[0; SECONDS]; 2]; 2];
             if one_sided {
                 (measures.unanswered_packets, measures.unanswered_bytes) = (0, 0);
+                measures.top.iter_mut().for_each(|peer| peer.unasked_bytes = 0);
             }
             let entity = &minute.who.entity;
             let facts = facts.remove(&(entity.kind, entity.id.clone()));

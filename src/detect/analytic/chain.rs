@@ -99,6 +99,7 @@ impl Analytic for Chain {
                     self.take(sign);
                 }
             }
+            Event::Asked { time_ns, served } => self.note_service(served, time_ns),
             Event::Exec(exec) => {
                 self.advance(exec.time_ns, ctx, out);
                 let sign = self.shell.look(exec, ctx);

@@ -203,6 +203,7 @@ fn learned(who: Who, dst: &str, days: i64) -> Baselines {
             sent_packets: 10,
             sent_payload: 3_000,
             opened_bytes: 4_000,
+            unasked_bytes: 0,
             received_bytes: 100,
             received_packets: 10,
             error_bytes: 0,

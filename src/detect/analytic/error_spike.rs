@@ -13,7 +13,8 @@
 //! three days is a habit of it, such as a job at night that fails, and normal then and at
 //! no other hour; of a mature baseline as far as a day's growth allows.
 //!
-//! Requests in clear text count with their answers where no log has any.
+//! Requests in clear text count by themselves, with their answers; where there are logs
+//! they teach nothing.
 //!
 //! Limits: a burst that is a stage of a chain counts as its hour's habit like any other;
 //! endpoints have no hours.
@@ -99,11 +100,12 @@ impl ErrorSpike {
         ctx: &AnalyticContext<'_>,
     ) -> Option<Sign> {
         let status = request.target_status.or(request.status)?;
-        // What a log has is not counted twice.
-        if source.kind == PACKETS && ctx.inputs.request_logs {
-            return None;
+        let mut name = target_name(request, served)?;
+        let is_seen = source.kind == PACKETS;
+        if is_seen {
+            // A log of the same target counts for itself.
+            name.push_str(" in clear");
         }
-        let name = target_name(request, served)?;
         let minute = request.time_ns.div_euclid(MINUTE_NS);
         let kind = match status {
             400..=499 => Some(0),
@@ -132,7 +134,9 @@ impl ErrorSpike {
                 found = Some((key, kind, why));
             }
         }
-        self.learn(&name, &baseline, minute, ctx);
+        if !(is_seen && ctx.inputs.request_logs) {
+            self.learn(&name, &baseline, minute, ctx);
+        }
         let (key, kind, why) = found?;
         let address = request.target.as_ref().and_then(|target| target.address);
         let place = Place::of_target(served, address);

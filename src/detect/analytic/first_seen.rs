@@ -65,6 +65,8 @@ struct Met {
     flows: u64,
     once: u64,
     last_ns: i64,
+    /// When some of the prefixes were last forgotten.
+    forgot_ns: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -242,7 +244,10 @@ impl FirstSeen {
         let chance = if met.flows >= ENOUGH { met.once as f64 / met.flows as f64 } else { 0.0 };
         if met.prefixes.len() >= MAX_PREFIXES && !met.prefixes.contains_key(&prefix) {
             self.refused += met.make_room();
+            met.forgot_ns = Some(ns);
         }
+        // What seems new may have been forgotten; what is used comes again within a day.
+        let is_whole = met.forgot_ns.is_none_or(|at| ns.saturating_sub(at) > DAY_NS);
         met.flows += 1;
         let new = Times { flows: 0, first_ns: ns, last_ns: ns };
         let times = met.prefixes.entry(prefix).or_insert(new);
@@ -254,7 +259,7 @@ impl FirstSeen {
             _ => {}
         }
         let is_recent = ns.saturating_sub(times.first_ns) <= window_ns;
-        Meeting { is_first: times.flows == 1, is_recent, chance }
+        Meeting { is_first: times.flows == 1 && is_whole, is_recent, chance }
     }
 }
 
@@ -326,9 +331,10 @@ mod tests {
         for ns in 0..10_000 {
             known.meet(key(), usual, MAX_PREFIXES as i64 + ns, 0);
         }
-        let fresh = prefix(IpAddr::from([192, 0, 2, 1]));
-        let meeting = known.meet(key(), fresh, 20_000, 0);
+        let fresh = |net: u8| prefix(IpAddr::from([192, 0, net, 1]));
+        assert!(!known.meet(key(), fresh(2), 20_000, 0).is_first, "it may have been forgotten");
+        let meeting = known.meet(key(), fresh(3), 20_000 + DAY_NS, 0);
         assert!(meeting.is_first && meeting.chance < 0.1, "{}", meeting.chance);
-        assert!(!known.meet(key(), usual, 20_001, 0).is_first, "what it uses now stays");
+        assert!(!known.meet(key(), usual, 20_001 + DAY_NS, 0).is_first, "what it uses now stays");
     }
 }

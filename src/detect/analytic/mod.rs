@@ -85,6 +85,9 @@ pub enum Event<'a> {
     /// A request that a balancer or a server logged, or that was seen in clear in packets:
     /// then the source's kind is `packets`.
     Request { source: &'a Source, request: &'a Request, served: &'a Served },
+    /// A request was seen in clear whose answer is waited for: who serves is known at once,
+    /// the request itself is told in a second.
+    Asked { time_ns: i64, served: &'a Served },
     /// Counters that grew.
     Counter { source: &'a Source, sample: &'a CounterSample, growth: &'a Growth },
     /// What one client asked one server about one domain in one second. By key.
@@ -214,7 +217,7 @@ impl Inputs {
             Event::Request { source, .. } => self.request_logs |= source.kind != PACKETS,
             Event::Counter { .. } => self.counters = true,
             Event::Exec(_) => self.host_map = true,
-            Event::Dns(_) | Event::Echo(_) => {}
+            Event::Dns(_) | Event::Echo(_) | Event::Asked { .. } => {}
             Event::Minute(_) | Event::Time { .. } | Event::End => {}
         }
     }

@@ -104,6 +104,7 @@ fn minute(exe: &str, context: Context, start_s: i64, traffic: &Traffic) -> Minut
             sent_packets,
             sent_payload,
             opened_bytes: sent_bytes,
+            unasked_bytes: 0,
             received_bytes: 0,
             received_packets: 0,
             error_bytes: 0,

@@ -64,10 +64,10 @@ fn new_peers(minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<BTreeSet<Host
     if profile.newness().is_none_or(|newness| newness >= OFTEN_NEW) {
         return None;
     }
-    let peers = minute.measures.top.iter().map(|peer| peer.key);
+    let reached = minute.measures.top.iter().filter(|peer| profile.is_new(peer) == Some(true));
+    let peers = reached.map(|peer| peer.key);
     let outside = peers.filter(|host| !ctx.home().contains(host) && !host.is_group());
-    let new = outside.filter(|host| profile.destination(host).is_none());
-    Some(new.map(|host| prefix(&host)).collect())
+    Some(outside.map(|host| prefix(&host)).collect())
 }
 
 /// As profiles know destinations: /24 and /48.

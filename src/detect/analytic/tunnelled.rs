@@ -13,6 +13,7 @@ use crate::engine::window::features::Carried;
 #[derive(Debug, Default)]
 pub(super) struct Tunnelled {
     untold: Carried,
+    is_told: bool,
     busiest: Busiest,
     /// The minute under way and its bytes.
     minute: (i64, u64),
@@ -39,9 +40,12 @@ impl Tunnelled {
         self.busiest_minute = self.busiest_minute.max(self.minute.1);
     }
 
-    /// Another window begins; what was not told yet stays.
+    /// Another window begins. Of what was told of before the rest stays; of others it would
+    /// be days of what nobody looked at.
     pub(super) fn begin(&mut self) {
-        *self = Self { untold: std::mem::take(&mut self.untold), ..Self::default() };
+        let untold =
+            if self.is_told { std::mem::take(&mut self.untold) } else { Carried::default() };
+        *self = Self { untold, is_told: self.is_told, ..Self::default() };
     }
 
     /// Fills in how much it was, and that all of it was with this peer.
@@ -59,5 +63,6 @@ impl Tunnelled {
 
     pub(super) fn told(&mut self) {
         self.untold = Carried::default();
+        self.is_told = true;
     }
 }

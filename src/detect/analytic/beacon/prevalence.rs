@@ -17,6 +17,8 @@ pub(super) const TALKERS: usize = 64;
 pub(super) struct Prevalence {
     young: Generation,
     old: Generation,
+    /// Entities of both.
+    in_both: usize,
     /// Of the young one.
     since_s: Option<i64>,
     forgotten: u64,
@@ -39,8 +41,11 @@ impl Prevalence {
             }
             self.old = std::mem::take(&mut self.young);
             self.since_s = Some(now_s);
+            self.in_both = 0;
         }
-        self.young.entities.insert(entity);
+        if self.young.entities.insert(entity) && self.old.entities.contains(&entity) {
+            self.in_both += 1;
+        }
         let talkers = self.young.destinations.entry(dst).or_default();
         if talkers.len() < TALKERS {
             talkers.insert(entity);
@@ -52,7 +57,7 @@ impl Prevalence {
         let of = |generation: &Generation| generation.destinations.get(dst).cloned();
         let mut talkers = of(&self.young).unwrap_or_default();
         talkers.extend(of(&self.old).unwrap_or_default());
-        let entities = self.young.entities.union(&self.old.entities).count();
+        let entities = self.young.entities.len() + self.old.entities.len() - self.in_both;
         (talkers.len().min(TALKERS), entities)
     }
 

@@ -16,7 +16,7 @@ const HOST: usize = 128;
 const AGENT: usize = 256;
 /// The other headers, together.
 const HEADERS_BYTES: usize = 1_024;
-/// Headers looked through for host and user agent.
+/// Headers that are kept at most.
 const HEADERS: usize = 32;
 
 /// A request's identity: two of one time are one only if all of their bytes are the same.
@@ -28,6 +28,14 @@ pub struct RequestKey {
     pub server: Host,
     pub server_port: u16,
     digest: u64,
+}
+
+#[cfg(test)]
+impl RequestKey {
+    pub(crate) fn of_test(time_ns: i64, client: (Host, u16), server: (Host, u16)) -> Self {
+        let ((client, client_port), (server, server_port)) = (client, server);
+        Self { time_ns, client, client_port, server, server_port, digest: 0 }
+    }
 }
 
 /// What a request says, as it was sent.
