@@ -52,4 +52,7 @@ fn an0223_stage_one_from_packets_in_clear_alone() {
     assert!(found(EXPLOIT, PLAIN, "404 Not Found", 2_000).is_empty());
     assert!(found("/item?id=7", PLAIN, "200 OK", 2_000).is_empty());
     assert!(found(EXPLOIT, PLAIN, "200 OK", 2_500_000).is_empty());
+    let cookie =
+        "Cookie: __utmz=1.1772360100.1.1.utmcsr=search|utmccn=(organic)|utmcmd=organic|id=7";
+    assert!(found("/", cookie, "200 OK", 2_000).is_empty());
 }
