@@ -79,7 +79,7 @@ fn a_full_disk_leaves_no_halves_of_files() {
     let dir = Dir::new();
     std::fs::create_dir(dir.path("small")).expect("a folder");
     let script = "mount -t tmpfs -o size=64k tmpfs small && { \"$0\" read --json --out small/r \
-                  \"$1\" > told; echo $? > code; ls -A small/r > files; }";
+                  \"$1\" > told; echo $? > code; ls -A small/r > files; true; }";
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_flowtap")]);
     command.arg(captures().join("demo-udp-flood.pcap.zst")).current_dir(dir.path(""));
@@ -146,6 +146,28 @@ fn other_programs_files_and_what_is_read_are_left_alone() {
 }
 
 #[test]
+fn files_that_no_run_of_ours_wrote_stay() {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.path("run")).expect("a folder");
+    for name in ["flows.csv", "requests.ndjson"] {
+        std::fs::write(dir.path("run").join(name), "mine").expect("written");
+    }
+    for _ in 0..2 {
+        assert!(read(&dir, &["--out", "run"], "dns.pcap").status.success());
+    }
+    for name in ["flows.csv", "requests.ndjson"] {
+        assert_eq!(std::fs::read_to_string(dir.path("run").join(name)).expect("kept"), "mine");
+    }
+    // A folder that is read, and whose log the output would be written over.
+    std::fs::create_dir(dir.path("logs")).expect("a folder");
+    std::fs::write(dir.path("logs/conn.log"), "#separator \\x09\n").expect("written");
+    let output = dir.run(["read", "-q", "--out", "logs", "--format", "zeek", "logs"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("would be written over"), "{}", said(&output));
+    assert!(std::fs::read_to_string(dir.path("logs/conn.log")).expect("kept").starts_with('#'));
+}
+
+#[test]
 fn runs_of_read_and_of_live_do_not_share_a_folder() {
     let dir = Dir::new();
     dir.write("access.log", b"");
@@ -176,6 +198,8 @@ fn a_signal_ends_reading_and_what_was_read_counts() {
         wait_until("it begins", || dir.path("run/flows.ndjson").exists());
         std::thread::sleep(Duration::from_millis(500));
         signal(&child, name);
+        // Waiting closes it otherwise, and that would end the reading.
+        let _open = child.stdin.take();
         let status = child.wait().expect("it ends");
         let (mut told, mut errors) = (String::new(), String::new());
         child.stdout.take().expect("piped").read_to_string(&mut told).expect("text");
@@ -203,8 +227,10 @@ fn a_second_signal_ends_it_at_once() {
     std::thread::sleep(Duration::from_secs(1));
     signal(&child, "INT");
     std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(child.try_wait().expect("a child"), None, "the first one waits");
     signal(&child, "INT");
-    assert!(!child.wait().expect("it ends").success());
+    use std::os::unix::process::ExitStatusExt as _;
+    assert_eq!(child.wait().expect("it ends").signal(), Some(2));
 }
 
 #[test]

@@ -130,6 +130,8 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     let bar = (!args.quiet && io::stderr().is_terminal())
         .then(|| crate::report::progress::Bar::start(Arc::clone(&progress)));
     let mut report = run_engine(input, &options, &mut sink);
+    // One that comes later ends nothing of this.
+    let signal = signal.load(Ordering::Acquire);
     drop(bar);
     let learned = take_back(options.baselines.as_ref());
     let dir = sink.dir.take();
@@ -153,9 +155,10 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
         failed.extend(args.report.write(|| run_page(&summary, &made)).err());
     }
     tell_troubles(&options, &summary);
-    failed.extend(print(args, &summary, dir.as_deref()).err());
+    // Who does not listen any more is no failure, so that comes after all that is.
+    let printed = print(args, &summary, dir.as_deref()).err();
     failed.extend(learned.and_then(|learned| tell_learned(args, &learned)));
-    let signal = signal.load(Ordering::Acquire);
+    failed.extend(printed);
     if signal != 0 {
         eprintln!("flowtap: stopped by a signal: what comes after is not in this");
     }

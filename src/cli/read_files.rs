@@ -85,7 +85,7 @@ struct RunRecord<'a> {
     arguments: Vec<String>,
     /// Where it was run: names of files are as they were given there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    folder: Option<PathBuf>,
+    folder: Option<String>,
     inputs: Vec<InputDigest>,
     formats: Vec<&'static str>,
     workers: usize,
@@ -121,7 +121,9 @@ pub(super) fn write(dir: &Path, summary: &Summary, named: Option<Named<'_>>) -> 
         schema: "flowtap.run.v1",
         flowtap: env!("CARGO_PKG_VERSION"),
         arguments: recorded_arguments(&Privacy::none()),
-        folder: std::env::current_dir().ok(),
+        folder: std::env::current_dir()
+            .ok()
+            .and_then(|path| path.into_os_string().into_string().ok()),
         inputs: hashes.thread.join().unwrap_or_default(),
         formats: formats.iter().map(|format| format.name()).collect(),
         workers: options.workers,

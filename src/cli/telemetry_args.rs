@@ -176,7 +176,8 @@ impl Split {
         forced: &Forced,
         context: &Context,
     ) -> anyhow::Result<()> {
-        if self.sources.iter().any(|named| named.path == path) {
+        let is_known = self.captures.iter().any(|known| known == path);
+        if is_known || self.sources.iter().any(|named| named.path == path) {
             let why = format!("{}: can be read once and is named twice", path.display());
             return Err(Usage(why).into());
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use crossbeam_channel::{bounded, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 
 use super::accounting::Accounting;
 use super::correlation::Correlation;
@@ -230,6 +230,16 @@ impl RunReport {
     }
 }
 
+/// Says that no more records come of a worker, so that the correlation stage need not wait;
+/// of one that panicked as well.
+struct Ends<'a>(&'a Sender<Ended>);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.send(Ended::default());
+    }
+}
+
 /// Reads `input` to its end.
 ///
 /// # Panics
@@ -289,10 +299,8 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
                         // By the thread that will use it: memory near its processor.
                         shard.preallocate();
                     }
-                    let worked = shared.work(id, shard, inbox, out, tail);
-                    // No more records: the correlation stage need not wait.
-                    let _ = tail.send(Ended::default());
-                    worked
+                    let _ends = Ends(tail);
+                    shared.work(id, shard, inbox, out, tail)
                 })
             })
             .collect();

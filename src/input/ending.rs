@@ -19,17 +19,8 @@ pub(crate) fn end_with(flag: &Arc<AtomicBool>) {
 }
 
 /// Whether reading is to end.
-pub(super) fn is_wanted() -> bool {
+pub(crate) fn is_wanted() -> bool {
     WANTED.get().is_some_and(|flag| flag.load(Ordering::Acquire))
-}
-
-/// A file that ends where reading is to end.
-pub(super) struct Ending<R>(pub(super) R);
-
-impl<R: Read> Read for Ending<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if is_wanted() { Ok(0) } else { self.0.read(buffer) }
-    }
 }
 
 /// A pipe or the like, whose next bytes may never come.

@@ -5,7 +5,6 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use super::decompress;
-use super::ending::Ending;
 use super::reader::{Origin, open_path};
 use super::sniff::{Sniffed, sniff};
 
@@ -15,7 +14,7 @@ const HEAD_BYTES: u64 = 16;
 /// Opens a file, or standard input as `-`.
 pub(crate) fn open_lines(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
     let mut bytes: Box<dyn Read + Send> = match open_path(path)? {
-        Origin::File(file) => Box::new(Ending(file)),
+        Origin::File(file) => Box::new(file),
         Origin::Stream(stream) => stream,
     };
     let mut head = Vec::new();

@@ -96,11 +96,8 @@ pub struct ObservedFiles {
 }
 
 impl ObservedFiles {
-    /// Removes what an earlier run left in the folder: it is not of this one.
+    /// In a folder that holds nothing of an earlier run.
     pub fn new(folder: &Path) -> Self {
-        for observed in Observed::ALL {
-            let _ = std::fs::remove_file(folder.join(format!("{}.ndjson", observed.name())));
-        }
         Self {
             folder: folder.to_owned(),
             files: [None, None, None],

@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Format;
 use super::folder_lock::{FolderLock, LockError, RUN_LOCK};
@@ -20,7 +20,13 @@ use super::rolling::{ALERT_STEMS, FLOW_STEMS, FileName};
 /// What a run is told by, and its alerts, whatever the formats of its flows.
 const OF_EACH_RUN: [&str; 3] = ["alerts.ndjson", "summary.json", "run.json"];
 
-/// Known to builds that can't write all of them. `eve.json` and `conn.log` are other
+/// Says from the start which files a run makes, should it be killed.
+const BEGUN: &str = ".flowtap.run";
+
+/// What logs said, of a run that had some.
+const OF_LOGS: [&str; 3] = ["requests.ndjson", "reported_flows.ndjson", "counters.ndjson"];
+
+/// Of runs that do not say in which formats they wrote. `eve.json` and `conn.log` are other
 /// programs' names too: they are ours where the run that was here says so.
 const FLOWS: [&str; 3] = ["flows.ndjson", "flows.csv", "flows.parquet"];
 
@@ -56,14 +62,16 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Takes a folder that is there, and removes what an earlier run of `read` left in it.
-    /// Files of `formats` are left to who makes them anew; `inputs` are never touched.
+    /// Takes a folder that is there, and removes what an earlier run of `read` left in it,
+    /// as that says (`.flowtap.run`, `run.json`). Files of `formats` are left to who makes them anew; `inputs`
+    /// are never touched.
     pub fn begin_read(
         folder: &Path,
         formats: &[Format],
         inputs: &[PathBuf],
     ) -> Result<Self, FolderError> {
-        let was_ours = folder.join(RUN_LOCK).exists() || record(folder)["inputs"].is_array();
+        let begun = json_in(folder, BEGUN);
+        let told = if begun.is_null() { record(folder) } else { begun };
         let lock = FolderLock::take(folder, RUN_LOCK)?;
         let failed = |error| FolderError::Io { folder: folder.to_owned(), error };
         if holds(folder).map_err(failed)? == Holds::Live {
@@ -71,23 +79,36 @@ impl RunFolder {
         }
         let written: Vec<&str> = formats.iter().map(|format| format.file_name()).collect();
         let mut old: Vec<String> = Vec::new();
-        if was_ours {
-            let told = record(folder);
-            let told = told["formats"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            let told: Vec<&str> = told.collect();
-            let of_formats = Format::ALL.iter().filter(|format| told.contains(&format.name()));
-            old.extend(of_formats.map(|format| format.file_name().to_owned()));
-            old.extend(FLOWS.map(str::to_owned));
+        if told["inputs"].is_array() {
+            match told["formats"].as_array() {
+                Some(told) => {
+                    let told: Vec<&str> = told.iter().filter_map(Value::as_str).collect();
+                    let of_formats = Format::ALL.iter();
+                    let of_formats = of_formats.filter(|format| told.contains(&format.name()));
+                    old.extend(of_formats.map(|format| format.file_name().to_owned()));
+                }
+                None => old.extend(FLOWS.map(str::to_owned)),
+            }
             old.extend(OF_EACH_RUN.map(str::to_owned));
+            if json_in(folder, "summary.json")["sources"]
+                .as_array()
+                .is_some_and(|all| !all.is_empty())
+            {
+                old.extend(OF_LOGS.map(str::to_owned));
+            }
             old.extend(["alerts", "summary", "run"].map(|stem| format!("{stem}.partial")));
         }
-        old.retain(|name| !written.contains(&name.as_str()));
-        let ours = old.iter().map(String::as_str).chain(written).chain(OF_EACH_RUN);
-        for path in ours.map(|name| folder.join(name)) {
-            if inputs.iter().any(|input| is_same(input, &path)) {
+        let is_input = inputs.iter().any(|input| is_same_folder(input, folder));
+        let ours = old.iter().map(String::as_str).chain(written.iter().copied());
+        for name in ours.chain(OF_EACH_RUN).chain(OF_LOGS) {
+            let path = folder.join(name);
+            // Of a folder that is read, what no earlier run left there may be an input.
+            let may_be_read = is_input && path.exists() && !old.iter().any(|old| old == name);
+            if may_be_read || inputs.iter().any(|input| is_same(input, &path)) {
                 return Err(FolderError::Input(path));
             }
         }
+        old.retain(|name| !written.contains(&name.as_str()));
         for name in ["flows.ndjson", "alerts.ndjson"] {
             let packed = ["zst", "gz"].map(|ending| folder.join(format!("{name}.{ending}")));
             if let Some(packed) = packed.into_iter().find(|packed| packed.exists()) {
@@ -97,6 +118,9 @@ impl RunFolder {
         for name in old {
             remove(&folder.join(name)).map_err(failed)?;
         }
+        let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
+        let begun = json!({"inputs": [], "formats": names});
+        fs::write(folder.join(BEGUN), begun.to_string()).map_err(failed)?;
         Ok(Self { _lock: lock })
     }
 }
@@ -113,6 +137,8 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 pub(super) fn holds(folder: &Path) -> io::Result<Holds> {
     let told = record(folder);
     let mut read = told["inputs"].is_array();
+    // Names that others use too: somebody's own export is no run.
+    let locked = folder.join(RUN_LOCK).exists();
     if told["interfaces"].is_array() {
         return Ok(Holds::Live);
     }
@@ -123,15 +149,26 @@ pub(super) fn holds(folder: &Path) -> io::Result<Holds> {
         if is_live(&FLOW_STEMS) || is_live(&ALERT_STEMS) {
             return Ok(Holds::Live);
         }
-        read |= FLOWS.contains(&name) || name == "alerts.ndjson";
+        read |= locked && (FLOWS.contains(&name) || name == "alerts.ndjson");
     }
     Ok(if read { Holds::Read } else { Holds::Nothing })
 }
 
 /// What the folder's run says of itself; null where there is none.
 fn record(folder: &Path) -> Value {
-    let bytes = fs::read(folder.join("run.json"));
+    json_in(folder, "run.json")
+}
+
+fn json_in(folder: &Path, name: &str) -> Value {
+    let bytes = fs::read(folder.join(name));
     bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+fn is_same_folder(one: &Path, other: &Path) -> bool {
+    match (fs::canonicalize(one), fs::canonicalize(other)) {
+        (Ok(one), Ok(other)) => one == other && one.is_dir(),
+        _ => false,
+    }
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {

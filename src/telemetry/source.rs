@@ -13,6 +13,7 @@ use super::framing::{Framing, Next, Records};
 use super::kind::{HEAD_BYTES, Head, Kind, recognise};
 use super::observation::Observation;
 use super::report::SourceReport;
+use crate::input::ending;
 use crate::input::peek::peek;
 use crate::input::text::open_lines;
 
@@ -69,6 +70,7 @@ pub struct Source {
     decoder: Option<Box<dyn Decoder>>,
     out: Out,
     on_host: Option<Arc<str>>,
+    is_file: bool,
     pub(super) report: SourceReport,
 }
 
@@ -94,7 +96,8 @@ impl Source {
             }
         };
         let on_host = named.context.host.clone();
-        Self { read, decoder, out: Out::default(), on_host, report }
+        let is_file = named.is_file();
+        Self { read, decoder, out: Out::default(), on_host, is_file, report }
     }
 
     /// The next observations, in the source's order; none at all at its end. Where
@@ -117,6 +120,12 @@ impl Source {
     }
 
     fn fill(&mut self) -> io::Result<()> {
+        // A stream ends by itself, once its writer's last has come.
+        if self.is_file && ending::is_wanted() {
+            self.read = None;
+            self.report.error = Some("stopped before its end".to_owned());
+            return Ok(());
+        }
         let Some(decoder) = &mut self.decoder else { return Ok(()) };
         let records = match &mut self.read {
             Some(From::Records(records)) => records,

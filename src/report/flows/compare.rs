@@ -154,6 +154,10 @@ impl Literal {
     }
 
     fn order(&self, text: &str) -> Ordering {
+        // A day is all of its times.
+        if self.time && text.starts_with(&self.text) {
+            return Ordering::Equal;
+        }
         match (text.parse::<IpAddr>(), self.address) {
             (Ok(one), Some(other)) => one.cmp(&other),
             _ => text.cmp(&self.text),

@@ -131,10 +131,11 @@ impl Features {
 fn status_of(payload: &[u8]) -> Option<u16> {
     let rest = payload.strip_prefix(b"HTTP/1.")?;
     let [minor, b' ', digits @ ..] = rest else { return None };
-    let digits = digits.first_chunk::<3>()?;
-    let all_digits = minor.is_ascii_digit() && digits.iter().all(u8::is_ascii_digit);
-    let status = digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
-    (all_digits && (200..600).contains(&status)).then_some(status)
+    let [class @ b'2'..=b'5', tens @ b'0'..=b'9', ones @ b'0'..=b'9', ..] = *digits else {
+        return None;
+    };
+    let digit = |byte: u8| u16::from(byte - b'0');
+    minor.is_ascii_digit().then(|| 100 * digit(class) + 10 * digit(tens) + digit(ones))
 }
 
 /// A request line, and what follows.
@@ -252,7 +253,12 @@ mod tests {
     fn status_lines_of_final_answers_have_a_status() {
         assert_eq!(status_of(b"HTTP/1.1 503 Busy\r\n"), Some(503));
         assert_eq!(status_of(b"HTTP/1.0 200"), Some(200));
-        for payload in [&b"HTTP/1.1 100 Continue\r\n"[..], b"HTTP/1.1 999 x", b"HTTP/1.1 20"] {
+        for payload in [
+            &b"HTTP/1.1 100 Continue\r\n"[..],
+            b"HTTP/1.1 999 x",
+            b"HTTP/1.1 20",
+            b"HTTP/1.1  200 ok",
+        ] {
             assert_eq!(status_of(payload), None);
         }
     }
