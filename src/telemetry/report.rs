@@ -63,7 +63,7 @@ impl SourceReport {
     /// It told of flows, and that it left some out.
     pub fn lost_flows(&self) -> bool {
         let records = |what: &&str| !LOST_WITHIN_FLOWS.contains(what);
-        self.observations.flows > 0 && self.lost.keys().any(|what| records(&what))
+        self.observations.flows > 0 && self.lost.keys().any(|what| records(what))
     }
 
     pub fn new(name: &str, kind: &'static Kind) -> Self {
