@@ -216,6 +216,14 @@ fn a_signal_ends_reading_and_what_was_read_counts() {
     }
 }
 
+/// Whether a process has a handler for SIGINT, the second of the mask (proc_pid_status(5)).
+fn catches_interrupts(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 0b10 != 0)
+}
+
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let dir = Dir::new();
@@ -224,7 +232,7 @@ fn a_second_signal_ends_it_at_once() {
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo starts").success());
     let mut command = dir.command(["read", "-q"]);
     let mut child = command.arg(&pipe).spawn().expect("the binary starts");
-    std::thread::sleep(Duration::from_secs(1));
+    wait_until("it listens for signals", || catches_interrupts(child.id()));
     signal(&child, "INT");
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(child.try_wait().expect("a child"), None, "the first one waits");

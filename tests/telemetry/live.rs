@@ -141,7 +141,7 @@ fn a_log_that_is_not_there_is_said_to_be_waited_for_and_is_among_the_sources() {
     assert_eq!(summary["sources"][0]["kind"], "unknown");
     // What comes then takes its place.
     let child = live().args(["--log-from-start", "--out", "out"]).spawn().unwrap();
-    thread::sleep(Duration::from_secs(2));
+    lab.wait_for("it begins", || lab.path("out").join("run.json").exists());
     append(&lab.path("nope.log"), 1..9);
     lab.wait_for("its lines", || lab.lines("out", "reported_flows").len() == 8);
     let output = stop(child);
