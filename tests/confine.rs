@@ -20,6 +20,7 @@ use std::time::Duration;
 use common::{Dir, captures, text};
 use serde_json::Value;
 use support::netns::{LinkOptions, Netns, Running, wait_for};
+use support::program::copy_program;
 
 const FLOWTAP: &str = env!("CARGO_BIN_EXE_flowtap");
 
@@ -329,7 +330,7 @@ fn reading_captures_has_no_network_and_writes_beneath_its_folder_alone() {
 fn for_nobody(dir: &Dir) -> (PathBuf, PathBuf) {
     let (program, out) = (dir.path("flowtap"), dir.path("out"));
     fs::set_permissions(dir.path(""), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::copy(FLOWTAP, &program).unwrap();
+    copy_program(FLOWTAP, &program);
     fs::create_dir(&out).unwrap();
     chown(&out, Some(NOBODY), Some(NOBODY)).unwrap();
     (program, out)

@@ -19,6 +19,7 @@ use std::time::Duration;
 use common::{Dir, text};
 use serde_json::Value;
 use support::netns::{Netns, Running, wait_for};
+use support::program::copy_program;
 
 const FLOWTAP: &str = env!("CARGO_BIN_EXE_flowtap");
 
@@ -337,7 +338,7 @@ fn the_programs_own_capabilities_decide_how_an_ordinary_user_watches() {
     let dir = Dir::new();
     fs::set_permissions(dir.path(""), fs::Permissions::from_mode(0o777)).unwrap();
     let program = dir.path("flowtap");
-    fs::copy(FLOWTAP, &program).unwrap();
+    copy_program(FLOWTAP, &program);
     let program = program.to_str().unwrap();
     let as_user = [&AS_NOBODY[..], &["--inh-caps=-all", program]].concat();
     let holder = holder(&net);
@@ -414,7 +415,7 @@ fn what_the_unit_says_is_enough_for_a_service() {
     let dir = Dir::new();
     fs::set_permissions(dir.path(""), fs::Permissions::from_mode(0o777)).unwrap();
     let program = dir.path("flowtap");
-    fs::copy(FLOWTAP, &program).unwrap();
+    copy_program(FLOWTAP, &program);
     let sets = sets.each_ref().map(String::as_str);
     let after = ["--no-new-privs", program.to_str().unwrap()];
     let as_service = [&AS_NOBODY[..], &sets, &after].concat();

@@ -5,6 +5,9 @@
 #![cfg(all(feature = "ebpf", target_os = "linux"))]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails fails its test")]
 
+#[path = "support/program.rs"]
+mod program;
+
 use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, OnceLock};
@@ -17,6 +20,7 @@ use flowtap::host::process::{Process, ProcessId};
 use flowtap::host::provider::ebpf::{Ebpf, available};
 use flowtap::host::provider::proc::Secrets;
 use flowtap::host::provider::{EventSink, Provider, Stop};
+use program::copy_program;
 
 /// One provider for all tests of this binary, as there is one on a host.
 struct Watch {
@@ -170,7 +174,7 @@ fn what_is_told_of_a_process_is_what_proc_says() {
     // A path across a mount.
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let copy = folder.path().join("sleep");
-    std::fs::copy("/bin/sleep", &copy).unwrap();
+    copy_program("/bin/sleep", &copy);
     told_as_proc_says(watch, copy.to_str().unwrap());
 }
 
@@ -222,7 +226,7 @@ fn a_program_in_a_writable_folder_that_is_deleted_while_it_runs_says_so() {
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o1777))
         .unwrap();
     let program = folder.path().join("sender");
-    std::fs::copy("/bin/sh", &program).unwrap();
+    copy_program("/bin/sh", &program);
     let script = format!("rm {}; (:; :) ; exit 0", program.display());
     let mut command = Command::new(&program);
     command.args(["-c", &script]);

@@ -22,6 +22,7 @@ use serde_json::Value;
 use common::{Dir, text};
 use lab::Lab;
 use support::netns::{LinkOptions, Running};
+use support::program::copy_program;
 
 /// Answers requests on 8080 and takes what comes on 9000.
 const SERVER: &str = r#"
@@ -132,7 +133,7 @@ fn floods_and_odd_senders_are_named_with_their_parents_and_class() {
     host.lab.net.run(0, ["sysctl", "-qw", "net.ipv4.ping_group_range=0 0"]);
     let renamed = host.lab.dir.path("x");
     let ping = ["/usr/bin/ping", "/bin/ping"].iter().find(|path| fs::metadata(path).is_ok());
-    fs::copy(ping.expect("ping is there"), &renamed).unwrap();
+    copy_program(ping.expect("ping is there"), &renamed);
     host.start(0, &["ping", "-q", "-f", &peer]);
     host.start(0, &[renamed.to_str().unwrap(), "-q", "-i", "0.002", &peer]);
     host.start(0, &["hping3", "-q", "--udp", "-p", "7777", "-i", "u500", &peer]);

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::common::Dir;
 use crate::lab::Lab;
 use crate::support::netns::{LinkOptions, Running, wait_for};
+use crate::support::program::copy_program;
 use crate::watched::{Server, children, serve};
 
 /// An address outside of all home networks.
@@ -115,7 +116,7 @@ impl Site {
         }
         let elsewhere = serve(&lab.net, 0, &["python3", "-c", ELSEWHERE], 80);
         let script = lab.dir.path("gunicorn");
-        fs::write(&script, SERVICE).unwrap();
+        copy_program(lab.dir.write("gunicorn.py", SERVICE.as_bytes()), &script);
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         let service = serve(&lab.net, 1, &["setsid", script.to_str().unwrap()], 8000);
         let log = lab.dir.path("access.log");

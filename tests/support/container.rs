@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 
 use super::netns::{Netns, is_installed, wait_for};
+use super::program::copy_program;
 
 /// Ids end in the process id and this, so that tests and test programs never
 /// meet.
@@ -197,7 +198,7 @@ fn make_rootfs(root: &Path, host_programs: bool) {
         fs::create_dir_all(root.join(folder)).expect("a folder of the root file system");
     }
     let busybox = busybox().expect("probed before");
-    fs::copy(&busybox, bin.join("busybox")).expect("busybox can be copied");
+    copy_program(&busybox, bin.join("busybox"));
     let applets = run(Command::new(&busybox).arg("--list")).stdout;
     for applet in String::from_utf8_lossy(&applets).lines().filter(|name| *name != "busybox") {
         symlink("busybox", bin.join(applet)).expect("a link to an applet");

@@ -5,4 +5,5 @@
 pub(crate) mod container;
 pub(crate) mod netns;
 pub(crate) mod pcap;
+pub(crate) mod program;
 pub(crate) mod tcpdump;
