@@ -48,7 +48,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_others() {
 }
 
 /// What keeps a scenario small enough for tshark and a test: attacks begin early.
-const SHORT: [(&str, &[(&str, &str)]); 23] = [
+const SHORT: [(&str, &[(&str, &str)]); 24] = [
     ("udp-flood", &[("strength", "50"), ("flood.start_s", "5"), ("duration_s", "25")]),
     ("egress-lookalikes", &[("duration_s", "30")]),
     (
@@ -89,6 +89,7 @@ const SHORT: [(&str, &[(&str, &str)]); 23] = [
         &[("theft.start_s", "5"), ("up_bytes", "500000"), ("duration_s", "60")],
     ),
     ("tunnelled-flood", &[("strength", "50"), ("flood.start_s", "5"), ("duration_s", "40")]),
+    ("slow-leak", &[("leak.start_s", "5"), ("duration_s", "60")]),
 ];
 
 /// What packets can be put into on their way out, and a field of tshark that says so.
@@ -244,7 +245,7 @@ struct Scored {
 const SEEDS: u64 = 5;
 
 #[rustfmt::skip]
-const SCORES: [Scored; 17] = [
+const SCORES: [Scored; 18] = [
     Scored { analytic: "AN0972", scenario: "udp-flood", key: "strength", unit: "packets/s",
              values: &["100", "300", "1000", "3000", "12000"], quick: false },
     Scored { analytic: "AN0223", scenario: "web-chain", key: "exploit_status", unit: "answer to the exploit",
@@ -275,6 +276,8 @@ const SCORES: [Scored; 17] = [
              values: &["300", "1000", "3000"], quick: false },
     Scored { analytic: "AN0031", scenario: "split-exfiltration", key: "gap_s", unit: "seconds between pieces",
              values: &["10", "60", "300"], quick: false },
+    Scored { analytic: "AN0031", scenario: "slow-leak", key: "strength", unit: "pieces of 1,200 bytes a second, to a new address",
+             values: &["0.1", "0.3", "1"], quick: false },
     Scored { analytic: "AN0031", scenario: "tunnelled-exfiltration", key: "tunnel", unit: "what it goes through",
              values: &["gre", "vxlan", "wireguard", "wireguard_program"], quick: false },
     Scored { analytic: "AN0972, AN0971", scenario: "tunnelled-flood", key: "tunnel", unit: "what it goes through",

@@ -4,33 +4,40 @@
 //! `data_ratio_threshold` times what came back (ATT&CK DataRatioThreshold; METHODS 7,
 //! junk data). That alone is any upload; other signs must speak too (see `signs`): made-up
 //! sizes, a program of which that is not expected, a new destination, more than its own
-//! normal, high byte entropy where the protocol has it not (ATT&CK EntropyScore).
+//! normal, high byte entropy where the protocol has it not (ATT&CK EntropyScore). What
+//! stays under the floor in each minute is added up for a day where it goes to somebody
+//! new outside (see `slow_leak`), and judged by the same signs.
 //!
 //! Limits: entropy is known only of flows that ended, from the first 256 bytes, and says
-//! nothing of encrypted protocols, which are left out. Each minute is judged by itself: a
-//! leak of less than `data_ratio_bytes` in each (140 kbit/s) is never judged, however long
-//! it goes on; a lower floor over more minutes would hold every agent that pushes its
-//! figures to be one. Memory: entropy of [`KEPT`] processes, the rest is forgotten by number.
+//! nothing of encrypted protocols, which are left out. Without a baseline nobody is new.
+//! Memory: entropy of [`KEPT`] processes, the rest is forgotten by number.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use super::signs::{ENCRYPTED, Signs, is_of_processes, is_whitelisted, sent_to, subject};
+use super::slow_leak::{Leak, Leaks, PAUSE_S};
 use super::{Analytic, AnalyticContext, Event, FlowEnd, about, measured_in};
-use crate::alert::{DecidedBy, Score, Term};
+use crate::alert::{DecidedBy, Score, Term, thousands};
 use crate::detect::{Finding, Rule};
+use crate::engine::window::Host;
 use crate::entity::Minute;
 use crate::host::process::ProcessId;
+use crate::time::rfc3339;
 
 const NAME: &str = "data_ratio";
 const KEPT: usize = 8_192;
 const THRESHOLD: f64 = 55.0;
 
+/// Minutes in which a leak went on: ten can be one piece of work, an hour is a habit.
+const STEADY_MINUTES: (f64, f64) = (10.0, 60.0);
+
 #[derive(Default)]
 pub(super) struct DataRatio {
     /// Highest entropy of what a process sent first in a flow, where that is a sign.
     entropy: BTreeMap<ProcessId, f64>,
+    leaks: Leaks,
 }
 
 impl Analytic for DataRatio {
@@ -41,9 +48,17 @@ impl Analytic for DataRatio {
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         match event {
             Event::Flow(flow) => self.flow(flow),
-            Event::Minute(minute) => out.extend(self.minute(minute, ctx)),
+            Event::Minute(minute) if !is_whitelisted(minute, ctx) && !is_of_processes(minute) => {
+                let leak = self.leaks.add(minute, ctx);
+                let found = self.minute(minute, ctx);
+                out.extend(found.or_else(|| self.leak(minute, leak?, ctx)));
+            }
             _ => {}
         }
+    }
+
+    fn refused(&self) -> u64 {
+        self.leaks.refused()
     }
 }
 
@@ -68,62 +83,129 @@ impl DataRatio {
         }
     }
 
+    fn entropy_of(&self, minute: &Minute) -> Option<f64> {
+        let process = minute.who.process.as_ref();
+        process.and_then(|view| self.entropy.get(&view.process.id)).copied()
+    }
+
     fn minute(&self, minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let measures = &minute.measures;
-        let sent = measures.sent.payload_bytes;
-        if sent < ctx.settings.data_ratio_bytes
-            || is_whitelisted(minute, ctx)
-            || is_of_processes(minute)
-        {
+        if measures.sent.payload_bytes < ctx.settings.data_ratio_bytes {
             return None;
         }
-        let process = minute.who.process.as_ref();
-        let entropy = process.and_then(|view| self.entropy.get(&view.process.id)).copied();
+        let entropy = self.entropy_of(minute);
         let signs = Signs::of(minute, entropy, ctx);
-        let most = ctx.settings.data_ratio_threshold;
-        if signs.ratio < most {
+        if signs.ratio < ctx.settings.data_ratio_threshold {
             return None;
         }
-        let least = ctx.settings.data_ratio_bytes as f64;
-        let mut terms =
-            vec![Term::doubling("payload_bytes", sent as f64, least / 2.0, least * 64.0, 15.0)];
-        terms.extend(signs.terms(ctx));
-        let score = Score::of(terms, THRESHOLD);
-        let enough =
-            score.alerts() && Signs::supported(&score, &["payload_bytes", "send_receive_ratio"]);
+        let own = ["payload_bytes", "send_receive_ratio"];
+        let judged = Judged { terms: signs.sums(ctx), own: &own, kind: "data_ratio" };
+        let mut finding = judged.finding(minute, &signs, minute.start_s, ctx)?;
+        if let Some(entropy) = entropy {
+            finding.details.insert("entropy_bits_per_byte", json!(entropy));
+        }
+        finding.case.as_mut()?.summary = format!(
+            "{} sent {} in a minute and got {} bytes back: {} (threshold {}).",
+            subject(minute),
+            sent_to(minute),
+            thousands(measures.received.payload_bytes),
+            to_one(measures.received.payload_bytes, signs.ratio),
+            ctx.settings.data_ratio_threshold,
+        );
+        Some(finding)
+    }
+
+    fn leak(
+        &mut self,
+        minute: &Minute,
+        (peer, leak): (Host, Leak),
+        ctx: &AnalyticContext<'_>,
+    ) -> Option<Finding> {
+        let signs = Signs::of_leak(minute, &leak, self.entropy_of(minute), ctx);
+        let mut terms = signs.sums(ctx);
+        let (few, many) = STEADY_MINUTES;
+        terms.push(Term::new("steady_minutes", leak.minutes as f64, few, many, 15.0));
+        // Who is not new is not added up at all.
+        let own = ["payload_bytes", "send_receive_ratio", "steady_minutes", "new_destination"];
+        let judged = Judged { terms, own: &own, kind: "slow_leak" };
+        let mut finding = judged.finding(minute, &signs, leak.since_s, ctx)?;
+        if !self.leaks.tells(minute, peer) {
+            return None;
+        }
+        let leaked = json!({
+            "to": peer.ip(),
+            "minutes": leak.minutes,
+            "sent_payload_bytes": leak.sent_payload,
+            "received_payload_bytes": leak.received_payload,
+        });
+        finding.details.insert("leak", leaked);
+        let mut since = rfc3339(leak.since_s.saturating_mul(1_000_000_000));
+        since.truncate("0000-00-00T00:00".len());
+        let case = finding.case.as_mut()?;
+        case.quiet_s = PAUSE_S;
+        case.summary = format!(
+            "{} sent {} bytes to {}, which was new to it, in {} minutes since {since}Z and got {} bytes \
+             back: {} (threshold {}).",
+            subject(minute),
+            thousands(leak.sent_payload),
+            peer.ip(),
+            leak.minutes,
+            thousands(leak.received_payload),
+            to_one(leak.received_payload, signs.ratio),
+            ctx.settings.data_ratio_threshold,
+        );
+        Some(finding)
+    }
+}
+
+/// What is held against the threshold of the score.
+struct Judged<'a> {
+    terms: Vec<Term>,
+    /// Terms that say no more than that it was looked at.
+    own: &'a [&'static str],
+    kind: &'static str,
+}
+
+impl Judged<'_> {
+    fn finding(
+        self,
+        minute: &Minute,
+        signs: &Signs,
+        start_s: i64,
+        ctx: &AnalyticContext<'_>,
+    ) -> Option<Finding> {
+        let score = Score::of(self.terms, THRESHOLD);
+        let enough = score.alerts() && Signs::supported(&score, self.own);
         if !ctx.decide(NAME, &minute.who, minute.start_s, &score, enough) {
             return None;
         }
         let rule = Rule {
             name: "data_ratio_threshold",
-            threshold: most as u64,
+            threshold: ctx.settings.data_ratio_threshold as u64,
             unit: "times",
-            formula: "payload bytes sent / payload bytes received, in a minute",
+            formula: match self.kind {
+                "slow_leak" => "payload bytes sent / payload bytes received, since it began",
+                _ => "payload bytes sent / payload bytes received, in a minute",
+            },
         };
         let (severity, severity_reason) = signs.severity(&score);
-        let span = (minute.start_s, minute.start_s + minute.length_s - 1);
+        let span = (start_s, minute.start_s + minute.length_s - 1);
         let mut finding = about(NAME, &minute.who, span, rule, score, ctx.seed);
         measured_in(&mut finding, minute);
         finding.measured = signs.ratio as u64;
-        finding.kind = "data_ratio";
+        finding.kind = self.kind;
         signs.fill(&mut finding, minute, ctx);
-        if let Some(entropy) = entropy {
-            finding.details.insert("entropy_bits_per_byte", json!(entropy));
-        }
         let case = finding.case.as_mut()?;
         case.severity = severity;
         case.severity_reason = severity_reason;
         case.decided_by = DecidedBy::AbsoluteThreshold;
-        case.summary = format!(
-            "{} sent {} in a minute and got {} bytes back: {} (threshold {most}).",
-            subject(minute),
-            sent_to(minute),
-            crate::alert::thousands(measures.received.payload_bytes),
-            match measures.received.payload_bytes {
-                0 => "nothing comes back".to_owned(),
-                _ => format!("{:.0} to 1", signs.ratio),
-            },
-        );
         Some(finding)
+    }
+}
+
+fn to_one(received: u64, ratio: f64) -> String {
+    match received {
+        0 => "nothing comes back".to_owned(),
+        _ => format!("{ratio:.0} to 1"),
     }
 }

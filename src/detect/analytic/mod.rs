@@ -20,6 +20,7 @@ mod non_networking;
 mod payload_shift;
 mod process_context;
 mod signs;
+mod slow_leak;
 mod tool_flood;
 
 mod chain;

@@ -289,3 +289,81 @@ fn an_address_alone_is_only_possible() {
         assert_eq!(case.possible_analytics, ["AN0031"]);
     }
 }
+
+/// What `data_ratio` says of a minute that is learned then.
+fn ratio_of(run: &mut Run, minute: &Minute) -> Option<Finding> {
+    let found = run.minute(minute).into_iter().find(|found| found.detector == "data_ratio");
+    run.baselines.learn(minute);
+    found
+}
+
+/// Ten kilobytes each five minutes, until that is told: after how many, and what.
+fn leak(run: &mut Run, exe: &str, to: [u8; 4], sizes: [(u32, u64); 2]) -> Option<(i64, Finding)> {
+    let pieces = Traffic { sizes, received: 0, to, port: 9_999 };
+    (0..288).find_map(|n| {
+        let minute = minute(exe, Context::None, NOW_S + 300 * n, &pieces);
+        Some((n + 1, ratio_of(run, &minute)?))
+    })
+}
+
+const OF_ONE_SIZE: [(u32, u64); 2] = [(512, 20), (0, 0)];
+
+#[test]
+fn a_leak_that_is_small_in_each_minute_is_added_up() {
+    let mut run = Run::default();
+    run.learn(&ORDINARY, "/opt/shop/shopd");
+    let (minutes, finding) = leak(&mut run, "/opt/shop/shopd", OUTSIDE, OF_ONE_SIZE).unwrap();
+    // The first of which a megabyte is gone.
+    assert_eq!(minutes, (1 << 20) / (20 * 512) + 1);
+    assert_eq!((finding.kind, finding.start_second), ("slow_leak", NOW_S));
+    let case = finding.case.as_ref().unwrap();
+    let words = "to 192.0.2.9, which was new to it, in 103 minutes since 1970-01-11T00:00Z";
+    assert!(case.summary.contains(words), "{}", case.summary);
+    assert_eq!(case.score.recompute(), case.score.value);
+}
+
+#[test]
+fn a_leak_by_ever_new_processes_is_told_again_when_twice_as_much_is_gone() {
+    let mut run = Run::default();
+    run.learn(&ORDINARY, "/opt/shop/shopd");
+    let pieces = Traffic { sizes: OF_ONE_SIZE, received: 0, to: OUTSIDE, port: 9_999 };
+    let told = (0..280).filter(|&n| {
+        let mut minute = minute("/opt/shop/shopd", Context::None, NOW_S + 300 * n, &pieces);
+        let mut view = ProcessView::clone(minute.who.process.as_ref().unwrap());
+        view.process.id.pid += n as u32;
+        minute.who = Arc::new(Who::process("host", "boot", &Arc::new(view), None, 1.0));
+        ratio_of(&mut run, &minute).is_some()
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [102, 205]);
+}
+
+#[test]
+fn figures_that_go_where_they_always_went_are_no_leak() {
+    let told = |learned: &Traffic, exe, to, sizes| {
+        let mut run = Run::default();
+        run.learn(learned, exe);
+        leak(&mut run, exe, to, sizes).is_some()
+    };
+    let varied = [(90, 40), (270, 25)];
+    assert!(told(&ORDINARY, "/opt/shop/shopd", OUTSIDE, OF_ONE_SIZE));
+    let always = Traffic { to: OUTSIDE, ..ORDINARY };
+    assert!(!told(&always, "/opt/shop/shopd", OUTSIDE, OF_ONE_SIZE), "as it ever did");
+    assert!(!told(&ORDINARY, "/opt/shop/shopd", INSIDE, OF_ONE_SIZE), "at home");
+    assert!(!told(&ORDINARY, "/usr/bin/telegraf", OUTSIDE, varied), "that is what it is for");
+    let unlearned = leak(&mut Run::default(), "/opt/shop/shopd", OUTSIDE, OF_ONE_SIZE);
+    assert!(unlearned.is_none(), "nobody is new without history");
+}
+
+#[test]
+fn a_pause_of_hours_ends_a_leak() {
+    let mut run = Run::default();
+    run.learn(&ORDINARY, "/opt/shop/shopd");
+    let half = Traffic { sizes: [(512, 1_200), (0, 0)], received: 0, to: OUTSIDE, port: 9_999 };
+    let mut is_told = |start_s| {
+        let minute = minute("/opt/shop/shopd", Context::None, start_s, &half);
+        run.minute(&minute).iter().any(|found| found.detector == "data_ratio")
+    };
+    assert!(!is_told(NOW_S));
+    assert!(!is_told(NOW_S + 7 * 3_600), "two halves with a night between");
+    assert!(is_told(NOW_S + 8 * 3_600), "two of one day");
+}

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::distance::{jsd_from_random, top_bin, with_payload};
 use super::process_context::{cite, details, named, person_at};
+use super::slow_leak::Leak;
 use super::{AnalyticContext, answers_with_process};
 use crate::alert::{EntityKind, Score, Severity, Term, thousands};
 use crate::baseline::{Metric, Profile};
@@ -16,7 +17,7 @@ use crate::engine::window::{size_bin, size_bin_range};
 use crate::entity::Minute;
 
 /// Minutes of history from which a destination that is not in it is new.
-const LEAST_MINUTES: u64 = 30;
+pub(super) const LEAST_MINUTES: u64 = 30;
 
 /// Packets with payload before which their sizes say nothing.
 const LEAST_PACKETS: u64 = 50;
@@ -66,6 +67,23 @@ impl Signs {
             new_destination: profile.and_then(|profile| is_new(profile, minute)),
             times_q99: normal.map(|n| n.times_q99(Metric::EgressBytes.of(minute))),
             entropy,
+        }
+    }
+
+    /// What else is odd in the latest minute of a leak to somebody new outside: sums and
+    /// destination are those of all of it.
+    pub(super) fn of_leak(
+        minute: &Minute,
+        leak: &Leak,
+        entropy: Option<f64>,
+        ctx: &AnalyticContext<'_>,
+    ) -> Self {
+        Self {
+            ratio: leak.ratio(),
+            sent_payload: leak.sent_payload,
+            external: 1.0,
+            new_destination: Some(true),
+            ..Self::of(minute, entropy, ctx)
         }
     }
 
@@ -134,6 +152,15 @@ impl Signs {
                 && !own.contains(&term.name)
                 && term.points * 3.0 >= term.weight
         })
+    }
+
+    /// The same terms beside how much was sent, where that is the measure.
+    pub(super) fn sums(&self, ctx: &AnalyticContext<'_>) -> Vec<Term> {
+        let (sent, least) = (self.sent_payload as f64, ctx.settings.data_ratio_bytes as f64);
+        let mut terms =
+            vec![Term::doubling("payload_bytes", sent, least / 2.0, least * 64.0, 15.0)];
+        terms.extend(self.terms(ctx));
+        terms
     }
 
     /// What all alerts of AN0031 say the same way.

@@ -43,6 +43,7 @@ pub const EMBEDDED: &[(&str, &str)] = embedded![
     "held-open",
     "tunnelled-exfiltration",
     "tunnelled-flood",
+    "slow-leak",
 ];
 
 /// Far over what anybody writes.
