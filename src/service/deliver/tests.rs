@@ -8,6 +8,7 @@ use std::thread;
 
 use serde_json::Value;
 
+use super::unix::connect_at_once;
 use super::*;
 use crate::alert::{Entity, EntityKind, Evidence, Grade, Known, Peak, Severity, State};
 use crate::detect::{Direction, Rule, Shape};
@@ -358,6 +359,26 @@ fn lines_go_over_a_unix_stream_that_may_come_and_go() {
     let (stream, _) = receiver.accept().unwrap();
     let line = BufReader::new(stream).lines().next().unwrap().unwrap();
     assert!(line.contains("\"id\":\"a2\""));
+}
+
+#[test]
+fn a_unix_receiver_that_takes_no_connection_is_a_failing_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.sock");
+    let receiver = UnixListener::bind(&path).unwrap();
+    // Its queue of connections is made full, by ones that don't wait for it either.
+    rustix::net::listen(&receiver, 0).unwrap();
+    let waiting: Vec<_> = std::iter::from_fn(|| connect_at_once(&path).ok()).take(100).collect();
+    assert!(waiting.len() < 100, "it is never full");
+    let delivery = start(&format!("unix:{}", path.display()), &options());
+    delivery.deliver(&alert("a1"));
+    wait_for("failures", || delivery.counters()[0].retries >= 2);
+    // It goes on again: those before us, then the alert.
+    let accepted: Vec<_> = waiting.iter().map(|_| receiver.accept().unwrap().0).collect();
+    let (stream, _) = receiver.accept().unwrap();
+    drop(accepted);
+    let line = BufReader::new(stream).lines().next().unwrap().unwrap();
+    assert!(line.contains("\"id\":\"a1\""));
 }
 
 #[test]

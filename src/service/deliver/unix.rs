@@ -25,7 +25,7 @@ impl Unix {
     }
 
     fn connect(&self) -> io::Result<Socket> {
-        match UnixStream::connect(&self.path) {
+        match connect_at_once(&self.path) {
             Ok(stream) => Ok(Socket::Stream(stream)),
             // The socket is there and is of the other type.
             Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
@@ -36,6 +36,20 @@ impl Unix {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Fails where the receiver takes no connections and has no room for more of them:
+/// waiting for it has no end.
+pub(super) fn connect_at_once(path: &Path) -> io::Result<UnixStream> {
+    use rustix::io::{FdFlags, fcntl_setfd};
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
+
+    let stream = UnixStream::from(socket(AddressFamily::UNIX, SocketType::STREAM, None)?);
+    fcntl_setfd(&stream, FdFlags::CLOEXEC)?;
+    stream.set_nonblocking(true)?;
+    connect(&stream, &SocketAddrUnix::new(path)?)?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 impl Connection for Unix {
