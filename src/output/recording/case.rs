@@ -11,6 +11,7 @@ use super::selector::{Selector, Sight};
 use crate::alert::Alert;
 use crate::input::follow::Follower;
 use crate::input::{Frame, Interface};
+use crate::time::rfc3339;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -24,6 +25,8 @@ pub(super) struct Case {
     alert: Alert,
     selector: Selector,
     begin_ns: i64,
+    /// Until then packets had left the ring before they could be taken.
+    gone_until_ns: Option<i64>,
     /// Known once the alert is over.
     end_ns: Option<i64>,
     after_ns: i64,
@@ -47,6 +50,7 @@ impl Case {
         let nanos = |seconds: u32| i64::from(seconds) * SECOND_NS;
         Ok(Some(Self {
             begin_ns: alert.start_ns.saturating_sub(nanos(settings.before_s)),
+            gone_until_ns: None,
             end_ns: None,
             after_ns: nanos(settings.after_s),
             alert,
@@ -63,6 +67,11 @@ impl Case {
 
     pub(super) fn begin_ns(&self) -> i64 {
         self.begin_ns
+    }
+
+    /// Its packets until then had left the ring already.
+    pub(super) fn lacks_until(&mut self, until_ns: i64) {
+        self.gone_until_ns = Some(until_ns);
     }
 
     /// A later revision of the alert.
@@ -106,11 +115,14 @@ impl Case {
     /// Writes the file anew: with the alert as it ended, what the sample is, and
     /// without what came after the end (which was not known then).
     pub(super) fn finish(self) -> io::Result<()> {
-        let Self { alert, end_ns, path, file, sample, .. } = self;
+        let Self { alert, end_ns, gone_until_ns, path, file, sample, .. } = self;
         file.finish()?;
         let partial = path.with_extension("partial");
         let (json, words) = (json(&alert), sample.words());
-        let comments = [json.as_str(), words.as_str()];
+        let gone = gone_until_ns.map_or_else(String::new, |until_ns| {
+            format!("Packets until {} had left the recording.", rfc3339(until_ns))
+        });
+        let comments = [json.as_str(), words.as_str(), gone.as_str()];
         let host = Host::of_this_machine();
         let mut whole = PacketFile::begin(File::create(&partial)?, &host, &comments)?;
         let mut kept = 0;

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, never, select, tick};
@@ -23,6 +24,7 @@ use crate::input::follow::Follower;
 use crate::input::{Frame, Interface};
 use crate::output::rolling::Limits;
 use crate::output::rolling::retention::{OwnFile, prune};
+use crate::time::rfc3339;
 
 /// Digits of an alert's id, see [`crate::alert::alert_id`].
 const ID_DIGITS: usize = 16;
@@ -137,8 +139,23 @@ impl Evidence {
     }
 
     /// Brings a new case to where the others are.
-    fn begin(&mut self, case: Case) {
-        let number = self.shared.ring.lock().first_until(case.begin_ns());
+    fn begin(&mut self, mut case: Case) {
+        let (number, gone) = {
+            let ring = self.shared.ring.lock();
+            (ring.first_until(case.begin_ns()), ring.gone_until(case.begin_ns()))
+        };
+        if let Some(until_ns) = gone {
+            case.lacks_until(until_ns);
+            let status = &self.shared.status;
+            if status.evidence_gaps.fetch_add(1, Ordering::Relaxed) == 0 {
+                status.notice(format!(
+                    "evidence of alert {} lacks packets until {}: the ring had no room for them \
+                     any more (--record-size)",
+                    case.id(),
+                    rfc3339(until_ns),
+                ));
+            }
+        }
         let mut cursor = Cursor { number, follower: None, clock_ns: NO_TIME };
         let mut cases = vec![case];
         let until = self.cursor.as_ref().map(Cursor::place);
@@ -246,7 +263,6 @@ fn offer(
 
 /// Told once, then counted.
 fn fail(status: &Status, id: &str, error: &io::Error) {
-    use std::sync::atomic::Ordering;
     if status.evidence_errors.fetch_add(1, Ordering::Relaxed) == 0 {
         status.notice(format!("evidence of alert {id} can't be written: {error}"));
     }

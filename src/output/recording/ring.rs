@@ -37,6 +37,8 @@ pub(super) struct Ring {
     bytes: u64,
     next_number: u64,
     removed: u64,
+    /// Latest time of a packet in those.
+    removed_until_ns: i64,
     /// Two would remove each other's files.
     _lock: FolderLock,
 }
@@ -54,6 +56,7 @@ impl Ring {
             bytes: 0,
             next_number: 0,
             removed: 0,
+            removed_until_ns: i64::MIN,
             _lock: lock,
         };
         for (_, path) in files_in(dir)? {
@@ -89,6 +92,11 @@ impl Ring {
     pub(super) fn first_until(&self, begin_ns: i64) -> u64 {
         let found = self.files.iter().find(|file| file.latest_ns >= begin_ns);
         found.or_else(|| self.files.back()).map_or(self.next_number, |file| file.number)
+    }
+
+    /// Until when packets from this time on have left the ring, if any have.
+    pub(super) fn gone_until(&self, begin_ns: i64) -> Option<i64> {
+        Some(self.removed_until_ns).filter(|&until_ns| until_ns >= begin_ns)
     }
 
     /// The file of this number, or the first one after it: number, path, length,
@@ -134,6 +142,7 @@ impl Ring {
         while self.bytes.saturating_add(bytes) > self.most_bytes {
             let Some(oldest) = self.files.pop_front() else { return false };
             self.bytes -= oldest.bytes;
+            self.removed_until_ns = self.removed_until_ns.max(oldest.latest_ns);
             self.removed += u64::from(fs::remove_file(&oldest.path).is_ok());
         }
         true

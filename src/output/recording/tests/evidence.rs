@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
@@ -15,6 +16,7 @@ use crate::output::rolling::Limits;
 use crate::output::samples;
 use crate::packet::IpVersion;
 use crate::packet::key::from_ip;
+use crate::time::rfc3339;
 
 fn address(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))
@@ -195,6 +197,42 @@ fn the_oldest_evidence_goes_when_there_is_too_much_and_nothing_that_is_not_ours(
     assert_eq!(recording.finish().evidence_alerts, 1);
     assert!(!left("00000000000000bb.pcapng"), "an alert that is over needs the room");
     assert!(left(&format!("{}.pcapng", alert.id)) && left("notes.pcapng"));
+}
+
+#[test]
+fn evidence_says_what_had_left_the_ring_before_its_alert() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = RecordingSettings {
+        chunk_bytes: 500,
+        queue_chunks: 1_000,
+        evidence: Some(EvidenceSettings::default()),
+        ..RecordingSettings::new(dir.path(), 2_000 * RING_FILES)
+    };
+    let (recording, mut tap) = Recording::start(&settings).expect("started");
+    // Ten seconds before the alert's first of them on belong to it.
+    let alert = alert(entity_of(2), 10, 1_000);
+    let mut show = |at: i64| {
+        let stream = one_packet(START_NS + at * SECOND_NS / 10, &udp(1, 2));
+        tap.block(&blocks(&[stream])[0], &interfaces());
+    };
+    (0..5_000).for_each(&mut show);
+    // All but what a chunk holds back.
+    let begun = Instant::now();
+    while recording.counters().packets < 4_990 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "not written");
+        std::thread::yield_now();
+    }
+    recording.alert(&alert, false);
+    (5_000..5_100).for_each(&mut show);
+    drop(tap);
+    let counters = recording.finish();
+    assert_eq!(counters.evidence_gaps, 1);
+    let path = dir.path().join("evidence").join(format!("{}.pcapng", alert.id));
+    let text = String::from_utf8_lossy(&fs::read(&path).expect("evidence")).into_owned();
+    let ((found, _), _) = read_back(&[path]);
+    let gone = text.split("Packets until ").nth(1).and_then(|rest| rest.get(..30));
+    let before = rfc3339(found[0].0.time_ns - SECOND_NS / 10);
+    assert_eq!(gone, Some(&*before), "the last one before the first that is there");
 }
 
 #[test]
