@@ -253,6 +253,7 @@ fn event_of(change: &Change, second: i64) -> SensorEvent {
     let (kind, name) = match change {
         Change::Up { name } => ("interface.up", name.as_str()),
         Change::Down { name } => ("interface.down", name.as_str()),
+        Change::Absent { name } => ("interface.absent", name.as_str()),
         Change::Removed { name } => ("interface.removed", name.as_str()),
         Change::Returned { name } => ("interface.returned", name.as_str()),
         Change::CannotOpen { name, .. } => ("interface.unusable", name.as_str()),

@@ -17,8 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::metrics::{Published, health, metrics_text};
 
-/// Where Prometheus exporters of this kind listen, and the default of
-/// `--metrics`.
+/// Where Prometheus exporters of this kind listen, and the unit for systemd lets us.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9184";
 
 /// Connections served at once; others wait in the listener's queue. Two

@@ -287,6 +287,21 @@ fn a_filter_means_the_same_live_and_offline_also_behind_a_vlan_tag() {
 }
 
 #[test]
+fn libpcap_does_not_pass_by_a_filter_what_has_a_vlan_tag() {
+    let Some(lab) = Lab::or_skip("pcap-filter", &[], LinkOptions::quiet()) else { return };
+    let path = captures().join("crafted-vlan.pcap");
+    let path = path.to_str().unwrap();
+    for filter in ["udp", "not vlan"] {
+        let live = lab.listen(&["--filter", filter, "--capture", "libpcap"]);
+        lab.replay(&["--speed", "2000pps", path]);
+        let file = read(&["--filter", filter, path]);
+        let passed =
+            file["packets"].as_u64().unwrap() - file["accounting"]["filtered"].as_u64().unwrap();
+        assert_eq!(complete(&live.stop()), passed, "{filter}");
+    }
+}
+
+#[test]
 fn an_interface_that_goes_and_comes_back_is_taken_up_again() {
     let Some(mut lab) = Lab::or_skip("faults", &["ping"], LinkOptions::default()) else { return };
     let other = lab.net.join(0, 1, LinkOptions::default());
@@ -382,6 +397,29 @@ fn silence_is_said_and_its_end_too() {
     lab.replay(&["--speed", "max", path]);
     live.wait_for("packets come in again");
     live.stop();
+}
+
+#[test]
+fn an_interface_that_comes_later_than_the_others_is_waited_for() {
+    let Some(lab) = Lab::or_skip("later", &["ping"], LinkOptions::default()) else { return };
+    let link = |space, args: &[&str]| {
+        lab.net.run(space, ["ip"].iter().chain(args));
+    };
+    let mut live = lab.listen_on(1, &[lab.interface()], &["-i", "later0"]);
+    live.wait_for("later0 is not there yet; waiting for it");
+    lab.net.run(0, ["ping", "-q", "-f", "-c", "100", &lab.link.ipv4[1]]);
+    link(1, &["link", "add", "later0", "type", "veth", "peer", "name", "later1"]);
+    link(1, &["link", "set", "later1", "netns", &lab.net.name(0)]);
+    link(1, &["address", "add", "10.199.0.2/24", "dev", "later0"]);
+    link(1, &["link", "set", "later0", "up"]);
+    link(0, &["address", "add", "10.199.0.1/24", "dev", "later1"]);
+    link(0, &["link", "set", "later1", "up"]);
+    live.wait_for("later0 is back");
+    lab.net.run(0, ["ping", "-q", "-c", "3", "-i", "0.1", "10.199.0.2"]);
+    let summary = live.stop();
+    assert_eq!(summary["protocols"]["icmp"]["packets"], 206);
+    let late = &summary["capture"]["interfaces"][1];
+    assert!(late["name"] == "later0" && late["packets"].as_u64() >= Some(6), "{late}");
 }
 
 #[test]

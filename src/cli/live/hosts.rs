@@ -66,6 +66,11 @@ impl LiveHostArgs {
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }
+
+    /// A map is written.
+    pub(super) fn records(&self) -> bool {
+        self.procs_record.is_some()
+    }
 }
 
 /// Reads the user's files of hosts.

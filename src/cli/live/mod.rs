@@ -186,6 +186,12 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     };
     let input_options = InputOptions { lateness_s: options.lateness_s, ..InputOptions::default() };
     let privacy = args.output.privacy()?;
+    if args.hosts.records() && privacy.pseudonyms.is_some() {
+        warn!(
+            event = "recording.private",
+            "--procs-record keeps addresses as they are, which --pseudonyms leaves out elsewhere"
+        );
+    }
     if args.record.is_some() && (privacy.pseudonyms.is_some() || privacy.no_payload) {
         warn!(
             event = "recording.private",
@@ -278,7 +284,8 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let control = Control::start(control, &privacy, &handle, watched)?;
     let notifier = Notifier::from_environment().context("can't reach the service manager")?;
     stop_on_signals(&handle.stop)?;
-    for tap in handle.status.taps() {
+    // Of one that is not there yet the sensor tells.
+    for tap in handle.status.taps().into_iter().filter(|tap| tap.present) {
         let state = if tap.up { "" } else { ", which is down" };
         info!(
             event = "interface.listening",

@@ -186,8 +186,17 @@ impl Live {
         let clock_synchronised = status.clock_synchronised();
         let mut taps = Vec::new();
         let mut lanes = Vec::new();
+        let mut changes = Vec::new();
         for (number, name) in options.interfaces.iter().enumerate() {
-            let (mut tap, more) = Tap::open(name, number as u16, &options)?;
+            let opened = Tap::open(name, number as u16, &options);
+            let (mut tap, more) = match opened {
+                // Of several one may come later, as one may go and come back.
+                Err(LiveError::NoSuchInterface { name, .. }) if options.interfaces.len() > 1 => {
+                    changes.push(Change::Absent { name: name.clone() });
+                    (Tap::awaited(&name, number as u16), Vec::new())
+                }
+                opened => opened?,
+            };
             let interface = Interface {
                 file: number as u32,
                 section: 0,
@@ -205,6 +214,10 @@ impl Live {
             lanes.extend(more);
             taps.push(tap);
         }
+        if !taps.is_empty() && taps.iter().all(|tap| tap.device.is_none()) {
+            let name = options.interfaces.join(", ");
+            return Err(LiveError::NoSuchInterface { name, others: interface_names() });
+        }
         let mut live = Self {
             options,
             taps,
@@ -213,7 +226,7 @@ impl Live {
             closed: None,
             looked: Instant::now(),
             status,
-            changes: Vec::new(),
+            changes,
             counted: false,
             second: i64::MIN,
             last_frame: None,
@@ -338,7 +351,9 @@ impl Live {
                 }
                 let offset = bytes.len();
                 raw.copy_to(bytes);
-                let accepted = raw.vlan.is_none()
+                // The kernel's filter saw no tag where the device had taken it off; libpcap
+                // puts it back without saying so.
+                let accepted = (raw.vlan.is_none() && options.method == Method::Ring)
                     || options.filter.as_ref().is_none_or(|filter| {
                         filter.matches(*link, &bytes[offset..], raw.full_wire_bytes())
                     });

@@ -54,6 +54,10 @@ pub enum Change {
     Down {
         name: String,
     },
+    /// It was not there at the start.
+    Absent {
+        name: String,
+    },
     Removed {
         name: String,
     },
@@ -84,6 +88,7 @@ impl std::fmt::Display for Change {
         match self {
             Self::Up { name } => write!(f, "{name} is up"),
             Self::Down { name } => write!(f, "{name} is down; waiting for it"),
+            Self::Absent { name } => write!(f, "{name} is not there yet; waiting for it"),
             Self::Removed { name } => write!(f, "{name} is gone; waiting for it"),
             Self::Returned { name } => write!(f, "{name} is back"),
             Self::CannotOpen { name, why } => {

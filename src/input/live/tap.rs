@@ -56,7 +56,7 @@ pub(super) struct Tap {
 
 impl Tap {
     /// Opens the interface, which must be there. Its lanes get frames
-    /// at once.
+    /// at once. See [`Tap::awaited`] for one that may come later.
     pub(super) fn open(
         name: &str,
         interface: u16,
@@ -66,21 +66,28 @@ impl Tap {
         let found = device(name).map_err(error)?;
         let link = link_of(found.hardware)
             .ok_or_else(|| LiveError::Link { name: name.to_owned(), hardware: found.hardware })?;
-        let mut tap = Self {
+        let mut tap = Self { link, ..Self::awaited(name, interface) };
+        let lanes = tap.attach(found, options).map_err(error)?;
+        Ok((tap, lanes))
+    }
+
+    /// An interface that is not there yet. It is taken to be Ethernet, as nearly all are:
+    /// of another type it would not be taken up, and that is told.
+    pub(super) fn awaited(name: &str, interface: u16) -> Self {
+        let status = TapStatus { up: false, present: false, ..TapStatus::new(name) };
+        Self {
             name: name.to_owned(),
             wanted: name.to_owned(),
             device: None,
-            link,
+            link: LinkType(1),
             interface,
             entry: interface,
             described: None,
-            status: TapStatus::new(name),
+            status,
             drops_before: 0,
             drops_of_earlier: 0,
             refused: None,
-        };
-        let lanes = tap.attach(found, options).map_err(error)?;
-        Ok((tap, lanes))
+        }
     }
 
     /// Takes its place in the table of interfaces.
@@ -167,7 +174,7 @@ impl Tap {
             let attached = if link_of(found.hardware) == Some(self.link) {
                 self.attach(found, options)
             } else {
-                Err(io::Error::other("it has another link type now"))
+                Err(io::Error::other("it has another link type than before, or is no Ethernet"))
             };
             return match attached {
                 Ok(lanes) => {
