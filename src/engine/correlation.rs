@@ -443,10 +443,8 @@ impl<'a> Correlation<'a> {
             self.detection.keep_baselines(before_s);
             self.detection.advance(before_s.saturating_sub(1));
             self.tell_alerts();
-            let flows = FlowGauge {
-                held: self.flows.iter().map(|flows| flows.held).sum(),
-                begun: self.flows.iter().map(|flows| flows.begun).sum(),
-            };
+            let mut flows = FlowGauge::default();
+            self.flows.iter().for_each(|&shard| flows.merge(shard));
             if let Some(coverage) = self.coverage() {
                 self.sink.hosts(&coverage);
             }

@@ -8,7 +8,7 @@ use std::thread;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 
-use super::accounting::Accounting;
+use super::accounting::{Accounting, Overload};
 use super::correlation::Correlation;
 use super::dedup::DedupSettings;
 use super::feed::{SidedCount, Vantage, WindowFeed};
@@ -172,6 +172,16 @@ pub struct FlowGauge {
     pub held: u64,
     /// Flows begun since the start; one cut by the active time-out begins anew.
     pub begun: u64,
+    /// What was left out until then; zero but of a live run.
+    pub overload: Overload,
+}
+
+impl FlowGauge {
+    pub(super) fn merge(&mut self, other: Self) {
+        self.held += other.held;
+        self.begun += other.begun;
+        self.overload.merge(other.overload);
+    }
 }
 
 impl<F: FnMut(&FlowRecord)> RecordSink for F {

@@ -2,7 +2,7 @@
 
 use crossbeam_channel::Sender;
 
-use super::accounting::Accounting;
+use super::accounting::{Accounting, Overload};
 use super::batch::{Batch, LinkKind, LinkRow};
 use super::dedup::{Dedup, DedupSettings};
 use super::feed::{ShardWindow, WindowFeed};
@@ -133,6 +133,8 @@ impl Shard {
     ) {
         if row.is(row_flag::WINDOW_ONLY) {
             self.feed.packet(row);
+            // It comes again for its flow, and is counted then.
+            self.accounting.shed[batch.shed as usize] -= 1;
             return;
         }
         if let Some(dedup) = &mut self.dedup
@@ -231,7 +233,9 @@ impl Shard {
         let ended = self.table.outlet.take();
         let held = self.table.held();
         // Each flow is in the table until it has its record.
-        let flows = FlowGauge { held, begun: held + self.table.outlet.flows };
+        let sampled_away = self.table.counters.sampled_packets;
+        let overload = Overload::new(&self.accounting.shed, sampled_away);
+        let flows = FlowGauge { held, begun: held + self.table.outlet.flows, overload };
         let inferred_losses = self.table.outlet.totals.inferred_losses.clone();
         ShardOutput { shard, closed_before_s: until_s, windows, ended, flows, inferred_losses }
     }

@@ -142,6 +142,9 @@ pub struct Input {
     origin: Watch,
     /// A stream that ends by itself where reading is to end, and is read to there.
     drains: bool,
+    /// Left out of captures: what only a live one has, for tests of what comes of it.
+    #[cfg(test)]
+    shed: Shed,
 }
 
 enum Feed {
@@ -204,6 +207,12 @@ impl Input {
         let handle = LiveHandle { stop: live.stop_handle(), status: live.status() };
         input.feed = Feed::Live(Box::new(live));
         Ok((input, handle))
+    }
+
+    /// The same capture as if it came in too fast.
+    #[cfg(test)]
+    pub(crate) fn shedding(self, shed: Shed) -> Self {
+        Self { shed, ..self }
     }
 
     /// The next frames; `None` at the end of all inputs. Live, waits for them. A
@@ -303,7 +312,11 @@ impl Input {
             latest_ns: self.marks.latest_ns,
             shed: match &self.feed {
                 Feed::Live(live) => live.shed(),
-                Feed::One(_) | Feed::Many(_) | Feed::Nothing => Shed::Nothing,
+                #[cfg(test)]
+                Feed::One(_) | Feed::Many(_) => self.shed,
+                #[cfg(not(test))]
+                Feed::One(_) | Feed::Many(_) => Shed::Nothing,
+                Feed::Nothing => Shed::Nothing,
             },
         }
     }
@@ -415,6 +428,8 @@ impl Input {
             recorder: None,
             origin: Watch::default(),
             drains,
+            #[cfg(test)]
+            shed: Shed::Nothing,
             limits,
             progress: options.progress,
         }

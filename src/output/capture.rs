@@ -4,9 +4,9 @@
 use serde::Serialize;
 
 use crate::engine::RunReport;
+use crate::engine::accounting::Overload;
 use crate::engine::run::LiveCapture;
 use crate::flow::totals::InferredLoss;
-use crate::input::Shed;
 use crate::input::live::TapStatus;
 use crate::output::recording::RecordingCounters;
 
@@ -28,18 +28,6 @@ pub struct CaptureSummary {
     /// Whoever recorded fills it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recording: Option<RecordingCounters>,
-}
-
-/// Packets that were counted while something was left out, each step with those
-/// before it, because they came in too fast.
-#[derive(Debug, Serialize)]
-pub struct Overload {
-    pub application_hints: u64,
-    pub payload_entropy: u64,
-    /// Packets while new flows were sampled.
-    pub new_flows_sampled: u64,
-    /// Those of them whose flow was not taken in; also in `untracked`.
-    pub sampled_away: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,8 +56,6 @@ pub struct CapturedInterface {
 
 impl CaptureSummary {
     pub(super) fn new(capture: &LiveCapture, report: &RunReport) -> Self {
-        let shed = &report.accounting.shed;
-        let from = |step: Shed| shed[step as usize..].iter().sum();
         let sum = |of: fn(&TapStatus) -> u64| capture.taps.iter().map(of).sum();
         Self {
             sensor: capture.sensor.clone(),
@@ -97,12 +83,7 @@ impl CaptureSummary {
                     inferred_loss,
                 })
                 .collect(),
-            overload: Overload {
-                application_hints: from(Shed::Hints),
-                payload_entropy: from(Shed::Entropy),
-                new_flows_sampled: from(Shed::NewFlows),
-                sampled_away: report.table.sampled_packets,
-            },
+            overload: Overload::new(&report.accounting.shed, report.table.sampled_packets),
             recording: None,
         }
     }

@@ -97,7 +97,7 @@ impl Sink {
     }
 
     /// What metrics and health are made of.
-    fn publish(&self, second: i64, flows_held: u64) {
+    fn publish(&self, second: i64, flows: FlowGauge) {
         let taps = self.handle.status.taps();
         let output = self.output.as_ref().map(RollingOutput::counters);
         let written = output.iter().flat_map(|output| &output.kinds);
@@ -105,7 +105,7 @@ impl Sink {
         self.published.publish(Snapshot {
             packets: taps.iter().map(|tap| tap.frames).sum(),
             wire_bytes: taps.iter().map(|tap| tap.wire_bytes).sum(),
-            flows_held,
+            flows_held: flows.held,
             records_written: written.map(|kind| kind.written).sum(),
             records_lost: output.as_ref().map_or(0, OutputCounters::lost),
             alerts: self.alerts,
@@ -115,6 +115,7 @@ impl Sink {
             sensor: self.handle.status.sensor().to_owned(),
             clock_synchronised: self.handle.status.clock_synchronised(),
             overload: self.handle.status.shed(),
+            left_out: flows.overload,
             seconds_behind: now_ns().saturating_sub(closed_ns) as f64 / 1e9,
             recording: self.recording.as_ref().map(Recording::counters),
             delivery: self.delivery.as_ref().map(Delivery::counters).unwrap_or_default(),
@@ -221,7 +222,7 @@ impl RecordSink for Sink {
             output.second(now_ns());
         }
         self.tell_troubles();
-        self.publish(second, flows.held);
+        self.publish(second, flows);
         self.control.closed(second, flows, now_ns());
         self.notifier.progress();
         if self.seconds.is_some_and(|seconds| self.started.elapsed().as_secs() >= seconds) {

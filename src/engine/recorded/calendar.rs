@@ -141,7 +141,7 @@ impl Calendar {
             closed_before_s: self.closed_s,
             windows: window.into_iter().collect(),
             ended,
-            flows: FlowGauge { held: self.held as u64, begun: self.begun },
+            flows: FlowGauge { held: self.held as u64, begun: self.begun, ..FlowGauge::default() },
             inferred_losses: Vec::new(),
         })
     }
@@ -153,7 +153,7 @@ impl Calendar {
             closed_before_s: i64::MAX,
             windows: Vec::new(),
             ended: Ended::default(),
-            flows: FlowGauge { held: 0, begun: self.begun },
+            flows: FlowGauge { begun: self.begun, ..FlowGauge::default() },
             inferred_losses: Vec::new(),
         }
     }

@@ -174,11 +174,14 @@ fn nothing_is_kept_while_nobody_watches() {
         assert!(collector.closed(second, FlowGauge::default(), 0).is_none());
     }
     watched.store(true, Ordering::Relaxed);
-    let snapshot = collector.closed(110, FlowGauge { held: 3, begun: 5 }, 0).unwrap();
+    let snapshot =
+        collector.closed(110, FlowGauge { held: 3, begun: 5, ..FlowGauge::default() }, 0).unwrap();
     assert_eq!((snapshot.window_s, snapshot.history.len()), (1, 11));
     assert_eq!((snapshot.rates.flows_held, snapshot.rates.new_flows_per_s), (3, 5));
     // A clock that jumps by a year.
-    let later = collector.closed(31_536_000, FlowGauge { held: 3, begun: 6 }, 0).unwrap();
+    let later = collector
+        .closed(31_536_000, FlowGauge { held: 3, begun: 6, ..FlowGauge::default() }, 0)
+        .unwrap();
     assert_eq!((later.window_s, later.history.len()), (10, 300));
 }
 
