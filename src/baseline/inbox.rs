@@ -9,13 +9,14 @@
 //! The file is opened with the baselines, before the process confines itself. Bounds:
 //! [`MOST_BYTES`] wait at once, beyond that nothing is left.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::Verdict;
+use crate::output::access::Access;
 
 /// Thousands of verdicts: nobody marks as many while one second passes.
 const MOST_BYTES: u64 = 1 << 20;
@@ -56,7 +57,7 @@ pub fn inbox_path(baselines: &Path) -> PathBuf {
 
 /// Leaves a verdict for the process that learns these baselines.
 pub fn leave(baselines: &Path, word: &Word) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).create(true).open(inbox_path(baselines))?;
+    let mut file = Access::Group.options().append(true).create(true).open(inbox_path(baselines))?;
     file.lock()?;
     if file.metadata()?.len() >= MOST_BYTES {
         return Err(io::Error::other("too many verdicts wait there: nobody takes them up"));
@@ -69,7 +70,7 @@ pub fn leave(baselines: &Path, word: &Word) -> io::Result<()> {
 
 impl Inbox {
     pub(super) fn open(baselines: &Path) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
+        let mut options = Access::Group.options();
         let options = options.read(true).write(true).create(true).truncate(false);
         Ok(Self { file: options.open(inbox_path(baselines))? })
     }

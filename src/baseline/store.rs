@@ -15,6 +15,8 @@ use redb::{
 };
 use thiserror::Error;
 
+use crate::output::access::Access;
+
 /// Rises when older programs can't read what newer ones write.
 const FORMAT: u64 = 1;
 /// Pages of the file that are held: profiles are cached as they are.
@@ -283,11 +285,15 @@ fn make(path: &Path) -> Result<(), StoreError> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
-    let create = || match builder().create(&new) {
+    let open = || -> Result<Database, DatabaseError> {
+        Access::Group.options().write(true).create(true).truncate(false).open(&new)?;
+        builder().create(&new)
+    };
+    let create = || match open() {
         Err(DatabaseError::Storage(_)) if new.is_file() => {
             // Somebody was killed while making it.
             std::fs::remove_file(&new)?;
-            builder().create(&new)
+            open()
         }
         created => created,
     };

@@ -9,6 +9,7 @@ use clap::Args;
 use super::Usage;
 use super::rundir::state_dir;
 use crate::input::live::LiveError;
+use crate::output::access::make_folders;
 use crate::service::confine::{Confined, Mode, Plan, confine, how_to_get_cap_net_raw};
 
 #[derive(Debug, Args)]
@@ -45,7 +46,7 @@ impl ConfineArgs {
 /// The folder where runs are kept that nobody named one for, if there can be
 /// one.
 pub(crate) fn state_folder() -> Option<PathBuf> {
-    state_dir().filter(|dir| std::fs::create_dir_all(dir).is_ok())
+    state_dir().filter(|dir| make_folders(dir).is_ok())
 }
 
 /// With what gives the right to capture, where that is missing. To be asked

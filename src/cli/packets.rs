@@ -5,7 +5,7 @@
 //! what `--from` names.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +14,9 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::rundir::write_whole_by;
 use crate::input::filter::Filter;
+use crate::output::access::Access;
 use crate::output::recording::{Selector, Wanted, extract, files_between, files_in};
 use crate::report::detail;
 
@@ -136,7 +138,11 @@ fn copy_evidence(record: &Value, id: &str, to: &Path, as_json: bool) -> anyhow::
              only there where `live` ran with --record and --evidence"
         );
     }
-    fs::copy(&evidence, to)
+    fs::File::open(&evidence)
+        .map_err(anyhow::Error::from)
+        .and_then(|mut from| {
+            write_whole_by(to, Access::Owner, |file| io::copy(&mut from, file).map(drop))
+        })
         .with_context(|| format!("can't copy {} to {}", evidence.display(), to.display()))?;
     let mut out = std::io::stdout().lock();
     let (to, from) = (to.display().to_string(), evidence.display().to_string());

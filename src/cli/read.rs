@@ -1,6 +1,5 @@
 //! `flowtap read`: captures and logs in, flow records, alerts and a summary out.
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +33,7 @@ use crate::host::log::read_map;
 use crate::host::map::{HostMap, MapLimits};
 use crate::input::ending::end_with;
 use crate::input::{Input, InputOptions, Progress, Speed};
+use crate::output::access::make_folders;
 use crate::output::observed::ObservedFiles;
 use crate::output::privacy::Privacy;
 use crate::output::run_folder::RunFolder;
@@ -383,7 +383,7 @@ impl Sink {
             let (folder, pipeline, observed, dir) = (None, None, None, None);
             return Ok(Self { folder, collector, pipeline, observed, dir, privacy });
         };
-        fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
+        make_folders(dir).with_context(|| format!("can't make {}", dir.display()))?;
         let folder = Some(RunFolder::begin_read(dir, &args.format, &args.paths)?);
         let mut writers = Vec::new();
         for format in &args.format {

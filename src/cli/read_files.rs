@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::rundir::{recorded_arguments, write_whole, write_whole_by};
 use crate::engine::RunOptions;
 use crate::input::is_hidden;
+use crate::output::access::Access;
 use crate::output::privacy::Privacy;
 use crate::output::{Format, Summary, eve};
 
@@ -105,7 +106,7 @@ pub(super) struct Named<'a> {
 
 /// Alerts first: where there is a summary they are complete.
 pub(super) fn write(dir: &Path, summary: &Summary, named: Option<Named<'_>>) -> anyhow::Result<()> {
-    write_whole_by(&dir.join("alerts.ndjson"), |file| {
+    write_whole_by(&dir.join("alerts.ndjson"), Access::Group, |file| {
         for alert in &summary.alerts {
             serde_json::to_writer(&mut *file, alert)?;
             file.write_all(b"\n")?;

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use anyhow::Context as _;
 
+use crate::output::access::{Access, make_folders};
 use crate::output::folder_lock;
 use crate::output::privacy::Privacy;
 use crate::report::detail::printable;
@@ -37,7 +38,7 @@ fn new_state_run(is_pointer: bool) -> io::Result<PathBuf> {
     static RUNNING: OnceLock<File> = OnceLock::new();
     let base =
         state_dir().ok_or_else(|| io::Error::other("neither XDG_STATE_HOME nor HOME is set"))?;
-    fs::create_dir_all(&base)?;
+    make_folders(&base)?;
     let mut runs = runs_in(&base)?;
     // Each sort by itself: runs that lie elsewhere push no results out.
     runs.retain(|run| run.join(POINTER).exists() == is_pointer);
@@ -50,8 +51,8 @@ fn new_state_run(is_pointer: bool) -> io::Result<PathBuf> {
     let now = jiff::Timestamp::now();
     let stamp = now.strftime("%Y%m%dT%H%M%S%.9fZ");
     let dir = base.join(format!("run-{stamp}-{}", std::process::id()));
-    fs::create_dir(&dir)?;
-    let lock = File::create(dir.join(LOCK))?;
+    make_folders(&dir)?;
+    let lock = Access::Group.create(&dir.join(LOCK))?;
     if lock.try_lock().is_ok() {
         RUNNING.get_or_init(|| lock);
     }
@@ -92,7 +93,8 @@ pub(crate) fn leave_word(folder: &Path) {
         }
     }
     if let Ok(dir) = new_state_run(true) {
-        let _ = fs::write(dir.join(POINTER), text);
+        let file = Access::Group.create(&dir.join(POINTER));
+        let _ = file.and_then(|mut file| file.write_all(text.as_bytes()));
     }
 }
 
@@ -189,16 +191,18 @@ pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
 /// Writes a file under another name and moves it into place, so that nobody
 /// ever reads half of it.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    write_whole_by(path, |file| file.write_all(bytes))
+    write_whole_by(path, Access::Group, |file| file.write_all(bytes))
 }
 
 /// The same of what is written piece by piece.
 pub(crate) fn write_whole_by(
     path: &Path,
+    access: Access,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
-    let written = File::create(&partial)
+    let written = access
+        .replace(&partial)
         .and_then(|file| {
             let mut file = BufWriter::new(file);
             write(&mut file)?;

@@ -4,9 +4,11 @@
 //! process ends, however it ends; the file stays, as to remove it would let two
 //! processes have it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+use super::access::Access;
 
 /// Longest process id that is read from a lock file that anybody may have written.
 const MOST_DIGITS: u64 = 10;
@@ -41,7 +43,7 @@ impl FolderLock {
     /// Takes the lock of this name in a folder that is there.
     pub(super) fn take(folder: &Path, name: &str) -> Result<Self, LockError> {
         let failed = |error| LockError::Io { folder: folder.to_owned(), error };
-        let mut options = OpenOptions::new();
+        let mut options = Access::Group.options();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(folder.join(name)).map_err(failed)?;
         match file.try_lock() {

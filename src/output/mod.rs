@@ -17,6 +17,7 @@
 //! Start at [`Format::create`]; [`ndjson`] is the format that everything else
 //! of flowtap reads back, its schema is [`FLOW_SCHEMA`].
 
+pub(crate) mod access;
 pub mod analytics;
 mod ascii;
 pub mod capture;
@@ -48,11 +49,11 @@ pub mod zeek;
 #[cfg(test)]
 pub(crate) mod samples;
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::access::Access;
 use crate::flow::FlowRecord;
 
 pub use self::folder_lock::LockError;
@@ -187,7 +188,7 @@ impl Format {
 
     /// Creates the format's file in a folder, replacing one that is there.
     pub fn create(self, folder: &Path) -> io::Result<Box<dyn FlowWriter>> {
-        self.writer(File::create(folder.join(self.file_name()))?)
+        self.writer(Access::Group.create(&folder.join(self.file_name()))?)
     }
 
     /// The format's writer into anything; needs no buffer.

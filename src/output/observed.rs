@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::access::Access;
 use super::hosts::host_side;
 use super::json::Json;
 use super::names::{proto_name, tcp_flags};
@@ -127,7 +128,7 @@ impl ObservedFiles {
             Some(file) => file,
             none => {
                 let path = self.folder.join(format!("{}.ndjson", observed.name()));
-                let file = File::create(&path).map_err(|error| {
+                let file = Access::Group.create(&path).map_err(|error| {
                     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
                 })?;
                 none.insert(file)

@@ -7,13 +7,14 @@
 //!
 //! Start at [`RunFolder::begin_read`]; [`super::rolling`] asks whether a folder holds a run.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::Format;
+use super::access::Access;
 use super::folder_lock::{FolderLock, LockError, RUN_LOCK};
 use super::rolling::{ALERT_STEMS, FLOW_STEMS, FileName};
 
@@ -120,7 +121,8 @@ impl RunFolder {
         }
         let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
         let begun = json!({"inputs": [], "formats": names});
-        fs::write(folder.join(BEGUN), begun.to_string()).map_err(failed)?;
+        let begin = |mut file: File| file.write_all(begun.to_string().as_bytes());
+        Access::Group.create(&folder.join(BEGUN)).and_then(begin).map_err(failed)?;
         Ok(Self { _lock: lock })
     }
 }

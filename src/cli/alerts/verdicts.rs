@@ -2,12 +2,14 @@
 //!
 //! Only ever added to: who changes a verdict adds another, and the last one counts.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::Value;
+
+use crate::output::access::Access;
 
 const FILE: &str = "verdicts.ndjson";
 
@@ -51,7 +53,7 @@ pub(in crate::cli) fn of_alert(dir: &Path, id: &str) -> anyhow::Result<Vec<Value
 pub(super) fn add(dir: &Path, verdict: &Value) -> anyhow::Result<()> {
     let path = dir.join(FILE);
     let write = || -> io::Result<()> {
-        let mut file = File::options().create(true).append(true).open(&path)?;
+        let mut file = Access::Group.options().create(true).append(true).open(&path)?;
         // One write: others may be adding theirs.
         file.write_all(format!("{verdict}\n").as_bytes())?;
         file.sync_data()

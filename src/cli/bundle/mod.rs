@@ -16,6 +16,7 @@ use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
 use super::{packets, records, rundir};
+use crate::output::access::Access;
 use crate::report::detail;
 
 /// Pack an alert for a colleague: packets before, during and after it, flows, process tree,
@@ -54,7 +55,8 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     let status = if complete { ExitCode::SUCCESS } else { ExitCode::from(1) };
     let parts = parts.finish()?;
     let bytes = archive::pack(&parts.manifest, &parts.files)?;
-    rundir::write_whole(&args.output, &bytes)?;
+    // There are packets in it.
+    rundir::write_whole_by(&args.output, Access::Owner, |file| file.write_all(&bytes))?;
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", detail::json(&parts.manifest))?;

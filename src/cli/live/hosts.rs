@@ -32,6 +32,7 @@ use crate::host::event::{HostEvent, What};
 use crate::host::join::HostKnowledge;
 use crate::host::log::MapLog;
 use crate::host::map::{HostMap, MapLimits};
+use crate::output::access::Access;
 use crate::service::confine::User;
 
 #[derive(Debug, Args)]
@@ -150,7 +151,10 @@ impl Watcher {
             return Ok(None);
         }
         let log = args.procs_record.as_ref().map(|path| {
-            let file = File::create(path);
+            let file = Access::Owner.create(path).and_then(|file| {
+                // Else it would be closed to the user that this process becomes.
+                user.map_or(Ok(()), |user| user.take_over(&file)).map(|()| file)
+            });
             file.map(|file| (MapLog::up_to(file, args.procs_record_size.0), path.clone()))
                 .with_context(|| format!("can't record the host map into {}", path.display()))
         });

@@ -13,6 +13,7 @@ use tracing::info;
 use crate::cli::telemetry_args::TelemetryArgs;
 use crate::cli::values::TimeoutNs;
 use crate::host::map::HostMap;
+use crate::output::access::make_folders;
 #[cfg(target_os = "linux")]
 use crate::telemetry::export::listen::Listener;
 use crate::telemetry::feed::Feed;
@@ -138,8 +139,7 @@ impl LogArgs {
             return Ok(None);
         }
         if let Some(folder) = &self.log_state {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("can't make {}", folder.display()))?;
+            make_folders(folder).with_context(|| format!("can't make {}", folder.display()))?;
         }
         let context = self.telemetry.context();
         let named: Vec<_> = self.log.iter().cloned().chain(self.scraped()).collect();

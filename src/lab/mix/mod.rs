@@ -31,11 +31,12 @@ use crate::alert::time_text;
 use crate::detect::HomeNets;
 use crate::input::raw::RawCapture;
 use crate::lab::WrongArguments;
-use crate::lab::scenario::make::{LogPaths, Logs, create, write_truth};
+use crate::lab::scenario::make::{LogPaths, Logs, write_truth};
 use crate::lab::scenario::play::{Notes, Played, Player, Stage};
 use crate::lab::scenario::truth::Truth;
 use crate::lab::scenario::world::World;
 use crate::lab::scenario::{OneOrMore, Scenario};
+use crate::output::access::Access;
 use learn::{Background, learn};
 use merge::Merge;
 use place::{Place, Told, places};
@@ -244,7 +245,10 @@ fn write(
             background_path.display()
         );
     }
-    let (capture, file) = create(dir, name)?;
+    let capture = dir.join(name);
+    // Most of them are real packets.
+    let file = Access::Owner.create(&capture);
+    let file = file.with_context(|| format!("can't create {}", capture.display()))?;
     let mut tags = HashMap::new();
     for place in all.iter().flat_map(|it| &it.places) {
         if let Some(found) = place.tags.filter(|found| !found.bytes().is_empty()) {

@@ -1,6 +1,6 @@
 //! The packets of one alert, kept within bounds.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use super::selector::{Selector, Sight};
 use crate::alert::Alert;
 use crate::input::follow::Follower;
 use crate::input::{Frame, Interface};
+use crate::output::access::Access;
 use crate::time::rfc3339;
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -46,7 +47,7 @@ impl Case {
         let Some(selector) = Selector::of(&alert).filter(|_| is_id) else { return Ok(None) };
         let path = dir.join(format!("{}.pcapng", alert.id));
         let host = Host::of_this_machine();
-        let file = PacketFile::begin(File::create(&path)?, &host, &[&json(&alert)])?;
+        let file = PacketFile::begin(Access::Owner.replace(&path)?, &host, &[&json(&alert)])?;
         let nanos = |seconds: u32| i64::from(seconds) * SECOND_NS;
         Ok(Some(Self {
             begin_ns: alert.start_ns.saturating_sub(nanos(settings.before_s)),
@@ -124,7 +125,7 @@ impl Case {
         });
         let comments = [json.as_str(), words.as_str(), gone.as_str()];
         let host = Host::of_this_machine();
-        let mut whole = PacketFile::begin(File::create(&partial)?, &host, &comments)?;
+        let mut whole = PacketFile::begin(Access::Owner.replace(&partial)?, &host, &comments)?;
         let mut kept = 0;
         let mut result = Ok(());
         Follower::open(&path)?.read_until(u64::MAX, |frame, data, interfaces| {

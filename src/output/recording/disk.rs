@@ -4,7 +4,7 @@
 //! of it is cut off again, its packets are counted, and the next chunk tries
 //! anew: a full disk that has room again goes on being used.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::blocks::{self, Host};
 use super::status::add;
 use super::tap::{Chunk, Lost, NO_TIME};
 use crate::input::pcapng_codes::option;
+use crate::output::access::Access;
 
 /// Buffers that one huge packet made larger than this many chunks are let go.
 const KEPT_CHUNKS: usize = 2;
@@ -209,7 +210,7 @@ impl Shared {
     fn begin_file(&self, chunk: &Chunk) -> io::Result<Open> {
         let mut ring = self.ring.lock();
         let path = ring.new_path(chunk.begin_ns());
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let file = Access::Owner.options().write(true).create_new(true).open(&path)?;
         ring.add(path, 0);
         add(&self.status.files_begun, 1);
         Ok(Open { file, bytes: 0, interfaces: 0, packets: 0 })

@@ -22,6 +22,7 @@ use super::tap::NO_TIME;
 use crate::alert::Alert;
 use crate::input::follow::Follower;
 use crate::input::{Frame, Interface};
+use crate::output::access::make_folders;
 use crate::output::rolling::Limits;
 use crate::output::rolling::retention::{OwnFile, prune};
 use crate::time::rfc3339;
@@ -87,7 +88,7 @@ impl Evidence {
         shared: Arc<Shared>,
     ) -> io::Result<Self> {
         let dir = recording.join("evidence");
-        fs::create_dir_all(&dir)?;
+        make_folders(&dir)?;
         let (cases, sight) = (Vec::new(), Sight::default());
         let evidence = Self { shared, dir, settings, cases, cursor: None, sight };
         evidence.remove_old();

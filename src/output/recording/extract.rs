@@ -1,6 +1,6 @@
 //! The packets of one alert out of captures, into a file of their own.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use super::packets::PacketFile;
 use super::selector::{Selector, Sight};
 use crate::input::filter::Filter;
 use crate::input::{FileReport, Frame, Input, InputError, InputOptions, Interface};
+use crate::output::access::Access;
 
 /// Which packets are wanted, and under what comments.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ pub fn extract(
 fn write(captures: &[PathBuf], wanted: &Wanted<'_>, to: &Path) -> Result<u64, ExtractError> {
     let mut packets = 0;
     let mut file =
-        PacketFile::begin(File::create(to)?, &Host::default(), &[wanted.section_comment])?;
+        PacketFile::begin(Access::Owner.replace(to)?, &Host::default(), &[wanted.section_comment])?;
     read(captures, wanted, |interfaces, frame, data| {
         packets += 1;
         file.packet(interfaces, frame, data, wanted.comment)

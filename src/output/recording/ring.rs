@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use crate::output::access::make_folders;
 use crate::output::folder_lock::FolderLock;
 use crate::time::rfc3339_bytes;
 
@@ -47,7 +48,7 @@ impl Ring {
     /// Takes the folder over, with what is in it; makes it when it is not there, and
     /// fails when another process records into it.
     pub(super) fn open(dir: &Path, most_bytes: u64) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
+        make_folders(dir)?;
         let lock = FolderLock::take(dir, LOCK_NAME).map_err(io::Error::other)?;
         let mut ring = Self {
             dir: dir.to_owned(),

@@ -1,9 +1,11 @@
 //! The few things that rolling output does to a disk, so that tests can stand
 //! in a disk that fails, fills or hangs.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
+
+use crate::output::access::{Access, make_folders};
 
 /// Where files are made.
 pub(super) trait Disk: Send + Sync {
@@ -34,19 +36,13 @@ pub(super) struct OsDisk;
 
 impl Disk for OsDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn PartFile>> {
-        let mut options = OpenOptions::new();
+        let mut options = Access::Group.options();
         // Never through a link that somebody put there.
         options.append(true).create_new(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            // Who talks to whom is not for everybody on the machine.
-            options.mode(0o640);
-        }
         let file = match options.open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(folder) = path.parent() {
-                    fs::create_dir_all(folder)?;
+                    make_folders(folder)?;
                 }
                 options.open(path)?
             }

@@ -35,7 +35,6 @@ mod tally;
 mod tests;
 mod writer;
 
-use std::fs;
 use std::io;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -55,6 +54,7 @@ use self::stream::{EventSender, Roll, Stream};
 use self::tally::Tally;
 pub use self::tally::{KindCounters, OutputCounters, OutputEvent};
 use self::writer::{LaneFiles, Message, Writer};
+use super::access::make_folders;
 use super::folder_lock::{FolderLock, LockError, RUN_LOCK};
 use super::observed::{Observed, ObservedLines};
 use super::privacy::Privacy;
@@ -213,7 +213,7 @@ impl RollingOutput {
     pub fn open(options: &RollingOptions, now_ns: i64) -> Result<Self, OpenError> {
         let folder = &options.folder;
         let io_error = |error| OpenError::Io { folder: folder.clone(), error };
-        fs::create_dir_all(folder).map_err(io_error)?;
+        make_folders(folder).map_err(io_error)?;
         let lock = FolderLock::take(folder, RUN_LOCK)?;
         if run_folder::holds(folder).map_err(io_error)? == Holds::Read {
             return Err(FolderError::Read(folder.clone()).into());

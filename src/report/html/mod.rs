@@ -18,19 +18,22 @@ mod markup;
 mod page;
 mod run;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+
+use crate::output::access::Access;
 
 pub use collect::Collector;
 pub use lab::{score_page, sweep_page};
 pub use run::{RunPage, run_page};
 
 /// Writes the page under another name and moves it into place, so that nobody ever sees
-/// half of it.
+/// half of it. Whom it is for says [`Access::Group`]; who hands it on can open it further.
 pub fn write(path: &Path, page: &str) -> io::Result<()> {
     let partial = partial(path);
-    let written = File::create(&partial)
+    let written = Access::Group
+        .replace(&partial)
         .and_then(|mut file| {
             file.write_all(page.as_bytes())?;
             // A page that takes the place of an older one must be whole after a power failure

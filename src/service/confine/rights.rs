@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, chown, fchown};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -15,6 +15,7 @@ use rustix::thread::{Gid, Uid};
 use thiserror::Error;
 
 use super::ConfineError;
+use crate::output::access::make_folders;
 
 /// A user to become: `NAME`, `UID` or `UID:GID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,15 @@ impl FromStr for User {
 }
 
 impl User {
+    /// Gives a file to the user that this process becomes, who is to read it.
+    pub(crate) fn take_over(&self, file: &File) -> io::Result<()> {
+        // Not a terminal or a pipe of whoever started this.
+        if !file.metadata()?.is_file() {
+            return Ok(());
+        }
+        fchown(file, Some(self.uid), Some(self.gid))
+    }
+
     fn find(text: &str, table: &str) -> Result<Self, UserError> {
         let user = Self::numbers(text).or_else(|| Self::entry(text, table));
         let user = user.ok_or_else(|| UserError::Unknown(text.to_owned()))?;
@@ -132,8 +142,11 @@ pub(super) fn make_folder(path: &Path, user: Option<&User>) -> Result<(), Confin
         if path.is_dir() {
             return Ok(());
         }
-        fs::create_dir_all(path)?;
-        user.map_or(Ok(()), |user| chown(path, Some(user.uid), Some(user.gid)))
+        // Those above it too: the user has to come through them.
+        for made in make_folders(path)? {
+            user.map_or(Ok(()), |user| chown(made, Some(user.uid), Some(user.gid)))?;
+        }
+        Ok(())
     };
     make().map_err(|source| ConfineError::Folder { path: path.to_owned(), source })
 }

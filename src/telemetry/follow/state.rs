@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FollowError;
 use super::files::SavedFiles;
+use crate::output::access::Access;
 
 const VERSION: u32 = 1;
 
@@ -85,7 +86,7 @@ impl StateFile {
         let mut name = self.path.as_os_str().to_owned();
         name.push(".new");
         let new = PathBuf::from(name);
-        let mut file = File::create(&new)?;
+        let mut file = Access::Group.replace(&new)?;
         serde_json::to_writer(io::BufWriter::new(&file), &whole)?;
         file.write_all(b"\n")?;
         // Else a power failure can leave the new name with nothing in it.
