@@ -297,6 +297,26 @@ fn coverage_says_of_each_analytic_what_it_lacked() {
     assert!(page.contains("no process telemetry: no flow has a program to judge"), "{page}");
 }
 
+#[test]
+fn coverage_names_what_traffic_mirrors_and_flow_logs_of_aws_never_carry() {
+    let dir = Dir::new();
+    read(&dir, "crafted-vxlan.pcap");
+    let page = text(&dir.run(["coverage", "--run", "run"]).stdout);
+    let of_mirror = "no metadata, NTP, DHCP or ARP in a cloud's traffic mirror (VXLAN, GENEVE): ";
+    assert_eq!(page.matches(of_mirror).count(), 5, "{page}");
+    assert!(page.contains("(VXLAN, GENEVE): metadata access is not seen"), "{page}");
+
+    let line = "2 111122223333 eni-0a1b2c3d 10.0.1.5 203.0.113.9 40112 53 17 120 9600 \
+        1760000000 1760000058 ACCEPT OK\n";
+    std::fs::write(dir.path("vpc.log"), line).expect("written");
+    let output = dir.run(["read", "--quiet", "--out", "logs", "vpc.log"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let page = text(&dir.run(["coverage", "--run", "logs"]).stdout);
+    let of_log = "no metadata, Amazon DNS, DHCP or time traffic in AWS flow logs: ";
+    assert_eq!(page.matches(of_log).count(), 5, "{page}");
+    assert!(!page.contains("traffic mirror"), "{page}");
+}
+
 /// Baselines belong to the process that learns them. An analyst's verdict reaches it.
 #[test]
 fn a_verdict_reaches_baselines_that_another_process_is_learning() {

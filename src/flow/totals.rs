@@ -15,6 +15,8 @@ use crate::packet::{FlowKey, row_flag};
 #[derive(Debug)]
 pub struct FlowTotals {
     pub flows_by_protocol: [u64; 256],
+    /// That came in VXLAN or GENEVE.
+    pub flows_in_vni: u64,
     /// By [`EndReason`].
     pub ends: [u64; END_REASONS],
     /// Packets by payload size, see [`super::sizes`].
@@ -64,6 +66,7 @@ impl FlowTotals {
     pub(crate) fn new(hash_state: ahash::RandomState) -> Self {
         Self {
             flows_by_protocol: [0; 256],
+            flows_in_vni: 0,
             ends: [0; END_REASONS],
             size_bins: [0; BINS],
             size_min: 0,
@@ -77,7 +80,7 @@ impl FlowTotals {
 
     pub(crate) fn add_stub(&mut self, stub: &Stub, addresses: [Sought; 2], reason: EndReason) {
         let key = &stub.key;
-        self.end(key.proto, reason);
+        self.end(key, reason);
         self.size_bins[bin_of(stub.payload_bytes)] += 1;
         if stub.payload_bytes > 0 {
             self.sizes(stub.payload_bytes, stub.payload_bytes);
@@ -98,7 +101,7 @@ impl FlowTotals {
         addresses: [Sought; 2],
         reason: EndReason,
     ) {
-        self.end(live.key.proto, reason);
+        self.end(&live.key, reason);
         for direction in 0..2 {
             live.each_bin(direction, bins, |bin, count| self.size_bins[bin] += count);
             let half = &live.halves[direction];
@@ -129,8 +132,9 @@ impl FlowTotals {
         self.inferred_losses[interface].add(InferredLoss { missed_bytes, expected_bytes });
     }
 
-    fn end(&mut self, proto: u8, reason: EndReason) {
-        self.flows_by_protocol[usize::from(proto)] += 1;
+    fn end(&mut self, key: &FlowKey, reason: EndReason) {
+        self.flows_by_protocol[usize::from(key.proto)] += 1;
+        self.flows_in_vni += u64::from(key.vni > 0);
         self.ends[reason as usize] += 1;
     }
 
@@ -150,6 +154,7 @@ impl FlowTotals {
         for (mine, theirs) in self.flows_by_protocol.iter_mut().zip(&other.flows_by_protocol) {
             *mine += theirs;
         }
+        self.flows_in_vni += other.flows_in_vni;
         for (mine, theirs) in self.ends.iter_mut().zip(&other.ends) {
             *mine += theirs;
         }

@@ -8,6 +8,10 @@ use serde::Serialize;
 use crate::detect::analytic::Inputs;
 use crate::host::coverage::{Coverage, Share};
 
+/// Of AN0223, whose second stage is a shell or this.
+const NO_METADATA: &str =
+    "metadata access is not seen: of the second stage shells alone, where programs are known";
+
 /// An analytic of ATT&CK in this run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AnalyticState {
@@ -48,8 +52,20 @@ pub struct Given<'a> {
     pub hosts: Option<&'a Coverage>,
     pub flows: u64,
     pub wire_bytes: u64,
+    /// Of the flows those that came in VXLAN or GENEVE.
+    pub flows_in_vni: u64,
     /// A source of flows says that it left some out (AWS: SKIPDATA).
     pub flow_records_lost: bool,
+    /// There are flow logs of AWS, which never hold traffic of its platform.
+    pub platform_omitted: bool,
+}
+
+impl Given<'_> {
+    /// Most of the packets are copies of a cloud's traffic mirror, as far as these can be
+    /// told from an overlay: what the collector itself exchanges lies beside them.
+    fn is_mirrored(&self) -> bool {
+        self.flows_in_vni * 2 > self.flows
+    }
 }
 
 /// All five, in the order of ANALYTICS.
@@ -72,6 +88,16 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
             "all flow records",
             "a source says that it left some out: what they held is not seen",
         )
+    };
+    // Packets from elsewhere than a mirror have what mirrors and flow logs leave out.
+    let by_mirror = |means| {
+        let what = "metadata, NTP, DHCP or ARP in a cloud's traffic mirror (VXLAN, GENEVE)";
+        gap(!given.is_mirrored(), what, means)
+    };
+    let by_aws = |means| {
+        let is_seen = inputs.packets && !given.is_mirrored();
+        let what = "metadata, Amazon DNS, DHCP or time traffic in AWS flow logs";
+        gap(is_seen || !given.platform_omitted, what, means)
     };
     let process = given.hosts.map(Coverage::named).unwrap_or_default();
     let workloads = given.hosts.map(|hosts| hosts.in_workloads).unwrap_or_default();
@@ -103,6 +129,8 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                 blind(traffic, "packets or flow logs", "no egress is seen"),
                 gap(inputs.inventory, "inventory", "an address stands for its instance"),
                 by_packets("rates are means over the logs' intervals, never of a second"),
+                by_mirror("floods at or by these are not seen"),
+                by_aws("floods at these are not seen"),
                 whole(),
                 baseline(),
             ],
@@ -123,8 +151,10 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                 gap(
                     inputs.host_map,
                     "process telemetry",
-                    "shells are not seen; metadata access counts by network alone",
+                    "neither shells nor metadata access are seen: no second stage",
                 ),
+                by_mirror(NO_METADATA),
+                by_aws(NO_METADATA),
                 whole(),
                 baseline(),
             ],
@@ -141,6 +171,8 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                     "process telemetry",
                     "a flood names no program: low confidence, as a possible analytic only",
                 ),
+                by_mirror("floods at or by these are not seen"),
+                by_aws("floods at these are not seen"),
                 baseline(),
             ],
             "a process",
@@ -170,6 +202,8 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                     "interface counters",
                     "what leaves by other paths than the capture's is not seen",
                 ),
+                by_mirror("volume by these is not seen"),
+                by_aws("volume to these is not seen"),
                 whole(),
                 baseline(),
             ],
@@ -183,6 +217,8 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                 blind(traffic, "packets or flow logs", "no traffic is seen"),
                 blind(inputs.host_map, "process telemetry", "no flow has a program to judge"),
                 by_packets("no payload sizes and no entropy: ratios and timing alone"),
+                by_mirror("what hides in these is not seen"),
+                by_aws("tunnels through Amazon DNS, and what hides in these, are not seen"),
                 whole(),
                 baseline(),
             ],
@@ -201,7 +237,15 @@ mod tests {
     use super::*;
 
     fn given(inputs: &Inputs) -> Given<'_> {
-        Given { inputs, hosts: None, flows: 10, wire_bytes: 1_000, flow_records_lost: false }
+        Given {
+            inputs,
+            hosts: None,
+            flows: 10,
+            wire_bytes: 1_000,
+            flows_in_vni: 0,
+            flow_records_lost: false,
+            platform_omitted: false,
+        }
     }
 
     fn of(inputs: &Inputs) -> Vec<(State, usize)> {
@@ -233,6 +277,40 @@ mod tests {
         assert_eq!(degraded.len(), 4, "all but what programs do by themselves: {degraded:?}");
         let off = of(&Inputs { undetected: true, ..all });
         assert!(off.iter().all(|state| *state == (Blind, 1)), "{off:?}");
+    }
+
+    /// The analytics that name a gap of which the words begin like this.
+    fn that_lack(given: &Given<'_>, what: &str) -> Vec<&'static str> {
+        let lacks = |state: &AnalyticState| {
+            state.state != State::Active
+                && state.missing.iter().any(|gap| gap.what.starts_with(what))
+        };
+        states(given).iter().filter(|state| lacks(state)).map(|state| state.id).collect()
+    }
+
+    #[test]
+    fn what_mirrors_and_flow_logs_of_aws_never_carry_is_named() {
+        const OF_MIRRORS: &str = "metadata, NTP, DHCP or ARP";
+        const OF_LOGS: &str = "metadata, Amazon DNS, DHCP or time traffic";
+        let all = ["AN0972", "AN0223", "AN0971", "AN0083", "AN0031"];
+        let packets = Inputs { packets: true, host_map: true, ..Inputs::default() };
+        let mirror = Given { flows_in_vni: 9, ..given(&packets) };
+        assert_eq!(that_lack(&mirror, OF_MIRRORS), all);
+        let chain = &states(&mirror)[1];
+        assert!(chain.missing.iter().any(|gap| gap.means == NO_METADATA), "{chain:?}");
+        let beside = Given { flows_in_vni: 5, ..mirror };
+        assert!(that_lack(&beside, OF_MIRRORS).is_empty(), "a tunnel beside other traffic");
+
+        let logs = Inputs { flow_logs: true, host_map: true, ..Inputs::default() };
+        let aws = Given { platform_omitted: true, flows: 0, ..given(&logs) };
+        assert_eq!(that_lack(&aws, OF_LOGS), all);
+        let azure = Given { platform_omitted: false, ..aws };
+        assert!(that_lack(&azure, OF_LOGS).is_empty());
+        let both = Inputs { packets: true, ..logs };
+        let with_packets = Given { inputs: &both, flows: 10, ..aws };
+        assert!(that_lack(&with_packets, OF_LOGS).is_empty(), "packets hold them");
+        let with_mirror = Given { flows_in_vni: 10, ..with_packets };
+        assert_eq!(that_lack(&with_mirror, OF_LOGS), all, "neither holds them");
     }
 
     #[test]

@@ -66,6 +66,12 @@ impl SourceReport {
         self.observations.flows > 0 && records.count() > 0
     }
 
+    /// Flow logs of AWS: these never hold what an instance exchanges with its metadata
+    /// service, with Amazon's resolver, or by DHCP and with the time service.
+    pub fn omits_platform(&self) -> bool {
+        self.observations.flows > 0 && self.kind.name.starts_with("aws-")
+    }
+
     pub fn new(name: &str, kind: &'static Kind) -> Self {
         Self {
             name: name.to_owned(),
