@@ -45,3 +45,4 @@ pub mod screen;
 pub mod service;
 pub mod telemetry;
 pub mod time;
+mod whole_file;

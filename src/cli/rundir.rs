@@ -12,6 +12,7 @@ use crate::output::folder_lock;
 use crate::output::privacy::Privacy;
 use crate::report::detail::printable;
 use crate::service::deliver::Target;
+use crate::whole_file;
 
 /// Runs kept when nobody named a folder. Enough to look back over an
 /// afternoon's work, few enough that nobody has to tidy up.
@@ -200,18 +201,10 @@ pub(crate) fn write_whole_by(
     access: Access,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    let partial = path.with_extension("partial");
-    let written = access
-        .replace(&partial)
-        .and_then(|file| {
-            let mut file = BufWriter::new(file);
-            write(&mut file)?;
-            file.flush()
-        })
-        .and_then(|()| fs::rename(&partial, path));
-    if written.is_err() {
-        // It may be what fills the disk.
-        let _ = fs::remove_file(&partial);
-    }
+    let written = whole_file::write(path, access, |file| {
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        file.flush()
+    });
     written.with_context(|| format!("can't write {}", path.display()))
 }

@@ -1,6 +1,5 @@
 //! The packets of one alert, kept within bounds.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,7 @@ use crate::input::follow::Follower;
 use crate::input::{Frame, Interface};
 use crate::output::access::Access;
 use crate::time::rfc3339;
+use crate::whole_file;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -118,25 +118,25 @@ impl Case {
     pub(super) fn finish(self) -> io::Result<()> {
         let Self { alert, end_ns, gone_until_ns, path, file, sample, .. } = self;
         file.finish()?;
-        let partial = path.with_extension("partial");
         let (json, words) = (json(&alert), sample.words());
         let gone = gone_until_ns.map_or_else(String::new, |until_ns| {
             format!("Packets until {} had left the recording.", rfc3339(until_ns))
         });
         let comments = [json.as_str(), words.as_str(), gone.as_str()];
         let host = Host::of_this_machine();
-        let mut whole = PacketFile::begin(Access::Owner.replace(&partial)?, &host, &comments)?;
-        let mut kept = 0;
-        let mut result = Ok(());
-        Follower::open(&path)?.read_until(u64::MAX, |frame, data, interfaces| {
-            let comment = comment(&alert.id, sample.stands_for(kept));
-            kept += 1;
-            if end_ns.is_none_or(|end_ns| frame.time_ns <= end_ns) && result.is_ok() {
-                result = whole.packet(interfaces, frame, data, &comment);
-            }
-        })?;
-        result.and_then(|()| whole.finish())?;
-        fs::rename(partial, path)
+        whole_file::write(&path, Access::Owner, |file| {
+            let mut whole = PacketFile::begin(file, &host, &comments)?;
+            let mut kept = 0;
+            let mut result = Ok(());
+            Follower::open(&path)?.read_until(u64::MAX, |frame, data, interfaces| {
+                let comment = comment(&alert.id, sample.stands_for(kept));
+                kept += 1;
+                if end_ns.is_none_or(|end_ns| frame.time_ns <= end_ns) && result.is_ok() {
+                    result = whole.packet(interfaces, frame, data, &comment);
+                }
+            })?;
+            result.and_then(|()| whole.finish())
+        })
     }
 }
 

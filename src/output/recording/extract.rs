@@ -1,6 +1,6 @@
 //! The packets of one alert out of captures, into a file of their own.
 
-use std::fs;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use super::selector::{Selector, Sight};
 use crate::input::filter::Filter;
 use crate::input::{FileReport, Frame, Input, InputError, InputOptions, Interface};
 use crate::output::access::Access;
+use crate::whole_file;
 
 /// Which packets are wanted, and under what comments.
 #[derive(Debug)]
@@ -58,21 +59,15 @@ pub fn extract(
     if extraction.files.is_empty() {
         return Ok(extraction);
     }
-    let partial = to.with_extension("partial");
     let holding: Vec<PathBuf> = extraction.files.iter().map(|(path, _)| path.clone()).collect();
-    let written = write(&holding, wanted, &partial)
-        .and_then(|packets| fs::rename(&partial, to).map(|()| packets).map_err(Into::into));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    extraction.packets = written?;
+    extraction.packets =
+        whole_file::write(to, Access::Owner, |file| write(&holding, wanted, file))?;
     Ok(extraction)
 }
 
-fn write(captures: &[PathBuf], wanted: &Wanted<'_>, to: &Path) -> Result<u64, ExtractError> {
+fn write(captures: &[PathBuf], wanted: &Wanted<'_>, file: File) -> Result<u64, ExtractError> {
     let mut packets = 0;
-    let mut file =
-        PacketFile::begin(Access::Owner.replace(to)?, &Host::default(), &[wanted.section_comment])?;
+    let mut file = PacketFile::begin(file, &Host::default(), &[wanted.section_comment])?;
     read(captures, wanted, |interfaces, frame, data| {
         packets += 1;
         file.packet(interfaces, frame, data, wanted.comment)

@@ -18,38 +18,23 @@ mod markup;
 mod page;
 mod run;
 
-use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-
-use crate::output::access::Access;
+use std::path::Path;
 
 pub use collect::Collector;
 pub use lab::{score_page, sweep_page};
 pub use run::{RunPage, run_page};
 
+use crate::output::access::Access;
+use crate::whole_file;
+
 /// Writes the page under another name and moves it into place, so that nobody ever sees
 /// half of it. Whom it is for says [`Access::Group`]; who hands it on can open it further.
 pub fn write(path: &Path, page: &str) -> io::Result<()> {
-    let partial = partial(path);
-    let written = Access::Group
-        .replace(&partial)
-        .and_then(|mut file| {
-            file.write_all(page.as_bytes())?;
-            // A page that takes the place of an older one must be whole after a power failure
-            // too.
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&partial, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    written
-}
-
-/// In the same folder: a file is moved within a file system only.
-fn partial(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    path.with_file_name(name)
+    whole_file::write(path, Access::Group, |mut file| {
+        file.write_all(page.as_bytes())?;
+        // A page that takes the place of an older one must be whole after a power failure
+        // too.
+        file.sync_all()
+    })
 }
