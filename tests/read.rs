@@ -84,8 +84,16 @@ fn a_file_that_is_no_capture_is_named_and_the_others_are_read() {
 #[test]
 fn a_missing_file_and_a_bad_filter_have_their_own_exit_status() {
     let dir = Dir::new();
-    assert_eq!(dir.run(["read", "no-such-file.pcap"]).status.code(), Some(1));
+    let output = dir.run(["read", "no-such-file.pcap"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "", "there is nothing to sum up");
+    assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("no-such-file.pcap"), "{}", text(&output.stderr));
     let file = dir.write("a.pcap", &pcap(&[]));
+    let mut both = dir.command(["read", "no-such-file.pcap"]);
+    let output = both.arg(&file).output().expect("starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("0 packets"), "{}", text(&output.stdout));
     let output =
         dir.command(["read", "--filter", "udp prot 53"]).arg(&file).output().expect("starts");
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));

@@ -214,10 +214,19 @@ fn print(args: &ReadArgs, summary: &Summary, dir: Option<&Path>) -> anyhow::Resu
     if args.json {
         serde_json::to_writer(&mut out, summary)?;
         writeln!(out)?;
-    } else if !args.quiet {
+    } else if !args.quiet && !could_read_nothing(summary) {
         out.write_all(terminal::render(summary, dir, Style::for_stdout()).as_bytes())?;
     }
     Ok(())
+}
+
+/// Not a record of anything that was named: the errors say all that there is.
+fn could_read_nothing(summary: &Summary) -> bool {
+    let (files, sources) = (&summary.files, &summary.sources);
+    let named = files.len() + sources.len();
+    named > 0
+        && files.iter().all(|file| file.error.is_some() && file.packets == 0)
+        && sources.iter().all(|source| source.error.is_some() && source.records == 0)
 }
 
 /// What was learned; an error where not all of it is kept.
