@@ -270,6 +270,23 @@ fn the_newest_run_is_also_one_with_a_folder_of_its_own_and_is_told() {
 }
 
 #[test]
+fn a_live_run_with_a_folder_of_its_own_is_the_newest_too() {
+    let dir = Dir::new();
+    dir.write("access.log", b"");
+    assert!(read(&dir, &[], "nmap-syn.pcap").status.success());
+    let live = ["live", "-q", "--log", "access.log", "--seconds", "1", "--control", "none"];
+    for out in ["first", "second", "first"] {
+        let output = dir.command(live).args(["--out", out]).output().expect("the binary starts");
+        assert!(output.status.success(), "{}", said(&output));
+        let output = dir.run(["alerts", "list"]);
+        let folder = std::fs::canonicalize(dir.path(out)).expect("there");
+        let told = format!("flowtap: run {}\n", folder.display());
+        assert_eq!(text(&output.stderr), told, "{}", said(&output));
+        assert_eq!(text(&output.stdout), "No alerts.\n");
+    }
+}
+
+#[test]
 fn a_run_of_files_named_from_its_folder_is_asked_from_anywhere() {
     let dir = Dir::new();
     let flood = captures().join("demo-udp-flood.pcap.zst");

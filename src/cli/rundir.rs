@@ -85,7 +85,9 @@ pub(crate) fn state_run() -> Option<PathBuf> {
 /// Leaves word of a run whose folder was named, so that it is found as the newest one. Without
 /// a place for that it is found by its folder alone.
 pub(crate) fn leave_word(folder: &Path) {
-    let Ok(folder) = fs::canonicalize(folder) else { return };
+    // One that is still to be made has no other name yet.
+    let whole = fs::canonicalize(folder).or_else(|_| std::path::absolute(folder));
+    let Ok(folder) = whole else { return };
     let Some(text) = folder.to_str() else { return };
     let runs = state_dir().and_then(|base| runs_in(&base).ok());
     for run in runs.into_iter().flatten() {

@@ -31,6 +31,7 @@ impl Lab {
             .args(["live", "--quiet", "--control", "none", "--out", out])
             .args(arguments)
             .current_dir(self.folder.path())
+            .env("XDG_STATE_HOME", self.path("state"))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
