@@ -12,8 +12,10 @@ use super::verdict::{Said, Verdict};
 use super::wire::{Reader, Writer, digest};
 
 /// Rises when older programs can't read what newer ones write.
-const VERSION: u8 = 2;
-/// Without hours of answers, which come last; who has none is still written so.
+const VERSION: u8 = 3;
+/// Without peaks of unanswered packets, which come last; who has none is still written so.
+const BEFORE_UNANSWERED: u8 = 2;
+/// Without hours of answers either, which come before those.
 const BEFORE_ANSWERS: u8 = 1;
 
 /// What a profile gives up, one after the other, where it is too large: figures of
@@ -43,10 +45,17 @@ impl Profile {
 
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer(Vec::with_capacity(2048));
-        out.byte(if self.answers.is_some() { VERSION } else { BEFORE_ANSWERS });
+        let unanswered = &self.sketches[Metric::PeakUnanswered as usize];
+        let has_unanswered = !unanswered.is_empty() || self.ceilings.has(Metric::PeakUnanswered);
+        let version = match (has_unanswered, &self.answers) {
+            (true, _) => VERSION,
+            (false, Some(_)) => BEFORE_UNANSWERED,
+            (false, None) => BEFORE_ANSWERS,
+        };
+        out.byte(version);
         out.signed(self.age);
         out.number(self.minutes);
-        self.sketches.iter().for_each(|sketch| sketch.encode(&mut out));
+        self.sketches[..Metric::FIRST].iter().for_each(|sketch| sketch.encode(&mut out));
         self.season.encode(&mut out);
         self.sizes.iter().for_each(|&packets| out.number(packets));
         self.distances.encode(&mut out);
@@ -59,7 +68,13 @@ impl Profile {
             out.signed(said.day);
             out.byte(said.verdict.code());
         }
+        if version == VERSION {
+            out.byte(self.answers.is_some().into());
+        }
         self.answers.iter().for_each(|answers| answers.encode(&mut out));
+        if version == VERSION {
+            unanswered.encode(&mut out);
+        }
         let Writer(mut bytes) = out;
         let sum = digest(&bytes);
         bytes.extend(sum.to_le_bytes());
@@ -79,10 +94,10 @@ impl Profile {
     #[doc(hidden)]
     pub fn decode_checked(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader(bytes);
-        let version = from.byte().filter(|&it| matches!(it, BEFORE_ANSWERS | VERSION))?;
+        let version = from.byte().filter(|it| (BEFORE_ANSWERS..=VERSION).contains(it))?;
         let mut profile = Self { age: from.signed()?, minutes: from.number()?, ..Self::default() };
-        for metric in Metric::EVERY {
-            profile.sketches[metric as usize] = Sketch::decode(&mut from)?;
+        for sketch in &mut profile.sketches[..Metric::FIRST] {
+            *sketch = Sketch::decode(&mut from)?;
         }
         profile.season = Season::decode(&mut from)?;
         for packets in &mut profile.sizes {
@@ -99,8 +114,15 @@ impl Profile {
             let day = from.signed()?;
             profile.verdicts.push(Said { day, verdict: Verdict::of_code(from.byte()?)? });
         }
-        if version == VERSION {
+        let has_answers = match version {
+            VERSION => from.up_to(1)? == 1,
+            version => version == BEFORE_UNANSWERED,
+        };
+        if has_answers {
             profile.answers = Some(Box::new(Season::decode(&mut from)?));
+        }
+        if version == VERSION {
+            profile.sketches[Metric::PeakUnanswered as usize] = Sketch::decode(&mut from)?;
         }
         from.0.is_empty().then_some(profile)
     }

@@ -46,6 +46,11 @@ impl Ceilings {
         most
     }
 
+    /// Whether there is one.
+    pub(super) fn has(&self, metric: Metric) -> bool {
+        self.most[metric as usize] > 0.0
+    }
+
     pub(super) fn most(&self, metric: Metric) -> f64 {
         match self.most[metric as usize] {
             0.0 => f64::INFINITY,

@@ -24,10 +24,13 @@ pub enum Metric {
     Errors5xx,
     /// Bytes sent by an interface's counters.
     CounterBytes,
+    /// Of a process: most packets in one second that it sent in flows without an answer
+    /// then.
+    PeakUnanswered,
 }
 
 impl Metric {
-    /// What a minute of traffic has.
+    /// What each minute of traffic has.
     pub const ALL: [Self; 6] = [
         Self::EgressBytes,
         Self::EgressPackets,
@@ -49,9 +52,13 @@ impl Metric {
         Self::Errors4xx,
         Self::Errors5xx,
         Self::CounterBytes,
+        Self::PeakUnanswered,
     ];
 
-    pub(super) const COUNT: usize = 10;
+    /// Those that profiles have had from the first version on: the first of them all.
+    pub(super) const FIRST: usize = 10;
+
+    pub(super) const COUNT: usize = 11;
 
     pub fn name(self) -> &'static str {
         match self {
@@ -65,6 +72,7 @@ impl Metric {
             Self::Errors4xx => "errors_4xx",
             Self::Errors5xx => "errors_5xx",
             Self::CounterBytes => "counter_bytes",
+            Self::PeakUnanswered => "peak_unanswered",
         }
     }
 
@@ -74,7 +82,7 @@ impl Metric {
         match self {
             Self::EgressBytes | Self::IngressBytes | Self::CounterBytes => 100_000.0,
             Self::EgressPackets => 600.0,
-            Self::PeakPackets => 100.0,
+            Self::PeakPackets | Self::PeakUnanswered => 100.0,
             Self::EgressFlows | Self::Requests => 20.0,
             Self::Destinations | Self::Errors4xx | Self::Errors5xx => 10.0,
         }
@@ -92,6 +100,7 @@ impl Metric {
             Self::Destinations => measures.peers.estimate() as f64,
             Self::IngressBytes => measures.received.wire_bytes as f64 / minutes,
             Self::PeakPackets => measures.busiest.1 as f64,
+            Self::PeakUnanswered => measures.most_unanswered as f64,
             Self::Requests | Self::Errors4xx | Self::Errors5xx | Self::CounterBytes => 0.0,
         }
     }

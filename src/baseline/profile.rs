@@ -10,6 +10,7 @@ use super::normal::{Basis, Normal};
 use super::season::{ANSWERS, Season, TRAFFIC};
 use super::sketch::Sketch;
 use super::verdict::{Said, Verdict};
+use crate::alert::EntityKind;
 use crate::engine::window::{Host, SIZE_BINS};
 use crate::entity::{Leg, Minute, PeerSums};
 
@@ -196,6 +197,10 @@ impl Profile {
         self.grow_old(at_s, rules);
         for metric in Metric::ALL {
             self.take(metric, metric.of(minute));
+        }
+        // Sources that count by intervals know no seconds.
+        if minute.who.entity.kind == EntityKind::Process && minute.reported.is_none() {
+            self.take(Metric::PeakUnanswered, Metric::PeakUnanswered.of(minute));
         }
         let hourly =
             TRAFFIC.map(|metric| self.held_back(metric, at_s, metric.of(minute), rules.growth));

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::window::Host;
 use crate::entity::{Measures, Minute, PeerSums, Who};
+use crate::host::side::ProcessView;
 
 const DAY_S: i64 = 86_400;
 /// A Monday.
@@ -189,6 +190,35 @@ fn profiles_of_before_there_were_hours_of_answers_are_read_and_go_on() {
 }
 
 #[test]
+fn profiles_of_before_unanswered_packets_were_counted_are_read_and_go_on() {
+    let before = failing_at_night(3);
+    let bytes = before.encode();
+    assert_eq!(bytes[0], 2);
+    let mut read = Profile::decode(&bytes).expect("an older profile");
+    let at_s = START_S + 3 * DAY_S;
+    assert_eq!(read.normal(Metric::PeakUnanswered, at_s), None);
+    let view = Arc::new(ProcessView::default());
+    let program = Arc::new(Who::process("host", "boot", &view, None, 1.0));
+    let rules = BaselineSettings::default().rules();
+    for at in 0..60 {
+        let mut minute = minute(&program, at_s + at * 60, 1e6, "192.0.2.1");
+        minute.measures.most_unanswered = 7;
+        read.learn(&minute, &rules);
+    }
+    let normal = read.normal(Metric::PeakUnanswered, at_s).expect("minutes enough");
+    assert_eq!((normal.max, normal.minutes), (7.0, 60));
+    let bytes = read.encode();
+    assert_eq!((bytes[0], Profile::decode(&bytes)), (3, Some(read.clone())));
+    // Without hours of answers as well.
+    let without = Profile { answers: None, ..read };
+    assert_eq!(Profile::decode(&without.encode()), Some(without));
+    // Only programs have it.
+    let (baselines, who) = learned(1, 600, |_| 1e6);
+    let profile = baselines.profile(&who.baseline).expect("learned");
+    assert_eq!(profile.encode()[0], 1);
+}
+
+#[test]
 fn a_short_history_falls_back_to_wider_hours() {
     let basis = |days| {
         let (baselines, who) = learned(days, 60, |_| 1e6);
@@ -247,7 +277,7 @@ fn nothing_of_an_alerting_entity_is_learned_before_a_verdict() {
 /// A process sends from its address: an alert about either says what of that is learned.
 #[test]
 fn what_the_same_traffic_counts_for_waits_for_the_same_verdict() {
-    let view = Arc::new(crate::host::side::ProcessView::default());
+    let view = Arc::new(ProcessView::default());
     let process = Arc::new(Who::process("web", "", &view, None, 1.0));
     let address = server();
     let at = |who: &Arc<Who>, from_s: i64| {
@@ -324,30 +354,36 @@ fn what_was_is_forgotten() {
 
 #[test]
 fn profiles_stay_small_whatever_the_entity_does() {
-    let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
-    let who = server();
-    for at in 0..40 * 1440_i64 {
-        let wild = libm::exp2((noise(at * 7) - 0.5) * 40.0) * noise(at);
-        let peer = format!("198.{}.{}.1", at % 199, at % 251);
-        let mut minute = minute(&who, START_S + at * 60, wild, &peer);
-        minute.measures.received.wire_bytes = wild as u64 / 3;
-        baselines.learn(&minute);
-        if at % 60 == 0 {
-            for metric in
-                [Metric::Requests, Metric::Errors4xx, Metric::Errors5xx, Metric::CounterBytes]
-            {
-                let value = libm::exp2(noise(at * 31) * 30.0);
-                baselines.learn_value(&who.baseline, metric, minute.start_s, value);
+    use Metric::{CounterBytes, Errors4xx, Errors5xx, Requests};
+    let view = Arc::new(ProcessView::default());
+    let program = Arc::new(Who::process("host", "boot", &view, None, 1.0));
+    // Of a program nobody tells requests, of all else nobody unanswered packets.
+    let all: [(_, &[Metric]); 2] =
+        [(server(), &[Requests, Errors4xx, Errors5xx, CounterBytes]), (program, &[CounterBytes])];
+    for (who, told) in all {
+        let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
+        for at in 0..40 * 1440_i64 {
+            let wild = libm::exp2((noise(at * 7) - 0.5) * 40.0) * noise(at);
+            let peer = format!("198.{}.{}.1", at % 199, at % 251);
+            let mut minute = minute(&who, START_S + at * 60, wild, &peer);
+            minute.measures.received.wire_bytes = wild as u64 / 3;
+            minute.measures.most_unanswered = wild as u64 / 7;
+            baselines.learn(&minute);
+            if at % 60 == 0 {
+                for &metric in told {
+                    let value = libm::exp2(noise(at * 31) * 30.0);
+                    baselines.learn_value(&who.baseline, metric, minute.start_s, value);
+                }
             }
         }
+        let profile = baselines.profile(&who.baseline).expect("learned");
+        let bytes = profile.encode();
+        assert!(bytes.len() <= MOST_BYTES, "{}", bytes.len());
+        assert!(bytes.len() > 2_000, "{}", bytes.len());
+        assert!(profile.bytes() < 8_192, "{}", profile.bytes());
+        assert!(Profile::decode(&bytes).is_some());
+        assert!(profile.newness() > Some(0.5), "{:?}", profile.newness());
     }
-    let profile = baselines.profile(&who.baseline).expect("learned");
-    let bytes = profile.encode();
-    assert!(bytes.len() <= MOST_BYTES, "{}", bytes.len());
-    assert!(bytes.len() > 2_000, "{}", bytes.len());
-    assert!(profile.bytes() < 8_192, "{}", profile.bytes());
-    assert!(Profile::decode(&bytes).is_some());
-    assert!(profile.newness() > Some(0.5), "{:?}", profile.newness());
 }
 
 #[test]
@@ -370,7 +406,7 @@ fn what_few_know_is_rare() {
 fn what_one_host_reaches_is_not_what_others_reach() {
     let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
     let own = Arc::new(Who::address(&host("10.0.0.1")));
-    let view = Arc::new(crate::host::side::ProcessView::default());
+    let view = Arc::new(ProcessView::default());
     let container = crate::host::workload::Workload { container: "c".into(), ..Default::default() };
     let container = Arc::new(container);
     let parts =

@@ -198,7 +198,10 @@ pub struct Measures {
     last_second: i64,
     /// The second in which it sent the most packets, and what it sent then.
     pub busiest: (i64, u64, u64, u64),
+    /// Most packets of one second in flows that nobody answered in it.
+    pub most_unanswered: u64,
     now: (u64, u64, u64),
+    now_unanswered: u64,
 }
 
 impl Default for Measures {
@@ -223,7 +226,9 @@ impl Default for Measures {
             seconds_active: 0,
             last_second: i64::MIN,
             busiest: (0, 0, 0, 0),
+            most_unanswered: 0,
             now: (0, 0, 0),
+            now_unanswered: 0,
         }
     }
 }
@@ -238,6 +243,7 @@ impl Measures {
         if view.second != self.last_second {
             self.last_second = view.second;
             self.now = (0, 0, 0);
+            self.now_unanswered = 0;
             self.seconds_active += 1;
         }
         self.sent.add(sent, scale);
@@ -250,6 +256,8 @@ impl Measures {
         }
         if received_packets == 0 {
             self.unanswered_packets += u64::from(sent_packets) * scale;
+            self.now_unanswered += u64::from(sent_packets) * scale;
+            self.most_unanswered = self.most_unanswered.max(self.now_unanswered);
             self.unanswered_bytes += sent.wire_bytes * scale;
         }
         self.syn_sent += u64::from(sent.classes[PacketClass::TcpSyn as usize]) * scale;
