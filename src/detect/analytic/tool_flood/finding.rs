@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::NAME;
-use super::rates::{Over, Rates, What};
+use super::rates::{Over, Rates, What, silence_floor};
+use super::usual::Usual;
 use crate::alert::{DecidedBy, Score, Severity, Term, bits, thousands};
-use crate::baseline::{Metric, Normal};
 use crate::detect::analytic::process_context::{details, missing, named, person_at};
 use crate::detect::analytic::{AnalyticContext, about};
 use crate::detect::classes::{Class, ClassKind, Tool};
@@ -30,13 +30,15 @@ impl Judged<'_> {
     pub(super) fn finding(&self, who: &Who, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let view = who.process.as_ref()?;
         let (rates, over) = (self.rates, self.over);
-        let normal = self.normal(who, ctx);
+        let usual = self.usual(who, ctx);
         let mature = ctx.baselines.is_mature(&who.baseline);
-        let times_normal = normal.as_ref().map(|normal| normal.times_q99(rates.packets as f64));
-        if mature && times_normal.is_some_and(|times| times <= 1.2) {
+        if mature && usual.as_ref().is_some_and(|usual| self.is_quiet(usual)) {
             return None;
         }
-        let score = self.score(times_normal, person_at(view), ctx);
+        // Several together have none of their own.
+        let usual = usual.filter(|_| self.together.is_none());
+        let times_normal = usual.as_ref().map(|usual| usual.times_packets);
+        let score = self.score(usual.as_ref(), person_at(view), ctx);
         let enough = score.alerts() && score.dimensions() >= 2;
         if !ctx.decide(NAME, who, self.span.1, &score, enough) {
             return None;
@@ -83,7 +85,15 @@ impl Judged<'_> {
             finding.details.insert("processes_together", json!(processes));
             finding.details.insert("together_by", json!(by));
         }
-        let (severity, severity_reason) = self.severity(person_at(view), ctx);
+        let (severity, severity_reason) = match &usual {
+            Some(usual) if mature && usual.as_if_down() => (
+                Severity::Informational,
+                "Informational: as many packets as usual to where it always sends, and nobody \
+                 answers any more: a server that is down looks the same."
+                    .to_owned(),
+            ),
+            _ => self.severity(person_at(view), ctx),
+        };
         let summary = self.summary(who, ctx);
         let case = finding.case.as_mut()?;
         case.severity = severity;
@@ -93,8 +103,9 @@ impl Judged<'_> {
         case.missing = missing(view, self.class);
         case.baseline_mature = mature;
         case.baseline_days = ctx.baselines.profile(&who.baseline).map_or(0.0, |p| p.days());
-        match (&normal, times_normal) {
-            (Some(normal), Some(times)) => {
+        match &usual {
+            Some(usual) => {
+                let (normal, times) = (&usual.packets, usual.times_packets);
                 case.baseline = format!(
                     "usually at most {} packets/s (99th percentile of the busiest seconds of {} minutes); now {}, {:.1} times as many",
                     thousands(normal.q99 as u64),
@@ -102,15 +113,22 @@ impl Judged<'_> {
                     thousands(rates.packets),
                     times
                 );
+                if let Some(unanswered) = &usual.unanswered {
+                    case.baseline.push_str(&format!(
+                        "; unanswered at most {} packets/s ever, now {}",
+                        thousands(unanswered.max as u64),
+                        thousands(rates.unanswered)
+                    ));
+                }
                 case.baseline_values = json!(normal);
-                if mature && times > 1.2 {
+                if mature && (!usual.as_many() || usual.into_silence()) {
                     case.decided_by = DecidedBy::Baseline;
                 }
             }
-            _ if self.together.is_some() => {
+            None if self.together.is_some() => {
                 case.baseline = "none: several processes together have no normal".to_owned();
             }
-            _ => {
+            None => {
                 case.baseline = "none yet of this program: the tool's floor decided".to_owned();
                 case.missing.push("baseline");
             }
@@ -144,7 +162,7 @@ impl Judged<'_> {
 
     fn score(
         &self,
-        times_normal: Option<f64>,
+        usual: Option<&Usual>,
         person: Option<bool>,
         ctx: &AnalyticContext<'_>,
     ) -> Score {
@@ -157,20 +175,34 @@ impl Judged<'_> {
             Term::new("share_unanswered", rates.share(rates.unanswered), 0.5, 0.95, 15.0),
             Term::new("share_of_one_destination", rates.concentration(), 0.5, 0.95, 15.0),
         ];
-        if let Some(times) = times_normal {
-            terms.push(Term::doubling("times_own_q99", times, 1.0, 4.0, 20.0));
+        if let Some(usual) = usual {
+            terms.push(Term::doubling("times_own_q99", usual.times_packets, 1.0, 4.0, 20.0));
+            if usual.into_silence()
+                && let Some(times) = usual.times_unanswered
+            {
+                terms.push(Term::doubling("times_own_unanswered", times, 1.0, 16.0, 20.0));
+            }
         }
         let nobody = f64::from(u8::from(person == Some(false)));
         terms.push(Term::new("nobody_at_it", nobody, 1.0, 1.0, 10.0));
         Score::of(terms, THRESHOLD)
     }
 
-    /// Most packets a second that are usual of this program.
-    fn normal(&self, who: &Who, ctx: &AnalyticContext<'_>) -> Option<Normal> {
-        if self.together.is_some() {
+    fn usual(&self, who: &Who, ctx: &AnalyticContext<'_>) -> Option<Usual> {
+        // What starts anew for each request, a loop of curls, is usual one by one.
+        if self.together.is_some() && self.class.tool != Tool::Other {
             return None;
         }
-        ctx.baselines.profile(&who.baseline)?.normal(Metric::PeakPackets, self.span.1)
+        let profile = ctx.baselines.profile(&who.baseline)?;
+        let floor = silence_floor(self.class, ctx.settings);
+        Usual::of(profile, self.rates, self.span.1, floor)
+    }
+
+    /// Each does as it always does; several together also where they always do it, since
+    /// how many there usually are nobody knows.
+    fn is_quiet(&self, usual: &Usual) -> bool {
+        let same_place = self.together.is_none() || usual.to_known == Some(true);
+        usual.as_many() && !usual.into_silence() && same_place
     }
 
     fn severity(&self, person: Option<bool>, ctx: &AnalyticContext<'_>) -> (Severity, String) {

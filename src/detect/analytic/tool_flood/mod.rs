@@ -1,13 +1,15 @@
 //! AN0971: a tool or a script floods.
 //!
 //! Method: each second of a process is held against the floors of its tool (METHODS 1;
-//! ATT&CK AN0971, DET0343), and so are the processes of one tool together that share a
+//! ATT&CK AN0971, DET0343), and so are the processes of one tool, or of one program that
+//! nobody knows (by its executable and script), together that share a
 //! parent, a session, a unit or a user: without root one ping reaches ten packets a
 //! second on macOS, and each turn of a curl loop is a process of its own. Of
 //! `burst_time_window_s` at least `tool_flood_seconds` must be over a floor (two in a row
 //! suffice at ten times the floor); then terms add up: how far over, how long, without
 //! connections, without answers, to one destination, above its own normal, nobody at it.
-//! That nobody is at it is never enough. A process within its mature normal is quiet.
+//! That nobody is at it is never enough. A process within its mature normal is quiet, unless
+//! it sends far more into silence than it ever did (`usual`).
 //!
 //! The tool is known by its name; a renamed one is judged by its traffic, with the same
 //! floor for echo. Network-only floods are the business of the detectors of windows.
@@ -19,15 +21,15 @@
 //! with many addresses 950.
 //!
 //! Limits: only what floods is counted, packets nobody answered, echo, new connections:
-//! a flood of requests over open connections is none of that. A normal knows packets
-//! alone, not whether they were answered: a busy program may send into silence as much as
-//! it usually sends. A group has no normal of its own, and programs whose tool is not
-//! known are never one. Memory: [`FOLLOWED`] senders that were over a floor lately; what comes
+//! a flood of requests over open connections is none of that. A busy program whose flood
+//! goes to where it always sends, at its usual rate, is informational: so does one whose
+//! server is down. A group has no normal of its own. Memory: [`FOLLOWED`] senders that were over a floor lately; what comes
 //! on top is not followed, and counted.
 
 mod finding;
 mod rates;
 mod together;
+mod usual;
 
 #[cfg(test)]
 mod tests;
@@ -97,7 +99,7 @@ impl ToolFlood {
             .collect();
         let mut told: Vec<&str> = Vec::new();
         for group in groups(&classed) {
-            let over = over(&group.rates, &group.class, ctx.settings);
+            let over = over(&group.rates, &group.class, true, ctx.settings);
             if over.times() < 1.0 {
                 continue;
             }
@@ -128,7 +130,7 @@ impl ToolFlood {
             }
             let mut rates = Rates::default();
             rates.add(one);
-            let over = over(&rates, class, ctx.settings);
+            let over = over(&rates, class, false, ctx.settings);
             if over.times() >= 1.0 {
                 let key = one.who.entity.id.clone();
                 let who = || Arc::clone(&one.who);

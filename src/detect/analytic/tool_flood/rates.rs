@@ -9,6 +9,11 @@ use crate::entity::SecondOf;
 /// thousands of connections, a monitor pings a site.
 const FACTOR_OF_TALKERS: u64 = 10;
 
+/// So often as many connections as one process may try programs that nobody knows try
+/// together: the workers of one server open them as servers do, where each request takes one
+/// to a database.
+const FACTOR_OF_POOLS: u64 = 10;
+
 /// What one sender, or several together, did in a second.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rates {
@@ -29,8 +34,9 @@ pub(super) struct Rates {
     pub remote_port: u16,
     /// Processes that sent.
     pub senders: u64,
-    /// Packets of the busiest of them.
+    /// Packets of the busiest of them, and the most that one of them sent unanswered.
     pub most: u64,
+    pub most_unanswered: u64,
 }
 
 impl Rates {
@@ -55,6 +61,7 @@ impl Rates {
             self.own = second.own.map(|(own, _)| own);
         }
         self.most = self.most.max(sent);
+        self.most_unanswered = self.most_unanswered.max(second.unanswered_packets);
         self.top_peer = match (self.top_peer, second.top_peer) {
             (Some((mine, a)), Some((theirs, b))) if mine == theirs => Some((mine, a + b)),
             (Some(mine), Some(theirs)) if theirs.1 > mine.1 => Some(theirs),
@@ -127,13 +134,30 @@ impl What {
     }
 }
 
-/// The rate that is the farthest over its floor, or the nearest below.
+/// Packets a second without an answer that no program sends to servers that are down: what
+/// [`DetectSettings::process_packet_floor`] is of it, whatever its tool, so that a monitor
+/// which pings hosts that are off is below.
+pub(super) fn silence_floor(class: &Class, settings: &DetectSettings) -> u64 {
+    settings.process_packet_floor.saturating_mul(factor_of(class))
+}
+
+fn factor_of(class: &Class) -> u64 {
+    let talks = matches!(class.kind, ClassKind::Server | ClassKind::Agent | ClassKind::Kernel);
+    if talks { FACTOR_OF_TALKERS } else { 1 }
+}
+
+/// The rate that is the farthest over its floor, or the nearest below; of several senders
+/// or of one.
 ///
 /// Only what floods: packets and bytes without an answer, echo, and new connections. A
 /// download, an upload, a call and an answering server are none of them.
-pub(super) fn over(rates: &Rates, class: &Class, settings: &DetectSettings) -> Over {
-    let talker = matches!(class.kind, ClassKind::Server | ClassKind::Agent | ClassKind::Kernel);
-    let factor = if talker { FACTOR_OF_TALKERS } else { 1 };
+pub(super) fn over(
+    rates: &Rates,
+    class: &Class,
+    together: bool,
+    settings: &DetectSettings,
+) -> Over {
+    let factor = factor_of(class);
     let packets = match class.tool {
         // What it sends is made to be sent: no other program has its rate.
         Tool::Packets | Tool::Ping => settings.ping_packet_floor,
@@ -141,6 +165,9 @@ pub(super) fn over(rates: &Rates, class: &Class, settings: &DetectSettings) -> O
     };
     let connections = match class.tool {
         Tool::Web | Tool::Packets => settings.web_connection_floor,
+        Tool::Other if together => {
+            settings.process_connection_floor.saturating_mul(FACTOR_OF_POOLS)
+        }
         _ => settings.process_connection_floor,
     };
     let candidates = [

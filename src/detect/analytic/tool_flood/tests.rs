@@ -1,14 +1,19 @@
+use std::net::IpAddr;
+
 use serde_json::json;
 
 use super::*;
-use crate::alert::{DecidedBy, Severity};
+use crate::alert::{DecidedBy, Entity, EntityKind, Severity};
 use crate::baseline::{BaselineSettings, Baselines};
 use crate::detect::DetectSettings;
 use crate::detect::analytic::Inputs;
 use crate::engine::window::{Host, Seed};
-use crate::entity::{Measures, Minute, Sent};
+use crate::entity::{Measures, Minute, PeerSums, Sent};
 use crate::host::process::{Context, Process, ProcessId};
 use crate::host::side::{Ancestor, ProcessView};
+
+/// After nine days of learning.
+const NOW: i64 = 10 * 86_400;
 
 #[derive(Default)]
 struct Run {
@@ -36,7 +41,7 @@ impl Run {
 
     /// The same each second; what came of the last.
     fn seconds(&mut self, seconds: i64, entities: &[SecondOf]) -> Vec<Finding> {
-        (0..seconds).map(|second| self.second(1_000 + second, entities)).last().unwrap_or_default()
+        (0..seconds).map(|second| self.second(NOW + second, entities)).last().unwrap_or_default()
     }
 }
 
@@ -78,8 +83,8 @@ fn sender(view: ProcessView, traffic: &Traffic) -> SecondOf {
         syn_sent: syn,
         flows: 1,
         unanswered_packets: if answered { 0 } else { packets },
-        top_peer: Some((Host::from(std::net::IpAddr::from([192, 0, 2, 1])), packets)),
-        own: Some((Host::from(std::net::IpAddr::from([10, 0, 0, 1])), packets)),
+        top_peer: Some((Host::from(IpAddr::from([192, 0, 2, 1])), packets)),
+        own: Some((Host::from(IpAddr::from([10, 0, 0, 1])), packets)),
         remote_port: 80,
     }
 }
@@ -89,7 +94,7 @@ fn a_fast_ping_without_anybody_at_it_is_a_flood() {
     let mut run = Run::default();
     let ping = sender(process(7, "/usr/bin/ping", Context::None), &Traffic { icmp: 500, ..QUIET });
     assert!(run.seconds(4, std::slice::from_ref(&ping)).is_empty(), "not sustained yet");
-    let found = run.second(1_004, &[ping]);
+    let found = run.second(NOW + 4, &[ping]);
     let [finding] = &found[..] else { panic!("{found:?}") };
     let case = finding.case.as_ref().unwrap();
     assert_eq!(case.analytics, ["AN0971"]);
@@ -209,31 +214,55 @@ fn a_persons_measuring_is_informational() {
     assert_eq!(found[0].case.as_ref().unwrap().severity, Severity::Informational);
 }
 
-#[test]
-fn what_is_normal_of_a_program_is_quiet_and_more_is_decided_by_it() {
-    let mut run = Run {
-        baselines: Baselines::in_memory(BaselineSettings::default(), true),
-        ..Run::default()
-    };
-    let sensor = |packets| {
-        let view = process(7, "/opt/probe/probed", Context::None);
-        sender(view, &Traffic { udp: packets, answered: false, ..QUIET })
-    };
-    let who = sensor(1).who;
+const USUAL_PEER: [u8; 4] = [192, 0, 2, 1];
+
+/// Baselines of nine days in which the program sent at most so many packets in a second,
+/// and so many unanswered, to [`USUAL_PEER`].
+fn learned(who: &Arc<Who>, most: u64, most_unanswered: u64) -> Run {
+    let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
     for hour in 0..24 * 9 {
         let mut measures = Measures::default();
-        measures.busiest = (0, 3_000, 0, 0);
-        measures.sent.packets = 100_000;
+        measures.busiest = (0, most, 0, 0);
+        measures.most_unanswered = most_unanswered;
+        measures.sent.packets = 10 * most;
+        measures.top.push(PeerSums {
+            key: Host::from(IpAddr::from(USUAL_PEER)),
+            sent_bytes: 1_000_000,
+            sent_packets: 10 * most,
+            sent_payload: 1_000_000,
+            opened_bytes: 1_000_000,
+            unasked_bytes: 0,
+            received_bytes: 1_000,
+            received_packets: 10,
+            error_bytes: 0,
+        });
         let minute = Minute {
-            who: Arc::clone(&who),
+            who: Arc::clone(who),
             start_s: hour * 3_600,
             length_s: 60,
             source: "packets".into(),
             measures,
             reported: None,
         };
-        run.baselines.learn(&minute);
+        baselines.learn(&minute);
     }
+    Run { baselines, ..Run::default() }
+}
+
+fn to_another(mut sender: SecondOf) -> SecondOf {
+    sender.top_peer = sender.top_peer.map(|(_, packets)| (Host::from(OTHER_PEER), packets));
+    sender
+}
+
+const OTHER_PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
+
+#[test]
+fn what_is_normal_of_a_program_is_quiet_and_more_is_decided_by_it() {
+    let sensor = |packets| {
+        let view = process(7, "/opt/probe/probed", Context::None);
+        sender(view, &Traffic { udp: packets, answered: false, ..QUIET })
+    };
+    let mut run = learned(&sensor(1).who, 3_000, 3_000);
     assert!(run.seconds(20, &[sensor(3_100)]).is_empty());
     let found = run.seconds(20, &[sensor(12_000)]);
     let case = found[0].case.as_ref().unwrap();
@@ -242,10 +271,111 @@ fn what_is_normal_of_a_program_is_quiet_and_more_is_decided_by_it() {
 }
 
 #[test]
+fn as_many_packets_as_usual_are_a_flood_where_far_more_than_ever_go_unanswered() {
+    let client = |answered| {
+        let view = process(7, "/opt/shop/client", Context::None);
+        sender(view, &Traffic { udp: 3_000, answered, ..QUIET })
+    };
+    let mut run = learned(&client(true).who, 3_000, 60);
+    assert!(run.seconds(20, &[to_another(client(true))]).is_empty(), "answered");
+    let found = run.seconds(20, &[to_another(client(false))]);
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    let case = finding.case.as_ref().unwrap();
+    assert_eq!((case.severity, case.decided_by), (Severity::Medium, DecidedBy::Baseline));
+    let told = "unanswered at most 60 packets/s ever, now 3,000";
+    assert!(case.baseline.contains(told), "{}", case.baseline);
+    assert_eq!(case.score.recompute(), case.score.value);
+
+    // A server that is down looks the same but for where the packets go.
+    let down = run.seconds(20, &[client(false)]);
+    let case = down[0].case.as_ref().unwrap();
+    assert_eq!(case.severity, Severity::Informational, "{}", case.severity_reason);
+
+    // It was so before: a quarter of it at least.
+    let mut run = learned(&client(true).who, 3_000, 800);
+    assert!(run.seconds(20, &[to_another(client(false))]).is_empty());
+}
+
+#[test]
+fn retries_and_pings_of_hosts_that_are_off_stay_quiet() {
+    let cases = [
+        (
+            "a client tries again",
+            "/opt/shop/client",
+            Traffic { udp: 700, answered: false, ..QUIET },
+        ),
+        (
+            "connections that nobody takes",
+            "/usr/bin/curl",
+            Traffic { tcp: 200, syn: 200, answered: false, ..QUIET },
+        ),
+        ("hosts that are off", "/usr/bin/ping", Traffic { icmp: 300, answered: false, ..QUIET }),
+        ("a resolver", "/usr/sbin/named", Traffic { udp: 8_000, answered: false, ..QUIET }),
+    ];
+    for (what, exe, traffic) in cases {
+        let one = sender(process(7, exe, Context::None), &traffic);
+        let mut run = learned(&one.who, 20_000, 10);
+        let found = run.seconds(20, &[to_another(one)]);
+        assert!(found.is_empty(), "{what}: {}", found[0].case.as_ref().unwrap().summary);
+    }
+}
+
+/// Baselines of before unanswered packets were counted, or that have counted them for a day.
+#[test]
+fn a_normal_that_does_not_know_what_was_unanswered_is_one_of_packets_alone() {
+    let view = || process(7, "/opt/shop/client", Context::None);
+    let one = sender(view(), &Traffic { udp: 3_000, answered: false, ..QUIET });
+    let old = Arc::new(Who {
+        entity: Entity::new(EntityKind::Workload, "x".into()),
+        ..(*one.who).clone()
+    });
+    let mut run = learned(&old, 3_000, 0);
+    assert!(run.seconds(20, &[to_another(one)]).is_empty());
+}
+
+/// So many processes of one parent, each with this.
+fn pool(processes: u32, exe: impl Fn(u32) -> String, traffic: &Traffic) -> Vec<SecondOf> {
+    let of_pid = |pid| sender(process(pid, &exe(pid), Context::None), traffic);
+    (100..100 + processes).map(of_pid).collect()
+}
+
+#[test]
+fn many_small_senders_of_one_unknown_program_flood_together() {
+    let few = Traffic { udp: 50, answered: false, ..QUIET };
+    let same = |_| "/opt/job/sender".to_owned();
+    let mut run = Run::default();
+    let found = run.seconds(6, &pool(30, same, &few));
+    let [finding] = &found[..] else { panic!("{}", found.len()) };
+    assert_eq!((finding.measured, &*finding.entity.id), (1_500, "boot:90:9"));
+    assert_eq!(finding.details["processes_together"], json!(30));
+
+    let mut run = Run::default();
+    let each_its_own = pool(30, |pid| format!("/opt/job/sender{pid}"), &few);
+    assert!(run.seconds(30, &each_its_own).is_empty(), "programs with nothing in common");
+    let of_no_path = pool(30, |_| String::new(), &few);
+    assert!(run.seconds(30, &of_no_path).is_empty(), "a name is no program");
+    // Each request takes a connection to the database.
+    let workers = pool(30, same, &Traffic { tcp: 200, syn: 20, ..QUIET });
+    assert!(run.seconds(30, &workers).is_empty(), "the workers of a server");
+    let attackers = pool(100, same, &Traffic { tcp: 90, syn: 30, ..QUIET });
+    assert_eq!(run.seconds(15, &attackers).len(), 1, "more than those of any");
+}
+
+#[test]
+fn many_of_one_program_that_do_what_each_always_does_are_quiet_where_they_always_do_it() {
+    let few = Traffic { udp: 50, answered: false, ..QUIET };
+    let workers = pool(30, |_| "/opt/app/worker".to_owned(), &few);
+    let mut run = learned(&workers[0].who, 50, 50);
+    assert!(run.seconds(20, &workers).is_empty(), "figures for a collector");
+    let elsewhere: Vec<SecondOf> = workers.into_iter().map(to_another).collect();
+    assert_eq!(run.seconds(20, &elsewhere).len(), 1);
+}
+
+#[test]
 fn memory_is_bounded_and_given_back() {
     let mut run = Run::default();
     let many: Vec<SecondOf> = (0..FOLLOWED as u32 + 10)
-        .map(|pid| process(pid + 100, "/opt/x", Context::None))
+        .map(|pid| process(pid + 100, &format!("/opt/x{pid}"), Context::None))
         .map(|view| sender(view, &Traffic { icmp: 200, ..QUIET }))
         .collect();
     run.second(1_000, &many);

@@ -1,10 +1,11 @@
-//! Processes of one tool that share a parent, a session, a unit or a user.
+//! Processes of one tool, or of one program that nobody knows, that share a parent, a
+//! session, a unit or a user.
 
 use std::collections::BTreeMap;
 
 use super::rates::Rates;
 use crate::alert::{Entity, EntityKind};
-use crate::detect::classes::{Class, Tool};
+use crate::detect::classes::{Class, ClassKind, Tool};
 use crate::entity::{SecondOf, Who};
 
 /// As many processes are several; two are a pipe.
@@ -14,26 +15,25 @@ const FEWEST_TOGETHER: usize = 3;
 pub(super) struct Group<'a> {
     pub(super) key: String,
     pub(super) by: &'static str,
+    /// What they share.
+    bond: String,
     pub(super) rates: Rates,
     pub(super) members: Vec<&'a SecondOf>,
     pub(super) class: Class,
 }
 
-/// Those of one tool with the same parent, then session, unit, user: only groups that no
-/// single process dominates.
+/// Those of one tool or unknown program with the same parent, then session, unit, user: only
+/// groups that no single process dominates.
 pub(super) fn groups<'a>(classed: &[(&'a SecondOf, Class)]) -> Vec<Group<'a>> {
     let mut groups: BTreeMap<(u8, String), Group<'a>> = BTreeMap::new();
     for (one, class) in classed {
-        // Programs that nobody knows have nothing in common, and who talks to many by
-        // itself has a floor of its own.
-        if class.tool == Tool::Other {
-            continue;
-        }
-        for (rank, by, key) in bonds(one) {
-            let key = format!("{}:{}:{key}", class.tool.name(), by);
+        let Some(program) = program(one, class) else { continue };
+        for (rank, by, bond) in bonds(one) {
+            let key = format!("{}:{by}:{bond}:{program}", class.tool.name());
             let group = groups.entry((rank, key.clone())).or_insert_with(|| Group {
                 key,
                 by,
+                bond,
                 rates: Rates::default(),
                 members: Vec::new(),
                 class: class.clone(),
@@ -47,6 +47,19 @@ pub(super) fn groups<'a>(classed: &[(&'a SecondOf, Class)]) -> Vec<Group<'a>> {
         group.members.len() >= FEWEST_TOGETHER && share < 0.8
     };
     groups.into_values().filter(several).collect()
+}
+
+/// What tells one program from another where the tool does not: nothing of a known tool.
+/// None where processes have nothing in common: of a program that nobody knows its name
+/// alone is known, or it is known to talk to many by itself.
+fn program<'a>(one: &'a SecondOf, class: &Class) -> Option<&'a str> {
+    if class.tool != Tool::Other {
+        return Some("");
+    }
+    let has_path = !one.who.process.as_ref()?.process.exe.is_empty();
+    // Its executable and its script, where it is: of one baseline.
+    (has_path && matches!(class.kind, ClassKind::Unknown | ClassKind::Never))
+        .then_some(&*one.who.baseline)
 }
 
 /// What a process has in common with others of its host, narrowest first.
@@ -76,11 +89,8 @@ fn bonds(one: &SecondOf) -> Vec<(u8, &'static str, String)> {
 /// A group is its parent, or else the process of it that was seen first.
 pub(super) fn group_who(group: &Group<'_>, busiest: &SecondOf) -> Who {
     let mut who = Who::clone(&busiest.who);
-    if group.by == "parent"
-        && let Some(parent) =
-            group.key.strip_prefix(&format!("{}:parent:", group.class.tool.name()))
-    {
-        who.entity = Entity::new(EntityKind::Process, parent.to_owned());
+    if group.by == "parent" {
+        who.entity = Entity::new(EntityKind::Process, group.bond.clone());
         let name = who.process.as_ref().and_then(|view| view.ancestors.first());
         if let Some(parent) = name.filter(|parent| !parent.name.is_empty()) {
             who.entity.labels.insert("name".to_owned(), parent.name.clone());
