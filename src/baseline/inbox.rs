@@ -125,7 +125,7 @@ mod tests {
         inbox.take(|_| panic!("nothing waits")).unwrap();
         leave(&baselines, &word("address:10.0.0.1")).unwrap();
         leave(&baselines, &word("address:10.0.0.2")).unwrap();
-        let mut file = OpenOptions::new().append(true).open(inbox_path(&baselines)).unwrap();
+        let mut file = File::options().append(true).open(inbox_path(&baselines)).unwrap();
         file.write_all(b"{\"key\":\n").unwrap();
         let mut seen = 0;
         inbox

@@ -47,7 +47,7 @@ pub(super) fn write(
         return copy_evidence(&record, id, to, as_json);
     }
     let taken = take(&record, alert, from, to)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     if as_json {
         let files = taken.files.iter();
         let files: Vec<Value> = files
@@ -144,7 +144,7 @@ fn copy_evidence(record: &Value, id: &str, to: &Path, as_json: bool) -> anyhow::
             write_whole_by(to, Access::Owner, |file| io::copy(&mut from, file).map(drop))
         })
         .with_context(|| format!("can't copy {} to {}", evidence.display(), to.display()))?;
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     let (to, from) = (to.display().to_string(), evidence.display().to_string());
     if as_json {
         writeln!(out, "{}", detail::json(&json!({"alert": id, "pcap": to, "evidence": from})))?;
@@ -160,7 +160,7 @@ pub(super) fn run_record(run: &Path) -> anyhow::Result<Value> {
     match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .with_context(|| format!("{} holds no JSON", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Value::Null),
         Err(error) => Err(error).with_context(|| format!("can't read {}", path.display())),
     }
 }

@@ -5,7 +5,6 @@
 //! know nothing of it; where it is too slow, files may be gone before it reads
 //! them, which is counted.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
