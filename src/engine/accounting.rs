@@ -182,10 +182,10 @@ mod tests {
     fn packets_are_counted_by_what_was_left_out_of_them_whatever_the_workers() {
         for workers in [1, 3] {
             for capture in ["hping3-syn-flood-spoofed.pcap.zst", "crafted-ipv6-fragments.pcap"] {
-                let (_, told, _) = self::told(capture, workers, Shed::Nothing);
+                let (_, told, _) = told(capture, workers, Shed::Nothing);
                 assert_eq!(told, Overload::default(), "{capture}");
                 for shed in [Shed::Hints, Shed::Entropy, Shed::NewFlows] {
-                    let (sofar, told, [in_flows, untracked]) = self::told(capture, workers, shed);
+                    let (sofar, told, [in_flows, untracked]) = told(capture, workers, shed);
                     let all = in_flows + untracked;
                     let if_at_least = |step| if shed >= step { all } else { 0 };
                     let expected = Overload {
@@ -200,7 +200,7 @@ mod tests {
                 }
             }
         }
-        let (sofar, told, _) = self::told("hping3-syn-flood-spoofed.pcap.zst", 2, Shed::NewFlows);
+        let (sofar, told, _) = told("hping3-syn-flood-spoofed.pcap.zst", 2, Shed::NewFlows);
         assert!(told.sampled_away > 0 && sofar.sampled_away > 0, "{sofar:?} {told:?}");
         assert!(sofar.new_flows_sampled > 0, "{sofar:?}");
     }

@@ -169,11 +169,11 @@ fn the_oldest_evidence_goes_when_there_is_too_much_and_nothing_that_is_not_ours(
     let dir = tempfile::tempdir().expect("a folder");
     let folder = dir.path().join("evidence");
     fs::create_dir(&folder).expect("made");
-    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
     for (name, age_h) in [("00000000000000aa.pcapng", 2), ("00000000000000bb.pcapng", 1)] {
         let file = fs::File::create(folder.join(name)).expect("made");
         file.set_len(4_000).expect("long");
-        file.set_modified(hour_ago - std::time::Duration::from_secs(age_h * 3600)).expect("old");
+        file.set_modified(hour_ago - Duration::from_secs(age_h * 3600)).expect("old");
     }
     fs::write(folder.join("notes.pcapng"), [0; 9_000]).expect("written");
     let keep = Limits { max_age: None, max_bytes: Some(7_000) };
