@@ -158,7 +158,7 @@ mod tests {
 
     /// The overload that a run with packets left out so told along the way, and in its
     /// summary; packets that went to flows, and those that found none.
-    fn told(capture: &str, workers: usize, shed: Shed) -> (Overload, Overload, [u64; 2]) {
+    fn overload_of(capture: &str, workers: usize, shed: Shed) -> (Overload, Overload, [u64; 2]) {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
         let capture = std::fs::read(folder.join(capture)).expect("a capture of the repository");
         let input = Input::from_bytes(vec![capture], InputOptions::default()).shedding(shed);
@@ -182,10 +182,10 @@ mod tests {
     fn packets_are_counted_by_what_was_left_out_of_them_whatever_the_workers() {
         for workers in [1, 3] {
             for capture in ["hping3-syn-flood-spoofed.pcap.zst", "crafted-ipv6-fragments.pcap"] {
-                let (_, told, _) = told(capture, workers, Shed::Nothing);
+                let (_, told, _) = overload_of(capture, workers, Shed::Nothing);
                 assert_eq!(told, Overload::default(), "{capture}");
                 for shed in [Shed::Hints, Shed::Entropy, Shed::NewFlows] {
-                    let (sofar, told, [in_flows, untracked]) = told(capture, workers, shed);
+                    let (sofar, told, [in_flows, untracked]) = overload_of(capture, workers, shed);
                     let all = in_flows + untracked;
                     let if_at_least = |step| if shed >= step { all } else { 0 };
                     let expected = Overload {
@@ -200,7 +200,7 @@ mod tests {
                 }
             }
         }
-        let (sofar, told, _) = told("hping3-syn-flood-spoofed.pcap.zst", 2, Shed::NewFlows);
+        let (sofar, told, _) = overload_of("hping3-syn-flood-spoofed.pcap.zst", 2, Shed::NewFlows);
         assert!(told.sampled_away > 0 && sofar.sampled_away > 0, "{sofar:?} {told:?}");
         assert!(sofar.new_flows_sampled > 0, "{sofar:?}");
     }

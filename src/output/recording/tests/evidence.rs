@@ -220,7 +220,7 @@ fn evidence_says_what_had_left_the_ring_before_its_alert() {
     let begun = Instant::now();
     while recording.counters().packets < 4_990 {
         assert!(begun.elapsed() < Duration::from_secs(20), "not written");
-        std::thread::yield_now();
+        thread::yield_now();
     }
     recording.alert(&alert, false);
     (5_000..5_100).for_each(&mut show);
