@@ -14,6 +14,7 @@ use super::coverage::{Coverage, End, Found};
 use super::destination::{Destinations, Lists};
 use super::inventory::{Instance, Inventory};
 use super::map::HostMap;
+use super::mirrored::Mirrored;
 use super::presence::AtMachine;
 use super::process::Process;
 use super::resolve::{Answer, Question};
@@ -35,9 +36,6 @@ const SECOND_NS: i64 = 1_000_000_000;
 
 /// Processes whose texts are kept put together.
 const MAX_VIEWS: usize = 1 << 16;
-
-/// Addresses behind mirror sessions that are remembered for alerts.
-const MAX_MIRRORED: usize = 1 << 16;
 
 /// Parents that are followed: more than any real chain has.
 const MAX_ANCESTORS: usize = 32;
@@ -82,9 +80,7 @@ pub struct Joiner {
     bare_workloads: HashMap<String, Arc<Workload>>,
     /// Name and boot by source of the map.
     pub(super) hosts: HashMap<u16, (Arc<str>, Arc<str>)>,
-    /// Addresses that are an instance's by the mirror session alone; nobody's where
-    /// sessions of two instances have the same.
-    mirrored: HashMap<IpAddr, Option<Arc<Instance>>>,
+    mirrored: Mirrored,
     coverage: Coverage,
 }
 
@@ -100,7 +96,7 @@ impl Joiner {
             attended: HashMap::default(),
             bare_workloads: HashMap::default(),
             hosts: HashMap::default(),
-            mirrored: HashMap::default(),
+            mirrored: Mirrored::default(),
             coverage: Coverage::default(),
         }
     }
@@ -288,21 +284,11 @@ impl Joiner {
         let instances = self.instances(ends, Some(vni));
         for (address, instance) in ends.into_iter().zip(&instances) {
             if let Some(instance) = instance {
-                self.note_mirrored(address, instance);
+                // What looks at addresses alone, an alert, does not know the session.
+                self.mirrored.note(address, instance, flow.end_ns);
             }
         }
         instances
-    }
-
-    /// What looks at addresses alone, an alert, does not know the session.
-    fn note_mirrored(&mut self, address: IpAddr, instance: &Arc<Instance>) {
-        if self.mirrored.len() >= MAX_MIRRORED && !self.mirrored.contains_key(&address) {
-            return;
-        }
-        let known = self.mirrored.entry(address).or_insert_with(|| Some(Arc::clone(instance)));
-        if known.as_ref().is_some_and(|known| known.id != instance.id) {
-            *known = None;
-        }
     }
 
     /// By the ends' addresses. Where neither is in the inventory, the interface that a
@@ -343,7 +329,7 @@ impl Joiner {
         Known {
             instance: inventory
                 .and_then(|inventory| inventory.by_address(address))
-                .or_else(|| self.mirrored.get(&address).cloned().flatten()),
+                .or_else(|| self.mirrored.at(address, at_ns)),
             context: Some(Box::new(self.destinations.about(address, at_ns))),
         }
     }

@@ -25,6 +25,7 @@ pub mod join;
 pub mod log;
 pub mod map;
 pub mod mask;
+mod mirrored;
 pub mod owners;
 pub mod presence;
 pub mod process;
