@@ -68,7 +68,8 @@ pub struct BaselineCounters {
     pub forgotten: u64,
     /// Entities that were not seen for so long that they were given up.
     pub expired: u64,
-    /// Spans under alert that were dropped without a verdict.
+    /// Spans under alert that were dropped without a verdict, and minutes that found no place
+    /// in one.
     pub pending_dropped: u64,
     /// Profiles on disk that could not be read.
     pub damaged: u64,

@@ -3,8 +3,11 @@
 //! A span is a profile of its own, and knows because of whose alerts it waits: its own, or
 //! those of others that the same traffic counts for. Once all of them are judged false or
 //! expected it is merged into the entity's, judged true by one it is dropped. Without a
-//! verdict it is dropped after some days (the caller's). Bounded: [`MOST`] spans; at the bound the one that ended
-//! first is dropped, which means that it is never learned.
+//! verdict it is dropped after some days (the caller's). Bounded: [`MOST`] spans; at the bound
+//! the alert that most of them wait for gives up the one that began last, which means that it
+//! is never learned: a flood of a whole network makes a span of each victim, and takes none
+//! from an alert of before. Where no alert has more than that of the newcomer, the newcomer
+//! is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +29,8 @@ pub(super) struct Pending {
     spans: BTreeMap<SpanKey, Span>,
     /// Since they were written last.
     changed: BTreeSet<SpanKey>,
+    /// Spans by what they wait for, until one comes, goes or waits for something else.
+    waiting: Option<BTreeMap<Arc<str>, usize>>,
     pub(super) dropped: u64,
 }
 
@@ -42,7 +47,8 @@ impl Pending {
         self.spans.len()
     }
 
-    /// The span that this second of the entity belongs to, which waits for these alerts.
+    /// The span that this second of the entity belongs to, which waits for these alerts;
+    /// nothing where there is no place for it.
     pub(super) fn span(
         &mut self,
         key: &Arc<str>,
@@ -53,11 +59,14 @@ impl Pending {
         let last = self.spans.range(of_entity).next_back();
         let going_on = last.filter(|(_, span)| at_s.saturating_sub(span.until_s) <= PAUSE_S);
         let at = going_on.map_or_else(|| (Arc::clone(key), at_s), |(at, _)| at.clone());
-        if !self.spans.contains_key(&at) && self.spans.len() >= MOST {
-            let oldest = self.spans.iter().min_by_key(|(_, span)| span.until_s);
-            let oldest = oldest.map(|(at, _)| at.clone());
-            oldest.iter().for_each(|at| self.remove(at));
-            self.dropped += 1;
+        if !self.spans.contains_key(&at) {
+            if self.spans.len() >= MOST {
+                self.dropped += 1;
+                if !self.make_room(causes) {
+                    return None;
+                }
+            }
+            self.waiting = None;
         }
         self.changed.insert(at.clone());
         let span = self.spans.entry(at).or_insert_with(|| {
@@ -69,9 +78,29 @@ impl Pending {
         for cause in causes {
             if span.causes.len() < MOST_CAUSES && !span.causes.contains(cause) {
                 span.causes.push(Arc::clone(cause));
+                self.waiting = None;
             }
         }
         Some(&mut span.profile)
+    }
+
+    /// Takes a span from the alert that most wait for; false where that is one of these.
+    fn make_room(&mut self, causes: &[Arc<str>]) -> bool {
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let mut waiting = BTreeMap::new();
+            for cause in self.spans.values().flat_map(|span| &span.causes) {
+                *waiting.entry(Arc::clone(cause)).or_default() += 1;
+            }
+            waiting
+        });
+        let own =
+            causes.iter().filter_map(|cause| waiting.get(cause)).max().map_or(1, |own| own + 1);
+        let most = waiting.iter().max_by_key(|(_, spans)| **spans);
+        let Some((cause, _)) = most.filter(|(_, spans)| **spans > own) else { return false };
+        let of_most = self.spans.iter().filter(|(_, span)| span.causes.contains(cause));
+        let last = of_most.max_by_key(|((_, from_s), _)| *from_s).map(|(at, _)| at.clone());
+        last.iter().for_each(|at| self.remove(at));
+        last.is_some()
     }
 
     /// Takes out the spans, each with its entity, that a verdict on this baseline's alert of
@@ -91,6 +120,7 @@ impl Pending {
                 continue;
             }
             self.changed.insert(at.clone());
+            self.waiting = None;
             span.causes.retain(|waits| !is_learned || waits != cause);
             if !is_learned || span.causes.is_empty() {
                 settled.push(at.clone());
@@ -120,6 +150,7 @@ impl Pending {
 
     fn remove(&mut self, at: &SpanKey) {
         self.spans.remove(at);
+        self.waiting = None;
         self.changed.insert(at.clone());
     }
 
@@ -142,6 +173,7 @@ impl Pending {
             && self.spans.len() < MOST
         {
             self.spans.insert((key, from_s), span);
+            self.waiting = None;
         }
         read
     }
@@ -178,5 +210,56 @@ impl Span {
             from = Reader(rest);
         }
         Some(Self { until_s, profile: Profile::decode(from.0)?, causes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(pending: &mut Pending, entity: &str, at_s: i64, cause: &str) -> bool {
+        pending.span(&entity.into(), at_s, &[cause.into()]).is_some()
+    }
+
+    /// Entities whose spans wait for an alert.
+    fn waiting_for(pending: &mut Pending, cause: &str) -> usize {
+        pending.judge(&cause.into(), 0, i64::MAX, false).len()
+    }
+
+    #[test]
+    fn a_carpet_of_victims_takes_no_place_from_alerts_of_before_nor_of_after() {
+        let mut pending = Pending::default();
+        for n in 0..50 {
+            let entity = format!("address:10.0.0.{n}");
+            assert!(waits(&mut pending, &entity, 60 * n, &entity));
+        }
+        for n in 0..5_000 {
+            let victim = format!("address:10.1.{}.{}", n / 256, n % 256);
+            waits(&mut pending, &victim, 7_200, "prefix:10.1.0.0/16");
+        }
+        assert_eq!((pending.len(), pending.dropped), (MOST, 5_050 - MOST as u64));
+        for n in 0..30 {
+            let entity = format!("address:10.2.0.{n}");
+            assert!(waits(&mut pending, &entity, 10_000, &entity), "of another alert");
+        }
+        assert_eq!(pending.len(), MOST);
+        for n in 0..50 {
+            assert_eq!(waiting_for(&mut pending, &format!("address:10.0.0.{n}")), 1, "{n}");
+        }
+        assert_eq!(waiting_for(&mut pending, "prefix:10.1.0.0/16"), MOST - 80);
+    }
+
+    #[test]
+    fn where_each_alert_has_as_many_the_older_ones_stay() {
+        let mut pending = Pending::default();
+        for n in 0..MOST as i64 + 10 {
+            let entity = format!("address:{n}");
+            assert_eq!(waits(&mut pending, &entity, n, &entity), n < MOST as i64);
+        }
+        // What has its place goes on.
+        assert!(waits(&mut pending, "address:0", 600, "address:0"));
+        // And there is place again once somebody has judged.
+        assert_eq!(waiting_for(&mut pending, "address:0"), 1);
+        assert!(waits(&mut pending, "address:9999", 700, "address:9999"));
     }
 }
