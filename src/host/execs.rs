@@ -95,7 +95,10 @@ impl Joiner {
             let process = self.view(&map, key, time_ns, known_ns);
             let workload = self.workload(&map, key.source, &process.process, known_ns);
             let (host, boot) = self.host_of(&map, key.source);
-            execs.push(Exec { time_ns, process, workload, host, boot });
+            let container = &process.process.container;
+            let began_ns = map.containers.began_ns(key.source, container, known_ns);
+            let begins_container = began_ns == Some(time_ns);
+            execs.push(Exec { time_ns, process, workload, begins_container, host, boot });
         }
         execs
     }
@@ -181,5 +184,54 @@ impl HostMap {
         let spans = self.addresses.get(&address.to_canonical())?;
         let there = spans.iter().find(|span| (span.from_ns..=span.until_ns).contains(&ns));
         there.or_else(|| spans.first()).map(|span| span.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::event::{HostEvent, MapStart, What};
+    use crate::host::join::HostKnowledge;
+    use crate::host::map::{HostMap, MapLimits};
+    use crate::host::process::{Process, ProcessId};
+
+    fn told(at_s: i64, what: What) -> HostEvent {
+        HostEvent { time_ns: at_s * SECOND_NS, what }
+    }
+
+    fn process(pid: u32, container: &str, started_s: Option<i64>) -> Box<Process> {
+        Box::new(Process {
+            id: ProcessId { pid, start_ticks: 1 },
+            container: container.to_owned(),
+            exe: format!("/bin/{pid}"),
+            started_ns: started_s.map(|started_s| started_s * SECOND_NS),
+            ..Process::default()
+        })
+    }
+
+    #[test]
+    fn only_the_first_process_of_a_container_begins_it() {
+        let map = Arc::new(HostMap::new(MapLimits::default()));
+        let mut writer = map.writer();
+        let start = MapStart { version: 1, ..MapStart::default() };
+        for event in [
+            told(100, What::Start(start)),
+            // There when the map began, one of them with its start and one without.
+            told(100, What::ProcessStart(process(1, "old", Some(10)))),
+            told(100, What::ProcessStart(process(2, "older", None))),
+            told(110, What::ProcessStart(process(3, "old", Some(110)))),
+            told(111, What::ProcessExec(process(4, "older", None))),
+            told(120, What::ProcessExec(process(5, "new", Some(119)))),
+            told(121, What::ProcessStart(process(6, "new", Some(121)))),
+            told(122, What::ProcessStart(process(7, "", Some(122)))),
+        ] {
+            writer.apply(&event);
+        }
+        map.complete();
+        let knowledge = HostKnowledge { map: Some(map), ..HostKnowledge::default() };
+        let execs = Joiner::new(knowledge).take_execs(i64::MAX);
+        let told: Vec<(u32, bool)> =
+            execs.iter().map(|exec| (exec.process.process.id.pid, exec.begins_container)).collect();
+        assert_eq!(told, [(3, false), (4, false), (5, true), (6, false), (7, false)]);
     }
 }

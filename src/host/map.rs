@@ -20,6 +20,7 @@ use ahash::RandomState;
 use dashmap::DashMap;
 
 use super::claim::{Claim, Endpoint, ICMP, ICMPV6, MayHave, ProcessKey, Shapes, SocketName};
+use super::eldest::Eldest;
 use super::event::{Address, Ends, MapStart, Nat, Presence as AtTerminal};
 use super::execs::Begun;
 use super::presence::{self, AtMachine, Presences};
@@ -129,6 +130,7 @@ pub struct HostMap {
     pub(super) unknown_events: AtomicU64,
     pub(super) lost_events: AtomicU64,
     pub(super) begun: Begun,
+    pub(super) containers: Eldest,
 }
 
 /// What a map holds and what it could not take.
@@ -224,6 +226,10 @@ impl HostMap {
             keep
         });
         self.processes_held.fetch_sub(gone, Ordering::Relaxed);
+        // To know whose processes these are takes a look at all: while there is room they stay.
+        if self.containers.len() as u64 > self.limits.workloads / 2 {
+            self.containers.keep(&self.containers_of_processes(), ns);
+        }
         // Nobody says when a translation ends: they stay while there is room.
         if self.translations.len() as u64 > self.limits.translations / 2 {
             self.translations.retain(|_, to| to.told_ns().is_some_and(|told| told >= ns));
@@ -232,6 +238,16 @@ impl HostMap {
             spans.retain(|span| span.until_ns >= ns);
             !spans.is_empty()
         });
+    }
+
+    fn containers_of_processes(&self) -> HashSet<(u16, String)> {
+        let mut containers = HashSet::new();
+        for history in &self.processes {
+            let versions = history.versions.iter().map(|version| &version.value.container);
+            let of_container = versions.filter(|container| !container.is_empty());
+            containers.extend(of_container.map(|id| (history.key().source, id.clone())));
+        }
+        containers
     }
 
     /// What nobody ends has ended with its process, or is too old to matter.

@@ -17,6 +17,7 @@ mod claim;
 pub mod containers;
 pub mod coverage;
 pub mod destination;
+mod eldest;
 pub mod event;
 pub mod execs;
 pub(crate) mod gate;

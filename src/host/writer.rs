@@ -169,6 +169,8 @@ impl MapWriter {
             from_ns = first.from_ns;
         }
         let learned_ns = ns.max(self.told_ns);
+        let container = (source, process.container.as_str());
+        map.containers.note(container, from_ns, learned_ns, map.limits.workloads);
         let value = Arc::new(process.clone());
         let limit = self.map.limits.processes;
         if versions.has_room() && self.map.admit(&self.map.processes_held, limit, learned_ns) {

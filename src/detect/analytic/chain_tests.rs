@@ -70,6 +70,7 @@ impl Lab {
             time_ns: at_s * S,
             process: Arc::clone(process),
             workload: workload.map(Arc::new),
+            begins_container: false,
             host: "web-1".into(),
             boot: "boot".into(),
         };

@@ -14,14 +14,16 @@
 //! open the alert; it is informational until it lasts [`LASTS_MINUTES`].
 //!
 //! A known schedule is in the normal of that hour: what is usual then is no rise. A
-//! deployment (a container of that name that was not there before, within
-//! [`DEPLOYED_S`], or a new image) explains it: the alert is informational and says so.
+//! deployment explains it: the alert is informational and says so. It is a container of that
+//! name whose first process was seen to begin within [`DEPLOYED_S`]; one that is only new to
+//! whoever looks, because it sent nothing before, is none.
 //! Replicas share a name and its normal; how long one is active is its own.
 //!
-//! Limits: needs a baseline; without one nobody knows what was dormant. A replica whose
-//! first packet comes after that of another looks like a deployment. Memory:
-//! [`MAX_ENTITIES`] that are active or were deployed, with [`MAX_REPLICAS`] containers
-//! each; beyond, those seen longest ago go.
+//! Limits: needs a baseline; without one nobody knows what was dormant. Without a host map
+//! (recorded flows, counters), and of what was deployed just before a map began, nobody knows
+//! a deployment. Memory: [`MAX_ENTITIES`] that are active or were deployed, with
+//! [`MAX_REPLICAS`] containers each, and as many containers that began; beyond, those seen
+//! longest ago go.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +31,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::held::{self, hold};
-use super::{Analytic, AnalyticContext, Event, about, measured_in};
+use super::room::make_room;
+use super::{Analytic, AnalyticContext, Event, Exec, about, measured_in};
 use crate::alert::{Case, DecidedBy, EntityKind, Score, Severity, Term};
 use crate::baseline::{Metric, Normal};
 use crate::detect::{Finding, Rule, round3};
@@ -39,6 +42,8 @@ use crate::entity::Minute;
 pub(super) struct Dormant {
     /// By source and baseline.
     known: BTreeMap<(Arc<str>, Arc<str>), Known>,
+    /// Containers that were seen to begin, and when.
+    begun: BTreeMap<String, i64>,
     refused: u64,
 }
 
@@ -59,10 +64,11 @@ struct Replica {
     run: u64,
 }
 
-/// A container came where others were before.
+/// A container began.
 #[derive(Clone, Copy, Debug)]
 struct Deployed {
     at_s: i64,
+    /// No other was there of this image.
     new_image: bool,
 }
 
@@ -93,7 +99,11 @@ impl Analytic for Dormant {
     }
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
-        let Event::Minute(minute) = event else { return };
+        let minute = match event {
+            Event::Minute(minute) => minute,
+            Event::Exec(exec) => return self.begins(exec),
+            _ => return,
+        };
         if !matches!(
             minute.who.entity.kind,
             EntityKind::Workload | EntityKind::Instance | EntityKind::Address
@@ -132,7 +142,13 @@ impl Dormant {
         known.end_s = known.end_s.max(end_s);
         let (container, image) = workload
             .map_or(("", ""), |workload| (workload.container.as_str(), workload.image.as_str()));
-        let replica = known.replica(container, image, minute.start_s);
+        // A minute comes after what began in it.
+        let began_s = self
+            .begun
+            .get(container)
+            .copied()
+            .filter(|began_s| minute.start_s.saturating_sub(*began_s) <= DEPLOYED_S);
+        let replica = known.replica(container, image, began_s);
         let follows = replica.end_s == minute.start_s || replica.run == 0;
         replica.run = match (active, follows) {
             (false, _) => 0,
@@ -141,6 +157,15 @@ impl Dormant {
         };
         replica.end_s = end_s;
         Some(Before { run: replica.run, deployed: known.deployed })
+    }
+
+    fn begins(&mut self, exec: &Exec) {
+        let Some(workload) = exec.workload.as_ref().filter(|_| exec.begins_container) else {
+            return;
+        };
+        make_room(&mut self.begun, MAX_ENTITIES, |&began_s| began_s);
+        let began_s = exec.time_ns.div_euclid(1_000_000_000);
+        self.begun.insert(workload.container.clone(), began_s);
     }
 
     fn make_room(&mut self) {
@@ -157,10 +182,13 @@ impl Dormant {
 }
 
 impl Known {
-    /// The container of that name; one that was not there before is a deployment.
-    fn replica(&mut self, container: &str, image: &str, start_s: i64) -> &mut Replica {
+    /// The container of that name; one that began just now is a deployment.
+    fn replica(&mut self, container: &str, image: &str, began_s: Option<i64>) -> &mut Replica {
         if !self.replicas.contains_key(container) {
-            self.newcomer(image, start_s);
+            if let Some(began_s) = began_s {
+                self.deploy(image, began_s);
+            }
+            self.forget_one();
         }
         let replica = self.replicas.entry(container.to_owned()).or_default();
         if replica.image != image {
@@ -169,29 +197,25 @@ impl Known {
         replica
     }
 
-    fn newcomer(&mut self, image: &str, start_s: i64) {
-        if self.replicas.is_empty() {
+    fn deploy(&mut self, image: &str, began_s: i64) {
+        let mut others = self.replicas.values().peekable();
+        let other_image = others.peek().is_some() && others.all(|other| other.image != image);
+        // The next replicas of a roll-out have the image of the first.
+        let goes_on = self.deployed.is_some_and(|deployed| {
+            deployed.new_image && began_s.saturating_sub(deployed.at_s) <= DEPLOYED_S
+        });
+        self.deployed = Some(Deployed { at_s: began_s, new_image: other_image || goes_on });
+    }
+
+    fn forget_one(&mut self) {
+        if self.replicas.len() < MAX_REPLICAS {
             return;
         }
-        let other_image = self.replicas.values().all(|replica| replica.image != image);
-        let mut is_new = true;
-        if self.replicas.len() >= MAX_REPLICAS {
-            // Of those that are active the run would be lost.
-            let idle_first = |(name, replica): (&String, &Replica)| {
-                (replica.run > 0, replica.end_s, name.clone())
-            };
-            if let Some((_, end_s, oldest)) = self.replicas.iter().map(idle_first).min() {
-                // More of them than are kept: one that was forgotten is not new.
-                is_new = other_image || end_s.saturating_add(DEPLOYED_S) < start_s;
-                self.replicas.remove(&oldest);
-            }
-        }
-        if is_new {
-            // The next replicas of a roll-out have the image of the first.
-            let goes_on = self.deployed.is_some_and(|deployed| {
-                deployed.new_image && start_s.saturating_sub(deployed.at_s) <= DEPLOYED_S
-            });
-            self.deployed = Some(Deployed { at_s: start_s, new_image: other_image || goes_on });
+        // Of those that are active the run would be lost.
+        let idle_first =
+            |(name, replica): (&String, &Replica)| (replica.run > 0, replica.end_s, name.clone());
+        if let Some((_, _, oldest)) = self.replicas.iter().map(idle_first).min() {
+            self.replicas.remove(&oldest);
         }
     }
 }
@@ -378,12 +402,14 @@ mod tests {
     #[test]
     fn a_deployment_explains_it() {
         let mut bench = bench(14);
-        bench.see(&Event::Minute(&minute(&workload("report", "registry/report:1"), 0, &[idle()])));
+        let old = workload("report", "registry/report:1");
+        bench.see(&Event::Minute(&minute(&old, 0, &[idle()])));
         let mut new = (*workload("report", "registry/report:1")).clone();
         let mut container = (**new.workload.as_ref().unwrap()).clone();
         (container.container, container.image) = ("b2".to_owned(), "registry/report:2".to_owned());
         new.workload = Some(Arc::new(container));
         let new = Arc::new(new);
+        bench.see(&Event::Exec(&begins(&new, 60)));
         for at in 1..8 {
             for finding in bench.see(&Event::Minute(&minute(&new, at * 60, &[busy()]))) {
                 let case = finding.case.as_ref().unwrap();
@@ -432,10 +458,23 @@ mod tests {
         assert_eq!(severities(MAX_REPLICAS as u32 + 8, one), [Severity::Medium]);
     }
 
+    /// The first process of its container.
+    fn begins(who: &Who, at_s: i64) -> Exec {
+        Exec {
+            time_ns: at_s * 1_000_000_000,
+            process: Arc::default(),
+            workload: who.workload.clone(),
+            begins_container: true,
+            host: "node".into(),
+            boot: "boot".into(),
+        }
+    }
+
     #[test]
-    fn a_replica_that_comes_to_another_is_a_deployment() {
+    fn a_replica_that_is_started_beside_another_is_a_deployment() {
         let mut bench = bench(14);
         bench.see(&Event::Minute(&minute(&replica(1), -60, &[idle()])));
+        bench.see(&Event::Exec(&begins(&replica(2), 5)));
         let mut last = Vec::new();
         for at in 0..6 {
             bench.see(&Event::Minute(&minute(&replica(1), at * 60, &[idle()])));
@@ -444,6 +483,24 @@ mod tests {
         let case = last[0].case.as_ref().unwrap();
         assert_eq!(case.severity, Severity::Informational);
         assert!(case.severity_reason.contains("a new container"), "{}", case.severity_reason);
+    }
+
+    #[test]
+    fn a_replica_that_was_only_silent_before_and_what_is_started_in_it_is_no_deployment() {
+        let in_it = Exec { begins_container: false, ..begins(&replica(2), 5) };
+        let long_before = begins(&replica(2), -DEPLOYED_S - 60);
+        for exec in [in_it, long_before] {
+            let mut bench = bench(14);
+            bench.see(&Event::Minute(&minute(&replica(1), -60, &[idle()])));
+            bench.see(&Event::Exec(&exec));
+            let mut last = Vec::new();
+            for at in 0..6 {
+                bench.see(&Event::Minute(&minute(&replica(1), at * 60, &[idle()])));
+                last = bench.see(&Event::Minute(&minute(&replica(2), at * 60, &[busy()])));
+            }
+            let case = last[0].case.as_ref().unwrap();
+            assert_eq!(case.severity, Severity::Medium, "{}", case.severity_reason);
+        }
     }
 
     #[test]

@@ -155,6 +155,8 @@ pub struct Exec {
     pub time_ns: i64,
     pub process: Arc<ProcessView>,
     pub workload: Option<Arc<Workload>>,
+    /// It is the first of its container, which began with it.
+    pub begins_container: bool,
     /// The host's name, and its boot.
     pub host: Arc<str>,
     pub boot: Arc<str>,

@@ -216,6 +216,7 @@ mod tests {
             time_ns: 0,
             process: Arc::new(view),
             workload: None,
+            begins_container: false,
             host: "web-1".into(),
             boot: "boot".into(),
         };
