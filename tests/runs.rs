@@ -245,6 +245,20 @@ fn a_signal_a_while_after_the_first_ends_it_at_once() {
 }
 
 #[test]
+fn a_sweep_that_is_stopped_leaves_nothing_behind() {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.path("tmp")).expect("a folder");
+    let left = || std::fs::read_dir(dir.path("tmp")).expect("there").count();
+    let mut command = dir.command(["lab", "sweep", "ping-flood", "--seeds", "1000"]);
+    let command = command.env("TMPDIR", dir.path("tmp")).stdout(Stdio::null());
+    let mut child = command.spawn().expect("the binary starts");
+    wait_until("it begins", || left() > 0);
+    signal(&child, "INT");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(left(), 0);
+}
+
+#[test]
 fn the_newest_run_is_also_one_with_a_folder_of_its_own_and_is_told() {
     let dir = Dir::new();
     assert!(read(&dir, &[], "dns.pcap").status.success());

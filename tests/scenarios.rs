@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 
 use flowtap::alert::Severity;
 use flowtap::lab::scenario::load::{EMBEDDED, load};
@@ -227,7 +228,7 @@ fn swept(name: &str, seeds: u64, vary: Vec<Vary>) -> Vec<Row> {
         least: Severity::Low,
         folder: dir.path().to_owned(),
     };
-    sweep(&told, |_| {}).expect(name)
+    sweep(&told, &AtomicBool::new(false), |_| {}).expect(name)
 }
 
 /// A row of the README's table of scores.

@@ -3,14 +3,18 @@
 mod mix;
 pub(super) mod score;
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::report_args::ReportArgs;
+use super::stop::StopSignals;
 use super::{Usage, backtest};
 use crate::alert::Severity;
 use crate::lab::formats::Format;
@@ -155,9 +159,9 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
 
 fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
     args.report.check()?;
-    let folder = args.work.clone().unwrap_or_else(|| {
-        std::env::temp_dir().join(format!("flowtap-sweep-{}", std::process::id()))
-    });
+    let (stop, signal) = (Arc::default(), Arc::default());
+    StopSignals::listen()?.set(&stop, &signal)?;
+    let folder = args.work.clone().map_or_else(temporary_folder, Ok)?;
     let told = Sweep {
         scenario: args.scenario.clone(),
         set: args.set.clone(),
@@ -179,7 +183,7 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
         )?;
     }
     let mut failures = Vec::new();
-    let rows = sweep(&told, |row| {
+    let rows = sweep(&told, &stop, |row| {
         // A pipe that is closed shows with the next row's failure at the latest.
         let _ = print_row(&mut out, row, args.json);
         for failure in args.gate.iter().flat_map(|gate| gate.failures(row)) {
@@ -192,8 +196,24 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
         let _ = fs::remove_dir_all(&folder);
     }
     let rows = rows?;
+    if let signal @ 1.. = signal.load(Ordering::Acquire) {
+        eprintln!("flowtap: stopped by a signal");
+        // Both are far under 128: what a shell makes of a program that a signal ended.
+        return Ok(ExitCode::from(128 + signal as u8));
+    }
     args.report.write(|| sweep_page(&args.scenario, args.seeds, &args.vary, &rows, &failures))?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(4) })
+}
+
+/// A folder that nobody had a hand in: captures in it take gigabytes for as long as they are
+/// read.
+fn temporary_folder() -> anyhow::Result<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("flowtap-sweep-{}", std::process::id()));
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+    Ok(folder)
 }
 
 fn print_row(out: &mut impl Write, row: &Row, json: bool) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Serialize;
@@ -83,8 +84,8 @@ impl Row {
     }
 }
 
-/// Each combination of values in turn, told as it is done.
-pub fn sweep(sweep: &Sweep, mut told: impl FnMut(&Row)) -> Result<Vec<Row>> {
+/// Each combination of values in turn, told as it is done; with `stop` set no more seeds.
+pub fn sweep(sweep: &Sweep, stop: &AtomicBool, mut told: impl FnMut(&Row)) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut learned = Learned::default();
     for values in combinations(&sweep.vary) {
@@ -92,6 +93,9 @@ pub fn sweep(sweep: &Sweep, mut told: impl FnMut(&Row)) -> Result<Vec<Row>> {
         let mut reports = Vec::new();
         let mut packets = 0;
         for &seed in &sweep.seeds {
+            if stop.load(Ordering::Acquire) {
+                return Ok(rows);
+            }
             let (report, made) = one(sweep, &set, seed, &mut learned)?;
             packets += made.played.packets;
             reports.push(report);
