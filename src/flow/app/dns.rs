@@ -5,7 +5,7 @@
 //! A response cut by the snap length tells its code as a whole one does, and
 //! counts that lie cost nothing.
 
-mod answers;
+pub(crate) mod answers;
 
 use simple_dns::Packet;
 

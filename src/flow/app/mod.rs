@@ -19,6 +19,8 @@ use std::net::IpAddr;
 
 use crate::packet::PacketRow;
 
+pub(crate) use dns::answers::each_address;
+
 /// What the first payload bytes of a flow told. Every text is bounded by
 /// [`MAX_TEXT_BYTES`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

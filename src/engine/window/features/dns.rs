@@ -150,6 +150,9 @@ impl Features {
         let key = DnsKey { client, server, domain: digest(seed, domain) };
         let hash = seed.mix(seed.mix(seed.host(&client), seed.host(&server)), key.domain);
         let name_hash = digest(seed, question.name());
+        if question.is_response && question.code == 0 {
+            self.add_told(&key, question.name(), message);
+        }
         let Some(stats) = self.dns.entry(hash, key) else { return };
         if stats.domain.is_empty() {
             stats.domain = Text::new(domain);

@@ -96,7 +96,7 @@ const TOP_LEVELS: [&[u8]; 78] = [
 ];
 
 /// Suffixes below which anybody gets a name, the dynamic DNS that tunnels like first.
-const PRIVATE: [&[u8]; 32] = [
+const PRIVATE: [&[u8]; 40] = [
     b"duckdns.org",
     b"ddns.net",
     b"no-ip.org",
@@ -127,6 +127,14 @@ const PRIVATE: [&[u8]; 32] = [
     b"azurewebsites.net",
     b"cloudapp.net",
     b"ngrok.io",
+    b"ngrok.app",
+    b"ngrok-free.app",
+    b"trycloudflare.com",
+    b"cloudfront.net",
+    b"azureedge.net",
+    b"azurefd.net",
+    b"onrender.com",
+    b"r2.dev",
     b"blogspot.com",
     b"fly.dev",
 ];
@@ -150,6 +158,19 @@ pub(super) fn registered_len(name: &[u8]) -> usize {
     last_labels(name, suffix_labels + 1).map_or(name.len(), <[u8]>::len)
 }
 
+/// The domain that somebody registered, of a name in lower case: whose the host is. Below
+/// a top level that is missing here it has a label more than [`registered_len`] says:
+/// what stands outside has a real one.
+pub fn registered(name: &[u8]) -> &[u8] {
+    let len = registered_len(name);
+    let is_top = last_labels(name, 1).is_some_and(|top| top.len() == len);
+    let len = match is_top {
+        true => last_labels(name, 2).map_or(name.len(), <[u8]>::len),
+        false => len,
+    };
+    name.get(name.len().saturating_sub(len)..).unwrap_or(name)
+}
+
 /// Nothing where there are not more labels than that.
 fn last_labels(name: &[u8], labels: usize) -> Option<&[u8]> {
     let mut dots = name.iter().enumerate().rev().filter(|&(_, &byte)| byte == b'.');
@@ -160,6 +181,22 @@ fn last_labels(name: &[u8], labels: usize) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_a_host_is_says_its_registered_domain() {
+        for (name, domain) in [
+            ("a1b2.cdn.example.com", "example.com"),
+            ("i-123.eu-west-1.compute.amazonaws.com", "amazonaws.com"),
+            ("d1a2.cloudfront.net", "d1a2.cloudfront.net"),
+            ("x.user.github.io", "user.github.io"),
+            ("files.evil.zip", "evil.zip"),
+            ("zip", "zip"),
+            ("", ""),
+            ("ä.example", "ä.example"),
+        ] {
+            assert_eq!(registered(name.as_bytes()), domain.as_bytes());
+        }
+    }
 
     #[test]
     fn a_registered_domain_is_one_label_more_than_its_suffix() {

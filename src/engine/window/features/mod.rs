@@ -19,14 +19,17 @@ mod http;
 mod kept;
 mod template;
 mod text;
+mod told;
 
 pub use carried::Carried;
 pub use dns::{DnsKey, DnsStats, DnsType, SYMBOLS};
+pub use domain::registered;
 pub use echo::{EchoKey, EchoStats, Exchange, Exchanges, Sampled, Symbols};
 pub use http::{AnswerKey, RequestKey, RequestLine, Status};
 pub use kept::Kept;
 pub use template::Template;
 pub use text::{Text, shown};
+pub use told::{ToldKey, ToldName};
 
 use super::{Host, Seed};
 use crate::packet::{PacketClass, PacketRow, row_flag};
@@ -34,6 +37,9 @@ use crate::packet::{PacketClass, PacketRow, row_flag};
 /// Triples of client, server and domain kept of a second: what a resolver of ten
 /// thousand people sees. Each takes 1.3 KB, and up to twice as many are held meanwhile.
 const DNS_KEYS: usize = 2_048;
+/// Names and addresses that servers told in a second, by who was told: two addresses of each
+/// domain. Each takes 200 bytes.
+const TOLD_NAMES: usize = 2 * DNS_KEYS;
 /// Pairs of a second. A sweep has more; it is no tunnel.
 const ECHO_PAIRS: usize = 1_024;
 /// Requests of a second, of 3 KB each.
@@ -46,6 +52,8 @@ const ANSWERS: usize = 4_096;
 pub struct Features {
     seed: Seed,
     pub dns: Kept<DnsKey, DnsStats>,
+    /// Whom names stand for, by answers.
+    pub told: Kept<ToldKey, ToldName>,
     pub echo: Kept<EchoKey, EchoStats>,
     pub requests: Kept<RequestKey, RequestLine>,
     pub answers: Kept<AnswerKey, Status>,
@@ -75,6 +83,7 @@ impl Features {
         Self {
             seed,
             dns: Kept::new(DNS_KEYS, second, seed),
+            told: Kept::new(TOLD_NAMES, second, seed),
             echo: Kept::new(ECHO_PAIRS, second, seed),
             requests: Kept::new(REQUESTS, second, seed),
             answers: Kept::new(ANSWERS, second, seed),
@@ -112,6 +121,7 @@ impl Features {
     pub(crate) fn begin(&mut self, second: i64, seed: Seed) {
         self.seed = seed;
         self.dns.begin(second, seed);
+        self.told.begin(second, seed);
         self.echo.begin(second, seed);
         self.requests.begin(second, seed);
         self.answers.begin(second, seed);
@@ -120,6 +130,7 @@ impl Features {
     /// Adds another shard's of the same second.
     pub fn merge(&mut self, other: &Self) {
         self.dns.merge(&other.dns);
+        self.told.merge(&other.told);
         self.echo.merge(&other.echo);
         self.requests.merge(&other.requests);
         self.answers.merge(&other.answers);
@@ -128,6 +139,7 @@ impl Features {
     /// Lets go of what is held beyond the caps: the last step.
     pub fn settle(&mut self) {
         self.dns.settle();
+        self.told.settle();
         self.echo.settle();
         self.requests.settle();
         self.answers.settle();

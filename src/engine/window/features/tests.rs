@@ -87,6 +87,17 @@ pub(crate) fn dns(name: &str, kind: u16, response: Option<(u8, usize)>) -> Vec<u
     message
 }
 
+/// The answer that a name stands for these addresses.
+pub(crate) fn resolved(name: &str, addresses: &[[u8; 4]]) -> Vec<u8> {
+    let mut message = dns(name, 1, Some((0, 0)));
+    message[7] = addresses.len() as u8;
+    for address in addresses {
+        message.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        message.extend_from_slice(address);
+    }
+    message
+}
+
 pub(crate) fn features(seen: &[Seen]) -> Features {
     added(Features::new(5, Seed::default()), seen)
 }
@@ -120,6 +131,32 @@ fn a_question_and_its_answer_are_of_one_client() {
     assert_eq!((stats.answer_bytes, stats.names.estimate()), (100, 2));
     assert_eq!(stats.types[DnsType::Txt as usize], 1);
     assert_eq!(stats.domain.shown(), "example.com");
+}
+
+#[test]
+fn an_answer_says_whom_a_name_stands_for() {
+    let (client, server) = ((CLIENT, 40_000), (SERVER, 53));
+    let (one, other) = ([203, 0, 113, 9], [192, 0, 2, 9]);
+    let mut refused = resolved("no.example.com", &[one]);
+    refused[3] |= 5;
+    let told = features(&[
+        udp(server, client, &resolved("WWW.Example.com", &[one, other])),
+        udp(server, client, &resolved("api.example.com", &[one])),
+        udp(server, client, &resolved("a.zip", &[one])),
+        udp(server, client, &refused),
+        // A question tells nothing, whatever hangs on to it.
+        udp(client, server, &resolved("b.zip", &[one])),
+    ]);
+    let mut all: Vec<_> = told.told.sorted();
+    all.sort_by_key(|(key, told)| (key.address, told.name));
+    let all = all.into_iter().map(|(key, told)| (key.address.ip().to_string(), told.name.shown()));
+    let expected = [
+        ("192.0.2.9", "www.example.com"),
+        ("203.0.113.9", "a.zip"),
+        ("203.0.113.9", "api.example.com"),
+    ];
+    assert!(all.eq(expected.map(|(address, name)| (address.to_owned(), name.to_owned()))));
+    assert!(told.told.sorted().iter().all(|(_, told)| told.ttl_s == 60));
 }
 
 #[test]
@@ -213,6 +250,12 @@ fn any_packet() -> impl Strategy<Value = Seen> {
                     None => udp((host, 1_000), (9, 53), &message),
                 }
             }),
+        (1..5_u8, "[a-c]\\.[x-z]\\.(com|zip)", prop::collection::vec(0..4_u8, 0..4)).prop_map(
+            |(host, name, last)| {
+                let addresses: Vec<_> = last.iter().map(|&last| [203, 0, 113, last]).collect();
+                udp((9, 53), (host, 1_000), &resolved(&name, &addresses))
+            }
+        ),
         (1..5_u8, any::<bool>(), 0..3_u16, 0..40_u16, prop::collection::vec(0..3_u8, 0..40))
             .prop_map(|(host, ask, id, sequence, data)| match ask {
                 true => echo(host, 9, 8, id, sequence, &data),

@@ -26,6 +26,20 @@ const CLASS_BITS: u16 = 0x7fff;
 /// Adds the addresses of a response to those of its name, each once, while there
 /// is room.
 pub(super) fn addresses(message: &[u8], dns: &mut DnsInfo) {
+    each_address(message, |found| {
+        if dns.addresses.iter().any(|known| known.address == found.address) {
+            return true;
+        }
+        let has_room = dns.addresses.len() < MAX_DNS_ADDRESSES;
+        if has_room {
+            dns.addresses.push(found);
+        }
+        has_room
+    });
+}
+
+/// Hands out the addresses in the answers of a response, until `take` has enough.
+pub(crate) fn each_address(message: &[u8], mut take: impl FnMut(DnsAddress) -> bool) {
     let Some((header, behind)) = message.split_first_chunk::<HEADER_BYTES>() else { return };
     let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let mut rest = behind;
@@ -36,12 +50,8 @@ pub(super) fn addresses(message: &[u8], dns: &mut DnsInfo) {
     for _ in 0..count(6).min(MAX_RECORDS) {
         let Some((found, behind)) = record(rest) else { return };
         rest = behind;
-        let Some(found) = found else { continue };
-        if dns.addresses.iter().all(|known| known.address != found.address) {
-            if dns.addresses.len() >= MAX_DNS_ADDRESSES {
-                return;
-            }
-            dns.addresses.push(found);
+        if found.is_some_and(|found| !take(found)) {
+            return;
         }
     }
 }
