@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use super::calendar::day;
-use super::destinations::{Change, Destinations, prefix_of};
-use super::fleet::{Fleet, Others, is_place};
+use super::destinations::prefix_of;
+use super::fleet::{Fleet, Learned, Others, Places, is_place};
 use super::frozen::{Freeze, Frozen};
 use super::inbox::{Inbox, inbox_path};
 use super::metric::Metric;
+use super::names::NameDigest;
 use super::pending::{Pending, Span};
 use super::profile::{Profile, Rules};
-use super::store::{Batch, Store, StoreError};
+use super::store::{Batch, FleetBytes, Store, StoreError};
 use super::verdict::Verdict;
 use super::{BaselineSettings, DAY_S};
 use crate::engine::window::Host;
@@ -33,6 +34,8 @@ pub struct Baselines {
     frozen: Frozen,
     pending: Pending,
     fleet: Fleet,
+    /// Some were learned since the file was opened.
+    has_names: bool,
     store: Option<Store>,
     /// Verdicts that others leave while this process learns.
     inbox: Option<Inbox>,
@@ -116,7 +119,7 @@ impl Baselines {
         }
         let fleet = store.fleet()?;
         all.store = Some(store);
-        all.take_fleet(fleet.as_deref());
+        all.take_fleet(fleet);
         if learning {
             match Inbox::open(path) {
                 Ok(inbox) => all.inbox = Some(inbox),
@@ -133,15 +136,20 @@ impl Baselines {
 
     /// The fleet of the file; counted anew where the file has none, or one that counted
     /// otherwise.
-    fn take_fleet(&mut self, bytes: Option<&[u8]>) {
-        let read = bytes.map(Fleet::decode);
+    fn take_fleet(&mut self, bytes: Option<FleetBytes>) {
+        let read = bytes.map(|FleetBytes { prefixes, names }| {
+            // Where nobody has learned a name there are none.
+            let names =
+                names.map_or_else(|| Some(Places::default()), |bytes| Places::decode(&bytes));
+            Some(Fleet { prefixes: Places::decode(&prefixes)?, names: names? })
+        });
         self.counters.damaged += u64::from(read == Some(None));
         self.fleet = read.flatten().unwrap_or_else(|| {
             let places = self.slots.keys().filter(|key| is_place(key));
             let mut fleet = Fleet::default();
             // One at a time: a million profiles have no place in memory.
             for profile in places.filter_map(|key| self.look_up(key)) {
-                fleet.became(&Destinations::default(), &profile.destinations);
+                fleet.became(&Profile::default(), &profile);
             }
             fleet
         });
@@ -260,8 +268,17 @@ impl Baselines {
     /// How many places know this destination, or others of its prefix, beside those with
     /// these keys.
     pub fn others(&self, host: &Host, own: &[Arc<str>]) -> Others {
-        let own = own.iter().filter(|key| is_place(key)).filter_map(|key| self.profile(key));
-        self.fleet.others(prefix_of(host), own.map(|profile| &profile.destinations))
+        let own = self.places(own).map(|profile| &profile.destinations);
+        self.fleet.prefixes.others(prefix_of(host), own)
+    }
+
+    /// The same of a name.
+    pub fn others_by_name(&self, name: NameDigest, own: &[Arc<str>]) -> Others {
+        self.fleet.names.others(name.0, self.places(own).map(|profile| &profile.names))
+    }
+
+    fn places<'a>(&'a self, keys: &'a [Arc<str>]) -> impl Iterator<Item = &'a Profile> {
+        keys.iter().filter(|key| is_place(key)).filter_map(|key| self.profile(key))
     }
 
     /// Until when nothing of it is learned, where it was alerting.
@@ -280,8 +297,12 @@ impl Baselines {
     pub fn learn(&mut self, minute: &Minute) {
         if self.learning {
             let causes = self.frozen.causes_of(minute);
-            let learn = |profile: &mut Profile, rules: &Rules| profile.learn(minute, rules);
-            self.teach(&minute.who.baseline, minute.start_s, &causes, learn);
+            let key = &minute.who.baseline;
+            let taken = self.teach(key, minute.start_s, &causes, |profile, rules| Learned {
+                prefixes: profile.learn(minute, rules),
+                ..Learned::default()
+            });
+            self.count_minute(taken, &causes);
         }
     }
 
@@ -299,10 +320,11 @@ impl Baselines {
     fn teach_value(&mut self, key: &Arc<str>, metric: Metric, at_s: i64, value: (f64, bool)) {
         if self.learning {
             let causes = self.frozen.causes(key, at_s);
-            self.teach(key, at_s, &causes, |profile, rules| {
+            let taken = self.teach(key, at_s, &causes, |profile, rules| {
                 profile.learn_value(metric, at_s, value, rules);
-                Vec::new()
+                Learned::default()
             });
+            self.count_minute(taken, &causes);
         }
     }
 
@@ -310,41 +332,63 @@ impl Baselines {
     pub fn learn_destination(&mut self, key: &Arc<str>, host: &Host, at_s: i64, bytes: u64) {
         if self.learning {
             let causes = self.frozen.causes(key, at_s);
-            self.teach(key, at_s, &causes, |profile, rules| {
-                vec![profile.meet(host, at_s, bytes, rules)]
+            let taken = self.teach(key, at_s, &causes, |profile, rules| Learned {
+                prefixes: vec![profile.meet(host, at_s, bytes, rules)],
+                ..Learned::default()
+            });
+            self.count_minute(taken, &causes);
+        }
+    }
+
+    /// Takes the names that a flow to this address had, or that it had none. `at_s` is the
+    /// minute in which that was known. Nothing of an entity that has learned no minute yet.
+    pub fn learn_names(&mut self, key: &Arc<str>, host: &Host, names: &[NameDigest], at_s: i64) {
+        if self.learning && self.slots.contains_key(key) {
+            let causes = self.frozen.causes(key, at_s);
+            self.has_names |= !names.is_empty();
+            self.teach(key, at_s, &causes, |profile, rules| Learned {
+                names: profile.meet_names(host, names, at_s, rules),
+                ..Learned::default()
             });
         }
     }
 
+    fn count_minute(&mut self, taken: bool, causes: &[Arc<str>]) {
+        match causes {
+            [] => self.counters.minutes += u64::from(taken),
+            _ => self.counters.frozen_minutes += 1,
+        }
+    }
+
+    /// False where there was no place for it.
     fn teach(
         &mut self,
         key: &Arc<str>,
         at_s: i64,
         causes: &[Arc<str>],
-        learn: impl FnOnce(&mut Profile, &Rules) -> Vec<Change>,
-    ) {
+        learn: impl FnOnce(&mut Profile, &Rules) -> Learned,
+    ) -> bool {
         let rules = self.settings.rules();
         if !causes.is_empty() {
-            self.counters.frozen_minutes += 1;
             if let Some(span) = self.pending.span(key, at_s, causes) {
                 learn(span, &rules);
             }
-            return;
+            return true;
         }
         self.frozen.thaw_one(key);
         let Some(profile) = self.profile_mut(key, at_s) else {
             self.counters.refused += 1;
-            return;
+            return false;
         };
-        let was_silent = profile.destinations.len() == 0;
-        let changes = learn(profile, &rules);
-        self.counters.minutes += 1;
+        let was_silent = [profile.destinations.len() == 0, profile.names.len() == 0];
+        let learned = learn(profile, &rules);
         if is_place(key) {
-            self.fleet.learned(was_silent, &changes);
+            self.fleet.learned(was_silent, &learned);
         }
         if self.warm.load(Relaxed) > self.settings.held.max(1) {
             self.make_room();
         }
+        true
     }
 
     /// A profile to be changed; nothing where there is no place for another.
@@ -418,7 +462,7 @@ impl Baselines {
 
     fn lose_place(&mut self, key: &str, profile: &Profile) {
         if is_place(key) {
-            self.fleet.lost(&profile.destinations);
+            self.fleet.lost(profile);
         }
     }
 
@@ -465,9 +509,9 @@ impl Baselines {
             self.counters.refused += 1;
             return;
         };
-        let before = profile.destinations.clone();
+        let before = profile.clone();
         profile.merge(&span.profile);
-        let after = profile.destinations.clone();
+        let after = profile.clone();
         if is_place(key) {
             self.fleet.became(&before, &after);
         }
@@ -515,7 +559,8 @@ impl Baselines {
             profiles: changed.filter_map(bytes).collect(),
             forgotten: self.removed.iter().cloned().collect(),
             pending: self.pending.changes(),
-            fleet: self.fleet.changed.then(|| self.fleet.encode()),
+            fleet: self.fleet.has_changed().then(|| self.fleet.bytes()),
+            has_names: self.has_names,
             lost: self.lost.iter().cloned().collect(),
         };
         if let Err(error) = store.write(&batch) {
@@ -536,7 +581,7 @@ impl Baselines {
         self.removed.clear();
         self.lost.clear();
         self.pending.written();
-        self.fleet.changed = false;
+        self.fleet.written();
         self.counters.flushes += 1;
         true
     }

@@ -2,7 +2,7 @@
 //! is a profile or none.
 
 use super::calendar::Calendar;
-use super::destinations::Destinations;
+use super::destinations::{Destinations, Names};
 use super::drift::Ceilings;
 use super::metric::Metric;
 use super::profile::{MOST_BYTES, Profile, VERDICTS};
@@ -12,14 +12,16 @@ use super::verdict::{Said, Verdict};
 use super::wire::{Reader, Writer, digest};
 
 /// Rises when older programs can't read what newer ones write.
-const VERSION: u8 = 3;
-/// Without peaks of unanswered packets, which come last; who has none is still written so.
+const VERSION: u8 = 4;
+/// Without names, which come last; who has none is still written so.
+const BEFORE_NAMES: u8 = 3;
+/// Without peaks of unanswered packets either, which come before those.
 const BEFORE_UNANSWERED: u8 = 2;
-/// Without hours of answers either, which come before those.
+/// Without hours of answers either, which come before all.
 const BEFORE_ANSWERS: u8 = 1;
 
 /// What a profile gives up, one after the other, where it is too large: figures of
-/// the least known hours, then the oldest destinations, then the fineness of
+/// the least known hours, then the oldest destinations and names, then the fineness of
 /// quantiles.
 const STEPS: [(usize, usize, u8); 5] =
     [(120, 48, 0), (72, 32, 0), (72, 32, 1), (24, 16, 1), (0, 8, 2)];
@@ -35,6 +37,7 @@ impl Profile {
             smaller.season.keep_heaviest(hours);
             smaller.answers.iter_mut().for_each(|answers| answers.keep_heaviest(hours));
             while smaller.destinations.leave_out(destinations).is_some() {}
+            while smaller.names.leave_out(destinations).is_some() {}
             for sketch in &mut smaller.sketches {
                 (0..collapses).for_each(|_| sketch.collapse());
             }
@@ -48,7 +51,8 @@ impl Profile {
         let unanswered = &self.sketches[Metric::PeakUnanswered as usize];
         let has_unanswered = !unanswered.is_empty() || self.ceilings.has(Metric::PeakUnanswered);
         let version = match (has_unanswered, &self.answers) {
-            (true, _) => VERSION,
+            _ if self.named_since > 0 => VERSION,
+            (true, _) => BEFORE_NAMES,
             (false, Some(_)) => BEFORE_UNANSWERED,
             (false, None) => BEFORE_ANSWERS,
         };
@@ -68,12 +72,17 @@ impl Profile {
             out.signed(said.day);
             out.byte(said.verdict.code());
         }
-        if version == VERSION {
+        if version >= BEFORE_NAMES {
             out.byte(self.answers.is_some().into());
         }
         self.answers.iter().for_each(|answers| answers.encode(&mut out));
-        if version == VERSION {
+        if version >= BEFORE_NAMES {
             unanswered.encode(&mut out);
+        }
+        if version == VERSION {
+            out.number(self.named_since.into());
+            self.names.encode_short(&mut out);
+            self.destinations.encode_named(&mut out);
         }
         let Writer(mut bytes) = out;
         let sum = digest(&bytes);
@@ -115,14 +124,19 @@ impl Profile {
             profile.verdicts.push(Said { day, verdict: Verdict::of_code(from.byte()?)? });
         }
         let has_answers = match version {
-            VERSION => from.up_to(1)? == 1,
+            BEFORE_NAMES.. => from.up_to(1)? == 1,
             version => version == BEFORE_UNANSWERED,
         };
         if has_answers {
             profile.answers = Some(Box::new(Season::decode(&mut from)?));
         }
-        if version == VERSION {
+        if version >= BEFORE_NAMES {
             profile.sketches[Metric::PeakUnanswered as usize] = Sketch::decode(&mut from)?;
+        }
+        if version == VERSION {
+            profile.named_since = u16::try_from(from.number()?).ok().filter(|&day| day > 0)?;
+            profile.names = Names::decode_short(&mut from)?;
+            profile.destinations.decode_named(&mut from)?;
         }
         from.0.is_empty().then_some(profile)
     }

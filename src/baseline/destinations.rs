@@ -2,16 +2,22 @@
 //! Whom it answered is not among them: a visit does not make its visitor known, and a
 //! server's clients don't take the places of those that it reaches.
 //!
-//! The [`MOST`] that were seen last are known one by one; at the bound the one not
+//! The [`MOST_PREFIXES`] that were seen last are known one by one; at the bound the one not
 //! seen for longest goes. How likely the next one is new is Good and Turing's
 //! estimate: of all meetings, the share of those with prefixes that were met once
 //! (Good 1953). An entity that meets new ones every minute gains nothing from "new".
+//!
+//! Names that it reached are kept the same way ([`super::names`]); a prefix has how many
+//! flows to it had one.
 
 use super::wire::{Reader, Writer};
 use crate::engine::window::Host;
 use crate::packet::IpVersion;
 
-pub(super) const MOST: usize = 48;
+/// Prefixes; steps of [`super::code`] begin with as many.
+const MOST_PREFIXES: usize = 48;
+/// Names: what a service asks for is a dozen, what a person does is always new.
+const MOST_NAMES: usize = 32;
 /// Meetings from which the share of new ones says anything: the first is always new, and a
 /// server that has reached two mirrors does not meet new ones all the time.
 const ENOUGH: u32 = 20;
@@ -55,10 +61,18 @@ struct Known {
     last_day: u16,
     /// Times met, as far as one and more go.
     again: bool,
+    /// Of a prefix, flows to it with a name, and without: both halved where one is full.
+    named: [u8; 2],
 }
 
+/// Prefixes that were reached.
+pub(super) type Destinations = Met<MOST_PREFIXES>;
+/// Digests of names that were.
+pub(super) type Names = Met<MOST_NAMES>;
+
+/// What was met, the `MOST` that were seen last.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Destinations {
+pub(super) struct Met<const MOST: usize> {
     known: Vec<Known>,
     /// A prefix met in a minute is a meeting.
     meetings: u32,
@@ -74,11 +88,11 @@ pub(super) struct Change {
 }
 
 /// Days are kept in 16 bits: to the year 2149.
-fn short(day: i64) -> u16 {
+pub(super) fn short(day: i64) -> u16 {
     u16::try_from(day.max(0)).unwrap_or(u16::MAX)
 }
 
-impl Destinations {
+impl<const MOST: usize> Met<MOST> {
     pub(super) fn get(&self, prefix: Prefix) -> Option<Destination> {
         self.known.iter().find(|known| known.prefix == prefix).map(Known::told)
     }
@@ -94,7 +108,7 @@ impl Destinations {
         all
     }
 
-    pub(super) fn prefixes(&self) -> impl Iterator<Item = Prefix> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = u64> {
         self.known.iter().map(|known| known.prefix)
     }
 
@@ -116,11 +130,32 @@ impl Destinations {
             return Change::default();
         }
         self.once = self.once.saturating_add(1);
-        let new =
-            Known { prefix, bytes: bytes as f32, first_day: day, last_day: day, again: false };
+        let new = Known {
+            prefix,
+            bytes: bytes as f32,
+            first_day: day,
+            last_day: day,
+            again: false,
+            named: [0; 2],
+        };
         self.known.reserve_exact(1);
         self.known.push(new);
         Change { come: Some(prefix), gone: self.leave_out(MOST) }
+    }
+
+    /// A flow to a prefix that is known had a name, or none.
+    pub(super) fn note_name(&mut self, prefix: Prefix, is_named: bool) {
+        if let Some(known) = self.known.iter_mut().find(|known| known.prefix == prefix) {
+            let count = &mut known.named[usize::from(!is_named)];
+            *count += 1;
+            known.fit_counts();
+        }
+    }
+
+    /// Whether flows to a prefix usually have a name.
+    pub(super) fn is_named(&self, prefix: Prefix) -> bool {
+        let known = self.known.iter().find(|known| known.prefix == prefix);
+        known.is_some_and(|known| known.named[0] > known.named[1])
     }
 
     /// Leaves out the one seen least recently, where there are more.
@@ -151,6 +186,10 @@ impl Destinations {
             self.once = self.once.saturating_sub(single);
             mine.again = true;
             mine.bytes += theirs.bytes;
+            for (count, more) in mine.named.iter_mut().zip(theirs.named) {
+                *count = count.saturating_add(more);
+            }
+            mine.fit_counts();
             mine.first_day = mine.first_day.min(theirs.first_day);
             mine.last_day = mine.last_day.max(theirs.last_day);
         }
@@ -187,13 +226,66 @@ impl Destinations {
             let last_day = u16::try_from(from.number()?).ok()?;
             let first_day = last_day.checked_sub(u16::try_from(from.number()?).ok()?)?;
             let again = from.byte()? != 0;
-            known.push(Known { prefix, bytes, first_day, last_day, again });
+            let named = [0; 2];
+            known.push(Known { prefix, bytes, first_day, last_day, again, named });
+        }
+        Some(Self { known, meetings, once })
+    }
+}
+
+impl Destinations {
+    /// Counts of flows with names, in the order of the prefixes.
+    pub(super) fn encode_named(&self, out: &mut Writer) {
+        self.known.iter().flat_map(|known| known.named).for_each(|count| out.byte(count));
+    }
+
+    pub(super) fn decode_named(&mut self, from: &mut Reader<'_>) -> Option<()> {
+        for count in self.known.iter_mut().flat_map(|known| &mut known.named) {
+            *count = from.byte()?;
+        }
+        Some(())
+    }
+}
+
+impl Names {
+    /// Digests have no short form, and no bytes are known of them.
+    pub(super) fn encode_short(&self, out: &mut Writer) {
+        out.number(self.meetings.into());
+        out.number(self.once.into());
+        out.number(self.known.len() as u64);
+        for known in &self.known {
+            out.0.extend(known.prefix.to_le_bytes());
+            out.number(known.last_day.into());
+            out.number(u64::from(known.last_day.saturating_sub(known.first_day)));
+            out.byte(known.again.into());
+        }
+    }
+
+    pub(super) fn decode_short(from: &mut Reader<'_>) -> Option<Self> {
+        let meetings = u32::try_from(from.number()?).ok()?;
+        let once = u32::try_from(from.number()?).ok()?;
+        let len = from.up_to(MOST_NAMES as u64)?;
+        let mut known = Vec::with_capacity(len as usize);
+        for _ in 0..len {
+            let (digest, rest) = from.0.split_first_chunk()?;
+            *from = Reader(rest);
+            let last_day = u16::try_from(from.number()?).ok()?;
+            let first_day = last_day.checked_sub(u16::try_from(from.number()?).ok()?)?;
+            let again = from.byte()? != 0;
+            let (prefix, bytes, named) = (u64::from_le_bytes(*digest), 0.0, [0; 2]);
+            known.push(Known { prefix, bytes, first_day, last_day, again, named });
         }
         Some(Self { known, meetings, once })
     }
 }
 
 impl Known {
+    fn fit_counts(&mut self) {
+        if self.named.contains(&u8::MAX) {
+            self.named = self.named.map(|count| count / 2);
+        }
+    }
+
     fn told(&self) -> Destination {
         Destination {
             first_day: self.first_day.into(),
@@ -223,12 +315,12 @@ mod tests {
     #[test]
     fn the_one_not_seen_for_longest_gives_way() {
         let mut known = Destinations::default();
-        for n in 0..MOST as u64 {
+        for n in 0..MOST_PREFIXES as u64 {
             assert_eq!(known.meet(n, 100 + n as i64, 10).gone, None);
         }
         known.meet(0, 200, 10);
         assert_eq!(known.meet(999, 201, 10).gone, Some(1));
-        assert_eq!(known.len(), MOST);
+        assert_eq!(known.len(), MOST_PREFIXES);
         let first = known.get(0).expect("seen again");
         assert_eq!((first.first_day, first.last_day, first.bytes), (100, 200, 20));
     }

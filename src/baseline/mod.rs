@@ -20,6 +20,7 @@ mod fleet;
 mod frozen;
 mod inbox;
 mod metric;
+mod names;
 mod normal;
 mod pending;
 mod profile;
@@ -30,6 +31,8 @@ mod verdict;
 mod view;
 mod wire;
 
+#[cfg(test)]
+mod names_tests;
 #[cfg(test)]
 mod store_tests;
 #[cfg(test)]
@@ -42,6 +45,7 @@ pub use fleet::Others;
 pub use frozen::Freeze;
 pub use inbox::{Word, inbox_path, leave};
 pub use metric::Metric;
+pub use names::NameDigest;
 pub use normal::{Basis, Normal};
 pub use profile::{MOST_BYTES, Profile, Roles};
 pub use store::StoreError;
@@ -82,7 +86,7 @@ impl Default for BaselineSettings {
         Self {
             // A week has every hour of the week once; ANALYTICS.md.
             mature_days: 7.0,
-            // 500 MB, of profiles that are as large as they get.
+            // Under 1 GiB, of profiles that are as large as they get.
             held: 100_000,
             // 150 bytes each in memory while they are on disk.
             entities: 1_000_000,

@@ -2,10 +2,13 @@
 //! memory, whatever it did.
 
 use super::calendar::{Calendar, day};
-use super::destinations::{Change, Destination, Destinations, prefix_of, prefix_text};
+use super::destinations::{
+    Change, Destination, Destinations, Names, prefix_of, prefix_text, short,
+};
 use super::distance::{Distances, size_distance};
 use super::drift::Ceilings;
 use super::metric::Metric;
+use super::names::NameDigest;
 use super::normal::{Basis, Normal};
 use super::season::{ANSWERS, Season, TRAFFIC};
 use super::sketch::Sketch;
@@ -47,6 +50,9 @@ pub struct Profile {
     /// How far minutes lay from `sizes`.
     pub(super) distances: Sketch,
     pub(super) destinations: Destinations,
+    pub(super) names: Names,
+    /// Day on which the first name was learned; 0 where none was.
+    pub(super) named_since: u16,
     pub(super) calendar: Calendar,
     /// Payload bytes of connections that it accepted, and opened.
     pub(super) legs: [u64; 2],
@@ -168,6 +174,33 @@ impl Profile {
         all.map(|(prefix, known)| (prefix_text(prefix), known)).collect()
     }
 
+    /// When it reached a host of this domain before.
+    pub fn name(&self, name: NameDigest) -> Option<Destination> {
+        self.names.get(name.0)
+    }
+
+    /// Digests of domains that it reached, the first by day and digest first.
+    pub fn names(&self) -> Vec<(NameDigest, Destination)> {
+        let mut all = self.names.all();
+        all.sort_unstable_by_key(|&(digest, known)| (known.first_day, digest));
+        all.into_iter().map(|(digest, known)| (NameDigest(digest), known)).collect()
+    }
+
+    /// Day since the epoch on which the first name was learned.
+    pub fn named_since(&self) -> Option<i64> {
+        Some(self.named_since).filter(|&day| day > 0).map(i64::from)
+    }
+
+    /// Whether most flows to this address, or to others of its prefix, had a name.
+    pub fn is_named(&self, host: &Host) -> bool {
+        self.destinations.is_named(prefix_of(host))
+    }
+
+    /// Probability that the next name it reaches is new to it (Good-Turing).
+    pub fn name_newness(&self) -> Option<f64> {
+        self.names.newness()
+    }
+
     /// Probability that the next prefix it reaches is new to it (Good-Turing).
     pub fn newness(&self) -> Option<f64> {
         self.destinations.newness()
@@ -257,6 +290,25 @@ impl Profile {
         self.destinations.meet(prefix_of(host), day(at_s), bytes)
     }
 
+    /// A flow to this address had these names, or none.
+    pub(super) fn meet_names(
+        &mut self,
+        host: &Host,
+        names: &[NameDigest],
+        at_s: i64,
+        rules: &Rules,
+    ) -> Vec<Change> {
+        self.grow_old(at_s, rules);
+        if self.named_since == 0 {
+            if names.is_empty() {
+                return Vec::new();
+            }
+            self.named_since = short(day(at_s)).max(1);
+        }
+        self.destinations.note_name(prefix_of(host), !names.is_empty());
+        names.iter().map(|name| self.names.meet(name.0, day(at_s), 0)).collect()
+    }
+
     fn take(&mut self, metric: Metric, value: f64) {
         let value = self.ceilings.clip(metric, value);
         self.sketches[metric as usize].add(value);
@@ -299,6 +351,7 @@ impl Profile {
         self.season.halve(times);
         self.answers.iter_mut().for_each(|answers| answers.halve(times));
         self.destinations.halve(times);
+        self.names.halve(times);
         let sums = self.sizes.iter_mut().chain(&mut self.legs);
         sums.for_each(|sum| *sum = sum.checked_shr(times).unwrap_or(0));
     }
@@ -320,6 +373,9 @@ impl Profile {
             self.answers.get_or_insert_default().merge(theirs);
         }
         self.destinations.merge(&other.destinations);
+        self.names.merge(&other.names);
+        let since = [self.named_since, other.named_since].into_iter().filter(|&day| day > 0);
+        self.named_since = since.min().unwrap_or(0);
         self.calendar.merge(&other.calendar);
         let mine = self.sizes.iter_mut().chain(&mut self.legs);
         for (sum, &more) in mine.zip(other.sizes.iter().chain(&other.legs)) {
@@ -351,7 +407,8 @@ impl Profile {
         let verdicts = self.verdicts.capacity() * size_of::<Said>();
         let answers = |of: &Season<{ ANSWERS.len() }>| size_of_val(of) + of.heap_bytes();
         let hours = self.season.heap_bytes() + self.answers.as_deref().map_or(0, answers);
-        let lists = hours + self.destinations.heap_bytes() + verdicts;
+        let met = self.destinations.heap_bytes() + self.names.heap_bytes();
+        let lists = hours + met + verdicts;
         size_of::<Self>() + sketches.sum::<usize>() + lists
     }
 }

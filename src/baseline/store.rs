@@ -17,8 +17,11 @@ use thiserror::Error;
 
 use crate::output::access::Access;
 
-/// Rises when older programs can't read what newer ones write.
-const FORMAT: u64 = 1;
+/// Rises when older programs can't read what newer ones write: since names are learned.
+/// A file has it from the first name on.
+const FORMAT: u64 = 2;
+/// Of a file without names.
+const BEFORE_NAMES: u64 = 1;
 /// Pages of the file that are held: profiles are cached as they are.
 const CACHE_BYTES: usize = 32 << 20;
 
@@ -30,8 +33,9 @@ const INDEX: TableDefinition<'_, &str, i64> = TableDefinition::new("index");
 const PENDING: TableDefinition<'_, (&str, i64), &[u8]> = TableDefinition::new("pending");
 const FLEET: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("fleet");
 const LOST: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("lost");
-/// The fleet's row.
+/// The fleet's rows, by prefix and by name.
 const PLACES: &str = "places";
+const NAMES: &str = "names";
 /// That of versions that counted processes and workloads beside the places they are in.
 /// Where it is there, such a one wrote last, and what else there is of a fleet is old.
 const ALL_KINDS: &str = "prefixes";
@@ -58,9 +62,18 @@ pub(super) struct Batch {
     pub(super) forgotten: Vec<std::sync::Arc<str>>,
     /// Without bytes: over.
     pub(super) pending: Vec<(std::sync::Arc<str>, i64, Option<Vec<u8>>)>,
-    pub(super) fleet: Option<Vec<u8>>,
+    pub(super) fleet: Option<FleetBytes>,
+    /// There are names in it.
+    pub(super) has_names: bool,
     /// Profiles that could not be read.
     pub(super) lost: Vec<std::sync::Arc<str>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct FleetBytes {
+    pub(super) prefixes: Vec<u8>,
+    /// None in a file of before there were any.
+    pub(super) names: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -217,13 +230,17 @@ impl Store {
         read.map_err(|error| self.failed(error))
     }
 
-    pub(super) fn fleet(&self) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn fleet(&self) -> Result<Option<FleetBytes>, StoreError> {
         let read = self.read(|read| {
             let fleet = read.open_table(FLEET)?;
             if fleet.get(ALL_KINDS)?.is_some() {
                 return Ok(None);
             }
-            Ok(fleet.get(PLACES)?.map(|bytes| bytes.value().to_vec()))
+            let row = |row: &str| -> Result<Option<Vec<u8>>, redb::Error> {
+                Ok(fleet.get(row)?.map(|bytes| bytes.value().to_vec()))
+            };
+            let names = row(NAMES)?;
+            Ok(row(PLACES)?.map(|prefixes| FleetBytes { prefixes, names }))
         });
         read.map_err(|error| self.failed(error))
     }
@@ -259,10 +276,16 @@ impl Store {
                         None => pending.remove((&**key, *from_s))?,
                     };
                 }
-                if let Some(bytes) = &batch.fleet {
+                if let Some(FleetBytes { prefixes, names }) = &batch.fleet {
                     let mut fleet = write.open_table(FLEET)?;
-                    fleet.insert(PLACES, &**bytes)?;
+                    fleet.insert(PLACES, &**prefixes)?;
+                    if let Some(names) = names {
+                        fleet.insert(NAMES, &**names)?;
+                    }
                     fleet.remove(ALL_KINDS)?;
+                }
+                if batch.has_names {
+                    write.open_table(META)?.insert("format", FORMAT)?;
                 }
             }
             Ok(write.commit()?)
@@ -300,7 +323,7 @@ fn make(path: &Path) -> Result<(), StoreError> {
     let file = create().map_err(|error| opening(&new, error))?;
     let begin = || -> Result<(), redb::Error> {
         let write = file.begin_write()?;
-        write.open_table(META)?.insert("format", FORMAT)?;
+        write.open_table(META)?.insert("format", BEFORE_NAMES)?;
         write.open_table(PROFILES)?;
         write.open_table(INDEX)?;
         write.open_table(PENDING)?;

@@ -103,6 +103,41 @@ fn write_old_fleet(path: &std::path::Path) {
     write.commit().expect("written");
 }
 
+/// The format that is written in a file.
+fn format_of(path: &std::path::Path) -> u64 {
+    use redb::ReadableDatabase as _;
+    let file = redb::Database::open(path).expect("opens");
+    let meta = redb::TableDefinition::<&str, u64>::new("flowtap_baselines");
+    let read = file.begin_read().expect("begins");
+    let format = read.open_table(meta).expect("there").get("format").expect("read");
+    format.expect("written").value()
+}
+
+#[test]
+fn names_come_back_and_a_file_without_them_is_one_that_older_programs_read() {
+    let (_dir, path) = place();
+    let mut before = open(&path, true);
+    teach(&mut before, 3, 5);
+    assert!(before.flush());
+    drop(before);
+    assert_eq!(format_of(&path), 1);
+    let mut named = open(&path, true);
+    let name = NameDigest::of("www.example.com");
+    for n in 0..2 {
+        named.learn_names(&who(n).baseline, &host("192.0.2.1"), &[name], START_S + 300);
+    }
+    assert!(named.flush());
+    drop(named);
+    assert_eq!(format_of(&path), 2, "who does not know names leaves it alone");
+    let after = open(&path, true);
+    assert_eq!((after.len(), after.counters().damaged), (3, 0));
+    assert_eq!(after.others_by_name(name, &[]), Others { know: 2, of: 2 });
+    assert_eq!(after.others(&host("192.0.2.7"), &[]), Others { know: 3, of: 3 });
+    let known = after.profile(&who(1).baseline).and_then(|profile| profile.name(name));
+    assert_eq!(known.map(|known| known.first_day), Some(START_S / 86_400));
+    assert!(after.profile(&who(2).baseline).is_some_and(|profile| profile.names().is_empty()));
+}
+
 #[test]
 fn one_learns_and_many_read() {
     let (_dir, path) = place();
@@ -205,12 +240,12 @@ fn a_newer_file_is_refused() {
     let file = redb::Database::open(&path).expect("opens");
     let write = file.begin_write().expect("begins");
     let meta = redb::TableDefinition::<&str, u64>::new("flowtap_baselines");
-    write.open_table(meta).expect("there").insert("format", 2).expect("inserted");
+    write.open_table(meta).expect("there").insert("format", 3).expect("inserted");
     write.commit().expect("committed");
     drop(file);
     for learning in [false, true] {
         let refused = Baselines::open(&path, BaselineSettings::default(), learning);
-        assert!(matches!(refused, Err(StoreError::TooNew { found: 2, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::TooNew { found: 3, .. })), "{refused:?}");
     }
 }
 

@@ -369,6 +369,8 @@ fn profiles_stay_small_whatever_the_entity_does() {
             minute.measures.received.wire_bytes = wild as u64 / 3;
             minute.measures.most_unanswered = wild as u64 / 7;
             baselines.learn(&minute);
+            let name = NameDigest::of(&format!("n{}.example", at % 251));
+            baselines.learn_names(&who.baseline, &host(&peer), &[name], minute.start_s);
             if at % 60 == 0 {
                 for &metric in told {
                     let value = libm::exp2(noise(at * 31) * 30.0);
@@ -380,8 +382,11 @@ fn profiles_stay_small_whatever_the_entity_does() {
         let bytes = profile.encode();
         assert!(bytes.len() <= MOST_BYTES, "{}", bytes.len());
         assert!(bytes.len() > 2_000, "{}", bytes.len());
-        assert!(profile.bytes() < 8_192, "{}", profile.bytes());
-        assert!(Profile::decode(&bytes).is_some());
+        // A gibibyte for 100,000 of them.
+        assert!(profile.bytes() < (1 << 30) / 100_000, "{}", profile.bytes());
+        assert!(profile.names().len() == 32 && profile.name_newness() > Some(0.5));
+        let read = Profile::decode(&bytes).expect("whole");
+        assert!(!read.names().is_empty() && read.named_since() == profile.named_since());
         assert!(profile.newness() > Some(0.5), "{:?}", profile.newness());
     }
 }
@@ -452,12 +457,19 @@ fn memory_without_a_file_is_bounded() {
     assert_eq!(baselines.counters().forgotten as usize, 100 - baselines.len());
 }
 
+/// Every third has names.
 fn some_profile(seed: i64, minutes: i64) -> Profile {
     let who = server();
     let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
     for at in 0..minutes {
-        let peer = format!("192.0.{}.1", (seed + at) % 20);
-        baselines.learn(&minute(&who, START_S + (seed + at) * 60, 1e5 * noise(seed + at), &peer));
+        let (start_s, peer) = (START_S + (seed + at) * 60, format!("192.0.{}.1", (seed + at) % 20));
+        baselines.learn(&minute(&who, start_s, 1e5 * noise(seed + at), &peer));
+        if seed % 3 == 0 {
+            let name = NameDigest::of(&format!("www.n{}.example", (seed + at) % 40));
+            let names = [name];
+            let names = if at % 4 == 0 { &[] } else { &names[..] };
+            baselines.learn_names(&who.baseline, &host(&peer), names, start_s);
+        }
     }
     baselines.profile(&who.baseline).cloned().unwrap_or_default()
 }

@@ -41,6 +41,9 @@ pub struct View {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newness: Option<f64>,
     pub destinations: Vec<Destination>,
+    /// What of names is learned since when; none where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<Names>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Said>,
     /// As it is stored.
@@ -68,6 +71,26 @@ pub struct Destination {
     pub first_day: String,
     pub last_day: String,
     pub bytes: u64,
+}
+
+/// Domains that it reached.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Names {
+    pub count: usize,
+    /// Day of the first that was learned.
+    pub since: String,
+    /// Probability that the next one is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newness: Option<f64>,
+    pub known: Vec<Name>,
+}
+
+/// A domain, which nobody kept: the first eight bytes of its SHA-256 in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Name {
+    pub digest: String,
+    pub first_day: String,
+    pub last_day: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -123,6 +146,7 @@ impl View {
             size_distances: profile.distances(),
             newness: profile.newness(),
             destinations: destinations.collect(),
+            names: Names::of(profile),
             verdicts: verdicts.map(|(day, verdict)| Said { day: day_text(day), verdict }).collect(),
             bytes: profile.encode().len(),
         }
@@ -157,6 +181,27 @@ impl View {
         for new in self.destinations.iter().filter(|now| !known(&now.prefix)) {
             lines.push(format!("destination: new, {} ({} bytes)", new.prefix, new.bytes));
         }
+        let names = |view: &Self| view.names.iter().flat_map(|names| names.known.clone()).collect();
+        let (now, was): (Vec<Name>, Vec<Name>) = (names(self), names(before));
+        let is_new = |name: &&Name| was.iter().all(|was| was.digest != name.digest);
+        let new: Vec<&str> = now.iter().filter(is_new).map(|name| name.digest.as_str()).collect();
+        if !new.is_empty() {
+            lines.push(format!("names: {} new, by digest {}", new.len(), new.join(", ")));
+        }
         lines
+    }
+}
+
+impl Names {
+    fn of(profile: &Profile) -> Option<Self> {
+        let since = profile.named_since()?;
+        let known = profile.names().into_iter().map(|(digest, known)| Name {
+            digest: digest.to_string(),
+            first_day: day_text(known.first_day),
+            last_day: day_text(known.last_day),
+        });
+        let known: Vec<Name> = known.collect();
+        let (count, newness) = (known.len(), profile.name_newness());
+        Some(Self { count, since: day_text(since), newness, known })
     }
 }

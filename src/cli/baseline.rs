@@ -138,8 +138,8 @@ fn write_table(out: &mut impl Write, views: &[View]) -> io::Result<()> {
     let width = views.iter().map(|view| view.entity.len()).max().unwrap_or(0).clamp(6, 60);
     writeln!(
         out,
-        "{:width$}  {:>6}  {:>8}  {:>14}  {:>14}  {:>5}  {:>7}  last seen",
-        "entity", "days", "minutes", "median B/min", "99 % B/min", "dests", "clipped"
+        "{:width$}  {:>6}  {:>8}  {:>14}  {:>14}  {:>5}  {:>5}  {:>7}  last seen",
+        "entity", "days", "minutes", "median B/min", "99 % B/min", "dests", "names", "clipped"
     )?;
     for view in views {
         let egress = view.normal.get("egress_bytes").map(|measure| measure.normal);
@@ -148,13 +148,14 @@ fn write_table(out: &mut impl Write, views: &[View]) -> io::Result<()> {
         };
         writeln!(
             out,
-            "{:width$}  {:>6.1}  {:>8}  {:>14}  {:>14}  {:>5}  {:>7}  {}",
+            "{:width$}  {:>6.1}  {:>8}  {:>14}  {:>14}  {:>5}  {:>5}  {:>7}  {}",
             view.entity,
             view.days,
             view.minutes,
             figure(egress.map(|normal| normal.median)),
             figure(egress.map(|normal| normal.q99)),
             view.destinations.len(),
+            view.names.as_ref().map_or(0, |names| names.count),
             view.clipped,
             view.last_seen.as_deref().unwrap_or("-")
         )?;
@@ -203,6 +204,20 @@ fn write_page(out: &mut impl Write, view: &View) -> io::Result<()> {
     for known in &view.destinations {
         let (first, last) = (&known.first_day, &known.last_day);
         writeln!(out, "    {:<24} {first} to {last}  {} bytes", known.prefix, known.bytes)?;
+    }
+    if let Some(names) = &view.names {
+        let newness = names.newness.map_or_else(String::new, |newness| {
+            format!("; the next is new with probability {newness:.3}")
+        });
+        writeln!(
+            out,
+            "  names         {} domains since {}, of which digests alone are kept{newness}",
+            names.count, names.since
+        )?;
+        for known in &names.known {
+            let (first, last) = (&known.first_day, &known.last_day);
+            writeln!(out, "    {:<24} {first} to {last}", known.digest)?;
+        }
     }
     for said in &view.verdicts {
         writeln!(out, "  verdict       {}: {:?}", said.day, said.verdict)?;
@@ -267,7 +282,9 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut csv = csv::Writer::from_writer(out);
-    let head = ["entity", "metric", "median", "sigma", "q99", "max", "minutes", "days", "clipped"];
+    let head = [
+        "entity", "metric", "median", "sigma", "q99", "max", "minutes", "days", "clipped", "names",
+    ];
     csv.write_record(head)?;
     for view in views(&baselines) {
         for (name, measure) in &view.normal {
@@ -278,6 +295,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
             row.push(normal.minutes.to_string());
             row.push(view.days.to_string());
             row.push(view.clipped.to_string());
+            row.push(view.names.as_ref().map_or(0, |names| names.count).to_string());
             csv.write_record(&row)?;
         }
     }
