@@ -26,6 +26,7 @@ mod home;
 mod horizon;
 pub(crate) mod interest;
 mod kind;
+mod names;
 mod narrowed;
 mod quarantine;
 mod rate_rule;
@@ -67,6 +68,7 @@ pub use flood::{FragmentFlood, StatelessFlood, TcpFlood};
 pub use home::HomeNets;
 pub use interest::Interest;
 pub use kind::Kind;
+pub use names::{FlowNames, Name, Names};
 pub use reflection::Reflection;
 pub use scan::Scan;
 pub use sender_flood::SenderFlood;
@@ -133,6 +135,7 @@ pub struct Detection {
     quarantine: Quarantine,
     inputs: Inputs,
     known: KnownAddresses,
+    names: Names,
     seed: Seed,
     finest: Finest,
     book: AlertBook,
@@ -166,6 +169,7 @@ impl Detection {
             quarantine: Quarantine::default(),
             inputs: Inputs::default(),
             known: KnownAddresses::default(),
+            names: Names::default(),
             seed: Seed::default(),
             finest: Finest::default(),
             book,
@@ -258,8 +262,10 @@ impl Detection {
         if narrowed::is_of_another_project(event, &self.settings) {
             return;
         }
-        if let Event::Second { entities, .. } = event {
-            self.known.note(entities);
+        match *event {
+            Event::Second { entities, .. } => self.known.note(entities),
+            Event::Told { second, key, told } => return self.names.tell(second, key, told),
+            _ => {}
         }
         // Of an entity and time the finest source decides; others corroborate.
         let coarser = match event {
@@ -272,6 +278,7 @@ impl Detection {
             settings: &self.settings,
             baselines: &self.baselines,
             inputs: &self.inputs,
+            names: &self.names,
             seed: self.seed,
         };
         self.findings.clear();
@@ -299,6 +306,12 @@ impl Detection {
         if let (Event::Minute(minute), None) = (event, &coarser) {
             self.quarantine.note(minute);
             self.baselines.learn(minute);
+        }
+        if let Event::Flow(flow) = event
+            && self.baselines.is_learning()
+        {
+            let home = &self.settings.home_nets;
+            self.names.learn(flow, home, &mut self.baselines, self.seed);
         }
         for Measured { key, metric, at_s, value, is_usual } in taught {
             match is_usual {
@@ -370,7 +383,8 @@ impl Detection {
             pairs_overflowed_windows: self.pairs_overflowed_windows,
             estimated_windows: self.estimated_windows,
             detector_state_refused: self.detectors.iter().map(|d| d.refused()).sum::<u64>()
-                + self.analytics.iter().map(|analytic| analytic.refused()).sum::<u64>(),
+                + self.analytics.iter().map(|analytic| analytic.refused()).sum::<u64>()
+                + self.names.refused(),
             allowed: self.book.allowed(),
         }
     }

@@ -196,7 +196,7 @@ pub struct DetectSettings {
     pub allowed_child_list: Vec<String>,
     /// ATT&CK MetadataEndpoints: addresses and names of clouds' metadata services.
     pub metadata_endpoints: Vec<String>,
-    /// Days after which a destination is as new again.
+    /// Days after which a destination, a prefix or a name, is as new again.
     pub first_seen_days: u64,
     /// Share of all other addresses and instances with a baseline from which a destination
     /// is common.

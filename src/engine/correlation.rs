@@ -14,7 +14,7 @@ use ahash::HashMap;
 use crossbeam_channel::Receiver;
 
 use super::entities::Entities;
-use super::features::Awaiting;
+use super::features::{Asked, Awaiting};
 use super::feed::{ShardWindow, SidedCount, Vantage};
 use super::judging::{Gaps, RecentGaps, detection_of};
 use super::reload::Reloads;
@@ -104,6 +104,7 @@ pub(super) struct Correlation<'a> {
     pub(super) telemetry: Option<Feed>,
     /// Requests in clear that wait for their answers.
     pub(super) awaiting: Awaiting,
+    pub(super) asked: Asked,
     /// Observations that were looked at, before they go back.
     spent: Vec<Observation>,
     /// Of counters, by source.
@@ -158,6 +159,7 @@ impl<'a> Correlation<'a> {
             lane: options.telemetry.as_ref().map(Lane::new),
             telemetry: options.telemetry.clone(),
             awaiting: Awaiting::default(),
+            asked: Asked::default(),
             spent: Vec::new(),
             series: HashMap::default(),
             sources: HashMap::default(),

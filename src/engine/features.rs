@@ -1,10 +1,10 @@
 //! What packets said in a second, as events for analytics: in order of their keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::correlation::Correlation;
-use super::window::features::{AnswerKey, Features, RequestKey, RequestLine, shown};
+use super::window::features::{AnswerKey, DnsKey, Features, RequestKey, RequestLine, shown};
 use crate::detect::analytic::{DnsSecond, EchoSecond, Event, PACKETS, Source};
 use crate::telemetry::request::{Request, Target};
 use crate::telemetry::text::decoded_uri;
@@ -21,6 +21,13 @@ const ICMPV6: u8 = 58;
 pub(super) struct Awaiting {
     second: i64,
     requests: Vec<(RequestKey, Request)>,
+}
+
+/// What DNS was asked in a second: answers to it may come in the next one.
+#[derive(Default)]
+pub(super) struct Asked {
+    second: i64,
+    keys: BTreeSet<DnsKey>,
 }
 
 /// Answers of a second, each to be given once.
@@ -93,7 +100,18 @@ impl Correlation<'_> {
         let seed = features.seed();
         let entities = &self.entities;
         let mut show = |event: &Event<'_>| self.detection.event(event, self.looked_s, &self.known);
-        for (key, stats) in features.dns.sorted() {
+        let dns = features.dns.sorted();
+        let questions = dns.iter().filter(|(_, stats)| stats.queries > 0).map(|(key, _)| **key);
+        let questions = Asked { second, keys: questions.collect() };
+        let before = std::mem::replace(&mut self.asked, questions);
+        let before = Some(before).filter(|before| before.second == second - 1);
+        for (key, told) in features.told.sorted() {
+            let is_asked = |of: &Asked| of.keys.contains(&key.asked);
+            if is_asked(&self.asked) || before.as_ref().is_some_and(is_asked) {
+                show(&Event::Told { second, key, told });
+            }
+        }
+        for (key, stats) in dns {
             let who = entities.sender(key.client, key.server, &[UDP, TCP]);
             show(&Event::Dns(&DnsSecond { second, key, stats, who }));
         }

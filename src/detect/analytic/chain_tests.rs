@@ -5,19 +5,17 @@ use std::sync::Arc;
 
 use crate::alert::{Alert, Severity};
 use crate::baseline::{BaselineSettings, Baselines, Metric};
+use crate::detect::analytic::testing::outline;
 use crate::detect::analytic::{Event, Exec, FlowEnd, Inputs, Source};
 use crate::detect::{DetectSettings, Detection, Telemetry};
 use crate::engine::window::Host;
 use crate::entity::{Measures, Minute, PeerSums, Who};
-use crate::flow::Outline;
 use crate::flow::app::{AppInfo, HttpInfo};
 use crate::host::attribution::Method;
 use crate::host::execs::Served;
 use crate::host::process::{Context, Process, ProcessId};
 use crate::host::side::{Ancestor, Attribution, FlowHosts, HostSide, ProcessView};
 use crate::host::workload::Workload;
-use crate::packet::FlowKey;
-use crate::packet::key::from_ip;
 use crate::telemetry::request::{Request, Target};
 
 /// 2026-03-01T10:15:00Z.
@@ -129,32 +127,6 @@ fn request(at_s: i64, uri: &str, status: u16) -> Request {
         user_agent: Some("curl/8.5.0".into()),
         duration_ns: Some(1_000_000),
         ..Request::default()
-    }
-}
-
-fn outline(at_s: i64, src: &str, dst: &str) -> Outline {
-    let [(version, a), (_, b)] = [src, dst].map(|ip| from_ip(ip.parse().unwrap()));
-    let key = FlowKey {
-        port_a: 40_000,
-        port_b: 443,
-        echo_id: 0,
-        vlan: 0,
-        vni: 0,
-        proto: 6,
-        version,
-        a,
-        b,
-    };
-    Outline {
-        key,
-        forward_is_a_to_b: true,
-        originator_guessed: false,
-        start_ns: at_s * S,
-        end_ns: at_s * S,
-        decided_ns: at_s * S,
-        packets: [4, 4],
-        wire_bytes: 900,
-        is_cut: false,
     }
 }
 

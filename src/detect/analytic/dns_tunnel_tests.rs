@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::baseline::Baselines;
-use crate::detect::DetectSettings;
 use crate::detect::analytic::Inputs;
+use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
 use crate::engine::window::features::tests::{Seen, dns, features, udp};
 
@@ -15,7 +15,13 @@ const START_S: i64 = 3_000;
 fn judged(settings: &DetectSettings, seconds: impl Iterator<Item = Vec<Seen>>) -> Vec<Finding> {
     let (baselines, inputs) = (Baselines::default(), Inputs::default());
     let seed = Seed::default();
-    let ctx = AnalyticContext { settings, baselines: &baselines, inputs: &inputs, seed };
+    let ctx = AnalyticContext {
+        settings,
+        baselines: &baselines,
+        inputs: &inputs,
+        names: &Names::default(),
+        seed,
+    };
     let mut detector = DnsTunnel::default();
     let mut out = Vec::new();
     for (second, seen) in (START_S..).zip(seconds) {

@@ -251,7 +251,7 @@ impl<'a> Rise<'a> {
             return None;
         }
         let (peer, _) = minute.measures.top_peer()?;
-        let new_destination = profile.is_new(peer) == Some(true);
+        let new_destination = ctx.is_new(profile, minute, peer) == Some(true);
         Some(Self { minute, bytes, normal, days, value, new_destination })
     }
 

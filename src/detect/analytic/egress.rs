@@ -227,7 +227,7 @@ impl<'a> Seen<'a> {
             bytes_back: bytes_back as f64 / bytes_out.max(1) as f64,
             new_destination: profile
                 .filter(|_| by_address && normal.iter().any(Option::is_some))
-                .and_then(|profile| profile.is_new(peer)),
+                .and_then(|profile| ctx.is_new(profile, minute, peer)),
         })
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::baseline::{BaselineSettings, Baselines};
-use crate::detect::DetectSettings;
 use crate::detect::analytic::Inputs;
+use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
 
 /// 2026-03-02T00:00:00Z, a Monday.
@@ -32,6 +32,7 @@ impl Site {
                 settings: &settings,
                 baselines: &self.baselines,
                 inputs: &inputs,
+                names: &Names::default(),
                 seed: Seed::default(),
             };
             let request = Request {

@@ -10,8 +10,17 @@
 //! is new, from peers met once, is taken off: whoever meets new peers all the time gains
 //! nothing by another.
 //!
-//! Feeds [`super::chain`] alone. Limits: a name behind a shared address (CDN) is not
-//! told apart. Bounded: [`MAX_PLACES`] with [`MAX_PREFIXES`] each; past it the eighth that
+//! Names ([`crate::detect::Names`]) are destinations too. At a prefix that is new, one that DNS gives
+//! the address and that the workload reached before makes it known, unless it claims
+//! another one that is not: clouds and content networks move. A claim alone (SNI, HTTP host)
+//! makes nothing known. At a prefix that is known, a name that was never reached makes the
+//! destination new, where the baseline has names for as long as it takes to be mature, and
+//! most flows to that prefix have one. How common a destination is is then asked of the
+//! name.
+//!
+//! Feeds [`super::chain`] alone. Limits: one registered domain is one name, but where anybody
+//! gets hosts below it; what is encrypted has the name that DNS told, if anybody saw it.
+//! Bounded: [`MAX_PLACES`] with [`MAX_PREFIXES`] each, and as many names; past it the eighth that
 //! was quiet longest makes room (`super::room`), which is counted.
 
 use std::collections::BTreeMap;
@@ -22,8 +31,11 @@ use super::room::make_room;
 use super::shell::Services;
 use super::stage::{Place, Sign, Stage, named};
 use super::{AnalyticContext, FlowEnd, Source};
-use crate::baseline::Profile;
+use crate::baseline::{Destination, NameDigest, Others, Profile};
+use crate::detect::names::prefix;
+use crate::detect::{FlowNames, Name};
 use crate::engine::window::Host;
+use crate::flow::app::AppInfo;
 use crate::host::side::FlowHosts;
 use crate::telemetry::observation::{Action, FlowReport};
 
@@ -62,6 +74,7 @@ enum Key {
 #[derive(Debug, Default)]
 struct Met {
     prefixes: BTreeMap<Host, Times>,
+    names: BTreeMap<NameDigest, Times>,
     flows: u64,
     once: u64,
     last_ns: i64,
@@ -91,9 +104,17 @@ struct Reached<'a> {
     dst: IpAddr,
     port: u16,
     source: Option<&'a Source>,
-    /// What it was called.
-    name: Option<&'a str>,
+    app: Option<&'a AppInfo>,
     translated: bool,
+}
+
+/// What a baseline does not know of a destination.
+struct News<'a> {
+    why: String,
+    /// The name that is new, or that DNS gives to an address of a new prefix.
+    name: Option<&'a Name>,
+    /// The name alone is.
+    by_name: bool,
 }
 
 impl Key {
@@ -122,18 +143,13 @@ impl FirstSeen {
             return None;
         }
         let side = flow.hosts.and_then(|hosts| hosts.src.as_ref());
-        let app = flow.app;
-        let name = app.and_then(|app| {
-            let tls = app.tls.as_ref().and_then(|tls| tls.sni.as_deref());
-            tls.or_else(|| app.http.as_ref().and_then(|http| http.host.as_deref()))
-        });
         let attribution = side.and_then(|side| side.attribution.as_ref());
         let reached = Reached {
             time_ns: outline.start_ns,
             dst: outline.dst_ip(),
             port: outline.dst_port(),
             source: None,
-            name,
+            app: flow.app,
             translated: attribution.is_some_and(|how| how.translated),
         };
         self.reach(&reached, Place::of_flow(side, outline.src_ip()), services, ctx)
@@ -158,7 +174,7 @@ impl FirstSeen {
             dst: flow.dst,
             port: dst_port,
             source: Some(source),
-            name: None,
+            app: None,
             translated: false,
         };
         let place = Place::of_flow(hosts.and_then(|hosts| hosts.src.as_ref()), flow.src);
@@ -183,12 +199,13 @@ impl FirstSeen {
         }
         let window_s = i64::try_from(ctx.settings.time_window_s).unwrap_or(i64::MAX);
         let window_ns = window_s.saturating_mul(SECOND_NS);
-        let key = Key::of(&place)?;
-        let meeting = self.meet(key, prefix(reached.dst), reached.time_ns, window_ns);
+        let met = Key::of(&place)?;
+        let meeting = self.meet(met.clone(), prefix(&dst), reached.time_ns, window_ns);
         // Asked of every flow: most are to where it always goes, and nobody learned more.
         if !meeting.is_first && ctx.baselines.is_empty() {
             return None;
         }
+        let names = ctx.names.of(&src, &dst, reached.app, reached.time_ns);
         if let Some(view) = &place.process {
             place.service = services.of(view, ctx).map(|(id, _)| id);
         }
@@ -197,10 +214,23 @@ impl FirstSeen {
         let mut chance = meeting.chance;
         let (strength, why) = match profile {
             Some((key, profile)) => {
-                chance = chance.max(profile.newness().unwrap_or_default());
-                let why = unknown_to(profile, &dst, reached.time_ns, meeting.is_recent, ctx)?;
+                let recent = self.meet_names(&met, &names, reached.time_ns, window_ns);
+                let asked =
+                    Asked { profile, names: &names, time_ns: reached.time_ns, src, dst, ctx };
+                let News { why, name, by_name } = asked.news(meeting.is_recent, &recent)?;
+                let newness = match by_name {
+                    true => profile.name_newness(),
+                    false => profile.newness(),
+                };
+                // Who always meets new prefixes may know all names of them.
+                chance = if by_name { 0.0 } else { chance };
+                chance = chance.max(newness.unwrap_or_default());
                 let is_mature = ctx.baselines.is_mature(key);
-                match common(&place, &dst, ctx) {
+                let own = place.seen_as();
+                let by_prefix = (!by_name).then(|| ctx.baselines.others(&dst, &own));
+                let others = name.map(|name| ctx.baselines.others_by_name(name.digest, &own));
+                let shares = by_prefix.into_iter().chain(others);
+                match shares.filter_map(|others| common(others, ctx)).max_by(f64::total_cmp) {
                     Some(share) => {
                         (COMMON, format!("{why}; {:.1} % of all others reach it", 100.0 * share))
                     }
@@ -218,8 +248,8 @@ impl FirstSeen {
             Some(view) => named(view),
             None => sign.place.who()?.entity.id,
         };
-        let name = reached.name.map_or_else(String::new, |name| format!(" ({name})"));
-        sign.text = format!("{by} reached {}{name} port {}: {why}", reached.dst, reached.port);
+        let names: String = names.iter().map(|name| format!(", {name}")).collect();
+        sign.text = format!("{by} reached {} port {}{names}: {why}", reached.dst, reached.port);
         if view.is_none() {
             sign.missing.push("process_map");
         }
@@ -232,6 +262,31 @@ impl FirstSeen {
         }
         sign.peer = Some(reached.dst);
         Some(sign)
+    }
+
+    /// Of its names, those that this run met first within the time window.
+    fn meet_names(
+        &mut self,
+        key: &Key,
+        names: &FlowNames,
+        ns: i64,
+        window_ns: i64,
+    ) -> Vec<NameDigest> {
+        let Some(met) = self.met.get_mut(key) else { return Vec::new() };
+        let mut recent = Vec::new();
+        for name in names.iter() {
+            if met.names.len() >= MAX_PREFIXES && !met.names.contains_key(&name.digest) {
+                self.refused += make_room(&mut met.names, MAX_PREFIXES, |times| times.last_ns);
+            }
+            let new = Times { flows: 0, first_ns: ns, last_ns: ns };
+            let times = met.names.entry(name.digest).or_insert(new);
+            times.flows += 1;
+            times.last_ns = times.last_ns.max(ns);
+            if ns.saturating_sub(times.first_ns) <= window_ns {
+                recent.push(name.digest);
+            }
+        }
+        recent
     }
 
     /// What this run says of it so far.
@@ -276,43 +331,73 @@ impl Met {
 }
 
 /// The share of all others that reach a destination, where that makes it common.
-fn common(place: &Place, dst: &Host, ctx: &AnalyticContext<'_>) -> Option<f64> {
-    let others = ctx.baselines.others(dst, &place.seen_as());
+fn common(others: Others, ctx: &AnalyticContext<'_>) -> Option<f64> {
     let share = others.share();
     (others.know >= LEAST_OTHERS && share >= ctx.settings.first_seen_prevalence).then_some(share)
 }
 
-/// Why a baseline does not know a destination; nothing where it does.
-fn unknown_to(
-    profile: &Profile,
-    dst: &Host,
+/// A flow, held against a baseline.
+struct Asked<'a> {
+    profile: &'a Profile,
+    names: &'a FlowNames,
     time_ns: i64,
-    is_recent: bool,
-    ctx: &AnalyticContext<'_>,
-) -> Option<String> {
-    let days = format!("{:.1} days", profile.days());
-    let Some(known) = profile.destination(dst) else {
-        return Some(format!("never reached in {days} of history"));
-    };
-    // Of a long flow the baseline learns before it ends.
-    if known.first_day >= time_ns.div_euclid(DAY_NS) && is_recent {
-        return Some(format!("never reached in {days} of history before"));
-    }
-    let quiet = time_ns.div_euclid(DAY_NS) - known.last_day;
-    let most = i64::try_from(ctx.settings.first_seen_days).unwrap_or(i64::MAX);
-    (quiet > most).then(|| format!("not reached for {quiet} days"))
+    src: Host,
+    dst: Host,
+    ctx: &'a AnalyticContext<'a>,
 }
 
-/// The /24 or /48 of an address.
-fn prefix(address: IpAddr) -> Host {
-    Host::from(match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, _] = address.octets();
-            IpAddr::from([a, b, c, 0])
+impl<'a> Asked<'a> {
+    /// Nothing where the destination is known.
+    fn news(&self, is_recent: bool, recent_names: &[NameDigest]) -> Option<News<'a>> {
+        let Self { profile, names, time_ns, src, dst, ctx } = *self;
+        let of_name = |name: &Name| {
+            self.unknown(profile.name(name.digest), recent_names.contains(&name.digest))
+        };
+        let new = names.iter().find_map(|name| Some((name, of_name(name)?)));
+        let Some(why) = self.unknown(profile.destination(&dst), is_recent) else {
+            let (name, why) = new.filter(|_| self.has_names())?;
+            let why = format!("the domain of {name} was {why}, others at its prefix were reached");
+            return Some(News { why, name: Some(name), by_name: true });
+        };
+        let known = (ctx.home(), ctx.baselines);
+        let vouched = ctx.names.vouched((&src, profile), &dst, names, time_ns, known);
+        if new.is_none() && vouched.is_some_and(|name| of_name(name).is_none()) {
+            return None;
         }
-        IpAddr::V6(address) => IpAddr::from((u128::from(address) >> 80 << 80).to_be_bytes()),
-    })
+        let name = vouched
+            .filter(|vouched| new.as_ref().is_none_or(|(name, _)| name.digest == vouched.digest));
+        Some(News { why: format!("its prefix was {why}"), name, by_name: false })
+    }
+
+    /// Whether this baseline knows what its destinations there are called.
+    fn has_names(&self) -> bool {
+        let day = self.time_ns.div_euclid(DAY_NS);
+        let mature_days = self.ctx.settings.baseline_mature_days;
+        let since = self.profile.named_since();
+        since.is_some_and(|since| day.saturating_sub(since) as f64 >= mature_days)
+            && self.profile.is_named(&self.dst)
+    }
+
+    /// Why a baseline does not know a prefix or a name; nothing where it does.
+    fn unknown(&self, known: Option<Destination>, is_recent: bool) -> Option<String> {
+        let day = self.time_ns.div_euclid(DAY_NS);
+        let days = format!("{:.1} days", self.profile.days());
+        let Some(known) = known else {
+            return Some(format!("never reached in {days} of history"));
+        };
+        // Of a long flow the baseline learns before it ends.
+        if known.first_day >= day && is_recent {
+            return Some(format!("never reached in {days} of history before"));
+        }
+        let quiet = day - known.last_day;
+        let most = i64::try_from(self.ctx.settings.first_seen_days).unwrap_or(i64::MAX);
+        (quiet > most).then(|| format!("not reached for {quiet} days"))
+    }
 }
+
+#[cfg(test)]
+#[path = "first_seen_tests.rs"]
+mod names_tests;
 
 #[cfg(test)]
 mod tests {
@@ -322,8 +407,9 @@ mod tests {
     fn a_place_that_swept_over_many_prefixes_still_has_new_ones_later() {
         let mut known = FirstSeen::default();
         let key = || Key::Address(IpAddr::from([10, 0, 0, 1]));
-        let swept = |n: usize| prefix(IpAddr::from([198, (n / 250) as u8, (n % 250) as u8, 1]));
-        let usual = prefix(IpAddr::from([203, 0, 113, 1]));
+        let swept =
+            |n: usize| prefix(&IpAddr::from([198, (n / 250) as u8, (n % 250) as u8, 1]).into());
+        let usual = prefix(&IpAddr::from([203, 0, 113, 1]).into());
         for n in 0..MAX_PREFIXES + 1 {
             known.meet(key(), swept(n), n as i64, 0);
         }
@@ -331,7 +417,7 @@ mod tests {
         for ns in 0..10_000 {
             known.meet(key(), usual, MAX_PREFIXES as i64 + ns, 0);
         }
-        let fresh = |net: u8| prefix(IpAddr::from([192, 0, net, 1]));
+        let fresh = |net: u8| prefix(&IpAddr::from([192, 0, net, 1]).into());
         assert!(!known.meet(key(), fresh(2), 20_000, 0).is_first, "it may have been forgotten");
         let meeting = known.meet(key(), fresh(3), 20_000 + DAY_NS, 0);
         assert!(meeting.is_first && meeting.chance < 0.1, "{}", meeting.chance);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::baseline::Baselines;
-use crate::detect::DetectSettings;
 use crate::detect::analytic::Inputs;
+use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
 use crate::engine::window::features::tests::{Seen, echo, features};
 
@@ -15,7 +15,13 @@ fn judged(seconds: impl Iterator<Item = Vec<Seen>>) -> Vec<Finding> {
     let settings = DetectSettings::default();
     let (baselines, inputs) = (Baselines::default(), Inputs::default());
     let seed = Seed::default();
-    let ctx = AnalyticContext { settings: &settings, baselines: &baselines, inputs: &inputs, seed };
+    let ctx = AnalyticContext {
+        settings: &settings,
+        baselines: &baselines,
+        inputs: &inputs,
+        names: &Names::default(),
+        seed,
+    };
     let mut detector = IcmpTunnel::default();
     let mut out = Vec::new();
     for (second, seen) in (START_S..).zip(seconds) {

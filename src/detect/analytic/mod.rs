@@ -48,19 +48,22 @@ mod story;
 pub(crate) mod testing;
 mod tunnelled;
 
+pub(super) use room::make_room;
+
 pub(crate) use dns_tunnel::allowed_by_default as dns_allowed_by_default;
 
 use std::sync::Arc;
 
 use super::{
-    Act, Busiest, DetectSettings, Direction, Family, Finding, HomeNets, Peer, PeerRole, Rule,
-    Shape, Subject,
+    Act, Busiest, DetectSettings, Direction, Family, Finding, HomeNets, Name, Names, Peer,
+    PeerRole, Rule, Shape, Subject,
 };
 use crate::alert::{Case, Score};
-use crate::baseline::{Baselines, Metric};
+use crate::baseline::{Baselines, Metric, Profile};
+use crate::engine::window::Host;
 use crate::engine::window::Seed;
-use crate::engine::window::features::{DnsKey, DnsStats, EchoKey, EchoStats};
-use crate::entity::{Minute, SecondOf, Who};
+use crate::engine::window::features::{DnsKey, DnsStats, EchoKey, EchoStats, ToldKey, ToldName};
+use crate::entity::{Minute, PeerSums, SecondOf, Who};
 use crate::flow::app::AppInfo;
 use crate::flow::{FlowRecord, Outline};
 use crate::host::execs::Served;
@@ -93,6 +96,8 @@ pub enum Event<'a> {
     Counter { source: &'a Source, sample: &'a CounterSample, growth: &'a Growth },
     /// What one client asked one server about one domain in one second. By key.
     Dns(&'a DnsSecond<'a>),
+    /// Whom a name stands for, by an answer that was asked for. By key.
+    Told { second: i64, key: &'a ToldKey, told: &'a ToldName },
     /// What two hosts echoed in one second. By key.
     Echo(&'a EchoSecond<'a>),
     /// A process began or runs another program.
@@ -167,6 +172,8 @@ pub struct AnalyticContext<'a> {
     pub settings: &'a DetectSettings,
     pub baselines: &'a Baselines,
     pub inputs: &'a Inputs,
+    /// What destinations are called.
+    pub names: &'a Names,
     pub seed: Seed,
 }
 
@@ -195,6 +202,25 @@ impl AnalyticContext<'_> {
     pub fn home(&self) -> &HomeNets {
         &self.settings.home_nets
     }
+
+    /// Whether a peer of its minute is a destination that an entity did not know, neither
+    /// its prefix nor the name that DNS gives its address; nothing of one that it answered
+    /// alone.
+    fn is_new(&self, profile: &Profile, minute: &Minute, peer: &PeerSums<Host>) -> Option<bool> {
+        let is_new = profile.is_new(peer)?;
+        let at_ns = minute.start_s.saturating_add(minute.length_s).saturating_mul(1_000_000_000);
+        let own = minute.measures.own.map_or(peer.key, |(own, _)| own);
+        let named = || {
+            let names = self.names.of(&own, &peer.key, None, at_ns);
+            let known = (self.home(), self.baselines);
+            self.names.vouched((&own, profile), &peer.key, &names, at_ns, known)
+        };
+        // Of a flow that has ended the name is learned before the minute is over.
+        let day = minute.start_s.div_euclid(86_400);
+        let is_known =
+            |name: &Name| profile.name(name.digest).is_some_and(|known| known.first_day < day);
+        Some(is_new && !named().is_some_and(is_known))
+    }
 }
 
 /// What this run is given: what is missing lowers confidence and stands in alerts.
@@ -220,7 +246,7 @@ impl Inputs {
             Event::Request { source, .. } => self.request_logs |= source.kind != PACKETS,
             Event::Counter { .. } => self.counters = true,
             Event::Exec(_) => self.host_map = true,
-            Event::Dns(_) | Event::Echo(_) | Event::Asked { .. } => {}
+            Event::Dns(_) | Event::Told { .. } | Event::Echo(_) | Event::Asked { .. } => {}
             Event::Minute(_) | Event::Time { .. } | Event::End => {}
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::alert::Severity;
 use crate::baseline::BaselineSettings;
-use crate::detect::DetectSettings;
+use crate::detect::{DetectSettings, Names};
 use crate::engine::window::{Host, SIZE_BINS, size_bin};
 use crate::entity::PeerSums;
 use crate::host::process::{Context, Process, ProcessId};
@@ -38,6 +38,7 @@ impl Run {
             settings: &self.settings,
             baselines: &self.baselines,
             inputs: &inputs,
+            names: &Names::default(),
             seed: Seed::default(),
         };
         let mut out = Vec::new();

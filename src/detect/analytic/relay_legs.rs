@@ -2,9 +2,9 @@
 //! are, and how their series go together.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 
 use super::{AnalyticContext, PROXY_PORTS, WINDOW_MINUTES};
+use crate::detect::names::prefix;
 use crate::engine::window::{Hll, Host};
 use crate::entity::{Leg, Minute};
 
@@ -64,25 +64,11 @@ fn new_peers(minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<BTreeSet<Host
     if profile.newness().is_none_or(|newness| newness >= OFTEN_NEW) {
         return None;
     }
-    let reached = minute.measures.top.iter().filter(|peer| profile.is_new(peer) == Some(true));
+    let reached = minute.measures.top.iter();
+    let reached = reached.filter(|peer| ctx.is_new(profile, minute, peer) == Some(true));
     let peers = reached.map(|peer| peer.key);
     let outside = peers.filter(|host| !ctx.home().contains(host) && !host.is_group());
     Some(outside.map(|host| prefix(&host)).collect())
-}
-
-/// As profiles know destinations: /24 and /48.
-fn prefix(host: &Host) -> Host {
-    let ip: IpAddr = match host.ip() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            [a, b, c, 0].into()
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, ..] = ip.segments();
-            [a, b, c, 0, 0, 0, 0, 0].into()
-        }
-    };
-    ip.into()
 }
 
 const ACCEPTED: usize = Leg::Accepted as usize;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Lets the oldest by `age` go where there are `most` or more, and says how many went.
 /// Of equals those with the lower keys.
-pub(super) fn make_room<K: Ord + Clone, V, A: Ord>(
+pub(in crate::detect) fn make_room<K: Ord + Clone, V, A: Ord>(
     table: &mut BTreeMap<K, V>,
     most: usize,
     age: impl Fn(&V) -> A,

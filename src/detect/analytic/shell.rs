@@ -189,8 +189,8 @@ fn is_allowed(view: &ProcessView, ctx: &AnalyticContext<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::baseline::Baselines;
-    use crate::detect::DetectSettings;
     use crate::detect::analytic::Inputs;
+    use crate::detect::{DetectSettings, Names};
     use crate::engine::window::Seed;
     use crate::host::process::Process;
     use crate::host::side::Ancestor;
@@ -226,6 +226,7 @@ mod tests {
             settings: &settings,
             baselines: &baselines,
             inputs: &inputs,
+            names: &Names::default(),
             seed: Seed::default(),
         };
         Shell::default().look(&exec, &ctx).is_some()

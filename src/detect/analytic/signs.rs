@@ -64,7 +64,7 @@ impl Signs {
             external: measures.external.payload_bytes as f64 / sent.max(1) as f64,
             top: sizes.and_then(top_bin),
             random_sizes: sizes.and_then(jsd_from_random).is_some_and(|d| d <= RANDOM),
-            new_destination: profile.and_then(|profile| is_new(profile, minute)),
+            new_destination: profile.and_then(|profile| is_new(profile, minute, ctx)),
             times_q99: normal.map(|n| n.times_q99(Metric::EgressBytes.of(minute))),
             entropy,
         }
@@ -298,7 +298,7 @@ pub(super) fn sent_to(minute: &Minute) -> String {
 
 /// Whether who got the most is new to the entity; nothing where nobody got anything, or
 /// asked for it.
-fn is_new(profile: &Profile, minute: &Minute) -> Option<bool> {
+fn is_new(profile: &Profile, minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<bool> {
     let (peer, _) = minute.measures.top_peer()?;
-    profile.is_new(peer)
+    ctx.is_new(profile, minute, peer)
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::{Analytic, AnalyticContext, Event, Inputs};
 use crate::baseline::{BaselineSettings, Baselines};
-use crate::detect::{DetectSettings, Finding};
+use crate::detect::{DetectSettings, Finding, Names};
 use crate::engine::window::{Delta, Host, Seed, size_bin};
 use crate::entity::{Leg, Measures, Minute, View, Who};
+use crate::flow::Outline;
 use crate::host::workload::Workload;
-use crate::packet::PacketClass;
+use crate::packet::key::from_ip;
+use crate::packet::{FlowKey, PacketClass};
 
 /// What goes over one flow in a second.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +125,7 @@ impl<D: Analytic> Bench<D> {
             settings: &self.settings,
             baselines: &self.baselines,
             inputs: &self.inputs,
+            names: &Names::default(),
             seed: Seed::default(),
         };
         let mut out = Vec::new();
@@ -161,4 +164,31 @@ pub(crate) fn workload(name: &str, image: &str) -> Arc<Who> {
         image: image.to_owned(),
         ..Workload::default()
     })))
+}
+
+/// A TCP connection to port 443 that was answered, and over at once.
+pub(crate) fn outline(at_s: i64, src: &str, dst: &str) -> Outline {
+    let [(version, a), (_, b)] = [src, dst].map(|ip| from_ip(ip.parse().unwrap()));
+    let key = FlowKey {
+        port_a: 40_000,
+        port_b: 443,
+        echo_id: 0,
+        vlan: 0,
+        vni: 0,
+        proto: 6,
+        version,
+        a,
+        b,
+    };
+    Outline {
+        key,
+        forward_is_a_to_b: true,
+        originator_guessed: false,
+        start_ns: at_s * 1_000_000_000,
+        end_ns: at_s * 1_000_000_000,
+        decided_ns: at_s * 1_000_000_000,
+        packets: [4, 4],
+        wire_bytes: 900,
+        is_cut: false,
+    }
 }

@@ -27,6 +27,7 @@ use crate::flow::Outline;
 use crate::flow::app::AppInfo;
 
 pub use names::{NameSource, Names, SeenName};
+pub(crate) use names::{is_name, requested_host, server_name};
 pub use owners::Owners;
 pub use reputation::Reputation;
 

@@ -176,14 +176,14 @@ impl Names {
     }
 }
 
-fn server_name(app: &AppInfo) -> Option<&str> {
+pub(crate) fn server_name(app: &AppInfo) -> Option<&str> {
     let tls = app.tls.as_ref().and_then(|tls| tls.sni.as_deref());
     tls.or_else(|| app.quic.as_ref().and_then(|quic| quic.sni.as_deref()))
 }
 
 /// The host of a request to the server itself: what is asked of a proxy
 /// (`CONNECT a:443`, `GET http://a/`) is no name of the proxy.
-fn requested_host(http: &HttpInfo) -> Option<&str> {
+pub(crate) fn requested_host(http: &HttpInfo) -> Option<&str> {
     http.path.as_deref().filter(|path| path.starts_with('/'))?;
     let host = http.host.as_deref()?;
     match host.rsplit_once(':') {
@@ -193,7 +193,7 @@ fn requested_host(http: &HttpInfo) -> Option<&str> {
 }
 
 /// Not empty, the root, or an address in its own words.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('[') && name.parse::<IpAddr>().is_err()
 }
 

@@ -3,8 +3,8 @@ use std::net::IpAddr;
 use super::*;
 use crate::alert::Severity;
 use crate::baseline::Baselines;
-use crate::detect::DetectSettings;
 use crate::detect::analytic::{Inputs, Source};
+use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
 use crate::entity::{SecondOf, Sent};
 use crate::flow::Outline;
@@ -25,7 +25,13 @@ impl Run {
     fn event(&mut self, event: &Event<'_>) {
         let (baselines, inputs) = (Baselines::default(), Inputs::default());
         let (settings, seed) = (&self.settings, Seed::default());
-        let ctx = AnalyticContext { settings, baselines: &baselines, inputs: &inputs, seed };
+        let ctx = AnalyticContext {
+            settings,
+            baselines: &baselines,
+            inputs: &inputs,
+            names: &Names::default(),
+            seed,
+        };
         self.detector.observe(event, &ctx, &mut self.found);
     }
 

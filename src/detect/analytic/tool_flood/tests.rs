@@ -5,8 +5,8 @@ use serde_json::json;
 use super::*;
 use crate::alert::{DecidedBy, Entity, EntityKind, Severity};
 use crate::baseline::{BaselineSettings, Baselines};
-use crate::detect::DetectSettings;
 use crate::detect::analytic::Inputs;
+use crate::detect::{DetectSettings, Names};
 use crate::engine::window::{Host, Seed};
 use crate::entity::{Measures, Minute, PeerSums, Sent};
 use crate::host::process::{Context, Process, ProcessId};
@@ -29,6 +29,7 @@ impl Run {
             settings: &self.settings,
             baselines: &self.baselines,
             inputs: &inputs,
+            names: &Names::default(),
             seed: Seed::default(),
         };
         let entities: Vec<&SecondOf> = entities.iter().collect();
