@@ -149,3 +149,94 @@ fn a_flood_is_not_learned_of_its_victim() {
     let server = known(&dir, "address:10.0.0.2", "normal.db");
     assert_eq!(server["minutes"], 1, "{server:#}");
 }
+
+/// The web server of the chain, with a program that asks a shop for something each minute,
+/// and the last step of the attack: a program that asks this address for that name, having
+/// asked a resolver for it or not.
+fn calls_home(address: &str, name: &str, asks: bool) -> String {
+    let (_, scenario) = EMBEDDED.iter().find(|(name, _)| *name == "web-chain").expect("there");
+    let (before, rest) = scenario.split_once("[[behaviour]]\nkind = \"upload\"").expect("there");
+    let (_, after) = rest.split_once("[[expect]]").expect("there");
+    let before =
+        before.replace(r#""203.0.113.200""#, &format!("\"{address}\"\ndns_name = \"{name}\""));
+    let via = if asks { "via = \"resolver\"\n" } else { "" };
+    format!(
+        r#"{before}
+[[host]]
+name = "resolver"
+address = "10.0.1.53"
+[[host]]
+name = "shop"
+address = "192.88.77.80"
+dns_name = "api.shop.example"
+outside = true
+[[process]]
+name = "fetch"
+host = "web"
+exe = "/usr/bin/fetch"
+[[behaviour]]
+kind = "web"
+from = "fetch"
+to = "shop"
+start_s = 30
+gap_s = 60
+[[behaviour]]
+kind = "web"
+label = "egress"
+attack = true
+from = "curl2"
+to = "drop"
+start_s = 1262
+gap_s = 5
+duration_s = 4
+{via}
+[[expect]]{after}"#
+    )
+}
+
+/// What the chain says of its last step: how severe it is, and in what words.
+fn told_of(dir: &Dir, scenario: &str, baselines: &str) -> (String, String) {
+    dir.write("attack.toml", scenario.as_bytes());
+    make(dir, "attack.toml", "attack", &[]);
+    let mut args = vec!["attack/traffic.pcap", "--baseline", baselines];
+    args.extend(["--procs", "attack/map.jsonl"]);
+    let summary = dir.summary(args);
+    let alerts = summary["alerts"].as_array().expect("alerts").iter();
+    let chain = alerts.filter(|alert| alert["detector"] == "chain").collect::<Vec<_>>();
+    let [chain] = chain[..] else { panic!("{:#}", summary["alerts"]) };
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    (text(&chain["severity"]), text(&chain["summary"]))
+}
+
+#[test]
+fn names_make_moved_addresses_known_and_strangers_behind_known_ones_new() {
+    let dir = Dir::new();
+    let usual = calls_home("203.0.113.200", "evil.example", false);
+    dir.write("usual.toml", usual.as_bytes());
+    for days in ["9", "1"] {
+        make(&dir, "usual.toml", "before", &["--days-before", days]);
+        learn(&dir, "before", "known.db");
+        // Without processes and records no server names are read.
+        let args = ["before/traffic.pcap", "--baseline", "nameless.db", "--learn"];
+        dir.summary(args);
+    }
+    let names = |baselines| known(&dir, "address:10.0.1.10", baselines)["names"].clone();
+    assert_eq!(names("known.db")["count"], 2, "the mirror and the shop: {}", names("known.db"));
+    assert_eq!(names("nameless.db"), Value::Null);
+
+    let told =
+        |address, name, asks, baselines| told_of(&dir, &calls_home(address, name, asks), baselines);
+    let (shop, beside, moved) = ("api7.shop.example", "192.88.77.9", "203.0.113.200");
+    let (severity, text) = told(moved, shop, true, "known.db");
+    assert_eq!(severity, "low", "the shop has moved: {text}");
+    let (severity, text) = told(moved, shop, false, "known.db");
+    assert_eq!(severity, "high", "{text}");
+    assert!(text.contains("api7.shop.example (by SNI alone): its prefix was never"), "{text}");
+    let (severity, text) = told(beside, "c2.evil.example", false, "known.db");
+    assert_eq!(severity, "high", "{text}");
+    assert!(text.contains("the domain of c2.evil.example (by SNI alone) was never"), "{text}");
+    let (severity, text) = told(beside, shop, false, "known.db");
+    assert_eq!(severity, "low", "another host of the shop: {text}");
+    let (severity, text) = told(beside, "c2.evil.example", false, "nameless.db");
+    assert_eq!(severity, "low", "of names it knows nothing: {text}");
+}

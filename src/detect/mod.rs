@@ -264,6 +264,8 @@ impl Detection {
         }
         match *event {
             Event::Second { entities, .. } => self.known.note(entities),
+            // Names are held against baselines alone.
+            Event::Told { .. } if !self.inputs.baseline => return,
             Event::Told { second, key, told } => return self.names.tell(second, key, told),
             _ => {}
         }

@@ -31,10 +31,11 @@ use crate::flow::app::AppInfo;
 use crate::host::destination::{NameSource, is_name, requested_host, server_name};
 use crate::packet::FlowKey;
 
-/// Of some 2 KiB each where they have all names that they may.
+/// Of some 2.5 KiB each where they have all names that they may: 40 MiB.
 const MOST_ADDRESSES: usize = 16_384;
 /// Names and clients of an address.
 const MOST_TOLD: usize = 16;
+/// 1 MiB of digests, 4 MiB of keys: more than a busy office begins in a minute.
 const MOST_LEARNED: usize = 65_536;
 
 const SECOND_NS: i64 = 1_000_000_000;
