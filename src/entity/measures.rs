@@ -1,5 +1,6 @@
 //! What an entity did in some time: sums of fixed size, whatever it did.
 
+use super::spoken::{Spoken, speak};
 use crate::engine::window::{Delta, FlowRow, Hll, Host, SIZE_BINS, Seed, is_icmp_request};
 use crate::memory::prefetch;
 use crate::packet::PacketClass;
@@ -35,7 +36,7 @@ impl Sent {
 }
 
 /// Who began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leg {
     /// The entity serves.
     Accepted,
@@ -163,7 +164,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Sums of one entity over some seconds. About 3 KB.
+/// Sums of one entity over some seconds. About 3.5 KB.
 #[derive(Clone, Debug)]
 pub struct Measures {
     pub sent: Sent,
@@ -187,6 +188,8 @@ pub struct Measures {
     pub own: Option<(Host, u64)>,
     /// By protocol and the peer's port.
     pub services: Vec<PeerSums<(u8, u16)>>,
+    /// By protocol and the port of who answers, with sizes.
+    pub spoken: Vec<Spoken>,
     /// Payload bytes by second: [accepted, opened] x [received, sent].
     pub series: Box<[[[u32; SECONDS]; 2]; 2]>,
     /// Payload bytes, sent and received, of flows in which it stood for a workload that is
@@ -220,6 +223,7 @@ impl Default for Measures {
             top: Vec::new(),
             own: None,
             services: Vec::new(),
+            spoken: Vec::new(),
             series: Box::new([[[0; SECONDS]; 2]; 2]),
             of_workloads_bytes: 0,
             of_processes_bytes: 0,
@@ -277,6 +281,7 @@ impl Measures {
         };
         keep(&mut self.top, TOP_PEERS, view.peer, view, began);
         keep(&mut self.services, SERVICES, (view.proto, view.remote_port), view, began);
+        speak(&mut self.spoken, view);
         let leg = view.leg as usize;
         let at = view.second.rem_euclid(SECONDS as i64) as usize;
         for (way, delta) in [received, sent].into_iter().enumerate() {
@@ -296,6 +301,7 @@ impl Measures {
     pub(super) fn prefetch_parts(&self, second: i64) {
         self.top.iter().for_each(prefetch);
         self.services.iter().for_each(prefetch);
+        self.spoken.iter().for_each(prefetch);
         let at = second.rem_euclid(SECONDS as i64) as usize;
         self.series.iter().flatten().for_each(|series| prefetch(&series[at]));
     }

@@ -30,7 +30,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::held;
 use super::{Analytic, AnalyticContext, Event, about, measured_in};
 use crate::alert::{DecidedBy, EntityKind, Score, Term};
 use crate::baseline::{Metric, Normal};
@@ -159,7 +158,7 @@ impl<'a> Seen<'a> {
         let measures = &minute.measures;
         let (peer, peer_share) = measures.top_peer()?;
         let (service, service_share) = measures.top_service()?;
-        let name = held::service(service.key);
+        let name = crate::entity::service_name(service.key);
         let by_address = peer_share >= settings.egress_concentration || peer_share >= service_share;
         let place = match by_address {
             true => Place {

@@ -91,19 +91,6 @@ pub(super) fn rate(bytes: u64, seconds: i64) -> String {
     bits(bytes.saturating_mul(8) / seconds.max(1) as u64)
 }
 
-/// `udp/443`, `icmp`.
-pub(super) fn service((proto, port): (u8, u16)) -> String {
-    let name = match proto {
-        1 | 58 => return "icmp".to_owned(),
-        6 => "tcp",
-        17 => "udp",
-        47 => return "gre".to_owned(),
-        132 => "sctp",
-        _ => return format!("ip/{proto}"),
-    };
-    format!("{name}/{port}")
-}
-
 /// A length as people say it.
 pub(super) fn span(seconds: i64) -> String {
     match seconds {

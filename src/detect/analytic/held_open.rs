@@ -306,7 +306,7 @@ impl Judged<'_> {
             ("held_at_once", json!(self.most.0)),
             ("never_answered_share", json!(round3(self.never_answered()))),
             ("mean_held_s", json!(self.mean_held_s())),
-            ("service", json!(super::held::service((TCP, port)))),
+            ("service", json!(crate::entity::service_name((TCP, port)))),
         ]);
         let direction = finding.direction;
         let case = finding.case.as_mut()?;
