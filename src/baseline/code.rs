@@ -7,13 +7,16 @@ use super::drift::Ceilings;
 use super::metric::Metric;
 use super::profile::{MOST_BYTES, Profile, VERDICTS};
 use super::season::Season;
+use super::services::Services;
 use super::sketch::Sketch;
 use super::verdict::{Said, Verdict};
 use super::wire::{Reader, Writer, digest};
 
 /// Rises when older programs can't read what newer ones write.
-const VERSION: u8 = 4;
-/// Without names, which come last; who has none is still written so.
+const VERSION: u8 = 5;
+/// Without sizes by service, which come last; who has none is still written so.
+const BEFORE_SERVICES: u8 = 4;
+/// Without names either, which come before those.
 const BEFORE_NAMES: u8 = 3;
 /// Without peaks of unanswered packets either, which come before those.
 const BEFORE_UNANSWERED: u8 = 2;
@@ -22,9 +25,14 @@ const BEFORE_ANSWERS: u8 = 1;
 
 /// What a profile gives up, one after the other, where it is too large: figures of
 /// the least known hours, then the oldest destinations and names, then the fineness of
-/// quantiles.
-const STEPS: [(usize, usize, u8); 5] =
-    [(120, 48, 0), (72, 32, 0), (72, 32, 1), (24, 16, 1), (0, 8, 2)];
+/// quantiles, then sizes of the least used services.
+const STEPS: [(usize, usize, u8, usize); 5] =
+    [(120, 48, 0, 6), (72, 32, 0, 6), (72, 32, 1, 6), (24, 16, 1, 4), (0, 8, 2, 2)];
+
+/// Whether programs that know files of format 1 alone can't read this profile.
+pub(super) fn is_newer(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|&version| version > BEFORE_UNANSWERED)
+}
 
 impl Profile {
     pub fn encode(&self) -> Vec<u8> {
@@ -32,7 +40,7 @@ impl Profile {
         if bytes.len() <= MOST_BYTES {
             return bytes;
         }
-        let smaller = STEPS.iter().map(|&(hours, destinations, collapses)| {
+        let smaller = STEPS.iter().map(|&(hours, destinations, collapses, services)| {
             let mut smaller = self.clone();
             smaller.season.keep_heaviest(hours);
             smaller.answers.iter_mut().for_each(|answers| answers.keep_heaviest(hours));
@@ -41,6 +49,7 @@ impl Profile {
             for sketch in &mut smaller.sketches {
                 (0..collapses).for_each(|_| sketch.collapse());
             }
+            smaller.services.keep(services);
             smaller.to_bytes()
         });
         smaller.into_iter().find(|bytes| bytes.len() <= MOST_BYTES).unwrap_or_default()
@@ -51,7 +60,8 @@ impl Profile {
         let unanswered = &self.sketches[Metric::PeakUnanswered as usize];
         let has_unanswered = !unanswered.is_empty() || self.ceilings.has(Metric::PeakUnanswered);
         let version = match (has_unanswered, &self.answers) {
-            _ if self.named_since > 0 => VERSION,
+            _ if !self.services.is_empty() => VERSION,
+            _ if self.named_since > 0 => BEFORE_SERVICES,
             (true, _) => BEFORE_NAMES,
             (false, Some(_)) => BEFORE_UNANSWERED,
             (false, None) => BEFORE_ANSWERS,
@@ -79,10 +89,13 @@ impl Profile {
         if version >= BEFORE_NAMES {
             unanswered.encode(&mut out);
         }
-        if version == VERSION {
+        if version >= BEFORE_SERVICES {
             out.number(self.named_since.into());
             self.names.encode_short(&mut out);
             self.destinations.encode_named(&mut out);
+        }
+        if version == VERSION {
+            self.services.encode(&mut out);
         }
         let Writer(mut bytes) = out;
         let sum = digest(&bytes);
@@ -133,10 +146,16 @@ impl Profile {
         if version >= BEFORE_NAMES {
             profile.sketches[Metric::PeakUnanswered as usize] = Sketch::decode(&mut from)?;
         }
-        if version == VERSION {
-            profile.named_since = u16::try_from(from.number()?).ok().filter(|&day| day > 0)?;
+        if version >= BEFORE_SERVICES {
+            profile.named_since = u16::try_from(from.number()?).ok()?;
+            if version == BEFORE_SERVICES && profile.named_since == 0 {
+                return None;
+            }
             profile.names = Names::decode_short(&mut from)?;
             profile.destinations.decode_named(&mut from)?;
+        }
+        if version == VERSION {
+            profile.services = Services::decode(&mut from)?;
         }
         from.0.is_empty().then_some(profile)
     }

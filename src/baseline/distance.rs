@@ -10,11 +10,20 @@ pub const LEAST_PACKETS: u64 = 200;
 /// are alike, 1 where they have no size in common. Packets without payload are left
 /// out. Nothing where one has under [`LEAST_PACKETS`].
 pub fn size_distance(usual: &[u64; SIZE_BINS], now: &[u64; SIZE_BINS]) -> Option<f64> {
+    distance_from(usual, now, LEAST_PACKETS)
+}
+
+/// The same of histograms of at least so many packets.
+pub(super) fn distance_from(
+    usual: &[u64; SIZE_BINS],
+    now: &[u64; SIZE_BINS],
+    least: u64,
+) -> Option<f64> {
     let (_, usual) = usual.split_first()?;
     let (_, now) = now.split_first()?;
     let total = |bins: &[u64]| bins.iter().fold(0_u64, |sum, &bin| sum.saturating_add(bin));
     let (usual_total, now_total) = (total(usual), total(now));
-    if usual_total.min(now_total) < LEAST_PACKETS {
+    if usual_total.min(now_total) < least.max(1) {
         return None;
     }
     let part = |share: f64, mean: f64| {
@@ -46,6 +55,11 @@ impl Distances {
         let median = sketch.quantile(0.5);
         let mad = sketch.deviation(median);
         Some(Self { median, mad, q995: sketch.quantile(0.995), minutes: sketch.count() })
+    }
+
+    /// What its own minutes rarely reach (METHODS 7, "Calibration").
+    pub fn rarely_over(&self) -> f64 {
+        self.q995 + 3.0 * self.mad
     }
 }
 

@@ -1,7 +1,8 @@
 //! Learned normal: what each entity usually does, held in memory and kept on disk.
 //!
 //! A [`Profile`] is what is known of one entity: robust quantiles of its measures a
-//! minute, by hour of week once there is enough of it, payload sizes, destinations,
+//! minute, by hour of week once there is enough of it, payload sizes, as a whole and by
+//! service, destinations,
 //! and the days on which it was active. [`Baselines`] has all of them, learns
 //! minute by minute, and learns nothing of an entity while it is alerting, or what the same
 //! traffic counts for.
@@ -25,6 +26,7 @@ mod normal;
 mod pending;
 mod profile;
 mod season;
+mod services;
 mod sketch;
 mod store;
 mod verdict;
@@ -33,6 +35,8 @@ mod wire;
 
 #[cfg(test)]
 mod names_tests;
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod store_tests;
 #[cfg(test)]
@@ -48,6 +52,7 @@ pub use metric::Metric;
 pub use names::NameDigest;
 pub use normal::{Basis, Normal};
 pub use profile::{MOST_BYTES, Profile, Roles};
+pub use services::KnownService;
 pub use store::StoreError;
 pub use verdict::Verdict;
 pub use view::View;

@@ -11,11 +11,12 @@ use super::metric::Metric;
 use super::names::NameDigest;
 use super::normal::{Basis, Normal};
 use super::season::{ANSWERS, Season, TRAFFIC};
+use super::services::{KnownService, Services};
 use super::sketch::Sketch;
 use super::verdict::{Said, Verdict};
 use crate::alert::EntityKind;
 use crate::engine::window::{Host, SIZE_BINS};
-use crate::entity::{Leg, Minute, PeerSums};
+use crate::entity::{Leg, Minute, PeerSums, Service};
 
 /// Of a profile as bytes.
 pub const MOST_BYTES: usize = 4096;
@@ -49,6 +50,8 @@ pub struct Profile {
     pub(super) sizes: [u64; SIZE_BINS],
     /// How far minutes lay from `sizes`.
     pub(super) distances: Sketch,
+    /// Both of these of what it speaks most, each by itself.
+    pub(super) services: Services,
     pub(super) destinations: Destinations,
     pub(super) names: Names,
     /// Day on which the first name was learned; 0 where none was.
@@ -156,6 +159,16 @@ impl Profile {
         Distances::of(&self.distances)
     }
 
+    /// What is known of a service that it speaks.
+    pub fn service(&self, service: Service) -> Option<&KnownService> {
+        self.services.get(service)
+    }
+
+    /// Services that it speaks most, by protocol and port.
+    pub fn services(&self) -> &[KnownService] {
+        self.services.all()
+    }
+
     /// When it reached this address, or others of its prefix (/24, /48), before: who
     /// reached it, and was answered, is none of its destinations.
     pub fn destination(&self, host: &Host) -> Option<Destination> {
@@ -244,6 +257,7 @@ impl Profile {
         for (sum, &packets) in self.sizes.iter_mut().zip(&measures.sent.sizes) {
             *sum = sum.saturating_add(packets);
         }
+        self.services.learn(at_s.div_euclid(60), &measures.spoken);
         for leg in [Leg::Accepted, Leg::Opened] {
             let sums = &measures.series[leg as usize];
             let bytes = sums.iter().flatten().map(|&bytes| u64::from(bytes)).sum();
@@ -348,6 +362,7 @@ impl Profile {
         self.age = age;
         self.sketches.iter_mut().for_each(|sketch| sketch.halve(times));
         self.distances.halve(times);
+        self.services.halve(times);
         self.season.halve(times);
         self.answers.iter_mut().for_each(|answers| answers.halve(times));
         self.destinations.halve(times);
@@ -368,6 +383,7 @@ impl Profile {
             mine.merge(theirs);
         }
         self.distances.merge(&other.distances);
+        self.services.merge(&other.services);
         self.season.merge(&other.season);
         if let Some(theirs) = &other.answers {
             self.answers.get_or_insert_default().merge(theirs);
@@ -408,7 +424,7 @@ impl Profile {
         let answers = |of: &Season<{ ANSWERS.len() }>| size_of_val(of) + of.heap_bytes();
         let hours = self.season.heap_bytes() + self.answers.as_deref().map_or(0, answers);
         let met = self.destinations.heap_bytes() + self.names.heap_bytes();
-        let lists = hours + met + verdicts;
+        let lists = hours + met + verdicts + self.services.heap_bytes();
         size_of::<Self>() + sketches.sum::<usize>() + lists
     }
 }

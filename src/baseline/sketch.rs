@@ -131,7 +131,12 @@ impl Sketch {
     }
 
     fn fit(&mut self) {
-        while self.buckets.len() > MOST && self.level < LEVELS {
+        self.fit_to(MOST);
+    }
+
+    /// Collapses it until it has no more buckets than that.
+    pub(super) fn fit_to(&mut self, most: usize) {
+        while self.buckets.len() > most && self.level < LEVELS {
             self.collapse();
         }
     }

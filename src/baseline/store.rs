@@ -15,12 +15,13 @@ use redb::{
 };
 use thiserror::Error;
 
+use super::code::is_newer;
 use crate::output::access::Access;
 
-/// Rises when older programs can't read what newer ones write: since names are learned.
-/// A file has it from the first name on.
+/// Rises when older programs can't read what newer ones write: since names, sizes
+/// by service and unanswered packets are learned. A file has it from the first of them on.
 const FORMAT: u64 = 2;
-/// Of a file without names.
+/// Of a file without any.
 const BEFORE_NAMES: u64 = 1;
 /// Pages of the file that are held: profiles are cached as they are.
 const CACHE_BYTES: usize = 32 << 20;
@@ -252,6 +253,12 @@ impl Store {
         let write = || -> Result<(), redb::Error> {
             let write = file.begin_write()?;
             {
+                // Of an older file too: from now on it holds what older programs would
+                // take for damaged profiles.
+                let mut written = batch.profiles.iter().map(|(_, _, bytes)| bytes);
+                if batch.has_names || written.any(|bytes| is_newer(bytes)) {
+                    write.open_table(META)?.insert("format", FORMAT)?;
+                }
                 let mut profiles = write.open_table(PROFILES)?;
                 let mut index = write.open_table(INDEX)?;
                 let mut lost = write.open_table(LOST)?;
@@ -283,9 +290,6 @@ impl Store {
                         fleet.insert(NAMES, &**names)?;
                     }
                     fleet.remove(ALL_KINDS)?;
-                }
-                if batch.has_names {
-                    write.open_table(META)?.insert("format", FORMAT)?;
                 }
             }
             Ok(write.commit()?)

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::window::Host;
-use crate::entity::{Measures, Minute, PeerSums, Who};
+use crate::entity::{Leg, Measures, Minute, PeerSums, Service, Spoken, Who};
 use crate::host::side::ProcessView;
 
 const DAY_S: i64 = 86_400;
@@ -16,7 +16,7 @@ const DAY_S: i64 = 86_400;
 pub(super) const START_S: i64 = 20_783 * DAY_S;
 
 /// Noise of the same numbers on every machine: 0.5 to 1.5.
-fn noise(at: i64) -> f64 {
+pub(super) fn noise(at: i64) -> f64 {
     let mixed = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     0.5 + (mixed % 1000) as f64 / 1000.0
 }
@@ -368,6 +368,16 @@ fn profiles_stay_small_whatever_the_entity_does() {
             let mut minute = minute(&who, START_S + at * 60, wild, &peer);
             minute.measures.received.wire_bytes = wild as u64 / 3;
             minute.measures.most_unanswered = wild as u64 / 7;
+            // Six services in all sizes, and strangers.
+            for n in [at % 6, at % 5, at % 7, at] {
+                let service = Service { proto: 17, port: (n % 60_000) as u16, leg: Leg::Opened };
+                let mut spoken = Spoken::new(service);
+                for bin in 1..12 {
+                    let packets = libm::exp2(noise(at * 13 + i64::from(bin)) * 20.0);
+                    spoken.send(bin as usize, packets as u32, 1_000);
+                }
+                minute.measures.spoken.push(spoken);
+            }
             baselines.learn(&minute);
             let name = NameDigest::of(&format!("n{}.example", at % 251));
             baselines.learn_names(&who.baseline, &host(&peer), &[name], minute.start_s);
@@ -382,6 +392,7 @@ fn profiles_stay_small_whatever_the_entity_does() {
         let bytes = profile.encode();
         assert!(bytes.len() <= MOST_BYTES, "{}", bytes.len());
         assert!(bytes.len() > 2_000, "{}", bytes.len());
+        assert_eq!(profile.services().len(), 6);
         // A gibibyte for 100,000 of them.
         assert!(profile.bytes() < (1 << 30) / 100_000, "{}", profile.bytes());
         assert!(profile.names().len() == 32 && profile.name_newness() > Some(0.5));

@@ -8,6 +8,7 @@ use super::distance::Distances;
 use super::metric::Metric;
 use super::normal::Normal;
 use super::profile::{Profile, Roles};
+use super::services::KnownService;
 use super::verdict::Verdict;
 use super::{DAY_S, size_distance};
 use crate::time::rfc3339;
@@ -37,6 +38,9 @@ pub struct View {
     pub payload_sizes: Vec<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_distances: Option<Distances>,
+    /// The same of what it speaks most, each by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceSizes>,
     /// Probability that the next destination is new.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newness: Option<f64>,
@@ -57,6 +61,17 @@ pub struct Measure {
     /// The 99th percentile of all hours may be so much at most today.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServiceSizes {
+    /// `udp/53`; `udp/53 served` where it answers.
+    pub service: String,
+    /// Halved every 21 days, like sizes.
+    pub minutes: u64,
+    pub payload_sizes: Vec<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_distances: Option<Distances>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -112,6 +127,23 @@ fn day_text(day: i64) -> String {
     text
 }
 
+impl ServiceSizes {
+    fn of(known: &KnownService) -> Self {
+        Self {
+            service: known.service().to_string(),
+            minutes: known.minutes(),
+            payload_sizes: known.sizes().to_vec(),
+            size_distances: known.distances(),
+        }
+    }
+}
+
+/// How far sizes moved, where that is worth a line.
+fn moved(was: &[u64], now: &[u64]) -> Option<f64> {
+    let distance = size_distance(was.try_into().ok()?, now.try_into().ok()?)?;
+    (distance >= 0.15).then_some(distance)
+}
+
 impl View {
     /// At a time; without one at that of its last activity.
     pub fn of(entity: &str, profile: &Profile, at_s: Option<i64>, mature_days: f64) -> Self {
@@ -144,6 +176,7 @@ impl View {
             clipped: profile.clipped(),
             payload_sizes: profile.sizes().to_vec(),
             size_distances: profile.distances(),
+            services: profile.services().iter().map(ServiceSizes::of).collect(),
             newness: profile.newness(),
             destinations: destinations.collect(),
             names: Names::of(profile),
@@ -170,12 +203,15 @@ impl View {
                 }
             }
         }
-        let sizes = |view: &Self| view.payload_sizes.clone().try_into().ok();
-        if let (Some(was), Some(now)) = (sizes(before), sizes(self))
-            && let Some(distance) = size_distance(&was, &now)
-            && distance >= 0.15
-        {
+        if let Some(distance) = moved(&before.payload_sizes, &self.payload_sizes) {
             lines.push(format!("payload sizes: moved by {distance:.2} (Jensen-Shannon, 0 to 1)"));
+        }
+        for now in &self.services {
+            let was = before.services.iter().find(|was| was.service == now.service);
+            let moved = was.and_then(|was| moved(&was.payload_sizes, &now.payload_sizes));
+            if let Some(distance) = moved {
+                lines.push(format!("payload sizes of {}: moved by {distance:.2}", now.service));
+            }
         }
         let known = |prefix: &str| before.destinations.iter().any(|was| was.prefix == prefix);
         for new in self.destinations.iter().filter(|now| !known(&now.prefix)) {
