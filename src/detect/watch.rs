@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{DetectSettings, Finding, Kind, Subject};
 use crate::alert::{Entity, EntityKind, Score};
@@ -49,6 +50,9 @@ pub struct Near {
     pub detector: &'static str,
     pub entity_kind: EntityKind,
     pub entity: String,
+    /// The service, where it is about that alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// Seconds since the epoch.
     pub second: i64,
     /// Of the score where there is one, else of the rule.
@@ -152,7 +156,7 @@ impl Watch {
     pub(super) fn score(
         &self,
         detector: &'static str,
-        who: &Who,
+        (who, service): (&Who, Option<&str>),
         second: i64,
         score: &Score,
         frozen_until_s: Option<i64>,
@@ -164,6 +168,7 @@ impl Watch {
             detector,
             entity_kind: who.entity.kind,
             entity: who.entity.id.clone(),
+            service: service.map(str::to_owned),
             second,
             value: score.value,
             threshold: score.threshold,
@@ -197,6 +202,7 @@ impl Watch {
                 detector: finding.detector,
                 entity_kind: finding.entity.kind,
                 entity: finding.entity.id.clone(),
+                service: finding.details.get("service").and_then(Value::as_str).map(str::to_owned),
                 second: finding.second,
                 value,
                 threshold,

@@ -30,13 +30,14 @@ pub fn page(told: &Value, style: Style) -> String {
     }
     for near in rows("findings") {
         page.line(&format!(
-            "  {:<24} {:>14} {:>12}  {:<12} {} {} at {}",
+            "  {:<24} {:>14} {:>12}  {:<12} {} {}{} at {}",
             word(&near["detector"]),
             figure(&near["value"]),
             figure(&near["threshold"]),
             word(&near["unit"]),
             word(&near["entity_kind"]),
             word(&near["entity"]),
+            near["service"].as_str().map(|of| format!(" over {of}")).unwrap_or_default(),
             time(&near["second"])
         ));
         page.line(&format!("    {}", verdict(near)));

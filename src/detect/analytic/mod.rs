@@ -36,6 +36,8 @@ mod links;
 mod metadata;
 mod patterns;
 #[cfg(test)]
+mod payload_service_tests;
+#[cfg(test)]
 mod payload_tests;
 mod programs;
 mod relay;
@@ -188,8 +190,21 @@ impl AnalyticContext<'_> {
         score: &Score,
         enough: bool,
     ) -> bool {
+        self.decide_part(detector, who, None, second, (score, enough))
+    }
+
+    /// The same of a part of what the entity did, by name.
+    pub(super) fn decide_part(
+        &self,
+        detector: &'static str,
+        who: &Who,
+        part: Option<&str>,
+        second: i64,
+        (score, enough): (&Score, bool),
+    ) -> bool {
         if let Some(watch) = &self.settings.watch {
-            watch.score(detector, who, second, score, self.baselines.frozen_until(&who.baseline));
+            let frozen_until_s = self.baselines.frozen_until(&who.baseline);
+            watch.score(detector, (who, part), second, score, frozen_until_s);
         }
         enough
     }

@@ -8,12 +8,12 @@ use crate::alert::Severity;
 use crate::baseline::BaselineSettings;
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::{Host, SIZE_BINS, size_bin};
-use crate::entity::PeerSums;
+use crate::entity::{Leg, PeerSums, Service, Spoken};
 use crate::host::process::{Context, Process, ProcessId};
 
-struct Run {
-    settings: DetectSettings,
-    baselines: Baselines,
+pub(super) struct Run {
+    pub settings: DetectSettings,
+    pub baselines: Baselines,
     detectors: Vec<Box<dyn Analytic>>,
 }
 
@@ -32,7 +32,7 @@ impl Default for Run {
 }
 
 impl Run {
-    fn minute(&mut self, minute: &Minute) -> Vec<Finding> {
+    pub(super) fn minute(&mut self, minute: &Minute) -> Vec<Finding> {
         let inputs = Inputs::default();
         let ctx = AnalyticContext {
             settings: &self.settings,
@@ -60,18 +60,18 @@ impl Run {
 
 /// Packets by payload size, what came back, to whom.
 #[derive(Clone, Copy)]
-struct Traffic {
-    sizes: [(u32, u64); 2],
-    received: u64,
-    to: [u8; 4],
-    port: u16,
+pub(super) struct Traffic {
+    pub sizes: [(u32, u64); 2],
+    pub received: u64,
+    pub to: [u8; 4],
+    pub port: u16,
 }
 
-const OUTSIDE: [u8; 4] = [192, 0, 2, 9];
-const INSIDE: [u8; 4] = [10, 0, 0, 9];
-const NOW_S: i64 = 10 * 86_400;
+pub(super) const OUTSIDE: [u8; 4] = [192, 0, 2, 9];
+pub(super) const INSIDE: [u8; 4] = [10, 0, 0, 9];
+pub(super) const NOW_S: i64 = 10 * 86_400;
 
-fn minute(exe: &str, context: Context, start_s: i64, traffic: &Traffic) -> Minute {
+pub(super) fn minute(exe: &str, context: Context, start_s: i64, traffic: &Traffic) -> Minute {
     let process = Process {
         id: ProcessId { pid: 7, start_ticks: 1 },
         name: exe.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -114,6 +114,14 @@ fn minute(exe: &str, context: Context, start_s: i64, traffic: &Traffic) -> Minut
     let host = IpAddr::from(traffic.to).into();
     measures.top = vec![peer(host, sent_bytes, sent_packets, sent_payload)];
     measures.services = vec![peer((6, traffic.port), sent_bytes, sent_packets, sent_payload)];
+    let mut spoken = Spoken::new(Service { proto: 6, port: traffic.port, leg: Leg::Opened });
+    for (size, count) in traffic.sizes {
+        spoken.send(size_bin(size), count as u32, count * u64::from(size));
+    }
+    spoken.received_payload = traffic.received;
+    spoken.external_payload = measures.external.payload_bytes;
+    spoken.to = Some((host, bytes));
+    measures.spoken = vec![spoken];
     Minute { who, start_s, length_s: 60, source: "packets".into(), measures, reported: None }
 }
 
@@ -158,7 +166,8 @@ fn sizes_that_are_not_ones_own_and_a_new_destination() {
     assert!(case.missing.contains(&"encrypted_payload"), "to port 443: {:?}", case.missing);
     assert!(case.confidence_terms.iter().any(|term| term.name == "encrypted_payload"));
     assert_eq!(case.score.recompute(), case.score.value);
-    assert!(case.summary.contains("to 192.0.2.9") && case.summary.contains("doublings"));
+    assert!(case.summary.contains("to 192.0.2.9 over tcp/443"), "{}", case.summary);
+    assert!(case.summary.contains("doublings"), "{}", case.summary);
     assert!(found.iter().any(|finding| finding.detector == "data_ratio"));
 }
 

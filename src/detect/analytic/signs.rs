@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::distance::{jsd_from_random, top_bin, with_payload};
+use super::distance::{Sizes, jsd_from_random, top_bin, with_payload};
 use super::process_context::{cite, details, named, person_at};
 use super::slow_leak::Leak;
 use super::{AnalyticContext, answers_with_process};
@@ -13,8 +13,8 @@ use crate::alert::{EntityKind, Score, Severity, Term, thousands};
 use crate::baseline::{Metric, Profile};
 use crate::detect::classes::{Class, ClassKind, Doubt, matches};
 use crate::detect::{Finding, round3};
-use crate::engine::window::{size_bin, size_bin_range};
-use crate::entity::Minute;
+use crate::engine::window::{Host, size_bin, size_bin_range};
+use crate::entity::{Leg, Minute, PeerSums, Service, Spoken, service_name};
 
 /// Minutes of history from which a destination that is not in it is new.
 pub(super) const LEAST_MINUTES: u64 = 30;
@@ -28,6 +28,74 @@ const RANDOM: f64 = 0.02;
 /// Ports of protocols whose bytes are encrypted or packed as a rule.
 pub(super) const ENCRYPTED: [u16; 16] =
     [22, 443, 465, 500, 563, 636, 853, 989, 990, 993, 995, 1194, 4500, 5061, 8443, 51820];
+
+/// What of a minute is looked at: all that was sent, or what was over one service.
+pub(super) struct Part<'a> {
+    pub service: Option<Service>,
+    pub sizes: Sizes,
+    pub sent_payload: u64,
+    received_payload: u64,
+    external_payload: u64,
+    /// Who got the most, with what is known of that, and the share for certain.
+    to: Option<(Host, Option<&'a PeerSums<Host>>, f64)>,
+    /// Most of it was over services whose payload nobody can read, as far as ports tell.
+    encrypted: bool,
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn whole(minute: &'a Minute) -> Self {
+        let measures = &minute.measures;
+        Self {
+            service: None,
+            sizes: measures.sent.sizes,
+            sent_payload: measures.sent.payload_bytes,
+            received_payload: measures.received.payload_bytes,
+            external_payload: measures.external.payload_bytes,
+            to: measures.top_peer().map(|(peer, share)| (peer.key, Some(peer), share)),
+            encrypted: is_mostly_encrypted(minute),
+        }
+    }
+
+    pub(super) fn of_service(minute: &'a Minute, spoken: &Spoken) -> Self {
+        let to = spoken.to.map(|(host, lead)| {
+            let peer = minute.measures.top.iter().find(|peer| peer.key == host);
+            (host, peer, lead as f64 / spoken.sent_payload.max(1) as f64)
+        });
+        Self {
+            service: Some(spoken.service),
+            sizes: spoken.sizes(),
+            sent_payload: spoken.sent_payload,
+            received_payload: spoken.received_payload,
+            external_payload: spoken.external_payload,
+            to,
+            encrypted: ENCRYPTED.contains(&spoken.service.port),
+        }
+    }
+
+    /// Packets with payload.
+    pub(super) fn packets(&self) -> u64 {
+        with_payload(&self.sizes)
+    }
+
+    /// Who got at least half of it.
+    pub(super) fn target(&self) -> Option<Host> {
+        self.to.filter(|&(_, _, share)| share >= 0.5).map(|(host, ..)| host)
+    }
+
+    /// `1,234 bytes to 192.0.2.1 over udp/53`.
+    pub(super) fn sent_to(&self) -> String {
+        let mut text = format!("{} bytes", thousands(self.sent_payload));
+        if let Some((host, _, share)) = self.to {
+            let most = if share >= 0.9 { "to" } else { "to several, most to" };
+            text += &format!(" {most} {}", host.ip());
+        }
+        if let Some(service) = self.service {
+            let as_what = if service.leg == Leg::Opened { "over" } else { "as server of" };
+            text += &format!(" {as_what} {}", service_name((service.proto, service.port)));
+        }
+        text
+    }
+}
 
 /// What else is odd in a minute of an entity.
 pub(super) struct Signs {
@@ -44,29 +112,42 @@ pub(super) struct Signs {
     new_destination: Option<bool>,
     times_q99: Option<f64>,
     entropy: Option<f64>,
+    encrypted: bool,
 }
 
 impl Signs {
     pub(super) fn of(minute: &Minute, entropy: Option<f64>, ctx: &AnalyticContext<'_>) -> Self {
-        let measures = &minute.measures;
+        Self::in_part(minute, &Part::whole(minute), entropy, ctx)
+    }
+
+    /// The same of what was over one service.
+    pub(super) fn in_part(
+        minute: &Minute,
+        part: &Part<'_>,
+        entropy: Option<f64>,
+        ctx: &AnalyticContext<'_>,
+    ) -> Self {
         let view = minute.who.process.as_ref();
         let profile =
             ctx.baselines.profile(&minute.who.baseline).filter(|p| p.minutes() >= LEAST_MINUTES);
         let normal = profile.and_then(|p| p.normal(Metric::EgressBytes, minute.start_s));
-        let sent = measures.sent.payload_bytes;
-        let sizes = Some(&measures.sent.sizes).filter(|sizes| with_payload(sizes) >= LEAST_PACKETS);
-        let received = measures.received.payload_bytes;
+        // How much the others sent is no sign of a small service.
+        let is_most = part.sent_payload.saturating_mul(2) >= minute.measures.sent.payload_bytes;
+        let normal = normal.filter(|_| is_most);
+        let sent = part.sent_payload;
+        let sizes = Some(&part.sizes).filter(|sizes| with_payload(sizes) >= LEAST_PACKETS);
         Self {
             class: view.map(|view| ctx.settings.classes.classify(view)),
             person: view.and_then(|view| person_at(view)),
-            ratio: sent as f64 / received.max(1) as f64,
+            ratio: sent as f64 / part.received_payload.max(1) as f64,
             sent_payload: sent,
-            external: measures.external.payload_bytes as f64 / sent.max(1) as f64,
+            external: part.external_payload as f64 / sent.max(1) as f64,
             top: sizes.and_then(top_bin),
             random_sizes: sizes.and_then(jsd_from_random).is_some_and(|d| d <= RANDOM),
-            new_destination: profile.and_then(|profile| is_new(profile, minute, ctx)),
+            new_destination: profile.and_then(|profile| is_new(profile, minute, part, ctx)),
             times_q99: normal.map(|n| n.times_q99(Metric::EgressBytes.of(minute))),
             entropy,
+            encrypted: part.encrypted,
         }
     }
 
@@ -198,7 +279,7 @@ impl Signs {
             case.confident("process_unknown", -0.1);
         }
         // What is inside can't be looked at: sizes and sums are all there is.
-        if is_mostly_encrypted(minute) {
+        if self.encrypted {
             case.missing.push("encrypted_payload");
             case.confident("encrypted_payload", -0.1);
         }
@@ -285,20 +366,17 @@ pub(super) fn subject(minute: &Minute) -> String {
 
 /// `1,234 bytes to 192.0.2.1`.
 pub(super) fn sent_to(minute: &Minute) -> String {
-    let measures = &minute.measures;
-    let bytes = thousands(measures.sent.payload_bytes);
-    match measures.top_peer() {
-        Some((peer, share)) => {
-            let most = if share >= 0.9 { "to" } else { "to several, most to" };
-            format!("{bytes} bytes {most} {}", peer.key.ip())
-        }
-        None => format!("{bytes} bytes"),
-    }
+    Part::whole(minute).sent_to()
 }
 
 /// Whether who got the most is new to the entity; nothing where nobody got anything, or
 /// asked for it.
-fn is_new(profile: &Profile, minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<bool> {
-    let (peer, _) = minute.measures.top_peer()?;
-    ctx.is_new(profile, minute, peer)
+fn is_new(
+    profile: &Profile,
+    minute: &Minute,
+    part: &Part<'_>,
+    ctx: &AnalyticContext<'_>,
+) -> Option<bool> {
+    let (_, peer, _) = part.to?;
+    ctx.is_new(profile, minute, peer?)
 }

@@ -95,7 +95,7 @@ impl Leaks {
         let profile = profile.filter(|profile| profile.minutes() >= LEAST_MINUTES)?;
         let peers = &minute.measures.top;
         if !known {
-            if !peers.iter().any(|peer| is_new_outside(profile, peer, ctx)) {
+            if !peers.iter().any(|peer| is_new_outside(profile, minute, peer, ctx)) {
                 return None;
             }
             let age = |places: &Vec<Open>| places.iter().map(|open| open.leak.last_s).max();
@@ -107,7 +107,7 @@ impl Leaks {
         for peer in peers {
             let at = places.iter().position(|open| open.to == peer.key);
             let at = at.or_else(|| {
-                is_new_outside(profile, peer, ctx)
+                is_new_outside(profile, minute, peer, ctx)
                     .then(|| place_for(places, peer, minute.start_s))?
             });
             let Some(leak) = at.and_then(|at| places.get_mut(at)).map(|open| &mut open.leak) else {
@@ -147,8 +147,14 @@ impl Leaks {
     }
 }
 
-fn is_new_outside(profile: &Profile, peer: &PeerSums<Host>, ctx: &AnalyticContext<'_>) -> bool {
-    peer.sent_payload > 0 && profile.is_new(peer) == Some(true) && !ctx.home().contains(&peer.key)
+fn is_new_outside(
+    profile: &Profile,
+    minute: &Minute,
+    peer: &PeerSums<Host>,
+    ctx: &AnalyticContext<'_>,
+) -> bool {
+    let is_outside = peer.sent_payload > 0 && !ctx.home().contains(&peer.key);
+    is_outside && ctx.is_new(profile, minute, peer) == Some(true)
 }
 
 /// Where a new peer is added up, if it got more than the least of those that are.
