@@ -240,3 +240,96 @@ fn names_make_moved_addresses_known_and_strangers_behind_known_ones_new() {
     let (severity, text) = told(beside, "c2.evil.example", false, "nameless.db");
     assert_eq!(severity, "low", "of names it knows nothing: {text}");
 }
+
+/// A program sends much over one service and little over another, all day.
+const SHIPPER: &str = r#"
+about = "A program that ships files and reports, each over a service of its own"
+start = "2026-03-02T09:00:00Z"
+duration_s = 2400
+[learn]
+days = 1
+[parameters]
+report_gap_s = 1
+[[host]]
+name = "app"
+address = "10.0.5.10"
+watched = true
+[[host]]
+name = "vault"
+address = "10.0.9.10"
+[[host]]
+name = "collector"
+address = "10.0.9.9"
+[[host]]
+name = "drop"
+address = "203.0.113.99"
+outside = true
+[[process]]
+name = "shipper"
+host = "app"
+exe = "/opt/app/bin/shipper"
+[[behaviour]]
+kind = "upload"
+from = "shipper"
+to = "vault"
+gap_s = 10
+jitter_share = 0.1
+up_bytes = 3e6
+rate_mbps = 20
+[[behaviour]]
+kind = "tls"
+from = "shipper"
+to = "collector"
+port = 8443
+gap_s = "$report_gap_s"
+"#;
+
+fn size_shifts(summary: &Value) -> Vec<&Value> {
+    let alerts = summary["alerts"].as_array().expect("alerts").iter();
+    alerts.filter(|alert| alert["detector"] == "payload_shift").collect()
+}
+
+#[test]
+fn a_shift_on_a_programs_small_service_is_found_under_its_big_one() {
+    let dir = Dir::new();
+    let attack = r#"
+[[behaviour]]
+kind = "size_shift"
+label = "shift"
+from = "shipper"
+to = "drop"
+port = 8443
+start_s = 600
+duration_s = 600
+rate_per_s = 20
+payload_bytes = 700
+"#;
+    dir.write("shipper.toml", format!("{SHIPPER}{attack}").as_bytes());
+    make(&dir, "shipper.toml", "before", &["--days-before", "1"]);
+    assert_eq!(size_shifts(&learn(&dir, "before", "known.db")), [&Value::Null; 0]);
+    let program = "process:app:/opt/app/bin/shipper:";
+    let usual = known(&dir, program, "known.db");
+    let services = usual["services"].as_array().expect("services").iter();
+    let names: Vec<&str> = services.filter_map(|known| known["service"].as_str()).collect();
+    assert_eq!(names, ["tcp/443", "tcp/8443"], "{usual:#}");
+
+    make(&dir, "shipper.toml", "attack", &[]);
+    let told = learn(&dir, "attack", "known.db");
+    let [alert] = size_shifts(&told)[..] else { panic!("{:#}", told["alerts"]) };
+    assert_eq!(alert["evidence"]["details"]["service"], "tcp/8443", "{alert:#}");
+    assert_eq!(alert["entity"]["kind"], "process");
+    let summary = alert["summary"].as_str().expect("a text");
+    assert!(summary.contains("over tcp/8443"), "{summary}");
+}
+
+#[test]
+fn another_mix_of_a_programs_services_is_no_shift_of_sizes() {
+    let dir = Dir::new();
+    dir.write("shipper.toml", SHIPPER.as_bytes());
+    make(&dir, "shipper.toml", "before", &["--days-before", "1"]);
+    learn(&dir, "before", "known.db");
+    // Fifty times the reports: most of what it sends now.
+    make(&dir, "shipper.toml", "busy", &["--set", "report_gap_s=0.02", "--set", "duration_s=600"]);
+    let told = learn(&dir, "busy", "known.db");
+    assert_eq!(size_shifts(&told), [&Value::Null; 0], "{:#}", told["alerts"]);
+}
