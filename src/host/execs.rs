@@ -141,6 +141,7 @@ impl Joiner {
             sent: true,
             start_ns: request.time_ns,
             end_ns,
+            begun_by_ns: request.time_ns,
             known_ns,
         };
         let answer = port.and_then(|_| map.resolve(&question).ok().flatten());

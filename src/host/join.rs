@@ -177,6 +177,7 @@ impl Joiner {
                 sent: true,
                 start_ns: flow.start_ns,
                 end_ns: flow.end_ns,
+                begun_by_ns: flow.start_ns,
                 known_ns: flow.end_ns.saturating_add(HOLD_NS),
             };
             let answered = flow.rev.is_some_and(|rev| rev.packets != Some(0));
@@ -212,6 +213,8 @@ impl Joiner {
             sent: view.sent.packets() > 0,
             start_ns,
             end_ns,
+            // Nobody counted which packet of the second was the first of all.
+            begun_by_ns: end_ns,
             known_ns: end_ns.saturating_add(HOLD_NS),
         };
         let answer = map.resolve(&question).ok()??;
@@ -430,6 +433,7 @@ fn questions(flow: &Outline) -> [Question; 2] {
         sent: flow.packets[0] > 0,
         start_ns: flow.start_ns,
         end_ns: flow.end_ns,
+        begun_by_ns: flow.start_ns,
         known_ns: flow.decided_ns.saturating_add(HOLD_NS),
     };
     let answered = flow.packets[1] > 0;

@@ -42,6 +42,8 @@ pub struct Question {
     pub sent: bool,
     pub start_ns: i64,
     pub end_ns: i64,
+    /// Its first packet had been sent by then.
+    pub begun_by_ns: i64,
     /// What was told after this does not count.
     pub known_ns: i64,
 }
@@ -193,15 +195,22 @@ impl HostMap {
                 if connects && matches!(begun, Begun::After(_)) {
                     continue;
                 }
-                *saw_socket = true;
-                let Some(id) = claim.process else { continue };
                 let sends_alone = at.protocol == ANY_PROTOCOL || claim.basis == Basis::PacketSocket;
+                let Some(id) = claim.process else {
+                    // A raw or packet socket is there for any packet: that says nothing of this.
+                    *saw_socket |= !sends_alone && claim.basis != Basis::RawSocket;
+                    continue;
+                };
                 if sends_alone && !(question.sent && may_send(of, id)) {
+                    continue;
+                }
+                let key = ProcessKey { source: claim.source, id };
+                if claim.basis == Basis::EndedWith && self.is_born_later(key, question) {
                     continue;
                 }
                 let overlap_ns = std::cmp::Reverse(overlap_ns);
                 let rank = Rank { late, basis: claim.basis, tier, begun, overlap_ns };
-                found.push((rank, ProcessKey { source: claim.source, id }, claim.method));
+                found.push((rank, key, claim.method));
             }
         }
         let &(rank, process, method) =
@@ -217,6 +226,16 @@ impl HostMap {
             .collect();
         let others = others.into_iter().take(MAX_OTHERS).collect();
         Some(Answer { process, basis: rank.basis, method, others, translated: false })
+    }
+
+    /// Whether the process, as far as its start is known, had not begun when the first
+    /// packet was sent. Starts are rounded down, to hundredths of a second.
+    fn is_born_later(&self, key: ProcessKey, question: &Question) -> bool {
+        let started_ns = self.processes.get(&key).and_then(|history| {
+            let first = history.versions.at_or_first(i64::MIN, question.known_ns)?;
+            first.value.started_ns
+        });
+        started_ns.is_some_and(|started_ns| started_ns > question.begun_by_ns)
     }
 
     /// Whether the claim was there only with slack, and how long both were.

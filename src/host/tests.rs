@@ -13,6 +13,8 @@ use super::process::{Process, ProcessId};
 use super::resolve::{Answer, Question};
 use super::side::Reason;
 
+mod candidates;
+
 const S: i64 = 1_000_000_000;
 
 const HERE: &str = "192.0.2.10";
@@ -100,6 +102,7 @@ fn from_here() -> Question {
         sent: true,
         start_ns: 10 * S,
         end_ns: 12 * S,
+        begun_by_ns: 10 * S,
         known_ns: 60 * S,
     }
 }

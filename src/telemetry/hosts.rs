@@ -119,6 +119,7 @@ mod tests {
             // What was recorded says nothing of later.
             start_ns: T + S,
             end_ns: T + 2 * S,
+            begun_by_ns: T + S,
             known_ns: i64::MAX,
         };
         map.resolve(&question).ok().flatten()

@@ -1,0 +1,63 @@
+//! Processes that only may have been it: whom to leave out, and what is said then.
+
+use super::*;
+
+/// A process that began at some time, as a watcher of `/proc` tells it.
+fn began(process: u32, started_ns: i64) -> HostEvent {
+    let process = Process { id: pid(process), started_ns: Some(started_ns), ..Process::default() };
+    at(started_ns, What::ProcessStart(Box::new(process)))
+}
+
+/// A socket that was destroyed, and who ended with it.
+fn ended_with(processes: &[u32]) -> [HostEvent; 2] {
+    let (first, others) = processes.split_first().expect("a process");
+    let socket = Socket {
+        method: Method::SockDiag,
+        shared_with: others.iter().map(|&other| pid(other)).collect(),
+        since_ns: Some(9 * S),
+        ..tcp(*first, Basis::EndedWith)
+    };
+    [at(13 * S, What::SocketOpen(socket.clone())), at(13 * S, What::SocketClose(socket))]
+}
+
+#[test]
+fn who_began_after_the_first_packet_did_not_send_it() {
+    // 1 is the client, which had ended long before its server did.
+    let [open, close] = ended_with(&[3, 2]);
+    let map = map([began(2, 9 * S), began(3, 11 * S), open, close]);
+    let found = answer(&map, &from_here());
+    assert_eq!((found.process.id, found.others), (pid(2), vec![]), "nobody else was there");
+    // Of a second that began before the flow, the flow may have begun later.
+    let second = Question { begun_by_ns: 12 * S, ..from_here() };
+    assert_eq!(answer(&map, &second).others.len(), 1);
+    // That a process began is told in time, or it is as if nobody knew.
+    let [open, close] = ended_with(&[3]);
+    let alone = super::map([began(3, 11 * S), open.clone(), close.clone()]);
+    assert_eq!(alone.resolve(&from_here()), Err(Reason::NoSocket));
+    let unknown = super::map([open, close]);
+    assert_eq!(who(&unknown, &from_here()), 3);
+}
+
+#[test]
+fn sockets_that_any_packet_could_be_of_are_no_sockets_of_the_kernel() {
+    let observer = ProcessId { pid: 900, start_ticks: 90_000 };
+    let heard = bound(SocketKind::Packet, 0, None, 0, observer.pid);
+    let raw = Socket { process: None, ..bound(SocketKind::Raw, 6, None, 0, 0) };
+    let raw = Socket { basis: Basis::RawSocket, ..raw };
+    let map = Arc::new(HostMap::new(MapLimits::default()));
+    let mut writer = map.writer();
+    let What::Start(begun) = start().what else { unreachable!("it is a start") };
+    let start = MapStart { observers: vec![observer], ..begun };
+    for event in [
+        at(0, What::Start(start)),
+        at(0, address(HERE, 1)),
+        at(S, What::SocketOpen(heard)),
+        at(S, What::SocketOpen(raw)),
+        at(100 * S, What::Time),
+    ] {
+        writer.apply(&event);
+    }
+    assert_eq!(map.resolve(&from_here()), Err(Reason::NoSocket));
+    let heard_only = Question { sent: false, ..from_here() };
+    assert_eq!(map.resolve(&heard_only), Err(Reason::NoSocket));
+}
