@@ -96,10 +96,19 @@ impl Line {
         if word.starts_with('-')
             && !word.contains(['=', ':'])
             && !word.contains(char::is_whitespace)
-            && let secret @ (Secret::Always | Secret::UnlessPath) = names::secret(word)
         {
-            self.pending = Some((Shape::Whole, secret));
-            return None;
+            let secret = names::secret(word);
+            if secret != Secret::No {
+                self.pending = Some((Shape::Whole, secret));
+                return None;
+            }
+            if names::is_proxy(word) {
+                self.pending = Some((Shape::UserInfo, Secret::Always));
+                return None;
+            }
+        }
+        if let Some(masked) = self.tools.bare_url(word) {
+            return Some(masked);
         }
         self.tools.note(word);
         let masked = text::mask(word, is_script);
@@ -147,7 +156,11 @@ fn is_script_option(word: &str) -> bool {
         .is_some_and(|letters| letters.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
-/// `mysql --password -u root` asks for the password: `-u` is not it.
+/// `mysql --password -u root` asks for the password: `-u` is not it. Nor is `--user`, but
+/// no option begins as `--Zq7` does.
 fn looks_like_option(word: &str) -> bool {
-    word.starts_with("--") || word.len() == 2 && word.starts_with('-')
+    word.len() == 2 && word.starts_with('-')
+        || word
+            .strip_prefix("--")
+            .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
 }

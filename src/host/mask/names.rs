@@ -7,6 +7,8 @@ pub(super) enum Secret {
     Always,
     /// The value may as well be the path of a file that has it.
     UnlessPath,
+    /// A code that a person types; what is too short for one is a number of something.
+    Code,
 }
 
 /// A name longer than this is no name.
@@ -75,6 +77,7 @@ const ENDS: &[&str] = &["secret", "token"];
 
 /// Whole words.
 const WORDS: &[&str] = &[
+    "accountkey",
     "apikey",
     "authkey",
     "bearer",
@@ -82,11 +85,14 @@ const WORDS: &[&str] = &[
     "jwt",
     "keypass",
     "pass",
+    "passcode",
     "passin",
     "passout",
     "psk",
     "pw",
     "setcookie",
+    "sharedaccesskey",
+    "sharedaccesssignature",
     "sshpass",
     "storepass",
 ];
@@ -110,15 +116,42 @@ const KEYS: &[&str] = &[
     "storage",
 ];
 
+/// Last words of names whose value is a code: one-time passwords.
+const CODES: &[&str] = &["otp", "totp"];
+
+/// What a PIN is of, where it is none of a connector (`LED_PIN`); it may also stand alone.
+const PIN_OF: &[&str] = &[
+    "card",
+    "key",
+    "login",
+    "piv",
+    "pkcs11",
+    "security",
+    "sim",
+    "smartcard",
+    "so",
+    "token",
+    "unlock",
+    "user",
+    "yubikey",
+];
+
+/// Shortest code: banks' PINs.
+const LEAST_CODE_BYTES: usize = 4;
+
+/// Last words of names that in a signed URL have what lets anybody use it.
+const SIGNATURES: &[&str] = &["sig", "signature"];
+
 /// By the words of a name: `--db-password`, `AWS_SECRET_ACCESS_KEY`, `spring.datasource.password`.
 pub(super) fn secret(name: &str) -> Secret {
     if name.len() < 2 || name.len() > MAX_NAME_BYTES || !name.is_ascii() {
         return Secret::No;
     }
-    let name = name.to_ascii_lowercase();
+    // `java -Dpwd=...`
+    let name = name.strip_prefix("-D").unwrap_or(name).to_ascii_lowercase();
     let mut found = Secret::No;
-    let mut previous = "";
-    for word in name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
+    let (mut before, mut previous) = ("", "");
+    for word in words(&name) {
         let stem = word.trim_end_matches(|c: char| c.is_ascii_digit());
         if PARTS.iter().any(|part| stem.contains(part))
             || ENDS.iter().any(|end| stem.ends_with(end))
@@ -130,10 +163,12 @@ pub(super) fn secret(name: &str) -> Secret {
         {
             found = Secret::UnlessPath;
         }
+        before = previous;
         previous = word;
     }
     if found == Secret::No {
-        return found;
+        let is_pin = previous == "pin" && (before.is_empty() || PIN_OF.contains(&before));
+        return if is_pin || CODES.contains(&previous) { Secret::Code } else { found };
     }
     // `passwordfile`, `passwordFile` too.
     let about = ABOUT.iter().any(|end| {
@@ -141,6 +176,26 @@ pub(super) fn secret(name: &str) -> Secret {
             || end.len() > 3 && PARTS.iter().any(|part| previous.strip_suffix(end) == Some(part))
     });
     if about { Secret::No } else { found }
+}
+
+fn words(name: &str) -> impl DoubleEndedIterator<Item = &str> {
+    name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+fn last_word(name: &str) -> &str {
+    words(name).next_back().unwrap_or_default()
+}
+
+/// Of a parameter in a URL: `sig`, `X-Amz-Signature`.
+pub(super) fn is_signature(name: &str) -> bool {
+    let last = last_word(name);
+    SIGNATURES.iter().any(|signature| last.eq_ignore_ascii_case(signature))
+}
+
+/// The value is a proxy's address, which may begin with `user:password@`: `--proxy`,
+/// `https_proxy`.
+pub(super) fn is_proxy(name: &str) -> bool {
+    last_word(name).eq_ignore_ascii_case("proxy")
 }
 
 /// The value gives nothing away: it is empty, a switch, or names where the secret
@@ -152,7 +207,8 @@ pub(super) fn is_harmless(value: &str, secret: Secret) -> bool {
         || SWITCHES.iter().any(|switch| value.eq_ignore_ascii_case(switch))
         || ["env:", "file:", "fd:"].iter().any(|start| value.starts_with(start))
         || is_variable(value)
-        || secret == Secret::UnlessPath && is_path()
+        || matches!(secret, Secret::UnlessPath | Secret::Code) && is_path()
+        || secret == Secret::Code && value.len() < LEAST_CODE_BYTES
         || secret == Secret::No
 }
 
@@ -191,6 +247,9 @@ mod tests {
         ] {
             assert_eq!(secret(name), Secret::Always, "{name}");
         }
+        for name in ["--otp", "NPM_CONFIG_OTP", "--pin", "PIN", "--so-pin", "pkcs11_pin"] {
+            assert_eq!(secret(name), Secret::Code, "{name}");
+        }
         for name in ["--api-key", "X-Api-Key", "--private-key", "storage.key", "credentials"] {
             assert_eq!(secret(name), Secret::UnlessPath, "{name}");
         }
@@ -213,6 +272,18 @@ mod tests {
             "--",
             "monkey",
             "--passive-mode",
+            "--sign",
+            "--signature",
+            "--sig",
+            "--design",
+            "pinky",
+            "ping",
+            "--pin-memory",
+            "LED_PIN",
+            "--opt",
+            "--otp-length",
+            "-DNDEBUG",
+            "SharedAccessKeyName",
         ] {
             let expected = if name == "--pass-through" { Secret::Always } else { Secret::No };
             assert_eq!(secret(name), expected, "{name}");
@@ -228,5 +299,7 @@ mod tests {
             assert!(!is_harmless(value, Secret::Always), "{value}");
         }
         assert!(is_harmless("/etc/key.pem", Secret::UnlessPath));
+        assert!(is_harmless("/run/pin", Secret::Code) && is_harmless("13", Secret::Code));
+        assert!(!is_harmless("1234", Secret::Code));
     }
 }

@@ -1,6 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
+mod forms;
+
 fn masked(args: &[&str]) -> Vec<String> {
     let mut args: Vec<String> = args.iter().map(ToString::to_string).collect();
     mask_arguments(&mut args);

@@ -3,18 +3,18 @@
 use std::ops::Range;
 
 use super::MASK;
-use super::names::{Secret, is_harmless, secret};
+use super::names::{Secret, is_harmless, is_proxy, is_signature, secret};
 
 /// A text with its secrets masked; nothing when it has none. In a script an
 /// assignment at the beginning ends with its word.
 pub(super) fn mask(text: &str, is_script: bool) -> Option<String> {
-    if text.len() < LEAST_TOKEN_BYTES && !text.contains([':', '=']) {
+    if text.len() < LEAST_TOKEN_BYTES && !text.contains([':', '=', ' ']) {
         return None;
     }
     let mut masked: Option<String> = None;
     let word = (!is_script).then_some(assignment as Find);
     let finds = [key_block as Find, header].into_iter().chain(word);
-    for find in finds.chain([pairs as Find, url_password, tokens]) {
+    for find in finds.chain([pairs as Find, url_password, bearer, tokens]) {
         let current = masked.as_deref().unwrap_or(text);
         let secrets = find(current);
         if let Some(new) = replace(current, &secrets) {
@@ -48,8 +48,8 @@ fn key_block(text: &str) -> Vec<Range<usize>> {
 const HEADERS: &[&str] =
     &["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "private-token"];
 
-/// `Name: value`, of HTTP and of notes: to the end of the quotes around it, else to
-/// the end.
+/// `Name: value`, of HTTP and of notes, also as an option's (`--header=Name: value`): to
+/// the end of the quotes around it, else to the end. And `/name:value` alone.
 fn header(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -68,8 +68,12 @@ fn header(text: &str) -> Vec<Range<usize>> {
             continue;
         }
         let before = text[..start].chars().next_back();
-        if before.is_some_and(|c| !c.is_whitespace() && !matches!(c, '\'' | '"' | '{' | ',' | 'H'))
-        {
+        let may_precede = |c: char| {
+            c.is_whitespace()
+                || matches!(c, '\'' | '"' | '{' | ',' | 'H' | '=')
+                || c == '/' && start == 1
+        };
+        if before.is_some_and(|c| !may_precede(c)) {
             continue;
         }
         let value = colon + 1;
@@ -102,6 +106,11 @@ fn assignment(text: &str) -> Vec<Range<usize>> {
         }
         if !is_harmless(&text[value..], secret(name)) {
             return one(value..text.len());
+        }
+        if is_proxy(name)
+            && let Some(password) = user_info(&text[value..])
+        {
+            return one(value + password.start..value + password.end);
         }
         start = value;
     }
@@ -138,7 +147,10 @@ fn pairs(text: &str) -> Vec<Range<usize>> {
             (_, Some(before)) => before.strip_suffix('\\').unwrap_or(before).len(),
             (_, None) => at,
         };
-        let kind = secret(&text[name_start(text, end)..end]);
+        let start = name_start(text, end);
+        let name = &text[start..end];
+        let is_signed = || text[..start].ends_with(['?', '&', ';']) && is_signature(name);
+        let kind = if is_signed() { Secret::Always } else { secret(name) };
         if kind == Secret::No {
             continue;
         }
@@ -219,6 +231,54 @@ fn url_password(text: &str) -> Vec<Range<usize>> {
         from = secret.end;
         if !is_harmless(&text[secret.clone()], Secret::Always) {
             found.push(secret);
+        }
+    }
+    found
+}
+
+/// The password of `user:password@host`, with or without a scheme before.
+pub(super) fn user_info(text: &str) -> Option<Range<usize>> {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    let end = start + text[start..].rfind('@')?;
+    let password = start + text[start..end].find(':')? + 1;
+    (!is_harmless(&text[password..end], Secret::Always)).then_some(password..end)
+}
+
+/// The same of a word that is nothing but a URL without its scheme: where programs take
+/// such. Elsewhere it may be an image (`nginx:1.27@sha256:...`) or an address to write to.
+pub(super) fn bare_user_info(word: &str) -> Option<Range<usize>> {
+    let password = user_info(word)?;
+    let is_user = |byte: u8| byte.is_ascii_alphanumeric() || b"._%+-".contains(&byte);
+    let no_password = ['/', '=', '?', '&', '"', '\''];
+    let is_bare = word[..password.start - 1].bytes().all(is_user)
+        && !word.contains(char::is_whitespace)
+        && !word[password.clone()].contains(no_password)
+        && word[password.end + 1..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[');
+    is_bare.then_some(password)
+}
+
+/// `Bearer` and a token, where the header's name is not with it. Of prose a word stays.
+fn bearer(text: &str) -> Vec<Range<usize>> {
+    const SCHEME: &str = "bearer ";
+    /// Shorter ones are masked where there is nothing else.
+    const LEAST: usize = 8;
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices(['b', 'B']) {
+        let is_scheme =
+            text.get(at..at + SCHEME.len()).is_some_and(|it| it.eq_ignore_ascii_case(SCHEME));
+        if !is_scheme || text[..at].ends_with(is_name) {
+            continue;
+        }
+        let rest = text[at + SCHEME.len()..].trim_start();
+        let start = text.len() - rest.len();
+        let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+        let token = &rest[..rest.bytes().take_while(|byte| is_token(byte)).count()];
+        let end = start + token.len();
+        let is_random =
+            token.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        let is_all = at == 0 && end == text.len();
+        if !token.is_empty() && (is_all || token.len() >= LEAST && is_random) {
+            found.push(start..end);
         }
     }
     found

@@ -1,7 +1,10 @@
 //! Options that only certain programs take a secret with.
 
+use std::ops::Range;
+
 use super::MASK;
 use super::names::{Secret, is_harmless};
+use super::text::{bare_user_info, user_info};
 
 /// What of a value is the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +12,10 @@ pub(super) enum Shape {
     Whole,
     /// What follows the first of this: `user:password`.
     After(char),
+    /// The password of `user:password@host`.
+    UserInfo,
+    /// All of a cookie, `name=value`; else it is a file of cookies.
+    Cookie,
 }
 
 impl Shape {
@@ -20,8 +27,16 @@ impl Shape {
                 (password != MASK && !is_harmless(password, secret))
                     .then(|| format!("{user}{mark}{MASK}"))
             }
+            Self::UserInfo => without_password(value, user_info(value)?),
+            Self::Cookie if value.contains('=') => Self::Whole.mask(value, secret),
+            Self::Cookie => None,
         }
     }
+}
+
+fn without_password(text: &str, password: Range<usize>) -> Option<String> {
+    let (before, after) = (&text[..password.start], &text[password.end..]);
+    (text[password] != *MASK).then(|| format!("{before}{MASK}{after}"))
 }
 
 /// Where an option's secret is.
@@ -37,6 +52,8 @@ pub(super) enum Rule {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tools {
     seen: Vec<&'static Options>,
+    /// A program was named that takes URLs without their scheme.
+    takes_urls: bool,
     /// `login` was said: `-p` of container tools is a port elsewhere.
     login: bool,
     words: usize,
@@ -86,11 +103,23 @@ static OPTIONS: &[Options] = &[
             ("--user=", Attached, USER),
             ("--proxy-user", Word, USER),
             ("--proxy-user=", Attached, USER),
-            ("-b", Word, Shape::Whole),
+            ("-x", Either, Shape::UserInfo),
+            ("--preproxy", Word, Shape::UserInfo),
+            ("-E", Either, USER),
+            ("--cert", Word, USER),
+            ("--cert=", Attached, USER),
+            ("--proxy-cert", Word, USER),
+            ("--proxy-cert=", Attached, USER),
+            ("-b", Either, Shape::Cookie),
+            ("--cookie", Word, Shape::Cookie),
             ("--oauth2-bearer", Word, Shape::Whole),
         ],
     ),
-    options(&["http", "https", "xh"], &[("-a", Word, USER), ("--auth", Word, USER)]),
+    options(
+        &["http", "https", "xh", "xhs"],
+        &[("-a", Either, USER), ("--auth", Word, USER), ("--auth=", Attached, USER)],
+    ),
+    options(&["etcdctl"], &[("--user", Word, USER), ("--user=", Attached, USER)]),
     options(&["lftp"], &[("-u", Either, Shape::After(','))]),
     options(&["sshpass"], &[("-p", Either, Shape::Whole)]),
     options(&["redis-cli", "valkey-cli"], &[("-a", Word, Shape::Whole)]),
@@ -143,6 +172,9 @@ static OPTIONS: &[Options] = &[
     },
 ];
 
+/// Programs whose plain words may be URLs without a scheme.
+const URL_PROGRAMS: &[&str] = &["curl", "wget", "http", "https", "xh", "xhs"];
+
 /// Programs are looked for in so many words: wrappers come before them.
 const MAX_WORDS: usize = 24;
 
@@ -158,6 +190,7 @@ impl Tools {
         }
         self.login |= word == "login";
         let name = word.rsplit('/').next().unwrap_or(word);
+        self.takes_urls |= URL_PROGRAMS.contains(&name);
         for options in OPTIONS {
             let named = options.programs.contains(&name)
                 || options.prefixes.iter().any(|prefix| name.starts_with(prefix));
@@ -165,6 +198,14 @@ impl Tools {
                 self.seen.push(options);
             }
         }
+    }
+
+    /// A word that is a URL without its scheme, its password masked.
+    pub(super) fn bare_url(&self, word: &str) -> Option<String> {
+        if !self.takes_urls || word.starts_with('-') || word.contains("://") {
+            return None;
+        }
+        without_password(word, bare_user_info(word)?)
     }
 
     /// Whether a word is an option that takes a secret.
