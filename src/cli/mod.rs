@@ -34,6 +34,7 @@ mod packets;
 mod procs;
 mod read;
 mod read_files;
+mod read_hosts;
 mod records;
 #[cfg(target_os = "linux")]
 mod replay;

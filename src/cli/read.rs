@@ -15,22 +15,19 @@ use super::baseline_args::{BaselineArgs, take_back};
 use super::confine_args::{ConfineArgs, state_folder};
 use super::engine_args::EngineArgs;
 use super::host_args::HostArgs;
-use super::named::maps_once;
 use super::output_args::PayloadArgs;
+use super::read_files;
 use super::read_files::{Hashes, Named};
+use super::read_hosts::{MapSpans, host_knowledge};
 use super::report_args::ReportArgs;
 use super::rundir::{leave_word, state_run};
 use super::stop::StopSignals;
-use super::telemetry_args::{Split, TelemetryArgs};
-use super::{Usage, read_files};
+use super::telemetry_args::TelemetryArgs;
 use crate::baseline::Baselines;
 use crate::detect::Watch;
 use crate::engine::window::Assembled;
 use crate::engine::{Joined, RecordSink, RunOptions, RunReport, run as run_engine};
 use crate::flow::FlowRecord;
-use crate::host::join::HostKnowledge;
-use crate::host::log::read_map;
-use crate::host::map::{HostMap, MapLimits};
 use crate::input::ending::end_with;
 use crate::input::{Input, InputOptions, Progress, Speed};
 use crate::output::access::make_folders;
@@ -44,7 +41,6 @@ use crate::report::terminal::{self, Style};
 use crate::service::confine::Plan;
 use crate::telemetry::Observation;
 use crate::telemetry::feed::Feed;
-use crate::telemetry::hosts::read_into_map;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReadArgs {
@@ -124,7 +120,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     args.confine.apply(&plan)?;
     signals.set(&stop, &signal).context("can't listen for signals")?;
     let started = Instant::now();
-    let input = open(args, &mut options, input_options)?;
+    let (input, maps) = open(args, &mut options, input_options)?;
     let privacy = Arc::new(args.payload.privacy());
     let mut sink = Sink::open(args, options.workers, &privacy)?;
     let hashes = sink.dir.is_some().then(|| Hashes::start(args.paths.clone(), &stop));
@@ -156,6 +152,9 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
         failed.extend(args.report.write(|| run_page(&summary, &made)).err());
     }
     tell_troubles(&options, &summary);
+    if let Some(warning) = report.input.span_ns().and_then(|span| maps.warning(span)) {
+        say(&format!("warning: {warning}"));
+    }
     // Who does not listen any more is no failure, so that comes after all that is.
     let printed = print(args, &summary, dir.as_deref()).err();
     failed.extend(learned.and_then(|learned| tell_learned(args, &learned)));
@@ -175,12 +174,16 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// On one line, whatever stands in names.
+fn say(text: &str) {
+    eprintln!("flowtap: {}", printable(text).replace('\n', "\\u{a}"));
+}
+
 /// What was wrong with the inputs. Their names are others' choice.
 fn tell_troubles(options: &RunOptions, summary: &Summary) {
-    let say = |text: String| eprintln!("flowtap: {}", printable(&text).replace('\n', "\\u{a}"));
     if let Some(filter) = &options.filter {
         for (link, reason) in filter.unsupported() {
-            say(format!(
+            say(&format!(
                 "warning: the filter matches nothing on link type {}: {reason}",
                 link.name()
             ));
@@ -189,22 +192,22 @@ fn tell_troubles(options: &RunOptions, summary: &Summary) {
     for source in &summary.sources {
         if let Some(first_bad) = &source.first_bad {
             let bad: u64 = source.bad.values().sum();
-            say(format!(
+            say(&format!(
                 "warning: {}: {bad} record{} left out; the first: {first_bad}",
                 source.path,
                 if bad == 1 { " was" } else { "s were" }
             ));
         }
         if let Some(error) = &source.error {
-            say(format!("{}: {error}", source.path));
+            say(&format!("{}: {error}", source.path));
         }
     }
     for file in &summary.files {
         for warning in &file.warnings {
-            say(format!("warning: {}: {warning}", file.path));
+            say(&format!("warning: {}: {warning}", file.path));
         }
         if let Some(error) = &file.error {
-            say(error.to_string());
+            say(&error.to_string());
         }
     }
 }
@@ -267,7 +270,7 @@ fn open(
     args: &ReadArgs,
     options: &mut RunOptions,
     input_options: InputOptions,
-) -> anyhow::Result<Input> {
+) -> anyhow::Result<(Input, MapSpans)> {
     let split = args.telemetry.split(&args.paths)?;
     for odd in &split.odd {
         eprintln!("flowtap: warning: {odd}");
@@ -278,7 +281,8 @@ fn open(
             path.display()
         );
     }
-    options.hosts = host_knowledge(args, options, &split)?;
+    let (hosts, maps) = host_knowledge(&args.procs, &args.hosts, options, &split)?;
+    options.hosts = hosts;
     let input = if split.captures.is_empty() {
         Input::from_bytes(Vec::new(), input_options)
     } else {
@@ -287,7 +291,7 @@ fn open(
     if !split.sources.is_empty() {
         options.telemetry = Some(Feed::start(split.sources));
     }
-    Ok(input)
+    Ok((input, maps))
 }
 
 /// Reads the same again, with somebody watched; writes nothing.
@@ -305,7 +309,7 @@ pub(super) fn look_again(args: &ReadArgs, watch: Watch) -> anyhow::Result<RunRep
     plan.reads.extend(args.procs.iter().cloned());
     plan.reads.extend(args.hosts.paths().map(PathBuf::from));
     args.confine.apply(&plan)?;
-    let input = open(args, &mut options, input_options)?;
+    let (input, _) = open(args, &mut options, input_options)?;
     Ok(run_engine(
         input,
         &options,
@@ -326,52 +330,6 @@ impl RecordSink for Nowhere {
     fn wants_records(&self) -> bool {
         self.records
     }
-}
-
-/// What is known of hosts, read whole before the captures.
-fn host_knowledge(
-    args: &ReadArgs,
-    options: &RunOptions,
-    split: &Split,
-) -> anyhow::Result<Option<HostKnowledge>> {
-    let files = args.hosts.open()?;
-    for warning in &files.warnings {
-        eprintln!("flowtap: warning: {warning}");
-    }
-    if let Some(pipe) = split.of_hosts().find(|named| !named.path.is_file()) {
-        let why = format!(
-            "{}: process telemetry is read twice, for the map and in the order of time: give a file",
-            pipe.path.display()
-        );
-        return Err(Usage(why).into());
-    }
-    let mapped = !args.procs.is_empty() || split.of_hosts().next().is_some();
-    if !mapped && args.hosts.paths().next().is_none() {
-        return Ok(None);
-    }
-    let map = mapped.then(|| Arc::new(HostMap::new(MapLimits::default())));
-    maps_once(&args.procs)?;
-    for path in &args.procs {
-        let Some(map) = &map else { break };
-        let read = read_map(path, &mut map.writer())?;
-        if let Some(first) = read.first_bad {
-            eprintln!(
-                "flowtap: warning: {} lines are no events and are left out; the first: {first}",
-                read.bad_lines
-            );
-        }
-    }
-    if let Some(map) = &map {
-        read_into_map(split.of_hosts().cloned().collect(), map);
-        map.complete();
-    }
-    Ok(Some(HostKnowledge {
-        map,
-        live: false,
-        inventory: files.inventory,
-        lists: Some(files.lists),
-        home_nets: options.detect.home_nets.clone(),
-    }))
 }
 
 /// Writes records into the files of `--out`, and collects them for `--report`.

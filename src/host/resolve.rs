@@ -130,9 +130,22 @@ impl HostMap {
             };
         }
         if presences.is_empty() {
-            return Ok(None);
+            return if self.is_outside(question) { Err(Reason::OutsideMap) } else { Ok(None) };
         }
         Err(self.why_not(question, &presences, saw_socket))
+    }
+
+    /// Whether the address is that of a host of which nothing was told at this time:
+    /// before its map began, or after it ended. While a map grows neither can be.
+    fn is_outside(&self, question: &Question) -> bool {
+        let Some(spans) = self.addresses.get(&question.local) else { return false };
+        let sources = self.sources.lock();
+        let misses = |of: &MapSource| {
+            question.end_ns < of.from_ns || of.ended && question.start_ns > of.until_ns
+        };
+        let of_host = |host: &str| sources.iter().all(|of| of.start.host != host || misses(of));
+        let mut of_spans = spans.iter().filter_map(|span| sources.get(usize::from(span.source)));
+        of_spans.any(|of| of_host(&of.start.host))
     }
 
     /// The hosts and namespaces that had the address then.

@@ -14,6 +14,7 @@ use super::resolve::{Answer, Question};
 use super::side::Reason;
 
 mod candidates;
+mod outside;
 
 const S: i64 = 1_000_000_000;
 

@@ -18,6 +18,9 @@ const MAX_LOSSES: usize = 1024;
 /// Maps and boots that are told apart.
 const MAX_SOURCES: usize = 1 << 12;
 
+/// A map's own time that goes back further than this was set back, or was wrong.
+pub(super) const BACK_NS: i64 = 1_000_000_000;
+
 /// Adds the events of one map, in their order.
 #[derive(Debug)]
 pub struct MapWriter {
@@ -50,7 +53,10 @@ impl MapWriter {
         match &event.what {
             What::Start(_) => {}
             What::Time => {
-                self.told_ns = known_ns;
+                // Watchers never go back. A line that was far ahead must not make all that
+                // follows late.
+                let went_back = ns < self.told_ns.saturating_sub(BACK_NS);
+                self.told_ns = if went_back { ns } else { known_ns };
                 self.seen_until(source, ns);
                 map.told_before_ns.fetch_max(ns, Ordering::Release);
             }

@@ -138,6 +138,13 @@ pub struct Counters {
     pub latest_ns: Option<i64>,
 }
 
+impl Counters {
+    /// First and last time; nothing without frames.
+    pub fn span_ns(&self) -> Option<(i64, i64)> {
+        self.first_ns.zip(self.latest_ns)
+    }
+}
+
 /// How far reading has come; shared with a progress bar.
 #[derive(Debug)]
 pub struct Progress {

@@ -100,6 +100,79 @@ fn a_map_recorded_beside_another_capture_names_its_senders() {
     }
 }
 
+/// A host of `web.pcap`, and the times of its first and last packet.
+fn captured(dir: &Dir) -> (String, [String; 2]) {
+    let capture = captures().join("web.pcap");
+    let summary = dir.summary(["--out", "plain", capture.to_str().unwrap()]);
+    let time = |name: &str| summary[name].as_str().unwrap().to_owned();
+    let flows = parse(&fs::read_to_string(dir.path("plain/flows.ndjson")).unwrap());
+    let address = flows[0]["src_ip"].as_str().unwrap().to_owned();
+    (address, [time("first_packet"), time("last_packet")])
+}
+
+/// What `read` says and writes with a map of these lines.
+fn read_with(dir: &Dir, lines: &[String]) -> (String, Vec<serde_json::Value>) {
+    dir.write("map.jsonl", lines.join("\n").as_bytes());
+    let capture = captures().join("web.pcap");
+    let args = ["read", "-q", "--procs", "map.jsonl", "--out", "joined"];
+    let output = dir.run(args.into_iter().chain([capture.to_str().unwrap()]));
+    assert!(output.status.success());
+    let flows = fs::read_to_string(dir.path("joined/flows.ndjson")).unwrap();
+    (text(&output.stderr).to_owned(), parse(&flows))
+}
+
+fn lines_of(address: &str, from: &str, until: &str) -> Vec<String> {
+    vec![
+        format!(r#"{{"time":"{from}","event":"map.start","version":1,"host":"h","boot":"b"}}"#),
+        format!(r#"{{"time":"{from}","event":"address.up","address":"{address}"}}"#),
+        format!(r#"{{"time":"{until}","event":"map.time"}}"#),
+    ]
+}
+
+#[test]
+fn captures_of_another_time_than_their_map_are_told_and_are_outside_of_it() {
+    let dir = Dir::new();
+    let (address, [first, last]) = captured(&dir);
+    let [early, earlier] = ["1999-12-31T00:00:00Z", "1999-01-01T00:00:00Z"];
+    let [late, later] = ["2099-01-01T00:00:00Z", "2099-12-31T00:00:00Z"];
+    for (from, until, said_of, reason) in [
+        (early, late, None, "no_socket"),
+        (&*first, &*last, None, "no_socket"),
+        (earlier, early, Some("lie outside"), "outside_map"),
+        (late, later, Some("lie outside"), "outside_map"),
+        (early, &*first, Some("lie partly outside"), "outside_map"),
+    ] {
+        let (said, flows) = read_with(&dir, &lines_of(&address, from, until));
+        match said_of {
+            None => assert_eq!(said, "", "{from} to {until}"),
+            Some(words) => {
+                assert!(said.contains(words), "{from} to {until}: {said}");
+                assert_eq!(said.lines().count(), 1, "once: {said}");
+                for time in [&*first, &*last, &from[..10], &until[..10], "map.jsonl"] {
+                    assert!(said.contains(time), "{time}: {said}");
+                }
+            }
+        }
+        let of_host = flows.iter().filter(|flow| flow["src_ip"] == *address);
+        let reasons: Vec<&str> = of_host
+            .map(|flow| flow["src_host"]["attribution"]["reason"].as_str().unwrap_or("nothing"))
+            .collect();
+        assert!(reasons.contains(&reason), "{from} to {until}: {reasons:?}");
+        assert!(!reasons.contains(&"nothing"), "{from} to {until}: {reasons:?}");
+    }
+}
+
+#[test]
+fn a_line_of_the_future_is_told_with_its_place() {
+    let dir = Dir::new();
+    let (address, [first, last]) = captured(&dir);
+    let mut lines = lines_of(&address, &first, &last);
+    lines.insert(2, r#"{"time":"2199-01-01T00:00:00Z","event":"map.time"}"#.to_owned());
+    let (said, _) = read_with(&dir, &lines);
+    assert!(said.contains("map.jsonl, line 3: its time 2199-01-01"), "{said}");
+    assert_eq!(said.lines().count(), 1, "once: {said}");
+}
+
 #[test]
 fn a_file_that_is_no_map_is_refused() {
     let dir = Dir::new();
