@@ -180,8 +180,8 @@ fn errors_say_where_and_what_to_do() {
         ),
         (
             unclosed.as_bytes(),
-            "inv:2:1: 1 of 2 values: those with commas need quotes, empty ones their \
-             comma",
+            "inv:2:1: this quote is not closed, and takes rows below it into one value: close \
+             it, or write \"\" for a quote in a value",
         ),
         (
             b"id,address\na,10.0.0.1\nb,10.0.0.2\nc,::ffff:10.0.0.1\n",
@@ -239,6 +239,71 @@ fn errors_say_where_and_what_to_do() {
     );
     let overlap = parse(b"id,address\na,10.0.0.1\nb,10.0.0.1\n").expect_err("overlap");
     assert!(matches!(overlap, TableError::Overlap { line: 3, earlier_line: 2, .. }));
+}
+
+#[test]
+fn a_quote_that_takes_rows_into_its_value_is_an_error_where_it_opens() {
+    const OPEN: &str = "this quote is not closed, and takes rows below it into one value: close \
+                        it, or write \"\" for a quote in a value";
+    for (input, place) in [
+        ("id,address,name\ni-1,10.66.0.1,\"web\ni-2,10.66.0.2,db\n", "2:15"),
+        ("id,address,name\ni-1,10.66.0.1,\"web\ni-2,10.66.0.2,\"db\"\n", "2:15"),
+        ("id,name,address\ni-1,\"web,10.66.0.1\r\ni-2,\"db\",10.66.0.2\r\n", "2:5"),
+        ("id,address,name\ni-0,10.66.0.9,\"a \"\"b\"\"\"\n\n# x\ni-1,10.66.0.1,\"web", "5:15"),
+        ("\"id,address\ni-1,10.66.0.1\n", "1:1"),
+        ("id,address\ni-1,\"10.66.0.1\"\"\n", "2:5"),
+    ] {
+        let error = parse(input.as_bytes()).err().unwrap_or_else(|| panic!("no error: {input}"));
+        assert_eq!(error.to_string(), format!("inv:{place}: {OPEN}"), "{input}");
+    }
+    for (name, expected) in [
+        ("\"a\nb\"", "a\nb"),
+        ("\"a \"\"b\"\" c\"", "a \"b\" c"),
+        ("\"a\r\nb\" ", "a\r\nb"),
+        ("5\" disk", "5\" disk"),
+        ("\"a\" b", "a b"),
+        ("\"\"", ""),
+    ] {
+        for end in ["", "\n", "\r\n", "\ni-2,x,10.66.0.2\n"] {
+            let input = format!("id,name,address\ni-1,{name},10.66.0.1{end}");
+            let (inventory, _) = parse(input.as_bytes()).expect(&input);
+            assert_eq!(inventory.instances()[0].name, expected, "{input}");
+        }
+    }
+}
+
+#[test]
+fn one_prefix_written_in_two_ways_is_one_and_a_longer_one_is_another() {
+    for (one, other, name) in [
+        ("10.0.0.0/24", "::ffff:10.0.0.0/120", "network 10.0.0.0/24"),
+        ("10.0.0.0/24", "::ffff:a00:0/120", "network 10.0.0.0/24"),
+        ("10.0.0.1", "10.0.0.1/32", "address 10.0.0.1"),
+        ("10.0.0.1", "::ffff:10.0.0.1", "address 10.0.0.1"),
+        ("2001:db8::/32", "2001:0db8:0:0::/32", "network 2001:db8::/32"),
+        ("2001:db8::1", "2001:DB8:0::1/128", "address 2001:db8::1"),
+        ("0.0.0.0/0", "::ffff:0:0/96", "network 0.0.0.0/0"),
+    ] {
+        for [first, second] in [[one, other], [other, one]] {
+            let input = format!("id,address\na,{first}\nb,{second}\n");
+            let error =
+                parse(input.as_bytes()).err().unwrap_or_else(|| panic!("no error: {input}"));
+            assert!(matches!(error, TableError::Overlap { line: 3, earlier_line: 2, .. }));
+            assert!(error.to_string().contains(name), "{error}");
+            // Of one instance it is said twice.
+            parse(input.replace("b,", "a,").as_bytes()).expect("one instance");
+        }
+    }
+    // Neither an address nor a prefix.
+    let error = parse(b"id,address\na,10.0.0.0/24\nb,10.0.0.5/24\n").expect_err("neither");
+    assert!(error.to_string().contains("10.0.0.5 for the address or 10.0.0.0/24"), "{error}");
+    let nested = b"id,address\na,10.0.0.0/8\nb,10.0.0.0/24\nc,10.0.0.1\nd,::ffff:10.0.0.0/121\n";
+    let (inventory, _) = parse(nested).expect("the longest prefix counts");
+    for (address, id) in
+        [("10.9.0.1", "a"), ("10.0.0.200", "b"), ("10.0.0.1", "c"), ("::ffff:10.0.0.2", "d")]
+    {
+        let found = inventory.by_address(address.parse().expect("an address"));
+        assert_eq!(found.expect("an instance").id, id, "{address}");
+    }
 }
 
 #[test]

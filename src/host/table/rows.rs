@@ -65,8 +65,15 @@ impl<'a> Rows<'a> {
                 return Err(TableError::File { file: file(), what });
             }
             let (start, line) = skip_empty_lines(self.bytes, at, line);
+            let end = self.reader.position().byte() as usize;
             let Self { file, bytes, record, .. } = self;
-            return Ok(Some(Row { file, bytes, record, start, line }));
+            let row = Row { file, bytes, record, start, line };
+            if let Some(column) = open_quote(bytes.get(start..end).unwrap_or_default()) {
+                let what = "this quote is not closed, and takes rows below it into one value: \
+                            close it, or write \"\" for a quote in a value";
+                return Err(row.wrong(column, what.to_owned()));
+            }
+            return Ok(Some(row));
         }
     }
 }
@@ -85,6 +92,42 @@ fn skip_empty_lines(bytes: &[u8], mut at: usize, mut line: u64) -> (usize, u64) 
             _ => return (at, line),
         }
         at += 1;
+    }
+}
+
+/// The column whose quote is never closed in a row, or on a line below by what was another
+/// value's: other text follows then.
+fn open_quote(row: &[u8]) -> Option<usize> {
+    if !row.contains(&b'"') {
+        return None;
+    }
+    let (mut column, mut at) = (0, 0);
+    loop {
+        let from = at;
+        if row.get(at) == Some(&b'"') {
+            loop {
+                at += 1;
+                match (row.get(at), row.get(at + 1)) {
+                    (None, _) => return Some(column),
+                    (Some(b'"'), Some(b'"')) => at += 1,
+                    (Some(b'"'), _) => break,
+                    _ => {}
+                }
+            }
+        }
+        let closed = at;
+        while row.get(at).is_some_and(|byte| !matches!(byte, b',' | b'\n' | b'\r')) {
+            at += 1;
+        }
+        let after = row.get(closed + 1..at).unwrap_or_default();
+        if row[from..closed].contains(&b'\n') && !after.trim_ascii().is_empty() {
+            return Some(column);
+        }
+        if row.get(at) != Some(&b',') {
+            return None;
+        }
+        at += 1;
+        column += 1;
     }
 }
 
