@@ -8,7 +8,7 @@ mod hosts;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use self::hosts::HOST;
+pub(super) use self::hosts::{HOST, OfHost};
 use super::ascii::Ascii;
 use super::json::mac_text;
 use super::names::{

@@ -153,10 +153,16 @@ mod tests {
             ("src_attribution_method", "ebpf"),
             ("src_attribution_certainty", "0.5"),
             ("src_attribution_reason", ""),
+            ("src_attribution_basis", "used"),
+            ("src_attribution_others", "4721"),
+            ("src_attribution_translated", "true"),
             ("dst_process_pid", ""),
             ("dst_attribution_method", ""),
             ("dst_attribution_certainty", ""),
             ("dst_attribution_reason", "no_socket"),
+            ("dst_attribution_basis", ""),
+            ("dst_attribution_others", ""),
+            ("dst_attribution_translated", ""),
         ] {
             assert_eq!(rows[0][column], expected, "{column}");
         }

@@ -4,13 +4,14 @@
 //! package for it has it. What a flow record does not know stays unset (`-`):
 //! the order of flags (`history`), which side is local, and the connections of
 //! the tunnels; `missed_bytes` where loss can't be told. Our own columns at the end
-//! say who saw it. Times of `#open` and `#close` are packet times.
+//! say who saw it, and who sat at its ends. Times of `#open` and `#close` are packet times.
 
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use super::columns::{HOST, Kind, OfHost, Value};
 use super::identity::Identity;
-use super::json::{push_ip, push_uint};
+use super::json::{push_decimal, push_ip, push_uint};
 use super::names::{ICMP, ICMPV6, TCP, UDP};
 use super::text::TextWriter;
 use super::{Encoder, FlowWriter, Piece};
@@ -21,7 +22,20 @@ use crate::input::Origin;
 use crate::packet::facts::tcp_flag::{FIN, RST, SYN};
 use crate::time::{push_epoch_s, rfc3339_bytes};
 
-/// Name and Zeek type of each column.
+/// What is told of the host at each end, behind `orig_` and `resp_`: what one looks for.
+/// The rest is in `flows.ndjson`.
+const HOST_COLUMNS: [&str; 8] = [
+    "process_pid",
+    "process_name",
+    "process_command_line",
+    "process_user",
+    "container",
+    "attribution_method",
+    "attribution_certainty",
+    "attribution_reason",
+];
+
+/// Name and Zeek type of each column before those.
 const COLUMNS: [(&str, &str); 27] = [
     ("ts", "time"),
     ("uid", "string"),
@@ -67,9 +81,11 @@ impl<W: Write + Send> ZeekWriter<W> {
     }
 
     fn header(&mut self, ns: i64) -> io::Result<()> {
-        let columns = |pick: fn(&(&'static str, &'static str)) -> &'static str| {
-            COLUMNS.iter().map(pick).collect::<Vec<_>>().join("\t")
-        };
+        let of_flow = COLUMNS.iter().map(|&(name, kind)| (name.to_owned(), kind));
+        let of_hosts = ["orig", "resp"].into_iter().flat_map(|side| {
+            host_columns().map(move |(name, kind, _)| (format!("{side}_{name}"), zeek_type(*kind)))
+        });
+        let (names, types): (Vec<_>, Vec<_>) = of_flow.chain(of_hosts).unzip();
         let lines = [
             "#separator \\x09".to_owned(),
             "#set_separator\t,".to_owned(),
@@ -77,8 +93,8 @@ impl<W: Write + Send> ZeekWriter<W> {
             "#unset_field\t-".to_owned(),
             "#path\tconn".to_owned(),
             format!("#open\t{}", stamp(ns)),
-            format!("#fields\t{}", columns(|column| column.0)),
-            format!("#types\t{}\n", columns(|column| column.1)),
+            format!("#fields\t{}", names.join("\t")),
+            format!("#types\t{}\n", types.join("\t")),
         ];
         self.text.out.write_all(lines.join("\n").as_bytes())
     }
@@ -144,7 +160,50 @@ fn line(record: &FlowRecord, out: &mut Vec<u8>) {
     number(out, u64::from(record.key.proto));
     tab(out, &community.text());
     origin(out, record.origin.as_deref());
+    let hosts = record.hosts.as_deref();
+    for side in [hosts.and_then(|h| h.src.as_ref()), hosts.and_then(|h| h.dst.as_ref())] {
+        match side {
+            Some(side) => host_columns().for_each(|column| cell(out, &(column.2)(side))),
+            None => HOST_COLUMNS.iter().for_each(|_| tab(out, UNSET)),
+        }
+    }
     out.push(b'\n');
+}
+
+fn host_columns() -> impl Iterator<Item = &'static OfHost> {
+    HOST_COLUMNS.iter().filter_map(|name| HOST.iter().find(|column| column.0 == *name))
+}
+
+/// Of the kinds that columns of hosts have.
+fn zeek_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Int => "count",
+        Kind::Float => "double",
+        Kind::Bool => "bool",
+        Kind::Time => "time",
+        Kind::Text | Kind::Pairs(..) => "string",
+    }
+}
+
+fn cell(out: &mut Vec<u8>, value: &Value<'_>) {
+    match value {
+        Value::Int(value) => number(out, u64::try_from(*value).unwrap_or(0)),
+        Value::Float(value) => {
+            out.push(b'\t');
+            push_decimal(out, *value);
+        }
+        Value::Bool(yes) => tab(out, if *yes { b"T" } else { b"F" }),
+        Value::Time(ns) => {
+            out.push(b'\t');
+            push_epoch_s(out, *ns);
+        }
+        Value::Text(text) => {
+            out.push(b'\t');
+            push_text(out, text);
+        }
+        Value::Ascii(text) => tab(out, text.as_bytes()),
+        Value::Null | Value::Pairs(_) => tab(out, UNSET),
+    }
 }
 
 /// Of both directions, as far as it can be told.
@@ -307,12 +366,13 @@ mod tests {
         assert!(lines[7].starts_with("#types\ttime\tstring\taddr\tport\taddr\tport\tenum\t"));
         assert_eq!(lines[11], "#close\t2026-11-21-09-30-06");
         for line in &lines[8..11] {
-            assert_eq!(line.split('\t').count(), COLUMNS.len(), "{line}");
+            assert_eq!(line.split('\t').count(), lines[6].split('\t').count() - 1, "{line}");
+            assert_eq!(line.split('\t').count(), lines[7].split('\t').count() - 1, "{line}");
         }
         let tcp: Vec<&str> = lines[8].split('\t').collect();
         assert_eq!(tcp[0], "1795253400.000000");
         assert_eq!(
-            tcp[2..],
+            tcp[2..COLUMNS.len()],
             [
                 "192.0.2.10",
                 "40000",
@@ -345,6 +405,33 @@ mod tests {
         assert_eq!((dns[7], dns[8], dns[11]), ("dns", "-", "S0"));
         let icmp: Vec<&str> = lines[10].split('\t').collect();
         assert_eq!((icmp[3], icmp[5], icmp[6], icmp[11]), ("8", "0", "icmp", "OTH"));
+    }
+
+    #[test]
+    fn who_sat_at_the_ends_stands_in_columns_of_its_own() {
+        let hosts = Some(Box::new(samples::hosts::hosts()));
+        let text = written(&[FlowRecord { hosts, ..samples::tcp() }, samples::dns()]);
+        let lines: Vec<&str> = text.lines().collect();
+        let names: Vec<&str> = lines[6].split('\t').skip(1).collect();
+        let cell = |line: usize, name: &str| {
+            let column = names.iter().position(|known| *known == name).expect(name);
+            lines[line].split('\t').nth(column).expect("a cell")
+        };
+        for (name, expected) in [
+            ("orig_process_pid", "4720"),
+            ("orig_process_name", "curl"),
+            ("orig_process_user", "ann-curl"),
+            ("orig_attribution_method", "ebpf"),
+            ("orig_attribution_certainty", "0.5"),
+            ("orig_attribution_reason", "-"),
+            ("resp_process_pid", "-"),
+            ("resp_attribution_reason", "no_socket"),
+        ] {
+            assert_eq!(cell(8, name), expected, "{name}");
+            assert_eq!(cell(9, name), "-", "{name}: of a flow that nothing is known of");
+        }
+        assert!(cell(8, "orig_process_command_line").contains("http://192.0.2.10/curl"));
+        assert_eq!(HOST_COLUMNS.len(), host_columns().count());
     }
 
     #[test]

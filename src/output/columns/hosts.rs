@@ -2,16 +2,16 @@
 //! rest is in `flows.ndjson`. Texts are one line and harmless to a terminal,
 //! however a process was named.
 
-use super::{Kind, Value, float, int, some};
+use super::{Kind, Value, float, int, joined, some};
 use crate::host::process::Process;
 use crate::host::side::HostSide;
 use crate::host::workload::Workload;
 use crate::output::printable::{command_line, printable};
 
-type OfHost = (&'static str, Kind, fn(&HostSide) -> Value<'_>);
+pub(in crate::output) type OfHost = (&'static str, Kind, fn(&HostSide) -> Value<'_>);
 
 /// Behind `src_` and `dst_`.
-pub(super) const HOST: [OfHost; 14] = [
+pub(in crate::output) const HOST: [OfHost; 17] = [
     ("process_pid", Kind::Int, |h| process(h).map_or(Value::Null, |p| int(p.id.pid))),
     ("process_name", Kind::Text, |h| known(process(h).map(|p| &*p.name))),
     ("process_exe", Kind::Text, |h| known(process(h).map(|p| &*p.exe))),
@@ -39,6 +39,17 @@ pub(super) const HOST: [OfHost; 14] = [
     }),
     ("attribution_reason", Kind::Text, |h| {
         some(h.attribution.as_ref().and_then(|how| how.reason).map(|reason| reason.name()))
+    }),
+    ("attribution_basis", Kind::Text, |h| {
+        some(h.attribution.as_ref().and_then(|how| how.basis).map(|basis| basis.name()))
+    }),
+    ("attribution_others", Kind::Text, |h| {
+        let how = h.attribution.as_ref();
+        joined(how.iter().flat_map(|how| &how.others).map(u32::to_string))
+    }),
+    ("attribution_translated", Kind::Bool, |h| {
+        let how = h.attribution.as_ref().filter(|how| how.method.is_some());
+        how.map_or(Value::Null, |how| Value::Bool(how.translated))
     }),
 ];
 
