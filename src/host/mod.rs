@@ -25,6 +25,8 @@ pub mod inventory;
 pub mod join;
 pub mod log;
 pub mod map;
+#[cfg(unix)]
+pub mod map_file;
 pub mod mask;
 mod mirrored;
 pub mod owners;

@@ -32,7 +32,7 @@ use crate::host::event::{HostEvent, What};
 use crate::host::join::HostKnowledge;
 use crate::host::log::MapLog;
 use crate::host::map::{HostMap, MapLimits};
-use crate::output::access::Access;
+use crate::host::map_file::MapFile;
 use crate::service::confine::User;
 
 #[derive(Debug, Args)]
@@ -42,7 +42,8 @@ pub(crate) struct LiveHostArgs {
     /// A second process does that, with the rights it takes.
     #[arg(long, value_enum, default_value = "off", value_name = "HOW")]
     pub(super) procs: Providers,
-    /// Record what the watchers say, for `flowtap read --procs`.
+    /// Record what the watchers say, for `flowtap read --procs`. A map that is there goes
+    /// on.
     #[arg(long, value_name = "FILE")]
     pub(super) procs_record: Option<PathBuf>,
     /// Stop recording when the file is so large.
@@ -151,12 +152,15 @@ impl Watcher {
             return Ok(None);
         }
         let log = args.procs_record.as_ref().map(|path| {
-            let file = Access::Owner.create(path).and_then(|file| {
-                // Else it would be closed to the user that this process becomes.
-                user.map_or(Ok(()), |user| user.take_over(&file)).map(|()| file)
-            });
-            file.map(|file| (MapLog::up_to(file, args.procs_record_size.0), path.clone()))
-                .with_context(|| format!("can't record the host map into {}", path.display()))
+            let log = || {
+                let MapFile { file, bytes, is_new } = MapFile::open(path)?;
+                if let Some(user) = user.filter(|_| is_new) {
+                    user.take_over(&file)?;
+                }
+                let left_bytes = args.procs_record_size.0.saturating_sub(bytes);
+                io::Result::Ok((MapLog::up_to(file, left_bytes), path.clone()))
+            };
+            log().with_context(|| format!("can't record the host map into {}", path.display()))
         });
         let log = log.transpose()?;
         let (socket, theirs) = UnixStream::pair().context("can't make a socket pair")?;

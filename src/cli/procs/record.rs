@@ -1,6 +1,5 @@
 //! `flowtap procs record`: host events into a file.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,11 +16,12 @@ use crate::cli::confine_args::ConfineArgs;
 use crate::cli::stop::stop_on_signals;
 use crate::host::event::{HostEvent, What};
 use crate::host::log::MapLog;
+use crate::host::map_file::MapFile;
 use crate::host::provider::Stop;
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
-    /// File to write, or - for standard output.
+    /// File to write, or - for standard output. A map that is there goes on.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// How sockets are watched.
@@ -43,8 +43,8 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let out: Box<dyn Write> = if args.output == Path::new("-") {
         Box::new(io::stdout())
     } else {
-        let file = File::create(&args.output);
-        Box::new(file.with_context(|| format!("can't write {}", args.output.display()))?)
+        let map = MapFile::open(&args.output);
+        Box::new(map.with_context(|| format!("can't write {}", args.output.display()))?.file)
     };
     watching.confine(&args.confine, &args.pods, None)?;
     let stop = Stop::default();
