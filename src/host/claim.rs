@@ -191,7 +191,7 @@ fn is_open(socket: &Socket) -> bool {
 }
 
 /// The kernel's identity of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum SocketName {
     Cookie(u64),
     Inode(u64),
@@ -238,6 +238,12 @@ impl Claim {
             return self.until_ns.min(self.told_ns.saturating_add(QUIET_NS));
         }
         self.until_ns
+    }
+
+    /// When the process surely had the socket. Programs in the kernel tell of it after
+    /// the packet, to which the claim may reach back.
+    pub(super) fn known_since_ns(&self) -> i64 {
+        if self.method == Method::Ebpf { self.learned_ns } else { self.from_ns }
     }
 
     /// Whether nobody will ever say that it ended: other tools tell that a process

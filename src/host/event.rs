@@ -146,6 +146,10 @@ pub struct Socket {
     /// Of packet sockets: index of the interface that it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface_index: Option<u32>,
+    /// Others used the socket, at this end, and do not any more: whoever does again is
+    /// told again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub alone: bool,
     /// The socket is at least as old as this: the claim reaches back to here.
     /// Without it the claim begins with the event.
     #[serde(

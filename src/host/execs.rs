@@ -146,7 +146,8 @@ impl Joiner {
         };
         let answer = port.and_then(|_| map.resolve(&question).ok().flatten());
         if let Some(answer) = answer {
-            let process = self.view(&map, answer.process, request.time_ns, known_ns);
+            let ran = map.program_of(&answer, &question);
+            let process = self.view_of(&map, answer.process, ran, known_ns);
             served.workload =
                 self.workload(&map, answer.process.source, &process.process, known_ns);
             served.process = Some(process);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ahash::HashMap;
 
+use super::attribution::Basis;
 use super::claim::{ICMP, ICMPV6, ProcessKey};
 use super::coverage::{Coverage, End, Found};
 use super::destination::{Destinations, Lists};
@@ -20,6 +21,7 @@ use super::process::Process;
 use super::resolve::{Answer, Question};
 use super::side::{Ancestor, Attribution, FlowHosts, HostSide, ProcessView, Reason};
 use super::table::Watched;
+use super::versions::Version;
 use super::workload::Workload;
 use crate::alert::{Alert, Known};
 use crate::detect::HomeNets;
@@ -151,7 +153,7 @@ impl Joiner {
             Ok(answer) => answer?,
             Err(reason) => return Some(Err(reason)),
         };
-        let ran = map.process_at(answer.process, question.start_ns, question.known_ns);
+        let ran = map.program_of(&answer, question);
         Some(Ok(Found {
             method: answer.method,
             certainty: certainty(&answer),
@@ -274,7 +276,8 @@ impl Joiner {
             }
         };
         let known_ns = question.known_ns;
-        let process = self.view(&map, answer.process, question.start_ns, known_ns);
+        let ran = map.program_of(&answer, question);
+        let process = self.view_of(&map, answer.process, ran, known_ns);
         let workload = self.workload(&map, answer.process.source, &process.process, known_ns);
         let attribution = Some(attribution(&answer));
         let host = self.host_of(&map, answer.process.source).0;
@@ -345,7 +348,17 @@ impl Joiner {
         at_ns: i64,
         known_ns: i64,
     ) -> Arc<ProcessView> {
-        let Some(ran) = map.process_at(key, at_ns, known_ns) else {
+        self.view_of(map, key, map.process_at(key, at_ns, known_ns), known_ns)
+    }
+
+    pub(super) fn view_of(
+        &mut self,
+        map: &HostMap,
+        key: ProcessKey,
+        ran: Option<Ran>,
+        known_ns: i64,
+    ) -> Arc<ProcessView> {
+        let Some(ran) = ran else {
             let process = Process { id: key.id, ..Process::default() };
             return Arc::new(ProcessView { process, ..ProcessView::default() });
         };
@@ -487,15 +500,34 @@ pub struct Ran {
     pub process: Arc<Process>,
 }
 
+impl Ran {
+    fn of(version: &Version<Arc<Process>>) -> Self {
+        Self {
+            from_ns: version.from_ns,
+            learned_ns: version.learned_ns,
+            process: Arc::clone(&version.value),
+        }
+    }
+}
+
 impl HostMap {
     /// What the process ran at a time, by what had been told at another.
     pub fn process_at(&self, key: ProcessKey, at_ns: i64, known_ns: i64) -> Option<Ran> {
         let history = self.processes.get(&key)?;
-        let version = history.versions.at_or_first(at_ns, known_ns)?;
-        Some(Ran {
-            from_ns: version.from_ns,
-            learned_ns: version.learned_ns,
-            process: Arc::clone(&version.value),
-        })
+        history.versions.at_or_first(at_ns, known_ns).map(Ran::of)
+    }
+
+    /// What the process ran that answers a question. Of one that holds the socket nobody
+    /// saw when it used it: what it ran longest in the flow's time. Else what it ran when
+    /// it was first known to have the socket.
+    pub fn program_of(&self, answer: &Answer, question: &Question) -> Option<Ran> {
+        let history = self.processes.get(&answer.process)?;
+        let (versions, known_ns) = (&history.versions, question.known_ns);
+        let from_ns = question.start_ns.max(answer.since_ns);
+        let version = match answer.basis {
+            Basis::Holds | Basis::SharesIt => versions.longest(from_ns, question.end_ns, known_ns),
+            _ => versions.at_or_first(from_ns, known_ns),
+        };
+        version.map(Ran::of)
     }
 }

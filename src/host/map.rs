@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use ahash::RandomState;
 use dashmap::DashMap;
 
+use super::attribution::Basis;
 use super::claim::{Claim, Endpoint, ICMP, ICMPV6, MayHave, ProcessKey, Shapes, SocketName};
 use super::eldest::Eldest;
 use super::event::{Address, Ends, MapStart, Nat, Presence as AtTerminal};
@@ -59,6 +60,10 @@ impl Default for MapLimits {
 /// Claims at one endpoint: a server's address that many short processes take turns
 /// at. Past it the oldest one that is closed makes room.
 pub(super) const MAX_CLAIMS_AT_ENDPOINT: usize = 4096;
+
+/// So long ago a claim ends at most that another one's beginning ends: far less than
+/// what records wait for watchers.
+const REACHES_BACK_NS: i64 = 100_000_000;
 
 /// Nobody asks for what ended so long ago while a map grows: three times the longest
 /// default time-out of a flow.
@@ -339,6 +344,30 @@ impl HostMap {
             self.shapes.add(&at);
         }
         fits
+    }
+
+    /// Who used the socket at this end does so no more: other processes, and what the
+    /// same one ran before.
+    pub(super) fn others_ended(&self, at: &Endpoint, new: &Claim) {
+        let Some(mut claims) = self.claims.get_mut(at) else { return };
+        let program_since_ns = new.process.and_then(|id| {
+            let history = self.processes.get(&ProcessKey { source: new.source, id })?;
+            history.versions.at(new.told_ns, i64::MAX).map(|version| version.from_ns)
+        });
+        let is_others = |known: &Claim| {
+            known.process != new.process
+                || program_since_ns.is_some_and(|since_ns| known.told_ns < since_ns)
+        };
+        for known in claims.iter_mut() {
+            if (known.source, known.name, known.basis) == (new.source, new.name, Basis::Used)
+                && is_others(known)
+            {
+                // What was asked before this was told has been answered.
+                let told_ns = new.learned_ns.saturating_sub(REACHES_BACK_NS);
+                let until_ns = new.from_ns.max(known.told_ns).max(told_ns);
+                known.until_ns = known.until_ns.min(until_ns);
+            }
+        }
     }
 
     pub(super) fn close(&self, source: u16, name: SocketName, at_ns: i64) {

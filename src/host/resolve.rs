@@ -5,13 +5,13 @@
 //! answer depends on what had been told at the time of knowledge and on nothing
 //! else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use super::attribution::{Basis, Method};
 pub use super::claim::ProcessKey;
-use super::claim::{ANY_PROTOCOL, COVERING, Claim, Endpoint, ICMP, ICMPV6};
+use super::claim::{ANY_PROTOCOL, COVERING, Claim, Endpoint, ICMP, ICMPV6, SocketName};
 use super::event::Ends;
 use super::map::{HostMap, MapSource, Presence};
 use super::process::ProcessId;
@@ -54,6 +54,8 @@ pub struct Answer {
     pub process: ProcessKey,
     pub basis: Basis,
     pub method: Method,
+    /// When it was first known to have the socket.
+    pub since_ns: i64,
     /// Others with a claim of the same strength, ascending.
     pub others: Vec<ProcessKey>,
     /// The kernel had changed the addresses on the way.
@@ -101,6 +103,17 @@ impl Begun {
             _ => false,
         }
     }
+}
+
+/// A claim that may answer. The least one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    rank: Rank,
+    process: ProcessKey,
+    method: Method,
+    since_ns: i64,
+    /// Which socket it was told to hold alone, and when.
+    holds: Option<(SocketName, i64)>,
 }
 
 impl HostMap {
@@ -176,7 +189,7 @@ impl HostMap {
         presences: &[Presence],
         saw_socket: &mut bool,
     ) -> Option<Answer> {
-        let mut found: Vec<(Rank, ProcessKey, Method)> = Vec::new();
+        let mut found: Vec<Candidate> = Vec::new();
         let exact = Endpoint {
             protocol: question.protocol,
             local: question.local,
@@ -184,6 +197,8 @@ impl HostMap {
             remote: question.remote,
             remote_port: question.remote_port,
         };
+        // Who was told to hold a socket alone does not where it is found with others later.
+        let mut shared: BTreeMap<(u16, SocketName), i64> = BTreeMap::new();
         let mut seen: [Option<Endpoint>; COVERING] = [None; COVERING];
         let sources = self.sources.lock();
         for (tier, at) in exact.covering().into_iter().enumerate() {
@@ -217,28 +232,46 @@ impl HostMap {
                 if sends_alone && !(question.sent && may_send(of, id)) {
                     continue;
                 }
-                let key = ProcessKey { source: claim.source, id };
-                if claim.basis == Basis::EndedWith && self.is_born_later(key, question) {
+                let process = ProcessKey { source: claim.source, id };
+                if claim.basis == Basis::EndedWith && self.is_born_later(process, question) {
                     continue;
                 }
                 let overlap_ns = std::cmp::Reverse(overlap_ns);
                 let rank = Rank { late, basis: claim.basis, tier, begun, overlap_ns };
-                found.push((rank, key, claim.method));
+                if claim.basis == Basis::SharesIt
+                    && let Some(name) = claim.name
+                {
+                    let found_ns = shared.entry((claim.source, name)).or_insert(i64::MIN);
+                    *found_ns = claim.learned_ns.max(*found_ns);
+                }
+                let (method, since_ns) = (claim.method, claim.known_since_ns());
+                let holds = claim.name.filter(|_| claim.basis == Basis::Holds);
+                let holds = holds.map(|name| (name, claim.learned_ns));
+                found.push(Candidate { rank, process, method, since_ns, holds });
             }
         }
-        let &(rank, process, method) =
-            found.iter().min_by_key(|&&(rank, process, method)| (rank, process, method))?;
+        for candidate in &mut found {
+            if let Some((name, learned_ns)) = candidate.holds
+                && let Some(&found_ns) = shared.get(&(candidate.process.source, name))
+                && learned_ns < found_ns
+            {
+                candidate.rank.basis = Basis::SharesIt;
+            }
+        }
+        let &Candidate { rank, process, method, since_ns, .. } = found.iter().min()?;
         let others: BTreeSet<ProcessKey> = found
             .iter()
-            .filter(|(other, key, _)| {
-                *key != process
+            .filter(|candidate| {
+                let other = candidate.rank;
+                candidate.process != process
                     && (other.late, other.basis, other.tier) == (rank.late, rank.basis, rank.tier)
                     && other.begun.is_near(rank.begun)
             })
-            .map(|&(_, key, _)| key)
+            .map(|candidate| candidate.process)
             .collect();
         let others = others.into_iter().take(MAX_OTHERS).collect();
-        Some(Answer { process, basis: rank.basis, method, others, translated: false })
+        let basis = rank.basis;
+        Some(Answer { process, basis, method, since_ns, others, translated: false })
     }
 
     /// Whether the process, as far as its start is known, had not begun when the first

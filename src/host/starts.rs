@@ -122,6 +122,7 @@ mod tests {
             inode: None,
             netns: None,
             interface_index: None,
+            alone: false,
             since_ns: None,
         })
     }

@@ -15,6 +15,7 @@ use super::side::Reason;
 
 mod candidates;
 mod outside;
+mod turns;
 
 const S: i64 = 1_000_000_000;
 
@@ -46,6 +47,7 @@ fn tcp(process: u32, basis: Basis) -> Socket {
         inode: None,
         netns: Some(1),
         interface_index: None,
+        alone: false,
         since_ns: None,
     }
 }
@@ -690,14 +692,21 @@ fn arbitrary_event() -> impl Strategy<Value = HostEvent> {
         Just(Basis::Holds),
         Just(Basis::Created)
     ];
-    let socket = (basis, 0..4_u32, 0..3_u64, any::<bool>(), prop::option::of(0..30_i64)).prop_map(
-        |(basis, process, cookie, exact, since)| {
+    let flags = (any::<bool>(), any::<bool>());
+    let socket = (basis, 0..4_u32, 0..3_u64, flags, prop::option::of(0..30_i64)).prop_map(
+        |(basis, process, cookie, (exact, alone), since)| {
             let socket = if exact {
                 tcp(process, basis)
             } else {
                 bound(SocketKind::Stream, 6, None, 40_000, process)
             };
-            Socket { cookie: Some(cookie), since_ns: since.map(|since| since * S), ..socket }
+            let since_ns = since.map(|since| since * S);
+            let socket = Socket { cookie: Some(cookie), alone, since_ns, ..socket };
+            if basis == Basis::Holds && alone {
+                let shared_with = vec![pid(process + 1)];
+                return Socket { basis: Basis::SharesIt, shared_with, ..socket };
+            }
+            socket
         },
     );
     let what = prop_oneof![
@@ -745,7 +754,7 @@ proptest! {
         let (live, recorded) = (fill(&events[..known]), fill(&events));
         let named = |map: &HostMap| {
             let answer = map.resolve(&question).ok().flatten()?;
-            let ran = map.process_at(answer.process, question.start_ns, question.known_ns);
+            let ran = map.program_of(&answer, &question);
             Some((answer, ran.map(|ran| ran.process)))
         };
         prop_assert_eq!(named(&live), named(&recorded));

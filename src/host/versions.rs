@@ -33,6 +33,20 @@ impl<T> Versions<T> {
         self.at(at_ns, known_ns).or_else(|| self.known(known_ns).next())
     }
 
+    /// What was so for most of a span, by what was known then; of two the earlier.
+    pub(super) fn longest(&self, from_ns: i64, to_ns: i64, known_ns: i64) -> Option<&Version<T>> {
+        let mut most = (0, self.at_or_first(from_ns, known_ns)?);
+        let mut known = self.known(known_ns).peekable();
+        while let Some(version) = known.next() {
+            let next_ns = known.peek().map_or(i64::MAX, |next| next.from_ns);
+            let lasted_ns = next_ns.min(to_ns).saturating_sub(version.from_ns.max(from_ns));
+            if lasted_ns > most.0 {
+                most = (lasted_ns, version);
+            }
+        }
+        Some(most.1)
+    }
+
     fn known(&self, known_ns: i64) -> impl Iterator<Item = &Version<T>> {
         self.0.iter().filter(move |version| version.learned_ns <= known_ns)
     }
@@ -96,6 +110,24 @@ mod tests {
         assert_eq!(first, Some("a"));
         assert!(versions.at_or_first(7, 11).is_none());
         assert_eq!((versions.latest(9), versions.told_ns()), (Some(&"late"), Some(40)));
+    }
+
+    #[test]
+    fn what_lasted_longest_of_a_span_is_answered() {
+        let mut versions = Versions::default();
+        for (from_ns, value) in [(10, "a"), (20, "b"), (50, "c")] {
+            assert!(versions.insert(Version { from_ns, learned_ns: from_ns, value }));
+        }
+        let longest = |from_ns, to_ns, known_ns| {
+            versions.longest(from_ns, to_ns, known_ns).map(|version| version.value)
+        };
+        assert_eq!(longest(15, 24, 99), Some("a"));
+        assert_eq!(longest(15, 25, 99), Some("a"));
+        assert_eq!(longest(15, 26, 99), Some("b"));
+        assert_eq!(longest(0, 90, 99), Some("c"));
+        assert_eq!(longest(0, 90, 49), Some("b"), "the third is not known yet");
+        assert_eq!((longest(30, 30, 99), longest(0, 5, 99)), (Some("b"), Some("a")));
+        assert_eq!(longest(0, 90, 9), None);
     }
 
     #[test]

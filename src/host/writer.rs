@@ -164,9 +164,14 @@ impl MapWriter {
             _ => ns,
         };
         let versions = &mut history.versions;
-        if versions.latest(from_ns).is_some_and(|known| **known == *process) {
+        let before = versions.latest(from_ns);
+        if before.is_some_and(|known| **known == *process) {
             return;
         }
+        // Another user or session of the same program.
+        let is_change = before.is_some_and(|known| {
+            is_exec && (&known.exe, &known.args) == (&process.exe, &process.args)
+        });
         // The same start told by another provider, with more or less of it.
         if !is_exec && let Some(first) = versions.first() {
             if !(first.value.args.is_empty() && first.value.exe.is_empty()) {
@@ -181,7 +186,7 @@ impl MapWriter {
         let limit = self.map.limits.processes;
         if versions.has_room() && self.map.admit(&self.map.processes_held, limit, learned_ns) {
             versions.insert(Version { from_ns, learned_ns, value });
-            if is_exec || from_ns > map_began_ns {
+            if !is_change && (is_exec || from_ns > map_began_ns) {
                 map.begun.note(from_ns, key, limit);
             }
         } else if versions.len() == 0 {
@@ -233,6 +238,9 @@ impl MapWriter {
                     name,
                     netns: socket.netns,
                 };
+                if socket.alone {
+                    self.map.others_ended(&at, &claim);
+                }
                 fits |= self.map.claim(at, claim);
             }
             if let Some(name) = name.filter(|_| fits) {

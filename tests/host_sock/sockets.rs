@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::host_watch::Watch;
 use crate::support::netns::{Netns, Running};
 use flowtap::host::attribution::Basis;
-use flowtap::host::event::{Socket, SocketKind};
+use flowtap::host::event::{Socket, SocketKind, What};
 use flowtap::host::provider::polling::Polling;
 use flowtap::host::provider::proc::{ProcConnector, ProcessWatch};
 use flowtap::host::provider::sock_diag::{Settings, SockDiag, WatchedProcesses, available};
@@ -354,6 +354,34 @@ fn a_socket_that_closes_is_told_at_once_where_the_kernel_says_so() {
     assert!(open.since_ns.is_some());
     drop(socket);
     watch.wait_gone("the socket", mine);
+}
+
+#[test]
+fn a_socket_that_a_child_came_with_is_never_told_to_be_the_childs_alone() {
+    let Some(net) = namespaces("a_socket_that_a_child_came_with", 1) else { return };
+    let Ok(connector) = ProcConnector::open() else {
+        return eprintln!("SKIP: a_socket_that_a_child_came_with: no process connector");
+    };
+    let watch = Watch::start(SockDiag::new(
+        Settings::default(),
+        WatchedProcesses::new(ProcessWatch::new(Box::new(connector))),
+    ));
+    // Both are looked at when the child begins, before any walk.
+    let script = "for i in range(7040, 7050):\n s = socket.socket(2, 2); s.bind(('127.0.0.1', i)); p = os.fork()\n if p == 0: stay()\n";
+    let parent = python(&net, 0, script);
+    let inode = inode(&net, 0);
+    let mine = |socket: &Socket, port| socket.netns == Some(inode) && socket.local_port == port;
+    for port in 7040..7050 {
+        watch.wait("a shared socket", |socket| mine(socket, port) && holders(socket).len() >= 2);
+        let events = watch.events();
+        let told = events.iter().filter_map(|event| match &event.what {
+            What::SocketOpen(socket) if mine(socket, port) => Some(socket),
+            _ => None,
+        });
+        for socket in told.filter(|socket| socket.process.is_some()) {
+            assert!(holders(socket).contains(&parent.child.id()), "{socket:?}");
+        }
+    }
 }
 
 #[test]

@@ -191,6 +191,7 @@ impl<'a> HostMaps<'a> {
             inode: None,
             netns: Some(own.seat.netns),
             interface_index: None,
+            alone: false,
             since_ns: None,
         })
     }

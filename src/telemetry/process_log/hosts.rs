@@ -347,6 +347,7 @@ pub(super) fn claim(kind: SocketKind, protocol: u8, basis: Basis, process: Proce
         inode: None,
         netns: None,
         interface_index: None,
+        alone: false,
         since_ns: None,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSock, Program, ProgramError};
@@ -27,7 +28,7 @@ const TRACEPOINTS: [(&str, Needed); 7] = [
     ("sock_recv_length", Needed::SinceLinux6_3),
 ];
 
-const CGROUP_HOOKS: [&str; 2] = ["sock_create", "sock_release"];
+const CGROUP_HOOKS: [&str; 4] = ["sock_create", "post_bind4", "post_bind6", "sock_release"];
 
 /// Kinds of losses that the programs count (`enum lost_kind`).
 const LOST_KINDS: u32 = 3;
@@ -48,7 +49,7 @@ pub fn available() -> Result<(), ProviderError> {
     if cfg!(not(bpf_object)) {
         return Err(unavailable("built without clang: install clang and build again"));
     }
-    if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Err(unavailable(
             "the kernel does not describe its types (/sys/kernel/btf/vmlinux is missing): \
              it needs CONFIG_DEBUG_INFO_BTF",
@@ -178,13 +179,19 @@ fn take_map<T>(
     typed(map).map_err(|error| failed(name, &error))
 }
 
-/// The top of the unified hierarchy, wherever it is mounted.
+/// The top of the unified hierarchy, wherever it is mounted: here, or (`ip netns exec`
+/// covers it) where the first process sees it.
 fn root_cgroup() -> io::Result<File> {
-    let mounts = procfs::process::Process::myself().and_then(|me| me.mountinfo());
-    let mounts = mounts.map_err(io::Error::other)?;
-    let root = mounts.into_iter().find(|mount| mount.fs_type == "cgroup2");
-    let root = root.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "none in mountinfo"))?;
-    File::open(root.mount_point)
+    use procfs::process::Process;
+    let open = |process: procfs::ProcResult<Process>, root: &Path| {
+        let mounts = process.and_then(|process| process.mountinfo()).map_err(io::Error::other)?;
+        let found = mounts.into_iter().find(|mount| mount.fs_type == "cgroup2");
+        let none = || io::Error::new(io::ErrorKind::NotFound, "none in mountinfo");
+        let at = found.ok_or_else(none)?.mount_point;
+        File::open(root.join(at.strip_prefix("/").unwrap_or(&at)))
+    };
+    open(Process::myself(), Path::new("/"))
+        .or_else(|error| open(Process::new(1), Path::new("/proc/1/root")).map_err(|_| error))
 }
 
 fn program_failed(name: &str, error: &ProgramError) -> ProviderError {

@@ -20,7 +20,13 @@
 //! - **Who connects or listens**: `inet_sock_set_state`. A connection's own port is
 //!   chosen after that, so it is told with the first packet.
 //! - **Who made it**: `cgroup/sock_create`, the only place where the maker of a
-//!   datagram socket is seen before its first packet.
+//!   datagram socket is seen before its first packet; and `cgroup/post_bind`, which
+//!   names whoever waits for datagrams and never reads them.
+//! - **Who has it now**: a socket that another process or program used before is told
+//!   with each turn, so that the earlier one's claim ends there. After four turns in
+//!   some seconds each user is told now and then, and all are meant.
+//! - **What a process has become**: its user, session and executable are compared with
+//!   what was told at each use that is told; `/proc` is not asked for it.
 //!
 //! `current` is not trusted where packets pass: a packet that waited for a
 //! neighbour's address leaves from an interrupt of whoever runs. There the socket's

@@ -29,9 +29,12 @@ pub(super) fn parse(bytes: &[u8], clock: &Clock) -> Option<HostEvent> {
         1 => What::ProcessStart(process(fields, id, start_ns, clock)?),
         2 => What::ProcessExec(process(fields, id, start_ns, clock)?),
         3 => What::ProcessExit(id),
-        4 => What::SocketOpen(socket(fields, id, basis)?),
-        5 => What::SocketUse(socket(fields, id, basis)?),
-        6 => What::SocketClose(socket(fields, id, basis)?),
+        4 => What::SocketOpen(socket(fields, id, basis, clock)?),
+        5 => What::SocketUse(socket(fields, id, basis, clock)?),
+        6 => What::SocketClose(socket(fields, id, basis, clock)?),
+        // Another user, session or state of its executable: as a map has it, another
+        // version.
+        7 => What::ProcessExec(process(fields, id, start_ns, clock)?),
         _ => return None,
     };
     Some(HostEvent { time_ns, what })
@@ -82,7 +85,8 @@ fn process(
     }))
 }
 
-fn socket(mut fields: Fields<'_>, process: ProcessId, basis: u8) -> Option<Socket> {
+fn socket(mut fields: Fields<'_>, process: ProcessId, basis: u8, clock: &Clock) -> Option<Socket> {
+    let since_ns = fields.u64()?;
     let cookie = fields.u64()?;
     let inode = fields.u64()?;
     let netns = fields.u32()?;
@@ -103,6 +107,7 @@ fn socket(mut fields: Fields<'_>, process: ProcessId, basis: u8) -> Option<Socke
         _ => return None,
     };
     let dual_stack = fields.u8()? != 0;
+    let alone = fields.u8()? != 0;
     Some(Socket {
         method: Method::Ebpf,
         basis: match basis {
@@ -125,7 +130,8 @@ fn socket(mut fields: Fields<'_>, process: ProcessId, basis: u8) -> Option<Socke
         netns: (netns != 0).then_some(u64::from(netns)),
         interface_index: (kind == SocketKind::Packet && interface_index != 0)
             .then_some(interface_index),
-        since_ns: None,
+        alone,
+        since_ns: (since_ns != 0).then(|| clock.wall_ns(since_ns)),
     })
 }
 

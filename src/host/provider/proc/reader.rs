@@ -173,9 +173,10 @@ impl ProcessReader {
         if process.cgroup.len() <= 1 {
             process.cgroup = read.cgroup;
         }
-        process.user = read.user;
+        // Who it is by now may be another user than the source told of: the name follows
+        // the number.
+        process.uid = process.uid.or(read.uid);
         process.login_uid = process.login_uid.or(read.login_uid);
-        process.login_user = read.login_user;
         process.session = process.session.or(read.session);
         if process.terminal.is_empty() {
             process.terminal = read.terminal;

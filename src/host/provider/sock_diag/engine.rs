@@ -38,6 +38,10 @@ const DUMP_SHARE: u32 = 5;
 /// And for full dumps.
 const FULL_SHARE: u32 = 20;
 
+/// Sockets whose new holders are told at once. Of more (a fork of a server with many,
+/// which its child mostly closes) with the next full dump.
+const FEW_CHANGED: usize = 64;
+
 /// Without anything that is looked for, processes are walked this often: sockets
 /// passed to others show only there.
 const IDLE_WALK: Duration = Duration::from_secs(5);
@@ -61,6 +65,9 @@ pub(super) struct Engine<E> {
     /// Parents of those with new sockets: they may hold them too.
     parents: AHashSet<u32>,
     walked: Instant,
+    /// When the last walk began, and the last one before whose finds were told.
+    walking_ns: i64,
+    walked_ns: i64,
     out: Vec<What>,
     lost: u64,
 }
@@ -89,6 +96,8 @@ impl<E: ProcessEvents> Engine<E> {
             walk_not_before: now,
             parents: AHashSet::new(),
             walked: now,
+            walking_ns: i64::MIN,
+            walked_ns: i64::MIN,
             out: Vec::new(),
             lost: 0,
         };
@@ -172,9 +181,21 @@ impl<E: ProcessEvents> Engine<E> {
                 self.want(waiting.netns, waiting.tables);
             }
         }
+        // A socket that a young process came with is its parent's as well.
+        let parents: AHashSet<u32> = new.iter().filter_map(|socket| socket.parent).collect();
+        for pid in parents {
+            self.index.scan_if_changed(pid, &mut new);
+        }
         for socket in new {
             self.look_for(socket);
         }
+        let changed = self.index.take_few_changed(FEW_CHANGED);
+        self.tell_changed(&changed);
+    }
+
+    fn tell_changed(&mut self, changed: &AHashSet<u32>) {
+        let (index, clock, out) = (&self.index, self.clock, &mut self.out);
+        self.known.tell_changed(changed, index, clock, self.walked_ns, out);
     }
 
     /// A process holds a socket that it did not before.
@@ -250,7 +271,8 @@ impl<E: ProcessEvents> Engine<E> {
         self.ask_threads();
         self.known.tell(&self.index, self.clock, patience, &mut self.out);
         let changed = self.index.take_changed();
-        self.known.tell_changed(&changed, &self.index, &mut self.out);
+        self.tell_changed(&changed);
+        self.walked_ns = self.walking_ns;
         self.lost += self.known.take_over_limit();
         self.unresolved.forget(Instant::now());
         self.not_before.retain(|_, at| *at > Instant::now());
@@ -285,6 +307,7 @@ impl<E: ProcessEvents> Engine<E> {
     fn walk(&mut self, thorough: bool) {
         let began = Instant::now();
         let mut new = Vec::new();
+        self.walking_ns = KernelClock::wall_now_ns();
         self.index.walk(thorough, &mut new);
         self.walked = began;
         let pause = self.settings.walk_interval.max(began.elapsed() * WALK_SHARE);

@@ -20,6 +20,9 @@ use crate::host::process::ProcessId;
 /// Descriptors read of one process; a proxy with a million connections is cut.
 const MAX_DESCRIPTORS: usize = 1 << 20;
 
+/// So many are read in a millisecond or so.
+const FEW_DESCRIPTORS: i64 = 1024;
+
 /// Processes kept: the kernel's own limit of process numbers.
 const MAX_PROCESSES: usize = 1 << 22;
 
@@ -106,6 +109,17 @@ impl Index {
         }
     }
 
+    /// The same where it may hold others than it was known to, and has few enough for a
+    /// look in between.
+    pub(super) fn scan_if_changed(&mut self, pid: u32, new: &mut Vec<NewSocket>) {
+        let Some(folder) = Folder::of(CWD, format!("/proc/{pid}/fd")) else { return };
+        let is_known = folder.descriptors > 0
+            && self.processes.get(&pid).is_some_and(|known| known.folder == folder);
+        if !is_known && folder.descriptors <= FEW_DESCRIPTORS {
+            self.scan(pid, new);
+        }
+    }
+
     pub(super) fn remove(&mut self, pid: u32) {
         if let Some(known) = self.processes.remove(&pid) {
             for &inode in &known.sockets {
@@ -137,6 +151,11 @@ impl Index {
 
     pub(super) fn take_changed(&mut self) -> AHashSet<u32> {
         std::mem::take(&mut self.changed)
+    }
+
+    /// The same unless it is more than `most`.
+    pub(super) fn take_few_changed(&mut self, most: usize) -> AHashSet<u32> {
+        if self.changed.len() > most { AHashSet::new() } else { self.take_changed() }
     }
 
     fn take(&mut self, pid: u32, reading: Reading, new: &mut Vec<NewSocket>) {

@@ -192,6 +192,10 @@ impl Known {
             if again && (holders.is_empty() || holders == entry.holders) {
                 return false;
             }
+            // Who let go of it has no claim on what follows.
+            if again {
+                out.push(What::SocketClose(entry.socket(method)));
+            }
             (entry.holders, entry.told) = (holders, true);
             let mut socket = entry.socket(method);
             if !again {
@@ -203,11 +207,14 @@ impl Known {
         });
     }
 
-    /// Tells again of sockets that have other holders now.
+    /// Tells again of sockets that have other holders now. Since the walk that began at
+    /// `walked_ns` a process may have been given one.
     pub(super) fn tell_changed(
         &mut self,
         inodes: &AHashSet<u32>,
         index: &Index,
+        clock: KernelClock,
+        walked_ns: i64,
         out: &mut Vec<What>,
     ) {
         for inode in inodes {
@@ -221,8 +228,16 @@ impl Known {
                 entry.tries = 0;
                 self.untold.insert(key);
             } else if holders != entry.holders {
+                let new = holders.iter().filter(|id| !entry.holders.contains(id));
+                let since = new.map(|id| clock.start_to_wall_ns(id.start_ticks).max(walked_ns));
+                let since_ns = since.min().max(entry.not_before_ns);
+                // Who let go of it has no claim on what follows.
+                if entry.holders.iter().any(|id| !holders.contains(id)) {
+                    out.push(What::SocketClose(entry.socket(self.method)));
+                }
                 entry.holders = holders;
-                out.push(What::SocketOpen(entry.socket(self.method)));
+                let socket = Socket { since_ns, ..entry.socket(self.method) };
+                out.push(What::SocketOpen(socket));
             }
         }
     }
@@ -303,6 +318,7 @@ pub(super) fn socket(method: Method, netns: u64, found: &Found, holders: &[Proce
         inode: (found.inode != 0).then(|| found.inode.into()),
         netns: Some(netns),
         interface_index: found.interface_index,
+        alone: false,
         since_ns: None,
     }
 }

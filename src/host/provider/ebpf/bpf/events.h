@@ -12,6 +12,7 @@ enum event_kind {
 	SOCKET_OPEN = 4,
 	SOCKET_USE = 5,
 	SOCKET_CLOSE = 6,
+	PROCESS_CHANGE = 7,
 };
 
 // In the order of their strength; 0 is none.
@@ -33,7 +34,7 @@ enum socket_kind {
 struct process_id {
 	u64 start_ns; // by the clock that runs from boot, sleep included
 	u32 pid;
-	u32 unused;
+	u32 programs; // that it and those it comes from ran: another after each exec
 };
 
 struct head {
@@ -56,6 +57,7 @@ struct tuple {
 
 struct socket_event {
 	struct head head;
+	u64 since_ns; // the claim reaches back to here; 0: it begins with the event
 	u64 cookie;
 	u64 inode;
 	u32 netns;
@@ -63,7 +65,8 @@ struct socket_event {
 	struct tuple tuple;
 	u8 kind;
 	u8 dual_stack;
-	u8 unused[6];
+	u8 alone; // others used the socket before and do not now
+	u8 unused[5];
 };
 
 // Arguments are cut here: longer command lines are rare and told to be cut.
@@ -138,6 +141,7 @@ INLINE struct task_struct *current_process(struct process_id *id)
 	if (task->flags & PF_KTHREAD)
 		return 0;
 	id->pid = task->tgid;
+	id->programs = task->self_exec_id;
 	id->start_ns = task->group_leader->start_boottime;
 	return task;
 }

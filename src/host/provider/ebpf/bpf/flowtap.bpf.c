@@ -59,7 +59,7 @@ int net_dev_queue(u64 *ctx)
 	known->kind = STREAM;
 	struct tuple tuple;
 	tuple_of_socket(sk, STREAM, &tuple);
-	tell_socket(sk, known, &tuple, SOCKET_OPEN, OPENED, 0);
+	tell_socket(sk, known, &tuple, SOCKET_OPEN, OPENED, 0, 0);
 	return 0;
 }
 
@@ -76,7 +76,7 @@ int inet_sock_set_state(u64 *ctx)
 		if (!state || !state->told)
 			return 0;
 		tuple_of_socket(sk, state->kind, &tuple);
-		tell_socket(sk, state, &tuple, SOCKET_CLOSE, state->basis, 0);
+		tell_socket(sk, state, &tuple, SOCKET_CLOSE, state->basis, 0, 0);
 		state->told = 0;
 		return 0;
 	}
@@ -101,7 +101,7 @@ int inet_sock_set_state(u64 *ctx)
 	if (to == TCP_LISTEN) {
 		state->kind = LISTENER;
 		tuple_of_socket(sk, LISTENER, &tuple);
-		tell_socket(sk, state, &tuple, SOCKET_OPEN, OPENED, 0);
+		tell_socket(sk, state, &tuple, SOCKET_OPEN, OPENED, 0, 0);
 	}
 	return 0;
 }
@@ -112,6 +112,11 @@ struct bpf_sock {
 	u32 family;
 	u32 type;
 	u32 protocol;
+	u32 mark;
+	u32 priority;
+	u32 src_ip4;
+	u32 src_ip6[4];
+	u32 src_port; // in the host's order
 };
 
 // Must return 1: anything else would forbid the socket.
@@ -133,6 +138,57 @@ int sock_create(struct bpf_sock *ctx)
 	return 1;
 }
 
+// A datagram socket that only waits is used by nobody and has packets all the same.
+INLINE int bound(struct bpf_sock *ctx, const struct tuple *tuple)
+{
+	struct process_id me = {};
+	struct task_struct *task = current_process(&me);
+
+	if (!task || ctx->type != SOCK_DGRAM ||
+	    (ctx->protocol != IPPROTO_UDP && ctx->protocol != IPPROTO_UDPLITE))
+		return 1;
+	struct socket_state *state = bpf_sk_storage_get(&sockets, ctx, 0, STORAGE_CREATE);
+	if (!state) {
+		lost(LOST_MEMORY);
+		return 1;
+	}
+	if (!state->cookie)
+		state->cookie = bpf_get_socket_cookie(ctx);
+	if (!state->netns) {
+		struct nsproxy *spaces = READ(task->nsproxy);
+		struct net *net = READ(spaces->net_ns);
+
+		state->netns = READ(net->ns.inum);
+	}
+	state->owner = me;
+	state->basis = OPENED;
+	state->kind = DATAGRAM;
+	tell_socket(0, state, tuple, SOCKET_OPEN, OPENED, 0, 0);
+	return 1;
+}
+
+SEC("cgroup/post_bind4")
+int post_bind4(struct bpf_sock *ctx)
+{
+	struct tuple tuple = { .local_port = ctx->src_port, .protocol = ctx->protocol };
+
+	map_ipv4(tuple.local, ctx->src_ip4);
+	return bound(ctx, &tuple);
+}
+
+SEC("cgroup/post_bind6")
+int post_bind6(struct bpf_sock *ctx)
+{
+	struct tuple tuple = { .local_port = ctx->src_port, .protocol = ctx->protocol };
+	u32 *words = (u32 *)tuple.local;
+
+	words[0] = ctx->src_ip6[0];
+	words[1] = ctx->src_ip6[1];
+	words[2] = ctx->src_ip6[2];
+	words[3] = ctx->src_ip6[3];
+	return bound(ctx, &tuple);
+}
+
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
@@ -140,7 +196,7 @@ int sock_release(struct bpf_sock *ctx)
 
 	// TCP goes on after its last descriptor has gone; its state tells its end.
 	if (state && state->told && state->kind != STREAM && state->kind != LISTENER)
-		tell_socket(0, state, &state->tuple, SOCKET_CLOSE, state->basis, 0);
+		tell_socket(0, state, &state->tuple, SOCKET_CLOSE, state->basis, 0, 0);
 	return 1;
 }
 

@@ -17,6 +17,7 @@
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 #define IPPROTO_ICMPV6 58
+#define IPPROTO_UDPLITE 136
 #define IPPROTO_MPTCP 262
 
 #define TCP_ESTABLISHED 1
@@ -212,6 +213,7 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	u64 start_boottime;
+	u64 self_exec_id;
 	struct cred *cred;
 	char comm[16];
 	struct nsproxy *nsproxy;

@@ -13,19 +13,6 @@
 #define TUPLES_AT_ONCE 256
 #define TUPLES_TICKS 250
 
-struct packet_key {
-	u64 cookie;
-	struct tuple tuple;
-};
-
-// Tuples that were told, when; the least recently used go first.
-struct {
-	__uint(type, MAP_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct packet_key);
-	__type(value, u64);
-} told_tuples SEC(".maps");
-
 // Whether `bytes` could be read that lie in the packet's first part.
 INLINE int read_packet(struct sk_buff *skb, void *to, u32 bytes, const u8 *from)
 {
@@ -178,7 +165,7 @@ INLINE void tell_socket_itself(struct sock *sk, struct socket_state *state, u32 
 		return;
 	}
 	tuple_of_socket(sk, state->kind, &tuple);
-	tell_socket(sk, state, &tuple, SOCKET_USE, state->basis, interface_index);
+	tell_socket(sk, state, &tuple, SOCKET_USE, state->basis, interface_index, 0);
 }
 
 INLINE int packet_of_datagram_socket(struct sk_buff *skb, struct sock *sk, u16 family)
@@ -193,52 +180,61 @@ INLINE int packet_of_datagram_socket(struct sk_buff *skb, struct sock *sk, u16 f
 		lost(LOST_MEMORY);
 		return 0;
 	}
-	state->packet_seen = 1;
 	struct packet_key key = {};
 	u64 now = bpf_jiffies64();
+	state->packet_at = now;
 	if (had_too_many_tuples(state, now)) {
 		state->packet_due = 0;
+		state->has_tuple = 0;
 		return 0;
 	}
 	if (!tuple_of_packet(skb, family, &key.tuple))
 		return 0;
 	u8 due = state->packet_due;
 	state->packet_due = 0;
-	if (same_tuple(&state->tuple, &key.tuple) && now - state->told_at < TELL_AGAIN_TICKS)
+	if (same_tuple(&state->tuple, &key.tuple) && state->tuple_pid == state->owner.pid &&
+	    now - state->tuple_told_at < TELL_AGAIN_TICKS)
 		return 0;
+	state->tuple = key.tuple;
+	state->has_tuple = 1;
 	// A packet socket's first packet, or one from before the programs came: the
 	// call that sends it tells it.
 	if (!state->cookie) {
-		state->tuple = key.tuple;
 		state->tuple_waits = 1;
 		return 0;
 	}
 	learn_socket(sk, state);
-	key.cookie = state->cookie;
-	u64 *told_at = bpf_map_lookup_elem(&told_tuples, &key);
-	if (told_at && now - *told_at < TELL_AGAIN_TICKS)
+	enum told_for told_for = tuple_told_for(state, &key, now);
+	if (told_for == ITS_USER)
 		return 0;
-	state->kind = kind_of_socket(sk);
-	if (too_many_tuples(state, now)) {
-		tell_socket_itself(sk, state, skb->dev->ifindex);
-		return 0;
-	}
-	bpf_map_update_elem(&told_tuples, &key, &now, 0);
-	state->tuple = key.tuple;
-	state->told_at = now;
-
 	// `current` is the sender, unless the packet waited for a neighbour's address
 	// or an interrupt came between: then the call that sent it is over and its
 	// process the owner. Where the two differ, the claim of the owner is weaker
 	// than that of the call which is about to end.
 	struct process_id me = {};
-	int sender = current_process(&me) && me.pid == state->owner.pid;
+	struct task_struct *task = current_process(&me);
+	int is_sender = task && me.pid == state->owner.pid;
 	u8 basis = USED;
-	if (!sender && !(due && state->basis == USED)) {
+	if (!is_sender && !(due && state->basis == USED)) {
+		// A turn, which the call tells.
+		if (told_for == SOMEBODY)
+			return 0;
 		basis = state->basis == USED ? OPENED : state->basis;
-		state->tuple_waits = 1;
 	}
+	state->kind = kind_of_socket(sk);
+	if (too_many_tuples(state, now)) {
+		tell_socket_itself(sk, state, skb->dev->ifindex);
+		return 0;
+	}
+	if (basis != USED) {
+		state->tuple_waits = 1;
+	} else if (is_sender && process_news(task, &me)) {
+		// What it has become is told first.
+		state->tuple_waits = 1;
+		return 0;
+	}
+	tuple_was_told(state, &key, now);
 	if (state->owner.pid)
-		tell_socket(sk, state, &key.tuple, SOCKET_USE, basis, skb->dev->ifindex);
+		tell_socket(sk, state, &key.tuple, SOCKET_USE, basis, skb->dev->ifindex, 0);
 	return 0;
 }

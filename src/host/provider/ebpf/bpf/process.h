@@ -15,14 +15,38 @@ struct {
 	__type(value, struct process_event);
 } process_scratch SEC(".maps");
 
-// Processes that were told, by pid: when they began. The least recently used
-// go when it is full, and are told again when they use a socket.
+// What changes of a process without an event of its own.
+struct told_process {
+	u64 start_ns;
+	u32 uid;
+	u32 session;
+	u64 exe_is_deleted;
+};
+
+// Processes that were told, by pid, and as what. The least recently used go when
+// it is full, and are told again when they use a socket.
 struct {
 	__uint(type, MAP_LRU_HASH);
 	__uint(max_entries, 32768);
 	__type(key, u32);
-	__type(value, u64);
+	__type(value, struct told_process);
 } told_processes SEC(".maps");
+
+INLINE void look_at_process(struct task_struct *task, struct told_process *process)
+{
+	struct task_struct *leader = READ(task->group_leader);
+	struct cred *cred = READ(task->cred);
+	struct signal_struct *signal = READ(task->signal);
+	struct pid *session = READ(signal->pids[PIDTYPE_SID]);
+	struct mm_struct *mm = READ(task->mm);
+	struct file *exe = READ(mm->exe_file);
+	struct dentry *entry = READ(exe->f_path.dentry);
+
+	process->start_ns = READ(leader->start_boottime);
+	process->uid = READ(cred->uid.val);
+	process->session = READ(session->numbers[0].nr);
+	process->exe_is_deleted = entry && !READ(entry->d_hash.pprev);
+}
 
 // Bytes written, from `at` on.
 NOINLINE u32 names_of_path(struct process_event *event, u32 at, struct file *exe)
@@ -112,18 +136,18 @@ NOINLINE int tell_process(struct task_struct *task, u8 kind)
 	struct mm_struct *mm = READ(task->mm);
 	struct signal_struct *signal = READ(task->signal);
 	struct css_set *groups = READ(task->cgroups);
+	struct told_process told = {};
 
+	look_at_process(task, &told);
 	event->head.time_ns = bpf_ktime_get_boot_ns();
 	event->head.process.pid = READ(task->tgid);
-	event->head.process.start_ns = READ(leader->start_boottime);
+	event->head.process.start_ns = told.start_ns;
 	event->head.kind = kind;
 	event->parent.pid = READ(parent->tgid);
 	event->parent.start_ns = READ(parent_leader->start_boottime);
-	struct cred *cred = READ(task->cred);
-	event->uid = READ(cred->uid.val);
+	event->uid = told.uid;
 	event->login_uid = FIELD_EXISTS(task->loginuid) ? READ(task->loginuid.val) : ~0U;
-	struct pid *session = READ(signal->pids[PIDTYPE_SID]);
-	event->session = READ(session->numbers[0].nr);
+	event->session = told.session;
 	struct nsproxy *spaces = READ(task->nsproxy);
 	struct net *net = READ(spaces->net_ns);
 	event->netns = READ(net->ns.inum);
@@ -155,7 +179,7 @@ NOINLINE int tell_process(struct task_struct *task, u8 kind)
 		struct dentry *folder = READ(entry->d_parent);
 		struct inode *folder_inode = READ(folder->d_inode);
 
-		if (!READ(entry->d_hash.pprev))
+		if (told.exe_is_deleted)
 			event->flags |= EXE_DELETED;
 		if (READ(folder_inode->i_mode) & 2)
 			event->flags |= EXE_FOLDER_WRITABLE;
@@ -182,16 +206,31 @@ NOINLINE int tell_process(struct task_struct *task, u8 kind)
 		lost(LOST_RING_FULL);
 		return 0;
 	}
-	bpf_map_update_elem(&told_processes, &event->head.process.pid,
-			    &event->head.process.start_ns, 0);
+	bpf_map_update_elem(&told_processes, &event->head.process.pid, &told, 0);
 	return 0;
 }
 
-// Processes from before the programs came, and those that were lost.
+// What there is to tell of the process that runs; 0 when all was. It may be from
+// before the programs came, or lost; it may have taken another user or left its
+// session since, or its executable was deleted.
+INLINE u8 process_news(struct task_struct *task, const struct process_id *id)
+{
+	struct told_process *told = bpf_map_lookup_elem(&told_processes, &id->pid);
+	struct told_process is = {};
+
+	if (!told || told->start_ns != id->start_ns)
+		return PROCESS_START;
+	look_at_process(task, &is);
+	if (is.uid == told->uid && is.session == told->session &&
+	    is.exe_is_deleted == told->exe_is_deleted)
+		return 0;
+	return PROCESS_CHANGE;
+}
+
 INLINE void tell_process_once(struct task_struct *task, const struct process_id *id)
 {
-	u64 *start_ns = bpf_map_lookup_elem(&told_processes, &id->pid);
+	u8 news = process_news(task, id);
 
-	if (!start_ns || *start_ns != id->start_ns)
-		tell_process(task, PROCESS_START);
+	if (news)
+		tell_process(task, news);
 }

@@ -8,23 +8,33 @@
 
 struct socket_state {
 	struct process_id owner;
-	u64 told_at; // in jiffies
+	// All of these in jiffies.
+	u64 told_at; // its use
+	u64 tuple_told_at;
+	u64 packet_at; // of the call that runs; 0 while none was seen
 	u64 tuples_since;
+	u64 turns_since;
 	u64 cookie;
 	u64 inode;
-	struct tuple tuple; // of the packet that was told last
+	struct tuple tuple; // of the last packet
+	u32 tuple_pid; // whose it was told to be
 	u32 tuples;
+	u32 turns;
 	u32 netns;
 	u8 basis;
 	u8 kind;
 	u8 told;
 	// A packet was seen and not yet the call that sent it: its tuple waits.
 	u8 tuple_waits;
-	u8 packet_seen;
+	// The last packet had a tuple that was looked at.
+	u8 has_tuple;
 	// A call sent and no packet was seen: it comes later, from another context.
 	u8 packet_due;
 	u8 syn_told;
-	u8 unused;
+	// It went from hand to hand; and goes so often that not each turn is told.
+	u8 had_turns;
+	u8 shared;
+	u8 unused[7];
 };
 
 struct {
@@ -40,19 +50,46 @@ struct {
 // nothing, and a clock is half of what a known packet would cost.
 #define TELL_AGAIN_TICKS 1250
 
+// So many changes of hands are told within that time: then each user's claim
+// ends where the next one's begins. Of more, which would be an event each, users
+// are told now and then and may all be meant.
+#define TURNS_TOLD 4
+
 struct use {
 	u64 cookie;
 	struct process_id process;
+	u64 shared; // told as one of several that take turns
 };
 
-// Processes that take turns on a socket: when each was told. Without it each
-// change of hands would be an event.
+// Processes that take turns on a socket: when each was told.
 struct {
 	__uint(type, MAP_LRU_HASH);
 	__uint(max_entries, 16384);
 	__type(key, struct use);
 	__type(value, u64);
 } told_uses SEC(".maps");
+
+struct packet_key {
+	u64 cookie;
+	struct tuple tuple;
+	// Of a socket that is shared: each user is told. Else 0: whoever was told last.
+	u32 pid;
+	u32 programs;
+};
+
+struct told_tuple {
+	u64 at;
+	u32 pid;
+	u32 unused;
+};
+
+// Tuples that were told, when and for whom; the least recently used go first.
+struct {
+	__uint(type, MAP_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct packet_key);
+	__type(value, struct told_tuple);
+} told_tuples SEC(".maps");
 
 INLINE void map_ipv4(u8 *to, u32 address)
 {
@@ -123,7 +160,7 @@ INLINE u8 is_dual_stack(struct sock *sk, const struct tuple *tuple)
 // Fills in what does not change once a socket is there.
 INLINE void learn_socket(struct sock *sk, struct socket_state *state)
 {
-	if (state->netns)
+	if (state->inode)
 		return;
 	struct socket *socket = READ(sk->sk_socket);
 	struct file *file = READ(socket->file);
@@ -135,8 +172,19 @@ INLINE void learn_socket(struct sock *sk, struct socket_state *state)
 	state->netns = READ(net->ns.inum);
 }
 
+// The clock's tick is not known: 10 ms is the longest. A call that was set aside for
+// longer than so many of them is told for what it is, late.
+#define LONGEST_TICK_NS 10000000ULL
+#define MOST_TICKS 9
+
+// How long ago the packet of the call that now ends was handed on, at most.
+INLINE u64 packet_age_ns(u64 ticks)
+{
+	return ((ticks < MOST_TICKS ? ticks : MOST_TICKS) + 1) * LONGEST_TICK_NS;
+}
+
 INLINE void tell_socket(struct sock *sk, struct socket_state *state, const struct tuple *tuple,
-			u8 event_kind, u8 basis, u32 interface_index)
+			u8 event_kind, u8 basis, u32 interface_index, u64 age_ns)
 {
 	struct socket_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
@@ -145,7 +193,10 @@ INLINE void tell_socket(struct sock *sk, struct socket_state *state, const struc
 		return;
 	}
 	__builtin_memset(event, 0, sizeof(*event));
-	event->head.time_ns = bpf_ktime_get_boot_ns();
+	u64 now_ns = bpf_ktime_get_boot_ns();
+
+	event->head.time_ns = now_ns;
+	event->since_ns = age_ns ? now_ns - age_ns : 0;
 	event->head.process = state->owner;
 	event->head.kind = event_kind;
 	event->head.basis = basis;
@@ -156,6 +207,7 @@ INLINE void tell_socket(struct sock *sk, struct socket_state *state, const struc
 	event->tuple = *tuple;
 	event->kind = state->kind;
 	event->dual_stack = sk ? is_dual_stack(sk, tuple) : 0;
+	event->alone = basis == USED && state->had_turns && !state->shared;
 	bpf_ringbuf_submit(event, RING_NO_WAKEUP);
 	state->told = 1;
 }
@@ -166,6 +218,55 @@ INLINE u32 interface_of_packet_socket(struct sock *sk)
 
 	// Nowhere when packet sockets are a module whose types are not loaded.
 	return FIELD_EXISTS(packet->ifindex) ? READ(packet->ifindex) : 0;
+}
+
+// Whether the socket goes from hand to hand so often that its users are told as
+// several. Until a whole time without has passed: a turn ends others' claims.
+INLINE void count_turn(struct socket_state *state, u64 now, int is_turn)
+{
+	u64 since = now - state->turns_since;
+
+	if (since >= TELL_AGAIN_TICKS) {
+		state->shared = state->turns > TURNS_TOLD && since < 2 * TELL_AGAIN_TICKS;
+		state->turns = 0;
+		state->turns_since = now;
+	}
+	if (!is_turn)
+		return;
+	state->had_turns = 1;
+	state->turns += 1;
+	if (state->turns > TURNS_TOLD)
+		state->shared = 1;
+}
+
+enum told_for { NOBODY, SOMEBODY, ITS_USER };
+
+// For whom the last packet's tuple was told a short time ago.
+INLINE enum told_for tuple_told_for(struct socket_state *state, struct packet_key *key, u64 now)
+{
+	key->cookie = state->cookie;
+	if (state->shared) {
+		key->pid = state->owner.pid;
+		key->programs = state->owner.programs;
+	}
+	struct told_tuple *told = bpf_map_lookup_elem(&told_tuples, key);
+
+	if (!told || now - told->at >= TELL_AGAIN_TICKS)
+		return NOBODY;
+	if (told->pid != state->owner.pid)
+		return SOMEBODY;
+	state->tuple_pid = told->pid;
+	state->tuple_told_at = told->at;
+	return ITS_USER;
+}
+
+INLINE void tuple_was_told(struct socket_state *state, struct packet_key *key, u64 now)
+{
+	struct told_tuple told = { .at = now, .pid = state->owner.pid };
+
+	bpf_map_update_elem(&told_tuples, key, &told, 0);
+	state->tuple_pid = told.pid;
+	state->tuple_told_at = now;
 }
 
 // A process sent or received: it is the answer, whoever made the socket.
@@ -180,42 +281,74 @@ INLINE int used(struct sock *sk, int result, int sending)
 		lost(LOST_MEMORY);
 		return 0;
 	}
+	u64 packet_at = 0;
 	if (sending) {
-		state->packet_due = !state->packet_seen;
-		state->packet_seen = 0;
+		packet_at = state->packet_at;
+		state->packet_due = !packet_at;
+		state->packet_at = 0;
 	}
 	u64 now = bpf_jiffies64();
-	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	if (state->owner.pid == pid && state->basis == USED && !state->tuple_waits &&
+	struct task_struct *task = bpf_get_current_task_btf();
+	int is_owner = state->owner.pid == (u32)task->tgid &&
+		       state->owner.programs == (u32)task->self_exec_id;
+	if (is_owner && state->basis == USED && !state->tuple_waits &&
 	    now - state->told_at < TELL_AGAIN_TICKS)
 		return 0;
 
 	struct process_id me = {};
-	struct task_struct *task = current_process(&me);
-	if (!task)
+	if (!current_process(&me))
 		return 0;
 	if (!state->cookie)
 		state->cookie = bpf_get_socket_cookie(sk);
 	learn_socket(sk, state);
-	struct use use = { .cookie = state->cookie, .process = me };
-	u64 *told_at = bpf_map_lookup_elem(&told_uses, &use);
-	int known = told_at && now - *told_at < TELL_AGAIN_TICKS;
-	u8 with_packet = state->tuple_waits;
-
+	int is_turn = !is_owner && state->basis == USED;
+	int is_again = is_owner && state->basis == USED;
+	u8 waited = state->tuple_waits;
+	count_turn(state, now, is_turn);
 	state->owner = me;
 	state->basis = USED;
 	state->tuple_waits = 0;
-	if (known && !with_packet)
+	state->kind = kind_of_socket(sk);
+	tell_process_once(task, &me);
+
+	u8 has_packet = packet_at && state->has_tuple;
+	u64 age_ns = sending && (is_turn || waited) ?
+			     packet_age_ns(packet_at ? now - packet_at : 0) : 0;
+	if (waited || (has_packet && is_turn)) {
+		struct packet_key key = { .tuple = state->tuple };
+
+		enum told_for told_for = tuple_told_for(state, &key, now);
+
+		if (waited || !state->shared || told_for != ITS_USER) {
+			tuple_was_told(state, &key, now);
+			tell_socket(sk, state, &state->tuple, SOCKET_USE, USED,
+				    state->kind == PACKET ? interface_of_packet_socket(sk) : 0,
+				    age_ns);
+		}
+		// The packet says enough; a turn is one for all that comes in as well.
+		if (!is_turn || state->shared || state->kind != DATAGRAM) {
+			state->told_at = now;
+			return 0;
+		}
+	} else if (has_packet && is_again) {
+		// Its tuple is told again where packets pass.
+		state->told_at = now;
 		return 0;
+	}
+	struct use use = { .cookie = state->cookie, .process = me, .shared = state->shared };
+	if (!is_turn || state->shared) {
+		u64 *told_at = bpf_map_lookup_elem(&told_uses, &use);
+
+		if (told_at && now - *told_at < TELL_AGAIN_TICKS) {
+			state->told_at = *told_at;
+			return 0;
+		}
+	}
 	state->told_at = now;
 	bpf_map_update_elem(&told_uses, &use, &now, 0);
-	tell_process_once(task, &me);
-	state->kind = kind_of_socket(sk);
 	struct tuple tuple;
 	tuple_of_socket(sk, state->kind, &tuple);
-	if (with_packet)
-		tuple = state->tuple;
 	tell_socket(sk, state, &tuple, SOCKET_USE, USED,
-		    state->kind == PACKET ? interface_of_packet_socket(sk) : 0);
+		    state->kind == PACKET ? interface_of_packet_socket(sk) : 0, age_ns);
 	return 0;
 }
