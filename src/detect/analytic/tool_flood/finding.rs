@@ -121,7 +121,7 @@ impl Judged<'_> {
                     ));
                 }
                 case.baseline_values = json!(normal);
-                if mature && (!usual.as_many() || usual.into_silence()) {
+                if mature && (!usual.as_many() || usual.is_unheard()) {
                     case.decided_by = DecidedBy::Baseline;
                 }
             }
@@ -177,7 +177,7 @@ impl Judged<'_> {
         ];
         if let Some(usual) = usual {
             terms.push(Term::doubling("times_own_q99", usual.times_packets, 1.0, 4.0, 20.0));
-            if usual.into_silence()
+            if usual.is_unheard()
                 && let Some(times) = usual.times_unanswered
             {
                 terms.push(Term::doubling("times_own_unanswered", times, 1.0, 16.0, 20.0));
@@ -202,7 +202,7 @@ impl Judged<'_> {
     /// how many there usually are nobody knows.
     fn is_quiet(&self, usual: &Usual) -> bool {
         let same_place = self.together.is_none() || usual.to_known == Some(true);
-        usual.as_many() && !usual.into_silence() && same_place
+        usual.as_many() && !usual.is_unheard() && same_place
     }
 
     fn severity(&self, person: Option<bool>, ctx: &AnalyticContext<'_>) -> (Severity, String) {

@@ -62,7 +62,7 @@ impl Usual {
     }
 
     /// Far more than ever goes unanswered.
-    pub(super) fn into_silence(&self) -> bool {
+    pub(super) fn is_unheard(&self) -> bool {
         self.silence_counts && self.times_unanswered.is_some_and(|times| times >= FAR)
     }
 
@@ -73,6 +73,6 @@ impl Usual {
 
     /// As if a server did not answer any more: the same as ever, and not to somebody new.
     pub(super) fn as_if_down(&self) -> bool {
-        self.as_many() && self.into_silence() && self.to_known != Some(false)
+        self.as_many() && self.is_unheard() && self.to_known != Some(false)
     }
 }
