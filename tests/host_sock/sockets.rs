@@ -193,6 +193,7 @@ fn a_socket_inherited_by_fork_names_both_and_then_the_one_that_is_left() {
     let left =
         watch.wait("socket of the child", |socket| mine(socket) && holders(socket).len() == 1);
     assert_eq!((holders(&left), left.basis), ([child].into(), Basis::Holds));
+    assert_eq!(left.since_ns, None, "before, both held it");
     std::fs::write(&end, "").unwrap();
     watch.wait_gone("the socket of an ended process", mine);
 }
@@ -367,7 +368,7 @@ fn a_socket_that_a_child_came_with_is_never_told_to_be_the_childs_alone() {
         WatchedProcesses::new(ProcessWatch::new(Box::new(connector))),
     ));
     // Both are looked at when the child begins, before any walk.
-    let script = "for i in range(7040, 7050):\n s = socket.socket(2, 2); s.bind(('127.0.0.1', i)); p = os.fork()\n if p == 0: stay()\n";
+    let script = "kept = []\nfor i in range(7040, 7050):\n s = socket.socket(2, 2); kept.append(s); s.bind(('127.0.0.1', i)); p = os.fork()\n if p == 0: stay()\n";
     let parent = python(&net, 0, script);
     let inode = inode(&net, 0);
     let mine = |socket: &Socket, port| socket.netns == Some(inode) && socket.local_port == port;

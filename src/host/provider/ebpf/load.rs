@@ -1,13 +1,15 @@
 //! Brings the programs into the kernel, and says what is in the way of that.
 
-use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSock, Program, ProgramError};
 use aya::{Btf, Ebpf};
 use caps::{CapSet, Capability};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use crate::host::provider::ProviderError;
 
@@ -125,7 +127,7 @@ impl Loaded {
             }
             Err(error) => tracing::warn!(
                 "who makes a socket is seen only once it is used: no cgroup2 file system is \
-                 mounted or it can't be opened ({error})"
+                 mounted or can be ({error})"
             ),
         }
         Ok(loaded)
@@ -150,7 +152,7 @@ impl Loaded {
         Ok(())
     }
 
-    fn attach_cgroup(&mut self, name: &str, root: &File) -> Result<(), ProgramError> {
+    fn attach_cgroup(&mut self, name: &str, root: &OwnedFd) -> Result<(), ProgramError> {
         let program: &mut CgroupSock = self.program(name)?.try_into()?;
         program.load()?;
         // By a link, which always stands beside whatever others attached; with one
@@ -179,19 +181,23 @@ fn take_map<T>(
     typed(map).map_err(|error| failed(name, &error))
 }
 
-/// The top of the unified hierarchy, wherever it is mounted: here, or (`ip netns exec`
-/// covers it) where the first process sees it.
-fn root_cgroup() -> io::Result<File> {
-    use procfs::process::Process;
-    let open = |process: procfs::ProcResult<Process>, root: &Path| {
-        let mounts = process.and_then(|process| process.mountinfo()).map_err(io::Error::other)?;
-        let found = mounts.into_iter().find(|mount| mount.fs_type == "cgroup2");
-        let none = || io::Error::new(io::ErrorKind::NotFound, "none in mountinfo");
-        let at = found.ok_or_else(none)?.mount_point;
-        File::open(root.join(at.strip_prefix("/").unwrap_or(&at)))
-    };
-    open(Process::myself(), Path::new("/"))
-        .or_else(|error| open(Process::new(1), Path::new("/proc/1/root")).map_err(|_| error))
+/// The top of the unified hierarchy, wherever it is mounted. Where nothing shows it
+/// (`ip netns exec` covers it) by a mount of its own that nobody else sees.
+fn root_cgroup() -> io::Result<OwnedFd> {
+    let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mounts = procfs::process::Process::myself().and_then(|me| me.mountinfo());
+    let mounts = mounts.map_err(io::Error::other)?;
+    if let Some(root) = mounts.into_iter().find(|mount| mount.fs_type == "cgroup2") {
+        return Ok(openat(CWD, &root.mount_point, folder, Mode::empty())?);
+    }
+    let system = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&system)?;
+    let mount = fsmount(
+        &system,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+    )?;
+    Ok(openat(&mount, ".", folder, Mode::empty())?)
 }
 
 fn program_failed(name: &str, error: &ProgramError) -> ProviderError {

@@ -230,7 +230,9 @@ impl Known {
             } else if holders != entry.holders {
                 let new = holders.iter().filter(|id| !entry.holders.contains(id));
                 let since = new.map(|id| clock.start_to_wall_ns(id.start_ticks).max(walked_ns));
-                let since_ns = since.min().max(entry.not_before_ns);
+                // Where nobody came, from now on.
+                let not_before_ns = entry.not_before_ns.unwrap_or(i64::MIN);
+                let since_ns = since.min().map(|since_ns| since_ns.max(not_before_ns));
                 // Who let go of it has no claim on what follows.
                 if entry.holders.iter().any(|id| !holders.contains(id)) {
                     out.push(What::SocketClose(entry.socket(self.method)));

@@ -312,8 +312,12 @@ INLINE int used(struct sock *sk, int result, int sending)
 	tell_process_once(task, &me);
 
 	u8 has_packet = packet_at && state->has_tuple;
-	u64 age_ns = sending && (is_turn || waited) ?
-			     packet_age_ns(packet_at ? now - packet_at : 0) : 0;
+	// Its packet left before the call ends; what it received may have waited long.
+	u64 age_ns = 0;
+	if (sending && (is_turn || waited))
+		age_ns = packet_age_ns(packet_at ? now - packet_at : 0);
+	else if (!sending && !is_again && state->kind == DATAGRAM)
+		age_ns = packet_age_ns(MOST_TICKS);
 	if (waited || (has_packet && is_turn)) {
 		struct packet_key key = { .tuple = state->tuple };
 
