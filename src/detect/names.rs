@@ -288,7 +288,7 @@ impl Names {
         }
         let digests = names.digests();
         let instance = side.and_then(|side| side.instance.as_ref());
-        let at = instance.map_or_else(|| Who::address(&src), |instance| Who::instance(instance));
+        let at = instance.map_or_else(|| Who::address(&src), Who::instance);
         let workload = side.and_then(|side| side.workload.as_ref());
         let process = side.and_then(|side| {
             let view = side.process.as_ref()?;

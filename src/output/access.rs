@@ -92,7 +92,8 @@ pub(crate) fn make_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(made)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
