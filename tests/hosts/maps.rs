@@ -118,7 +118,7 @@ fn read_with(dir: &Dir, lines: &[String]) -> (String, Vec<serde_json::Value>) {
     let output = dir.run(args.into_iter().chain([capture.to_str().unwrap()]));
     assert!(output.status.success());
     let flows = fs::read_to_string(dir.path("joined/flows.ndjson")).unwrap();
-    (text(&output.stderr).to_owned(), parse(&flows))
+    (text(&output.stderr), parse(&flows))
 }
 
 fn lines_of(address: &str, from: &str, until: &str) -> Vec<String> {
