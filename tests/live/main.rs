@@ -409,7 +409,7 @@ fn an_interface_that_comes_later_than_the_others_is_waited_for() {
     live.wait_for("later0 is not there yet; waiting for it");
     lab.net.run(0, ["ping", "-q", "-f", "-c", "100", &lab.link.ipv4[1]]);
     link(1, &["link", "add", "later0", "type", "veth", "peer", "name", "later1"]);
-    link(1, &["link", "set", "later1", "netns", &lab.net.name(0)]);
+    link(1, &["link", "set", "later1", "netns", lab.net.name(0)]);
     link(1, &["address", "add", "10.199.0.2/24", "dev", "later0"]);
     link(1, &["link", "set", "later0", "up"]);
     link(0, &["address", "add", "10.199.0.1/24", "dev", "later1"]);
