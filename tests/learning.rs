@@ -249,6 +249,7 @@ duration_s = 2400
 [learn]
 days = 1
 [parameters]
+upload_gap_s = 10
 report_gap_s = 1
 [[host]]
 name = "app"
@@ -272,9 +273,9 @@ exe = "/opt/app/bin/shipper"
 kind = "upload"
 from = "shipper"
 to = "vault"
-gap_s = 10
+gap_s = "$upload_gap_s"
 jitter_share = 0.1
-up_bytes = 3e6
+up_bytes = 1.5e6
 rate_mbps = 20
 [[behaviour]]
 kind = "tls"
@@ -282,6 +283,7 @@ from = "shipper"
 to = "collector"
 port = 8443
 gap_s = "$report_gap_s"
+up_bytes = 150
 "#;
 
 fn size_shifts(summary: &Value) -> Vec<&Value> {
@@ -301,7 +303,7 @@ to = "drop"
 port = 8443
 start_s = 600
 duration_s = 600
-rate_per_s = 20
+rate_per_s = 10
 payload_bytes = 700
 "#;
     dir.write("shipper.toml", format!("{SHIPPER}{attack}").as_bytes());
@@ -328,8 +330,9 @@ fn another_mix_of_a_programs_services_is_no_shift_of_sizes() {
     dir.write("shipper.toml", SHIPPER.as_bytes());
     make(&dir, "shipper.toml", "before", &["--days-before", "1"]);
     learn(&dir, "before", "known.db");
-    // Fifty times the reports: most of what it sends now.
-    make(&dir, "shipper.toml", "busy", &["--set", "report_gap_s=0.02", "--set", "duration_s=600"]);
+    // Twenty times the reports, and few files: most of what it sends now.
+    let busy = ["upload_gap_s=60", "report_gap_s=0.05", "duration_s=600"];
+    make(&dir, "shipper.toml", "busy", &busy.map(|set| ["--set", set]).concat());
     let told = learn(&dir, "busy", "known.db");
     assert_eq!(size_shifts(&told), [&Value::Null; 0], "{:#}", told["alerts"]);
 }
