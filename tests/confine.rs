@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -482,11 +482,16 @@ fn root_writes_into_its_own_folders_and_says_why_not_into_others() {
         net.run(1, ["ping", "-q", "-c", "3", "-i", "0.05", &link.ipv4[0]]);
         assert_eq!(capture.stop()["protocols"]["icmp"]["packets"], 6);
     }
-    // A folder that it makes is that user's.
-    let fresh = dir.path("fresh");
-    let args = ["--user", "65534:65534", "--out", fresh.to_str().unwrap()];
+    // A folder that it makes is that user's, with those above it, and so is the map.
+    let (above, map) = (dir.path("above"), dir.path("map.jsonl"));
+    let fresh = above.join("fresh");
+    let named = ["--out", fresh.to_str().unwrap(), "--procs-record", map.to_str().unwrap()];
+    let args = [&["--user", "65534:65534", "--procs", "polling"][..], &named].concat();
     Live::start(&net, live(&net, &dir, &[FLOWTAP], interface, &args)).stop();
     assert!(fresh.join("summary.json").is_file());
+    for made in [&above, &fresh, &map] {
+        assert_eq!(fs::metadata(made).unwrap().uid(), 65534, "{}", made.display());
+    }
 }
 
 /// Where a receiver in a namespace puts what it gets; see [`receiver`].

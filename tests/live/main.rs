@@ -13,6 +13,7 @@ mod programs;
 mod recorded;
 #[path = "../support/mod.rs"]
 mod support;
+mod watched;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
