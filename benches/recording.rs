@@ -68,7 +68,7 @@ fn record(block: &Block, blocks: u64) -> (Duration, Duration) {
         on_path += begun.elapsed();
     }
     drop(tap);
-    assert_eq!(recording.finish().lost_packets, 0);
+    assert_eq!(recording.finish().0.lost_packets, 0);
     (on_path, started.elapsed())
 }
 

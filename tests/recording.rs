@@ -13,7 +13,7 @@ use flowtap::engine::{RunOptions, run};
 use flowtap::flow::FlowRecord;
 use flowtap::input::{Block, BlockBytes, Frame, Input, InputOptions, Interface, Shed};
 use flowtap::output::recording::{
-    LEAST_RING_BYTES, Recording, RecordingCounters, RecordingSettings, files_in,
+    About, LEAST_RING_BYTES, Recording, RecordingCounters, RecordingSettings, files_in,
 };
 use flowtap::packet::LinkType;
 use serde_json::Value;
@@ -29,7 +29,7 @@ fn record(captures: &[PathBuf], dir: &Path) -> RecordingCounters {
         tap.block(&block, input.interfaces());
     }
     drop(tap);
-    let counters = recording.finish();
+    let counters = recording.finish().0;
     assert_eq!(counters.lost_packets, 0);
     assert_eq!(counters.packets, input.counters().frames);
     counters
@@ -354,7 +354,7 @@ fn a_full_disk_is_counted_and_used_again_when_it_has_room() {
     let full = recording.counters();
     assert!(full.lost_packets > 2_000 && full.write_errors > 5, "{full:?}");
     let told = recording.take_notices();
-    assert!(told.len() == 1 && told[0].contains("No space left"), "{told:?}");
+    assert!(told.len() == 1 && told[0].text.contains("No space left"), "{told:?}");
     fs::remove_file(filler).expect("removed");
     for _ in 0..2 {
         tap.block(&numbered(given, 1_000), &interface());
@@ -362,8 +362,8 @@ fn a_full_disk_is_counted_and_used_again_when_it_has_room() {
         wait_for(given - 600);
     }
     drop(tap);
-    assert!(recording.take_notices().iter().any(|text| text.contains("goes on")));
-    let counters = recording.finish();
+    assert!(recording.take_notices().iter().any(|told| told.about == About::Resumed));
+    let counters = recording.finish().0;
     assert_eq!(counters.packets + counters.lost_packets, given);
     assert!(counters.packets > full.packets + 1_000, "{counters:?}");
     assert_eq!(numbers(&ring(&mount.0)).len() as u64, counters.packets);

@@ -46,6 +46,19 @@ const INFER_OVER_S: i64 = 60;
 const LEAST_EXPECTED_BYTES: u64 = 1_000_000;
 
 impl SensorEvent {
+    /// Of what the sensor writes and sends, not of what it hears.
+    pub(crate) fn of_outputs(
+        kind: &'static str,
+        text: String,
+        time_ns: i64,
+        status: &LiveStatus,
+    ) -> Self {
+        let mut event = event(kind, "", text, time_ns.div_euclid(SECOND_NS));
+        status.sensor().clone_into(&mut event.sensor);
+        event.clock_synchronised = status.clock_synchronised();
+        event
+    }
+
     /// Nobody has to do anything.
     pub fn is_good_news(&self) -> bool {
         matches!(
@@ -56,6 +69,9 @@ impl SensorEvent {
                 | "sensor.inferred_loss_over"
                 | "clock.synchronised"
                 | "source.resumed"
+                | "output.resumed"
+                | "recording.resumed"
+                | "delivery.resumed"
                 | RELOADED
         )
     }

@@ -1,6 +1,8 @@
 //! What a live capture lost, and what to know of it: the part of the summary
 //! that a file does not have.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::engine::RunReport;
@@ -9,6 +11,8 @@ use crate::engine::run::LiveCapture;
 use crate::flow::totals::InferredLoss;
 use crate::input::live::TapStatus;
 use crate::output::recording::RecordingCounters;
+use crate::output::rolling::{Finished, KindCounters};
+use crate::service::deliver::TargetCounters;
 
 #[derive(Debug, Serialize)]
 pub struct CaptureSummary {
@@ -28,6 +32,63 @@ pub struct CaptureSummary {
     /// Whoever recorded fills it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recording: Option<RecordingCounters>,
+    /// What became of records and alerts; absent where none were kept. Whoever wrote
+    /// them fills it in, as far as it was known before the summary itself was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<OutputSummary>,
+    /// By receiver of alerts, in the order given. Whoever delivered fills it in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub delivery: Vec<TargetCounters>,
+}
+
+/// Records and alerts that were written, and those that were not.
+#[derive(Debug, Serialize)]
+pub struct OutputSummary {
+    /// By kind of file: `alerts`, a format of flow records, or what other sources
+    /// observed.
+    pub kinds: BTreeMap<&'static str, OutputKind>,
+    /// Records that a disk which did not answer at the end was not given any more.
+    pub unwritten_records: u64,
+    /// Files that were too old or too much.
+    pub flow_files_removed: u64,
+    pub alert_files_removed: u64,
+}
+
+/// Lines of alerts count as records.
+#[derive(Debug, Serialize)]
+pub struct OutputKind {
+    pub records: u64,
+    pub bytes: u64,
+    pub files: u64,
+    /// Lost because the disk or the encoding was too slow.
+    pub lost_queue: u64,
+    /// Lost because writing failed.
+    pub lost_disk: u64,
+}
+
+impl OutputSummary {
+    pub fn new(finished: &Finished) -> Self {
+        let counters = &finished.counters;
+        let kind = |of: &KindCounters| OutputKind {
+            records: of.written,
+            bytes: of.written_bytes,
+            files: of.files,
+            lost_queue: of.lost_queue,
+            lost_disk: of.lost_disk,
+        };
+        Self {
+            kinds: counters.kinds.iter().map(|of| (of.kind.name(), kind(of))).collect(),
+            unwritten_records: if finished.complete { 0 } else { counters.queued_records },
+            flow_files_removed: counters.removed_flow_files.files,
+            alert_files_removed: counters.removed_alert_files.files,
+        }
+    }
+
+    /// Records that are in no file.
+    pub fn lost(&self) -> u64 {
+        let kinds = self.kinds.values().map(|kind| kind.lost_queue + kind.lost_disk);
+        kinds.sum::<u64>() + self.unwritten_records
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -85,6 +146,8 @@ impl CaptureSummary {
                 .collect(),
             overload: Overload::new(&report.accounting.shed, report.table.sampled_packets),
             recording: None,
+            output: None,
+            delivery: Vec::new(),
         }
     }
 }

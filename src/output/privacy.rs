@@ -177,6 +177,8 @@ impl Privacy {
             rewrite(&mut source.path);
             [&mut source.first_bad, &mut source.error].into_iter().flatten().for_each(rewrite);
         }
+        let capture = summary.capture.iter_mut().flat_map(|capture| &mut capture.delivery);
+        capture.for_each(|receiver| rewrite(&mut receiver.target));
         for allowed in &mut summary.alerts_allowed {
             [&mut allowed.entity, &mut allowed.reason].into_iter().for_each(rewrite);
         }

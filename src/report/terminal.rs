@@ -8,7 +8,7 @@ use super::detail::printable;
 use crate::alert::{Alert, Severity, sentence, thousands as grouped};
 use crate::flow::sizes::bin_of;
 use crate::output::Summary;
-use crate::output::capture::CaptureSummary;
+use crate::output::capture::{CaptureSummary, OutputSummary};
 use crate::output::summary::PayloadSizes;
 
 /// Columns of the distribution's bars.
@@ -213,6 +213,9 @@ fn notes(summary: &Summary) -> Vec<String> {
         note(overload.payload_entropy, "payload entropy was left out");
         note(overload.new_flows_sampled, "one new flow in eight was taken in");
     }
+    if let Some(capture) = &summary.capture {
+        not_kept(capture, &mut notes);
+    }
     let capture = summary.capture.iter().flat_map(|capture| &capture.interfaces);
     for interface in capture.filter(|interface| interface.oversized_packets > 0) {
         notes.push(format!(
@@ -229,6 +232,22 @@ fn notes(summary: &Summary) -> Vec<String> {
         );
     }
     notes
+}
+
+/// What is missing in files and at receivers.
+fn not_kept(capture: &CaptureSummary, notes: &mut Vec<String>) {
+    let mut note = |count: u64, text: &str| {
+        if count > 0 {
+            notes.push(format!("{} {text}", grouped(count)));
+        }
+    };
+    note(capture.output.as_ref().map_or(0, OutputSummary::lost), "records could not be written");
+    let missing = capture.recording.as_ref().map_or(0, |recording| recording.lost_packets);
+    note(missing, "packets are missing in the recording: the disk was too slow or full");
+    for receiver in &capture.delivery {
+        note(receiver.lost, &format!("messages to {} were lost", receiver.target));
+        note(receiver.refused, &format!("messages were refused by {}", receiver.target));
+    }
 }
 
 fn protocols(page: &mut String, summary: &Summary, style: Style) {

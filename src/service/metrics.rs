@@ -57,6 +57,9 @@ pub struct Snapshot {
     /// Nothing where nothing is recorded.
     pub recording: Option<RecordingCounters>,
     pub delivery: Vec<TargetCounters>,
+    /// What is being lost behind the capture now (records, recorded packets, messages),
+    /// for people.
+    pub troubles: Vec<String>,
     /// Nothing where no host is watched.
     pub hosts: Option<Coverage>,
     /// Logs, exports and counters beside the interfaces.
@@ -133,7 +136,8 @@ impl Health {
 /// three seconds for late packets; a scheduler under load takes some more.
 pub const BEHIND_LIMIT: Duration = Duration::from_secs(15);
 
-/// Well as long as seconds are closed in time and every interface is there.
+/// Well as long as seconds are closed in time, every interface is there, and what comes of
+/// it is written and delivered.
 pub fn health(published: &Published) -> Health {
     let Some((age, snapshot)) = published.newest() else {
         let reasons = vec!["no second has been closed yet".to_owned()];
@@ -154,6 +158,7 @@ pub fn health(published: &Published) -> Health {
             reasons.push(format!("{}: the interface is down", tap.name));
         }
     }
+    reasons.extend(snapshot.troubles.iter().cloned());
     let status = if reasons.is_empty() { "ok" } else { "failing" };
     // JSON has no infinity.
     Health {

@@ -78,7 +78,7 @@ fn a_clock_that_loses_its_reference_is_told_and_told_again_from_the_recording() 
     };
     let live = records(input, &options);
     let (before, after) = said.join().unwrap();
-    assert_eq!(recording.finish().lost_packets, 0);
+    assert_eq!(recording.finish().0.lost_packets, 0);
     for (port, synchronised) in [(before, true), (after, false)] {
         let record = live.iter().find(|record| record.src_port() == port).unwrap();
         let origin = record.origin.as_deref().unwrap();

@@ -106,13 +106,21 @@ impl Live {
     }
 
     /// Ends it in order; its summary.
-    pub(crate) fn stop(mut self) -> Value {
+    pub(crate) fn stop(self) -> Value {
+        let (status, summary, said) = self.end();
+        assert_eq!(status, Some(0), "{said}");
+        summary
+    }
+
+    /// Ends it in any order: its exit status, its summary and what it said last.
+    pub(crate) fn end(mut self) -> (Option<i32>, Value, String) {
         self.running.signal("INT");
         let mut json = String::new();
         self.running.child.stdout.take().unwrap().read_to_string(&mut json).unwrap();
         let status = self.running.wait(Duration::from_secs(20));
-        assert!(status.success(), "{}", rest(self.said));
-        serde_json::from_str(&json).unwrap()
+        let said = rest(self.said);
+        let summary = serde_json::from_str(&json).unwrap_or_else(|_| panic!("no summary: {said}"));
+        (status.code(), summary, said)
     }
 }
 

@@ -1,12 +1,88 @@
 //! What goes wrong beside the packets, for those who watch from elsewhere.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::common::text;
-use crate::lab::Lab;
-use crate::support::netns::LinkOptions;
+use crate::lab::{Lab, Live};
+use crate::support::netns::{LinkOptions, wait_for};
+
+/// A small file system of its own, taken away at the end.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(dir: &Path, size: &str) -> Self {
+        fs::create_dir(dir).unwrap();
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(dir);
+        assert!(command.status().unwrap().success());
+        Self(dir.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// The page of a run with `--metrics 127.0.0.1:0`, whatever its status.
+fn page(lab: &Lab, live: &Live, name: &str) -> String {
+    let at = live.lines.iter().find_map(|line| line.trim().strip_prefix("flowtap: metrics at "));
+    let at = at.unwrap().replace("/metrics", name);
+    text(&lab.net.run(1, ["curl", "-s", "--noproxy", "*", &at]).stdout)
+}
+
+#[test]
+fn a_full_disk_is_told_to_receivers_and_in_health_and_the_summary_is_printed() {
+    let programs = ["ping", "curl", "mount"];
+    let Some(lab) = Lab::or_skip("full_disk", &programs, LinkOptions::default()) else { return };
+    let mount = Mount::new(&lab.dir.path("small"), "size=4m");
+    let (out, ring) = (mount.0.join("out"), mount.0.join("ring"));
+    let socket = lab.dir.path("alerts");
+    let receiver = UnixListener::bind(&socket).unwrap();
+    let target = format!("unix:{}", socket.display());
+    let [out_text, ring_text] = [&out, &ring].map(|path| path.to_str().unwrap());
+    let files = ["--out", out_text, "--record", ring_text, "--icmp-idle", "1s"];
+    let watched = ["--alert-to", &target, "--metrics", "127.0.0.1:0"];
+    let live = lab.listen(&[&files[..], &watched[..]].concat());
+    assert!(fs::write(mount.0.join("filler"), vec![0; 4 << 20]).is_err(), "it is full now");
+    lab.net.run(0, ["ping", "-q", "-f", "-c", "100", &lab.link.ipv4[1]]);
+    let (connection, _) = receiver.accept().unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut lines = BufReader::new(connection).lines();
+    let mut missing = vec!["output.failing", "recording.failing"];
+    while !missing.is_empty() {
+        let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        if missing.iter().any(|&kind| event["kind"] == kind) {
+            missing.retain(|&kind| event["kind"] != kind);
+            assert!(event["text"].as_str().unwrap().contains("No space left"), "{event}");
+        }
+    }
+    wait_for("health that fails", || {
+        let health: Value = serde_json::from_str(&page(&lab, &live, "/health")).unwrap();
+        let reasons = health["reasons"].as_array().unwrap();
+        health["status"] == "failing" && reasons.len() == 2
+    });
+    let (status, summary, said) = live.end();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("can't write") && said.contains("summary.json"), "{said}");
+    let capture = &summary["capture"];
+    assert!(capture["output"]["kinds"]["ndjson"]["lost_disk"].as_u64().unwrap() > 0);
+    assert_eq!(capture["output"]["kinds"]["alerts"]["lost_disk"], 0);
+    assert!(capture["recording"]["lost_packets"].as_u64().unwrap() >= 200);
+    assert_eq!(capture["delivery"][0]["target"], target.as_str());
+    assert!(capture["delivery"][0]["delivered"].as_u64().unwrap() >= 2);
+    let schema: Value = serde_json::from_str(flowtap::output::SUMMARY_SCHEMA).unwrap();
+    jsonschema::validate(&schema, &summary).unwrap();
+}
 
 /// Files and folders below, each with its mode.
 fn modes(folder: &Path, into: &mut Vec<(PathBuf, u32)>) {

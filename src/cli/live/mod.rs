@@ -4,6 +4,7 @@
 mod hosts;
 mod logs;
 mod sink;
+mod troubles;
 
 use std::io::{self, Write};
 use std::net::TcpListener;
@@ -18,7 +19,8 @@ use clap::Args;
 use serde::Serialize;
 use tracing::{info, warn};
 
-use sink::{Sink, now_ns};
+use sink::{Finished, Sink, now_ns};
+use troubles::Troubles;
 
 use crate::cli::Usage;
 use crate::cli::baseline_args::{BaselineArgs, take_back};
@@ -313,6 +315,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         listening: args.listening(),
         reloads: ReloadCounters::default(),
         hosts: None,
+        troubles: Troubles::default(),
         telemetry: options.telemetry.clone(),
         keeps_observed: args.output.out.is_some(),
         // Random keys: nobody can foresee which flows are in the sample.
@@ -327,32 +330,51 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     }
     let privacy = Arc::clone(&sink.privacy);
     let collected = sink.collector.take();
-    let (lost, recorded) = sink.finish();
+    let Finished { lost, recording, output, delivery } = sink.finish();
     let mut summary = Summary::new(&report, started.elapsed());
     if let Some(capture) = &mut summary.capture {
-        capture.recording = recorded;
+        capture.recording = recording;
+        capture.output = output;
+        capture.delivery = delivery;
     }
     privacy.summary(&mut summary);
-    if let Some(dir) = &dir {
-        write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(&summary)?)?;
-    }
-    if let Some(collected) = collected {
+    // Printed first and each by itself: a full disk keeps nobody from knowing.
+    let printed = print(args, &summary);
+    let kept = dir.as_ref().map_or(Ok(()), |dir| {
+        write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(&summary)?)
+    });
+    let reported = collected.map_or(Ok(()), |collected| {
         let made = RunPage::new(collected, &report, learned.as_ref());
-        args.report.write(|| run_page(&summary, &made))?;
+        args.report.write(|| run_page(&summary, &made))
+    });
+    let taken = report.write_error.take().map_or(Ok(()), |error| {
+        Err(anyhow::Error::new(error).context("some records could not be written"))
+    });
+    let whole = if lost == 0 {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!("{lost} records could not be written"))
+    };
+    let mut failed = None;
+    for error in [printed, kept, reported, taken, whole].into_iter().filter_map(Result::err) {
+        if let Some(earlier) = failed.replace(error) {
+            warn!(event = "run.failed", "{earlier:#}");
+        }
     }
+    failed.map_or(Ok(()), Err)?;
+    Ok(args.engine.exit_status(&summary))
+}
+
+fn print(args: &LiveArgs, summary: &Summary) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
     if args.json {
-        let mut out = io::stdout().lock();
-        serde_json::to_writer(&mut out, &summary)?;
+        serde_json::to_writer(&mut out, summary)?;
         writeln!(out)?;
     } else if !args.quiet {
-        let text = terminal::render(&summary, args.output.out.as_deref(), Style::for_stdout());
-        io::stdout().lock().write_all(text.as_bytes())?;
+        let text = terminal::render(summary, args.output.out.as_deref(), Style::for_stdout());
+        out.write_all(text.as_bytes())?;
     }
-    if let Some(error) = report.write_error.take() {
-        return Err(error).context("some records could not be written");
-    }
-    anyhow::ensure!(lost == 0, "{lost} records could not be written");
-    Ok(args.engine.exit_status(&summary))
+    Ok(())
 }
 
 impl LiveArgs {

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
+use super::troubles::{Told, Troubles};
+
 use crate::alert::Alert;
 use crate::cli::control::Control;
 use crate::engine::window::Assembled;
@@ -15,11 +17,12 @@ use crate::engine::{FlowGauge, Joined, RecordSink, Reload, SensorEvent};
 use crate::flow::FlowRecord;
 use crate::host::coverage::Coverage;
 use crate::input::LiveHandle;
+use crate::output::capture::OutputSummary;
 use crate::output::privacy::Privacy;
-use crate::output::recording::{Recording, RecordingCounters};
+use crate::output::recording::{Notice, Recording, RecordingCounters};
 use crate::output::rolling::{OutputCounters, RollingOutput};
 use crate::report::html::Collector;
-use crate::service::deliver::Delivery;
+use crate::service::deliver::{Delivery, TargetCounters};
 use crate::service::metrics::{Published, ReloadCounters, Snapshot};
 use crate::service::notify::Notifier;
 use crate::telemetry::Observation;
@@ -52,47 +55,97 @@ pub(super) struct Sink {
     pub(super) telemetry: Option<Feed>,
     /// Without --out only summary and alerts are kept.
     pub(super) keeps_observed: bool,
+    pub(super) troubles: Troubles,
     /// For `--report`.
     pub(super) collector: Option<Collector>,
 }
 
+/// What became of what was handed out.
+pub(super) struct Finished {
+    /// Records that could not be written.
+    pub(super) lost: u64,
+    pub(super) recording: Option<RecordingCounters>,
+    pub(super) output: Option<OutputSummary>,
+    pub(super) delivery: Vec<TargetCounters>,
+}
+
 impl Sink {
-    /// Ends the files and what is on its way. How many records could not be
-    /// written, and what the recording came to.
-    pub(super) fn finish(mut self) -> (u64, Option<RecordingCounters>) {
+    /// Ends the files and what is on its way; receivers last, so that they are told how
+    /// the others ended.
+    pub(super) fn finish(mut self) -> Finished {
         self.notifier.stopping();
+        let recording = self.recording.take().map(|recording| {
+            let (counters, notices) = recording.finish();
+            self.tell_recording(notices, counters);
+            counters
+        });
+        let lost = recording.as_ref().map_or(0, |counters| counters.lost_packets);
+        if lost > 0 {
+            warn!(event = "recording.lost", lost, "{lost} packets are missing in the recording");
+        }
         self.tell_troubles();
-        if let Some(delivery) = self.delivery.take() {
-            let (counters, changes) = delivery.finish(DELIVER_WITHIN);
-            changes.iter().for_each(|change| warn!(event = "delivery.changed", "{change}"));
+        let output = self.output.take().map(|output| {
+            let finished = output.finish(FINISH_WITHIN);
+            for event in &finished.events {
+                let told = self.troubles.output(event);
+                self.tell(told);
+            }
+            OutputSummary::new(&finished)
+        });
+        let lost = output.as_ref().map_or(0, OutputSummary::lost);
+        let mut delivery = Vec::new();
+        if let Some(carried) = self.delivery.take() {
+            let (counters, changes) = carried.finish(DELIVER_WITHIN);
+            for change in &changes {
+                let told = self.troubles.delivery(change);
+                self.tell(told);
+            }
             for target in counters.iter().filter(|target| target.lost > 0) {
                 let (lost, to) = (target.lost, &target.target);
                 warn!(event = "delivery.lost", lost, "{lost} messages to {to} were lost");
             }
+            delivery = counters;
         }
-        let recorded = self.recording.take().map(Recording::finish);
-        let lost = recorded.as_ref().map_or(0, |counters| counters.lost_packets);
-        if lost > 0 {
-            warn!(event = "recording.lost", lost, "{lost} packets are missing in the recording");
-        }
-        let Some(output) = self.output.take() else { return (0, recorded) };
-        let finished = output.finish(FINISH_WITHIN);
-        for event in &finished.events {
-            warn!(event = "output.changed", "{event}");
-        }
-        let left = if finished.complete { 0 } else { finished.counters.queued_records };
-        (finished.counters.lost() + left, recorded)
+        Finished { lost, recording, output, delivery }
     }
 
     fn tell_troubles(&mut self) {
-        for event in self.output.iter_mut().flat_map(RollingOutput::take_events) {
-            warn!(event = "output.changed", "{event}");
+        let events = self.output.iter_mut().flat_map(RollingOutput::take_events);
+        let mut all: Vec<Told> = events.map(|event| self.troubles.output(&event)).collect();
+        let changes = self.delivery.iter().flat_map(Delivery::take_changes);
+        all.extend(changes.map(|change| self.troubles.delivery(&change)));
+        all.into_iter().for_each(|told| self.tell(told));
+        if let Some(recording) = &self.recording {
+            let (notices, counters) = (recording.take_notices(), recording.counters());
+            self.tell_recording(notices, counters);
         }
-        for change in self.delivery.iter().flat_map(Delivery::take_changes) {
-            warn!(event = "delivery.changed", "{change}");
+    }
+
+    fn tell_recording(&mut self, notices: Vec<Notice>, counters: RecordingCounters) {
+        let told = self.troubles.recording(notices, counters.lost_packets, Instant::now());
+        told.into_iter().for_each(|told| self.tell(told));
+    }
+
+    fn tell(&mut self, told: Told) {
+        let Told { kind, text, not_to } = told;
+        let event = SensorEvent::of_outputs(kind, text, now_ns(), &self.handle.status);
+        self.hand_on(&event, not_to.as_deref());
+    }
+
+    /// As it may be shown, to all but this receiver.
+    fn hand_on(&mut self, event: &SensorEvent, not_to: Option<&str>) {
+        let event = &self.privacy.event(event);
+        let SensorEvent { kind, interface, text, .. } = event;
+        if event.is_good_news() {
+            info!(event = kind, interface, "{text}");
+        } else {
+            warn!(event = kind, interface, "{text}");
         }
-        for notice in self.recording.iter().flat_map(Recording::take_notices) {
-            warn!(event = "recording.changed", "{notice}");
+        self.control.event(event);
+        match (&self.delivery, not_to) {
+            (Some(delivery), Some(target)) => delivery.deliver_event_but_to(target, event),
+            (Some(delivery), None) => delivery.deliver_event(event),
+            (None, _) => {}
         }
     }
 
@@ -119,6 +172,7 @@ impl Sink {
             seconds_behind: now_ns().saturating_sub(closed_ns) as f64 / 1e9,
             recording: self.recording.as_ref().map(Recording::counters),
             delivery: self.delivery.as_ref().map(Delivery::counters).unwrap_or_default(),
+            troubles: self.troubles.reasons().map(|reason| self.privacy.text(reason)).collect(),
             hosts: self.hosts.clone(),
             sources: self.telemetry.as_ref().map(Feed::reports).unwrap_or_default(),
         });
@@ -194,17 +248,7 @@ impl RecordSink for Sink {
     }
 
     fn sensor_event(&mut self, event: &SensorEvent) {
-        let event = &self.privacy.event(event);
-        let SensorEvent { kind, interface, text, .. } = event;
-        if event.is_good_news() {
-            info!(event = kind, interface, "{text}");
-        } else {
-            warn!(event = kind, interface, "{text}");
-        }
-        self.control.event(event);
-        if let Some(delivery) = &self.delivery {
-            delivery.deliver_event(event);
-        }
+        self.hand_on(event, None);
     }
 
     fn reloaded(&mut self, reload: &Reload) {

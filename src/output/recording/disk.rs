@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::Shared;
 use super::blocks::{self, Host};
-use super::status::add;
+use super::status::{About, add};
 use super::tap::{Chunk, Lost, NO_TIME};
 use crate::input::pcapng_codes::option;
 use crate::output::access::Access;
@@ -99,7 +99,7 @@ impl Disk {
                 add(&status.packets, chunk.packets);
                 add(&status.bytes, chunk.packet_bytes);
                 if std::mem::replace(&mut self.failing, false) {
-                    status.notice("the recording goes on".to_owned());
+                    status.notice(About::Resumed, "the recording goes on".to_owned());
                 }
             }
             Err(error) => {
@@ -107,10 +107,11 @@ impl Disk {
                 status.lose(chunk.packets, chunk.packet_bytes);
                 self.missing.add(Lost { packets: chunk.packets, bytes: chunk.packet_bytes });
                 if !std::mem::replace(&mut self.failing, true) {
-                    status.notice(format!(
+                    let text = format!(
                         "the recording can't be written: {error}; packets are counted as lost \
                          until it can"
-                    ));
+                    );
+                    status.notice(About::Failing, text);
                 }
             }
         }

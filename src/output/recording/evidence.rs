@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, never, select, tick};
 use super::Shared;
 use super::case::Case;
 use super::selector::Sight;
-use super::status::{Status, add};
+use super::status::{About, Status, add};
 use super::tap::NO_TIME;
 use crate::alert::Alert;
 use crate::input::follow::Follower;
@@ -148,12 +148,13 @@ impl Evidence {
             case.lacks_until(until_ns);
             let status = &self.shared.status;
             if status.evidence_gaps.fetch_add(1, Ordering::Relaxed) == 0 {
-                status.notice(format!(
+                let text = format!(
                     "evidence of alert {} lacks packets until {}: the ring had no room for them \
                      any more (--record-size)",
                     case.id(),
                     rfc3339(until_ns),
-                ));
+                );
+                status.notice(About::Evidence, text);
             }
         }
         let mut cursor = Cursor { number, follower: None, clock_ns: NO_TIME };
@@ -231,7 +232,7 @@ impl Evidence {
         add(&status.evidence_files_removed, removed.files);
         add(&status.evidence_bytes_removed, removed.bytes);
         if let Some(error) = error {
-            status.notice(format!("old evidence can't be removed: {error}"));
+            status.notice(About::Evidence, format!("old evidence can't be removed: {error}"));
         }
     }
 }
@@ -264,7 +265,8 @@ fn offer(
 /// Told once, then counted.
 fn fail(status: &Status, id: &str, error: &io::Error) {
     if status.evidence_errors.fetch_add(1, Ordering::Relaxed) == 0 {
-        status.notice(format!("evidence of alert {id} can't be written: {error}"));
+        let text = format!("evidence of alert {id} can't be written: {error}");
+        status.notice(About::Evidence, text);
     }
 }
 

@@ -51,7 +51,7 @@ pub use evidence::EvidenceSettings;
 pub use extract::{ExtractError, Extraction, Wanted, extract};
 pub use ring::{files_between, files_in};
 pub use selector::{Selector, Sight};
-pub use status::RecordingCounters;
+pub use status::{About, Notice, RecordingCounters};
 pub use tap::{InterfaceCounters, Tap};
 
 /// Files that the ring's size is divided into.
@@ -162,21 +162,22 @@ impl Recording {
 
     /// What is worth telling since the last call: that writing failed, that it
     /// goes on.
-    pub fn take_notices(&self) -> Vec<String> {
+    pub fn take_notices(&self) -> Vec<Notice> {
         self.status.take_notices()
     }
 
     /// Waits until everything is on disk. The tap has to be dropped before, and
-    /// all alerts told.
-    pub fn finish(mut self) -> RecordingCounters {
+    /// all alerts told. What is worth telling of it comes too.
+    pub fn finish(mut self) -> (RecordingCounters, Vec<Notice>) {
         self.alerts = None;
         for thread in [self.disk.take(), self.evidence.take()].into_iter().flatten() {
             if thread.join().is_err() {
                 self.status.write_errors.fetch_add(1, Ordering::Relaxed);
-                self.status.notice("a thread of the recording failed".to_owned());
+                let text = "a thread of the recording failed".to_owned();
+                self.status.notice(About::Failing, text);
             }
         }
-        self.status.counters()
+        (self.status.counters(), self.status.take_notices())
     }
 }
 

@@ -9,6 +9,25 @@ use crate::lock::Lock;
 /// Notices that nobody took: each is told once, so there are few.
 const MAX_NOTICES: usize = 64;
 
+/// Worth telling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub about: About,
+    /// For people.
+    pub text: String,
+}
+
+/// What a [`Notice`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// From here on packets can't be written.
+    Failing,
+    /// They can again.
+    Resumed,
+    /// Packets of an alert can't be written, or old ones not be removed.
+    Evidence,
+}
+
 /// Sums so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RecordingCounters {
@@ -58,7 +77,7 @@ pub(super) struct Status {
     pub(super) evidence_errors: AtomicU64,
     pub(super) evidence_files_removed: AtomicU64,
     pub(super) evidence_bytes_removed: AtomicU64,
-    notices: Lock<Vec<String>>,
+    notices: Lock<Vec<Notice>>,
 }
 
 pub(super) fn add(counter: &AtomicU64, amount: u64) {
@@ -93,14 +112,14 @@ impl Status {
         add(&self.lost_bytes, bytes);
     }
 
-    pub(super) fn notice(&self, text: String) {
+    pub(super) fn notice(&self, about: About, text: String) {
         let mut notices = self.notices.lock();
         if notices.len() < MAX_NOTICES {
-            notices.push(text);
+            notices.push(Notice { about, text });
         }
     }
 
-    pub(super) fn take_notices(&self) -> Vec<String> {
+    pub(super) fn take_notices(&self) -> Vec<Notice> {
         std::mem::take(&mut self.notices.lock())
     }
 }

@@ -87,6 +87,11 @@ impl Lane {
         Ok(Self { state, queue, oldest: messages, ended })
     }
 
+    /// As it is shown.
+    pub(super) fn target(&self) -> &str {
+        &self.state.target
+    }
+
     /// Never blocks.
     pub(super) fn offer(&self, message: Arc<Message>) {
         let mut message = message;

@@ -160,6 +160,15 @@ impl Delivery {
         }
     }
 
+    /// To all receivers but the one that it is about: in a queue that is full, or of a
+    /// receiver that is down, it would take an alert's place. Never blocks.
+    pub fn deliver_event_but_to(&self, target: &str, event: &SensorEvent) {
+        let message = Arc::new(Message::Event(event.clone()));
+        for lane in self.lanes.iter().filter(|lane| lane.target() != target) {
+            lane.offer(Arc::clone(&message));
+        }
+    }
+
     /// One for each receiver, in the order given.
     pub fn counters(&self) -> Vec<TargetCounters> {
         self.lanes.iter().map(Lane::counters).collect()

@@ -98,14 +98,7 @@ impl Format {
     }
 
     fn event(&self, event: &SensorEvent) -> Vec<u8> {
-        let severity = match event.kind {
-            "sensor.resumed"
-            | "sensor.inferred_loss_over"
-            | "clock.synchronised"
-            | "interface.up"
-            | "interface.returned" => NOTICE,
-            _ => WARNING,
-        };
+        let severity = if event.is_good_news() { NOTICE } else { WARNING };
         let mut data = structured_data(
             "sensor",
             &[("kind", event.kind), ("interface", &event.interface), ("sensor", &event.sensor)],

@@ -396,6 +396,27 @@ fn lines_go_over_a_unix_datagram_socket() {
 }
 
 #[test]
+fn what_is_about_one_receiver_goes_to_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let targets = ["a", "b"].map(|name| format!("unix:{}", dir.path().join(name).display()));
+    let [a, b] = ["a", "b"].map(|name| UnixDatagram::bind(dir.path().join(name)).unwrap());
+    for socket in [&a, &b] {
+        socket.set_read_timeout(Some(SOON)).unwrap();
+    }
+    let parsed: Vec<Target> = targets.iter().map(|target| target.parse().unwrap()).collect();
+    let delivery = Delivery::start(&parsed, &options()).unwrap();
+    delivery.deliver_event_but_to(&targets[0], &event("of a"));
+    delivery.deliver_event(&event("of all"));
+    let next = |socket: &UnixDatagram| {
+        let mut bytes = [0; 4096];
+        let length = socket.recv(&mut bytes).unwrap();
+        let event: Value = serde_json::from_slice(&bytes[..length]).unwrap();
+        event["text"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([next(&a), next(&b), next(&b)], ["of all", "of a", "of all"]);
+}
+
+#[test]
 fn without_receivers_nothing_is_done() {
     let delivery = Delivery::start(&[], &DeliveryOptions::default()).unwrap();
     delivery.deliver(&alert("a1"));

@@ -153,6 +153,8 @@ fn a_run_is_well_while_seconds_close_and_interfaces_are_there() {
     let reasons = |change: fn(&mut Snapshot)| health(&published(change)).reasons;
     assert_eq!(reasons(|s| s.taps[0].up = false), ["eth\"0\\: the interface is down"]);
     assert_eq!(reasons(|s| s.taps[0].present = false), ["eth\"0\\: there is no such interface"]);
+    let full = "can't write alerts to /out: No space left on device";
+    assert_eq!(health(&published(|s| s.troubles.push(full.to_owned()))).reasons, [full]);
     assert_eq!(reasons(|s| s.seconds_behind = 16.0), ["seconds are closed 16 s late"]);
     assert_eq!(reasons(|s| s.seconds_behind = f64::NAN).len(), 1);
     assert_eq!(health(&Published::default()).reasons, ["no second has been closed yet"]);

@@ -100,7 +100,7 @@ proptest! {
         }
         drop(tap);
         let closed = told_after + closed_after < ends.len();
-        let counters = recording.finish();
+        let counters = recording.finish().0;
         prop_assert_eq!(counters.evidence_errors + counters.evidence_gaps, 0);
         prop_assert_eq!(counters.lost_packets, 0);
 
@@ -154,7 +154,7 @@ fn several_alerts_at_once_each_get_their_own() {
         }
     }
     drop(tap);
-    let counters = recording.finish();
+    let counters = recording.finish().0;
     assert_eq!((counters.evidence_alerts, counters.evidence_refused), (3, 2));
     for (alert, last) in alerts.iter().zip(1..4) {
         let path = dir.path().join("evidence").join(format!("{}.pcapng", alert.id));
@@ -194,7 +194,7 @@ fn the_oldest_evidence_goes_when_there_is_too_much_and_nothing_that_is_not_ours(
         );
     }
     drop(tap);
-    assert_eq!(recording.finish().evidence_alerts, 1);
+    assert_eq!(recording.finish().0.evidence_alerts, 1);
     assert!(!left("00000000000000bb.pcapng"), "an alert that is over needs the room");
     assert!(left(&format!("{}.pcapng", alert.id)) && left("notes.pcapng"));
 }
@@ -225,7 +225,7 @@ fn evidence_says_what_had_left_the_ring_before_its_alert() {
     recording.alert(&alert, false);
     (5_000..5_100).for_each(&mut show);
     drop(tap);
-    let counters = recording.finish();
+    let counters = recording.finish().0;
     assert_eq!(counters.evidence_gaps, 1);
     let path = dir.path().join("evidence").join(format!("{}.pcapng", alert.id));
     let text = String::from_utf8_lossy(&fs::read(&path).expect("evidence")).into_owned();
@@ -252,7 +252,7 @@ fn a_flood_is_sampled_and_the_file_says_how() {
         tap.block(&blocks(&[step])[0], &interfaces());
     }
     drop(tap);
-    let counters = recording.finish();
+    let counters = recording.finish().0;
     assert_eq!(counters.evidence_packets + counters.evidence_sampled_out, 2_000);
     let path = dir.path().join("evidence").join(format!("{}.pcapng", alert.id));
     let text = String::from_utf8_lossy(&fs::read(&path).expect("evidence")).into_owned();

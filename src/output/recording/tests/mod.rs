@@ -397,7 +397,9 @@ fn a_folder_that_is_gone_is_told_once_and_used_again_when_it_is_back() {
     let counters = bench.end();
     let notices = bench.shared.status.take_notices();
     assert_eq!(notices.len(), 2, "{notices:?}");
-    assert!(notices[0].contains("can't be written") && notices[1].contains("goes on"));
+    let about: Vec<About> = notices.iter().map(|notice| notice.about).collect();
+    assert_eq!(about, [About::Failing, About::Resumed], "{notices:?}");
+    assert!(notices[0].text.contains("can't be written"), "{notices:?}");
     assert_eq!(counters.packets + counters.lost_packets, 10);
     assert!((4..=5).contains(&counters.packets), "{counters:?}");
     let ((found, clock_ns), _) = read_back(&ring_files(&ring));
