@@ -93,7 +93,11 @@ impl OutputSummary {
 
 #[derive(Debug, Serialize)]
 pub struct CapturedInterface {
+    /// As in records: the one that it was named by.
     pub name: String,
+    /// Its name at the end, where it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub called: Option<String>,
     pub present: bool,
     pub up: bool,
     pub packets: u64,
@@ -130,6 +134,7 @@ impl CaptureSummary {
                 .zip(&capture.inferred)
                 .map(|(tap, &inferred_loss)| CapturedInterface {
                     name: tap.name.clone(),
+                    called: (tap.called != tap.name).then(|| tap.called.clone()),
                     present: tap.present,
                     up: tap.up,
                     packets: tap.frames,

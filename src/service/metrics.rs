@@ -324,6 +324,11 @@ impl Page {
                 self.sample(name, &[("interface", &tap.name)], figure(tap));
             }
         }
+        let name = "flowtap_interface_info";
+        self.family(name, "gauge", "What each interface, as it was named at the start, is called.");
+        for tap in taps {
+            self.sample(name, &[("interface", &tap.name), ("called", &tap.called)], 1);
+        }
         let help = "Share of the rings that waits to be read.";
         self.family("flowtap_interface_ring_fill_ratio", "gauge", help);
         for tap in taps {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::text;
-use crate::lab::{Lab, Live};
+use crate::lab::{Lab, Live, written};
 use crate::support::netns::{LinkOptions, wait_for};
 
 /// A small file system of its own, taken away at the end.
@@ -80,6 +80,35 @@ fn a_full_disk_is_told_to_receivers_and_in_health_and_the_summary_is_printed() {
     assert!(capture["recording"]["lost_packets"].as_u64().unwrap() >= 200);
     assert_eq!(capture["delivery"][0]["target"], target.as_str());
     assert!(capture["delivery"][0]["delivered"].as_u64().unwrap() >= 2);
+    let schema: Value = serde_json::from_str(flowtap::output::SUMMARY_SCHEMA).unwrap();
+    jsonschema::validate(&schema, &summary).unwrap();
+}
+
+#[test]
+fn an_interface_keeps_its_name_in_metrics_and_records_when_it_gets_another() {
+    let programs = ["ping", "curl"];
+    let Some(lab) = Lab::or_skip("renamed", &programs, LinkOptions::default()) else { return };
+    let (name, out) = (lab.interface(), lab.dir.path("out"));
+    let options = ["--out", out.to_str().unwrap(), "--icmp-idle", "1s"];
+    let mut live = lab.listen(&[&options[..], &["--metrics", "127.0.0.1:0"]].concat());
+    lab.net.run(1, ["ip", "link", "set", name, "name", "renamed0"]);
+    live.wait_for("is called renamed0 now");
+    lab.net.run(0, ["ping", "-q", "-f", "-c", "100", &lab.link.ipv4[1]]);
+    let info = format!("flowtap_interface_info{{interface=\"{name}\",called=\"renamed0\"}} 1");
+    let packets = format!("flowtap_interface_packets_total{{interface=\"{name}\"}} ");
+    wait_for("the name in metrics", || {
+        let page = page(&lab, &live, "/metrics");
+        let counted = page.lines().find_map(|line| line.strip_prefix(packets.as_str()));
+        page.contains(&info) && counted.is_some_and(|count| count.parse::<u64>().unwrap() >= 200)
+    });
+    assert!(!page(&lab, &live, "/metrics").contains("interface=\"renamed0\""));
+    wait_for("the flow's record", || written(&out, "flows").contains("icmp"));
+    let summary = live.stop();
+    let interface = &summary["capture"]["interfaces"][0];
+    assert_eq!((&interface["name"], &interface["called"]), (&name.into(), &"renamed0".into()));
+    let flows = written(&out, "flows");
+    let mut flows = flows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert!(flows.all(|flow| flow["interface"] == name));
     let schema: Value = serde_json::from_str(flowtap::output::SUMMARY_SCHEMA).unwrap();
     jsonschema::validate(&schema, &summary).unwrap();
 }

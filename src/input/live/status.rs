@@ -12,8 +12,12 @@ use crate::lock::Lock;
 /// One interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TapStatus {
+    /// As it was named at the start, which is what packets are entered under: it stays
+    /// when the interface gets another one.
     pub name: String,
-    /// There is an interface of this name.
+    /// What the interface is called now.
+    pub called: String,
+    /// It is there.
     pub present: bool,
     /// It is up and has a carrier.
     pub up: bool,
@@ -41,7 +45,7 @@ pub struct TapStatus {
 
 impl TapStatus {
     pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::default() }
+        Self { name: name.to_owned(), called: name.to_owned(), ..Self::default() }
     }
 }
 

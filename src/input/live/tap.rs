@@ -178,7 +178,7 @@ impl Tap {
             };
             return match attached {
                 Ok(lanes) => {
-                    self.status.name.clone_from(&self.name);
+                    self.status.called.clone_from(&self.name);
                     changes.push(Change::Returned { name: self.name.clone() });
                     Some(lanes)
                 }
@@ -215,7 +215,7 @@ impl Tap {
                 Some(name) => {
                     changes.push(Change::Renamed { from: self.name.clone(), to: name.clone() });
                     self.name = name;
-                    self.status.name.clone_from(&self.name);
+                    self.status.called.clone_from(&self.name);
                 }
                 None => {
                     changes.push(Change::Removed { name: self.name.clone() });

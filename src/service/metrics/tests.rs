@@ -5,6 +5,7 @@ use crate::host::map::MapCounters;
 pub(crate) fn snapshot() -> Snapshot {
     let tap = TapStatus {
         name: "eth\"0\\".to_owned(),
+        called: "tx".to_owned(),
         present: true,
         up: true,
         frames: 90,
@@ -97,6 +98,7 @@ fn figures_stand_under_their_names_and_labels() {
         "flowtap_sampled_away_packets_total 64",
         "flowtap_drops_total{interface=\"eth\\\"0\\\\\",kind=\"kernel\"} 7",
         "flowtap_drops_total{interface=\"eth\\\"0\\\\\",kind=\"interface\"} 3",
+        "flowtap_interface_info{interface=\"eth\\\"0\\\\\",called=\"tx\"} 1",
         "flowtap_interface_ring_fill_ratio{interface=\"eth\\\"0\\\\\"} 0.25",
         "flowtap_recording_packets_lost_total 7",
         "flowtap_evidence_files_removed_total 51",
