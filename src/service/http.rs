@@ -1,28 +1,35 @@
 //! A small HTTP/1.1 server for `/metrics` and `/health`.
 //!
 //! It answers GET and HEAD with what was published last, and closes the
-//! connection. It never reads a body. A few threads take one connection each
-//! at a time, with a limit on the bytes and on the time of a request, so that
-//! whoever talks to it can only use up these threads, and only for a short
-//! time. On loopback unless told otherwise: there is no authentication.
+//! connection. It never reads a body. One thread has all connections and waits for
+//! none of them: each has a limit on the bytes and on the time of its request and of its
+//! answer, and where too many are open, the one that has kept a request back longest
+//! makes room. So whoever says nothing, or reads nothing, keeps nobody else from an
+//! answer. On loopback unless told otherwise: there is no authentication.
 //! Start at [`HttpServer::start`].
 
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::metrics::{Published, health, metrics_text};
 
 /// Where Prometheus exporters of this kind listen, and the unit for systemd lets us.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9184";
 
-/// Connections served at once; others wait in the listener's queue. Two
-/// scrapers, a health check, and one to spare.
-const CONNECTIONS: usize = 4;
+/// Connections open at once. Scrapers and health checks are a few; the rest is
+/// patience with those that say nothing. Each costs its request and its answer in
+/// memory, some 100 KiB.
+const CONNECTIONS: usize = 64;
+/// Connections taken in before those that are open have their turn again, so that many
+/// new ones can't push out one whose request is there already.
+const ACCEPTED_AT_ONCE: usize = 16;
 /// Longest request line and headers. Prometheus and curl send some 300 bytes.
 const HEAD_BYTES: usize = 8 << 10;
 const HEADERS: usize = 64;
@@ -33,13 +40,15 @@ const DRAIN_TIME: Duration = Duration::from_millis(200);
 /// What is read and thrown away after an error, so that the answer is not lost
 /// to a reset.
 const DRAINED_BYTES: usize = 64 << 10;
+/// After a failure that lasts, such as no file descriptor left.
+const REST: Duration = Duration::from_millis(100);
 
 /// The server; it ends when dropped.
 #[derive(Debug)]
 pub struct HttpServer {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl HttpServer {
@@ -51,15 +60,11 @@ impl HttpServer {
     /// Answers whoever connects to this listener.
     pub fn serve(listener: TcpListener, published: Arc<Published>) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let mut server = Self { address, stop: Arc::clone(&stop), threads: Vec::new() };
-        for _ in 0..CONNECTIONS {
-            let (listener, stop) = (listener.try_clone()?, Arc::clone(&stop));
-            let published = Arc::clone(&published);
-            let serve = move || serve(&listener, &stop, &published);
-            server.threads.push(Builder::new().name("http".to_owned()).spawn(serve)?);
-        }
-        Ok(server)
+        let server = Serving { listener, stop: Arc::clone(&stop), published, open: Vec::new() };
+        let thread = Builder::new().name("http".to_owned()).spawn(move || server.run())?;
+        Ok(Self { address, stop, thread: Some(thread) })
     }
 
     /// With the port that was chosen, where 0 was asked for.
@@ -77,28 +82,154 @@ impl Drop for HttpServer {
             ip => ip,
         };
         let to = SocketAddr::new(to, self.address.port());
-        // Each thread waits for a connection: it gets one.
-        let woken = self.threads.iter().all(|_| TcpStream::connect_timeout(&to, TIME).is_ok());
-        for thread in self.threads.drain(..).filter(|_| woken) {
+        // The thread waits for a connection: it gets one.
+        let woken = TcpStream::connect_timeout(&to, TIME).is_ok();
+        if let Some(thread) = self.thread.take().filter(|_| woken) {
             // One that panicked has nothing left to end.
             let _ = thread.join();
         }
     }
 }
 
-fn serve(listener: &TcpListener, stop: &AtomicBool, published: &Published) {
-    /// After a failure that lasts, such as no file descriptor left.
-    const REST: Duration = Duration::from_millis(100);
-    loop {
-        let accepted = listener.accept();
-        if stop.load(Ordering::Acquire) {
-            return;
-        }
-        match accepted {
+/// The thread.
+struct Serving {
+    listener: TcpListener,
+    stop: Arc<AtomicBool>,
+    published: Arc<Published>,
+    /// In the order in which they came.
+    open: Vec<Connection>,
+}
+
+impl Serving {
+    fn run(mut self) {
+        while !self.stop.load(Ordering::Acquire) {
+            if self.wait().is_err() || self.accept().is_err() {
+                std::thread::sleep(REST);
+            }
+            let published = &self.published;
             // Whatever goes wrong is the client's loss alone.
-            Ok((stream, _)) => drop(answer(stream, published)),
-            Err(_) => std::thread::sleep(REST),
+            self.open.retain_mut(|connection| connection.go_on(published).unwrap_or(false));
         }
+    }
+
+    /// Until there is something to do.
+    fn wait(&self) -> io::Result<()> {
+        let first = self.open.iter().map(|connection| connection.deadline).min();
+        let left = first.map(|first| first.saturating_duration_since(Instant::now()));
+        let timeout = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+        let mut waiting = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        waiting.extend(self.open.iter().map(|connection| {
+            let for_what = match connection.state {
+                State::Answering { .. } => PollFlags::OUT,
+                State::Asking(_) | State::Draining { .. } => PollFlags::IN,
+            };
+            PollFd::new(&connection.stream, for_what)
+        }));
+        match poll(&mut waiting, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        for _ in 0..ACCEPTED_AT_ONCE {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // Gone before its turn.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Err(error),
+            };
+            stream.set_nonblocking(true)?;
+            if self.open.len() >= CONNECTIONS {
+                let asking = |open: &Connection| matches!(open.state, State::Asking(_));
+                self.open.remove(self.open.iter().position(asking).unwrap_or(0));
+            }
+            self.open.push(Connection::new(stream));
+        }
+        Ok(())
+    }
+}
+
+/// One client.
+struct Connection {
+    stream: TcpStream,
+    state: State,
+    /// For what it does now.
+    deadline: Instant,
+}
+
+enum State {
+    /// Its request so far.
+    Asking(Vec<u8>),
+    Answering {
+        reply: Vec<u8>,
+        sent: usize,
+    },
+    /// It has its answer; what it sends still is thrown away, so much at most.
+    Draining {
+        left: usize,
+    },
+}
+
+impl Connection {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, state: State::Asking(Vec::new()), deadline: Instant::now() + TIME }
+    }
+
+    /// As far as it can be done without waiting; false when all is done.
+    fn go_on(&mut self, published: &Published) -> io::Result<bool> {
+        loop {
+            let done = match &mut self.state {
+                State::Asking(head) => match read_request(&mut self.stream, head)? {
+                    Some(request) => {
+                        self.answer(request, published);
+                        true
+                    }
+                    None => false,
+                },
+                State::Answering { reply, sent } => {
+                    let done = write_on(&mut self.stream, reply, sent)?;
+                    if done {
+                        self.stream.shutdown(Shutdown::Write)?;
+                        self.state = State::Draining { left: DRAINED_BYTES };
+                        self.deadline = Instant::now() + DRAIN_TIME;
+                    }
+                    done
+                }
+                State::Draining { left } => {
+                    let mut thrown_away = [0; 4_096];
+                    match read_on(&mut self.stream, &mut thrown_away)? {
+                        Some(0) => return Ok(false),
+                        Some(read) => *left = left.saturating_sub(read),
+                        None => {}
+                    }
+                    if *left == 0 {
+                        return Ok(false);
+                    }
+                    false
+                }
+            };
+            if done {
+                continue;
+            }
+            if Instant::now() < self.deadline {
+                return Ok(true);
+            }
+            match self.state {
+                State::Asking(_) => self.answer(Err("408 Request Timeout"), published),
+                State::Answering { .. } | State::Draining { .. } => return Ok(false),
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Result<Request, &'static str>, published: &Published) {
+        let (answer, head_only) = match request {
+            Ok(request) => (respond(&request, published), request.method == "HEAD"),
+            Err(status) => (Answer::text(status), false),
+        };
+        self.state = State::Answering { reply: answer.bytes(head_only), sent: 0 };
+        self.deadline = Instant::now() + TIME;
     }
 }
 
@@ -113,47 +244,31 @@ impl Answer {
     fn text(status: &'static str) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", body: format!("{status}\n") }
     }
+
+    fn bytes(&self, head_only: bool) -> Vec<u8> {
+        let Self { status, content_type, body } = self;
+        let mut reply = String::new();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            reply,
+            "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n",
+            body.len()
+        );
+        if status.starts_with("405") {
+            reply.push_str("Allow: GET, HEAD\r\n");
+        }
+        reply.push_str("\r\n");
+        if !head_only {
+            reply.push_str(body);
+        }
+        reply.into_bytes()
+    }
 }
 
 /// What was asked for.
 struct Request {
     method: String,
     path: String,
-}
-
-fn answer(mut stream: TcpStream, published: &Published) -> io::Result<()> {
-    let (answer, head_only) = match read_request(&mut stream, Instant::now() + TIME)? {
-        Ok(request) => (respond(&request, published), request.method == "HEAD"),
-        Err(status) => (Answer::text(status), false),
-    };
-    let Answer { status, content_type, body } = &answer;
-    let mut reply = String::new();
-    // Writing to a String cannot fail.
-    let _ = write!(
-        reply,
-        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n",
-        body.len()
-    );
-    if status.starts_with("405") {
-        reply.push_str("Allow: GET, HEAD\r\n");
-    }
-    reply.push_str("\r\n");
-    if !head_only {
-        reply.push_str(body);
-    }
-    write_by(&mut stream, reply.as_bytes(), Instant::now() + TIME)?;
-    stream.shutdown(Shutdown::Write)?;
-    let deadline = Instant::now() + DRAIN_TIME;
-    let mut thrown_away = [0; 4_096];
-    let mut left = DRAINED_BYTES;
-    while left > 0 {
-        let read = read_by(&mut stream, &mut thrown_away, deadline)?;
-        if read == 0 {
-            break;
-        }
-        left = left.saturating_sub(read);
-    }
-    Ok(())
 }
 
 fn respond(request: &Request, published: &Published) -> Answer {
@@ -181,27 +296,25 @@ fn respond(request: &Request, published: &Published) -> Answer {
     }
 }
 
-/// The request, or the status to refuse it with; an error when the client is
-/// gone.
+/// The request, or the status to refuse it with; `None` while neither is there, and an
+/// error when the client is gone.
 fn read_request(
     stream: &mut TcpStream,
-    deadline: Instant,
-) -> io::Result<Result<Request, &'static str>> {
-    let mut head = Vec::new();
+    head: &mut Vec<u8>,
+) -> io::Result<Option<Result<Request, &'static str>>> {
     let mut chunk = [0; 1_024];
     loop {
-        let read = match read_by(stream, &mut chunk, deadline) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => read,
-            Err(error) if is_timeout(&error) => return Ok(Err("408 Request Timeout")),
-            Err(error) => return Err(error),
+        let read = match read_on(stream, &mut chunk)? {
+            None => return Ok(None),
+            Some(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Some(read) => read,
         };
         head.extend_from_slice(chunk.get(..read).unwrap_or_default());
-        match parse(&head) {
-            Ok(Some(request)) => return Ok(Ok(request)),
-            Err(status) => return Ok(Err(status)),
+        match parse(head) {
+            Ok(Some(request)) => return Ok(Some(Ok(request))),
+            Err(status) => return Ok(Some(Err(status))),
             Ok(None) if head.len() >= HEAD_BYTES => {
-                return Ok(Err("431 Request Header Fields Too Large"));
+                return Ok(Some(Err("431 Request Header Fields Too Large")));
             }
             Ok(None) => {}
         }
@@ -225,28 +338,27 @@ fn parse(head: &[u8]) -> Result<Option<Request>, &'static str> {
     }
 }
 
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-/// Time that is left; an error when there is none.
-fn left(deadline: Instant) -> io::Result<Option<Duration>> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
-}
-
-fn read_by(stream: &mut TcpStream, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
-    stream.set_read_timeout(left(deadline)?)?;
-    stream.read(into)
-}
-
-fn write_by(stream: &mut TcpStream, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
-    while !bytes.is_empty() {
-        stream.set_write_timeout(left(deadline)?)?;
-        let written = stream.write(bytes)?;
-        bytes = bytes.get(written..).unwrap_or_default();
+/// What is there; `None` when nothing is yet.
+fn read_on(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match stream.read(into) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read.map(Some),
+        }
     }
-    Ok(())
+}
+
+/// As much as there is room for; whether that was all.
+fn write_on(stream: &mut TcpStream, reply: &[u8], sent: &mut usize) -> io::Result<bool> {
+    while *sent < reply.len() {
+        match stream.write(reply.get(*sent..).unwrap_or_default()) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            written => *sent += written?,
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -322,19 +434,45 @@ mod tests {
         assert_eq!(status(&say(&server, b"GET /metrics HTTP/1.1\r\n\r\n")), "200");
     }
 
+    /// So long a busy machine may take for what needs no waiting.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
     #[test]
-    fn clients_that_say_nothing_are_sent_away_in_time() {
+    fn clients_that_say_or_read_nothing_keep_nobody_from_an_answer() {
         let (server, _) = server();
-        let mut idle: Vec<TcpStream> =
-            (0..2 * CONNECTIONS).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+        let connect = || TcpStream::connect(server.address()).unwrap();
+        let mut idle: Vec<TcpStream> = (0..40).map(|_| connect()).collect();
         idle[0].write_all(b"GET /metr").unwrap();
-        let asked = Instant::now();
-        assert_eq!(status(&say(&server, b"GET /health HTTP/1.1\r\n\r\n")), "200");
+        for stream in &mut idle[1..20] {
+            // They never look at their answers.
+            stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        }
+        for _ in 0..3 {
+            let asked = Instant::now();
+            assert_eq!(status(&say(&server, b"GET /health HTTP/1.1\r\n\r\n")), "200");
+            assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
+        }
         let mut reply = String::new();
         idle[0].read_to_string(&mut reply).unwrap();
-        assert_eq!(status(&reply), "408");
-        // Behind two rounds of idle ones, and a busy machine's time.
-        assert!(asked.elapsed() < 3 * TIME + Duration::from_secs(5), "{:?}", asked.elapsed());
+        assert_eq!(status(&reply), "408", "sent away in time");
+    }
+
+    #[test]
+    fn of_more_clients_than_fit_the_one_that_says_nothing_longest_makes_room() {
+        let (server, _) = server();
+        let connect = || TcpStream::connect(server.address()).unwrap();
+        let mut idle: Vec<TcpStream> = (0..3 * CONNECTIONS).map(|_| connect()).collect();
+        assert_eq!(status(&say(&server, b"GET /health HTTP/1.1\r\n\r\n")), "200");
+        // It is closed without a word: a time-out would be answered.
+        let mut reply = Vec::new();
+        let read = idle[0].read_to_end(&mut reply);
+        assert!(read.map_or(true, |bytes| bytes == 0), "{reply:?}");
+        // The last one still has its turn.
+        let mut last = idle.pop().unwrap();
+        last.write_all(b"GET /health HTTP/1.1\r\n\r\n").unwrap();
+        let mut reply = String::new();
+        last.read_to_string(&mut reply).unwrap();
+        assert_eq!(status(&reply), "200");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod control;
 pub mod deliver;
 #[cfg(target_os = "linux")]
 pub mod doctor;
+#[cfg(unix)]
 pub mod http;
 #[cfg(target_os = "linux")]
 mod kernel;
