@@ -239,6 +239,7 @@ impl HostMap {
                 let overlap_ns = std::cmp::Reverse(overlap_ns);
                 let rank = Rank { late, basis: claim.basis, tier, begun, overlap_ns };
                 if claim.basis == Basis::SharesIt
+                    && !late
                     && let Some(name) = claim.name
                 {
                     let found_ns = shared.entry((claim.source, name)).or_insert(i64::MIN);

@@ -119,6 +119,9 @@ fn who_was_told_to_hold_a_socket_alone_does_not_once_others_are_found() {
     let map = map([held(8 * S, None, &[1]), held(13 * S, Some(9 * S), &[1, 2])]);
     let found = answer(&map, &from_here());
     assert_eq!((found.process.id, found.basis, found.others.len()), (pid(1), Basis::SharesIt, 1));
+    // A child that was born after the flow had no share in it.
+    let born_later = self::map([held(8 * S, None, &[1]), held(12 * S + 20 * MS, None, &[1, 2])]);
+    assert_eq!(answer(&born_later, &from_here()).basis, Basis::Holds);
     // When nobody knew yet.
     let early = Question { known_ns: 12 * S, ..from_here() };
     assert_eq!(answer(&map, &early).basis, Basis::Holds);
