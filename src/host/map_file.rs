@@ -17,7 +17,7 @@ const MODE: u32 = 0o600;
 /// Where a map is written to.
 #[derive(Debug)]
 pub struct MapFile {
-    /// At its end, and locked.
+    /// At its end, and locked where files can be.
     pub file: File,
     /// What was there before.
     pub bytes: u64,
@@ -42,11 +42,11 @@ impl MapFile {
             created => (created?, true),
         };
         match file.try_lock() {
-            Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(io::Error::other("another process records into it: name another file"));
             }
-            Err(TryLockError::Error(error)) => return Err(error),
+            // Not every file system has locks.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         let mut bytes = file.metadata()?.len();
         if bytes > 0 {

@@ -156,9 +156,10 @@ impl HostMap {
         let misses = |of: &MapSource| {
             question.end_ns < of.from_ns || of.ended && question.start_ns > of.until_ns
         };
-        let of_host = |host: &str| sources.iter().all(|of| of.start.host != host || misses(of));
-        let mut of_spans = spans.iter().filter_map(|span| sources.get(usize::from(span.source)));
-        of_spans.any(|of| of_host(&of.start.host))
+        // Another watch of the same host would have told of it.
+        let nothing_of = |host: &str| sources.iter().all(|of| of.start.host != host || misses(of));
+        let mut hosts = spans.iter().filter_map(|span| sources.get(usize::from(span.source)));
+        hosts.any(|of| nothing_of(&of.start.host))
     }
 
     /// The hosts and namespaces that had the address then.
