@@ -2,11 +2,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::output::access::Access;
 
-/// Has a file written under another name, with `partial` as its extension, and moves it into
+/// Has a file written under another name, with `.partial` at its end, and moves it into
 /// place; what came of it where that fails is removed, for it may be what fills the disk. In the
 /// same folder: a file is moved within a file system only.
 pub(crate) fn write<T, E: From<io::Error>>(
@@ -14,7 +14,9 @@ pub(crate) fn write<T, E: From<io::Error>>(
     access: Access,
     write: impl FnOnce(File) -> Result<T, E>,
 ) -> Result<T, E> {
-    let partial = path.with_extension("partial");
+    let mut partial = path.to_owned().into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
     let written = access
         .replace(&partial)
         .map_err(E::from)

@@ -214,6 +214,7 @@ fn minute_of(n: u32, at: i64) -> Minute {
         unasked_bytes: 0,
         received_bytes: 0,
         received_packets: 0,
+        received_payload: 0,
         error_bytes: 0,
     });
     Minute {

@@ -62,7 +62,7 @@ fn what_was_found_is_told_though_its_files_cannot_be_written() {
     let flood = captures().join("demo-udp-flood.pcap.zst");
     for (out, json) in [("a", false), ("b", true)] {
         // Where alerts are written before they have their name.
-        std::fs::create_dir_all(dir.path(out).join("alerts.partial")).expect("a folder");
+        std::fs::create_dir_all(dir.path(out).join("alerts.ndjson.partial")).expect("a folder");
         let mut command = dir.command(["read", "--out", out]);
         command.args(json.then_some("--json"));
         let output = command.arg(&flood).output().expect("the binary starts");

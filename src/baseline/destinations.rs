@@ -147,7 +147,7 @@ impl<const MOST: usize> Met<MOST> {
     pub(super) fn note_name(&mut self, prefix: Prefix, is_named: bool) {
         if let Some(known) = self.known.iter_mut().find(|known| known.prefix == prefix) {
             let count = &mut known.named[usize::from(!is_named)];
-            *count += 1;
+            *count = count.saturating_add(1);
             known.fit_counts();
         }
     }

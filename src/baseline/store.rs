@@ -256,7 +256,12 @@ impl Store {
                 // Of an older file too: from now on it holds what older programs would
                 // take for damaged profiles.
                 let mut written = batch.profiles.iter().map(|(_, _, bytes)| bytes);
-                if batch.has_names || written.any(|bytes| is_newer(bytes)) {
+                // Spans that wait hold profiles too.
+                let mut waits = batch.pending.iter().map(|(_, _, bytes)| bytes.is_some());
+                if batch.has_names
+                    || written.any(|bytes| is_newer(bytes))
+                    || waits.any(|waits| waits)
+                {
                     write.open_table(META)?.insert("format", FORMAT)?;
                 }
                 let mut profiles = write.open_table(PROFILES)?;

@@ -42,6 +42,7 @@ pub(super) fn minute(who: &Arc<Who>, start_s: i64, bytes: f64, peer: &str) -> Mi
         unasked_bytes: 0,
         received_bytes: 0,
         received_packets: 0,
+        received_payload: 0,
         error_bytes: 0,
     });
     Minute {

@@ -71,6 +71,7 @@ pub struct PeerSums<K> {
     pub unasked_bytes: u64,
     pub received_bytes: u64,
     pub received_packets: u64,
+    pub received_payload: u64,
     /// Bytes that may belong to others that had this place before.
     pub error_bytes: u64,
 }
@@ -362,6 +363,7 @@ fn keep<K: Copy + Ord>(
             unasked_bytes: 0,
             received_bytes: 0,
             received_packets: 0,
+            received_payload: 0,
             error_bytes: sent_bytes,
         };
         if kept.len() < most {
@@ -382,6 +384,7 @@ fn keep<K: Copy + Ord>(
     sums.sent_payload += view.sent.payload_bytes * view.scale;
     sums.received_bytes += view.received.wire_bytes * view.scale;
     sums.received_packets += u64::from(view.received.packets()) * view.scale;
+    sums.received_payload += view.received.payload_bytes * view.scale;
 }
 
 #[cfg(test)]

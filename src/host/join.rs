@@ -525,7 +525,9 @@ impl HostMap {
         let (versions, known_ns) = (&history.versions, question.known_ns);
         let from_ns = question.start_ns.max(answer.since_ns);
         let version = match answer.basis {
-            Basis::Holds | Basis::SharesIt => versions.longest(from_ns, question.end_ns, known_ns),
+            Basis::Holds | Basis::SharesIt | Basis::EndedWith => {
+                versions.longest(from_ns, question.end_ns, known_ns)
+            }
             _ => versions.at_or_first(from_ns, known_ns),
         };
         version.map(Ran::of)

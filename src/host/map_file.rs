@@ -3,9 +3,9 @@
 //! A map that is there goes on, as it does after a restart: readers know where one
 //! watch ended and the next began. What is no map is left alone.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::event::HostEvent;
@@ -51,6 +51,10 @@ impl MapFile {
         let mut bytes = file.metadata()?.len();
         if bytes > 0 {
             check(&file)?;
+            if file.metadata()?.permissions().mode() & 0o077 != 0 {
+                // Of before maps were their owner's alone.
+                file.set_permissions(Permissions::from_mode(MODE))?;
+            }
             file.seek(SeekFrom::End(-1))?;
             let mut last = [0];
             file.read_exact(&mut last)?;
@@ -78,7 +82,6 @@ fn check(file: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -100,6 +103,9 @@ mod tests {
         assert_eq!((map.bytes, map.is_new), (LINE.len() as u64 + 11, false));
         writeln!(map.file, "{LINE}").expect("written");
         drop(map);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("opened");
+        MapFile::open(&path).expect("of an older version");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, MODE);
         let whole = format!("{LINE}\nhalf a li\n{LINE}\n");
         assert_eq!(fs::read_to_string(&path).expect("read"), whole);
         // Empty is as new as any.
@@ -113,9 +119,12 @@ mod tests {
         let path = folder.path().join("notes.txt");
         for text in ["notes\n", "{}\n", "\n", "\u{0}"] {
             fs::write(&path, text).expect("written");
+            fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("open");
             let error = MapFile::open(&path).expect_err("no map").to_string();
             assert!(error.contains("no host map"), "{error}");
             assert_eq!(fs::read_to_string(&path).expect("read"), text);
+            let mode = fs::metadata(&path).expect("there").permissions().mode();
+            assert_eq!(mode & 0o7777, 0o644);
         }
         assert!(MapFile::open(folder.path()).is_err(), "a folder");
         MapFile::open("/dev/null".as_ref()).expect("as good as any");

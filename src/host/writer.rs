@@ -119,6 +119,12 @@ impl MapWriter {
             known.losses.push((known.until_ns, ns));
             return source;
         }
+        if let Some(left) = self.source
+            && let Some(known) = sources.get_mut(usize::from(left))
+        {
+            // Of later times it knows nothing.
+            known.ended = true;
+        }
         if sources.len() >= MAX_SOURCES {
             let source = self.source.unwrap_or(0);
             self.source = Some(source);

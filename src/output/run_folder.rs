@@ -97,7 +97,7 @@ impl RunFolder {
             {
                 old.extend(OF_LOGS.map(str::to_owned));
             }
-            old.extend(["alerts", "summary", "run"].map(|stem| format!("{stem}.partial")));
+            old.extend(OF_EACH_RUN.iter().map(|name| format!("{name}.partial")));
         }
         let is_input = inputs.iter().any(|input| is_same_folder(input, folder));
         let ours = old.iter().map(String::as_str).chain(written.iter().copied());

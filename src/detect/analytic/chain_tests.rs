@@ -179,6 +179,7 @@ fn learned(who: Who, dst: &str, days: i64) -> Baselines {
             unasked_bytes: 0,
             received_bytes: 100,
             received_packets: 10,
+            received_payload: 0,
             error_bytes: 0,
         });
         baselines.learn(&Minute {

@@ -135,6 +135,7 @@ impl DataRatio {
         let leaked = json!({
             "to": peer.ip(),
             "minutes": leak.minutes,
+            "of_several": leak.several,
             "sent_payload_bytes": leak.sent_payload,
             "received_payload_bytes": leak.received_payload,
         });
@@ -143,10 +144,13 @@ impl DataRatio {
         since.truncate("0000-00-00T00:00".len());
         let case = finding.case.as_mut()?;
         case.quiet_s = PAUSE_S;
+        let who = match leak.several {
+            true => format!("{}, with others of {},", subject(minute), minute.who.baseline),
+            false => subject(minute),
+        };
         case.summary = format!(
-            "{} sent {} bytes to {}, which was new to it, in {} minutes since {since}Z and got {} bytes \
+            "{who} sent {} bytes to {}, which was new to it, in {} minutes since {since}Z and got {} bytes \
              back: {} (threshold {}).",
-            subject(minute),
             thousands(leak.sent_payload),
             peer.ip(),
             leak.minutes,

@@ -108,6 +108,7 @@ pub(super) fn minute(exe: &str, context: Context, start_s: i64, traffic: &Traffi
             unasked_bytes: 0,
             received_bytes: 0,
             received_packets: 0,
+            received_payload: 0,
             error_bytes: 0,
         }
     }
@@ -345,6 +346,44 @@ fn a_leak_by_ever_new_processes_is_told_again_when_twice_as_much_is_gone() {
         ratio_of(&mut run, &minute).is_some()
     });
     assert_eq!(told.collect::<Vec<_>>(), [102, 205]);
+}
+
+#[test]
+fn what_processes_of_one_program_leak_at_once_is_theirs_together_and_a_minute_is_one() {
+    let mut run = Run::default();
+    run.learn(&ORDINARY, "/opt/shop/shopd");
+    let pieces = Traffic { sizes: [(512, 100), (0, 0)], received: 0, to: OUTSIDE, port: 9_999 };
+    let found = (0..60).find_map(|n| {
+        (0..4).find_map(|worker| {
+            let mut one = minute("/opt/shop/shopd", Context::None, NOW_S + 60 * n, &pieces);
+            let mut view = ProcessView::clone(one.who.process.as_ref().unwrap());
+            view.process.id.pid += worker;
+            one.who = Arc::new(Who::process("host", "boot", &Arc::new(view), None, 1.0));
+            ratio_of(&mut run, &one)
+        })
+    });
+    let case = found.unwrap().case.unwrap();
+    let minutes = case.score.terms.iter().find(|term| term.name == "steady_minutes").unwrap();
+    assert_eq!(minutes.value, 6.0, "51 kB of each of four in one: the sixth passes a megabyte");
+    assert!(
+        case.summary.contains(", with others of process:host:/opt/shop/shopd,"),
+        "{}",
+        case.summary
+    );
+}
+
+#[test]
+fn what_two_sources_count_is_not_added_up() {
+    let mut run = Run::default();
+    run.learn(&ORDINARY, "/opt/shop/shopd");
+    let pieces = Traffic { sizes: OF_ONE_SIZE, received: 0, to: OUTSIDE, port: 9_999 };
+    let told = (0..140).position(|n| {
+        let mut one = minute("/opt/shop/shopd", Context::None, NOW_S + 300 * n, &pieces);
+        let of_packets = ratio_of(&mut run, &one);
+        one.source = "conn.log".into();
+        of_packets.or_else(|| ratio_of(&mut run, &one)).is_some()
+    });
+    assert_eq!(told, Some(102), "as of one");
 }
 
 #[test]

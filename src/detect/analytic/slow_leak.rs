@@ -28,9 +28,6 @@ const LONGEST_S: i64 = 86_400;
 /// A pause after which it is another matter; so long an alert stays open.
 pub(super) const PAUSE_S: i64 = 6 * 3_600;
 
-/// Ethernet, IPv4 and TCP without options: no packet with a TCP header has less.
-const HEADER_BYTES: u64 = 54;
-
 /// What went to one peer since it was new.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Leak {
@@ -38,15 +35,26 @@ pub(super) struct Leak {
     pub(super) last_s: i64,
     /// In which something went there.
     pub(super) minutes: u64,
+    /// Nothing of later minutes is counted yet.
+    counted_s: i64,
     pub(super) sent_payload: u64,
-    /// An upper bound: options of headers are in it.
     pub(super) received_payload: u64,
+    /// More than one entity of the sender's normal: processes of one program, replicas of
+    /// one workload.
+    pub(super) several: bool,
 }
 
 impl Leak {
     fn new(start_s: i64) -> Self {
-        let (since_s, last_s) = (start_s, start_s);
-        Self { since_s, last_s, minutes: 0, sent_payload: 0, received_payload: 0 }
+        Self {
+            since_s: start_s,
+            last_s: start_s,
+            minutes: 0,
+            counted_s: start_s,
+            sent_payload: 0,
+            received_payload: 0,
+            several: false,
+        }
     }
 
     pub(super) fn ratio(&self) -> f64 {
@@ -59,25 +67,30 @@ impl Leak {
 
     fn add(&mut self, minute: &Minute, peer: &PeerSums<Host>) {
         self.last_s = minute.start_s;
-        self.minutes += (minute.length_s / 60).max(1).cast_unsigned();
+        // Each entity of the sender has a minute of its own.
+        if minute.start_s >= self.counted_s {
+            self.minutes += (minute.length_s / 60).max(1).cast_unsigned();
+            self.counted_s = minute.start_s + minute.length_s.max(60);
+        }
         self.sent_payload = self.sent_payload.saturating_add(peer.sent_payload);
-        let headers = peer.received_packets.saturating_mul(HEADER_BYTES);
-        let received = peer.received_bytes.saturating_sub(headers);
-        self.received_payload = self.received_payload.saturating_add(received);
+        self.received_payload = self.received_payload.saturating_add(peer.received_payload);
     }
 }
 
 struct Open {
     to: Host,
     leak: Leak,
+    /// The first entity that sent.
+    by: String,
     /// What had been sent when it was last told, and by which entity.
     told: Option<(u64, String)>,
 }
 
 #[derive(Default)]
 pub(super) struct Leaks {
-    /// By normal and not by entity: a program that is started anew for each piece has one.
-    senders: BTreeMap<Arc<str>, Vec<Open>>,
+    /// By source and normal: two sources may count the same traffic, and a program that is
+    /// started anew for each piece has one normal.
+    senders: BTreeMap<(Arc<str>, Arc<str>), Vec<Open>>,
     refused: u64,
 }
 
@@ -89,9 +102,9 @@ impl Leaks {
         minute: &Minute,
         ctx: &AnalyticContext<'_>,
     ) -> Option<(Host, Leak)> {
-        let sender = &minute.who.baseline;
-        let known = self.senders.contains_key(sender);
-        let profile = ctx.baselines.profile(sender);
+        let sender = sender_of(minute);
+        let known = self.senders.contains_key(&sender);
+        let profile = ctx.baselines.profile(&minute.who.baseline);
         let profile = profile.filter(|profile| profile.minutes() >= LEAST_MINUTES)?;
         let peers = &minute.measures.top;
         if !known {
@@ -101,19 +114,20 @@ impl Leaks {
             let age = |places: &Vec<Open>| places.iter().map(|open| open.leak.last_s).max();
             self.refused += make_room(&mut self.senders, KEPT, age);
         }
-        let places = self.senders.entry(Arc::clone(sender)).or_default();
+        let places = self.senders.entry(sender.clone()).or_default();
         places.retain(|open| !open.leak.is_over(minute.start_s));
         let mut most: Option<(Host, Leak)> = None;
         for peer in peers {
             let at = places.iter().position(|open| open.to == peer.key);
             let at = at.or_else(|| {
                 is_new_outside(profile, minute, peer, ctx)
-                    .then(|| place_for(places, peer, minute.start_s))?
+                    .then(|| place_for(places, peer, minute))?
             });
-            let Some(leak) = at.and_then(|at| places.get_mut(at)).map(|open| &mut open.leak) else {
+            let Some(Open { leak, by, .. }) = at.and_then(|at| places.get_mut(at)) else {
                 continue;
             };
             leak.add(minute, peer);
+            leak.several |= *by != minute.who.entity.id;
             let enough = leak.sent_payload >= ctx.settings.data_ratio_bytes
                 && leak.ratio() >= ctx.settings.data_ratio_threshold;
             if enough && most.is_none_or(|(_, most)| most.sent_payload < leak.sent_payload) {
@@ -121,7 +135,7 @@ impl Leaks {
             }
         }
         if places.is_empty() {
-            self.senders.remove(sender);
+            self.senders.remove(&sender);
         }
         most
     }
@@ -129,7 +143,7 @@ impl Leaks {
     /// Whether to tell of it: each minute of the one that was told of, of another (a new
     /// process of the same program) when twice as much is gone.
     pub(super) fn tells(&mut self, minute: &Minute, peer: Host) -> bool {
-        let places = self.senders.get_mut(&minute.who.baseline).into_iter().flatten();
+        let places = self.senders.get_mut(&sender_of(minute)).into_iter().flatten();
         let Some(open) = places.into_iter().find(|open| open.to == peer) else { return false };
         let (id, sent) = (&minute.who.entity.id, open.leak.sent_payload);
         let tells = open
@@ -147,6 +161,10 @@ impl Leaks {
     }
 }
 
+fn sender_of(minute: &Minute) -> (Arc<str>, Arc<str>) {
+    (Arc::clone(&minute.source), Arc::clone(&minute.who.baseline))
+}
+
 fn is_new_outside(
     profile: &Profile,
     minute: &Minute,
@@ -158,7 +176,7 @@ fn is_new_outside(
 }
 
 /// Where a new peer is added up, if it got more than the least of those that are.
-fn place_for(places: &mut Vec<Open>, peer: &PeerSums<Host>, start_s: i64) -> Option<usize> {
+fn place_for(places: &mut Vec<Open>, peer: &PeerSums<Host>, minute: &Minute) -> Option<usize> {
     if places.len() == PLACES {
         let least = (0..PLACES).min_by_key(|&at| places[at].leak.sent_payload)?;
         if places[least].leak.sent_payload >= peer.sent_payload {
@@ -166,6 +184,7 @@ fn place_for(places: &mut Vec<Open>, peer: &PeerSums<Host>, start_s: i64) -> Opt
         }
         places.swap_remove(least);
     }
-    places.push(Open { to: peer.key, leak: Leak::new(start_s), told: None });
+    let (leak, by) = (Leak::new(minute.start_s), minute.who.entity.id.clone());
+    places.push(Open { to: peer.key, leak, by, told: None });
     Some(places.len() - 1)
 }

@@ -78,8 +78,11 @@ impl Line {
             if shape == Shape::Whole {
                 return masked;
             }
-            let text = masked.as_deref().unwrap_or(word);
-            return text::mask(text, false).or(masked);
+            // Without a password it may be no address but a program: `docker --sig-proxy mysql`.
+            if masked.is_some() || shape != Shape::UserInfo {
+                let text = masked.as_deref().unwrap_or(word);
+                return text::mask(text, false).or(masked);
+            }
         }
         if let Some(rule) = self.tools.rule(word) {
             return match rule {

@@ -63,6 +63,23 @@ fn a_host_before_its_map_began_and_after_it_ended_is_outside_of_it() {
     assert_eq!(map.resolve(&new(300 * S, 301 * S)), Err(Reason::OutsideMap));
 }
 
+#[test]
+fn what_a_map_knew_of_a_boot_ends_where_the_next_begins() {
+    let map = Arc::new(HostMap::new(MapLimits::default()));
+    let mut writer = map.writer();
+    for (from_s, boot) in [(100, "a"), (400, "b")] {
+        let start = MapStart { boot: boot.into(), host: "h".into(), ..MapStart::default() };
+        writer.apply(&at(from_s * S, What::Start(start)));
+        writer.apply(&at((from_s + 1) * S, address(HERE, 1)));
+        writer.apply(&at((from_s + 50) * S, What::Time));
+    }
+    writer.ended(450 * S);
+    for (start_s, what) in [(10, "before"), (300, "between"), (900, "after")] {
+        let found = map.resolve(&elsewhere(start_s * S, (start_s + 1) * S));
+        assert_eq!(found, Err(Reason::OutsideMap), "{what}");
+    }
+}
+
 /// Lines that a watcher writes in ten seconds; a process uses its socket in the fifth.
 fn lines() -> Vec<HostEvent> {
     let mut events = vec![start(), at(0, address(HERE, 1))];

@@ -78,6 +78,8 @@ pub(super) struct Evidence {
     /// Where the cases have come to; nothing without cases.
     cursor: Option<Cursor>,
     sight: Sight,
+    /// It was told that the ring is too small for what is to be kept of an alert.
+    lack_is_told: bool,
 }
 
 impl Evidence {
@@ -89,7 +91,8 @@ impl Evidence {
         let dir = recording.join("evidence");
         make_folders(&dir)?;
         let (cases, sight) = (Vec::new(), Sight::default());
-        let evidence = Self { shared, dir, settings, cases, cursor: None, sight };
+        let evidence =
+            Self { shared, dir, settings, cases, cursor: None, sight, lack_is_told: false };
         evidence.remove_old();
         Ok(evidence)
     }
@@ -147,7 +150,8 @@ impl Evidence {
         if let Some(until_ns) = gone {
             case.lacks_until(until_ns);
             let status = &self.shared.status;
-            if status.evidence_gaps.fetch_add(1, Ordering::Relaxed) == 0 {
+            add(&status.evidence_gaps, 1);
+            if !std::mem::replace(&mut self.lack_is_told, true) {
                 let text = format!(
                     "evidence of alert {} lacks packets until {}: the ring had no room for them \
                      any more (--record-size)",
@@ -211,12 +215,13 @@ impl Evidence {
     /// beyond the limits.
     fn remove_old(&self) {
         let owns = |name: &str| {
-            let path = Path::new(name);
-            let id = path.file_stem()?.to_str()?;
-            let extension = path.extension()?.to_str()?;
-            let ours = id.len() == ID_DIGITS
-                && id.bytes().all(|byte| byte.is_ascii_hexdigit())
-                && ["pcapng", "partial"].contains(&extension);
+            // `ID.partial` is what older versions left.
+            let ends = [".pcapng", ".pcapng.partial", ".partial"];
+            let id = ends.into_iter().find_map(|end| {
+                let id = name.strip_suffix(end)?;
+                (!id.contains('.')).then_some(id)
+            })?;
+            let ours = id.len() == ID_DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit());
             let changed = ours.then(|| self.dir.join(name).metadata()?.modified());
             let since = changed?.ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
             Some(OwnFile {

@@ -50,7 +50,8 @@ pub struct RecordingCounters {
     pub evidence_sampled_out: u64,
     /// Alerts without evidence: too many at once, or about nobody in packets.
     pub evidence_refused: u64,
-    /// Files that were gone before the packets of an alert were taken out.
+    /// Times that packets of an alert had left the ring before they were taken out: when it
+    /// began, or a file that was gone before it was read.
     pub evidence_gaps: u64,
     pub evidence_errors: u64,
     /// Files of alerts that are over, gone because they were too old or too much.

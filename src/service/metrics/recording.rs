@@ -32,7 +32,7 @@ const ROWS: [Row; 15] = [
     ),
     (
         "flowtap_evidence_gaps_total",
-        "Files of the recording that were gone before evidence was taken out of them.",
+        "Times that packets of an alert had left the recording before they were taken out of it.",
         |r| r.evidence_gaps,
     ),
     ("flowtap_evidence_errors_total", "Evidence that can't be written.", |r| r.evidence_errors),

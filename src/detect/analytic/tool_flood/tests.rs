@@ -235,6 +235,7 @@ fn learned(who: &Arc<Who>, most: u64, most_unanswered: u64) -> Run {
             unasked_bytes: 0,
             received_bytes: 1_000,
             received_packets: 10,
+            received_payload: 0,
             error_bytes: 0,
         });
         let minute = Minute {
@@ -291,6 +292,13 @@ fn as_many_packets_as_usual_are_a_flood_where_far_more_than_ever_go_unanswered()
     let down = run.seconds(20, &[client(false)]);
     let case = down[0].case.as_ref().unwrap();
     assert_eq!(case.severity, Severity::Informational, "{}", case.severity_reason);
+
+    // Nor where nobody gets half of them.
+    let mut spread = to_another(client(false));
+    spread.top_peer = spread.top_peer.map(|(peer, packets)| (peer, packets / 4));
+    let mut run = learned(&client(true).who, 3_000, 60);
+    let found = run.seconds(20, &[spread]);
+    assert_eq!(found[0].case.as_ref().unwrap().severity, Severity::Medium);
 
     // It was so before: a quarter of it at least.
     let mut run = learned(&client(true).who, 3_000, 800);

@@ -71,8 +71,8 @@ impl Usual {
         self.times_packets <= WITHIN
     }
 
-    /// As if a server did not answer any more: the same as ever, and not to somebody new.
+    /// As if a server did not answer any more: the same as ever, where it always sends.
     pub(super) fn as_if_down(&self) -> bool {
-        self.as_many() && self.is_unheard() && self.to_known != Some(false)
+        self.as_many() && self.is_unheard() && self.to_known == Some(true)
     }
 }

@@ -57,6 +57,8 @@ curl|-s|ann:{}@host/path
 wget|ann:{}@example.org:8080/path
 sh|-c|curl -s ann:{}@host/path | tar xz
 apt-get|--proxy|ann:{}@proxy:3128
+docker|run|--sig-proxy|mysql|-uroot|-p{}
+x|--no-proxy|sh -c 'mysql -p{}'
 env|https_proxy=ann:{}@proxy:3128|pip|install|x
 env|HTTPS_PROXY=http://ann:{}@proxy:3128|pip|install|x
 http|-a|ann:{}|http://h/
