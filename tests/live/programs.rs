@@ -84,7 +84,10 @@ fn curl_and_nginx_agree_with_the_flows_to_the_byte() {
     http.retain(|flow| flow["proto"] == 6);
     assert_eq!(http.len(), 5);
     assert_eq!(sum(&http, "/fwd/payload_bytes"), asked_bytes);
-    assert_eq!(sum(&http, "/rev/payload_bytes"), answered_bytes);
+    // On a machine that does much else at once the kernel sends some of it again.
+    let (repeated, longest) = (sum(&http, "/rev/retransmitted"), 65_536);
+    let more = sum(&http, "/rev/payload_bytes") - answered_bytes;
+    assert!((repeated..=repeated * longest).contains(&more), "{more}, in {repeated} segments");
     let statuses: u64 = sum(&http, "/app/http/status");
     assert_eq!(statuses, 4 * 200 + 404);
     for flow in &http {

@@ -145,7 +145,10 @@ impl DataRatio {
         let case = finding.case.as_mut()?;
         case.quiet_s = PAUSE_S;
         let who = match leak.several {
-            true => format!("{}, with others of {},", subject(minute), minute.who.baseline),
+            true => {
+                let sender = minute.who.baseline.trim_end_matches(':');
+                format!("{}, with others of {sender},", subject(minute))
+            }
             false => subject(minute),
         };
         case.summary = format!(
