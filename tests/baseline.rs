@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::{Dir, text};
 use flowtap::baseline::{BaselineSettings, Baselines};
 use flowtap::engine::window::Host;
-use flowtap::entity::{Measures, Minute, PeerSums, Who};
+use flowtap::entity::{Leg, Measures, Minute, PeerSums, Service, Spoken, Who};
 use serde_json::Value;
 
 /// A Monday.
@@ -227,6 +227,17 @@ fn minute_of(n: u32, at: i64) -> Minute {
     }
 }
 
+fn of_two_services(mut minute: Minute) -> Minute {
+    for port in [53, 443] {
+        let mut spoken = Spoken::new(Service { proto: 17, port, leg: Leg::Opened });
+        for bin in [3, 4, 7] {
+            spoken.send(bin, 10, 5_000);
+        }
+        minute.measures.spoken.push(spoken);
+    }
+    minute
+}
+
 /// The process that is killed: learns a minute of each entity, writes, says so.
 #[test]
 #[ignore = "started by the test below"]
@@ -337,7 +348,7 @@ fn measured_with_100_000_entities() {
     let start = Instant::now();
     for at in 0..minutes {
         // Spread over four weeks.
-        (0..100_000).for_each(|n| baselines.learn(&minute_of(n, at * 671)));
+        (0..100_000).for_each(|n| baselines.learn(&of_two_services(minute_of(n, at * 671))));
     }
     let learned = start.elapsed();
     let rate = 100_000.0 * minutes as f64 / learned.as_secs_f64();
