@@ -321,7 +321,7 @@ impl ProcessTable {
 
 /// It had ended when it was read; of a program that runs at least the executable
 /// is there, unless the right to see it is missing.
-fn is_unread(process: &Process) -> bool {
+pub(super) fn is_unread(process: &Process) -> bool {
     process.exe.is_empty() && process.args.is_empty()
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::setpriority_process;
 
+use super::table::is_unread;
 use super::{
     KernelClock, Lost, ProcConnector, ProcEvent, ProcPoller, ProcessSource, ProcessTable, Secrets,
 };
@@ -34,9 +35,10 @@ pub fn run_before_others() -> bool {
 /// A process that a provider may want to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    Appeared(ProcessId),
-    /// It runs another program.
-    Ran(ProcessId),
+    /// With its network namespace, where that is known.
+    Appeared(ProcessId, Option<u64>),
+    /// It runs another program, in this namespace where that could be read.
+    Ran(ProcessId, Option<u64>),
     Ended(ProcessId),
 }
 
@@ -155,8 +157,12 @@ impl ProcessWatch {
     fn tell(&mut self, sink: &EventSink, changes: &mut Vec<Change>) -> bool {
         self.told.drain(..).all(|HostEvent { time_ns, what }| {
             changes.extend(match &what {
-                What::ProcessStart(process) => Some(Change::Appeared(process.id)),
-                What::ProcessExec(process) => Some(Change::Ran(process.id)),
+                What::ProcessStart(process) => Some(Change::Appeared(process.id, process.netns)),
+                What::ProcessExec(process) => {
+                    // Of one that was gone by then what it had before is told.
+                    let netns = process.netns.filter(|_| !is_unread(process));
+                    Some(Change::Ran(process.id, netns))
+                }
                 What::ProcessExit(id) => Some(Change::Ended(*id)),
                 _ => None,
             });

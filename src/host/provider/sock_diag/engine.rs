@@ -155,13 +155,14 @@ impl<E: ProcessEvents> Engine<E> {
         let now = Instant::now();
         for &change in changes {
             match change {
-                Change::Appeared(id) | Change::Ran(id) => {
-                    self.schedule.add(id.pid, now);
+                Change::Appeared(id, netns) | Change::Ran(id, netns) => {
+                    self.schedule.add(id.pid, netns, now);
                 }
                 Change::Ended(id) => {
+                    let read = self.index.process(id.pid).filter(|&(read, _)| read == id);
+                    let netns = self.schedule.netns(id.pid).or(read.map(|(_, netns)| netns));
                     if self.schedule.is_young(id.pid, now) {
-                        let read = self.index.process(id.pid).filter(|&(read, _)| read == id);
-                        self.unresolved.ended(id, read.map(|(_, netns)| netns), now);
+                        self.unresolved.ended(id, netns, now);
                     }
                     self.schedule.remove(id.pid);
                     self.index.remove(id.pid);

@@ -96,7 +96,7 @@ impl ProcessEvents for PolledProcesses {
                 self.seen.insert(pid, id);
                 // At first the engine's own walk reads them.
                 if !first {
-                    changes.push(Change::Appeared(id));
+                    changes.push(Change::Appeared(id, None));
                 }
             }
         }

@@ -20,8 +20,16 @@ pub(super) struct Schedule {
     ages: Vec<Duration>,
     due: BinaryHeap<Reverse<(Instant, u32, u32, usize)>>,
     /// When each began its present program, as a running number.
-    young: AHashMap<u32, (u32, Instant)>,
+    young: AHashMap<u32, Young>,
     number: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Young {
+    number: u32,
+    born: Instant,
+    /// Its network namespace, where that was told.
+    netns: Option<u64>,
 }
 
 impl Schedule {
@@ -30,19 +38,24 @@ impl Schedule {
     }
 
     /// A process appeared or runs another program.
-    pub(super) fn add(&mut self, pid: u32, now: Instant) {
+    pub(super) fn add(&mut self, pid: u32, netns: Option<u64>, now: Instant) {
         if self.young.len() >= MAX_YOUNG && !self.young.contains_key(&pid) {
             return;
         }
         self.number = self.number.wrapping_add(1);
-        self.young.insert(pid, (self.number, now));
+        self.young.insert(pid, Young { number: self.number, born: now, netns });
         self.push(pid, self.number, now, 0);
     }
 
     /// Whether it began its program so short a time ago that full dumps may have
     /// missed its sockets.
     pub(super) fn is_young(&self, pid: u32, now: Instant) -> bool {
-        self.young.get(&pid).is_some_and(|&(_, born)| now - born <= YOUNG)
+        self.young.get(&pid).is_some_and(|young| now - young.born <= YOUNG)
+    }
+
+    /// The namespace that it was told to run its program in.
+    pub(super) fn netns(&self, pid: u32) -> Option<u64> {
+        self.young.get(&pid)?.netns
     }
 
     pub(super) fn remove(&mut self, pid: u32) {
@@ -55,7 +68,7 @@ impl Schedule {
             && at <= now
         {
             self.due.pop();
-            let Some(&(current, born)) = self.young.get(&pid) else { continue };
+            let Some(&Young { number: current, born, .. }) = self.young.get(&pid) else { continue };
             if current != number {
                 continue;
             }
@@ -105,17 +118,18 @@ mod tests {
             schedule.take_due(start + at, &mut due);
             due
         };
-        schedule.add(7, start);
+        schedule.add(7, Some(1), start);
         assert_eq!(looks(&mut schedule, ms(0)), [7]);
         assert_eq!(looks(&mut schedule, ms(2)), [0; 0]);
         assert_eq!(looks(&mut schedule, ms(3)), [7]);
         // Another program: from the beginning.
-        schedule.add(7, start + ms(4));
+        schedule.add(7, Some(2), start + ms(4));
+        assert_eq!(schedule.netns(7), Some(2));
         assert_eq!(looks(&mut schedule, ms(4)), [7]);
         // Both that are due by then are one look.
         assert_eq!(looks(&mut schedule, ms(9)), [7]);
         schedule.remove(7);
         assert_eq!(looks(&mut schedule, ms(100)), [0; 0]);
-        assert_eq!(schedule.next(), None);
+        assert_eq!((schedule.next(), schedule.netns(7)), (None, None));
     }
 }

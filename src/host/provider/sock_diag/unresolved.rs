@@ -4,9 +4,10 @@
 //! table was read it had ended. The kernel still tells of the socket's end, with
 //! its addresses but without an owner. Where the two meet within
 //! [`MEETING_TIME`], the process is claimed to have had the socket. Where another
-//! young process ended in that time too, all of them are named, and so they are
-//! where no look fell into the socket's life: that they ended with it is then all
-//! that is known.
+//! young process of the namespace ended in that time too, all of them are named, and
+//! so they are where no look fell into the socket's life: that they ended with it is
+//! then all that is known. Even one alone is a candidate and no more: whoever held the
+//! socket may live on.
 
 use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt as _;
@@ -40,8 +41,8 @@ pub(super) struct Unresolved {
     waiting: AHashMap<u32, Waiting>,
     by_pid: AHashMap<u32, Vec<u32>>,
     destroyed: Vec<(Instant, u64, Found)>,
-    /// Young processes that ended, with their namespace where it was read, in order.
-    ended: VecDeque<(Instant, ProcessId, Option<u64>)>,
+    /// Young processes that ended, with their namespace, in order.
+    ended: VecDeque<(Instant, ProcessId, u64)>,
     /// Namespaces that only a thread was seen in, with a path to each.
     threads: AHashMap<u64, PathBuf>,
 }
@@ -80,14 +81,17 @@ impl Unresolved {
         }
     }
 
-    /// A young process ended, in the namespace that it was last seen in.
+    /// A young process ended, in the namespace that it was last known to be in.
     pub(super) fn ended(&mut self, id: ProcessId, netns: Option<u64>, now: Instant) {
         for inode in self.by_pid.get(&id.pid).into_iter().flatten() {
             if let Some(waiting) = self.waiting.get_mut(inode) {
                 waiting.ended.get_or_insert(now);
             }
         }
-        if self.ended.len() < MAX_WAITING {
+        // Of one that nobody read it is not known whether it could have had a socket there.
+        if let Some(netns) = netns
+            && self.ended.len() < MAX_WAITING
+        {
             self.ended.push_back((now, id, netns));
         }
     }
@@ -117,7 +121,7 @@ impl Unresolved {
             let mut candidates: Vec<(Duration, ProcessId)> = self
                 .ended
                 .iter()
-                .filter(|(_, _, of)| of.is_none_or(|of| of == *netns))
+                .filter(|(_, _, of)| of == netns)
                 .map(|&(ended, id, _)| (distance(ended), id))
                 .filter(|&(distance, _)| distance <= MEETING_TIME)
                 .collect();
@@ -270,7 +274,7 @@ mod tests {
         saw(&mut unresolved, 5);
         let end = Instant::now();
         unresolved.destroyed(1, udp(4000), end);
-        unresolved.ended(process(6), None, end + MEETING_TIME / 10);
+        unresolved.ended(process(6), Some(1), end + MEETING_TIME / 10);
         unresolved.ended(process(5), Some(1), end + MEETING_TIME / 5);
         // Elsewhere, and much later.
         unresolved.ended(process(8), Some(2), end);
@@ -284,6 +288,9 @@ mod tests {
         let mut unresolved = Unresolved::default();
         let end = Instant::now();
         unresolved.destroyed(1, udp(4000), end);
+        // Who ended in another namespace, or nobody knows in which.
+        unresolved.ended(process(3), Some(2), end);
+        unresolved.ended(process(4), None, end);
         // Never bound: no packet came from it.
         unresolved.destroyed(1, udp(0), end);
         assert_eq!(claims(&mut unresolved, end + MEETING_TIME), []);
