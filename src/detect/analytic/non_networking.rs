@@ -5,7 +5,8 @@
 //! and groups does not count: any program does that through the C library. A port alone
 //! is no question, though: only as much is excused as questions take, outside the home
 //! networks only for names. Of `never` a little to the outside is enough, of the others
-//! more must speak (see `signs`).
+//! more must speak (see `signs`). Where it is not certain that it was this process, that
+//! is told and no more.
 //!
 //! Limits: whoever can write to a usual folder takes any class; a shell's `/dev/tcp`
 //! is the shell's own unless it starts a tool, which inherits the socket (`sort <f >&3`);
@@ -32,6 +33,10 @@ const ASKED_OUTSIDE_BYTES: u64 = 16 * 1024;
 /// A login with tickets takes 10 KiB, a list of files one question of 150 bytes for each
 /// of their owners: nearly a thousand of them.
 const ASKED_AT_HOME_BYTES: u64 = 128 * 1024;
+
+/// Of who it was: what holds, opens or uses a socket has as much. With less it may as
+/// well have been another program.
+const CERTAIN: f64 = 0.9;
 
 #[derive(Default)]
 pub(super) struct NonNetworking;
@@ -84,6 +89,10 @@ fn found(minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<Finding> {
     };
     let person = super::process_context::person_at(view) == Some(true);
     let (severity, why) = match (never, external > 0.5, person) {
+        // Of a program that never talks the likelier thing is that another one did.
+        _ if minute.who.certainty < CERTAIN => {
+            (Severity::Informational, "if it was this process, which is not certain")
+        }
         (true, true, false) => (Severity::High, "to the outside, with nobody at it"),
         (true, _, _) => (Severity::Medium, "or something goes by its name"),
         (false, _, false) => (Severity::Medium, "with nobody at it"),

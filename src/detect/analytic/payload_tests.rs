@@ -257,6 +257,23 @@ fn sort_has_no_business_outside() {
 }
 
 #[test]
+fn who_only_may_have_talked_is_no_alarm() {
+    let much = Traffic { sizes: [(512, 4_000), (0, 0)], received: 0, to: OUTSIDE, port: 4_444 };
+    for exe in ["/usr/bin/sort", "/tmp/x"] {
+        let severity = |certainty| {
+            let mut minute = minute(exe, Context::None, NOW_S, &much);
+            let who = Who { certainty, ..Who::clone(&minute.who) };
+            minute.who = Arc::new(who);
+            let found = Run::default().minute(&minute);
+            let named = found.iter().find(|finding| finding.detector == "non_networking")?;
+            Some(named.case.as_ref().unwrap().severity)
+        };
+        assert!(severity(0.9) > Some(Severity::Informational), "{exe}");
+        assert_eq!(severity(0.8), Some(Severity::Informational), "{exe}");
+    }
+}
+
+#[test]
 fn a_program_from_tmp_needs_more() {
     let little = Traffic { sizes: [(80, 4), (0, 0)], received: 500, to: INSIDE, port: 80 };
     let much = Traffic { sizes: [(512, 4_000), (0, 0)], received: 0, to: OUTSIDE, port: 4_444 };
