@@ -266,7 +266,7 @@ impl Entities {
         view: &View<'_>,
         share: impl Fn(WhoId) -> Share,
     ) -> Behind {
-        let Seat { process, workload, host, boot, certainty } = seat;
+        let Seat { process, workload, host, boot, certainty, .. } = seat;
         let id = process.process.id;
         let identity = self.seed.mix(
             self.seed.text(u64::from(id.pid), &process.process.exe),

@@ -112,6 +112,11 @@ impl Half {
         self.tcp.next()
     }
 
+    /// Of all that it sent.
+    pub(crate) fn tcp_flags(&self) -> u16 {
+        self.tcp_flags
+    }
+
     pub(crate) fn has_sent(&self, flag: u16) -> bool {
         self.tcp_flags & flag != 0
     }

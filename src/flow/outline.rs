@@ -24,6 +24,8 @@ pub struct Outline {
     pub decided_ns: i64,
     /// Sent by the originator, by the responder.
     pub packets: [u64; 2],
+    /// TCP flags that the originator sent, that the responder sent: of all packets.
+    pub tcp_flags: [u16; 2],
     /// Of both directions.
     pub wire_bytes: u64,
     /// By the active time-out: the flow goes on in another.
@@ -71,6 +73,7 @@ impl FlowRecord {
             end_ns: self.end_ns,
             decided_ns: self.decided_ns,
             packets: [self.fwd.packets, self.rev.packets],
+            tcp_flags: [self.fwd.tcp_flags, self.rev.tcp_flags],
             wire_bytes: self.fwd.wire_bytes + self.rev.wire_bytes,
             is_cut: self.end_reason == EndReason::Active,
         }
@@ -89,6 +92,7 @@ impl Live {
             end_ns: self.end_ns(),
             decided_ns,
             packets: [fwd.packets, rev.packets],
+            tcp_flags: [fwd.tcp_flags(), rev.tcp_flags()],
             wire_bytes: fwd.wire_bytes + rev.wire_bytes,
             is_cut: reason == EndReason::Active,
         }
@@ -114,6 +118,10 @@ impl Stub {
             end_ns: self.time_ns,
             decided_ns,
             packets: if forward == direction { [1, 0] } else { [0, 1] },
+            tcp_flags: match forward == direction {
+                true => [self.tcp_flags, 0],
+                false => [0, self.tcp_flags],
+            },
             wire_bytes: u64::from(self.wire_bytes),
             is_cut: reason == EndReason::Active,
         }

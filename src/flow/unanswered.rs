@@ -151,6 +151,7 @@ mod tests {
             end_ns: 0,
             decided_ns: 0,
             packets: [1, 0],
+            tcp_flags: [0, 0],
             wire_bytes: 60 + u64::from(n % 5),
             is_cut: false,
         }

@@ -18,7 +18,7 @@ use super::process::ProcessId;
 pub(super) const ICMP: u8 = 1;
 pub(super) const ICMPV6: u8 = 58;
 
-const TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;
 
 /// A use of a socket that was not told again for so long has ended: programs in the
 /// kernel tell each anew after some seconds. Twice the longest default time-out of

@@ -139,6 +139,8 @@ impl Joiner {
             remote: any,
             remote_port: 0,
             sent: true,
+            // A server answered.
+            by_kernel: true,
             start_ns: request.time_ns,
             end_ns,
             begun_by_ns: request.time_ns,

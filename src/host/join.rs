@@ -14,6 +14,7 @@ use super::claim::{ICMP, ICMPV6, ProcessKey};
 use super::coverage::{Coverage, End, Found};
 use super::destination::{Destinations, Lists};
 use super::inventory::{Instance, Inventory};
+use super::kernel::{sent_by_kernel, sent_by_kernel_in};
 use super::map::HostMap;
 use super::mirrored::Mirrored;
 use super::presence::AtMachine;
@@ -64,6 +65,8 @@ pub struct Seat {
     pub host: Arc<str>,
     pub boot: Arc<str>,
     pub certainty: f64,
+    /// What that rests on, where it was told.
+    pub basis: Option<Basis>,
 }
 
 /// Joins records to what is known of hosts.
@@ -177,6 +180,7 @@ impl Joiner {
                 remote: flow.dst,
                 remote_port: dst_port,
                 sent: true,
+                by_kernel: false,
                 start_ns: flow.start_ns,
                 end_ns: flow.end_ns,
                 begun_by_ns: flow.start_ns,
@@ -184,7 +188,7 @@ impl Joiner {
             };
             let answered = flow.rev.is_some_and(|rev| rev.packets != Some(0));
             hosts.src = self.side(&of_src);
-            hosts.dst = self.side(&of_src.of_the_other_end(answered));
+            hosts.dst = self.side(&of_src.of_the_other_end(answered, false));
         }
         known(with_instances(hosts, self.instances([flow.src, flow.dst], None)))
     }
@@ -213,6 +217,7 @@ impl Joiner {
             remote: view.peer.ip(),
             remote_port: if is_icmp { 0 } else { view.remote_port },
             sent: view.sent.packets() > 0,
+            by_kernel: sent_by_kernel_in(view),
             start_ns,
             end_ns,
             // Nobody counted which packet of the second was the first of all.
@@ -227,7 +232,8 @@ impl Joiner {
         if let Some(at) = map.at_machine(&host, start_ns, question.known_ns) {
             process = self.attended(answer.process, process, at);
         }
-        Some(Seat { process, workload, host, boot, certainty: certainty(&answer) })
+        let (certainty, basis) = (certainty(&answer), Some(answer.basis));
+        Some(Seat { process, workload, host, boot, certainty, basis })
     }
 
     /// The process with who was at its machine.
@@ -437,6 +443,7 @@ fn questions(flow: &Outline) -> [Question; 2] {
     let is_icmp = is_icmp(flow.key.proto);
     // Of an echo its identifier, at both ends.
     let port = |port: u16| if is_icmp { flow.key.echo_id } else { port };
+    let of_kernel = sent_by_kernel(flow);
     let of_src = Question {
         protocol: flow.key.proto,
         local: flow.src_ip(),
@@ -444,24 +451,26 @@ fn questions(flow: &Outline) -> [Question; 2] {
         remote: flow.dst_ip(),
         remote_port: port(flow.dst_port()),
         sent: flow.packets[0] > 0,
+        by_kernel: of_kernel[0],
         start_ns: flow.start_ns,
         end_ns: flow.end_ns,
         begun_by_ns: flow.start_ns,
         known_ns: flow.decided_ns.saturating_add(HOLD_NS),
     };
     let answered = flow.packets[1] > 0;
-    let ends = [of_src, of_src.of_the_other_end(answered)];
+    let ends = [of_src, of_src.of_the_other_end(answered, of_kernel[1])];
     ends.map(|end| Question { remote_port: if is_icmp { 0 } else { end.remote_port }, ..end })
 }
 
 impl Question {
-    fn of_the_other_end(self, sent: bool) -> Self {
+    fn of_the_other_end(self, sent: bool, by_kernel: bool) -> Self {
         Self {
             local: self.remote,
             local_port: self.remote_port,
             remote: self.local,
             remote_port: self.local_port,
             sent,
+            by_kernel,
             ..self
         }
     }

@@ -23,6 +23,7 @@ pub mod execs;
 pub(crate) mod gate;
 pub mod inventory;
 pub mod join;
+mod kernel;
 pub mod log;
 pub mod map;
 #[cfg(unix)]

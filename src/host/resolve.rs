@@ -40,6 +40,9 @@ pub struct Question {
     pub remote_port: u16,
     /// This end sent packets: only then could they be a packet socket's.
     pub sent: bool,
+    /// What it sent the kernel sends by itself, or in a connection of its own: no raw or
+    /// packet socket did.
+    pub by_kernel: bool,
     pub start_ns: i64,
     pub end_ns: i64,
     /// Its first packet had been sent by then.
@@ -231,6 +234,9 @@ impl HostMap {
                     continue;
                 };
                 if sends_alone && !(question.sent && may_send(of, id)) {
+                    continue;
+                }
+                if question.by_kernel && (sends_alone || claim.basis == Basis::RawSocket) {
                     continue;
                 }
                 let process = ProcessKey { source: claim.source, id };

@@ -103,6 +103,7 @@ fn from_here() -> Question {
         remote: ip(THERE),
         remote_port: 443,
         sent: true,
+        by_kernel: false,
         start_ns: 10 * S,
         end_ns: 12 * S,
         begun_by_ns: 10 * S,

@@ -116,6 +116,7 @@ mod tests {
             remote: "198.51.100.9".parse().expect("an address"),
             remote_port: if protocol == 17 { 53 } else { 0 },
             sent: true,
+            by_kernel: false,
             // What was recorded says nothing of later.
             start_ns: T + S,
             end_ns: T + 2 * S,

@@ -39,6 +39,7 @@ fn flow(
         end_ns: end_s * S,
         decided_ns: (end_s + 5) * S,
         packets: [packets / 2, packets / 2],
+        tcp_flags: [0, 0],
         wire_bytes: bytes,
         is_cut: false,
     }

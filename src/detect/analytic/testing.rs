@@ -188,6 +188,7 @@ pub(crate) fn outline(at_s: i64, src: &str, dst: &str) -> Outline {
         end_ns: at_s * 1_000_000_000,
         decided_ns: at_s * 1_000_000_000,
         packets: [4, 4],
+        tcp_flags: [0, 0],
         wire_bytes: 900,
         is_cut: false,
     }

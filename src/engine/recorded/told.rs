@@ -46,13 +46,15 @@ impl Told {
                 "" => to_ip(at.version, &at.address).to_string().into(),
                 sensor => sensor.into(),
             };
-            let certainty = side.attribution.as_ref().map_or(0.0, |how| how.certainty);
+            let how = side.attribution.as_ref();
+            let certainty = how.map_or(0.0, |how| how.certainty);
             let seat = side.process.as_ref().map(|process| Seat {
                 process: Arc::clone(process),
                 workload: side.workload.clone(),
                 host: Arc::clone(&place),
                 boot: place,
                 certainty,
+                basis: how.and_then(|how| how.basis),
             });
             Some(End { seat, instance: side.instance.clone() })
         };

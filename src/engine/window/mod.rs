@@ -75,8 +75,8 @@ pub use sample::BottomK;
 pub use services::{AMPLIFIERS, ServiceKey, ServiceSide, ServiceStats, amplifier_name};
 pub(crate) use sums::Sums;
 pub use table::{Capped, Coarse, Coarsen, Merge, Table};
-pub(crate) use tally::is_icmp_request;
 pub use tally::{HostEntry, HostStats, PEER_SAMPLE, PairStats, PortBits, Tally};
+pub(crate) use tally::{is_icmp_answer, is_icmp_request};
 
 use std::net::IpAddr;
 

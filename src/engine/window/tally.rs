@@ -115,6 +115,13 @@ pub(crate) fn is_icmp_request(proto: u8, icmp_type: u16) -> bool {
     matches!(icmp_role(proto, icmp_type), IcmpRole::Request)
 }
 
+/// What answers a request, or says that something did not arrive: the kernel does that
+/// by itself.
+#[inline]
+pub(crate) fn is_icmp_answer(proto: u8, icmp_type: u16) -> bool {
+    matches!(icmp_role(proto, icmp_type), IcmpRole::Reply | IcmpRole::Error)
+}
+
 /// One counter a bit of a port number: names the port that most packets share.
 ///
 /// A sum in any order, 64 bytes, and no list of ports: the majority port is

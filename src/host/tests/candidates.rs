@@ -64,3 +64,21 @@ fn sockets_that_any_packet_could_be_of_are_no_sockets_of_the_kernel() {
     let heard_only = Question { sent: false, ..from_here() };
     assert_eq!(map.resolve(&heard_only), Err(Reason::NoSocket));
 }
+
+#[test]
+fn who_may_send_anything_did_not_send_what_the_kernel_sends_itself() {
+    let map = map([
+        at(S, What::SocketOpen(bound(SocketKind::Packet, 0, None, 0, 1))),
+        at(S, What::SocketOpen(bound(SocketKind::Raw, 255, None, 0, 2))),
+        at(S, What::SocketOpen(bound(SocketKind::Raw, 6, Some(HERE), 0, 3))),
+    ]);
+    assert_eq!(who(&map, &from_here()), 3);
+    let by_kernel = Question { by_kernel: true, ..from_here() };
+    assert_eq!(map.resolve(&by_kernel), Err(Reason::NoSocket));
+    // Who has the very socket of a connection is named as before.
+    let map = super::map([
+        at(S, What::SocketOpen(bound(SocketKind::Packet, 0, None, 0, 1))),
+        at(S, What::SocketOpen(tcp(4, Basis::Holds))),
+    ]);
+    assert_eq!(who(&map, &by_kernel), 4);
+}

@@ -70,6 +70,7 @@ impl Run {
             end_ns: at_s * SECOND_NS + 1,
             decided_ns: at_s * SECOND_NS + 2,
             packets: [6, 5],
+            tcp_flags: [0, 0],
             wire_bytes: 900,
             is_cut: false,
         };
