@@ -13,6 +13,7 @@ use super::recorded::Told;
 use super::window::{Assembled, FlowRow, Host, Seed};
 use crate::detect::HomeNets;
 use crate::entity::{Behind, Ledger, LedgerLimits, Minutes, SecondOf, Served, View, Who, WhoId};
+use crate::host::attribution::Basis;
 use crate::host::inventory::Instance;
 use crate::host::join::{Joiner, Seat};
 
@@ -77,7 +78,8 @@ struct Address {
 
 /// Service whose senders are asked for.
 const DNS_PORT: u16 = 53;
-/// A process that is less sure to be the one is not named as a sender.
+/// A process that is less sure to be the one is a candidate: what was sent is its
+/// address's.
 const LEAST_CERTAINTY: f64 = 0.5;
 
 impl Entities {
@@ -259,21 +261,24 @@ impl Entities {
         Some(id)
     }
 
-    /// Who is known.
+    /// Who is known, as far as it is likelier that they were it than not.
     fn take_process(
         &mut self,
         seat: Seat,
         view: &View<'_>,
         share: impl Fn(WhoId) -> Share,
     ) -> Behind {
-        let Seat { process, workload, host, boot, certainty, .. } = seat;
+        let is_process = speaks(&seat, view);
+        let Seat { process, workload, host, boot, certainty, basis } = seat;
+        // Who may send anything is in no likelier place than any other.
+        let workload = workload.filter(|_| is_process || basis != Some(Basis::PacketSocket));
         let id = process.process.id;
         let identity = self.seed.mix(
             self.seed.text(u64::from(id.pid), &process.process.exe),
             self.seed.text(id.start_ticks, &boot),
         );
         let who = || Arc::new(Who::process(&host, &boot, &process, workload.as_ref(), certainty));
-        if let Some(id) = self.ledger.id(identity, who) {
+        if is_process && let Some(id) = self.ledger.id(identity, who) {
             self.shares.push(share(id));
             let is_asked_for = matches!(view.proto, 1 | 58) || view.remote_port == DNS_PORT;
             if is_asked_for && certainty >= LEAST_CERTAINTY && view.sent.wire_bytes > 0 {
@@ -286,7 +291,11 @@ impl Entities {
                 self.shares.push(share(id));
             }
         }
-        if workload.is_some() { Behind::Workload } else { Behind::Process }
+        match (workload.is_some(), is_process) {
+            (true, _) => Behind::Workload,
+            (false, true) => Behind::Process,
+            (false, false) => Behind::Nobody,
+        }
     }
 
     fn note_sender(&mut self, id: WhoId, view: &View<'_>) {
@@ -298,5 +307,73 @@ impl Entities {
         if bytes > known.0 {
             *known = (bytes, Arc::clone(who));
         }
+    }
+}
+
+/// Whether what is found at an end counts as the process's own doing. The one raw socket
+/// there is may have sent what nobody else claims: so tools that write packets whole do,
+/// and what the kernel sends by itself is no claim of it.
+fn speaks(seat: &Seat, view: &View<'_>) -> bool {
+    let alone = Basis::RawSocket.certainty();
+    let by_raw_socket = seat.basis == Some(Basis::RawSocket) && view.sent.packets() > 0;
+    seat.certainty >= LEAST_CERTAINTY || (by_raw_socket && seat.certainty >= alone)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::engine::window::Delta;
+    use crate::host::side::ProcessView;
+    use crate::host::workload::Workload;
+    use crate::packet::PacketClass;
+
+    #[test]
+    fn a_candidate_is_no_entity_and_its_address_speaks() {
+        let [here, there] = [1, 2].map(|last| Host::from(IpAddr::from([192, 0, 2, last])));
+        let mut row = FlowRow {
+            there: Delta::new(here, there, 17, 4_000, 9),
+            back: Delta::new(there, here, 17, 9, 4_000),
+            echo_id: 0,
+            scale: 1,
+        };
+        row.there.classes[PacketClass::Udp as usize] = 1;
+        let take = |basis: Basis, certainty, from_there, workload: bool| {
+            let mut entities = Entities::new(true);
+            entities.begin(0);
+            let seat = Seat {
+                process: Arc::new(ProcessView::default()),
+                workload: workload.then(|| Arc::new(Workload::default())),
+                host: "h".into(),
+                boot: "b".into(),
+                certainty,
+                basis: Some(basis),
+            };
+            let view = View::of(&row, 0, from_there, false);
+            let share = |id| Share { id, row: 0, from_there, external: false, behind: None };
+            let behind = entities.take_process(seat, &view, share);
+            (behind, entities.shares.len())
+        };
+        for (basis, certainty, from_there, expected) in [
+            (Basis::Used, 1.0, true, (Behind::Process, 1)),
+            (Basis::SharesIt, 0.6, true, (Behind::Process, 1)),
+            (Basis::SharesIt, 0.3, true, (Behind::Nobody, 0)),
+            (Basis::EndedWith, Basis::EndedWith.certainty(), true, (Behind::Nobody, 0)),
+            (Basis::PacketSocket, 0.2, true, (Behind::Nobody, 0)),
+            // The one raw socket there is, for what nobody else claims.
+            (Basis::RawSocket, Basis::RawSocket.certainty(), true, (Behind::Process, 1)),
+            (Basis::RawSocket, Basis::RawSocket.certainty() / 2.0, true, (Behind::Nobody, 0)),
+            (Basis::RawSocket, Basis::RawSocket.certainty(), false, (Behind::Nobody, 0)),
+        ] {
+            assert_eq!(
+                take(basis, certainty, from_there, false),
+                expected,
+                "{basis:?} {certainty}"
+            );
+        }
+        // Of several in one container each is unsure, and the container is not.
+        assert_eq!(take(Basis::SharesIt, 0.3, true, true), (Behind::Workload, 1));
+        assert_eq!(take(Basis::PacketSocket, 0.2, true, true), (Behind::Nobody, 0));
     }
 }
