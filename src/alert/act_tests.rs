@@ -51,8 +51,8 @@ fn of_entity(
     finding.opens = true;
     finding.start_second = start;
     finding.shape = Shape::OneToOne;
-    finding.busiest =
-        Some(Busiest { second: start, packets, wire_bytes: packets * 500, payload_bytes: 0 });
+    let wire_bytes = packets * 500;
+    finding.busiest = Some(Busiest { second: start, packets, wire_bytes, ..Busiest::default() });
     finding.traffic.packets = packets * (second - start + 1) as u64;
     finding.act = Some(Act { from, to: Some(victim()), packets: None, wire_bytes: None });
     let mut case = Case::new(Score::of(Vec::new(), 0.0));

@@ -228,7 +228,9 @@ impl AlertBook {
         self.opened += 1;
         self.by_subject.insert(subject, number);
         self.by_entity.insert(entity, number);
-        self.open.insert(number, Open { beyond, ..Open::new(finding, telemetry) });
+        let mut open = Open::new(finding, telemetry);
+        open.beyond = beyond;
+        self.open.insert(number, open);
         Some(number)
     }
 
@@ -251,7 +253,7 @@ impl AlertBook {
         if sustained {
             open.state = State::Sustained;
         }
-        let twice = open.peak_packets >= 2 * open.told_packets.max(1);
+        let twice = open.peak_packets() >= 2 * open.told_packets.max(1);
         let case = open.case_rank();
         let acts = open.acts.news();
         let related = acts != open.told_acts;
@@ -259,7 +261,7 @@ impl AlertBook {
             open.revision += 1;
             open.told_case = case;
             open.told_acts = acts;
-            open.told_packets = open.peak_packets;
+            open.told_packets = open.peak_packets();
             self.updated.push(Update { alert: open.alert(), closed: false });
             self.bound_updates();
         }

@@ -9,11 +9,11 @@ use super::act::{Acts, News};
 use super::allow::{Bound, beyond_detail};
 use super::grade::{Circumstances, Grade, Severity, weighs};
 use super::{
-    Alert, AlertPeer, Evidence, Known, Peak, Related, SizeCount, State, alert_id, second_ns,
+    Alert, AlertPeer, Case, Evidence, Known, Peak, Related, SizeCount, State, alert_id, second_ns,
     sentence,
 };
 use crate::detect::{
-    Background, Family, Finding, Peer, PeerRole, Shape, Subject, Telemetry, round3,
+    Background, Busiest, Family, Finding, Peer, PeerRole, Shape, Subject, Telemetry, round3,
 };
 use crate::engine::window::{Host, SIZE_BINS, size_bin_range};
 
@@ -27,8 +27,13 @@ const LISTED_SOURCES: usize = 16;
 /// An alert that may still go on.
 #[derive(Debug)]
 pub(super) struct Open {
-    /// The finding of the second with the most packets.
-    pub(super) peak: Finding,
+    /// The finding of the highest score, which has the alert's case; of the busiest
+    /// second where there is none.
+    best: Arc<Finding>,
+    /// The second with the most packets.
+    busiest: Second,
+    /// The second that findings are added to.
+    under_way: Second,
     pub(super) detector: &'static str,
     pub(super) id: String,
     pub(super) revision: u32,
@@ -36,10 +41,7 @@ pub(super) struct Open {
     pub(super) start_second: i64,
     pub(super) last_second: i64,
     pub(super) active_seconds: u64,
-    /// Packets of the second under way, over all subjects.
-    pub(super) second_packets: u64,
-    pub(super) peak_packets: u64,
-    /// Peak when the revision last rose.
+    /// Packets of the busiest second when the revision last rose.
     pub(super) told_packets: u64,
     /// Severity, tens of the score and moments of the case at that time.
     pub(super) told_case: (Severity, u64, usize),
@@ -70,8 +72,25 @@ pub(super) struct Open {
     pub(super) told_acts: News,
 }
 
+/// What was sent in a second over all subjects.
+#[derive(Clone, Debug, Default)]
+struct Second {
+    at: Busiest,
+    /// Of the detector that the alert is by, the finding with the most packets in it.
+    largest: Option<Arc<Finding>>,
+}
+
+impl Second {
+    /// Those without packets compare by what was measured.
+    fn rank(&self) -> (u64, u64) {
+        (self.at.packets, self.largest.as_ref().map_or(0, |finding| finding.measured))
+    }
+}
+
 impl Open {
     pub(super) fn new(finding: Finding, telemetry: &Telemetry) -> Self {
+        let at = Busiest { second: finding.second, ..Busiest::default() };
+        let nothing = Second { at, largest: None };
         let mut open = Self {
             id: alert_id(finding.detector, &finding.entity, finding.start_second),
             detector: finding.detector,
@@ -80,8 +99,6 @@ impl Open {
             start_second: finding.start_second,
             last_second: finding.second,
             active_seconds: 0,
-            second_packets: 0,
-            peak_packets: 0,
             told_packets: 0,
             told_case: (Severity::Informational, 0, 0),
             packets: 0,
@@ -102,7 +119,9 @@ impl Open {
             corroborated_by: BTreeSet::new(),
             acts: Acts::default(),
             told_acts: News::default(),
-            peak: finding.clone(),
+            best: Arc::new(finding.clone()),
+            busiest: nothing.clone(),
+            under_way: nothing,
         };
         open.extend(finding, telemetry);
         open
@@ -112,7 +131,6 @@ impl Open {
         let new_second = self.active_seconds == 0 || finding.second > self.last_second;
         if new_second {
             self.active_seconds += 1;
-            self.second_packets = 0;
         }
         self.last_second = self.last_second.max(finding.second);
         self.subjects.insert(finding.subject, finding.second);
@@ -126,8 +144,6 @@ impl Open {
             self.also_see(finding.detector);
         }
         self.acts.add(&finding);
-        let busiest = finding.busiest().packets;
-        self.second_packets += busiest;
         if let Some(case) = &finding.case {
             self.more_quiet_s = self.more_quiet_s.max(case.quiet_s);
         }
@@ -140,16 +156,61 @@ impl Open {
         self.destinations =
             self.destinations.max(finding.destinations).max(self.subjects.len() as u64);
         // They may be seen only when the flood is under way.
-        self.process_map |= finding.background.process_map && finding.entity == self.peak.entity;
+        self.process_map |= finding.background.process_map && finding.entity == self.best.entity;
         self.spoofed |= finding.spoofed_sources;
         self.estimated |= finding.estimated;
         self.remember(&finding.peers);
-        self.peak_packets = self.peak_packets.max(self.second_packets);
-        if finding.detector == self.detector && finding.rank() > self.peak.rank() {
-            let of_entity = (self.peak.entity.clone(), self.peak.background.clone());
-            let ((entity, background), home_sender) = (of_entity, self.peak.home_sender);
-            self.peak = Finding { entity, background, home_sender, ..finding };
+        self.weigh(finding, new_second);
+    }
+
+    /// Keeps the finding of the highest score, and the busiest second whole: they need not
+    /// be of the same time.
+    fn weigh(&mut self, finding: Finding, new_second: bool) {
+        let at = finding.busiest();
+        let adds = !new_second && at.second == self.under_way.at.second;
+        // Sums are of one second: of two that are told of together, of the busier.
+        let counts = adds || new_second || at.packets > self.under_way.at.packets;
+        if counts {
+            match adds {
+                true => self.under_way.at.add(&at),
+                false => self.under_way = Second { at, largest: None },
+            }
         }
+        if finding.detector == self.detector {
+            // Whom the alert is about does not change.
+            let (entity, background) = (self.best.entity.clone(), self.best.background.clone());
+            let home_sender = self.best.home_sender;
+            let finding = Arc::new(Finding { entity, background, home_sender, ..finding });
+            if finding.score_rank() > self.best.score_rank() {
+                self.best = Arc::clone(&finding);
+            }
+            let largest = self.under_way.largest.as_ref().map(|known| known.busiest().packets);
+            if counts && largest.is_none_or(|largest| at.packets > largest) {
+                self.under_way.largest = Some(finding);
+            }
+        }
+        if self.under_way.rank() > self.busiest.rank() {
+            let known = self.busiest.largest.take();
+            self.busiest = self.under_way.clone();
+            self.busiest.largest = self.busiest.largest.take().or(known);
+        }
+    }
+
+    /// The finding that the figures and the sentence are of.
+    fn shown(&self) -> &Finding {
+        match &self.busiest.largest {
+            Some(largest) if self.best.is_rate() => largest,
+            _ => &self.best,
+        }
+    }
+
+    /// The finding that the grade is of, with its case.
+    fn judged(&self) -> &Finding {
+        if self.best.case.is_some() { &self.best } else { self.shown() }
+    }
+
+    pub(super) fn peak_packets(&self) -> u64 {
+        self.busiest.at.packets
     }
 
     pub(super) fn corroborate(&mut self, source: Arc<str>) {
@@ -184,7 +245,7 @@ impl Open {
 
     /// What makes news of a case.
     pub(super) fn case_rank(&self) -> (Severity, u64, usize) {
-        let rank = self.peak.case.as_ref().map(|case| {
+        let rank = self.best.case.as_ref().map(|case| {
             (case.severity, case.score.value.max(0.0) as u64 / 10, case.timeline.len())
         });
         rank.unwrap_or((Severity::Informational, 0, 0))
@@ -192,27 +253,27 @@ impl Open {
 
     /// What other alerts of the same act say of it.
     pub(super) fn related(&self) -> Related {
-        let (severity, ..) = Grade::of(&self.peak, &self.circumstances());
+        let (severity, ..) = Grade::of(self.judged(), &self.circumstances());
         Related {
             id: self.id.clone(),
             detector: self.detector.to_owned(),
-            entity: self.peak.entity.clone(),
+            entity: self.best.entity.clone(),
             start_second: self.start_second,
-            has_case: self.peak.case.is_some(),
+            has_case: self.best.case.is_some(),
             severity,
-            analytics: analytics(&self.peak).0,
+            analytics: analytics(self.judged()).0,
         }
     }
 
     /// As if there were no other alert of the same act.
     fn circumstances(&self) -> Circumstances<'_> {
-        let known: &[&str] = self.peak.case.as_ref().map_or(&[], |case| &case.missing);
+        let known: &[&str] = self.best.case.as_ref().map_or(&[], |case| &case.missing);
         let further = self
             .missing
             .iter()
             .filter(|gap| !known.contains(&gap.as_str()) && weighs(gap, self.detector));
         Circumstances {
-            peak_packets: self.peak_packets,
+            peak_packets: self.peak_packets(),
             state: self.state,
             one_sided: self.one_sided,
             further_gaps: further.count(),
@@ -222,7 +283,7 @@ impl Open {
     }
 
     pub(super) fn alert(&self) -> Alert {
-        let finding = &self.peak;
+        let finding = self.judged();
         let (mut analytics, mut possible_analytics) = analytics(finding);
         let answered = self.acts.parts().flat_map(|part| &part.analytics);
         analytics.extend(answered.cloned());
@@ -286,7 +347,7 @@ impl Open {
                 })
                 .collect(),
             evidence: self.evidence(),
-            case: finding.case.clone(),
+            case: self.case(),
             part_of: self.acts.part_of().cloned().map(Box::new),
             parts: self.acts.parts().cloned().collect(),
             missing_telemetry: missing,
@@ -299,14 +360,23 @@ impl Open {
         alert
     }
 
+    /// That of the highest score, with the sentence of what is shown.
+    fn case(&self) -> Option<Box<Case>> {
+        let mut case = self.best.case.clone()?;
+        if let Some(shown) = &self.shown().case {
+            case.summary.clone_from(&shown.summary);
+        }
+        Some(case)
+    }
+
     fn corroborations(&self) -> Option<(String, Value)> {
         let names: Vec<&str> = self.corroborated_by.iter().map(AsRef::as_ref).collect();
         (!names.is_empty()).then(|| ("corroborated_by".to_owned(), names.into()))
     }
 
     fn evidence(&self) -> Evidence {
-        let finding = &self.peak;
-        let busiest = finding.busiest();
+        let finding = self.shown();
+        let busiest = &self.busiest.at;
         let several = self.subjects.len() > 1 && finding.shape != Shape::Carpet;
         Evidence {
             class: finding.kind.to_owned(),
@@ -314,19 +384,21 @@ impl Open {
             shape: if several { Shape::OneToMany } else { finding.shape },
             rule: finding.rule.clone(),
             measured: finding.measured,
-            decided_by: finding
+            decided_by: self
+                .best
                 .case
                 .as_ref()
                 .map_or("absolute_threshold", |case| case.decided_by.name())
                 .to_owned(),
-            baseline: finding
+            baseline: self
+                .best
                 .case
                 .as_ref()
                 .map_or_else(|| baseline_words(&finding.background), |case| case.baseline.clone()),
             peak: Peak {
                 time_ns: second_ns(busiest.second),
-                packets_per_s: self.peak_packets,
-                unanswered_packets_per_s: finding.unanswered,
+                packets_per_s: busiest.packets,
+                unanswered_packets_per_s: busiest.unanswered,
                 bits_per_s: busiest.wire_bytes.saturating_mul(8),
                 payload_bytes_per_s: busiest.payload_bytes,
             },
@@ -410,3 +482,7 @@ fn size_counts(sizes: &[u64; SIZE_BINS]) -> Vec<SizeCount> {
         })
         .collect()
 }
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;

@@ -42,7 +42,7 @@ pub struct Finding {
     pub traffic: Traffic,
     /// The busiest second, where `traffic` is of more than one.
     pub busiest: Option<Busiest>,
-    /// Packets of it that nobody answered.
+    /// Packets of `traffic` that nobody answered.
     pub unanswered: u64,
     pub answer_ratio: Option<f64>,
     pub sources: u64,
@@ -115,14 +115,26 @@ impl Finding {
         }
     }
 
-    /// The busiest second.
+    /// The busiest second; one of nothing where seconds are not told apart.
     pub fn busiest(&self) -> Busiest {
-        self.busiest.unwrap_or(Busiest {
-            second: self.second,
-            packets: self.traffic.packets,
-            wire_bytes: self.traffic.wire_bytes,
-            payload_bytes: self.traffic.payload_bytes,
-        })
+        let second = self.second;
+        match self.busiest {
+            Some(busiest) => busiest,
+            None if self.seconds() > 1 => Busiest { second, ..Busiest::default() },
+            None => Busiest {
+                second,
+                packets: self.traffic.packets,
+                wire_bytes: self.traffic.wire_bytes,
+                payload_bytes: self.traffic.payload_bytes,
+                unanswered: self.unanswered,
+            },
+        }
+    }
+
+    /// What is measured is a rate of a second, and its sentence says it: both are the
+    /// busiest second's, whatever the score of it.
+    pub(crate) fn is_rate(&self) -> bool {
+        self.case.is_none() || self.rule.unit.ends_with("/s")
     }
 
     /// Its sources, those with the most packets first.
@@ -157,10 +169,10 @@ impl Finding {
         if self.case.is_some() { span.unsigned_abs().max(1) } else { 1 }
     }
 
-    /// Findings of one alert compare by it: the highest is shown.
-    pub(crate) fn rank(&self) -> (u64, u64) {
+    /// Score in thousandths: of the findings of one alert the highest has its case.
+    pub(crate) fn score_rank(&self) -> u64 {
         let score = self.case.as_ref().map_or(0.0, |case| case.score.value);
-        ((score.max(0.0) * 1000.0) as u64, self.busiest().packets)
+        (score.max(0.0) * 1000.0) as u64
     }
 }
 
@@ -328,6 +340,18 @@ pub struct Busiest {
     pub packets: u64,
     pub wire_bytes: u64,
     pub payload_bytes: u64,
+    /// Packets that nobody answered.
+    pub unanswered: u64,
+}
+
+impl Busiest {
+    /// Adds what another sent in the same second.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.wire_bytes += other.wire_bytes;
+        self.payload_bytes += other.payload_bytes;
+        self.unanswered += other.unanswered;
+    }
 }
 
 /// A port and the least share of packets that have it.

@@ -202,6 +202,8 @@ pub struct Measures {
     last_second: i64,
     /// The second in which it sent the most packets, and what it sent then.
     pub busiest: (i64, u64, u64, u64),
+    /// Packets of it in flows that nobody answered in it.
+    pub busiest_unanswered: u64,
     /// Most packets of one second in flows that nobody answered in it.
     pub most_unanswered: u64,
     now: (u64, u64, u64),
@@ -231,6 +233,7 @@ impl Default for Measures {
             seconds_active: 0,
             last_second: i64::MIN,
             busiest: (0, 0, 0, 0),
+            busiest_unanswered: 0,
             most_unanswered: 0,
             now: (0, 0, 0),
             now_unanswered: 0,
@@ -295,6 +298,7 @@ impl Measures {
         self.now.2 += sent.payload_bytes * scale;
         if self.now.0 > self.busiest.1 {
             self.busiest = (view.second, self.now.0, self.now.1, self.now.2);
+            self.busiest_unanswered = self.now_unanswered;
         }
     }
 

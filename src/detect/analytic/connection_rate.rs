@@ -122,6 +122,7 @@ fn finding(
         packets: entity.sent.packets,
         wire_bytes: entity.sent.wire_bytes,
         payload_bytes: entity.sent.payload_bytes,
+        unanswered: entity.unanswered_packets,
     });
     finding.unanswered = entity.unanswered_packets;
     finding.shape = if one_peer >= 0.9 { Shape::OneToOne } else { Shape::OneToMany };
@@ -151,13 +152,12 @@ fn finding(
     fill(case, entity, one_peer >= 0.5 && unanswered >= 0.5, ctx);
     case.summary = format!(
         "{} opens {} connections/s (threshold {}), in {seconds} of the last seconds, {:.0} % of the packets to one \
-         address, {:.0} % unanswered; confidence {}.",
+         address, {:.0} % unanswered.",
         who.entity.id,
         thousands(entity.syn_sent),
         thousands(threshold),
         one_peer * 100.0,
         unanswered * 100.0,
-        case.confidence(),
     );
     Some(finding)
 }

@@ -165,7 +165,8 @@ impl Asked {
         for (sum, &more) in self.types.iter_mut().zip(&stats.types) {
             *sum += u64::from(more);
         }
-        self.volume.add(dns.second, &stats.carried);
+        let unanswered = stats.queries.saturating_sub(stats.responses);
+        self.volume.add(dns.second, &stats.carried, unanswered);
         if self.bytes >= DETAILED_BYTES {
             let symbols = self.symbols.get_or_insert_with(|| Box::new([0; SYMBOLS]));
             for (sum, &more) in symbols.iter_mut().zip(&stats.symbols) {

@@ -255,7 +255,8 @@ impl IcmpTunnel {
         }
         pair.hour_bytes += echo.stats.request_bytes + echo.stats.reply_bytes;
         pair.sums.add(echo, pair.before.as_ref());
-        pair.volume.add(echo.second, &echo.stats.carried);
+        let unanswered = echo.stats.requests.saturating_sub(echo.stats.replies);
+        pair.volume.add(echo.second, &echo.stats.carried, unanswered);
         pair.before = (echo.stats.requests > 0).then(|| echo.stats.asked.clone());
         let floor = ctx.settings.icmp_tunnel_packets;
         if pair.sums.with_data < floor || echo.second < pair.look_at_s {

@@ -381,7 +381,8 @@ pub fn measured_in(finding: &mut Finding, minute: &Minute) {
     finding.traffic.payload_bytes = sent.payload_bytes;
     finding.traffic.sizes = sent.sizes;
     let (second, packets, wire_bytes, payload_bytes) = measures.busiest;
-    finding.busiest = Some(Busiest { second, packets, wire_bytes, payload_bytes });
+    let unanswered = measures.busiest_unanswered;
+    finding.busiest = Some(Busiest { second, packets, wire_bytes, payload_bytes, unanswered });
     finding.unanswered = measures.unanswered_packets;
     finding.answer_ratio = Some(super::round3(measures.answer_ratio()));
     finding.destinations = measures.peers.estimate();

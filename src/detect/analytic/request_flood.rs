@@ -261,12 +261,11 @@ fn finding(
     fill(case, home, failed);
     case.summary = format!(
         "{text} {} requests/s in the mean of ten seconds (threshold {}), {:.0} % of them failed, {} windows in a \
-         row; confidence {}.",
+         row.",
         thousands(rate),
         thousands(threshold),
         failed * 100.0,
         at.run,
-        case.confidence(),
     );
     Some(finding)
 }

@@ -21,7 +21,8 @@ pub(super) struct Tunnelled {
 }
 
 impl Tunnelled {
-    pub(super) fn add(&mut self, second: i64, carried: &Carried) {
+    /// Adds what went through it in a second, and how many of the packets nobody answered.
+    pub(super) fn add(&mut self, second: i64, carried: &Carried, unanswered: u32) {
         use crate::engine::window::Merge;
         self.untold.merge(carried);
         if u64::from(carried.packets) > self.busiest.packets {
@@ -30,6 +31,7 @@ impl Tunnelled {
                 packets: carried.packets.into(),
                 wire_bytes: carried.wire_bytes,
                 payload_bytes: carried.payload_bytes,
+                unanswered: unanswered.into(),
             };
         }
         let minute = second.div_euclid(60);

@@ -1,0 +1,106 @@
+//! What an alert shows of many seconds: the busiest of them, whole.
+
+use std::net::IpAddr;
+
+use super::super::{Alert, AlertBook, Case, Entity, EntityKind, Score, Term};
+use crate::detect::{Busiest, DetectSettings, Family, Finding, Rule, Subject, Telemetry};
+
+const RULE: Rule = Rule { name: "r", threshold: 100, unit: "packets/s", formula: "f" };
+
+/// A second of a process: packets, bytes, unanswered ones, and the score by then.
+fn second(second: i64, packets: u64, wire_bytes: u64, unanswered: u64, score: f64) -> Finding {
+    let entity = Entity::new(EntityKind::Process, "boot:7:1".to_owned());
+    let family = Family::Case("tool_flood");
+    let mut finding = Finding::new("tool_flood", family, second, Subject::Entity(7), entity, RULE);
+    finding.opens = true;
+    finding.measured = packets;
+    (finding.traffic.packets, finding.traffic.wire_bytes) = (packets, wire_bytes);
+    finding.unanswered = unanswered;
+    let mut case = Case::new(Score::of(vec![Term::new("t", score, 0.0, 100.0, 100.0)], 50.0));
+    case.summary = format!("Sent {packets} packets/s.");
+    finding.case = Some(Box::new(case));
+    finding
+}
+
+fn alert(findings: Vec<Finding>) -> Alert {
+    let settings = DetectSettings::default();
+    let mut book = AlertBook::new(&settings);
+    for finding in findings {
+        book.record(finding.second, &mut vec![finding], &Telemetry::default(), &settings);
+    }
+    let [alert] = &book.alerts()[..] else { panic!("one alert") };
+    alert.clone()
+}
+
+#[test]
+fn the_busiest_second_is_shown_whole_whatever_its_score() {
+    let alert = alert(vec![
+        second(10, 900, 90_000, 300, 60.0),
+        second(11, 3_583, 1_225_000, 2_000, 70.0),
+        second(12, 1_555, 155_000, 1_555, 90.0),
+    ]);
+    let evidence = &alert.evidence;
+    let peak = &evidence.peak;
+    assert_eq!((peak.time_ns, peak.packets_per_s), (11_000_000_000, 3_583));
+    assert_eq!((peak.unanswered_packets_per_s, peak.bits_per_s), (2_000, 9_800_000));
+    assert_eq!(evidence.measured, 3_583);
+    assert_eq!(alert.summary, "Sent 3583 packets/s.");
+    let case = alert.case.expect("a case");
+    assert_eq!(case.score.value, 90.0);
+    assert_eq!(case.score.recompute(), case.score.value);
+    assert_eq!(evidence.packets, 900 + 3_583 + 1_555);
+}
+
+/// Of a minute: what was measured of it stands by its score, whichever second was busiest.
+#[test]
+fn figures_that_are_no_rate_are_those_of_the_highest_score() {
+    let minute = |at: i64, score, busiest| {
+        let mut finding = second(at * 60 + 59, 5_000, 500_000, 100, score);
+        finding.rule.unit = "bytes/minute";
+        finding.start_second = at * 60;
+        finding.measured = score as u64;
+        finding.busiest = Some(busiest);
+        finding
+    };
+    let busy = |second, packets| {
+        let (wire_bytes, unanswered) = (packets * 100, packets / 10);
+        Busiest { second, packets, wire_bytes, payload_bytes: 0, unanswered }
+    };
+    let alert = alert(vec![minute(1, 60.0, busy(75, 400)), minute(2, 80.0, busy(140, 300))]);
+    let peak = &alert.evidence.peak;
+    assert_eq!((peak.time_ns, peak.packets_per_s), (75_000_000_000, 400));
+    assert_eq!((peak.unanswered_packets_per_s, peak.bits_per_s), (40, 320_000));
+    assert_eq!(alert.evidence.measured, 80);
+}
+
+/// A sender floods two victims: what is told of the second is of both.
+#[test]
+fn the_busiest_second_is_of_all_subjects() {
+    let flood = |at, last: u8, packets| {
+        let host = IpAddr::from([192, 0, 2, last]).into();
+        let entity = Entity::address(&IpAddr::from([10, 0, 0, 1]).into());
+        let subject = Subject::Host(host);
+        let mut finding = Finding::new("udp_flood", Family::Udp, at, subject, entity, RULE);
+        finding.opens = true;
+        finding.measured = packets;
+        (finding.traffic.packets, finding.traffic.wire_bytes) = (packets, packets * 100);
+        finding.unanswered = packets;
+        finding
+    };
+    let alert = alert(vec![flood(10, 1, 600), flood(10, 2, 500), flood(11, 1, 1_000)]);
+    let peak = &alert.evidence.peak;
+    assert_eq!((peak.time_ns, peak.packets_per_s), (10_000_000_000, 1_100));
+    assert_eq!((peak.unanswered_packets_per_s, peak.bits_per_s), (1_100, 880_000));
+    assert_eq!(alert.evidence.measured, 600, "of the larger of the two");
+}
+
+/// A connection every few seconds has no busiest second.
+#[test]
+fn sums_of_many_seconds_are_no_peak() {
+    let mut beacon = second(300, 310, 31_000, 0, 80.0);
+    beacon.rule.unit = "points";
+    beacon.start_second = 0;
+    let alert = alert(vec![beacon]);
+    assert_eq!(alert.evidence.packets, 310);
+    assert_eq!(alert.evidence.peak.packets_per_s, 0);
+}
