@@ -1,15 +1,17 @@
 //! The finding of a flood by a process.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use serde_json::json;
 
-use super::NAME;
 use super::rates::{Over, Rates, What, silence_floor};
 use super::usual::Usual;
+use super::{NAME, Second};
 use crate::alert::{DecidedBy, Score, Severity, Term, bits, thousands};
 use crate::detect::analytic::process_context::{details, missing, named, person_at};
 use crate::detect::analytic::{AnalyticContext, about};
 use crate::detect::classes::{Class, ClassKind, Tool};
-use crate::detect::{Act, Finding, Peer, PeerRole, Rule, Shape, round3};
+use crate::detect::{Act, Busiest, Finding, Peer, PeerRole, Rule, Shape, Traffic, round3};
 use crate::entity::Who;
 
 /// At or over it there is an alert: the floor alone never reaches it.
@@ -24,12 +26,17 @@ pub(super) struct Judged<'a> {
     pub(super) together: Option<(&'static str, usize)>,
     pub(super) seconds: u64,
     pub(super) span: (i64, i64),
+    /// Of those not told of the one with the most packets: the sentence and the figures
+    /// are its.
+    pub(super) busiest: &'a Second,
+    /// The last of them is the one that is judged.
+    pub(super) untold: &'a VecDeque<Second>,
 }
 
 impl Judged<'_> {
     pub(super) fn finding(&self, who: &Who, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let view = who.process.as_ref()?;
-        let (rates, over) = (self.rates, self.over);
+        let rates = self.rates;
         let usual = self.usual(who, ctx);
         let mature = ctx.baselines.is_mature(&who.baseline);
         if mature && usual.as_ref().is_some_and(|usual| self.is_quiet(usual)) {
@@ -43,6 +50,8 @@ impl Judged<'_> {
         if !ctx.decide(NAME, who, self.span.1, &score, enough) {
             return None;
         }
+        let shown = &self.busiest.rates;
+        let over = self.busiest.over;
         let rule = Rule {
             name: over.what.rule(),
             threshold: over.floor,
@@ -52,33 +61,21 @@ impl Judged<'_> {
         let mut finding = about(NAME, who, self.span, rule, score, ctx.seed);
         finding.measured = over.measured;
         finding.kind = self.kind();
-        finding.stateless = rates.connectionless * 2 > rates.packets;
-        finding.traffic.packets = rates.packets;
-        finding.traffic.wire_bytes = rates.wire_bytes;
-        finding.traffic.payload_bytes = rates.payload_bytes;
-        finding.traffic.sizes = rates.sizes;
-        finding.unanswered = rates.unanswered;
-        finding.answer_ratio = Some(round3(rates.received as f64 / rates.packets.max(1) as f64));
-        finding.sources = rates.senders;
-        let concentration = rates.concentration();
+        finding.stateless = shown.connectionless * 2 > shown.packets;
+        self.fill(&mut finding);
+        finding.answer_ratio = Some(round3(shown.received as f64 / shown.packets.max(1) as f64));
+        finding.sources = shown.senders;
+        let concentration = shown.concentration();
         finding.shape = if concentration >= 0.9 { Shape::OneToOne } else { Shape::OneToMany };
-        if let Some((host, packets)) = rates.top_peer {
-            finding.peers = vec![Peer {
-                host,
-                role: PeerRole::Destination,
-                packets: Some(packets),
-                wire_bytes: None,
-            }];
-        }
         finding.act = rates.own.map(|from| Act {
             from,
-            to: rates.top_peer.filter(|_| concentration >= 0.5).map(|(host, _)| host),
-            packets: None,
-            wire_bytes: None,
+            to: rates.top_peer.filter(|_| rates.concentration() >= 0.5).map(|(host, _)| host),
+            packets: Some(rates.packets),
+            wire_bytes: Some(rates.wire_bytes),
         });
         finding.details = details(view, self.class);
         finding.details.insert("tool", json!(self.class.tool.name()));
-        finding.details.insert("destination_port", json!(rates.remote_port));
+        finding.details.insert("destination_port", json!(shown.remote_port));
         finding.details.insert("share_of_one_destination", json!(round3(concentration)));
         finding.details.insert("seconds_over_floor", json!(self.seconds));
         if let Some((by, processes)) = self.together {
@@ -137,7 +134,7 @@ impl Judged<'_> {
         if who.certainty >= 0.9 {
             case.confident("process_certain", 0.1);
         }
-        if over.times() >= 2.0 {
+        if self.over.times() >= 2.0 {
             case.confident("twice_the_floor", 0.1);
         }
         if self.seconds >= ctx.settings.burst_time_window_s {
@@ -158,6 +155,40 @@ impl Judged<'_> {
         }
         case.summary = summary;
         Some(finding)
+    }
+
+    /// Fills in what was sent in all seconds that no finding has told of.
+    fn fill(&self, finding: &mut Finding) {
+        let mut traffic = Traffic::default();
+        let mut peers = BTreeMap::new();
+        for Second { rates, .. } in self.untold {
+            traffic.packets += rates.packets;
+            traffic.wire_bytes += rates.wire_bytes;
+            traffic.payload_bytes += rates.payload_bytes;
+            for (sum, packets) in traffic.sizes.iter_mut().zip(&rates.sizes) {
+                *sum += packets;
+            }
+            finding.unanswered += rates.unanswered;
+            if let Some((host, packets)) = rates.top_peer {
+                *peers.entry(host).or_insert(0) += packets;
+            }
+        }
+        finding.traffic = traffic;
+        let peer = |(host, packets)| Peer {
+            host,
+            role: PeerRole::Destination,
+            packets: Some(packets),
+            wire_bytes: None,
+        };
+        finding.peers = peers.into_iter().map(peer).collect();
+        let Second { second, rates, .. } = self.busiest;
+        finding.busiest = Some(Busiest {
+            second: *second,
+            packets: rates.packets,
+            wire_bytes: rates.wire_bytes,
+            payload_bytes: rates.payload_bytes,
+            unanswered: rates.unanswered,
+        });
     }
 
     fn score(
@@ -230,8 +261,8 @@ impl Judged<'_> {
 
     /// What most of it is.
     fn kind(&self) -> &'static str {
-        let rates = self.rates;
-        match self.over.what {
+        let rates = &self.busiest.rates;
+        match self.busiest.over.what {
             What::Connections => "tcp_syn",
             _ if rates.icmp * 2 > rates.packets => "icmp",
             _ if (rates.connectionless - rates.icmp.min(rates.connectionless)) * 2
@@ -244,7 +275,7 @@ impl Judged<'_> {
     }
 
     fn summary(&self, who: &Who, ctx: &AnalyticContext<'_>) -> String {
-        let rates = self.rates;
+        let Second { rates, over, .. } = self.busiest;
         let subject = match (self.together, &who.process) {
             (Some((by, processes)), Some(view)) => {
                 format!("{processes} processes of one {by}, such as {},", named(view))
@@ -265,10 +296,10 @@ impl Judged<'_> {
             "{subject} sent {} packets/s and {}{to}: {} {} are {:.1} times {tool} ({}), in {} of {} s.",
             thousands(rates.packets),
             bits(rates.wire_bytes.saturating_mul(8)),
-            thousands(self.over.measured),
-            self.over.what.unit(),
-            self.over.times(),
-            thousands(self.over.floor),
+            thousands(over.measured),
+            over.what.unit(),
+            over.times(),
+            thousands(over.floor),
             self.seconds,
             ctx.settings.burst_time_window_s,
         )

@@ -47,8 +47,12 @@ use crate::entity::{SecondOf, Who};
 
 const NAME: &str = "tool_flood";
 
-/// Senders over a floor within the window: 200 bytes each.
+/// Senders over a floor within the window: 200 bytes each, and 300 for each second that
+/// no finding has told of.
 const FOLLOWED: usize = 4_096;
+
+/// As many as the window has by default; of a longer one the newest.
+const UNTOLD: usize = 15;
 
 #[derive(Default)]
 pub(super) struct ToolFlood {
@@ -60,8 +64,17 @@ pub(super) struct ToolFlood {
 struct Followed {
     /// Seconds at or over it, within the window.
     seconds: VecDeque<i64>,
+    /// Those that no finding has told of: the first one tells of all.
+    untold: VecDeque<Second>,
     /// Whom alerts are about: the first that was seen.
     who: Arc<Who>,
+}
+
+/// What was sent in a second at or over a floor.
+struct Second {
+    second: i64,
+    rates: Rates,
+    over: Over,
 }
 
 impl Analytic for ToolFlood {
@@ -153,14 +166,20 @@ impl ToolFlood {
             self.refused += 1;
             return None;
         }
-        let followed = self
-            .followed
-            .entry(key.to_owned())
-            .or_insert_with(|| Followed { seconds: VecDeque::new(), who: who() });
+        let followed = self.followed.entry(key.to_owned()).or_insert_with(|| Followed {
+            seconds: VecDeque::new(),
+            untold: VecDeque::new(),
+            who: who(),
+        });
         let window_s = i64::try_from(ctx.settings.burst_time_window_s).unwrap_or(i64::MAX);
         let from = second.saturating_sub(window_s);
         followed.seconds.retain(|&at| at > from);
         followed.seconds.push_back(second);
+        followed.untold.retain(|one| one.second > from);
+        if followed.untold.len() >= UNTOLD {
+            followed.untold.pop_front();
+        }
+        followed.untold.push_back(Second { second, rates: rates.clone(), over });
         let seconds = followed.seconds.len() as u64;
         let in_a_row = followed.seconds.iter().any(|&at| at == second - 1);
         let sudden = over.times() >= 10.0 && in_a_row;
@@ -171,8 +190,15 @@ impl ToolFlood {
         }
         let who = Arc::clone(&followed.who);
         let start_s = followed.seconds.front().copied().unwrap_or(second);
-        let judged = Judged { rates, class, over, together, seconds, span: (start_s, second) };
-        judged.finding(&who, ctx)
+        let busiest = followed.untold.iter().max_by_key(|one| one.rates.packets)?;
+        let untold = &followed.untold;
+        let span = (start_s, second);
+        let judged = Judged { rates, class, over, together, seconds, span, busiest, untold };
+        let found = judged.finding(&who, ctx);
+        if found.is_some() {
+            followed.untold.clear();
+        }
+        found
     }
 
     /// Gives up what was not over a floor for a window.

@@ -112,6 +112,29 @@ fn a_fast_ping_without_anybody_at_it_is_a_flood() {
 }
 
 #[test]
+fn the_first_finding_tells_of_the_seconds_before_it_and_of_the_busiest() {
+    let mut run = Run::default();
+    let ping =
+        |icmp| sender(process(7, "/usr/bin/ping", Context::None), &Traffic { icmp, ..QUIET });
+    let mut found = Vec::new();
+    for (second, icmp) in (NOW..).zip([150, 900, 200, 180, 170, 160]) {
+        found.extend(run.second(second, &[ping(icmp)]));
+    }
+    let [first, next] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((first.start_second, first.second), (NOW, NOW + 4));
+    assert_eq!(first.traffic.packets, 150 + 900 + 200 + 180 + 170);
+    assert_eq!(first.traffic.wire_bytes, 98 * first.traffic.packets);
+    assert_eq!(first.peers[0].packets, Some(first.traffic.packets));
+    let busiest = first.busiest();
+    assert_eq!((busiest.second, busiest.packets, busiest.wire_bytes), (NOW + 1, 900, 98 * 900));
+    assert_eq!(first.measured, 900);
+    let summary = &first.case.as_ref().unwrap().summary;
+    assert!(summary.contains(" sent 900 packets/s and 705.6 kbit/s"), "{summary}");
+    assert!(summary.contains("900 packets/s are 9.0 times the floor"), "{summary}");
+    assert_eq!((next.traffic.packets, next.busiest().packets), (160, 160));
+}
+
+#[test]
 fn a_person_at_it_lowers_the_severity_and_never_hides_it() {
     for (context, severity) in
         [(Context::Terminal, Severity::Low), (Context::None, Severity::Medium)]
