@@ -34,16 +34,18 @@ impl Judged<'_> {
         };
         let span = (pair.first_s, pair.last_s);
         let mut finding = about(NAME, who, span, rule, self.score.clone(), ctx.seed);
-        let bytes: u64 = pair.connections.iter().map(|&(_, bytes)| bytes).sum();
         finding.measured = self.score.value.max(0.0) as u64;
         finding.kind = if *proto == 6 { "tcp" } else { "udp" };
-        finding.traffic.packets = pair.counted;
-        finding.traffic.wire_bytes = bytes;
+        // The book of alerts adds up what each finding tells.
+        finding.traffic.packets = pair.untold.packets;
+        finding.traffic.wire_bytes = pair.untold.wire_bytes;
+        let lasted_s = (pair.last_s - pair.first_s).max(0).unsigned_abs();
+        finding.minute_bytes = Some(pair.volume.wire_bytes.saturating_mul(60) / lasted_s.max(60));
         finding.peers = vec![Peer {
             host: *host,
             role: PeerRole::Destination,
-            packets: Some(pair.counted),
-            wire_bytes: Some(bytes),
+            packets: Some(pair.untold.packets),
+            wire_bytes: Some(pair.untold.wire_bytes),
         }];
         if let (Some(view), Some(class)) = (&who.process, &self.class) {
             finding.details = details(view, class);
@@ -97,11 +99,11 @@ impl Judged<'_> {
             None => who.entity.id.clone(),
         };
         case.summary = format!(
-            "{subject} called {} port {port} {} times, about every {:.0} s, for {:.1} h: beacon score {:.0} of 100 (threshold {:.0}).",
+            "{subject} called {} port {port} {} times, about every {:.0} s, for {}: beacon score {:.0} of 100 (threshold {:.0}).",
             host.ip(),
             thousands(pair.counted),
             beacon.interval_s,
-            (pair.last_s - pair.first_s) as f64 / 3_600.0,
+            lasted(lasted_s),
             self.score.value,
             self.score.threshold,
         );
@@ -137,5 +139,14 @@ impl Judged<'_> {
                 self.score.value
             ),
         )
+    }
+}
+
+/// A length of time to two digits or more, in the largest unit that has them.
+fn lasted(seconds: u64) -> String {
+    match seconds {
+        0..600 => format!("{seconds} s"),
+        600..36_000 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3_600),
     }
 }

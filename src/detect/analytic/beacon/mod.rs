@@ -49,7 +49,7 @@ use crate::detect::classes::{ClassKind, matches};
 use crate::engine::window::Host;
 use crate::entity::Who;
 use crate::host::side::FlowHosts;
-use crate::telemetry::observation::{Action, FlowReport, Span};
+use crate::telemetry::observation::{Action, FlowReport, Measures, Span};
 
 const NAME: &str = "beacon";
 const PAIRS: usize = 8_192;
@@ -116,10 +116,26 @@ struct Call<'a> {
     start_s: i64,
     end_s: i64,
     bytes: u64,
+    /// Of both ends, where they are known.
+    both: Volume,
     hosts: Option<&'a FlowHosts>,
     /// It carries questions about names.
     is_dns: bool,
     part: Part,
+}
+
+/// Packets and their bytes, both ways.
+#[derive(Clone, Copy, Debug, Default)]
+struct Volume {
+    packets: u64,
+    wire_bytes: u64,
+}
+
+impl Volume {
+    fn add(&mut self, other: Self) {
+        self.packets = self.packets.saturating_add(other.packets);
+        self.wire_bytes = self.wire_bytes.saturating_add(other.wire_bytes);
+    }
 }
 
 /// What shows whether a call is only more of the one before.
@@ -145,6 +161,10 @@ impl<'a> Call<'a> {
             start_s: outline.start_ns.div_euclid(SECOND_NS),
             end_s: outline.end_ns.div_euclid(SECOND_NS),
             bytes: flow.record.map_or(outline.wire_bytes, |record| record.fwd.ip_bytes),
+            both: Volume {
+                packets: outline.packets[0] + outline.packets[1],
+                wire_bytes: outline.wire_bytes,
+            },
             hosts: flow.hosts,
             is_dns: flow.app.is_some_and(|app| app.dns.is_some()),
             part: Part::Flow {
@@ -164,8 +184,15 @@ impl<'a> Call<'a> {
         if !whole || flow.action == Some(Action::Rejected) {
             return None;
         }
-        let sent = &flow.fwd;
-        let bytes = sent.ip_bytes.or(sent.wire_bytes).or(sent.payload_bytes);
+        let bytes_of = |sent: &Measures| sent.ip_bytes.or(sent.wire_bytes).or(sent.payload_bytes);
+        let bytes = bytes_of(&flow.fwd);
+        let mut both = Volume::default();
+        for sent in [Some(&flow.fwd), flow.rev.as_ref()].into_iter().flatten() {
+            both.add(Volume {
+                packets: sent.packets.unwrap_or(0),
+                wire_bytes: sent.wire_bytes.or(sent.ip_bytes).unwrap_or(0),
+            });
+        }
         Some(Self {
             source,
             src: Host::from(flow.src),
@@ -176,6 +203,7 @@ impl<'a> Call<'a> {
             start_s: flow.start_ns.div_euclid(SECOND_NS),
             end_s: flow.end_ns.div_euclid(SECOND_NS),
             bytes: bytes.unwrap_or(0),
+            both,
             hosts,
             is_dns: flow.app.as_deref() == Some("dns"),
             part: Part::Reported,
@@ -226,6 +254,9 @@ struct Pair {
     latest: VecDeque<Latest>,
     /// Connections when it was last scored.
     scored: u64,
+    /// Of all of them, and what no finding has told of.
+    volume: Volume,
+    untold: Volume,
 }
 
 impl Analytic for Beacons {
@@ -274,9 +305,11 @@ impl Beacons {
         }
         let pair = self.pairs.entry(key.clone()).or_insert_with(|| Pair::new(who, call.start_s));
         if pair.continues(call) {
+            pair.count(call.both);
             return None;
         }
         pair.add(call.start_s, call.bytes);
+        pair.count(call.both);
         let enough = pair.counted >= ctx.settings.beacon_connections;
         let span_s = i64::try_from(ctx.settings.beacon_span_s).unwrap_or(i64::MAX);
         // Scoring sorts: with each eighth of what there is, and no rarer than each 64.
@@ -285,7 +318,13 @@ impl Beacons {
             return None;
         }
         pair.scored = pair.counted;
-        self.judge(&key, ctx)
+        let found = self.judge(&key, ctx);
+        if found.is_some()
+            && let Some(pair) = self.pairs.get_mut(&key)
+        {
+            pair.untold = Volume::default();
+        }
+        found
     }
 
     /// The process that began the flow, or its workload or address.
@@ -385,7 +424,14 @@ impl Pair {
             last_s: start_s,
             latest: VecDeque::new(),
             scored: 0,
+            volume: Volume::default(),
+            untold: Volume::default(),
         }
+    }
+
+    fn count(&mut self, volume: Volume) {
+        self.volume.add(volume);
+        self.untold.add(volume);
     }
 
     /// Whether the call is more of one before; it may itself go on.

@@ -115,6 +115,26 @@ fn process(pid: u32, exe: &str) -> Arc<ProcessView> {
 }
 
 #[test]
+fn each_packet_is_told_of_once_and_how_long_it_went_on_in_a_unit_that_shows_it() {
+    let mut run = Run::default();
+    run.settings.beacon_span_s = 60;
+    for at in 0..31_u16 {
+        run.call(i64::from(at) * 5, 443, 40_000 + at, None);
+    }
+    assert!(run.found.len() > 1, "told again and again");
+    let last = run.found.last().unwrap();
+    let told = (last.second / 5 + 1) as u64;
+    let sum = |of: fn(&Finding) -> u64| run.found.iter().map(of).sum::<u64>();
+    assert_eq!(sum(|one| one.traffic.packets), 11 * told);
+    assert_eq!(sum(|one| one.traffic.wire_bytes), 900 * told);
+    assert_eq!(sum(|one| one.peers[0].packets.unwrap()), 11 * told);
+    assert_eq!(last.busiest().packets, 0, "which second was the busiest is not known");
+    assert_eq!(last.bytes_per_minute(), Some(900 * told * 60 / last.second as u64));
+    let summary = &last.case.as_ref().unwrap().summary;
+    assert!(summary.contains(&format!("about every 5 s, for {} s:", last.second)), "{summary}");
+}
+
+#[test]
 fn a_program_that_calls_by_the_clock_is_found_with_another_process_each_time() {
     let mut run = Run::default();
     for at in 0..144_u16 {
