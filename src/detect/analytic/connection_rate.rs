@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::process_context::subject;
 use super::{Analytic, AnalyticContext, Event, about};
 use crate::alert::{Case, DecidedBy, Entity, EntityKind, Score, Severity, Term, thousands};
 use crate::detect::{Act, Busiest, Finding, Peer, PeerRole, Rule, Shape, round3};
@@ -153,7 +154,7 @@ fn finding(
     case.summary = format!(
         "{} opens {} connections/s (threshold {}), in {seconds} of the last seconds, {:.0} % of the packets to one \
          address, {:.0} % unanswered.",
-        who.entity.id,
+        subject(who),
         thousands(entity.syn_sent),
         thousands(threshold),
         one_peer * 100.0,
@@ -193,14 +194,19 @@ fn fill(case: &mut Case, entity: &SecondOf, flood: bool, ctx: &AnalyticContext<'
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::sync::Arc;
 
     use super::*;
-    use crate::detect::analytic::testing::{Bench, workload};
+    use crate::detect::analytic::testing::{Bench, process, workload};
     use crate::engine::window::{Delta, Host, Seed};
-    use crate::entity::{Ledger, LedgerLimits, Leg, View};
+    use crate::entity::{Ledger, LedgerLimits, Leg, View, Who};
     use crate::packet::PacketClass;
 
     fn run(syn: u32, answered: bool, seconds: i64) -> Vec<Finding> {
+        run_of(|| workload("app", "app:1"), syn, answered, seconds)
+    }
+
+    fn run_of(who: impl Fn() -> Arc<Who>, syn: u32, answered: bool, seconds: i64) -> Vec<Finding> {
         let mut bench = Bench::new(ConnectionRate::default());
         let mut ledger = Ledger::new("packets".into(), LedgerLimits::default(), Seed::default());
         let own: Host = IpAddr::from([10, 0, 0, 1]).into();
@@ -208,7 +214,7 @@ mod tests {
         let mut found = Vec::new();
         for second in 0..seconds {
             ledger.begin(second);
-            let id = ledger.id(1, || workload("app", "app:1")).unwrap();
+            let id = ledger.id(1, &who).unwrap();
             let mut sent = Delta::new(own, peer, 6, 40_000, 80);
             sent.classes[PacketClass::TcpSyn as usize] = syn;
             sent.wire_bytes = u64::from(syn) * 60;
@@ -245,6 +251,13 @@ mod tests {
                 finding.case.as_ref().unwrap().severity == Severity::Informational
             })
         );
+    }
+
+    #[test]
+    fn a_process_is_named() {
+        let found = run_of(|| process("/usr/bin/wrk"), 600, false, 5);
+        let summary = &found[0].case.as_ref().unwrap().summary;
+        assert!(summary.starts_with("wrk (pid 7) opens 600 connections/s"), "{summary}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::process_context::subject;
 use super::tunnelled::Tunnelled;
 use super::{Analytic, AnalyticContext, DnsSecond, Event, about, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
@@ -358,7 +359,7 @@ impl Asked {
         case.summary = format!(
             "{} asked for {names} different names below {domain} in {} s, with {:.0} bytes \
              before the domain on average ({} bytes in all, {entropy} bits a byte): they carry data.",
-            who.entity.id,
+            subject(who),
             finding.second - finding.start_second + 1,
             self.bytes as f64 / queries as f64,
             self.bytes,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::baseline::Baselines;
 use crate::detect::analytic::Inputs;
+use crate::detect::analytic::testing::process;
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
 use crate::engine::window::features::tests::{Seen, dns, features, udp};
@@ -13,6 +14,14 @@ const START_S: i64 = 3_000;
 
 /// Shown second by second; the last finding.
 fn judged(settings: &DetectSettings, seconds: impl Iterator<Item = Vec<Seen>>) -> Vec<Finding> {
+    judged_of(None, settings, seconds)
+}
+
+fn judged_of(
+    who: Option<&Arc<Who>>,
+    settings: &DetectSettings,
+    seconds: impl Iterator<Item = Vec<Seen>>,
+) -> Vec<Finding> {
     let (baselines, inputs) = (Baselines::default(), Inputs::default());
     let seed = Seed::default();
     let ctx = AnalyticContext {
@@ -27,7 +36,7 @@ fn judged(settings: &DetectSettings, seconds: impl Iterator<Item = Vec<Seen>>) -
     for (second, seen) in (START_S..).zip(seconds) {
         let told = features(&seen);
         for (key, stats) in told.dns.sorted() {
-            let dns = DnsSecond { second, key, stats, who: None };
+            let dns = DnsSecond { second, key, stats, who: who.cloned() };
             detector.observe(&Event::Dns(&dns), &ctx, &mut out);
         }
     }
@@ -90,6 +99,15 @@ fn data_in_names_and_answers_are_a_tunnel() {
     assert_eq!(case.missing, ["process_map"]);
     assert_eq!(case.score.recompute(), case.score.value);
     assert!(case.score.value > 80.0, "{:?}", case.score);
+}
+
+#[test]
+fn the_process_that_asks_is_named() {
+    let name = |n| format!("{}.t.example.com", encoded(n, 60, BASE32));
+    let seconds = asked(10, 5, 500, name).into_iter();
+    let found = judged_of(Some(&process("/usr/sbin/iodine")), &settings(), seconds);
+    let summary = &found[0].case.as_ref().expect("a case").summary;
+    assert!(summary.starts_with("iodine (pid 7) asked for "), "{summary}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::process_context::subject;
 use super::tunnelled::Tunnelled;
 use super::{Analytic, AnalyticContext, EchoSecond, Event, about, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
@@ -362,7 +363,7 @@ impl Pair {
             "{} and {} sent {} echoes with {} bytes of data in {} s that are no pings: {:.0} % of \
              the replies differ from their request, {:.0} % carry new data of no ping program, in \
              {} sizes.",
-            who.entity.id,
+            subject(who),
             peer.ip(),
             sums.requests + sums.replies,
             sums.request_bytes + sums.reply_bytes,

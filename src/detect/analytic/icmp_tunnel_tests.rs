@@ -3,6 +3,7 @@
 use super::*;
 use crate::baseline::Baselines;
 use crate::detect::analytic::Inputs;
+use crate::detect::analytic::testing::process;
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
 use crate::engine::window::features::tests::{Seen, echo, features};
@@ -12,6 +13,10 @@ const SERVER: u8 = 2;
 const START_S: i64 = 3_000;
 
 fn judged(seconds: impl Iterator<Item = Vec<Seen>>) -> Vec<Finding> {
+    judged_of(None, seconds)
+}
+
+fn judged_of(who: Option<&Arc<Who>>, seconds: impl Iterator<Item = Vec<Seen>>) -> Vec<Finding> {
     let settings = DetectSettings::default();
     let (baselines, inputs) = (Baselines::default(), Inputs::default());
     let seed = Seed::default();
@@ -27,7 +32,7 @@ fn judged(seconds: impl Iterator<Item = Vec<Seen>>) -> Vec<Finding> {
     for (second, seen) in (START_S..).zip(seconds) {
         let told = features(&seen);
         for (key, stats) in told.echo.sorted() {
-            let echo = EchoSecond { second, key, stats, seed, who: None };
+            let echo = EchoSecond { second, key, stats, seed, who: who.cloned() };
             detector.observe(&Event::Echo(&echo), &ctx, &mut out);
         }
     }
@@ -87,6 +92,14 @@ fn packets_in_echoes_are_a_tunnel() {
     assert_eq!((&case.analytics[..], &case.possible_analytics[..]), (&[][..], &["AN0031"][..]));
     assert_eq!(case.score.recompute(), case.score.value);
     assert!(case.score.value > 75.0, "{:?}", case.score);
+}
+
+#[test]
+fn the_process_behind_it_is_named() {
+    let back = |n: u16, _| random(n ^ 0x8000, 200);
+    let found = judged_of(Some(&process("/opt/icmptunnel")), pings(10, |n| random(n, 300), back));
+    let summary = &found[0].case.as_ref().expect("a case").summary;
+    assert!(summary.starts_with("icmptunnel (pid 7) and 10.0.0.2 sent"), "{summary}");
 }
 
 #[test]

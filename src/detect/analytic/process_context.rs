@@ -43,6 +43,11 @@ pub(super) fn named(view: &ProcessView) -> String {
     format!("{name} ({})", parts.join(", "))
 }
 
+/// Whom an alert is about in words: the process where it is known, else its identifier.
+pub(super) fn subject(who: &Who) -> String {
+    who.process.as_ref().map_or_else(|| who.entity.id.clone(), |view| named(view))
+}
+
 /// Whether somebody could sit behind it; nothing where that is not known. A session whose
 /// console nobody touched for long, or has left, has nobody; one over the network has no
 /// idle time.

@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Analytic, AnalyticContext, Event, about};
+use super::{Analytic, AnalyticContext, Event, PACKETS, about};
 use crate::alert::{Case, DecidedBy, Entity, EntityKind, Score, Severity, Term, thousands};
-use crate::detect::{Direction, Finding, Rule, round3};
+use crate::detect::{Direction, Finding, Peer, PeerRole, Rule, round3};
 use crate::engine::window::Host;
 use crate::entity::Who;
 use crate::telemetry::request::{Request, Target};
@@ -55,6 +55,30 @@ struct Sums {
     requests: u64,
     failed: u64,
     bytes: u64,
+    /// Who served most of them, by a vote (Boyer and Moore 1981), and by how much it leads.
+    server: Option<(IpAddr, Option<u16>)>,
+    lead: u64,
+    /// Others served some.
+    several: bool,
+}
+
+impl Sums {
+    fn vote(&mut self, target: &Target) {
+        let Some(address) = target.address else { return };
+        let server = Some((address, target.port));
+        self.several |= self.server.is_some() && self.server != server;
+        match self.lead {
+            0 => (self.server, self.lead) = (server, 1),
+            _ if self.server == server => self.lead += 1,
+            _ => self.lead -= 1,
+        }
+    }
+
+    /// Of one client: whom it sends to, as far as packets show it. A log's observer is who
+    /// was asked; the servers behind it are not.
+    fn server(&self, observer: &str) -> Option<(IpAddr, Option<u16>)> {
+        self.server.filter(|_| observer == PACKETS)
+    }
 }
 
 const MAX_SOURCES: usize = 256;
@@ -133,6 +157,9 @@ impl Window {
             sums.requests += 1;
             sums.failed += u64::from(failed);
             sums.bytes = sums.bytes.saturating_add(bytes);
+            if let Some(target) = &request.target {
+                sums.vote(target);
+            }
         }
         refused
     }
@@ -223,7 +250,7 @@ fn finding(
             (
                 Who::address(&host),
                 ctx.home().contains(&host),
-                format!("{client} sends to {observer}"),
+                format!("{client} sends to {}", asked(sums, observer)),
             )
         }
         Key::Target(place) => {
@@ -251,6 +278,15 @@ fn finding(
     finding.direction = if home { Direction::Outbound } else { Direction::Inbound };
     finding.measured = rate;
     finding.minute_bytes = Some(sums.bytes.saturating_mul(6));
+    if let Key::Client(_, observer) = key {
+        let server = sums.server(observer).map(|(address, _)| Peer {
+            host: Host::from(address),
+            role: PeerRole::Destination,
+            packets: None,
+            wire_bytes: None,
+        });
+        finding.peers.extend(server);
+    }
     finding.details.extend([
         ("source", json!(&**at.source)),
         ("requests", json!(sums.requests)),
@@ -268,6 +304,14 @@ fn finding(
         at.run,
     );
     Some(finding)
+}
+
+/// Whom a client sends to, in words.
+fn asked(sums: &Sums, observer: &str) -> String {
+    let Some((address, port)) = sums.server(observer) else { return observer.to_owned() };
+    let target = Target { address: Some(address), port, name: None };
+    let place = place(&target).unwrap_or_default();
+    if sums.several { format!("several servers, such as {place},") } else { place }
 }
 
 fn fill(case: &mut Case, home: bool, failed: f64) {
@@ -362,6 +406,41 @@ mod tests {
         let found = bench.see(&Event::End);
         assert_eq!(found.iter().map(|finding| finding.measured).collect::<Vec<_>>(), [200]);
         assert!(bench.see(&Event::End).is_empty(), "judged once");
+    }
+
+    #[test]
+    fn of_requests_in_packets_the_server_is_named() {
+        let flood = |others: i64| {
+            let mut bench = Bench::new(RequestFlood::default());
+            let source = Source { name: PACKETS.into(), kind: PACKETS, lateness_ns: 0 };
+            let mut found = Vec::new();
+            for at in 0..6_000 {
+                let last = if at % 100 < others { 81 } else { 80 };
+                let request = Request {
+                    time_ns: at * 5_000_000,
+                    client: "203.0.113.9".parse().ok(),
+                    target: Some(Target {
+                        address: Some([10, 0, 0, last].into()),
+                        port: Some(8080),
+                        name: None,
+                    }),
+                    observer: PACKETS.into(),
+                    ..Request::default()
+                };
+                let served = Served::default();
+                let event = Event::Request { source: &source, request: &request, served: &served };
+                found.extend(bench.see(&event));
+            }
+            found.remove(0)
+        };
+        let one = flood(0);
+        assert_eq!(one.peers[0].host.ip().to_string(), "10.0.0.80");
+        let summary = &one.case.as_ref().unwrap().summary;
+        let told = "203.0.113.9 sends to 10.0.0.80:8080 200 requests/s";
+        assert!(summary.starts_with(told), "{summary}");
+        let several = flood(30);
+        let summary = &several.case.as_ref().unwrap().summary;
+        assert!(summary.contains("to several servers, such as 10.0.0.80:8080, 200"), "{summary}");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::detect::{DetectSettings, Finding, Names};
 use crate::engine::window::{Delta, Host, Seed, size_bin};
 use crate::entity::{Leg, Measures, Minute, View, Who};
 use crate::flow::Outline;
+use crate::host::process::{Process, ProcessId};
+use crate::host::side::ProcessView;
 use crate::host::workload::Workload;
 use crate::packet::key::from_ip;
 use crate::packet::{FlowKey, PacketClass};
@@ -164,6 +166,18 @@ pub(crate) fn workload(name: &str, image: &str) -> Arc<Who> {
         image: image.to_owned(),
         ..Workload::default()
     })))
+}
+
+/// A program of that path, as process 7.
+pub(crate) fn process(exe: &str) -> Arc<Who> {
+    let process = Process {
+        id: ProcessId { pid: 7, start_ticks: 50 },
+        name: exe.rsplit('/').next().unwrap_or_default().to_owned(),
+        exe: exe.to_owned(),
+        ..Process::default()
+    };
+    let view = Arc::new(ProcessView { process, ..ProcessView::default() });
+    Arc::new(Who::process("host", "boot", &view, None, 1.0))
 }
 
 /// A TCP connection to port 443 that was answered, and over at once.

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::rita::Beacon;
 use super::{DAY_S, Key, NAME, Pair};
 use crate::alert::{DecidedBy, Score, Severity, thousands};
-use crate::detect::analytic::process_context::{cite, details, named, person_at};
+use crate::detect::analytic::process_context::{cite, details, person_at, subject};
 use crate::detect::analytic::{AnalyticContext, about, answers_with_process};
 use crate::detect::classes::{Class, ClassKind, Doubt};
 use crate::detect::{Finding, Peer, PeerRole, Rule};
@@ -94,12 +94,9 @@ impl Judged<'_> {
         if who.process.is_none() && who.workload.is_none() {
             case.confident("process_unknown", -0.1);
         }
-        let subject = match &who.process {
-            Some(view) => named(view),
-            None => who.entity.id.clone(),
-        };
         case.summary = format!(
-            "{subject} called {} port {port} {} times, about every {:.0} s, for {}: beacon score {:.0} of 100 (threshold {:.0}).",
+            "{} called {} port {port} {} times, about every {:.0} s, for {}: beacon score {:.0} of 100 (threshold {:.0}).",
+            subject(who),
             host.ip(),
             thousands(pair.counted),
             beacon.interval_s,
