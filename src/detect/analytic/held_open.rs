@@ -22,7 +22,7 @@
 //! [`MAX_PAIRS`] clients and services of 300 bytes; at the bound those that hold less than
 //! [`FEW`] go, and further ones are refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -69,10 +69,14 @@ const FORMULA: &str = "answered TCP connections of one client with one service, 
 pub(super) struct HeldOpen {
     callers: Callers,
     /// By client (nothing: all of them) and service.
-    pairs: BTreeMap<(Option<Host>, Host, u16), Pair>,
+    pairs: BTreeMap<Key, Pair>,
+    /// Those over their threshold that are not told of yet.
+    waiting: BTreeSet<Key>,
     gate: Gate,
     refused: u64,
 }
+
+type Key = (Option<Host>, Host, u16);
 
 /// Connections of one client, or of all, with one service.
 #[derive(Debug)]
@@ -85,6 +89,17 @@ struct Pair {
     /// Since it was told last.
     news: News,
     told_s: i64,
+    waits: Option<Waits>,
+}
+
+/// For the end of the second, or until it may be told of again: connections that end
+/// together are counted together.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    /// The seconds in which the first and the last of them was known.
+    seconds: (i64, i64),
+    /// The looks at which any of them was open.
+    looks: (i64, i64),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -126,11 +141,11 @@ impl Analytic for HeldOpen {
                 let service = (held.server, held.port);
                 let of_client = (Some(held.client), service.0, service.1);
                 let of_all = (None, service.0, service.1);
-                let alone = self.count(of_client, who, &held, ctx);
-                // One client's are told as one client's.
-                let all = self.count(of_all, None, &held, ctx);
-                out.extend(alone.or(all));
+                self.count(of_client, who, &held, ctx);
+                self.count(of_all, None, &held, ctx);
             }
+            Event::Time { second } => self.tell(*second, ctx, out),
+            Event::End => self.tell(i64::MAX, ctx, out),
             _ => {}
         }
     }
@@ -178,40 +193,67 @@ impl Held {
 }
 
 impl HeldOpen {
-    /// Counts a connection; the finding that it makes.
-    fn count(
-        &mut self,
-        key: (Option<Host>, Host, u16),
-        who: Option<Arc<Who>>,
-        held: &Held,
-        ctx: &AnalyticContext<'_>,
-    ) -> Option<Finding> {
+    fn count(&mut self, key: Key, who: Option<Arc<Who>>, held: &Held, ctx: &AnalyticContext<'_>) {
         if !self.make_room(&key, held.second) {
             self.refused += 1;
-            return None;
+            return;
         }
         let pair = self.pairs.entry(key).or_insert_with(|| Pair::new(held.looks.0));
         pair.who = who.or_else(|| pair.who.take());
-        let (look, most) = pair.add(held)?;
-        let threshold = ctx.settings.held_open_threshold * if key.0.is_none() { 2 } else { 1 };
-        let is_due = held.second >= pair.told_s.saturating_add(TELL_EACH_S);
-        if u64::from(most.0) < threshold || !is_due {
-            return None;
+        let most = pair.add(held);
+        if pair.waits.is_some() || u64::from(most) >= threshold(&key, ctx) {
+            pair.wait(held);
+            self.waiting.insert(key);
         }
-        let found = Judged { key, pair, look, most, threshold, second: held.second }.finding(ctx);
-        if found.is_some() {
-            pair.told_s = held.second;
-            pair.news = News::default();
-        }
-        found
     }
 
-    fn make_room(&mut self, key: &(Option<Host>, Host, u16), now_s: i64) -> bool {
+    /// Judges those whose second, and whose pause, is over.
+    fn tell(&mut self, now_s: i64, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
+        let is_due = |pair: &Pair| {
+            let due_s = pair.told_s.saturating_add(TELL_EACH_S);
+            pair.waits.is_some_and(|waits| waits.seconds.0 < now_s && due_s <= now_s)
+        };
+        let pairs = &self.pairs;
+        let due = self.waiting.iter().filter(|key| pairs.get(key).is_none_or(is_due));
+        // Each client before all of them together.
+        let (all, alone): (Vec<Key>, Vec<Key>) = due.copied().partition(|key| key.0.is_none());
+        let mut of_clients: BTreeMap<(Host, u16), u64> = BTreeMap::new();
+        for key in self.waiting.iter().filter(|key| key.0.is_some()) {
+            let most = self.pairs.get(key).and_then(Pair::most).map_or(0, |(_, most)| most.0);
+            *of_clients.entry((key.1, key.2)).or_default() += u64::from(most);
+        }
+        for key in alone.into_iter().chain(all) {
+            self.waiting.remove(&key);
+            let Some(pair) = self.pairs.get_mut(&key) else { continue };
+            let (most, waits) = (pair.most(), pair.waits.take());
+            let (Some((look, most)), Some(waits)) = (most, waits) else { continue };
+            // Where single clients have half of it, it is theirs.
+            let theirs = of_clients.get(&(key.1, key.2)).copied().unwrap_or(0);
+            if key.0.is_none() && theirs * 2 >= u64::from(most.0) {
+                continue;
+            }
+            let (threshold, second) = (threshold(&key, ctx), waits.seconds.1);
+            let found = Judged { key, pair, look, most, threshold, second }.finding(ctx);
+            if let Some(found) = found {
+                out.push(found);
+                pair.told_s = second;
+                pair.news = News::default();
+            }
+        }
+    }
+
+    fn make_room(&mut self, key: &Key, now_s: i64) -> bool {
         let oldest = now_s.div_euclid(LOOK_EACH_S) - LOOKS as i64;
         self.gate.admits(&mut self.pairs, key, MAX_PAIRS, now_s, |pair| {
             pair.last_look > oldest && pair.held.iter().any(|&(held, _)| held >= FEW)
         })
     }
+}
+
+/// Of one client; of all twice as many.
+fn threshold(key: &Key, ctx: &AnalyticContext<'_>) -> u64 {
+    let times = if key.0.is_none() { 2 } else { 1 };
+    ctx.settings.held_open_threshold.saturating_mul(times)
 }
 
 impl Pair {
@@ -222,12 +264,13 @@ impl Pair {
             last_look: look,
             news: News::default(),
             told_s: i64::MIN,
+            waits: None,
         }
     }
 
-    /// Adds a connection to the looks at which it was open; of those the one at which most
-    /// were.
-    fn add(&mut self, held: &Held) -> Option<(i64, (u16, u16))> {
+    /// Adds a connection to the looks at which it was open; how many were at one of them at
+    /// most.
+    fn add(&mut self, held: &Held) -> u16 {
         let (first, last) = held.looks;
         let length = LOOKS as i64;
         // Newer looks take the places of old ones.
@@ -240,22 +283,39 @@ impl Pair {
         self.news.packets += held.packets;
         self.news.wire_bytes += held.wire_bytes;
         self.news.recorded += u64::from(held.recorded);
-        let mut most = None;
+        let mut most = 0;
         for look in first.max(self.last_look - length + 1)..=last {
             let at = &mut self.held[look.rem_euclid(length) as usize];
             at.0 = at.0.saturating_add(1);
             at.1 = at.1.saturating_add(u16::from(held.never_answered));
-            if most.is_none_or(|(_, (held, _))| at.0 > held) {
-                most = Some((look, *at));
-            }
+            most = most.max(at.0);
         }
         most
+    }
+
+    fn wait(&mut self, held: &Held) {
+        let second = held.second;
+        let waits =
+            self.waits.get_or_insert(Waits { seconds: (second, second), looks: held.looks });
+        waits.seconds.1 = waits.seconds.1.max(second);
+        waits.looks.0 = waits.looks.0.min(held.looks.0);
+        waits.looks.1 = waits.looks.1.max(held.looks.1);
+    }
+
+    /// The look of those that wait at which most were open, and how many.
+    fn most(&self) -> Option<(i64, (u16, u16))> {
+        let (first, last) = self.waits?.looks;
+        let length = LOOKS as i64;
+        let looks = first.max(self.last_look - length + 1)..=last;
+        let held = |look: i64| (look, self.held[look.rem_euclid(length) as usize]);
+        // The first of them: it began then.
+        looks.rev().map(held).max_by_key(|(_, (held, _))| *held)
     }
 }
 
 /// As many as the threshold.
 struct Judged<'a> {
-    key: (Option<Host>, Host, u16),
+    key: Key,
     pair: &'a Pair,
     look: i64,
     /// Open at it, and of those never answered.
@@ -288,7 +348,8 @@ impl Judged<'_> {
             unit: "connections",
             formula: FORMULA,
         };
-        let start_s = self.look.saturating_mul(LOOK_EACH_S);
+        // Its sums are of more than a second, however late the look was.
+        let start_s = self.look.saturating_mul(LOOK_EACH_S).min(self.second - 1);
         let mut finding = about(NAME, who, (start_s, self.second), rule, score, ctx.seed);
         finding.kind = "tcp";
         finding.home_sender = home_client;

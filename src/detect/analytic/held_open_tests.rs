@@ -54,10 +54,17 @@ fn dripping(client: &str, port: u16, span: (i64, i64)) -> Outline {
 fn found(flows: &[Outline]) -> Vec<Finding> {
     let mut bench = Bench::new(HeldOpen::default());
     let mut found = Vec::new();
+    let mut second = i64::MIN;
     for outline in flows {
+        let known_s = outline.decided_ns / S;
+        if known_s > second {
+            second = known_s;
+            found.extend(bench.see(&Event::Time { second }));
+        }
         let end = FlowEnd { outline, record: None, app: None, hosts: None };
         found.extend(bench.see(&Event::Flow(&end)));
     }
+    found.extend(bench.see(&Event::End));
     found
 }
 
@@ -70,15 +77,44 @@ fn requests_that_never_end_are_found_when_the_time_out_cuts_them() {
     let flows: Vec<Outline> =
         (0..150).map(|at| dripping("203.0.113.9", 20_000 + at, (100, 400))).collect();
     let found = found(&flows);
-    assert_eq!(found.len(), 1, "told once in ten seconds");
+    assert_eq!(found.len(), 1, "those that end together are told of together");
     let finding = &found[0];
-    assert_eq!((finding.measured, finding.entity.id.as_str()), (128, SERVER));
+    assert_eq!((finding.measured, finding.entity.id.as_str()), (150, SERVER));
     assert_eq!(finding.direction, Direction::Inbound);
     assert_eq!(finding.peers[0].host.ip().to_string(), "203.0.113.9");
     let case = finding.case.as_ref().unwrap();
     assert_eq!(case.severity, Severity::Medium);
     assert!(case.missing.contains(&"payload_by_direction"));
-    assert!(case.summary.contains("203.0.113.9 held 128 connections at 10.0.0.80 port 80"));
+    assert!(case.summary.contains("203.0.113.9 held 150 connections at 10.0.0.80 port 80"));
+}
+
+#[test]
+fn what_ends_after_the_first_telling_is_told_of_before_all_is_over() {
+    let flows: Vec<Outline> = (0..200)
+        .map(|at| dripping("203.0.113.9", 20_000 + at, (100, 400 + i64::from(at >= 160) * 2)))
+        .collect();
+    let found = found(&flows);
+    let measured: Vec<u64> = found.iter().map(|finding| finding.measured).collect();
+    assert_eq!(measured, [160, 200]);
+    let told: u64 = found.iter().map(|finding| finding.traffic.packets).sum();
+    let sent: u64 = flows.iter().map(|flow| flow.packets[0] + flow.packets[1]).sum();
+    assert_eq!(told, sent);
+    assert!(found.iter().all(|finding| finding.busiest().packets == 0));
+}
+
+#[test]
+fn one_clients_are_told_as_one_clients() {
+    let one: Vec<Outline> =
+        (0..600).map(|at| dripping("203.0.113.9", 20_000 + at, (100, 400))).collect();
+    let found_of_one = found(&one);
+    let [finding] = &found_of_one[..] else { panic!("{}", found_of_one.len()) };
+    assert_eq!((finding.measured, finding.shape), (600, Shape::OneToOne));
+    let many: Vec<Outline> = (0..600)
+        .map(|at| dripping(&format!("203.0.113.{}", at % 200), 20_000 + at, (100, 400)))
+        .collect();
+    let found_of_many = found(&many);
+    let [finding] = &found_of_many[..] else { panic!("{}", found_of_many.len()) };
+    assert_eq!((finding.measured, finding.shape), (600, Shape::ManyToOne));
 }
 
 #[test]
@@ -151,6 +187,7 @@ fn a_flood_of_services_is_bounded_and_hides_nothing() {
             found.extend(bench.see(&Event::Flow(&end)));
         }
     }
+    found.extend(bench.see(&Event::End));
     assert!(bench.detector.pairs.len() <= MAX_PAIRS);
     assert!(bench.detector.refused() > 0);
     let by_client = found.iter().filter(|finding| finding.shape == Shape::OneToOne);
