@@ -5,7 +5,8 @@
 //! and ping programs fill theirs in few known ways (FORMATS section 2); a tunnel does
 //! neither. Gaps in the sequence, large data and high rates are every tool's and
 //! count little. Where all is echoed properly, how much new data no ping program would
-//! send decides: few bytes are a monitor's (`fping -R`), millions an hour are exfiltration.
+//! send decides, and in how many sizes: few bytes of one are a monitor's (`fping -R`),
+//! millions an hour, or some thirty sizes, are exfiltration.
 //! Part of AN0031: a network-only hit stands under
 //! `possible_analytics`, since it names no process.
 //!
@@ -156,6 +157,12 @@ impl Sums {
         share(self.strange.min(echoed), self.compared)
     }
 
+    /// Different sizes, where most data are strange and even enough to be data.
+    fn new_sizes(&self) -> u64 {
+        let are_new = self.strange_share() >= 0.5 && self.randomness() >= EVEN;
+        if are_new { self.sizes.estimate() } else { 0 }
+    }
+
     /// Bytes of different strange data: an echo brings nothing new, and what is sent again
     /// and again neither. Nothing where the bytes are too uneven to be data.
     fn new_bytes(&self) -> u64 {
@@ -185,6 +192,9 @@ impl Sums {
             ),
             // A ping has one size; path MTU discovery some; packets in a tunnel have theirs.
             Term::doubling("distinct_sizes", self.sizes.estimate() as f64, 2.0, 16.0, 15.0),
+            // In one direction alone, or echoed: each of many sizes with other data. A search for
+            // a path's MTU takes a dozen.
+            Term::doubling("sizes_of_new_data", self.new_sizes() as f64, 16.0, 64.0, 10.0),
             Term::new("data_of_no_ping_program", self.strange_share(), 0.1, 0.8, 25.0),
             Term::doubling("bytes_an_hour", hour_bytes as f64, much, 32.0 * much, 10.0),
             // With what is strange and random enough: 2.4 MB where all of it is. `fping -R`

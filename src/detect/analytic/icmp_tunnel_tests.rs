@@ -136,6 +136,28 @@ fn megabytes_of_new_data_are_a_tunnel_though_each_is_echoed() {
 }
 
 #[test]
+fn new_data_in_many_sizes_is_a_tunnel_in_one_direction_too() {
+    let size = |n: u16| 100 + usize::from(n) * 5;
+    let requests = |data: fn(u16, usize) -> Vec<u8>| {
+        pings_for(40, 5, move |n| data(n, size(n)), alike).map(|mut seen| {
+            seen.retain(|(row, _)| row.src_mac[5] == CLIENT);
+            seen
+        })
+    };
+    let found = judged(requests(random));
+    let case = found.last().expect("a tunnel").case.as_ref().expect("a case");
+    assert_eq!(case.score.recompute(), case.score.value);
+    // A time stamp that is not known before a filling, and what ping sends itself.
+    let stamped = |n, len| [random(n, 20), vec![b'-'; len - 20]].concat();
+    assert_eq!(judged(requests(stamped)), [], "a monitor in many sizes");
+    assert_eq!(judged(requests(linux)), [], "ping in many sizes");
+    // The search for a path's MTU with random data, again and again.
+    let sizes = [1_472, 736, 1_104, 1_288, 1_380, 1_426, 1_449, 1_437, 1_443, 1_446, 1_447];
+    let search = |n: u16| random(n, sizes[usize::from(n) % sizes.len()]);
+    assert_eq!(judged(pings_for(60, 1, search, alike)), [], "path MTU");
+}
+
+#[test]
 fn an_hour_of_random_monitoring_is_none() {
     assert_eq!(judged(pings_for(3_600, 5, |n| random(n, 56), alike)), [], "fping -R");
     // Smokeping: 20 each five minutes, as large as they fit.
