@@ -104,3 +104,19 @@ fn sums_of_many_seconds_are_no_peak() {
     assert_eq!(alert.evidence.packets, 310);
     assert_eq!(alert.evidence.peak.packets_per_s, 0);
 }
+
+/// A refused connection is answered to those who count packets back; a SYN flood's own
+/// sentence says what it asks for.
+#[test]
+fn a_syn_flood_says_that_there_is_no_handshake() {
+    let sentence = |kind, answer_ratio| {
+        let mut finding = second(10, 1_853, 100_000, 1_853, 0.0);
+        finding.case = None;
+        (finding.kind, finding.answer_ratio) = (kind, Some(answer_ratio));
+        alert(vec![finding]).summary
+    };
+    let refused = sentence("tcp_syn", 0.0);
+    assert!(refused.contains(", without SYN-ACK;"), "{refused}");
+    assert!(sentence("udp", 0.0).contains(", unanswered;"));
+    assert!(sentence("tcp_syn", 0.5).contains(", answer ratio 0.5;"));
+}

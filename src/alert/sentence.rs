@@ -58,6 +58,8 @@ fn told(alert: &Alert) -> String {
     }
     match evidence.answer_ratio {
         Some(ratio) if ratio > 0.0 => text.push_str(&format!(", answer ratio {ratio}")),
+        // A refusal (RST) answers no connection.
+        Some(_) if evidence.class == "tcp_syn" => text.push_str(", without SYN-ACK"),
         Some(_) => text.push_str(", unanswered"),
         None => {}
     }

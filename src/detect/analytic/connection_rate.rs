@@ -5,7 +5,8 @@
 //! Method: SYNs sent in one second at `empty_connection_rate_threshold` (ntopng: 256
 //! flows/s of a host) or more, in [`SECONDS`] of the last fifteen
 //! (`burst_time_window_s`). The score adds how many times that it is, whether it goes to
-//! one peer, and what nobody answers.
+//! one peer, and what nobody answers: a refusal (RST) is an answer here, as in all that is
+//! told of processes, and none to `tcp_syn_flood`, which asks for a handshake.
 //!
 //! Proxies, crawlers and load tests open as many: without one peer that does not answer
 //! it is informational.
@@ -153,7 +154,7 @@ fn finding(
     fill(case, entity, one_peer >= 0.5 && unanswered >= 0.5, ctx);
     case.summary = format!(
         "{} opens {} connections/s (threshold {}), in {seconds} of the last seconds, {:.0} % of the packets to one \
-         address, {:.0} % unanswered.",
+         address, {:.0} % in flows without any packet back, not even a RST.",
         subject(who),
         thousands(entity.syn_sent),
         thousands(threshold),
@@ -251,6 +252,18 @@ mod tests {
                 finding.case.as_ref().unwrap().severity == Severity::Informational
             })
         );
+    }
+
+    /// `tcp_syn_flood` says of it that there is no SYN-ACK.
+    #[test]
+    fn a_refusal_is_said_to_be_an_answer() {
+        let [answered, silent] = [true, false].map(|answered| {
+            let found = run(600, answered, 5);
+            found[0].case.as_ref().unwrap().summary.clone()
+        });
+        let words = "% in flows without any packet back, not even a RST.";
+        assert!(answered.contains(&format!(" 0 {words}")), "{answered}");
+        assert!(silent.contains(&format!(" 100 {words}")), "{silent}");
     }
 
     #[test]
