@@ -160,7 +160,8 @@ impl<E: ProcessEvents> Engine<E> {
                 }
                 Change::Ended(id) => {
                     let read = self.index.process(id.pid).filter(|&(read, _)| read == id);
-                    let netns = self.schedule.netns(id.pid).or(read.map(|(_, netns)| netns));
+                    let netns =
+                        self.schedule.netns(id.pid).or_else(|| read.map(|(_, netns)| netns));
                     if self.schedule.is_young(id.pid, now) {
                         self.unresolved.ended(id, netns, now);
                     }
