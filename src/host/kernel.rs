@@ -1,7 +1,7 @@
 //! What no raw or packet socket sent: the kernel's own answers, and its connections.
 //!
 //! Whoever has such a socket open may have sent any packet. But echo replies, ICMP
-//! errors, resets and SYN-ACKs the kernel sends by itself, and a TCP connection past its
+//! errors, IPv6's neighbours, resets and SYN-ACKs the kernel sends by itself, and a TCP connection past its
 //! handshake is one of the kernel's own sockets: who writes packets whole has the kernel
 //! reset what comes back. What is left are requests, datagrams, and segments that nobody
 //! acknowledged.
@@ -12,7 +12,7 @@ use crate::flow::Outline;
 use crate::packet::PacketClass::{self, TcpAck, TcpData, TcpFin, TcpRst, TcpSyn, TcpSynAck};
 use crate::packet::facts::tcp_flag::{ACK, RST, SYN};
 
-use super::claim::TCP;
+use super::claim::{ICMPV6, TCP};
 
 /// Of the originator of a flow, and of its responder.
 pub(super) fn sent_by_kernel(flow: &Outline) -> [bool; 2] {
@@ -21,7 +21,7 @@ pub(super) fn sent_by_kernel(flow: &Outline) -> [bool; 2] {
     [0, 1].map(|end| match proto {
         TCP => is_by_tcp(flow.tcp_flags[end], flow.tcp_flags[1 - end]),
         // The end's own "port" is the type of what it sent.
-        _ => flow.packets[end] > 0 && is_icmp_answer(proto, ports[end]),
+        _ => flow.packets[end] > 0 && is_by_icmp(proto, ports[end]),
     })
 }
 
@@ -29,7 +29,7 @@ pub(super) fn sent_by_kernel(flow: &Outline) -> [bool; 2] {
 pub(super) fn sent_by_kernel_in(view: &View<'_>) -> bool {
     match view.proto {
         TCP => is_by_tcp(flags_of(view.sent), flags_of(view.received)),
-        proto => view.sent.packets() > 0 && is_icmp_answer(proto, view.local_port),
+        proto => view.sent.packets() > 0 && is_by_icmp(proto, view.local_port),
     }
 }
 
@@ -41,6 +41,13 @@ fn is_by_tcp(sent: u16, received: u16) -> bool {
     let accepted = sent & ACK != 0 && sent & SYN != 0;
     let refused = sent & RST != 0 && sent & SYN == 0;
     acknowledged || accepted || refused
+}
+
+/// Answers and errors, and what IPv6 keeps its links by: groups that somebody listens to
+/// (RFC 3810), neighbours (RFC 4861). Routers' words are those of programs.
+fn is_by_icmp(proto: u8, icmp_type: u16) -> bool {
+    let keeps_link = proto == ICMPV6 && matches!(icmp_type, 131 | 132 | 135 | 136 | 143);
+    keeps_link || is_icmp_answer(proto, icmp_type)
 }
 
 /// As far as classes of packets tell: whether a reset acknowledges, they do not.
@@ -101,6 +108,8 @@ mod tests {
             ("an answer alone", 1, (0, 8), [3, 0], [true, false]),
             ("a port unreachable", 1, (3, 3), [1, 0], [true, false]),
             ("one of IPv6", 58, (1, 4), [1, 0], [true, false]),
+            ("who looks for a neighbour", 58, (135, 136), [1, 1], [true, true]),
+            ("a router's word", 58, (134, 133), [1, 0], [false, false]),
             ("a datagram to a port of that number", 17, (0, 3), [1, 1], [false, false]),
         ] {
             let mut flow = outline(0, "192.0.2.1", "192.0.2.2");
