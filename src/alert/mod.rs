@@ -169,8 +169,8 @@ pub struct Evidence {
     pub direction: Direction,
     pub shape: Shape,
     pub rule: Rule,
-    /// What was held against the rule's threshold, in its unit, in the second
-    /// of the peak.
+    /// What was held against the rule's threshold, in its unit: of a rate in the second of
+    /// the peak, else where the score was highest.
     pub measured: u64,
     /// Which of the two decided, or `pattern`; always `absolute_threshold` of a
     /// detector of windows.
@@ -184,8 +184,8 @@ pub struct Evidence {
     /// Most in any second; an estimate when over a few dozen.
     pub distinct_sources: u64,
     pub distinct_destinations: u64,
-    /// Packets back by packets in, in the second of the peak; nothing where the
-    /// capture can't tell.
+    /// Packets back by packets in, of what was measured; nothing where the capture can't
+    /// tell.
     pub answer_ratio: Option<f64>,
     /// Ports that most packets share.
     pub top_source_port: Option<PortShare>,
@@ -198,7 +198,8 @@ pub struct Evidence {
     pub details: BTreeMap<String, Value>,
 }
 
-/// The second with the most packets.
+/// The second with the most packets: all figures are its. Of no packets where the detector
+/// knows sums of longer times alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Peak {
     #[serde(rename = "time", serialize_with = "rfc3339")]

@@ -294,6 +294,7 @@ impl Window {
                 (measures.unanswered_packets, measures.unanswered_bytes) = (0, 0);
                 measures.top.iter_mut().for_each(|peer| peer.unasked_bytes = 0);
             }
+            measures.busiest_unanswered = per_second(measures.unanswered_packets);
             let entity = &minute.who.entity;
             let facts = facts.remove(&(entity.kind, entity.id.clone()));
             minute.reported = facts.map(Box::new);
