@@ -29,7 +29,7 @@ use crate::output::access::Access;
 use crate::whole_file;
 
 /// Writes the page under another name and moves it into place, so that nobody ever sees
-/// half of it. Whom it is for says [`Access::Group`]; who hands it on can open it further.
+/// half of it. It is for the owner and the group; who hands it on can open it further.
 pub fn write(path: &Path, page: &str) -> io::Result<()> {
     whole_file::write(path, Access::Group, |mut file| {
         file.write_all(page.as_bytes())?;

@@ -159,7 +159,7 @@ pub(super) fn registered_len(name: &[u8]) -> usize {
 }
 
 /// The domain that somebody registered, of a name in lower case: whose the host is. Below
-/// a top level that is missing here it has a label more than [`registered_len`] says:
+/// a top level that is missing here it has a label more than `registered_len` says:
 /// what stands outside has a real one.
 pub fn registered(name: &[u8]) -> &[u8] {
     let len = registered_len(name);
