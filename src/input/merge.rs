@@ -11,8 +11,9 @@ use std::collections::BinaryHeap;
 
 use super::block::{BlockBytes, Frame};
 use super::error::{InputError, InputErrorKind};
+use super::opening::{Origin, ReadOptions, open_path};
 use super::pool::Pool;
-use super::reader::{Batch, FileReader, Origin, ReadOptions, Shared, open_path};
+use super::reader::{Batch, FileReader, Shared};
 use super::report::{FileReport, Interface, InterfaceTable};
 use super::stream::FileStream;
 use super::walk::{Found, Limits};

@@ -7,7 +7,7 @@
 //! take turns at it read ahead with [`Input::read_ahead`].
 //!
 //! Inside, one way only: `sniff` names the format (of what is read once through `peek`), `decompress` unpacks
-//! on its own thread, a `reader` lets the walker of the format (`pcap`,
+//! on its own thread (`opening` does both), a `reader` lets the walker of the format (`pcap`,
 //! `pcapng`) index frames in place (plain files in pieces from `ahead`), `stream` with its `clock` sets times right,
 //! `merge` joins several files.
 
@@ -25,6 +25,7 @@ pub mod fuzzing;
 pub mod live;
 mod mapping;
 mod merge;
+mod opening;
 pub(crate) mod origin;
 mod pcap;
 mod pcapng;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::decompress;
-use super::reader::{Origin, open_path};
+use super::opening::{Origin, open_path};
 use super::sniff::{HEAD_BYTES, Sniffed, sniff};
 
 /// Packed bytes that are taken to look inside: a block of LZ4 has 4 MiB and a little.

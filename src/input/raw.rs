@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::block::Frame;
 use super::error::{InputError, InputErrorKind};
-use super::reader::{Opened, ReadOptions, open_path};
+use super::opening::{Opened, ReadOptions, open_path};
 use super::report::{FileReport, InterfaceTable};
 use super::walk::{Found, Limits, Notes, Stop, Walker};
 use super::{Interface, Mapping};

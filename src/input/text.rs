@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use super::decompress;
-use super::reader::{Origin, open_path};
+use super::opening::{Origin, open_path};
 use super::sniff::{Sniffed, sniff};
 
 /// Enough to tell a compression by.
