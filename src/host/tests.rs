@@ -14,7 +14,9 @@ use super::resolve::{Answer, Question};
 use super::side::Reason;
 
 mod candidates;
+mod connected;
 mod outside;
+mod translated;
 mod turns;
 
 const S: i64 = 1_000_000_000;
@@ -340,61 +342,6 @@ fn a_raw_socket_that_writes_headers_itself_is_a_candidate_for_all_that_is_sent()
 }
 
 #[test]
-fn a_connection_behind_address_translation_is_followed_to_its_process() {
-    let inside = Ends { src: ip("10.1.0.2"), src_port: 40_000, dst: ip(THERE), dst_port: 443 };
-    let reply = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: 61_000 };
-    let nat = Nat { protocol: 6, original: inside, reply, netns: Some(1) };
-    let client = Socket { local: Some(ip("10.1.0.2")), netns: Some(2), ..tcp(1, Basis::Used) };
-    let outside = Question { local_port: 61_000, ..from_here() };
-    let translated = map([
-        at(S, address("10.1.0.2", 2)),
-        at(10 * S, What::SocketUse(client)),
-        at(10 * S, What::Nat(nat.clone())),
-    ]);
-    let found = answer(&translated, &outside);
-    assert_eq!((found.process.id, found.translated), (pid(1), true));
-    // Somebody else's connection only passes through.
-    let routed = map([at(10 * S, What::Nat(nat))]);
-    assert_eq!(routed.resolve(&outside), Err(Reason::Forwarded));
-}
-
-#[test]
-fn an_echo_behind_address_translation_is_followed_by_its_identifiers() {
-    // As conntrack has them: the identifier, and nothing where the other port would be.
-    let ends =
-        |src: &str, dst: &str, id| Ends { src: ip(src), src_port: id, dst: ip(dst), dst_port: 0 };
-    let (original, reply) = (ends("10.1.0.2", THERE, 7), ends(THERE, HERE, 9));
-    let ping = Socket {
-        netns: Some(2),
-        remote: Some(ip(THERE)),
-        ..bound(SocketKind::Ping, 1, Some("10.1.0.2"), 7, 1)
-    };
-    let map = map([
-        at(S, address("10.1.0.2", 2)),
-        at(10 * S, What::SocketUse(ping)),
-        at(10 * S, What::Nat(Nat { protocol: 1, original, reply, netns: Some(1) })),
-    ]);
-    let outside = Question { protocol: 1, local_port: 9, remote_port: 0, ..from_here() };
-    let found = answer(&map, &outside);
-    assert_eq!((found.process.id, found.translated), (pid(1), true));
-}
-
-#[test]
-fn a_published_port_leads_to_the_server_behind_it() {
-    let original = Ends { src: ip(THERE), src_port: 50_000, dst: ip(HERE), dst_port: 8080 };
-    let reply = Ends { src: ip("10.1.0.2"), src_port: 80, dst: ip(THERE), dst_port: 50_000 };
-    let server = Socket { netns: Some(2), ..bound(SocketKind::Listener, 6, None, 80, 1) };
-    let map = map([
-        at(S, address("10.1.0.2", 2)),
-        at(S, What::SocketOpen(server)),
-        at(10 * S, What::Nat(Nat { protocol: 6, original, reply, netns: Some(1) })),
-    ]);
-    let question = Question { local_port: 8080, remote_port: 50_000, ..from_here() };
-    let found = answer(&map, &question);
-    assert_eq!((found.process.id, found.basis, found.translated), (pid(1), Basis::Listens, true));
-}
-
-#[test]
 fn why_nobody_is_named_is_said() {
     let nothing = map([]);
     assert_eq!(nothing.resolve(&from_here()), Err(Reason::NoSocket));
@@ -476,31 +423,6 @@ fn parents_of_those_that_live_are_remembered() {
 }
 
 #[test]
-fn a_port_translated_again_leads_to_who_had_it_at_the_time() {
-    let nat = |port, to_port| {
-        let original = Ends { src: ip("10.1.0.2"), src_port: port, dst: ip(THERE), dst_port: 443 };
-        let reply = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: to_port };
-        What::Nat(Nat { protocol: 6, original, reply, netns: Some(1) })
-    };
-    let client = |process, local_port| {
-        let netns = Some(2);
-        let cookie = Some(u64::from(process));
-        let local = Some(ip("10.1.0.2"));
-        What::SocketUse(Socket { local, local_port, netns, cookie, ..tcp(process, Basis::Used) })
-    };
-    let map = map([
-        at(S, address("10.1.0.2", 2)),
-        at(10 * S, client(1, 40_000)),
-        at(10 * S, nat(40_000, 61_000)),
-        at(30 * S, client(2, 40_001)),
-        at(30 * S, nat(40_001, 61_000)),
-    ]);
-    let outside = Question { local_port: 61_000, ..from_here() };
-    assert_eq!(who(&map, &outside), 1);
-    assert_eq!(who(&map, &Question { start_ns: 30 * S, end_ns: 31 * S, ..outside }), 2);
-}
-
-#[test]
 fn a_map_that_is_full_refuses_and_says_so() {
     let map =
         Arc::new(HostMap::new(MapLimits { claims: 10, processes: 5, ..MapLimits::default() }));
@@ -564,105 +486,6 @@ fn at_a_crowded_place_the_oldest_that_ended_makes_room() {
     assert_eq!(map.resolve(&asked(100)), Err(Reason::NoSocket));
     let counters = map.counters();
     assert_eq!((counters.claims, counters.refused), (4096, 0), "nobody asks for those any more");
-}
-
-/// As a log of system calls has it: who connected to what, and nothing of when it ended.
-fn connected(process: u32) -> Socket {
-    Socket {
-        method: Method::Imported,
-        local: None,
-        local_port: 0,
-        cookie: None,
-        netns: None,
-        ..tcp(process, Basis::Opened)
-    }
-}
-
-#[test]
-fn who_connected_is_found_by_the_remote_end_and_the_time() {
-    let connects = |second: i64, process| at(second * S, What::SocketOpen(connected(process)));
-    // The first one comes again, so that three claims are needed for four calls.
-    let events = [(10, 1), (11, 1), (30, 2), (50, 1)];
-    let map = map(events.map(|(second, process)| connects(second, process)));
-    let asked = |second: i64| {
-        let start_ns = second * S + S / 1000;
-        Question { start_ns, end_ns: start_ns + 20 * S, known_ns: 100 * S, ..from_here() }
-    };
-    assert_eq!((who(&map, &asked(10)), who(&map, &asked(30)), who(&map, &asked(50))), (1, 2, 1));
-    assert_eq!(answer(&map, &asked(30)).others, [], "the one of long before is not as likely");
-    // Before all of them somebody else connected.
-    let early = asked(2);
-    assert_eq!(map.resolve(&early), Err(Reason::NoSocket));
-    assert_eq!(map.counters().claims, 3);
-    // Another service of the same host, and another host's connection to the same one.
-    assert_eq!(map.resolve(&Question { remote_port: 80, ..asked(30) }), Err(Reason::NoSocket));
-    assert_eq!(map.resolve(&Question { local: ip("192.0.2.11"), ..asked(30) }), Ok(None));
-}
-
-#[test]
-fn what_is_known_of_both_ends_goes_before_who_connected() {
-    let map = map([
-        at(9 * S, What::SocketOpen(tcp(1, Basis::Opened))),
-        at(10 * S, What::SocketOpen(connected(2))),
-    ]);
-    assert_eq!(who(&map, &from_here()), 1);
-}
-
-#[test]
-fn who_connected_at_nearly_the_same_time_is_named_too() {
-    let map = map([
-        at(10 * S, What::SocketOpen(connected(1))),
-        at(10 * S + S / 2, What::SocketOpen(connected(2))),
-    ]);
-    let question = Question { start_ns: 10 * S + S / 2, ..from_here() };
-    let answer = answer(&map, &question);
-    assert_eq!(answer.process.id, pid(2));
-    assert_eq!(answer.others.iter().map(|other| other.id).collect::<Vec<_>>(), [pid(1)]);
-}
-
-#[test]
-fn a_connection_of_known_ends_that_comes_again_is_the_latest_ones() {
-    let exact =
-        |process| Socket { method: Method::Imported, cookie: None, ..tcp(process, Basis::Opened) };
-    let map = map([
-        at(5 * S, What::SocketOpen(exact(1))),
-        at(10 * S, What::SocketOpen(exact(2))),
-        at(40 * S, What::SocketOpen(exact(3))),
-    ]);
-    assert_eq!(who(&map, &from_here()), 2);
-    let used = Socket { basis: Basis::Used, ..connected(4) };
-    let map = self::map([at(11 * S, What::SocketUse(used))]);
-    assert_eq!(who(&map, &from_here()), 4, "what was used in the middle was there before");
-}
-
-#[test]
-fn who_connected_is_forgotten_with_the_process_or_after_hours() {
-    let map = map([
-        at(10 * S, What::SocketOpen(connected(1))),
-        at(11 * S, What::SocketOpen(connected(2))),
-        at(12 * S, What::SocketOpen(connected(3))),
-        at(20 * S, What::ProcessStart(Box::new(Process { id: pid(2), ..Process::default() }))),
-        at(30 * S, What::ProcessExit(pid(2))),
-    ]);
-    map.forget_before(25 * S);
-    assert_eq!(map.counters().claims, 3);
-    map.forget_before(40 * S);
-    assert_eq!(map.counters().claims, 2);
-    let hours = |n: i64| n * 3600 * S;
-    map.forget_before(hours(6) + 11 * S);
-    assert_eq!(map.counters().claims, 1);
-    map.forget_before(hours(7));
-    assert_eq!(map.counters().claims, 0);
-}
-
-#[test]
-fn where_many_connect_the_oldest_makes_room_and_is_counted() {
-    let connects = (0..5000).map(|n: i64| {
-        at(n * S / 100, What::SocketOpen(connected(u32::try_from(n % 2).unwrap() + 1)))
-    });
-    let map = map(connects);
-    let counters = map.counters();
-    assert_eq!((counters.claims, counters.refused), (4096, 904));
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! Conversations behind address translation.
+
+use super::*;
+
+#[test]
+fn a_connection_behind_address_translation_is_followed_to_its_process() {
+    let inside = Ends { src: ip("10.1.0.2"), src_port: 40_000, dst: ip(THERE), dst_port: 443 };
+    let reply = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: 61_000 };
+    let nat = Nat { protocol: 6, original: inside, reply, netns: Some(1) };
+    let client = Socket { local: Some(ip("10.1.0.2")), netns: Some(2), ..tcp(1, Basis::Used) };
+    let outside = Question { local_port: 61_000, ..from_here() };
+    let translated = map([
+        at(S, address("10.1.0.2", 2)),
+        at(10 * S, What::SocketUse(client)),
+        at(10 * S, What::Nat(nat.clone())),
+    ]);
+    let found = answer(&translated, &outside);
+    assert_eq!((found.process.id, found.translated), (pid(1), true));
+    // Somebody else's connection only passes through.
+    let routed = map([at(10 * S, What::Nat(nat))]);
+    assert_eq!(routed.resolve(&outside), Err(Reason::Forwarded));
+}
+
+#[test]
+fn an_echo_behind_address_translation_is_followed_by_its_identifiers() {
+    // As conntrack has them: the identifier, and nothing where the other port would be.
+    let ends =
+        |src: &str, dst: &str, id| Ends { src: ip(src), src_port: id, dst: ip(dst), dst_port: 0 };
+    let (original, reply) = (ends("10.1.0.2", THERE, 7), ends(THERE, HERE, 9));
+    let ping = Socket {
+        netns: Some(2),
+        remote: Some(ip(THERE)),
+        ..bound(SocketKind::Ping, 1, Some("10.1.0.2"), 7, 1)
+    };
+    let map = map([
+        at(S, address("10.1.0.2", 2)),
+        at(10 * S, What::SocketUse(ping)),
+        at(10 * S, What::Nat(Nat { protocol: 1, original, reply, netns: Some(1) })),
+    ]);
+    let outside = Question { protocol: 1, local_port: 9, remote_port: 0, ..from_here() };
+    let found = answer(&map, &outside);
+    assert_eq!((found.process.id, found.translated), (pid(1), true));
+}
+
+#[test]
+fn a_published_port_leads_to_the_server_behind_it() {
+    let original = Ends { src: ip(THERE), src_port: 50_000, dst: ip(HERE), dst_port: 8080 };
+    let reply = Ends { src: ip("10.1.0.2"), src_port: 80, dst: ip(THERE), dst_port: 50_000 };
+    let server = Socket { netns: Some(2), ..bound(SocketKind::Listener, 6, None, 80, 1) };
+    let map = map([
+        at(S, address("10.1.0.2", 2)),
+        at(S, What::SocketOpen(server)),
+        at(10 * S, What::Nat(Nat { protocol: 6, original, reply, netns: Some(1) })),
+    ]);
+    let question = Question { local_port: 8080, remote_port: 50_000, ..from_here() };
+    let found = answer(&map, &question);
+    assert_eq!((found.process.id, found.basis, found.translated), (pid(1), Basis::Listens, true));
+}
+
+#[test]
+fn a_port_translated_again_leads_to_who_had_it_at_the_time() {
+    let nat = |port, to_port| {
+        let original = Ends { src: ip("10.1.0.2"), src_port: port, dst: ip(THERE), dst_port: 443 };
+        let reply = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: to_port };
+        What::Nat(Nat { protocol: 6, original, reply, netns: Some(1) })
+    };
+    let client = |process, local_port| {
+        let netns = Some(2);
+        let cookie = Some(u64::from(process));
+        let local = Some(ip("10.1.0.2"));
+        What::SocketUse(Socket { local, local_port, netns, cookie, ..tcp(process, Basis::Used) })
+    };
+    let map = map([
+        at(S, address("10.1.0.2", 2)),
+        at(10 * S, client(1, 40_000)),
+        at(10 * S, nat(40_000, 61_000)),
+        at(30 * S, client(2, 40_001)),
+        at(30 * S, nat(40_001, 61_000)),
+    ]);
+    let outside = Question { local_port: 61_000, ..from_here() };
+    assert_eq!(who(&map, &outside), 1);
+    assert_eq!(who(&map, &Question { start_ns: 30 * S, end_ns: 31 * S, ..outside }), 2);
+}
