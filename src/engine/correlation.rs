@@ -18,7 +18,7 @@ use super::features::{Asked, Awaiting};
 use super::feed::{ShardWindow, SidedCount, Vantage};
 use super::judging::{Gaps, RecentGaps, detection_of};
 use super::reload::Reloads;
-use super::run::{FlowGauge, Joined, RecordSink, RunOptions};
+use super::run::{FlowGauge, RecordSink, RunOptions};
 use super::sensor::{REFUSED, RELOADED, Sensor};
 use super::shard::ShardOutput;
 use super::tails::in_order;
@@ -40,8 +40,7 @@ use crate::host::join::Joiner;
 use crate::input::origin::{Origin, Origins};
 use crate::telemetry::Observation;
 use crate::telemetry::counters::series::Series;
-use crate::telemetry::feed::{Feed, SPENT_TOGETHER};
-use crate::telemetry::merge::Observed;
+use crate::telemetry::feed::Feed;
 
 pub(super) const SECOND_NS: i64 = 1_000_000_000;
 
@@ -72,7 +71,7 @@ pub(super) struct Correlation<'a> {
     unanswered: BTreeMap<i64, Unanswered>,
     sided: HashMap<Vantage, SidedCount>,
     pub(super) detection: Detection,
-    detects: bool,
+    pub(super) detects: bool,
     pub(super) entities: Entities,
     /// What other sources report of them.
     pub(super) reported: Reported,
@@ -89,26 +88,26 @@ pub(super) struct Correlation<'a> {
     pub(super) joiner: Option<Joiner>,
     /// Of a live run with watchers: holds seconds until they are up to date.
     gate: Option<Gate>,
-    sensor: Option<Sensor>,
-    sensor_second: i64,
+    pub(super) sensor: Option<Sensor>,
+    pub(super) sensor_second: i64,
     reloads: Option<Arc<Reloads>>,
     /// Of the seconds that are being closed; told with the first of them.
     losses: Vec<Loss>,
     pub(super) wants_records: bool,
-    sink: &'a mut dyn RecordSink,
-    write_error: Option<io::Error>,
+    pub(super) sink: &'a mut dyn RecordSink,
+    pub(super) write_error: Option<io::Error>,
     /// Seconds of packets before this one are closed.
     closed_s: i64,
     /// Observations of other sources, where there are any.
-    lane: Option<Lane>,
+    pub(super) lane: Option<Lane>,
     pub(super) telemetry: Option<Feed>,
     /// Requests in clear that wait for their answers.
     pub(super) awaiting: Awaiting,
     pub(super) asked: Asked,
     /// Observations that were looked at, before they go back.
-    spent: Vec<Observation>,
+    pub(super) spent: Vec<Observation>,
     /// Of counters, by source.
-    series: HashMap<u16, Series>,
+    pub(super) series: HashMap<u16, Series>,
     /// What sources are called, once asked.
     pub(super) sources: HashMap<u16, Option<Source>>,
     /// Of the stream's last second.
@@ -258,64 +257,6 @@ impl<'a> Correlation<'a> {
                     }
                     self.take_observations(i64::MAX);
                 }
-            }
-        }
-    }
-
-    /// Hands on the observations that are due by then.
-    fn take_observations(&mut self, due_s: i64) {
-        while let Some(observed) = self.lane.as_mut().and_then(|lane| lane.take_due(due_s)) {
-            self.observe_telemetry(observed);
-        }
-    }
-
-    fn observe_telemetry(&mut self, observed: Observed) {
-        let Observed { source, observation, due_s } = observed;
-        // Live it is due when it comes.
-        let time_s = observation.time_ns().div_euclid(SECOND_NS);
-        self.show_execs(if due_s == i64::MIN { time_s } else { due_s });
-        let hosts = match (&observation, &mut self.joiner) {
-            (Observation::Flow(flow), Some(joiner)) => joiner.join_report(flow),
-            _ => None,
-        };
-        // Two sources may read the same counters: each has its own series.
-        let growth = match &observation {
-            Observation::Counter(sample) => self.series.entry(source).or_default().take(sample),
-            _ => None,
-        };
-        let joined = Joined { hosts: hosts.as_deref(), growth: growth.as_ref() };
-        if self.detects {
-            self.show_observation(source, &observation, &joined);
-        }
-        if let Err(error) = self.sink.observed(source, &observation, &joined)
-            && self.write_error.is_none()
-        {
-            self.write_error = Some(error);
-        }
-        self.spent.push(observation);
-        if self.spent.len() == SPENT_TOGETHER
-            && let Some(feed) = &self.telemetry
-        {
-            feed.give_back(std::mem::replace(&mut self.spent, Vec::with_capacity(SPENT_TOGETHER)));
-        }
-    }
-
-    /// What telemetry says of the time after the last packet.
-    pub(super) fn finish_telemetry(&mut self) {
-        // Live it would go on: no more packets come, however that came about.
-        self.telemetry.iter().for_each(Feed::stop);
-        while let Some(Turn::Observations { due_s }) =
-            self.lane.as_mut().map(|lane| lane.turn(i64::MAX))
-        {
-            self.take_observations(due_s);
-        }
-        self.show_execs(i64::MAX);
-        if let Some(sensor) = &mut self.sensor {
-            for notice in self.telemetry.iter().flat_map(Feed::take_notices) {
-                sensor.tell_of(&notice.source, notice.kind, notice.text, self.sensor_second);
-            }
-            for event in sensor.take_events() {
-                self.sink.sensor_event(&event);
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Telemetry beside packets in the correlation stage: which of the two comes next.
+//! Telemetry beside packets in the correlation stage: which of the two comes next, and what
+//! is done with an observation.
 //!
 //! Both are ordered by when they would be known live: a second of packets when it
 //! is closed, an observation when its kind's lateness is over. Offline the stage
@@ -10,7 +11,10 @@ use std::collections::VecDeque;
 
 use crossbeam_channel::Receiver;
 
-use crate::telemetry::feed::Feed;
+use super::correlation::{Correlation, SECOND_NS};
+use super::run::Joined;
+use crate::telemetry::Observation;
+use crate::telemetry::feed::{Feed, SPENT_TOGETHER};
 use crate::telemetry::merge::{Batch, Observed};
 
 /// The stream of observations as far as the stage has come.
@@ -78,5 +82,65 @@ impl Lane {
     /// No more will come.
     pub(super) fn over(&mut self) {
         self.batches = None;
+    }
+}
+
+impl Correlation<'_> {
+    /// Hands on the observations that are due by then.
+    pub(super) fn take_observations(&mut self, due_s: i64) {
+        while let Some(observed) = self.lane.as_mut().and_then(|lane| lane.take_due(due_s)) {
+            self.observe_telemetry(observed);
+        }
+    }
+
+    fn observe_telemetry(&mut self, observed: Observed) {
+        let Observed { source, observation, due_s } = observed;
+        // Live it is due when it comes.
+        let time_s = observation.time_ns().div_euclid(SECOND_NS);
+        self.show_execs(if due_s == i64::MIN { time_s } else { due_s });
+        let hosts = match (&observation, &mut self.joiner) {
+            (Observation::Flow(flow), Some(joiner)) => joiner.join_report(flow),
+            _ => None,
+        };
+        // Two sources may read the same counters: each has its own series.
+        let growth = match &observation {
+            Observation::Counter(sample) => self.series.entry(source).or_default().take(sample),
+            _ => None,
+        };
+        let joined = Joined { hosts: hosts.as_deref(), growth: growth.as_ref() };
+        if self.detects {
+            self.show_observation(source, &observation, &joined);
+        }
+        if let Err(error) = self.sink.observed(source, &observation, &joined)
+            && self.write_error.is_none()
+        {
+            self.write_error = Some(error);
+        }
+        self.spent.push(observation);
+        if self.spent.len() == SPENT_TOGETHER
+            && let Some(feed) = &self.telemetry
+        {
+            feed.give_back(std::mem::replace(&mut self.spent, Vec::with_capacity(SPENT_TOGETHER)));
+        }
+    }
+
+    /// What telemetry says of the time after the last packet.
+    pub(super) fn finish_telemetry(&mut self) {
+        // Live it would go on: no more packets come, however that came about.
+        self.telemetry.iter().for_each(Feed::stop);
+        while let Some(Turn::Observations { due_s }) =
+            self.lane.as_mut().map(|lane| lane.turn(i64::MAX))
+        {
+            self.take_observations(due_s);
+        }
+        self.show_execs(i64::MAX);
+        if let Some(sensor) = &mut self.sensor {
+            for notice in self.telemetry.iter().flat_map(Feed::take_notices) {
+                sensor.tell_of(&notice.source, notice.kind, notice.text, self.sensor_second);
+            }
+            for event in sensor.take_events() {
+                self.sink.sensor_event(&event);
+            }
+        }
     }
 }
