@@ -301,6 +301,40 @@ fn a_live_run_with_a_folder_of_its_own_is_the_newest_too() {
 }
 
 #[test]
+fn a_live_run_that_does_not_start_is_not_the_newest() {
+    let dir = Dir::new();
+    dir.write("access.log", b"");
+    let live = |args: &[&str]| {
+        let mut command = dir.command(["live", "-q", "--seconds", "1", "--control", "none"]);
+        command.args(args).output().expect("the binary starts")
+    };
+    let begun = |out: &str| live(&["--log", "access.log", "--out", out]);
+    assert!(begun("earlier").status.success());
+    assert!(read(&dir, &["--out", "results"], "nmap-syn.pcap").status.success());
+    assert!(begun("newest").status.success());
+    let newest = |why: &str| {
+        let output = dir.run(["alerts", "list"]);
+        let folder = std::fs::canonicalize(dir.path("newest")).expect("there");
+        let told = format!("flowtap: run {}\n", folder.display());
+        assert_eq!(text(&output.stderr), told, "{why}: {}", said(&output));
+    };
+    newest("it began");
+    for _ in 0..3 {
+        assert_eq!(begun("results").status.code(), Some(1), "results of `flowtap read`");
+        newest("its folder is another's");
+        let output = live(&["-i", "nosuch0", "--out", "earlier"]);
+        assert!(!output.status.success(), "{}", said(&output));
+        newest("nothing to listen to");
+        // Nor does its own former run lose its word.
+        let output = live(&["-i", "nosuch0", "--out", "newest"]);
+        assert!(!output.status.success(), "{}", said(&output));
+        newest("the same folder");
+    }
+    let words = std::fs::read_dir(dir.path("state/flowtap")).expect("there").count();
+    assert!(words <= 4, "{words}: starts that fail pile up");
+}
+
+#[test]
 fn a_run_of_files_named_from_its_folder_is_asked_from_anywhere() {
     let dir = Dir::new();
     let flood = captures().join("demo-udp-flood.pcap.zst");

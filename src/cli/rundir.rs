@@ -85,22 +85,48 @@ pub(crate) fn state_run() -> Option<PathBuf> {
 /// Leaves word of a run whose folder was named, so that it is found as the newest one. Without
 /// a place for that it is found by its folder alone.
 pub(crate) fn leave_word(folder: &Path) {
-    // One that is still to be made has no other name yet.
-    let whole = fs::canonicalize(folder).or_else(|_| std::path::absolute(folder));
-    let Ok(folder) = whole else { return };
-    let Some(text) = folder.to_str() else { return };
-    let runs = state_dir().and_then(|base| runs_in(&base).ok());
-    for run in runs.into_iter().flatten() {
-        if pointed(&run).is_some_and(|known| known == folder) {
-            let _ = fs::remove_dir_all(run);
+    Word::prepare(folder).leave();
+}
+
+/// Word of a run that is yet to begin: what it takes is opened while that is allowed, and
+/// what is never left names no run.
+#[derive(Debug)]
+pub(crate) struct Word(Option<(File, String)>);
+
+impl Word {
+    /// Drops what earlier runs left that is of no use: words of the same folder but for the
+    /// last, which holds should this run not begin, and empty ones.
+    pub(crate) fn prepare(folder: &Path) -> Self {
+        // One that is still to be made has no other name yet.
+        let whole = fs::canonicalize(folder).or_else(|_| std::path::absolute(folder));
+        let Some(text) = whole.ok().and_then(|folder| folder.to_str().map(str::to_owned)) else {
+            return Self(None);
+        };
+        let runs = state_dir().and_then(|base| runs_in(&base).ok()).unwrap_or_default();
+        let mut is_later = false;
+        for run in runs.into_iter().rev() {
+            let is_useless = match pointed(&run) {
+                Some(known) if known.as_os_str().is_empty() => !is_running(&run),
+                Some(known) => known == Path::new(&text) && std::mem::replace(&mut is_later, true),
+                None => false,
+            };
+            if is_useless {
+                let _ = fs::remove_dir_all(run);
+            }
         }
+        let file = new_state_run(true).and_then(|dir| Access::Group.create(&dir.join(POINTER)));
+        Self(file.ok().map(|file| (file, text)))
     }
-    if let Ok(dir) = new_state_run(true) {
-        let file = Access::Group.create(&dir.join(POINTER));
-        let _ = file.and_then(|mut file| file.write_all(text.as_bytes()));
+
+    /// The run has begun.
+    pub(crate) fn leave(self) {
+        if let Some((mut file, text)) = self.0 {
+            let _ = file.write_all(text.as_bytes());
+        }
     }
 }
 
+/// Where the run lies whose word this is; empty where that one never began.
 fn pointed(run: &Path) -> Option<PathBuf> {
     fs::read_to_string(run.join(POINTER)).ok().map(PathBuf::from)
 }
@@ -184,7 +210,7 @@ pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let runs = runs_in(&base).unwrap_or_default().into_iter().rev();
     let dir = runs
         .map(|run| pointed(&run).unwrap_or(run))
-        .find(|run| is_run(run))
+        .find(|run| !run.as_os_str().is_empty() && is_run(run))
         .with_context(|| format!("no run under {}: name one by --run", base.display()))?;
     // It may be another one than who asks has in mind.
     eprintln!("flowtap: run {}", printable(&dir.display().to_string()));

@@ -33,7 +33,7 @@ use crate::cli::log::LogFormat;
 use crate::cli::named::each_once;
 use crate::cli::output_args::{OutputArgs, limits};
 use crate::cli::report_args::ReportArgs;
-use crate::cli::rundir::{leave_word, recorded_arguments, state_run, write_whole};
+use crate::cli::rundir::{Word, recorded_arguments, state_run, write_whole};
 use crate::cli::sensor_id::SensorId;
 use crate::cli::stop::stop_on_signals;
 use crate::cli::values::{Bytes, Listen, TimeoutNs};
@@ -224,10 +224,8 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         hosts::Watcher::start(&args.hosts, &args.confine, args.user.as_ref(), args.log_format)?;
     let host_files = Arc::new(hosts::open_files(&args.host_files)?);
     options.baselines = args.baselines.open(&options.detect, true)?;
-    if let Some(dir) = &args.output.out {
-        // Once confined nothing beside it is written.
-        leave_word(dir);
-    }
+    // Once confined no file beside it is made.
+    let word = args.output.out.as_deref().map(Word::prepare);
     let explain = explaining();
     let confined = args.confine.apply(&plan(args, listener.as_ref(), control.as_ref()))?;
     log::go_on_behind()?;
@@ -299,6 +297,9 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
             "listening on {}{state}",
             tap.name
         );
+    }
+    if let Some(word) = word {
+        word.leave();
     }
     let started = Instant::now();
     let mut sink = Sink {
