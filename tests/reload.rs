@@ -225,6 +225,39 @@ fn what_is_allowed_from_now_on_is_not_raised() {
 }
 
 #[test]
+fn an_alert_that_goes_on_is_closed_by_an_entry_that_comes() {
+    let Some(lab) = Lab::or_skip("allowed by now", &[]) else { return };
+    lab.synth("flood", 200_000, &["--seconds", "10"]);
+    let raised = lab.dir.summary(["flood.pcap"])["alerts"].clone();
+    lab.configure("quiet = false\n");
+    let mut live = lab.listen(&["--config", "flowtap.toml", "--out", "run", "--format", "ndjson"]);
+    let flood = lab.send("flood", "20000pps");
+    live.wait_for("flood");
+    let entry = |alert: &Value| {
+        let entity = alert["entity"]["id"].as_str().unwrap();
+        format!(
+            "[[allow]]\ndetector = 'any'\nentity = '{entity}'\nreason = 'drill'\n\
+             owner = 'ops'\nexpires = 2199-12-31\n"
+        )
+    };
+    lab.configure(&raised.as_array().unwrap().iter().map(entry).collect::<String>());
+    assert!(live.reload().contains("read again"));
+    // Either is told first.
+    let closed = "allowed by now (drill, by ops, until 2200";
+    if !live.lines.iter().any(|line| line.contains(closed)) {
+        live.wait_for(closed);
+    }
+    sent(flood);
+    let summary = live.stop();
+    let suppressed = summary["alerts_allowed"].as_array().unwrap().iter();
+    assert!(suppressed.map(|entry| entry["suppressed_windows"].as_u64().unwrap()).sum::<u64>() > 0);
+    for alert in summary["alerts"].as_array().unwrap() {
+        assert_eq!(alert["evidence"]["details"]["closed_as_allowed"]["reason"], "drill");
+        assert!(alert["evidence"]["active_seconds"].as_u64().unwrap() < 9, "{alert}");
+    }
+}
+
+#[test]
 fn without_a_file_the_signal_ends_nothing() {
     let Some(lab) = Lab::or_skip("SIGHUP", &[]) else { return };
     let mut live = lab.listen(&[]);

@@ -7,7 +7,9 @@
 //! the alert book, where an alert would open: packets,
 //! flows and findings are never touched. An entry ends by the stream's time,
 //! never by the wall clock, so that a capture gives the same alerts whenever it
-//! is read. An alert that is open already goes on to its end. Start at
+//! is read. An alert that is open when an entry is taken over that covers it is closed,
+//! and says by whose leave; beyond the entry's bounds it goes on, and says that. One that
+//! is beyond an entry goes on to its end, however little it becomes. Start at
 //! [`Allowances::judge`].
 
 use std::collections::BTreeMap;
@@ -16,6 +18,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{Entity, EntityKind, second_ns};
 use crate::detect::Finding;
@@ -209,7 +212,12 @@ impl AllowEntry {
     }
 
     fn covers(&self, finding: &Finding) -> bool {
-        !self.has_expired(second_ns(finding.second))
+        self.covers_at(finding, finding.second)
+    }
+
+    /// Whether it is about the same and, in that second, in force.
+    fn covers_at(&self, finding: &Finding, second: i64) -> bool {
+        !self.has_expired(second_ns(second))
             && self.detector.as_ref().is_none_or(|name| name == finding.detector)
             && (self.entity.covers(&finding.entity) || self.covers_name(finding))
     }
@@ -228,6 +236,10 @@ impl AllowEntry {
         };
         within(self.max_packets_per_s, volume.packets_per_s)
             && within(self.max_bytes_per_minute, volume.bytes_per_minute)
+    }
+
+    fn has_bounds(&self) -> bool {
+        self.max_packets_per_s.is_some() || self.max_bytes_per_minute.is_some()
     }
 
     /// What it allows, to compare.
@@ -293,6 +305,15 @@ pub(super) enum Verdict {
     Beyond(Bound),
 }
 
+/// What entries that were taken over make of an alert that is open.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum News {
+    Nothing,
+    /// It is over.
+    Allowed(AllowEntry),
+    Beyond(Bound),
+}
+
 /// An entry, and whether its bounds could be held against how much it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bound {
@@ -311,6 +332,8 @@ impl Bound {
 /// The entries of a run, with their counts.
 #[derive(Debug, Default)]
 pub(super) struct Allowances {
+    /// Times that entries were taken over.
+    generation: u64,
     listed: Vec<Listed>,
     /// Of an earlier configuration, with counts.
     former: Vec<Listed>,
@@ -319,6 +342,8 @@ pub(super) struct Allowances {
 #[derive(Debug)]
 struct Listed {
     entry: AllowEntry,
+    /// That of the list when it came into it; none of an earlier configuration.
+    generation: Option<u64>,
     suppressed: u64,
     windows: u64,
     /// Last second of what is being suppressed.
@@ -336,14 +361,21 @@ impl Allowances {
     pub(super) fn replace(&mut self, entries: &[AllowEntry]) {
         let mut known = std::mem::take(&mut self.former);
         known.append(&mut self.listed);
+        self.generation += 1;
         for entry in entries {
             let at = known.iter().position(|listed| listed.entry == *entry);
-            self.listed.push(at.map(|at| known.remove(at)).unwrap_or_else(|| Listed {
+            let mut listed = at.map(|at| known.remove(at)).unwrap_or_else(|| Listed {
                 entry: entry.clone(),
+                generation: None,
                 suppressed: 0,
                 windows: 0,
                 current: BTreeMap::new(),
-            }));
+            });
+            listed.generation.get_or_insert(self.generation);
+            self.listed.push(listed);
+        }
+        for listed in &mut known {
+            listed.generation = None;
         }
         known.retain(|listed| listed.windows > 0);
         let over = known.len().saturating_sub(KEPT_FORMER);
@@ -353,6 +385,45 @@ impl Allowances {
 
     pub(super) fn is_empty(&self) -> bool {
         self.listed.is_empty()
+    }
+
+    /// For [`Self::news`]: what came up to now.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What entries that came after `seen` say, in this second, of an alert that was open
+    /// before them. Without a volume those without bounds alone are asked.
+    pub(super) fn news(
+        &self,
+        seen: u64,
+        finding: &Finding,
+        second: i64,
+        volume: Option<Volume>,
+    ) -> News {
+        let mut beyond: Option<&AllowEntry> = None;
+        for listed in &self.listed {
+            let entry = &listed.entry;
+            if listed.generation.is_none_or(|came| came <= seen)
+                || !entry.covers_at(finding, second)
+            {
+                continue;
+            }
+            let is_within = match volume {
+                Some(volume) => entry.allows(volume),
+                None => !entry.has_bounds(),
+            };
+            if is_within {
+                return News::Allowed(entry.clone());
+            }
+            if beyond.is_none_or(|known| known.bounds() < entry.bounds()) {
+                beyond = Some(entry);
+            }
+        }
+        match (beyond, volume) {
+            (Some(entry), Some(volume)) => News::Beyond(Bound::of(entry, volume)),
+            _ => News::Nothing,
+        }
     }
 
     /// Decides on a finding that would open an alert. `volume` is that of its time,
@@ -436,10 +507,15 @@ impl Listed {
 }
 
 /// As it stands in an alert that went beyond it.
-pub(super) fn beyond_detail(bound: &Bound) -> serde_json::Value {
-    let entry = &bound.entry;
-    serde_json::json!({
-        "volume_known": bound.volume_known,
+pub(super) fn beyond_detail(bound: &Bound) -> Value {
+    let mut detail = entry_detail(&bound.entry);
+    detail["volume_known"] = bound.volume_known.into();
+    detail
+}
+
+/// As it stands in an alert that it closed.
+pub(super) fn entry_detail(entry: &AllowEntry) -> Value {
+    json!({
         "max_packets_per_s": entry.max_packets_per_s,
         "max_bytes_per_minute": entry.max_bytes_per_minute,
         "reason": entry.reason,

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::alert::Entity;
-use crate::detect::{Family, Rule, Subject, Traffic};
+use crate::alert::{AlertBook, Entity, Update};
+use crate::detect::{DetectSettings, Family, Rule, Subject, Telemetry, Traffic};
 
 fn entry(entity: &str) -> AllowEntry {
     AllowEntry {
@@ -151,6 +151,125 @@ fn entries_that_stay_keep_their_counts_and_those_that_go_are_still_told() {
         allowances.counts().into_iter().map(|c| (c.entity, c.suppressed)).collect();
     let expected = [("192.0.2.3", 0), ("192.0.2.2", 1), ("192.0.2.1", 1)];
     assert_eq!(counts, expected.map(|(entity, count)| (entity.to_owned(), count)));
+}
+
+/// A flood of 5,000 packets/s at an address, second by second.
+struct Flood {
+    book: AlertBook,
+    settings: DetectSettings,
+    second: i64,
+}
+
+impl Flood {
+    fn allowed(entries: Vec<AllowEntry>) -> Self {
+        let settings = DetectSettings { allow: entries, ..DetectSettings::default() };
+        Self { book: AlertBook::new(&settings), settings, second: 0 }
+    }
+
+    fn take_over(&mut self, entries: Vec<AllowEntry>) {
+        self.settings.allow = entries;
+        self.book.set_settings(&self.settings);
+    }
+
+    /// What is told of so many more seconds of it.
+    fn goes_on(&mut self, seconds: i64) -> Vec<Update> {
+        for _ in 0..seconds {
+            self.second += 1;
+            let flood = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), self.second);
+            let telemetry = Telemetry::default();
+            self.book.record(self.second, &mut vec![flood], &telemetry, &self.settings);
+        }
+        self.book.take_updates()
+    }
+
+    fn suppressed(&self) -> Vec<(u64, u64)> {
+        let counts = self.book.allowed().into_iter();
+        counts.map(|count| (count.suppressed, count.suppressed_windows)).collect()
+    }
+}
+
+#[test]
+fn an_alert_that_is_open_is_closed_by_an_entry_that_comes_and_says_so() {
+    let mut flood = Flood::allowed(Vec::new());
+    let opened = flood.goes_on(3)[0].alert.clone();
+    // About others it goes on.
+    let other = AllowEntry { detector: Some("icmp_flood".to_owned()), ..entry("192.0.2.1") };
+    flood.take_over(vec![other.clone(), entry("192.0.2.2")]);
+    assert_eq!(flood.goes_on(3), []);
+    flood.take_over(vec![other, entry("192.0.2.0/24")]);
+    let told = flood.goes_on(1);
+    assert_eq!(told.len(), 1);
+    let last = &told[0].alert;
+    assert!(told[0].closed && last.revision > opened.revision && last.id == opened.id);
+    assert_eq!(last.evidence.active_seconds, 6, "what came after is the entry's");
+    assert_eq!(last.evidence.details["closed_as_allowed"]["owner"], "ops");
+    let words = "Closed: allowed by now (backup, by ops, until ";
+    assert!(last.summary.contains(words), "{}", last.summary);
+    assert_eq!(flood.goes_on(3), []);
+    assert_eq!(flood.suppressed(), [(0, 0), (1, 4)]);
+}
+
+#[test]
+fn an_alert_that_is_quiet_is_closed_without_waiting_for_more() {
+    let mut flood = Flood::allowed(Vec::new());
+    flood.goes_on(3);
+    flood.take_over(vec![entry("192.0.2.1")]);
+    flood.book.close_quiet(flood.second + 1, &flood.settings);
+    let told = flood.book.take_updates();
+    assert!(told[0].closed && told[0].alert.evidence.details.contains_key("closed_as_allowed"));
+    assert_eq!(flood.suppressed(), [(0, 0)], "nothing was held back");
+}
+
+#[test]
+fn an_entry_that_comes_with_a_bound_closes_what_is_within_it_alone() {
+    let bound = |most| AllowEntry { max_packets_per_s: Some(most), ..entry("192.0.2.1") };
+    let mut flood = Flood::allowed(vec![bound(100)]);
+    assert!(flood.goes_on(3)[0].alert.summary.contains("Beyond the 100 packets/s"));
+    flood.take_over(vec![bound(4_999)]);
+    assert_eq!(flood.goes_on(1), []);
+    let open = flood.book.alerts().remove(0);
+    assert!(open.summary.contains("Beyond the 4,999 packets/s"), "{}", open.summary);
+    flood.take_over(vec![bound(5_000)]);
+    let told = flood.goes_on(1);
+    assert!(told[0].closed && told[0].alert.summary.contains("Closed: allowed by now"));
+    assert_eq!(flood.suppressed()[0], (1, 1));
+}
+
+#[test]
+fn the_same_entries_once_more_change_nothing_of_an_open_alert() {
+    let bound = AllowEntry { max_packets_per_s: Some(4_999), ..entry("192.0.2.1") };
+    let mut flood = Flood::allowed(vec![bound.clone()]);
+    flood.goes_on(3);
+    let opened = flood.book.alerts();
+    flood.take_over(vec![entry("192.0.2.7"), bound]);
+    assert_eq!(flood.goes_on(1), []);
+    let mut open = flood.book.alerts().remove(0);
+    open.end_ns = opened[0].end_ns;
+    assert_eq!(open.evidence.details, opened[0].evidence.details);
+}
+
+#[test]
+fn what_is_no_longer_allowed_alerts_again() {
+    let mut flood = Flood::allowed(Vec::new());
+    let first = flood.goes_on(3)[0].alert.id.clone();
+    flood.take_over(vec![entry("192.0.2.1")]);
+    assert!(flood.goes_on(3)[0].closed);
+    // Removed.
+    flood.take_over(Vec::new());
+    let told = flood.goes_on(1);
+    assert!(!told[0].closed && told[0].alert.id != first);
+    assert!(!told[0].alert.evidence.details.contains_key("closed_as_allowed"));
+    // There again, it is another entry than before, and this time it expires.
+    let expires_ns = second_ns(flood.second + 3);
+    flood.take_over(vec![AllowEntry { expires_ns, ..entry("192.0.2.1") }]);
+    assert!(flood.goes_on(2)[0].closed);
+    let told = flood.goes_on(1);
+    assert_eq!((told[0].closed, told[0].alert.start_ns), (false, expires_ns));
+    // One that is over by then closes nothing.
+    flood.take_over(vec![AllowEntry { expires_ns, ..entry("192.0.2.0/24") }]);
+    assert_eq!(flood.goes_on(2), []);
+    flood.take_over(vec![entry("192.0.2.1")]);
+    assert!(flood.goes_on(1)[0].closed);
 }
 
 proptest! {

@@ -25,7 +25,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::allow::{AllowCount, Allowances, Verdict, Volume};
+use super::allow::{AllowCount, Allowances, News, Verdict, Volume};
 use super::open::Open;
 use super::{Alert, State, act};
 use crate::detect::{DetectSettings, Family, Finding, Subject, Telemetry};
@@ -45,6 +45,8 @@ pub struct AlertBook {
     opened: u64,
     suppressed: u64,
     allowances: Allowances,
+    /// Those without bounds were not yet held against the alerts that are open.
+    has_new_entries: bool,
 }
 
 /// Packets/s and bytes a minute by second, detector and entity.
@@ -71,13 +73,16 @@ impl AlertBook {
             opened: 0,
             suppressed: 0,
             allowances: Allowances::new(&settings.allow),
+            has_new_entries: false,
         }
     }
 
-    /// Other settings from here on; alerts that are open go on.
+    /// Other settings from here on. Alerts that are open go on, but for those that an
+    /// entry that came allows.
     pub fn set_settings(&mut self, settings: &DetectSettings) {
         self.settings = settings.clone();
         self.allowances.replace(&settings.allow);
+        self.has_new_entries = !self.open.is_empty();
     }
 
     /// Takes the findings up to this second and closes what has gone quiet.
@@ -128,6 +133,9 @@ impl AlertBook {
     pub fn close_quiet(&mut self, second: i64, settings: &DetectSettings) {
         let quiet_s = i64::try_from(settings.quiet_time_s).unwrap_or(i64::MAX);
         self.close_before(second.saturating_sub(quiet_s));
+        if std::mem::take(&mut self.has_new_entries) {
+            self.close_allowed(second);
+        }
     }
 
     pub fn close_all(&mut self) {
@@ -186,9 +194,46 @@ impl AlertBook {
         if self.allowances.is_empty() {
             return Verdict::NotListed;
         }
-        let key = (finding.second, finding.detector, finding.entity.id.clone());
-        let volume = volumes.get(&key).copied().unwrap_or_else(|| Volume::of(finding));
+        let volume = volume_in(volumes, finding);
         self.allowances.judge(finding, volume, self.settings.quiet_time_s)
+    }
+
+    /// Closes what entries without bounds allow by now: those with bounds are asked
+    /// when it is known how much goes on ([`Self::is_over`]).
+    fn close_allowed(&mut self, second: i64) {
+        let numbers: Vec<u64> = self.open.keys().copied().collect();
+        for number in numbers {
+            let Some(open) = self.open.get_mut(&number) else { continue };
+            let news = self.allowances.news(open.seen_entries, open.about(), second, None);
+            if let News::Allowed(entry) = news {
+                open.allowed = Some(entry);
+                self.close(number);
+            }
+        }
+    }
+
+    /// Holds entries that came since against an alert that goes on: whether it is
+    /// closed by one of them.
+    fn is_over(&mut self, number: u64, finding: &Finding, volumes: &Volumes) -> bool {
+        let generation = self.allowances.generation();
+        let Some(open) = self.open.get_mut(&number) else { return false };
+        let is_its_own =
+            finding.detector == open.detector && finding.entity.id == open.about().entity.id;
+        if open.seen_entries == generation || !is_its_own || finding.corroborated_by.is_some() {
+            return false;
+        }
+        let volume = Some(volume_in(volumes, finding));
+        match self.allowances.news(open.seen_entries, finding, finding.second, volume) {
+            News::Allowed(entry) => {
+                open.allowed = Some(entry);
+                self.close(number);
+                return true;
+            }
+            News::Beyond(entry) => open.beyond = Some(entry),
+            News::Nothing => {}
+        }
+        open.seen_entries = generation;
+        false
     }
 
     /// Number of the alert that the finding now belongs to.
@@ -196,6 +241,7 @@ impl AlertBook {
         let subject = (finding.family, finding.subject);
         let entity = (finding.detector, finding.entity.id.clone());
         let known = self.by_subject.get(&subject).or_else(|| self.by_entity.get(&entity)).copied();
+        let known = known.filter(|&number| !self.is_over(number, &finding, volumes));
         if let Some(number) = known {
             let open = self.open.get_mut(&number)?;
             if let Some(source) = finding.corroborated_by {
@@ -230,6 +276,7 @@ impl AlertBook {
         self.by_entity.insert(entity, number);
         let mut open = Open::new(finding, telemetry);
         open.beyond = beyond;
+        open.seen_entries = self.allowances.generation();
         self.open.insert(number, open);
         Some(number)
     }
@@ -292,19 +339,29 @@ impl AlertBook {
             .map(|(&number, _)| number)
             .collect();
         for number in quiet {
-            let Some(mut open) = self.open.remove(&number) else { continue };
-            open.revision += 1;
-            let alert = open.alert();
-            self.updated.push(Update { alert: alert.clone(), closed: true });
-            self.closed.push(alert);
-            self.bound_closed();
-            self.by_subject.retain(|_, at| *at != number);
-            self.by_entity.retain(|_, at| *at != number);
-            self.by_sender.retain(|_, numbers| {
-                numbers.remove(&number);
-                !numbers.is_empty()
-            });
-            self.bound_updates();
+            self.close(number);
         }
     }
+
+    fn close(&mut self, number: u64) {
+        let Some(mut open) = self.open.remove(&number) else { return };
+        open.revision += 1;
+        let alert = open.alert();
+        self.updated.push(Update { alert: alert.clone(), closed: true });
+        self.closed.push(alert);
+        self.bound_closed();
+        self.by_subject.retain(|_, at| *at != number);
+        self.by_entity.retain(|_, at| *at != number);
+        self.by_sender.retain(|_, numbers| {
+            numbers.remove(&number);
+            !numbers.is_empty()
+        });
+        self.bound_updates();
+    }
+}
+
+/// Of all that the alert is seen at in that second.
+fn volume_in(volumes: &Volumes, finding: &Finding) -> Volume {
+    let key = (finding.second, finding.detector, finding.entity.id.clone());
+    volumes.get(&key).copied().unwrap_or_else(|| Volume::of(finding))
 }

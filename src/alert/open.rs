@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::act::{Acts, News};
-use super::allow::{Bound, beyond_detail};
+use super::allow::{AllowEntry, Bound, beyond_detail, entry_detail};
 use super::grade::{Circumstances, Grade, Severity, weighs};
 use super::{
     Alert, AlertPeer, Case, Evidence, Known, Peak, Related, SizeCount, State, alert_id, second_ns,
@@ -60,6 +60,10 @@ pub(super) struct Open {
     pub(super) process_map: bool,
     /// The entry that allowed less.
     pub(super) beyond: Option<Bound>,
+    /// The entry that came while it was open, and closes it.
+    pub(super) allowed: Option<AllowEntry>,
+    /// Entries that were asked, by their generation.
+    pub(super) seen_entries: u64,
     /// What it is seen at, and when last.
     pub(super) subjects: BTreeMap<Subject, i64>,
     /// Beyond the setting's quiet time.
@@ -114,6 +118,8 @@ impl Open {
             missing: Vec::new(),
             process_map: false,
             beyond: None,
+            allowed: None,
+            seen_entries: 0,
             subjects: BTreeMap::new(),
             more_quiet_s: 0,
             corroborated_by: BTreeSet::new(),
@@ -211,6 +217,11 @@ impl Open {
 
     pub(super) fn peak_packets(&self) -> u64 {
         self.busiest.at.packets
+    }
+
+    /// What entries are held against.
+    pub(super) fn about(&self) -> &Finding {
+        &self.best
     }
 
     pub(super) fn corroborate(&mut self, source: Arc<str>) {
@@ -420,6 +431,11 @@ impl Open {
                 .map(|(&name, value)| (name.to_owned(), value.clone()))
                 .chain(baseline_details(finding))
                 .chain(self.beyond.iter().map(|entry| ("allowed".to_owned(), beyond_detail(entry))))
+                .chain(
+                    self.allowed
+                        .iter()
+                        .map(|by| ("closed_as_allowed".to_owned(), entry_detail(by))),
+                )
                 .chain(self.corroborations())
                 .collect(),
         }

@@ -12,7 +12,7 @@ const ESTIMATED_FROM: u64 = 32;
 /// What happened, between whom, how much against which threshold, since when,
 /// and how sure that is.
 pub fn sentence(alert: &Alert) -> String {
-    let text = told(alert);
+    let text = told(alert) + &closed_as_allowed(alert);
     match &alert.part_of {
         Some(whole) => format!("{text} Part of what {} tells.", whole.detector),
         None => text,
@@ -87,9 +87,20 @@ fn baseline_text(alert: &Alert) -> String {
     }
 }
 
+/// Somebody allowed it while it was going on.
+fn closed_as_allowed(alert: &Alert) -> String {
+    let entry = alert.evidence.details.get("closed_as_allowed");
+    entry.map_or_else(String::new, |entry| format!(" Closed: allowed by now {}.", leave(entry)))
+}
+
+/// Why, by whom and until when.
+fn leave(entry: &Value) -> String {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+    format!("({}, by {}, until {})", text("reason"), text("owner"), text("expires"))
+}
+
 /// The alert is more than what somebody has allowed.
 fn beyond(allowed: &Value) -> String {
-    let text = |name: &str| allowed.get(name).and_then(Value::as_str).unwrap_or_default();
     let bound = |name: &str| allowed.get(name).and_then(Value::as_u64).map(thousands);
     let bounds: Vec<String> = [
         bound("max_packets_per_s").map(|most| format!("{most} packets/s")),
@@ -99,7 +110,7 @@ fn beyond(allowed: &Value) -> String {
     .flatten()
     .collect();
     let bounds = bounds.join(" or ");
-    let by = format!("({}, by {}, until {})", text("reason"), text("owner"), text("expires"));
+    let by = leave(allowed);
     match allowed.get("volume_known").and_then(Value::as_bool) {
         Some(false) => {
             format!(" Up to {bounds} are allowed {by}, but how much it was is not known.")
