@@ -102,6 +102,8 @@ pub(super) struct MapSource {
     pub(super) start: MapStart,
     pub(super) from_ns: i64,
     pub(super) until_ns: i64,
+    /// Up to when its first look told everything; before, nobody asks.
+    pub(super) first_told_ns: Option<i64>,
     /// Nothing will be told of later times.
     pub(super) ended: bool,
     /// Spans in which providers lost events.

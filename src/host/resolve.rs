@@ -152,7 +152,9 @@ impl HostMap {
     }
 
     /// Whether the address is that of a host of which nothing was told at this time:
-    /// before its map began, or after it ended. While a map grows neither can be.
+    /// before its map began, or after it ended. While a map grows neither can be. An
+    /// address that was told after the time of knowledge, and not with the map's first
+    /// look either, may have been anybody's.
     fn is_outside(&self, question: &Question) -> bool {
         let Some(spans) = self.addresses.get(&question.local) else { return false };
         let sources = self.sources.lock();
@@ -161,7 +163,11 @@ impl HostMap {
         };
         // Another watch of the same host would have told of it.
         let nothing_of = |host: &str| sources.iter().all(|of| of.start.host != host || misses(of));
-        let mut hosts = spans.iter().filter_map(|span| sources.get(usize::from(span.source)));
+        let mut hosts = spans.iter().filter_map(|span| {
+            let of = sources.get(usize::from(span.source))?;
+            let by_ns = of.first_told_ns.map_or(i64::MAX, |ns| ns.max(question.known_ns));
+            (span.learned_ns <= by_ns).then_some(of)
+        });
         hosts.any(|of| nothing_of(&of.start.host))
     }
 

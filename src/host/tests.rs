@@ -545,7 +545,14 @@ fn arbitrary_event() -> impl Strategy<Value = HostEvent> {
                 if exec { What::ProcessExec(Box::new(process)) } else { What::ProcessStart(Box::new(process)) }
             },
         ),
-        1 => Just(What::Time),
+        2 => Just(What::Time),
+        1 => (1..9_u64).prop_map(|events| What::Lost { method: Method::Ebpf, events }),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(up, other)| {
+            let What::AddressUp(told) = address(if other { "192.0.2.11" } else { HERE }, 1) else {
+                unreachable!()
+            };
+            if up { What::AddressUp(told) } else { What::AddressDown(told) }
+        }),
     ];
     (0..40_i64, what).prop_map(|(second, what)| at(second * S, what))
 }
@@ -558,9 +565,13 @@ proptest! {
         mut events in prop::collection::vec(arbitrary_event(), 0..40),
         start in 0..20_i64,
         length in 0..10_i64,
+        is_new in any::<bool>(),
+        begins in 0..40_i64,
     ) {
+        events.retain(|event| event.time_ns >= begins * S);
         events.sort_by_key(|event| event.time_ns);
         let question = Question {
+            local: ip(if is_new { "192.0.2.11" } else { HERE }),
             start_ns: start * S,
             end_ns: (start + length) * S,
             known_ns: (start + length + 1) * S,
@@ -569,19 +580,23 @@ proptest! {
         let fill = |events: &[HostEvent]| {
             let map = Arc::new(HostMap::new(MapLimits::default()));
             let mut writer: MapWriter = map.writer();
-            writer.apply(&start_event());
-            writer.apply(&at(0, address(HERE, 1)));
+            writer.apply(&HostEvent { time_ns: begins * S, ..start_event() });
+            writer.apply(&at(begins * S, address(HERE, 1)));
             events.iter().for_each(|event| writer.apply(event));
             map
         };
-        let known = events.partition_point(|event| event.time_ns <= question.known_ns);
-        let (live, recorded) = (fill(&events[..known]), fill(&events));
-        let named = |map: &HostMap| {
-            let answer = map.resolve(&question).ok().flatten()?;
-            let ran = map.program_of(&answer, &question);
-            Some((answer, ran.map(|ran| ran.process)))
+        // Seconds wait until all up to then was told: before the map's first look none is over.
+        let told_ns = question.known_ns.max(begins * S);
+        let known = events.partition_point(|event| event.time_ns <= told_ns);
+        events.insert(known, at(told_ns, What::Time));
+        let (live, recorded) = (fill(&events[..=known]), fill(&events));
+        let said = |map: &HostMap| {
+            let answer = map.resolve(&question);
+            let of_it = answer.as_ref().ok().and_then(Option::as_ref);
+            let ran = of_it.and_then(|answer| map.program_of(answer, &question));
+            (answer, ran.map(|ran| ran.process))
         };
-        prop_assert_eq!(named(&live), named(&recorded));
+        prop_assert_eq!(said(&live), said(&recorded));
     }
 
     /// Events keep their meaning as lines of a map.

@@ -58,6 +58,7 @@ impl MapWriter {
                 let went_back = ns < self.told_ns.saturating_sub(BACK_NS);
                 self.told_ns = if went_back { ns } else { known_ns };
                 self.seen_until(source, ns);
+                self.first_told(source, ns);
                 map.told_before_ns.fetch_max(ns, Ordering::Release);
             }
             What::ProcessStart(process) | What::ProcessExec(process) => {
@@ -141,6 +142,12 @@ impl MapWriter {
     fn seen_until(&self, source: u16, ns: i64) {
         if let Some(known) = self.map.sources.lock().get_mut(usize::from(source)) {
             known.until_ns = known.until_ns.max(ns);
+        }
+    }
+
+    fn first_told(&self, source: u16, ns: i64) {
+        if let Some(known) = self.map.sources.lock().get_mut(usize::from(source)) {
+            known.first_told_ns.get_or_insert(ns);
         }
     }
 
