@@ -40,6 +40,7 @@ pub struct MapLimits {
     pub processes: u64,
     /// Translated connections.
     pub translations: u64,
+    /// Containers. From half of it on those that ended are given up.
     pub workloads: u64,
     pub addresses: u64,
 }
@@ -234,8 +235,13 @@ impl HostMap {
         });
         self.processes_held.fetch_sub(gone, Ordering::Relaxed);
         // To know whose processes these are takes a look at all: while there is room they stay.
-        if self.containers.len() as u64 > self.limits.workloads / 2 {
-            self.containers.keep(&self.containers_of_processes(), ns);
+        let held = self.containers.len().max(self.workloads.len());
+        if held as u64 > self.limits.workloads / 2 {
+            let with_processes = self.containers_of_processes();
+            self.containers.keep(&with_processes, ns);
+            self.workloads.retain(|of, known| {
+                with_processes.contains(of) || known.told_ns().is_some_and(|told| told >= ns)
+            });
         }
         // Nobody says when a translation ends: they stay while there is room.
         if self.translations.len() as u64 > self.limits.translations / 2 {

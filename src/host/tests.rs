@@ -16,6 +16,7 @@ use super::side::Reason;
 mod candidates;
 mod connected;
 mod outside;
+mod room;
 mod translated;
 mod turns;
 

@@ -15,6 +15,7 @@ use ahash::RandomState;
 use super::command::set_executable;
 use crate::host::attribution::{Basis, Method};
 use crate::host::event::{HostEvent, MAP_VERSION, MapStart, Socket, SocketKind, What};
+use crate::host::map::KEEP_NS;
 use crate::host::process::{Process, ProcessId, in_usual_writable_folder};
 use crate::host::workload::Workload;
 use crate::telemetry::decode::{Bad, Context, Out};
@@ -32,6 +33,10 @@ const MAX_PROCESSES: usize = 1 << 17;
 
 /// Containers whose description is remembered, so that it is told once.
 const MAX_CONTAINERS: usize = 1 << 14;
+
+/// After so long it is told once more: the map gives up containers whose last process
+/// ended [`KEEP_NS`] ago, and this one has something to do again.
+const TELL_AGAIN_NS: i64 = KEEP_NS / 2;
 
 /// A child's first program can be told before its parent's fork is, and what a process
 /// did after its end: a log has system calls in the order in which they end, about.
@@ -94,7 +99,7 @@ pub(super) struct Hosts {
     numbers: HashMap<Arc<str>, HostNumber, RandomState>,
     hosts: Vec<Host>,
     processes: HashMap<(HostNumber, u32), Known, RandomState>,
-    containers: HashMap<(HostNumber, u64), u64, RandomState>,
+    containers: HashMap<(HostNumber, u64), (u64, i64), RandomState>,
     /// Where a record names no host.
     default: Arc<str>,
     hasher: RandomState,
@@ -241,7 +246,8 @@ impl Hosts {
         }
     }
 
-    /// Tells a container once, and again when more of it is known.
+    /// Tells a container once, again when more of it is known, and where the map may have
+    /// given it up.
     pub(super) fn contains(
         &mut self,
         host: HostNumber,
@@ -255,7 +261,11 @@ impl Hosts {
             self.containers.clear();
         }
         let key = (host, self.hasher.hash_one(&workload.container));
-        if self.containers.insert(key, hash) != Some(hash) {
+        let is_known = self.containers.get(&key).is_some_and(|&(told, told_ns)| {
+            told == hash && time_ns.saturating_sub(told_ns) < TELL_AGAIN_NS
+        });
+        if !is_known {
+            self.containers.insert(key, (hash, time_ns));
             self.tell(host, time_ns, What::Workload(Box::new(workload)), out);
         }
     }

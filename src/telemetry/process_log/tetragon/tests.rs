@@ -46,6 +46,8 @@ fn programs_connections_and_ends_are_told_with_their_pods() {
             "close",
             "lost",
             "exit",
+            // A quarter of an hour later: the map may have given it up.
+            "workload",
             "start"
         ]
     );
