@@ -61,6 +61,8 @@ struct Share {
     external: bool,
     /// Of the entity of an address.
     behind: Option<Behind>,
+    /// Of a process.
+    certainty: Option<f64>,
 }
 
 /// What is asked for that many shares ahead: an entity takes a dozen misses to memory, of
@@ -129,7 +131,7 @@ impl Entities {
     }
 
     /// What entities did in the second at hand.
-    pub(super) fn second(&self) -> Vec<&SecondOf> {
+    pub(super) fn second(&mut self) -> Vec<&SecondOf> {
         self.ledger.second()
     }
 
@@ -163,6 +165,9 @@ impl Entities {
             let mut view = View::of(row, second, share.from_there, share.external);
             view.leg = self.served.leg(&view);
             self.ledger.add(share.id, &view);
+            if let Some(certainty) = share.certainty {
+                self.ledger.weigh(share.id, &view, certainty);
+            }
             if let Some(behind) = share.behind {
                 self.ledger.add_known(share.id, &view, behind);
             }
@@ -182,7 +187,9 @@ impl Entities {
             for (end, from_there) in [(0, true), (1, false)] {
                 let external = external[1 - end];
                 let view = View::of(row, second, from_there, external);
-                let share = |id| Share { id, row: at, from_there, external, behind: None };
+                let nothing =
+                    Share { id: 0, row: at, from_there, external, behind: None, certainty: None };
+                let share = |id| Share { id, ..nothing };
                 let seat = match joiner.as_deref_mut() {
                     Some(joiner) => joiner.seat(&view, row.echo_id),
                     None => told.seat(row, end),
@@ -279,7 +286,7 @@ impl Entities {
         );
         let who = || Arc::new(Who::process(&host, &boot, &process, workload.as_ref(), certainty));
         if is_process && let Some(id) = self.ledger.id(identity, who) {
-            self.shares.push(share(id));
+            self.shares.push(Share { certainty: Some(certainty), ..share(id) });
             let is_asked_for = matches!(view.proto, 1 | 58) || view.remote_port == DNS_PORT;
             if is_asked_for && certainty >= LEAST_CERTAINTY && view.sent.wire_bytes > 0 {
                 self.note_sender(id, view);
@@ -351,7 +358,9 @@ mod tests {
                 basis: Some(basis),
             };
             let view = View::of(&row, 0, from_there, false);
-            let share = |id| Share { id, row: 0, from_there, external: false, behind: None };
+            let nothing =
+                Share { id: 0, row: 0, from_there, external: false, behind: None, certainty: None };
+            let share = |id| Share { id, ..nothing };
             let behind = entities.take_process(seat, &view, share);
             (behind, entities.shares.len())
         };

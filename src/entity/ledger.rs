@@ -90,6 +90,18 @@ struct Open {
     minute: Measures,
     second: SecondOf,
     touched_s: i64,
+    sure: Sure,
+}
+
+/// How sure the rows of an entity are to be its own: their mean, by what was sent. One
+/// row must not speak for all, neither the first nor the least sure: whoever sends
+/// something to a listening socket makes such a row.
+#[derive(Default)]
+struct Sure {
+    wire_bytes: u64,
+    /// Bytes times thousandths.
+    weighed: u64,
+    differs: bool,
 }
 
 /// Who is known behind an address in a flow.
@@ -165,7 +177,8 @@ impl Ledger {
         let second = SecondOf::new(Arc::clone(&who));
         let minute = Measures::default();
         let beginning = who.entity.beginning();
-        self.open.push(Box::new(Open { who, beginning, minute, second, touched_s: i64::MIN }));
+        let (touched_s, sure) = (i64::MIN, Sure::default());
+        self.open.push(Box::new(Open { who, beginning, minute, second, touched_s, sure }));
         Some(id)
     }
 
@@ -203,6 +216,18 @@ impl Ledger {
         open.second.add(view);
     }
 
+    /// Says of a flow how sure it is to be the entity's own.
+    pub fn weigh(&mut self, id: WhoId, view: &View<'_>, certainty: f64) {
+        let Some(open) = self.open.get_mut(id as usize) else { return };
+        // Of an entity that sends nothing each row counts the same.
+        let wire_bytes = (view.sent.wire_bytes * view.scale).max(1);
+        let thousandths = (certainty.clamp(0.0, 1.0) * 1000.0).round() as u64;
+        open.sure.wire_bytes = open.sure.wire_bytes.saturating_add(wire_bytes);
+        open.sure.weighed =
+            open.sure.weighed.saturating_add(wire_bytes.saturating_mul(thousandths));
+        open.sure.differs |= certainty != open.who.certainty;
+    }
+
     /// Says of a flow that who stood behind it is known, too.
     pub fn add_known(&mut self, id: WhoId, view: &View<'_>, behind: Behind) {
         let Some(open) = self.open.get_mut(id as usize) else { return };
@@ -216,7 +241,10 @@ impl Ledger {
     }
 
     /// What entities did in the second at hand, by kind and id.
-    pub fn second(&self) -> Vec<&SecondOf> {
+    pub fn second(&mut self) -> Vec<&SecondOf> {
+        for &id in &self.touched {
+            self.open[id as usize].settle();
+        }
         let touched = self.touched.iter().map(|&id| &*self.open[id as usize]);
         in_order(touched).into_iter().map(|open| &open.second).collect()
     }
@@ -234,6 +262,20 @@ impl Ledger {
     }
 }
 
+impl Open {
+    /// Takes over how sure all its rows are.
+    fn settle(&mut self) {
+        if !self.sure.differs {
+            return;
+        }
+        let certainty = self.sure.weighed as f64 / self.sure.wire_bytes as f64 / 1000.0;
+        if certainty != self.who.certainty {
+            Arc::make_mut(&mut self.who).certainty = certainty;
+            self.second.who = Arc::clone(&self.who);
+        }
+    }
+}
+
 /// Minutes of entities that are over, by kind and id. Each leaves the ledger as it is
 /// asked for: all at once would be copies of 2 KB, thousands of them.
 #[derive(Default)]
@@ -247,7 +289,8 @@ impl Iterator for Minutes {
     type Item = Minute;
 
     fn next(&mut self) -> Option<Minute> {
-        let open = self.open.next()?;
+        let mut open = self.open.next()?;
+        open.settle();
         Some(Minute {
             who: open.who,
             start_s: self.start_s,
@@ -335,5 +378,61 @@ impl SecondOf {
         if packets > lead {
             self.remote_port = view.remote_port;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::engine::window::Delta;
+    use crate::entity::Leg;
+    use crate::host::side::ProcessView;
+
+    /// How sure a process is after rows of so many sent bytes, each so sure.
+    fn certainty_of(rows: &[(u64, f64)]) -> [f64; 2] {
+        let [own, peer] = [1, 2].map(|last| Host::from(IpAddr::from([192, 0, 2, last])));
+        let mut ledger = Ledger::new("packets".into(), LedgerLimits::default(), Seed::default());
+        ledger.begin(60);
+        let first = rows[0].1;
+        let who =
+            || Arc::new(Who::process("h", "b", &Arc::new(ProcessView::default()), None, first));
+        let id = ledger.id(1, who).expect("a place");
+        for &(wire_bytes, certainty) in rows {
+            let mut sent = Delta::new(own, peer, 17, 40_000, 80);
+            sent.wire_bytes = wire_bytes;
+            let received = Delta::new(peer, own, 17, 80, 40_000);
+            let view = View {
+                second: 60,
+                peer,
+                external: false,
+                proto: 17,
+                local_port: 40_000,
+                remote_port: 80,
+                leg: Leg::of(40_000, 80),
+                sent: &sent,
+                received: &received,
+                scale: 1,
+            };
+            ledger.add(id, &view);
+            ledger.weigh(id, &view, certainty);
+        }
+        let of_second = ledger.second()[0].who.certainty;
+        [of_second, ledger.close().next().expect("a minute").who.certainty]
+    }
+
+    #[test]
+    fn a_process_is_as_sure_as_what_it_sent_whichever_row_comes_first() {
+        assert_eq!(certainty_of(&[(100, 0.95), (900, 0.95)]), [0.95; 2]);
+        assert_eq!(certainty_of(&[(500, 1.0), (500, 0.6)]), [0.8; 2]);
+        assert_eq!(certainty_of(&[(500, 0.6), (500, 1.0)]), [0.8; 2]);
+        // What comes to a listening socket says nothing of what was sent besides.
+        let [second, minute] = certainty_of(&[(40, 0.6), (100_000, 1.0), (0, 0.6)]);
+        assert!(second > 0.99 && minute > 0.99, "{second} {minute}");
+        let [second, minute] = certainty_of(&[(40, 1.0), (100_000, 0.6)]);
+        assert!(second < 0.61 && minute < 0.61, "{second} {minute}");
+        // Of one that only gets something all rows are alike.
+        assert_eq!(certainty_of(&[(0, 1.0), (0, 0.5)]), [0.75; 2]);
     }
 }

@@ -20,8 +20,8 @@ pub struct Who {
     /// Of a workload, and of a process in one.
     pub workload: Option<Arc<Workload>>,
     pub instance: Option<Arc<Instance>>,
-    /// How sure it is that this process is the one, 0 to 1; 1 for what is not a
-    /// process.
+    /// How sure it is that this process is the one, 0 to 1: of all that it sent in the
+    /// minute so far; 1 for what is not a process.
     pub certainty: f64,
 }
 

@@ -146,6 +146,10 @@ impl ToolFlood {
             let over = over(&rates, class, false, ctx.settings);
             if over.times() >= 1.0 {
                 let key = one.who.entity.id.clone();
+                if let Some(followed) = self.followed.get_mut(&key) {
+                    // By now it may be more or less sure.
+                    followed.who = Arc::clone(&one.who);
+                }
                 let who = || Arc::clone(&one.who);
                 out.extend(self.judge(second, &key, who, (&rates, class, over), None, ctx));
             }
