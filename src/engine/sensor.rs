@@ -208,7 +208,8 @@ impl Watched {
     fn follow(&mut self, tap: &TapStatus, second: i64, after_s: i64) -> Option<SensorEvent> {
         if tap.frames > self.before.frames {
             self.last_packet_s = Some(second);
-            return std::mem::take(&mut self.silent).then(|| {
+            // The last packets of one that goes down begin nothing.
+            return (tap.up && std::mem::take(&mut self.silent)).then(|| {
                 let text = format!("{}: packets come in again", tap.name);
                 event("sensor.resumed", &tap.name, text, second)
             });
@@ -298,7 +299,8 @@ mod tests {
     }
 
     fn tap(frames: u64, kernel_drops: u64) -> TapStatus {
-        TapStatus { name: "eth0".to_owned(), frames, kernel_drops, ..TapStatus::default() }
+        let name = "eth0".to_owned();
+        TapStatus { name, frames, kernel_drops, up: true, ..TapStatus::default() }
     }
 
     #[test]
@@ -326,6 +328,27 @@ mod tests {
         status.publish(vec![tap(2, 0)], Shed::Nothing, &mut Vec::new());
         sensor.look(170);
         assert_eq!(kinds(&mut sensor), ["sensor.resumed"]);
+    }
+
+    #[test]
+    fn what_came_before_an_interface_went_down_does_not_end_its_silence() {
+        let (status, mut sensor) = sensor();
+        let mut at = |second: i64, frames: u64, up: bool, mut changes: Vec<Change>| {
+            let tap = TapStatus { up, ..tap(frames, 0) };
+            status.publish(vec![tap], Shed::Nothing, &mut changes);
+            sensor.look(second);
+            sensor.take_events().into_iter().map(|event| event.kind).collect::<Vec<_>>()
+        };
+        let name = || "eth0".to_owned();
+        at(100, 1, true, Vec::new());
+        assert_eq!(at(160, 1, true, Vec::new()), ["sensor.silent"]);
+        // A lease that is given back, groups that are left.
+        let down = vec![Change::Down { name: name() }];
+        assert_eq!(at(170, 3, false, down), ["interface.down"]);
+        assert!(at(300, 3, false, Vec::new()).is_empty(), "told already");
+        let up = vec![Change::Up { name: name() }];
+        assert_eq!(at(301, 3, true, up), ["interface.up"]);
+        assert_eq!(at(302, 4, true, Vec::new()), ["sensor.resumed"]);
     }
 
     #[test]

@@ -345,6 +345,28 @@ fn an_interface_that_goes_and_comes_back_is_taken_up_again() {
 }
 
 #[test]
+fn an_interface_that_goes_down_with_its_last_packet_is_as_silent_as_before() {
+    let Some(lab) = Lab::or_skip("silent", &[], LinkOptions::quiet()) else { return };
+    let mut live = lab.listen(&["--silent-after", "2s"]);
+    let path = captures().join("ping.pcap");
+    let packets = || lab.replay(&["--speed", "2000pps", path.to_str().unwrap()]);
+    let set = |to: &str| lab.net.run(1, ["ip", "link", "set", lab.interface(), to]);
+    packets();
+    live.wait_for("no packet for 2 s");
+    packets();
+    set("down");
+    live.wait_for("is down");
+    let down = live.lines.len();
+    set("up");
+    live.wait_for("is up");
+    let resumed = live.lines[down..].iter().any(|line| line.contains("again"));
+    assert!(!resumed, "not while it was down: {:?}", live.lines);
+    packets();
+    live.wait_for("packets come in again");
+    live.stop();
+}
+
+#[test]
 fn what_happens_is_told_as_json_to_whoever_wants_that() {
     let Some(lab) = Lab::or_skip("log", &["ping"], LinkOptions::default()) else { return };
     let mut live = lab.listen(&["--log-format", "json", "--silent-after", "2s"]);
