@@ -215,6 +215,7 @@ fn listen(
         status: Arc::clone(&handle.status),
         filter_in_kernel,
         silent_after_s: SILENT_AFTER_S,
+        heard_before: std::collections::BTreeMap::new(),
         preallocates: false,
         watched: Arc::clone(&watched),
     });

@@ -166,6 +166,7 @@ mod tests {
             status: Arc::new(LiveStatus::default()),
             filter_in_kernel: false,
             silent_after_s: 60,
+            heard_before: BTreeMap::new(),
             preallocates: false,
             watched: Arc::default(),
         };

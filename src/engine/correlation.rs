@@ -147,6 +147,7 @@ impl<'a> Correlation<'a> {
             sensor: options.live.as_ref().map(|live| {
                 let status = Arc::clone(&live.status);
                 Sensor::new(status, live.silent_after_s, options.detect.loss_per_mille)
+                    .heard_before(live.heard_before.clone())
             }),
             sensor_second: 0,
             reloads: options.reloads.clone(),

@@ -1,6 +1,7 @@
 //! A run from input to alerts: what it is told, what it says, and the threads
 //! that it starts. The calling thread is the correlation stage. Start at [`run`].
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -109,6 +110,9 @@ pub struct LiveRun {
     pub filter_in_kernel: bool,
     /// Seconds without a packet after which an interface counts as silent.
     pub silent_after_s: u64,
+    /// Interfaces that an earlier run heard packets at, and in which second the last: they
+    /// can be silent from the start.
+    pub heard_before: BTreeMap<String, i64>,
     /// The memory of a flood is taken from the kernel before there is one.
     pub preallocates: bool,
     /// Set while somebody watches: windows then hold payload sizes in fine bins.

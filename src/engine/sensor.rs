@@ -4,7 +4,7 @@
 //! Asked by the correlation stage when seconds close. It reads counters, never
 //! a packet. Offline there is none.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -86,15 +86,18 @@ pub(crate) struct Sensor {
     /// Share of lost bytes from which on it is told.
     loss_per_mille: u64,
     taps: Vec<Watched>,
+    heard_before: BTreeMap<String, i64>,
     clock_synchronised: Option<bool>,
     events: Vec<SensorEvent>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Watched {
     before: TapStatus,
     /// Last second that brought a packet; `None` before the first.
     last_packet_s: Option<i64>,
+    /// Of one that an earlier run heard: the last second of then, and the first of now.
+    before_s: Option<(i64, i64)>,
     silent: bool,
     inferred: Inferred,
 }
@@ -111,8 +114,21 @@ impl Sensor {
     pub(crate) fn new(status: Arc<LiveStatus>, silent_after_s: u64, loss_per_mille: u64) -> Self {
         let silent_after_s = i64::try_from(silent_after_s).unwrap_or(i64::MAX);
         let clock_synchronised = status.clock_synchronised();
-        let (taps, events) = (Vec::new(), Vec::new());
-        Self { status, silent_after_s, loss_per_mille, taps, clock_synchronised, events }
+        Self {
+            status,
+            silent_after_s,
+            loss_per_mille,
+            taps: Vec::new(),
+            heard_before: BTreeMap::new(),
+            clock_synchronised,
+            events: Vec::new(),
+        }
+    }
+
+    /// Which interfaces an earlier run heard, and when last.
+    pub(crate) fn heard_before(mut self, heard: BTreeMap<String, i64>) -> Self {
+        self.heard_before = heard;
+        self
     }
 
     /// From here on, inferred loss is held against this.
@@ -132,8 +148,8 @@ impl Sensor {
         for (number, tap) in now.into_iter().enumerate() {
             if self.taps.len() == number {
                 let before = TapStatus::default();
-                let inferred = Inferred::default();
-                self.taps.push(Watched { before, last_packet_s: None, silent: false, inferred });
+                let before_s = self.heard_before.get(&tap.name).map(|&last_s| (last_s, second));
+                self.taps.push(Watched { before, before_s, ..Watched::default() });
             }
             let watched = &mut self.taps[number];
             let before = &watched.before;
@@ -215,12 +231,17 @@ impl Watched {
             });
         }
         // An interface that never had traffic may well be a spare.
-        let quiet_s = second.saturating_sub(self.last_packet_s?);
+        let begun_s = self.before_s.map(|(_, begun_s)| begun_s);
+        let quiet_s = second.saturating_sub(self.last_packet_s.or(begun_s)?);
         if self.silent || quiet_s < after_s {
             return None;
         }
         self.silent = true;
-        let text = format!("{}: no packet for {quiet_s} s", tap.name);
+        let mut text = format!("{}: no packet for {quiet_s} s", tap.name);
+        if let (None, Some((last_s, _))) = (self.last_packet_s, self.before_s) {
+            let last = rfc3339(last_s.saturating_mul(SECOND_NS));
+            text.push_str(&format!(", since the start; an earlier run heard the last at {last}"));
+        }
         Some(event("sensor.silent", &tap.name, text, second))
     }
 }
@@ -328,6 +349,27 @@ mod tests {
         status.publish(vec![tap(2, 0)], Shed::Nothing, &mut Vec::new());
         sensor.look(170);
         assert_eq!(kinds(&mut sensor), ["sensor.resumed"]);
+    }
+
+    #[test]
+    fn one_that_an_earlier_run_heard_is_silent_from_the_start() {
+        let (status, sensor) = sensor();
+        let heard = BTreeMap::from([("eth0".to_owned(), 50), ("gone".to_owned(), 50)]);
+        let mut sensor = sensor.heard_before(heard);
+        let mut at = |second: i64, frames: u64| {
+            let spare = TapStatus { name: "eth1".to_owned(), ..tap(0, 0) };
+            status.publish(vec![tap(frames, 0), spare], Shed::Nothing, &mut Vec::new());
+            sensor.look(second);
+            sensor.take_events()
+        };
+        assert!(at(1_000, 0).is_empty() && at(1_059, 0).is_empty(), "it may take its time");
+        let told = at(1_060, 0);
+        assert_eq!((told.len(), told[0].kind), (1, "sensor.silent"));
+        let words = "eth0: no packet for 60 s, since the start; an earlier run heard the last at \
+                     1970-01-01T00:00:50.000000000Z";
+        assert_eq!(told[0].text, words);
+        assert_eq!(at(1_070, 1)[0].kind, "sensor.resumed");
+        assert_eq!(at(1_130, 1)[0].text, "eth0: no packet for 60 s");
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn a_clock_that_loses_its_reference_is_told_and_told_again_from_the_recording() 
         status,
         filter_in_kernel: false,
         silent_after_s: 60,
+        heard_before: std::collections::BTreeMap::new(),
         preallocates: false,
         watched,
     };

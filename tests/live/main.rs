@@ -367,6 +367,22 @@ fn an_interface_that_goes_down_with_its_last_packet_is_as_silent_as_before() {
 }
 
 #[test]
+fn a_port_that_fell_silent_before_a_restart_is_told_after_it() {
+    let Some(lab) = Lab::or_skip("restart", &[], LinkOptions::quiet()) else { return };
+    let out = lab.dir.path("run");
+    let args = ["--silent-after", "2s", "--out", out.to_str().unwrap()];
+    let live = lab.listen(&args);
+    lab.replay(&["--speed", "2000pps", captures().join("ping.pcap").to_str().unwrap()]);
+    complete(&live.stop());
+    // Twice: it is not forgotten by a start that heard nothing either.
+    for _ in 0..2 {
+        let mut live = lab.listen(&args);
+        live.wait_for("since the start; an earlier run heard the last at 20");
+        live.stop();
+    }
+}
+
+#[test]
 fn what_happens_is_told_as_json_to_whoever_wants_that() {
     let Some(lab) = Lab::or_skip("log", &["ping"], LinkOptions::default()) else { return };
     let mut live = lab.listen(&["--log-format", "json", "--silent-after", "2s"]);

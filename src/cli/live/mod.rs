@@ -1,6 +1,7 @@
 //! `flowtap live`: interfaces in, flow records and alerts out as they come.
 //! [`run`] puts a run together; what it gives goes through [`Sink`].
 
+mod heard;
 mod hosts;
 mod logs;
 mod sink;
@@ -19,6 +20,7 @@ use clap::Args;
 use serde::Serialize;
 use tracing::{info, warn};
 
+use heard::Heard;
 use sink::{Finished, Sink, now_ns};
 use troubles::Troubles;
 
@@ -242,10 +244,15 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let watched = Arc::new(AtomicBool::new(false));
     let silent_after_s =
         args.silent_after.0.map_or(u64::MAX, |ns| ns.unsigned_abs() / 1_000_000_000);
+    let heard_before = match &args.output.out {
+        Some(dir) => heard::earlier(dir, now_ns().div_euclid(1_000_000_000)),
+        None => heard::Times::new(),
+    };
     options.live = Some(LiveRun {
         status: Arc::clone(&handle.status),
         filter_in_kernel,
         silent_after_s,
+        heard_before: heard_before.clone(),
         preallocates: args.preallocate,
         watched: Arc::clone(&watched),
     });
@@ -301,6 +308,9 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     if let Some(word) = word {
         word.leave();
     }
+    let heard = args.output.out.as_deref();
+    let heard = heard.map(|dir| Heard::start(dir, heard_before, Arc::clone(&handle.status)));
+    let heard = heard.transpose()?;
     let started = Instant::now();
     let mut sink = Sink {
         started,
@@ -328,6 +338,9 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let learned = take_back(options.baselines.as_ref());
     if let Some(watcher) = watcher {
         watcher.finish();
+    }
+    if let Some(heard) = heard {
+        heard.finish();
     }
     let privacy = Arc::clone(&sink.privacy);
     let collected = sink.collector.take();

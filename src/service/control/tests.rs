@@ -92,6 +92,7 @@ fn watch(capture: Vec<u8>, privacy: Privacy) -> (Watch, RunReport) {
         status: Arc::clone(&status),
         filter_in_kernel: false,
         silent_after_s: 60,
+        heard_before: std::collections::BTreeMap::new(),
         preallocates: false,
         watched: Arc::clone(&watched),
     });
