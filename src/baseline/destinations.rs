@@ -32,11 +32,11 @@ pub struct Destination {
 }
 
 /// A prefix in one number: the highest bit tells IPv6.
-pub(super) type Prefix = u64;
+pub(crate) type Prefix = u64;
 
 const V6: u64 = 1 << 63;
 
-pub(super) fn prefix_of(host: &Host) -> Prefix {
+pub(crate) fn prefix_of(host: &Host) -> Prefix {
     let [.., a, b, c, _] = host.address;
     let [f, g, h, i, j, k, ..] = host.address;
     match host.version {

@@ -44,6 +44,7 @@ mod tests;
 
 pub use all::{BaselineCounters, Baselines, Judged};
 pub use destinations::Destination;
+pub(crate) use destinations::{Prefix, prefix_of};
 pub use distance::{Distances, LEAST_PACKETS, size_distance};
 pub use fleet::Others;
 pub use frozen::Freeze;

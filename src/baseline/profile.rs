@@ -3,7 +3,7 @@
 
 use super::calendar::{Calendar, day};
 use super::destinations::{
-    Change, Destination, Destinations, Names, prefix_of, prefix_text, short,
+    Change, Destination, Destinations, Names, Prefix, prefix_of, prefix_text, short,
 };
 use super::distance::{Distances, size_distance};
 use super::drift::Ceilings;
@@ -172,7 +172,11 @@ impl Profile {
     /// When it reached this address, or others of its prefix (/24, /48), before: who
     /// reached it, and was answered, is none of its destinations.
     pub fn destination(&self, host: &Host) -> Option<Destination> {
-        self.destinations.get(prefix_of(host))
+        self.destination_prefix(prefix_of(host))
+    }
+
+    pub(crate) fn destination_prefix(&self, prefix: Prefix) -> Option<Destination> {
+        self.destinations.get(prefix)
     }
 
     /// Whether a peer of its minute is a destination that it did not know; nothing of

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::measures::{Measures, Sent, View, vote};
+use super::silent::Silent;
 use super::who::Who;
 use crate::alert::Beginning;
 use crate::engine::window::{Host, Seed};
@@ -74,6 +75,8 @@ pub struct SecondOf {
     /// New flows towards peers: connections tried, datagram flows.
     pub flows: u64,
     pub unanswered_packets: u64,
+    /// Where those went.
+    pub silent: Silent,
     /// Who got more than half of the packets, where anybody did, and at least by how many
     /// more than all others (Boyer and Moore's vote); exact for one peer.
     pub top_peer: Option<(Host, u64)>,
@@ -322,6 +325,7 @@ impl SecondOf {
             syn_sent: 0,
             flows: 0,
             unanswered_packets: 0,
+            silent: Silent::default(),
             top_peer: None,
             own: None,
             remote_port: 0,
@@ -338,12 +342,14 @@ impl SecondOf {
             syn_sent,
             flows,
             unanswered_packets,
+            silent,
             top_peer,
             own,
             remote_port,
         } = self;
         (*sent, *received, *by_protocol) = (Sent::default(), Sent::default(), [0; 4]);
         (*syn_sent, *flows, *unanswered_packets) = (0, 0, 0);
+        silent.clear();
         (*top_peer, *own, *remote_port) = (None, None, 0);
     }
 
@@ -371,6 +377,7 @@ impl SecondOf {
         }
         if view.received.packets() == 0 {
             self.unanswered_packets += packets;
+            self.silent.add(&view.peer, packets);
         }
         let lead = self.top_peer.map_or(0, |(_, lead)| lead);
         vote(&mut self.top_peer, view.peer, packets);

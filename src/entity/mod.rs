@@ -17,6 +17,7 @@ mod ledger;
 mod measures;
 mod reported;
 mod served;
+mod silent;
 mod spoken;
 mod who;
 
@@ -25,6 +26,7 @@ pub use ledger::{Behind, Ledger, LedgerLimits, Minute, Minutes, ReportedFacts, S
 pub use measures::{Leg, Measures, PeerSums, SECONDS, SERVICES, Sent, TOP_PEERS, View};
 pub use reported::{Reported, ReportedCounts, ReportedLimits};
 pub(crate) use served::Served;
+pub use silent::Silent;
 pub(crate) use spoken::service_name;
 pub use spoken::{SPOKEN, Service, Spoken};
 pub use who::Who;

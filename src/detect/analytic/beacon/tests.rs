@@ -6,7 +6,7 @@ use crate::baseline::Baselines;
 use crate::detect::analytic::{Inputs, Source};
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
-use crate::entity::{SecondOf, Sent};
+use crate::entity::{SecondOf, Sent, Silent};
 use crate::flow::Outline;
 use crate::host::process::{Context, Process, ProcessId};
 use crate::host::side::{FlowHosts, HostSide, ProcessView};
@@ -97,6 +97,7 @@ fn sent_by(view: &Arc<ProcessView>) -> SecondOf {
         syn_sent: 0,
         flows: 0,
         unanswered_packets: 0,
+        silent: Silent::default(),
         top_peer: None,
         own: None,
         remote_port: 0,

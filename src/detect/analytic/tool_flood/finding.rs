@@ -86,7 +86,7 @@ impl Judged<'_> {
             Some(usual) if mature && usual.as_if_down() => (
                 Severity::Informational,
                 "Informational: as many packets as usual to where it always sends, and nobody \
-                 answers any more: a server that is down looks the same."
+                 answers any more: servers that are down look the same."
                     .to_owned(),
             ),
             _ => self.severity(person_at(view), ctx),
@@ -232,7 +232,7 @@ impl Judged<'_> {
     /// Each does as it always does; several together also where they always do it, since
     /// how many there usually are nobody knows.
     fn is_quiet(&self, usual: &Usual) -> bool {
-        let same_place = self.together.is_none() || usual.to_known == Some(true);
+        let same_place = self.together.is_none() || usual.same_place();
         usual.as_many() && !usual.is_unheard() && same_place
     }
 

@@ -23,7 +23,7 @@
 //! Limits: only what floods is counted, packets nobody answered, echo, new connections:
 //! a flood of requests over open connections is none of that. A busy program whose flood
 //! goes to where it always sends, at its usual rate, is informational: so does one whose
-//! server is down. A group has no normal of its own. Memory: [`FOLLOWED`] senders that were over a floor lately; what comes
+//! servers are down, as far as they are in sixteen prefixes. A group has no normal of its own. Memory: [`FOLLOWED`] senders that were over a floor lately; what comes
 //! on top is not followed, and counted.
 
 mod finding;
@@ -47,7 +47,7 @@ use crate::entity::{SecondOf, Who};
 
 const NAME: &str = "tool_flood";
 
-/// Senders over a floor within the window: 200 bytes each, and 300 for each second that
+/// Senders over a floor within the window: 200 bytes each, and 600 for each second that
 /// no finding has told of.
 const FOLLOWED: usize = 4_096;
 

@@ -3,7 +3,7 @@
 use crate::detect::DetectSettings;
 use crate::detect::classes::{Class, ClassKind, Tool};
 use crate::engine::window::{Host, SIZE_BINS};
-use crate::entity::SecondOf;
+use crate::entity::{SecondOf, Silent};
 
 /// Servers, agents and kernel threads talk to many by themselves: a proxy opens
 /// thousands of connections, a monitor pings a site.
@@ -26,6 +26,8 @@ pub(super) struct Rates {
     pub connectionless: u64,
     pub unanswered: u64,
     pub unanswered_bytes: u64,
+    /// Where unanswered packets went.
+    pub silent: Silent,
     pub connections: u64,
     pub received: u64,
     pub top_peer: Option<(Host, u64)>,
@@ -54,6 +56,7 @@ impl Rates {
         self.unanswered += second.unanswered_packets;
         let share = second.unanswered_packets as f64 / sent.max(1) as f64;
         self.unanswered_bytes += (second.sent.wire_bytes as f64 * share.min(1.0)) as u64;
+        self.silent.join(&second.silent);
         self.connections += second.syn_sent;
         self.received += second.received.packets;
         self.senders += u64::from(sent > 0);

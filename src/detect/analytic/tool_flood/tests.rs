@@ -8,7 +8,7 @@ use crate::baseline::{BaselineSettings, Baselines};
 use crate::detect::analytic::Inputs;
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::{Host, Seed};
-use crate::entity::{Measures, Minute, PeerSums, Sent};
+use crate::entity::{Measures, Minute, PeerSums, Sent, Silent};
 use crate::host::process::{Context, Process, ProcessId};
 use crate::host::side::{Ancestor, ProcessView};
 
@@ -75,6 +75,9 @@ fn sender(view: ProcessView, traffic: &Traffic) -> SecondOf {
     let Traffic { tcp, udp, icmp, syn, answered } = *traffic;
     let packets = tcp + udp + icmp;
     let who = Who::process("host", "boot", &Arc::new(view), None, 1.0);
+    let peer = Host::from(IpAddr::from([192, 0, 2, 1]));
+    let mut silent = Silent::default();
+    silent.add(&peer, if answered { 0 } else { packets });
     let sent = |packets| Sent { packets, wire_bytes: packets * 98, ..Sent::default() };
     SecondOf {
         who: Arc::new(who),
@@ -84,7 +87,8 @@ fn sender(view: ProcessView, traffic: &Traffic) -> SecondOf {
         syn_sent: syn,
         flows: 1,
         unanswered_packets: if answered { 0 } else { packets },
-        top_peer: Some((Host::from(IpAddr::from([192, 0, 2, 1])), packets)),
+        silent,
+        top_peer: Some((peer, packets)),
         own: Some((Host::from(IpAddr::from([10, 0, 0, 1])), packets)),
         remote_port: 80,
     }
@@ -243,14 +247,18 @@ const USUAL_PEER: [u8; 4] = [192, 0, 2, 1];
 /// Baselines of nine days in which the program sent at most so many packets in a second,
 /// and so many unanswered, to [`USUAL_PEER`].
 fn learned(who: &Arc<Who>, most: u64, most_unanswered: u64) -> Run {
+    learned_of(who, most, most_unanswered, &[USUAL_PEER])
+}
+
+fn learned_of(who: &Arc<Who>, most: u64, most_unanswered: u64, peers: &[[u8; 4]]) -> Run {
     let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
     for hour in 0..24 * 9 {
         let mut measures = Measures::default();
         measures.busiest = (0, most, 0, 0);
         measures.most_unanswered = most_unanswered;
         measures.sent.packets = 10 * most;
-        measures.top.push(PeerSums {
-            key: Host::from(IpAddr::from(USUAL_PEER)),
+        measures.top.extend(peers.iter().map(|&peer| PeerSums {
+            key: Host::from(IpAddr::from(peer)),
             sent_bytes: 1_000_000,
             sent_packets: 10 * most,
             sent_payload: 1_000_000,
@@ -260,7 +268,7 @@ fn learned(who: &Arc<Who>, most: u64, most_unanswered: u64) -> Run {
             received_packets: 10,
             received_payload: 0,
             error_bytes: 0,
-        });
+        }));
         let minute = Minute {
             who: Arc::clone(who),
             start_s: hour * 3_600,
@@ -274,12 +282,21 @@ fn learned(who: &Arc<Who>, most: u64, most_unanswered: u64) -> Run {
     Run { baselines, ..Run::default() }
 }
 
-fn to_another(mut sender: SecondOf) -> SecondOf {
-    sender.top_peer = sender.top_peer.map(|(_, packets)| (Host::from(OTHER_PEER), packets));
+fn to_another(sender: SecondOf) -> SecondOf {
+    spread(sender, &[OTHER_PEER])
+}
+
+/// The same to several, an equal part to each.
+fn spread(mut sender: SecondOf, peers: &[[u8; 4]]) -> SecondOf {
+    let of_each = |packets| packets / peers.len() as u64;
+    let hosts = || peers.iter().map(|&peer| Host::from(IpAddr::from(peer)));
+    sender.top_peer = hosts().next().map(|host| (host, of_each(sender.sent.packets)));
+    sender.silent = Silent::default();
+    hosts().for_each(|host| sender.silent.add(&host, of_each(sender.unanswered_packets)));
     sender
 }
 
-const OTHER_PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
+const OTHER_PEER: [u8; 4] = [203, 0, 113, 9];
 
 #[test]
 fn what_is_normal_of_a_program_is_quiet_and_more_is_decided_by_it() {
@@ -316,16 +333,55 @@ fn as_many_packets_as_usual_are_a_flood_where_far_more_than_ever_go_unanswered()
     let case = down[0].case.as_ref().unwrap();
     assert_eq!(case.severity, Severity::Informational, "{}", case.severity_reason);
 
-    // Nor where nobody gets half of them.
-    let mut spread = to_another(client(false));
-    spread.top_peer = spread.top_peer.map(|(peer, packets)| (peer, packets / 4));
-    let mut run = learned(&client(true).who, 3_000, 60);
-    let found = run.seconds(20, &[spread]);
-    assert_eq!(found[0].case.as_ref().unwrap().severity, Severity::Medium);
-
     // It was so before: a quarter of it at least.
     let mut run = learned(&client(true).who, 3_000, 800);
     assert!(run.seconds(20, &[to_another(client(false))]).is_empty());
+}
+
+/// Each in a prefix of its own.
+const BACKENDS: [[u8; 4]; 6] = [
+    [192, 0, 2, 1],
+    [192, 0, 3, 1],
+    [198, 51, 100, 1],
+    [198, 51, 101, 1],
+    [203, 0, 114, 1],
+    [203, 0, 115, 1],
+];
+
+#[test]
+fn one_whose_many_known_servers_are_all_down_is_no_flood_and_one_that_goes_elsewhere_is() {
+    let client = |packets, peers: &[[u8; 4]]| {
+        let view = process(7, "/opt/shop/client", Context::None);
+        spread(sender(view, &Traffic { udp: packets, answered: false, ..QUIET }), peers)
+    };
+    let told = |run: &mut Run, one: SecondOf| {
+        let found = run.seconds(20, &[one]);
+        found.first().map(|finding| finding.case.as_ref().unwrap().severity)
+    };
+    let who = client(1, &BACKENDS).who;
+    let learned = || learned_of(&who, 3_000, 60, &BACKENDS);
+    let down = Some(Severity::Informational);
+    assert_eq!(told(&mut learned(), client(3_000, &BACKENDS)), down);
+    assert_eq!(told(&mut learned(), client(1_500, &BACKENDS)), down, "it backs off");
+    assert_eq!(told(&mut learned(), client(900, &BACKENDS)), None, "farther");
+
+    let flood = Some(Severity::Medium);
+    assert_eq!(told(&mut Run::default(), client(3_000, &BACKENDS)), flood, "nothing learned");
+    assert_eq!(told(&mut learned(), client(6_000, &BACKENDS)), flood, "more than ever");
+    let strangers = BACKENDS.map(|[a, b, c, d]| [a, b, c + 50, d]);
+    assert_eq!(told(&mut learned(), client(3_000, &strangers)), flood, "none of its servers");
+    let [first, others @ ..] = strangers;
+    let half = [&BACKENDS[..], &others[..2], &[first]].concat();
+    assert_eq!(told(&mut learned(), client(3_000, &half)), flood, "a third goes elsewhere");
+    let many: Vec<_> = (0..200).map(|at| [10, 9, at, 1]).collect();
+    assert_eq!(told(&mut learned(), client(3_000, &many)), flood, "a spray");
+
+    // Most of what it sends is answered by a server that it knows; the rest is a flood.
+    let mut beside = client(3_000, &strangers);
+    beside.sent.packets = 7_000;
+    beside.top_peer = Some((Host::from(IpAddr::from(USUAL_PEER)), 4_000));
+    let mut run = learned_of(&who, 7_000, 60, &BACKENDS);
+    assert_eq!(told(&mut run, beside), flood);
 }
 
 #[test]
@@ -401,6 +457,11 @@ fn many_of_one_program_that_do_what_each_always_does_are_quiet_where_they_always
     assert!(run.seconds(20, &workers).is_empty(), "figures for a collector");
     let elsewhere: Vec<SecondOf> = workers.into_iter().map(to_another).collect();
     assert_eq!(run.seconds(20, &elsewhere).len(), 1);
+
+    let to_backends: Vec<SecondOf> =
+        elsewhere.into_iter().map(|one| spread(one, &BACKENDS[..5])).collect();
+    let mut run = learned_of(&to_backends[0].who, 50, 50, &BACKENDS);
+    assert!(run.seconds(20, &to_backends).is_empty(), "figures for several collectors");
 }
 
 #[test]
