@@ -65,6 +65,9 @@ pub struct Near {
     /// The entry that allows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_by: Option<String>,
+    /// Why it was not judged, or what it lacked beside its score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lacked: Option<String>,
     /// Until then nothing is learned of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frozen_until_s: Option<i64>,
@@ -158,7 +161,7 @@ impl Watch {
         detector: &'static str,
         (who, service): (&Who, Option<&str>),
         second: i64,
-        score: &Score,
+        (score, lacked): (&Score, Option<String>),
         frozen_until_s: Option<i64>,
     ) {
         if !self.asks_about(who) {
@@ -176,6 +179,7 @@ impl Watch {
             formula: score.formula,
             opens: false,
             allowed_by: None,
+            lacked,
             frozen_until_s,
             score: Some(score.clone()),
         });
@@ -210,6 +214,7 @@ impl Watch {
                 formula: score.as_ref().map_or(finding.rule.formula, |score| score.formula),
                 opens: finding.opens,
                 allowed_by: allowed(finding),
+                lacked: None,
                 frozen_until_s: case.and_then(|case| frozen(case.baseline_key.as_deref()?)),
                 score,
             });

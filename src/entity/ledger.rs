@@ -239,7 +239,7 @@ impl Ledger {
             open.minute.of_processes_bytes += payload_bytes;
         }
         if behind == Behind::Workload {
-            open.minute.of_workloads_bytes += payload_bytes;
+            open.minute.of_workloads_bytes[view.leg as usize] += payload_bytes;
         }
     }
 

@@ -194,8 +194,8 @@ pub struct Measures {
     /// Payload bytes by second: [accepted, opened] x [received, sent].
     pub series: Box<[[[u32; SECONDS]; 2]; 2]>,
     /// Payload bytes, sent and received, of flows in which it stood for a workload that is
-    /// known: counted for that too.
-    pub of_workloads_bytes: u64,
+    /// known: counted for that too. By leg, accepted and opened.
+    pub of_workloads_bytes: [u64; 2],
     /// The same of processes that are known.
     pub of_processes_bytes: u64,
     pub seconds_active: u32,
@@ -228,7 +228,7 @@ impl Default for Measures {
             services: Vec::new(),
             spoken: Vec::new(),
             series: Box::new([[[0; SECONDS]; 2]; 2]),
-            of_workloads_bytes: 0,
+            of_workloads_bytes: [0; 2],
             of_processes_bytes: 0,
             seconds_active: 0,
             last_second: i64::MIN,
@@ -314,6 +314,12 @@ impl Measures {
     /// Payload bytes, sent and received.
     pub fn payload_bytes(&self) -> u64 {
         self.sent.payload_bytes + self.received.payload_bytes
+    }
+
+    /// The same of each leg: accepted, opened.
+    pub fn leg_bytes(&self) -> [u64; 2] {
+        let sum = |bins: &[u32; SECONDS]| bins.iter().map(|&bytes| u64::from(bytes)).sum::<u64>();
+        [0, 1].map(|leg| self.series[leg].iter().map(sum).sum())
     }
 
     /// Of all that was sent, the share that the address with the most took, and that

@@ -89,13 +89,14 @@ fn verdict(near: &Value) -> String {
     if let Some(entry) = near["allowed_by"].as_str() {
         return format!("allowed: {entry}");
     }
-    let mut text = match near["opens"] == true {
-        true => "enough for an alert".to_owned(),
-        false if value(&near["value"]) >= value(&near["threshold"]) => {
+    let mut text = match (near["opens"] == true, near["lacked"].as_str()) {
+        (true, _) => "enough for an alert".to_owned(),
+        (false, Some(lacked)) => lacked.to_owned(),
+        (false, None) if value(&near["value"]) >= value(&near["threshold"]) => {
             "over the threshold, but not long enough, answered, or by one dimension alone"
                 .to_owned()
         }
-        false => "below the threshold".to_owned(),
+        (false, None) => "below the threshold".to_owned(),
     };
     if let Some(until) = near["frozen_until_s"].as_i64() {
         let until = rfc3339(until.saturating_mul(1_000_000_000));
@@ -137,6 +138,8 @@ mod tests {
                  "value": 900.0, "threshold": 1000.0, "unit": "packets/s", "opens": false},
                 {"detector": "sender_flood", "entity": "10.0.0.1", "second": 0, "value": 20000.0,
                  "threshold": 10000.0, "opens": true, "allowed_by": "backup (by ops)"},
+                {"detector": "relay", "entity": "10.0.0.1", "second": 0, "value": 70.0,
+                 "threshold": 55.0, "opens": false, "lacked": "one leg alone is known"},
             ],
             "windows": [{"address": "10.0.0.1", "direction": "sent", "kind": "udp", "second": 0,
                          "packets": 12, "packets_back": 3, "threshold": 10_000,
@@ -144,9 +147,14 @@ mod tests {
             "silent": ["port_scan"],
         });
         let page = page(&told, Style::default());
-        for part in
-            ["900", "below the threshold", "allowed: backup (by ops)", "udp sent", "port_scan"]
-        {
+        for part in [
+            "900",
+            "below the threshold",
+            "allowed: backup (by ops)",
+            "one leg alone is known",
+            "udp sent",
+            "port_scan",
+        ] {
             assert!(page.contains(part), "{part}: {page}");
         }
     }

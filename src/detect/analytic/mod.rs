@@ -204,9 +204,24 @@ impl AnalyticContext<'_> {
     ) -> bool {
         if let Some(watch) = &self.settings.watch {
             let frozen_until_s = self.baselines.frozen_until(&who.baseline);
-            watch.score(detector, (who, part), second, score, frozen_until_s);
+            watch.score(detector, (who, part), second, (score, None), frozen_until_s);
         }
         enough
+    }
+
+    /// The same of an entity that is not judged, and why, where somebody asks.
+    pub(super) fn lacks(
+        &self,
+        detector: &'static str,
+        who: &Who,
+        second: i64,
+        score: &Score,
+        lacked: impl FnOnce() -> String,
+    ) {
+        if let Some(watch) = &self.settings.watch {
+            let frozen_until_s = self.baselines.frozen_until(&who.baseline);
+            watch.score(detector, (who, None), second, (score, Some(lacked())), frozen_until_s);
+        }
     }
 
     /// Somebody asks about some entity.

@@ -15,7 +15,10 @@
 //!   meets new ones all the time), ports of proxies (SOCKS 1080, HTTP CONNECT 3128 and
 //!   8080, Tor 9001, 9030, 9050) and the share that leaves to outside.
 //!
-//! An address most of whose payload is that of known workloads is left to those.
+//! An address most of whose payload is that of known workloads is left to those, unless
+//! they are known of one leg and not of the other (sock_diag finds no connection that was
+//! over before it asked): then both legs are known of the address alone, and it is judged,
+//! against the role of the workload with the most.
 //! Who relays by design is judged against its role: images and programs in
 //! `proxy_names`, and instances with shared egress or such a role, are passed over
 //! unless their opened leg leaves to outside.
@@ -28,6 +31,7 @@
 //! and as many ports; beyond, the eighth seen longest ago goes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -43,14 +47,23 @@ use crate::entity::{Minute, Who};
 #[path = "relay_legs.rs"]
 mod legs;
 
-use legs::{Candidate, Legs, Part, Ways};
+use legs::{Candidate, Legs, Part, Ways, symmetry};
 
 #[derive(Debug, Default)]
 pub(super) struct Relay {
     candidates: BTreeMap<Entity, Candidate>,
     /// Proxy ports that entities served on: the port, and when last.
     ports: BTreeMap<(EntityKind, String), (u16, i64)>,
+    seats: Seats,
     refused: u64,
+}
+
+/// Workloads by the address that they have, in one minute.
+#[derive(Debug, Default)]
+struct Seats {
+    start_s: i64,
+    /// Of each address the one with the most payload, and that.
+    most: BTreeMap<Host, (u64, Arc<Who>)>,
 }
 
 const MAX_CANDIDATES: usize = 1_024;
@@ -65,12 +78,14 @@ const PROXY_PORTS: [u16; 6] = [1_080, 3_128, 8_080, 9_001, 9_030, 9_050];
 /// or mesh.
 const LEAVES: f64 = 0.1;
 
+const NAME: &str = "relay";
+
 const FORMULA: &str = "payload of two legs over 5 minutes >= relay_bytes; S = 1 - |A - B| / (A + B) of what one \
     leg received and the other sent >= relay_symmetry both ways; score >= its threshold";
 
 impl Analytic for Relay {
     fn name(&self) -> &'static str {
-        "relay"
+        NAME
     }
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
@@ -102,11 +117,25 @@ impl Relay {
         if !known && payload_bytes < least {
             return None;
         }
-        // What its workloads relay is judged as theirs, by their roles.
-        if entity.kind != EntityKind::Workload
-            && minute.measures.of_workloads_bytes * 2 > payload_bytes
-        {
-            return None;
+        let mut seated = None;
+        if entity.kind == EntityKind::Workload {
+            self.refused += self.seats.note(minute);
+        } else if minute.measures.of_workloads_bytes.iter().sum::<u64>() * 2 > payload_bytes {
+            // What its workloads relay is judged as theirs, by their roles.
+            if !known_of_one_leg(minute, ctx.settings.relay_symmetry) {
+                ctx.lacks(
+                    NAME,
+                    &minute.who,
+                    minute.start_s,
+                    &Score::of(vec![], ALERTS_FROM),
+                    || {
+                        "left to its workloads, whose most of both legs is: ask about them"
+                            .to_owned()
+                    },
+                );
+                return None;
+            }
+            seated = self.seats.of(minute);
         }
         let part = Part::of(minute, ctx);
         let sums = Ways::of(std::slice::from_ref(&part).iter());
@@ -123,7 +152,7 @@ impl Relay {
         }
         let served = self.ports.get(&(entity.kind, entity.id.clone())).map(|&(port, _)| port);
         let candidate = self.candidates.get(entity)?;
-        candidate.judge(minute, served, ctx)
+        candidate.judge(minute, served, seated.as_deref(), ctx)
     }
 
     /// Remembers proxy ports that were served, of those who are looked at.
@@ -155,16 +184,78 @@ impl Relay {
     }
 }
 
+impl Seats {
+    /// Takes down a workload's minute; how many have no place. Workloads come before
+    /// addresses.
+    fn note(&mut self, minute: &Minute) -> u64 {
+        if self.start_s != minute.start_s {
+            (self.start_s, self.most) = (minute.start_s, BTreeMap::new());
+        }
+        let Some((own, _)) = minute.measures.own else { return 0 };
+        if self.most.len() >= MAX_CANDIDATES && !self.most.contains_key(&own) {
+            return 1;
+        }
+        let bytes = minute.measures.payload_bytes();
+        let most = self.most.entry(own).or_insert_with(|| (0, Arc::clone(&minute.who)));
+        if bytes > most.0 {
+            *most = (bytes, Arc::clone(&minute.who));
+        }
+        0
+    }
+
+    /// The workload at the address of this minute.
+    fn of(&self, minute: &Minute) -> Option<Arc<Who>> {
+        let (own, _) = minute.measures.own?;
+        let known = self.most.get(&own).filter(|_| self.start_s == minute.start_s);
+        known.map(|(_, who)| Arc::clone(who))
+    }
+}
+
+/// Its legs are alike, and what its workloads have of them is not.
+fn known_of_one_leg(minute: &Minute, least: f64) -> bool {
+    let legs = minute.measures.leg_bytes().map(|bytes| bytes as f64);
+    let known = minute.measures.of_workloads_bytes;
+    let [accepted, opened] = [0, 1].map(|leg| known[leg] as f64 / legs[leg].max(1.0));
+    symmetry(legs[0], legs[1]) >= least && symmetry(accepted, opened) < least
+}
+
+/// What kept it from being a relay.
+fn lacked(minute: &Minute, legs: &Legs, sums: &Ways, settings: &DetectSettings) -> String {
+    if legs.bytes < settings.relay_bytes {
+        let least = held::bytes(settings.relay_bytes);
+        return format!("its legs carry {}, less than {least}", held::bytes(legs.bytes));
+    }
+    let [(got, sent_on), (got_back, answered)] = [sums.there, sums.back];
+    let [got, sent_on, got_back, answered] = [got, sent_on, got_back, answered].map(held::bytes);
+    let mut text = format!(
+        "its legs are not alike (symmetry {}, less than {}): what it accepted brought {got} and \
+         got {answered}, what it opened got {sent_on} and brought {got_back}",
+        round3(legs.symmetry),
+        settings.relay_symmetry,
+    );
+    let own = minute.measures.own.filter(|_| minute.who.entity.kind == EntityKind::Workload);
+    if let Some((own, _)) = own {
+        let own = own.ip();
+        text.push_str(&format!(
+            "; connections whose process is not known are of its address alone: ask about {own}"
+        ));
+    }
+    text
+}
+
 impl Candidate {
     fn judge(
         &self,
         minute: &Minute,
         served: Option<u16>,
+        seated: Option<&Who>,
         ctx: &AnalyticContext<'_>,
     ) -> Option<Finding> {
         let settings = ctx.settings;
         let legs = self.legs(settings.relay_symmetry);
-        if legs.bytes < settings.relay_bytes || legs.symmetry < settings.relay_symmetry {
+        let is_relay =
+            legs.bytes >= settings.relay_bytes && legs.symmetry >= settings.relay_symmetry;
+        if !is_relay && !ctx.is_asked() {
             return None;
         }
         let mut outside = Hll::default();
@@ -177,8 +268,9 @@ impl Candidate {
         let (answered, opened) = (sums.back.1, sums.there.1);
         let port = self.parts.iter().find_map(|part| part.port).or(served);
         let leaves = external.saturating_sub(answered) as f64 / opened.max(1) as f64;
-        let role = relays_by_design(&minute.who, &settings.proxy_names);
-        if role.is_some() && (leaves < LEAVES || opened == 0) {
+        let role = relays_by_design(seated.unwrap_or(&minute.who), &settings.proxy_names);
+        let stays = role.is_some() && (leaves < LEAVES || opened == 0);
+        if stays && !ctx.is_asked() {
             return None;
         }
         let peers = outside.estimate();
@@ -202,12 +294,22 @@ impl Candidate {
             ],
             ALERTS_FROM,
         );
+        if !is_relay || stays {
+            ctx.lacks(NAME, &minute.who, minute.start_s, &score, || {
+                let role = role.filter(|_| is_relay);
+                role.map_or_else(
+                    || lacked(minute, &legs, &sums, settings),
+                    |role| format!("it relays by design ({role}), and hardly anything to outside"),
+                )
+            });
+            return None;
+        }
         // With one peer against others any busy host is symmetric by chance: then it
         // takes destinations outside as well.
         let led = legs.controller.is_some();
         let chance = led && (peers as f64) < MANY_PEERS;
         let enough = score.alerts() && score.dimensions() >= 2 && !chance;
-        if !ctx.decide("relay", &minute.who, minute.start_s, &score, enough) {
+        if !ctx.decide(NAME, &minute.who, minute.start_s, &score, enough) {
             return None;
         }
         let rule = Rule {
@@ -218,7 +320,7 @@ impl Candidate {
         };
         let first_s = self.parts.front().map_or(minute.start_s, |part| part.start_s);
         let last_s = minute.start_s.saturating_add(minute.length_s - 1);
-        let mut finding = about("relay", &minute.who, (first_s, last_s), rule, score, ctx.seed);
+        let mut finding = about(NAME, &minute.who, (first_s, last_s), rule, score, ctx.seed);
         measured_in(&mut finding, minute);
         finding.kind = "relay";
         finding.measured = legs.bytes;
@@ -235,24 +337,34 @@ impl Candidate {
             ("controller", json!(legs.controller.map(|host| host.ip()))),
             ("role", json!(role)),
         ]);
+        let in_part = seated.map(|who| &*who.entity.id);
+        finding.details.extend(in_part.map(|id| ("workload_in_part", json!(id))));
         if let Some(case) = &mut finding.case {
-            fill(case, minute, &legs, &Signs { peers, port, share }, ctx);
+            fill(case, minute, &legs, &Signs { peers, port, share, in_part }, ctx);
         }
         Some(finding)
     }
 }
 
 /// What a proxy has beside its symmetry.
-struct Signs {
+struct Signs<'a> {
     /// Outside destinations.
     peers: u64,
     port: Option<u16>,
     /// Of what is sent, to outside.
     share: f64,
+    /// The workload that a part of it is known to be of.
+    in_part: Option<&'a str>,
 }
 
-fn fill(case: &mut Case, minute: &Minute, legs: &Legs, signs: &Signs, ctx: &AnalyticContext<'_>) {
-    let &Signs { peers, port, share } = signs;
+fn fill(
+    case: &mut Case,
+    minute: &Minute,
+    legs: &Legs,
+    signs: &Signs<'_>,
+    ctx: &AnalyticContext<'_>,
+) {
+    let &Signs { peers, port, share, in_part } = signs;
     let who = &minute.who;
     let of_workload = who.entity.kind == EntityKind::Workload;
     case.decided_by = DecidedBy::Pattern;
@@ -321,8 +433,10 @@ fn fill(case: &mut Case, minute: &Minute, legs: &Legs, signs: &Signs, ctx: &Anal
         ),
         None => "between connections that it accepts and that it opens".to_owned(),
     };
+    let part = in_part.map(|id| format!("; a part of it is known to be of {id}"));
+    let part = part.unwrap_or_default();
     case.summary = format!(
-        "{} passes on what it gets, {from}: {} in 5 minutes, symmetry {}, correlation {}; confidence {}.",
+        "{} passes on what it gets, {from}: {} in 5 minutes, symmetry {}, correlation {}{part}; confidence {}.",
         who.entity.id,
         held::bytes(legs.bytes),
         round3(legs.symmetry),

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::legs::{correlation, lagged, symmetry};
 use super::*;
+use crate::detect::Watch;
 use crate::detect::analytic::testing::{Bench, Stream, address, minute_of, workload};
 
 fn bench() -> Bench<Relay> {
@@ -96,13 +97,85 @@ fn an_address_is_not_told_beside_the_workload_behind_it() {
         let (mut bench, mut last) = (bench(), Vec::new());
         for at in 0..5 {
             let mut minute = minute_of(&address("10.0.0.1"), at * 60, socks);
-            let all = minute.measures.payload_bytes() as f64;
-            minute.measures.of_workloads_bytes = (all * known_share) as u64;
+            let legs = minute.measures.leg_bytes();
+            minute.measures.of_workloads_bytes = legs.map(|all| (all as f64 * known_share) as u64);
             last = bench.minute(&minute);
         }
         last.len()
     };
     assert_eq!((told(0.0), told(0.4), told(0.6), told(1.0)), (1, 1, 0, 0));
+}
+
+/// The workload, known of what it accepted and of so many seconds in ten of what it opened,
+/// and then its address; what came of both.
+fn known_in_part(
+    bench: &mut Bench<Relay>,
+    who: &Arc<Who>,
+    (opened_in_ten, streams): (i64, fn(i64) -> Vec<Stream>),
+) -> [Vec<Finding>; 2] {
+    let mut last = [Vec::new(), Vec::new()];
+    for at in 0..5 {
+        let known = |second: i64| {
+            let mut known = streams(second);
+            known.truncate(if second % 10 < opened_in_ten { 2 } else { 1 });
+            known
+        };
+        let known = minute_of(who, at * 60, known);
+        let mut all = minute_of(&address("10.0.0.1"), at * 60, streams);
+        all.measures.of_workloads_bytes = known.measures.leg_bytes();
+        last = [bench.minute(&known), bench.minute(&all)];
+    }
+    last
+}
+
+#[test]
+fn a_relay_is_told_where_both_its_legs_are_known() {
+    let who = workload("app", "registry/app:1");
+    for opened_in_ten in [2, 5] {
+        let [of_workload, of_address] = known_in_part(&mut bench(), &who, (opened_in_ten, socks));
+        assert!(of_workload.is_empty(), "of one leg alone");
+        let [finding] = &of_address[..] else { panic!("{opened_in_ten}: {of_address:?}") };
+        assert_eq!(finding.entity.id, "10.0.0.1");
+        assert_eq!(finding.details["workload_in_part"], json!("runc:app-1"));
+        let case = finding.case.as_ref().unwrap();
+        assert!(case.analytics.is_empty() && case.possible_analytics == ["AN0083"]);
+        assert!(case.summary.contains("a part of it is known to be of runc:app-1"));
+    }
+    let [of_workload, of_address] = known_in_part(&mut bench(), &who, (9, socks));
+    assert_eq!((of_workload.len(), of_address.len()), (1, 0), "nearly all is the workload's");
+}
+
+#[test]
+fn one_known_of_one_leg_may_be_a_proxy_by_design() {
+    let mesh: fn(i64) -> Vec<Stream> = |second| {
+        let volume = volume(second);
+        vec![
+            Stream::tcp("10.0.0.7", 0, (volume, 1_454), (volume / 20 + 1, 554)).serves(8_080),
+            Stream::tcp("10.0.0.8", 8_080, (volume / 20 + 1, 560), (volume, 1_460)),
+        ]
+    };
+    let told = |image| known_in_part(&mut bench(), &workload("proxy", image), (2, mesh))[1].len();
+    assert_eq!((told("envoyproxy/envoy:v1.30"), told("registry/app:1")), (0, 1));
+}
+
+#[test]
+fn who_asks_is_told_which_leg_was_missing_and_where_it_is_known() {
+    let lacked = |opened_in_ten| {
+        let mut bench = bench();
+        let watch = Watch::new(vec!["10.0.0.1".parse().unwrap()], vec!["app-1".to_owned()]);
+        bench.settings.watch = Some(watch.clone());
+        known_in_part(&mut bench, &workload("app", "registry/app:1"), (opened_in_ten, socks));
+        let near = watch.seen().findings.into_iter().map(|near| (near.entity, near.lacked));
+        near.collect::<BTreeMap<_, _>>()
+    };
+    let part = lacked(2);
+    let of_workload = part["runc:app-1"].as_deref().unwrap();
+    for word in ["not alike", "less than 0.85", "are of its address alone: ask about 10.0.0.1"] {
+        assert!(of_workload.contains(word), "{of_workload}");
+    }
+    assert_eq!(part["10.0.0.1"], None, "told");
+    let most = lacked(9);
+    assert!(most["10.0.0.1"].as_ref().unwrap().starts_with("left to its workloads"));
 }
 
 #[test]
