@@ -49,10 +49,14 @@ const MAX_PAIRS: usize = 8_192;
 /// a time stamp, which makes each message of an unknown monitor new, has under one.
 const EVEN: f64 = 0.5;
 
+/// What replies that nobody asked, bytes and rates can add up to.
+const ORDINARY_POINTS: f64 = 25.0;
+
 #[derive(Default)]
 pub(super) struct IcmpTunnel {
     window: i64,
-    pairs: BTreeMap<EchoKey, Pair>,
+    /// Boxed: a new one moves those of its node.
+    pairs: BTreeMap<EchoKey, Box<Pair>>,
     /// Of earlier windows and silent in this one: what room can be made of.
     idle: usize,
     refused: u64,
@@ -157,23 +161,35 @@ impl Sums {
         share(self.strange.min(echoed), self.compared)
     }
 
+    /// Whether nothing but what [`ORDINARY_POINTS`] are for can have points: every reply is
+    /// its request's, data are a ping program's, in a size or two. Most pairs, told without
+    /// a logarithm.
+    fn is_ordinary(&self) -> bool {
+        // Two registers estimate two.
+        self.unlike == 0 && self.strange == 0 && self.sizes.registers_in_use() <= 2
+    }
+
     /// Different sizes, where most data are strange and even enough to be data.
-    fn new_sizes(&self) -> u64 {
-        let are_new = self.strange_share() >= 0.5 && self.randomness() >= EVEN;
+    fn new_sizes(&self, randomness: f64) -> u64 {
+        let are_new = self.strange_share() >= 0.5 && randomness >= EVEN;
         if are_new { self.sizes.estimate() } else { 0 }
     }
 
     /// Bytes of different strange data: an echo brings nothing new, and what is sent again
     /// and again neither. Nothing where the bytes are too uneven to be data.
-    fn new_bytes(&self) -> u64 {
-        if self.randomness() < EVEN {
+    fn new_bytes(&self, randomness: f64) -> u64 {
+        if randomness < EVEN {
             return 0;
         }
         let kinds = self.strange_kinds.estimate().min(self.strange);
         (self.strange_bytes as f64 * share(kinds, self.strange)) as u64
     }
 
-    fn score(&self, (hour_bytes, hour_new_bytes): (u64, u64), ctx: &AnalyticContext<'_>) -> Score {
+    fn score(
+        &self,
+        (hour_bytes, hour_new_bytes, randomness): (u64, u64, f64),
+        ctx: &AnalyticContext<'_>,
+    ) -> Score {
         // Where no request was seen, one direction is missing from the capture.
         let seen = self.requests > 0;
         let unasked = share(self.unasked, self.alike + self.unlike + self.unasked);
@@ -194,7 +210,13 @@ impl Sums {
             Term::doubling("distinct_sizes", self.sizes.estimate() as f64, 2.0, 16.0, 15.0),
             // In one direction alone, or echoed: each of many sizes with other data. A search for
             // a path's MTU takes a dozen.
-            Term::doubling("sizes_of_new_data", self.new_sizes() as f64, 16.0, 64.0, 10.0),
+            Term::doubling(
+                "sizes_of_new_data",
+                self.new_sizes(randomness) as f64,
+                16.0,
+                64.0,
+                10.0,
+            ),
             Term::new("data_of_no_ping_program", self.strange_share(), 0.1, 0.8, 25.0),
             Term::doubling("bytes_an_hour", hour_bytes as f64, much, 32.0 * much, 10.0),
             // With what is strange and random enough: 2.4 MB where all of it is. `fping -R`
@@ -213,7 +235,7 @@ impl Sums {
                 100.0,
                 5.0,
             ),
-            Term::new("randomness_of_data", self.randomness(), 0.75, 0.97, 5.0),
+            Term::new("randomness_of_data", randomness, 0.75, 0.97, 5.0),
         ];
         Score::of(terms, ctx.settings.icmp_tunnel_score)
     }
@@ -230,7 +252,7 @@ impl IcmpTunnel {
             // A pair stays for its hour while each window shows it.
             self.pairs.retain(|_, pair| pair.sums.last_s.div_euclid(WINDOW_S) + 1 >= window);
             for pair in self.pairs.values_mut() {
-                pair.hour_new_bytes += pair.sums.new_bytes();
+                pair.hour_new_bytes += pair.sums.new_bytes(pair.sums.randomness());
                 // What the next window may need of a pair that is quiet now.
                 pair.sums = Sums { last_s: pair.sums.last_s, ..Sums::default() };
                 pair.volume.begin();
@@ -255,7 +277,7 @@ impl IcmpTunnel {
                 self.idle -= usize::from(pair.get().sums.active_s == 0);
                 pair.into_mut()
             }
-            Entry::Vacant(place) => place.insert(Pair::default()),
+            Entry::Vacant(place) => place.insert(Box::default()),
         };
         if echo.who.is_some() {
             pair.who.clone_from(&echo.who);
@@ -284,13 +306,22 @@ impl IcmpTunnel {
 
 impl Pair {
     /// New data of this hour.
-    fn new_bytes(&self) -> u64 {
-        self.hour_new_bytes + self.sums.new_bytes()
+    fn new_bytes(&self, randomness: f64) -> u64 {
+        self.hour_new_bytes + self.sums.new_bytes(randomness)
     }
 
     fn judge(&self, echo: &EchoSecond<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
         let sums = &self.sums;
-        let score = sums.score((self.hour_bytes, self.new_bytes()), ctx);
+        if sums.is_ordinary()
+            && self.hour_new_bytes == 0
+            && ctx.settings.icmp_tunnel_score > ORDINARY_POINTS
+            && !ctx.is_asked()
+        {
+            return None;
+        }
+        // A logarithm for each of 256 values: once.
+        let randomness = sums.randomness();
+        let score = sums.score((self.hour_bytes, self.new_bytes(randomness), randomness), ctx);
         let EchoKey { requester, responder } = *echo.key;
         let asks = ctx.home().contains(&requester) || !ctx.home().contains(&responder);
         let (own, peer) = if asks { (requester, responder) } else { (responder, requester) };
@@ -318,11 +349,11 @@ impl Pair {
             if finding.home_sender { Direction::Outbound } else { Direction::Crossing };
         finding.measured = value as u64;
         self.volume.fill(&mut finding, peer);
-        self.tell(&mut finding, &who, peer);
+        self.tell(&mut finding, &who, peer, randomness);
         Some(finding)
     }
 
-    fn tell(&self, finding: &mut Finding, who: &Who, peer: Host) {
+    fn tell(&self, finding: &mut Finding, who: &Who, peer: Host, randomness: f64) {
         let sums = &self.sums;
         let (unlike, strange) = (sums.unlike_share(), sums.strange_share());
         finding.details.extend([
@@ -331,7 +362,7 @@ impl Pair {
             ("request_bytes", json!(sums.request_bytes)),
             ("reply_bytes", json!(sums.reply_bytes)),
             ("bytes_this_hour", json!(self.hour_bytes)),
-            ("new_bytes_this_hour", json!(self.new_bytes())),
+            ("new_bytes_this_hour", json!(self.new_bytes(randomness))),
             ("identifiers", json!(sums.identifiers.estimate())),
             ("distinct_sizes", json!(sums.sizes.estimate())),
             ("longest_data_bytes", json!(sums.longest)),
@@ -340,7 +371,7 @@ impl Pair {
             ("sampled_replies_unasked", json!(sums.unasked)),
             ("messages_of_no_ping_program", json!(sums.strange)),
             ("messages_not_compared", json!(sums.incomplete)),
-            ("entropy_by_random", json!(round3(sums.randomness()))),
+            ("entropy_by_random", json!(round3(randomness))),
         ]);
         let Some(case) = finding.case.as_mut() else { return };
         case.decided_by = DecidedBy::Pattern;

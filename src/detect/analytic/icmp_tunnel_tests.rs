@@ -17,11 +17,18 @@ fn judged(seconds: impl Iterator<Item = Vec<Seen>>) -> Vec<Finding> {
 }
 
 fn judged_of(who: Option<&Arc<Who>>, seconds: impl Iterator<Item = Vec<Seen>>) -> Vec<Finding> {
-    let settings = DetectSettings::default();
+    judged_with(&DetectSettings::default(), who, seconds)
+}
+
+fn judged_with(
+    settings: &DetectSettings,
+    who: Option<&Arc<Who>>,
+    seconds: impl Iterator<Item = Vec<Seen>>,
+) -> Vec<Finding> {
     let (baselines, inputs) = (Baselines::default(), Inputs::default());
     let seed = Seed::default();
     let ctx = AnalyticContext {
-        settings: &settings,
+        settings,
         baselines: &baselines,
         inputs: &inputs,
         names: &Names::default(),
@@ -214,4 +221,47 @@ fn what_went_through_it_is_in_the_findings_each_packet_once() {
     let sizes: u64 = last.traffic.sizes.iter().sum();
     assert_eq!(sizes, last.traffic.packets);
     assert_eq!(last.peers[0].wire_bytes, Some(last.traffic.wire_bytes));
+}
+
+proptest::proptest! {
+    /// What is not judged for being ordinary could not have alerted.
+    #[test]
+    fn an_ordinary_pair_is_far_from_an_alert(
+        counts in proptest::collection::vec(0_u64..1 << 40, 6),
+        active_s in 1_u64..300,
+        sizes in proptest::collection::vec(proptest::num::u64::ANY, 0..3),
+        hour_bytes in 0_u64..1 << 50,
+    ) {
+        let settings = DetectSettings::default();
+        let (baselines, inputs) = (Baselines::default(), Inputs::default());
+        let ctx = AnalyticContext {
+            settings: &settings,
+            baselines: &baselines,
+            inputs: &inputs,
+            names: &Names::default(),
+            seed: Seed::default(),
+        };
+        let [requests, replies, compared, with_data, alike, unasked] = counts[..] else { panic!() };
+        let mut sums = Sums {
+            active_s, requests, replies, compared, with_data, alike, unasked, ..Sums::default()
+        };
+        sizes.iter().for_each(|&size| sums.sizes.insert(size));
+        proptest::prop_assert!(sums.is_ordinary());
+        let score = sums.score((hour_bytes, 0, sums.randomness()), &ctx);
+        proptest::prop_assert!(score.value <= ORDINARY_POINTS, "{:?}", score);
+        proptest::prop_assert!(score.threshold > ORDINARY_POINTS);
+        (sums.unlike, sums.alike) = (1, 1);
+        proptest::prop_assert!(!sums.is_ordinary());
+    }
+}
+
+#[test]
+fn who_asks_is_told_the_score_of_ordinary_pings() {
+    let mut settings = DetectSettings::default();
+    let watch = crate::detect::Watch::new(vec!["10.0.0.1".parse().unwrap()], Vec::new());
+    settings.watch = Some(watch.clone());
+    let found = judged_with(&settings, None, pings(1, |n| linux(n, 56), alike));
+    assert!(found.is_empty());
+    let near = &watch.seen().findings[0];
+    assert!((near.detector, near.score.is_some()) == (NAME, true), "{near:?}");
 }

@@ -74,6 +74,10 @@ impl Hll {
         }
     }
 
+    pub(crate) fn registers_in_use(&self) -> usize {
+        self.registers.iter().filter(|&&register| register > 0).count()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.registers.iter().all(|&r| r == 0)
     }

@@ -159,16 +159,23 @@ impl EchoStats {
         };
         let covered = before.map_or(u64::MAX, highest).min(highest(&self.asked));
         let mut found = Exchanges::default();
-        for reply in self.answered.iter().filter(|reply| reply.hash(seed) < covered) {
-            let asked =
-                self.asked.iter().chain(before.into_iter().flat_map(|before| before.iter()));
-            let mut same_number = asked.filter(|asked| asked.number() == reply.number()).peekable();
-            if same_number.peek().is_none() {
-                found.unasked += 1;
-            } else if same_number.any(|asked| asked.digest == reply.digest) {
-                found.alike += 1;
-            } else {
-                found.unlike += 1;
+        for reply in self.answered.iter() {
+            let hash = reply.hash(seed);
+            if hash >= covered {
+                continue;
+            }
+            // Samples are in the order of hashes, which are of the number alone.
+            let asked = |sample: &Sampled| {
+                sample
+                    .with_hash(hash)
+                    .filter(|asked| asked.number() == reply.number())
+                    .map(|asked| asked.digest == reply.digest)
+                    .reduce(|one, other| one || other)
+            };
+            match asked(&self.asked).into_iter().chain(before.and_then(asked)).max() {
+                None => found.unasked += 1,
+                Some(true) => found.alike += 1,
+                Some(false) => found.unlike += 1,
             }
         }
         found
@@ -226,5 +233,59 @@ impl Features {
         let exchange = Exchange { identifier, sequence, digest: (data_hash >> 32) as u32 };
         let sample = if is_request { &mut stats.asked } else { &mut stats.answered };
         sample.insert(exchange.hash(seed), exchange);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Each reply held against each request.
+    fn one_by_one(stats: &EchoStats, before: Option<&Sampled>, seed: Seed) -> Exchanges {
+        let highest = |sample: &Sampled| match sample.iter().last() {
+            Some(last) if sample.is_full() => last.hash(seed),
+            _ => u64::MAX,
+        };
+        let covered = before.map_or(u64::MAX, highest).min(highest(&stats.asked));
+        let asked: Vec<Exchange> =
+            stats.asked.iter().chain(before.into_iter().flat_map(|before| before.iter())).collect();
+        let mut found = Exchanges::default();
+        for reply in stats.answered.iter().filter(|reply| reply.hash(seed) < covered) {
+            let of_number: Vec<_> =
+                asked.iter().filter(|asked| asked.number() == reply.number()).collect();
+            match of_number.iter().any(|asked| asked.digest == reply.digest) {
+                true => found.alike += 1,
+                false if of_number.is_empty() => found.unasked += 1,
+                false => found.unlike += 1,
+            }
+        }
+        found
+    }
+
+    fn any_sample() -> impl Strategy<Value = Vec<(u16, u16, u32)>> {
+        prop::collection::vec((0..2_u16, 0..30_u16, 0..2_u32), 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn exchanges_are_those_of_each_reply_with_each_request(
+            all in [any_sample(), any_sample(), any_sample()],
+            has_before: bool,
+        ) {
+            let seed = Seed::default();
+            let [before, asked, answered] = all.map(|all| {
+                let mut sample = Sampled::default();
+                for (identifier, sequence, digest) in all {
+                    let exchange = Exchange { identifier, sequence, digest };
+                    sample.insert(exchange.hash(seed), exchange);
+                }
+                sample
+            });
+            let stats = EchoStats { asked, answered, ..EchoStats::default() };
+            let before = has_before.then_some(&before);
+            prop_assert_eq!(stats.exchanges(before, seed), one_by_one(&stats, before, seed));
+        }
     }
 }
