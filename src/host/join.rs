@@ -27,6 +27,7 @@ use super::workload::Workload;
 use crate::alert::{Alert, Known};
 use crate::detect::HomeNets;
 use crate::entity::View;
+use crate::flow::app::Quoted;
 use crate::flow::{Amount, EndedFlow, FlowRecord, Outline, Unanswered};
 use crate::telemetry::observation::FlowReport;
 
@@ -36,6 +37,10 @@ use crate::telemetry::observation::FlowReport;
 pub const HOLD_NS: i64 = 500_000_000;
 
 const SECOND_NS: i64 = 1_000_000_000;
+
+/// A packet and the error about it take no longer, once around the world and through full
+/// queues: who sent it may have closed its socket since.
+const ON_THE_WAY_NS: i64 = SECOND_NS;
 
 /// Processes whose texts are kept put together.
 const MAX_VIEWS: usize = 1 << 16;
@@ -106,11 +111,45 @@ impl Joiner {
         }
     }
 
-    /// What is known of both ends of a record.
+    /// What is known of both ends of a record. Whom an ICMP error reached is who sent what
+    /// it is about, where that is known; the coverage is of the flow's own ends.
     pub fn join(&mut self, record: &FlowRecord) -> Option<Box<FlowHosts>> {
         let flow = record.outline();
         self.destinations.learn(&flow, record.app.as_deref());
-        self.join_outline(&flow)
+        let hosts = self.join_outline(&flow);
+        let quoted = record.app.as_deref().and_then(|app| app.icmp_error.as_deref());
+        let Some(side) = quoted.and_then(|quoted| self.provoker(&flow, quoted)) else {
+            return hosts;
+        };
+        let mut hosts = hosts.unwrap_or_default();
+        let instance = hosts.dst.take().and_then(|dst| dst.instance);
+        hosts.dst = Some(HostSide { instance, ..side });
+        Some(hosts)
+    }
+
+    /// Who sent the packet that an error is about: it came back to its sender.
+    fn provoker(&mut self, flow: &Outline, quoted: &Quoted) -> Option<HostSide> {
+        if quoted.several || quoted.src != flow.dst_ip() {
+            return None;
+        }
+        let is_echo = is_icmp(quoted.proto);
+        let [local_port, remote_port] = if is_echo { [quoted.echo_id, 0] } else { quoted.ports };
+        let mut side = self.side(&Question {
+            protocol: quoted.proto,
+            local: quoted.src,
+            local_port,
+            remote: quoted.dst,
+            remote_port,
+            sent: true,
+            by_kernel: false,
+            start_ns: flow.start_ns.saturating_sub(ON_THE_WAY_NS),
+            end_ns: flow.end_ns,
+            begun_by_ns: flow.start_ns,
+            known_ns: flow.decided_ns.saturating_add(HOLD_NS),
+        })?;
+        side.process.as_ref()?;
+        side.attribution.as_mut()?.provoked = true;
+        Some(side)
     }
 
     /// What is known of both ends of a flow that has no record; counts it.
@@ -417,6 +456,7 @@ fn attribution(answer: &Answer) -> Attribution {
         certainty: certainty(answer),
         others: answer.others.iter().map(|key| key.id.pid).collect(),
         translated: answer.translated,
+        provoked: false,
         reason: None,
     }
 }

@@ -73,6 +73,9 @@ pub struct Attribution {
     /// The kernel had changed the addresses on the way (NAT).
     #[serde(skip_serializing_if = "super::process::is_false")]
     pub translated: bool,
+    /// It sent what the flow, an ICMP error, is about.
+    #[serde(skip_serializing_if = "super::process::is_false")]
+    pub provoked: bool,
     /// Why there is no process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,

@@ -15,6 +15,7 @@ use super::side::Reason;
 
 mod candidates;
 mod connected;
+mod errors;
 mod outside;
 mod room;
 mod translated;

@@ -161,6 +161,7 @@ fn attribution(json: &mut Json, how: &Attribution) {
         json.array("others", |json| how.others.iter().for_each(|&pid| json.uint_element(pid)));
     }
     flag(json, "translated", how.translated);
+    flag(json, "provoked", how.provoked);
     if let Some(reason) = how.reason {
         json.plain("reason", reason.name().as_bytes());
     }
@@ -199,7 +200,7 @@ fn known_number(json: &mut Json, key: &str, number: Option<u32>) {
 }
 
 #[inline(always)]
-fn flag(json: &mut Json, key: &str, set: bool) {
+pub(super) fn flag(json: &mut Json, key: &str, set: bool) {
     if set {
         json.bool(key, true);
     }

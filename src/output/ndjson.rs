@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::SCHEMA_VERSION;
-use super::hosts::host_side;
+use super::hosts::{flag, host_side};
 use super::json::Json;
 use super::names::{
     Icmp, TCP, dns_response_code, dns_type, proto_name, quic_version, tcp_flags, tls_version,
@@ -280,6 +280,20 @@ fn app(json: &mut Json, info: &AppInfo) {
         json.object("ssh", |json| {
             json.optional_text("client", ssh.client.as_deref());
             json.optional_text("server", ssh.server.as_deref());
+        });
+    }
+    if let Some(quoted) = &info.icmp_error {
+        json.object("icmp_error", |json| {
+            json.uint("proto", quoted.proto);
+            json.ip("src_ip", quoted.src);
+            json.ip("dst_ip", quoted.dst);
+            if matches!(quoted.proto, 1 | 58) {
+                json.uint("echo_id", quoted.echo_id);
+            } else {
+                json.uint("src_port", quoted.ports[0]);
+                json.uint("dst_port", quoted.ports[1]);
+            }
+            flag(json, "several", quoted.several);
         });
     }
 }

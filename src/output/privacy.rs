@@ -208,6 +208,10 @@ impl Privacy {
                 found.address = pseudonyms.address(found.address);
             }
         }
+        if let Some(quoted) = &mut app.icmp_error {
+            quoted.src = pseudonyms.address(quoted.src);
+            quoted.dst = pseudonyms.address(quoted.dst);
+        }
         let tls = app.tls.as_mut().and_then(|tls| tls.sni.as_mut());
         let quic = app.quic.as_mut().and_then(|quic| quic.sni.as_mut());
         tls.into_iter().chain(quic).for_each(rewrite);
@@ -291,11 +295,14 @@ mod tests {
         let outer = record.tunnels.iter().flat_map(|layer| {
             [layer.outer_src, layer.outer_dst].map(|ip| to_ip(layer.version, &ip).to_string())
         });
+        let quoted = record.app.as_deref().and_then(|app| app.icmp_error.as_deref());
+        let quoted = quoted.into_iter().flat_map(|quoted| [quoted.src, quoted.dst]);
         let macs = [record.src_mac, record.dst_mac].into_iter().flatten();
         let macs = macs.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
         [record.src_ip().to_string(), record.dst_ip().to_string()]
             .into_iter()
             .chain(outer)
+            .chain(quoted.map(|ip| ip.to_string()))
             .chain(macs)
             .collect()
     }

@@ -12,7 +12,9 @@ use crate::alert::{
     sentence,
 };
 use crate::detect::{Direction as Way, PeerRole, Rule, Shape};
-use crate::flow::app::{AppInfo, DnsAddress, DnsInfo, HttpInfo, QuicInfo, SshInfo, TlsInfo};
+use crate::flow::app::{
+    AppInfo, DnsAddress, DnsInfo, HttpInfo, QuicInfo, Quoted, SshInfo, TlsInfo,
+};
 use crate::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SeenAt, SizeStep};
 use crate::flow::sizes::Sizes;
 use crate::input::Origin;
@@ -387,6 +389,16 @@ pub(crate) fn random(seed: u64) -> FlowRecord {
                     ..HttpInfo::default()
                 }),
                 ssh: (next(3) == 0).then(|| SshInfo { client: Some(text.clone()), server: None }),
+                icmp_error: (next(3) == 0).then(|| {
+                    Box::new(Quoted {
+                        proto: 17,
+                        src: IpAddr::from([198, 51, 100, next(256) as u8]),
+                        dst: IpAddr::from([192, 0, 2, next(256) as u8]),
+                        ports: [next(65_536) as u16, 53],
+                        echo_id: 0,
+                        several: next(2) == 0,
+                    })
+                }),
             })
         }),
         seen_at: SeenAt { first: 0, other: None },

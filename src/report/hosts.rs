@@ -167,6 +167,9 @@ fn found(how: &Value) -> String {
     if how["translated"] == true {
         words.push_str(", addresses translated on the way");
     }
+    if how["provoked"] == true {
+        words.push_str(", by the packet that the error quotes");
+    }
     let others = list(&how["others"]);
     if !others.is_empty() {
         words.push_str(&format!("; could as well be {others}"));

@@ -106,6 +106,16 @@ def child(port,wanted):
 first=child(42501,0)
 print(first,child(42502,first))";
 
+/// Datagrams to a port where nobody listens, for three seconds, from one socket.
+const REFUSED: &str = "\
+import select,socket
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.connect(('127.0.0.1',42700))
+print(s.getsockname()[1])
+for _ in range(15):
+    try: s.send(b'?')
+    except ConnectionRefusedError: pass
+    select.select([],[],[],0.2)";
+
 fn lab(test: &str) -> Option<Lab> {
     let mut net = Netns::or_skip(test, 2, &["ip"])?;
     let link = net.join(0, 1, LinkOptions::default());
@@ -164,6 +174,30 @@ fn who_uses_a_socket_is_named_wherever_it_came_from() {
         assert_eq!(flow["src_ip"], lab.link.ipv4[1].as_str(), "from the other namespace");
         assert_eq!(pid(&flow["src_host"]), u64::from(elsewhere), "{flow:#}");
         assert_how(&flow["src_host"], "ebpf", "used", 1.0);
+        true
+    });
+}
+
+#[test]
+fn an_error_names_who_sent_what_it_is_about() {
+    in_time(|| {
+        let test = "whom an error reaches";
+        let Some(mut net) = Netns::or_skip(test, 2, &["ip"]) else { return true };
+        let link = net.join(0, 1, LinkOptions::default());
+        let lab = Lab { net, link, dir: Dir::new() };
+        let watched = Watched::start(&lab, (0, &["lo"]), "sock-diag", &[]);
+        let (sender, ports) = python(&lab, REFUSED, &[]);
+        let records = watched.stop();
+        if !records.is_whole() {
+            return false;
+        }
+        let flow = records.one("an error", |flow| flow["proto"] == 1 && flow["icmp_type"] == 3);
+        let quoted = &flow["app"]["icmp_error"];
+        assert_eq!((&quoted["src_port"], &quoted["dst_port"]), (&ports[0].into(), &42700.into()));
+        assert_eq!(pid(&flow["dst_host"]), u64::from(sender), "{flow:#}");
+        assert_eq!(flow["dst_host"]["attribution"]["provoked"], true, "{flow:#}");
+        // The kernel sent it.
+        assert_eq!(flow["src_host"]["attribution"]["reason"], "no_socket", "{flow:#}");
         true
     });
 }

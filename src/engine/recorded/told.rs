@@ -48,7 +48,9 @@ impl Told {
             };
             let how = side.attribution.as_ref();
             let certainty = how.map_or(0.0, |how| how.certainty);
-            let seat = side.process.as_ref().map(|process| Seat {
+            // Who provoked an error is not at its end of it.
+            let process = side.process.as_ref().filter(|_| how.is_none_or(|how| !how.provoked));
+            let seat = process.map(|process| Seat {
                 process: Arc::clone(process),
                 workload: side.workload.clone(),
                 host: Arc::clone(&place),

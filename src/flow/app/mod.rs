@@ -9,6 +9,7 @@
 
 mod dns;
 mod http;
+mod icmp;
 mod ja4;
 mod quic;
 mod ssh;
@@ -30,6 +31,7 @@ pub struct AppInfo {
     pub quic: Option<QuicInfo>,
     pub http: Option<HttpInfo>,
     pub ssh: Option<SshInfo>,
+    pub icmp_error: Option<Box<Quoted>>,
 }
 
 /// Longest text kept of one field: names fit in 255, paths and user agents are
@@ -98,6 +100,21 @@ pub struct SshInfo {
     pub server: Option<String>,
 }
 
+/// The packet that an ICMP error is about, by the headers that it quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quoted {
+    /// IP protocol number.
+    pub proto: u8,
+    pub src: IpAddr,
+    pub dst: IpAddr,
+    /// The sender's and the receiver's; 0 of an echo.
+    pub ports: [u16; 2],
+    /// Of an echo request, else 0.
+    pub echo_id: u16,
+    /// The flow's errors are about packets from several sockets, of which this is the first.
+    pub several: bool,
+}
+
 /// The packet a hint is read from.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
@@ -114,6 +131,8 @@ pub struct Payload<'a> {
 /// IP protocol numbers (IANA) that carry what is read here.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 
 /// What a packet may begin with, from its ports and first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +143,7 @@ enum Kind {
     Tls,
     Ssh,
     Http,
+    IcmpError,
 }
 
 /// Nothing where no parser would find anything.
@@ -140,14 +160,17 @@ fn kind_of(proto: u8, ports: [u16; 2], bytes: &[u8]) -> Option<Kind> {
             b'A'..=b'Z' => Some(Kind::Http),
             _ => None,
         },
+        // A message's type is its sender's port.
+        ICMP | ICMPV6 if icmp::is_error(proto, ports[0]) => Some(Kind::IcmpError),
         _ => None,
     }
 }
 
-/// False where [`inspect`] would find nothing: from the first five bytes.
+/// False where [`inspect`] would find nothing to learn names from: by the first five bytes.
 #[inline]
 pub(crate) fn may_tell(packet: &PacketRow, payload: &[u8]) -> bool {
-    kind_of(packet.key.proto, [packet.key.port_a, packet.key.port_b], payload).is_some()
+    kind_of(packet.key.proto, [packet.key.port_a, packet.key.port_b], payload)
+        .is_some_and(|kind| kind != Kind::IcmpError)
 }
 
 /// Reads the first payload packet of a direction and adds what it tells to
@@ -163,6 +186,7 @@ pub fn inspect(payload: Payload<'_>, info: &mut Option<Box<AppInfo>>) {
         Some(Kind::Tls) => tls::inspect(bytes, info),
         Some(Kind::Ssh) => ssh::inspect(bytes, from_originator, info),
         Some(Kind::Http) => http::inspect(bytes, info),
+        Some(Kind::IcmpError) => icmp::inspect(bytes, info),
         None => {}
     }
 }

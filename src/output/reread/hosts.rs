@@ -52,6 +52,8 @@ struct AttributionOf {
     others: Vec<u32>,
     #[serde(default)]
     translated: bool,
+    #[serde(default)]
+    provoked: bool,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +90,7 @@ impl Hosts {
                 certainty: told.certainty.clamp(0.0, 1.0),
                 others: told.others,
                 translated: told.translated,
+                provoked: told.provoked,
                 reason: None,
             }),
         }

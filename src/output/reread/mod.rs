@@ -17,7 +17,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::SCHEMA_VERSION;
-use crate::flow::app::{AppInfo, DnsAddress, DnsInfo, HttpInfo, QuicInfo, SshInfo, TlsInfo};
+use crate::flow::app::{
+    AppInfo, DnsAddress, DnsInfo, HttpInfo, QuicInfo, Quoted, SshInfo, TlsInfo,
+};
 use crate::flow::record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SeenAt, SizeStep};
 use crate::flow::sizes::{Sizes, bin_of};
 use crate::input::Origin;
@@ -138,6 +140,22 @@ struct App {
     quic: Option<Tls>,
     http: Option<Http>,
     ssh: Option<Ssh>,
+    icmp_error: Option<IcmpError>,
+}
+
+#[derive(Deserialize)]
+struct IcmpError {
+    proto: u8,
+    src_ip: IpAddr,
+    dst_ip: IpAddr,
+    #[serde(default)]
+    src_port: u16,
+    #[serde(default)]
+    dst_port: u16,
+    #[serde(default)]
+    echo_id: u16,
+    #[serde(default)]
+    several: bool,
 }
 
 #[derive(Deserialize)]
@@ -400,6 +418,16 @@ fn app_info(app: App) -> AppInfo {
             status,
         }),
         ssh: app.ssh.map(|Ssh { client, server }| SshInfo { client, server }),
+        icmp_error: app.icmp_error.map(|error| {
+            Box::new(Quoted {
+                proto: error.proto,
+                src: error.src_ip,
+                dst: error.dst_ip,
+                ports: [error.src_port, error.dst_port],
+                echo_id: error.echo_id,
+                several: error.several,
+            })
+        }),
     }
 }
 

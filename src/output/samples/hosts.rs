@@ -30,6 +30,7 @@ pub(in crate::output) fn hosts() -> FlowHosts {
                 certainty: 0.5,
                 others: vec![4721],
                 translated: true,
+                provoked: false,
                 reason: None,
             }),
         }),
@@ -150,6 +151,7 @@ pub(super) fn random(next: &mut impl FnMut(u64) -> u64) -> Option<Box<FlowHosts>
                 certainty: next(1001) as f64 / 1000.0,
                 others: (0..next(3) as u32).collect(),
                 translated: next(2) == 0,
+                provoked: next(2) == 0,
                 reason: None,
             },
             None => {
