@@ -53,12 +53,9 @@ impl<T: Copy + Ord + Default, const K: usize> BottomK<T, K> {
         usize::from(self.len) == K
     }
 
-    /// Items of this hash, and few others.
-    pub(crate) fn with_hash(&self, hash: u64) -> impl Iterator<Item = T> + '_ {
-        let short = (hash >> 32) as u32;
-        let items = &self.items[..self.len as usize];
-        let from = items.partition_point(|&(before, _)| before < short);
-        items[from..].iter().take_while(move |&&(at, _)| at == short).map(|&(_, item)| item)
+    /// Items with the upper halves of their hashes, by those.
+    pub(crate) fn hashed(&self) -> &[(u32, T)] {
+        &self.items[..self.len as usize]
     }
 
     /// By hash.

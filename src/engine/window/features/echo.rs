@@ -159,20 +159,28 @@ impl EchoStats {
         };
         let covered = before.map_or(u64::MAX, highest).min(highest(&self.asked));
         let mut found = Exchanges::default();
-        for reply in self.answered.iter() {
-            let hash = reply.hash(seed);
-            if hash >= covered {
+        // Samples are in the order of hashes, which are of the number alone: all three are
+        // gone through once.
+        let mut asked = [&self.asked].into_iter().chain(before).map(Sampled::hashed);
+        let mut asked = [(); 2].map(|()| asked.next().unwrap_or_default());
+        for &(hash, reply) in self.answered.hashed() {
+            let until = (covered >> 32) as u32;
+            if hash > until || hash == until && reply.hash(seed) >= covered {
                 continue;
             }
-            // Samples are in the order of hashes, which are of the number alone.
-            let asked = |sample: &Sampled| {
-                sample
-                    .with_hash(hash)
-                    .filter(|asked| asked.number() == reply.number())
-                    .map(|asked| asked.digest == reply.digest)
-                    .reduce(|one, other| one || other)
-            };
-            match asked(&self.asked).into_iter().chain(before.and_then(asked)).max() {
+            let mut like = None;
+            for rest in &mut asked {
+                while let [(before, _), later @ ..] = *rest
+                    && *before < hash
+                {
+                    *rest = later;
+                }
+                let same_hash = rest.iter().take_while(|&&(at, _)| at == hash);
+                for (_, asked) in same_hash.filter(|(_, asked)| asked.number() == reply.number()) {
+                    like = Some(like == Some(true) || asked.digest == reply.digest);
+                }
+            }
+            match like {
                 None => found.unasked += 1,
                 Some(true) => found.alike += 1,
                 Some(false) => found.unlike += 1,
