@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
@@ -38,6 +38,8 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         found
             .with_context(|| format!("no alert with id {name} in {}, nor a file", dir.display()))?
     };
+    let lacks = explain::lacks(&alert);
+    ensure!(lacks.is_none(), "it is no alert: it lacks {}", lacks.unwrap_or_default());
     let explanation = explain::redo(&alert);
     let mut out = std::io::stdout().lock();
     if args.json {

@@ -2,8 +2,10 @@
 //!
 //! Works on the alert as it was written. [`redo`] computes each figure again, by
 //! the formulas that the alert names, and lists where one differs from what was
-//! told; [`page`] is the same for people. A figure of JSON is read back to the last
-//! bit but one, so figures differ from the sixth digit on.
+//! told, and what could not be; [`page`] is the same for people. A figure of JSON is read
+//! back to the last bit but one, so figures differ from the sixth digit on.
+
+mod measured;
 
 use serde_json::{Map, Value, json};
 
@@ -20,9 +22,18 @@ pub struct Explanation {
     pub differs: bool,
 }
 
+/// What a record lacks that every alert has.
+pub fn lacks(alert: &Value) -> Option<&'static str> {
+    let is_text = |name: &str| alert[name].as_str().is_some_and(|text| !text.is_empty());
+    let of_text = ["id", "detector", "severity"].into_iter().find(|name| !is_text(name));
+    let is_measured = alert["evidence"]["measured"].is_u64();
+    of_text.or_else(|| (!is_measured).then_some("evidence"))
+}
+
 /// Redoes an alert's figures.
 pub fn redo(alert: &Value) -> Explanation {
     let mut differences = Vec::new();
+    let mut left: Vec<&str> = Vec::new();
     let mut out = Map::new();
     for name in ["id", "revision", "detector", "summary"] {
         out.insert(name.to_owned(), alert[name].clone());
@@ -30,26 +41,28 @@ pub fn redo(alert: &Value) -> Explanation {
     let evidence = &alert["evidence"];
     out.insert("decided_by".to_owned(), evidence["decided_by"].clone());
     out.insert("baseline".to_owned(), evidence["baseline"].clone());
-    out.insert("measured".to_owned(), measured(evidence));
+    let held = measured::measured(alert, &mut differences);
+    if held["held_against"].is_null() {
+        left.push("measured");
+    }
+    out.insert("measured".to_owned(), held);
     let score = &alert["case"]["score"];
     if score.is_object() {
         out.insert("score".to_owned(), redo_score(score, &mut differences));
     }
-    out.insert("severity".to_owned(), redo_severity(alert, &mut differences));
-    out.insert("confidence".to_owned(), redo_confidence(alert, &mut differences));
+    for (name, redone) in [
+        ("severity", redo_severity(alert, &mut differences)),
+        ("confidence", redo_confidence(alert, &mut differences)),
+    ] {
+        if redone["recomputed"].is_null() {
+            left.push(name);
+        }
+        out.insert(name.to_owned(), redone);
+    }
+    out.insert("not_recomputed".to_owned(), json!(left));
     let differs = !differences.is_empty();
     out.insert("differences".to_owned(), json!(differences));
     Explanation { json: Value::Object(out), differs }
-}
-
-fn measured(evidence: &Value) -> Value {
-    let rule = &evidence["rule"];
-    let (value, threshold) = (number(&evidence["measured"]), number(&rule["threshold"]));
-    json!({
-        "value": evidence["measured"], "threshold": rule["threshold"], "unit": rule["unit"],
-        "rule": rule["name"], "formula": rule["formula"], "reached": value >= threshold,
-        "at": evidence["peak"]["time"],
-    })
 }
 
 fn redo_score(score: &Value, differences: &mut Vec<String>) -> Value {
@@ -85,7 +98,7 @@ fn redo_severity(alert: &Value, differences: &mut Vec<String>) -> Value {
     let recorded = &alert["severity"];
     let reason = &alert["severity_reason"];
     let Some(terms) = alert["severity_terms"].as_array() else {
-        // Its detector chose it.
+        measured::chosen_severity(alert, differences);
         return json!({"recorded": recorded, "reason": reason});
     };
     let steps = terms.iter().filter_map(|term| term["steps"].as_u64());
@@ -202,6 +215,9 @@ pub fn page(explanation: &Explanation, style: Style) -> String {
         page.line(&format!("  {name:<28} {:>+9}", term["steps"].as_i64().unwrap_or_default()));
     }
     page.line(&format!("  {}", word(&severity["reason"])));
+    if severity["recomputed"].is_null() {
+        page.line("  Chosen by its detector, not recomputed.");
+    }
 
     let confidence = &told["confidence"];
     page.title(&format!("\nConfidence {}", word(&confidence["recorded"])));
@@ -212,6 +228,12 @@ pub fn page(explanation: &Explanation, style: Style) -> String {
     page.line(&format!("  {}", word(&confidence["reason"])));
 
     let differences = told["differences"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let left: Vec<String> = told["not_recomputed"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|name| if name == "measured" { "what was measured".to_owned() } else { word(name) })
+        .collect();
     if differences.is_empty() {
         page.line("");
         page.line("Recomputed from the alert's own evidence: the same as recorded.");
@@ -220,6 +242,9 @@ pub fn page(explanation: &Explanation, style: Style) -> String {
         for difference in differences {
             page.line(&format!("  {}", style.warning(&word(difference))));
         }
+    }
+    if !left.is_empty() {
+        page.line(&format!("Not recomputed: {}.", left.join(", ")));
     }
     page.text
 }
