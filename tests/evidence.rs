@@ -5,7 +5,7 @@ mod common;
 
 use std::process::Output;
 
-use common::{Dir, text};
+use common::{Dir, captures, text};
 use serde_json::{Value, json};
 
 fn said(output: &Output) -> String {
@@ -131,4 +131,185 @@ fn what_is_no_alert_is_not_explained() {
         assert_eq!(text(&output.stdout), "");
         assert!(text(&output.stderr).contains(&format!("it lacks {lacking}")), "{lacking}");
     }
+}
+
+/// A flood in a capture of its own, with a log beside it.
+fn flood(dir: &Dir, more: &[&str]) -> Value {
+    std::fs::copy(captures().join("demo-udp-flood.pcap.zst"), dir.path("flood.pcap.zst"))
+        .expect("copied");
+    dir.write(
+        "access.log",
+        b"192.0.2.1 - - [02/Mar/2026:09:00:00 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n",
+    );
+    let read = ["read", "-q", "--out", "run", "flood.pcap.zst", "access.log"];
+    let output = dir.run(read.iter().chain(more));
+    assert!(output.status.success(), "{}", said(&output));
+    let lines = std::fs::read_to_string(dir.path("run/alerts.ndjson")).expect("alerts");
+    serde_json::from_str(lines.lines().next().expect("an alert")).expect("JSON")
+}
+
+fn id(alert: &Value) -> &str {
+    alert["id"].as_str().expect("an id")
+}
+
+fn edit(dir: &Dir, name: &str, change: impl FnOnce(&mut Value)) {
+    let text = std::fs::read(dir.path(name)).expect("it is there");
+    let mut value = serde_json::from_slice(&text).expect("JSON");
+    change(&mut value);
+    std::fs::write(dir.path(name), value.to_string()).expect("written");
+}
+
+#[test]
+fn a_host_has_the_flows_of_its_peers_and_a_log_is_no_capture() {
+    let dir = Dir::new();
+    let mut alert = flood(&dir, &[]);
+    let peers = alert["peers"].as_array().expect("peers");
+    assert!(!peers.is_empty(), "{alert}");
+    alert["entity"] = json!({"kind": "host", "id": "web", "labels": {}});
+    std::fs::write(dir.path("run/alerts.ndjson"), format!("{alert}\n")).expect("written");
+    // A log goes on.
+    let mut log = std::fs::read(dir.path("access.log")).expect("the log");
+    log.extend_from_within(..);
+    std::fs::write(dir.path("access.log"), log).expect("written");
+    let bundle = || {
+        let output = dir.run(["bundle", id(&alert), "--run", "run", "-o", "b", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let names: Vec<&str> = told["files"]
+            .as_array()
+            .expect("files")
+            .iter()
+            .filter_map(|file| file["name"].as_str())
+            .collect();
+        assert!(names.contains(&"flows.ndjson") && names.contains(&"packets.pcapng"), "{told:#}");
+        assert!(!told["left_out"].to_string().contains("access.log"), "{told:#}");
+    };
+    bundle();
+    // Runs did not always say which inputs were logs.
+    edit(&dir, "run/run.json", |record| {
+        for input in record["inputs"].as_array_mut().expect("inputs") {
+            assert!(input.as_object_mut().expect("one").remove("kind").is_some());
+        }
+    });
+    bundle();
+    let output = dir.run(["show", "alert", id(&alert), "--run", "run", "--pcap", "p.pcapng"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+}
+
+#[test]
+fn packets_are_of_the_captures_that_the_run_read_or_there_are_none() {
+    let dir = Dir::new();
+    std::fs::copy(captures().join("dns.pcap"), dir.path("dns.pcap")).expect("copied");
+    let alert = flood(&dir, &["dns.pcap"]);
+    let id = id(&alert);
+    let bundle = || {
+        let output = dir.run(["bundle", id, "--run", "run", "-o", "b", "--json"]);
+        let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let files = told["files"].to_string();
+        (files.contains("packets.pcapng"), told["left_out"].to_string())
+    };
+    let show = || dir.run(["show", "alert", id, "--run", "run", "--pcap", "p.pcapng"]);
+    let why = "dns.pcap has changed since it was read";
+    let mut bytes = std::fs::read(dir.path("dns.pcap")).expect("a capture");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    dir.write("dns.pcap", &bytes);
+    // The rest is what it was.
+    let (packets, left_out) = bundle();
+    assert!(packets && left_out.contains(why), "{left_out}");
+    let output = show();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(text(&output.stderr).contains(why) && text(&output.stderr).contains("--from"));
+    assert!(!dir.path("p.pcapng").exists());
+
+    std::fs::copy(captures().join("nmap-syn.pcap"), dir.path("flood.pcap.zst")).expect("copied");
+    let (packets, left_out) = bundle();
+    assert!(!packets && left_out.contains("flood.pcap.zst has changed"), "{left_out}");
+    let output = dir.run(["bundle", id, "--run", "run", "-o", "b"]);
+    assert!(text(&output.stdout).contains("flood.pcap.zst has changed"), "{}", said(&output));
+
+    // Nobody knows what was read where no digest was kept.
+    std::fs::copy(captures().join("demo-udp-flood.pcap.zst"), dir.path("flood.pcap.zst"))
+        .expect("copied");
+    edit(&dir, "run/run.json", |record| {
+        for input in record["inputs"].as_array_mut().expect("inputs") {
+            input["sha256"] = Value::Null;
+        }
+    });
+    assert_eq!(show().status.code(), Some(0), "{}", said(&show()));
+}
+
+#[test]
+fn why_not_refuses_when_a_file_that_the_arguments_name_is_not_what_it_was() {
+    let dir = Dir::new();
+    let learn = ["read", "-q", "--baseline", "b.redb", "--learn", "dns.pcap"];
+    std::fs::copy(captures().join("dns.pcap"), dir.path("dns.pcap")).expect("copied");
+    assert!(dir.run(learn).status.success());
+    let files: [(&str, &[u8]); 5] = [
+        ("flowtap.toml", b"[detect]\npacket_rate_threshold = 20000\n"),
+        ("classes.toml", b"version = \"s\"\n[[class]]\nid = \"a\"\nclass = \"agent\"\nnames = [\"x\"]\nreason = \"r\"\n"),
+        ("inventory.csv", b"id,address,name\ni-1,10.0.0.7,web\n"),
+        ("owners.csv", b"prefix,owner,note\n192.0.2.0/24,somebody,\n"),
+        ("reputation.csv", b"address,category,score,note\n192.0.2.9,scanner,50,\n"),
+    ];
+    for (name, bytes) in files {
+        dir.write(name, bytes);
+    }
+    let mut read = dir.command(["read", "-q", "--out", "run", "dns.pcap"]);
+    read.args(["--config", "flowtap.toml", "--process-classes", "classes.toml"]);
+    read.args(["--inventory", "inventory.csv", "--owners", "owners.csv"]);
+    read.args(["--reputation", "reputation.csv", "--baseline", "b.redb"]);
+    let output = read.output().expect("starts");
+    assert!(output.status.success(), "{}", said(&output));
+    let ask = || dir.run(["why-not", "192.0.2.1", "--run", "run"]);
+    assert_eq!(ask().status.code(), Some(0), "{}", said(&ask()));
+    let refused = |what: &str| {
+        let output = ask();
+        assert_eq!(output.status.code(), Some(1), "{what}: {}", said(&output));
+        assert_eq!(text(&output.stdout), "", "{what}");
+        assert!(text(&output.stderr).contains(what), "{what}: {}", said(&output));
+    };
+    for (name, bytes) in files {
+        dir.write(name, &[bytes, b"\n"].concat());
+        refused(&format!("{name} has changed since it was read"));
+        std::fs::remove_file(dir.path(name)).expect("removed");
+        refused(&format!("{name} is not there (any more)"));
+        dir.write(name, bytes);
+    }
+    assert_eq!(ask().status.code(), Some(0), "{}", said(&ask()));
+    assert!(dir.run(learn).status.success());
+    refused("b.redb has changed since it was read");
+}
+
+#[test]
+fn why_not_names_the_runs_own_alerts_and_says_what_it_can_not_know() {
+    let dir = Dir::new();
+    let learn = ["--baseline", "b.redb", "--learn"];
+    let mut alert = flood(&dir, &learn);
+    let sender = alert["entity"]["id"].as_str().expect("an address").to_owned();
+    alert["id"] = "0123456789abcdef".into();
+    std::fs::write(dir.path("run/alerts.ndjson"), format!("{alert}\n")).expect("written");
+    let ask = || {
+        let output = dir.run(["why-not", &sender, "--run", "run", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    let told = ask();
+    assert_eq!(told["alerts"].as_array().map(Vec::len), Some(1), "{told:#}");
+    assert_eq!(told["alerts"][0]["id"], "0123456789abcdef");
+    assert!(told["notes"].to_string().contains("learned into b.redb"), "{told:#}");
+    edit(&dir, "run/run.json", |record| {
+        record.as_object_mut().expect("a record").remove("also_read");
+        record["inputs"][0]["sha256"] = Value::Null;
+    });
+    let notes = ask()["notes"].to_string();
+    assert!(notes.contains("digests of its inputs alone"), "{notes}");
+    assert!(notes.contains("no digest of access.log"), "{notes}");
+
+    edit(&dir, "run/run.json", |record| {
+        record["arguments"].as_array_mut().expect("arguments").push("--nope".into());
+    });
+    let output = dir.run(["why-not", &sender, "--run", "run"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(text(&output.stderr).contains("unexpected argument '--nope'"), "{}", said(&output));
 }

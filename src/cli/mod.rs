@@ -13,6 +13,7 @@ mod confine_args;
 mod confined;
 mod control;
 mod coverage;
+mod digests;
 #[cfg(target_os = "linux")]
 mod doctor;
 mod engine_args;

@@ -14,6 +14,7 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::digests;
 use super::rundir::write_whole_by;
 use crate::input::filter::Filter;
 use crate::output::access::Access;
@@ -29,7 +30,7 @@ pub(super) struct Taken {
     pub(super) packets: u64,
     /// Captures that held any, with how many.
     files: Vec<(PathBuf, u64)>,
-    /// Captures that could not be read to their end, with why.
+    /// Captures that could not be read to their end, or are not what the run read, with why.
     pub(super) unread: Vec<String>,
 }
 
@@ -46,7 +47,7 @@ pub(super) fn write(
     if record["pseudonyms"] == true {
         return copy_evidence(&record, id, to, as_json);
     }
-    let taken = take(&record, alert, from, to)?;
+    let taken = take(&record, alert, from, to, true)?;
     let mut out = io::stdout().lock();
     if as_json {
         let files = taken.files.iter();
@@ -68,12 +69,14 @@ pub(super) fn write(
     Ok(if !taken.unread.is_empty() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-/// Takes the packets of `alert` out of captures, of `from` or those of the run.
+/// Takes the packets of `alert` out of captures, of `from` or those of the run. Of those that
+/// are not what the run read none are taken; with `whole` then there are none at all.
 pub(super) fn take(
     record: &Value,
     alert: &Value,
     from: &[PathBuf],
     to: &Path,
+    whole: bool,
 ) -> anyhow::Result<Taken> {
     let id = alert["id"].as_str().unwrap_or_default();
     let entity = &alert["entity"];
@@ -87,7 +90,10 @@ pub(super) fn take(
     let from_ns = time_of(&alert["start"])?.saturating_sub(AROUND_NS);
     let to_ns = time_of(&alert["end"])?.saturating_add(AROUND_NS);
 
-    let captures = captures(record, id, from, from_ns, to_ns)?;
+    let (captures, changed) = captures(record, id, from, from_ns, to_ns)?;
+    if !changed.is_empty() && (whole || captures.is_empty()) {
+        bail!("{}: name the captures by --from", changed.join("; "));
+    }
     if captures.iter().any(|path| same_file(path, to)) {
         bail!("{} is one of the captures: choose another file to write", to.display());
     }
@@ -112,7 +118,7 @@ pub(super) fn take(
         }
     }
     let unread = found.reports.iter().filter_map(|report| report.error.as_ref());
-    let unread: Vec<String> = unread.map(ToString::to_string).collect();
+    let unread: Vec<String> = unread.map(ToString::to_string).chain(changed).collect();
     if found.packets == 0 && !unread.is_empty() {
         bail!("{}", unread.join("; "));
     }
@@ -165,15 +171,15 @@ pub(super) fn run_record(run: &Path) -> anyhow::Result<Value> {
     }
 }
 
-/// Files to look into.
+/// Files to look into, and why others of the run are none.
 fn captures(
     record: &Value,
     id: &str,
     named: &[PathBuf],
     from_ns: i64,
     to_ns: i64,
-) -> anyhow::Result<Vec<PathBuf>> {
-    let mut captures = Vec::new();
+) -> anyhow::Result<(Vec<PathBuf>, Vec<String>)> {
+    let (mut captures, mut changed) = (Vec::new(), Vec::new());
     if !named.is_empty() {
         for path in named {
             captures.extend(within(path, id, from_ns, to_ns)?);
@@ -182,23 +188,24 @@ fn captures(
         captures = within(Path::new(dir), id, from_ns, to_ns)?;
     } else {
         for input in record["inputs"].as_array().into_iter().flatten() {
-            let path = input_path(record, input);
-            if !path.is_file() {
-                bail!("{} is not there (any more): name the captures by --from", path.display());
+            let path = digests::path_of(record, input);
+            if digests::is_log(&path, input) {
+                continue;
             }
-            captures.push(path);
+            match digests::check(&path, input) {
+                Ok(()) => captures.push(path),
+                Err(why) => changed.push(why.to_string()),
+            }
+        }
+        let inputs = record["inputs"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if captures.is_empty() && changed.is_empty() && !inputs.is_empty() {
+            bail!("the run read logs alone: name captures by --from");
         }
     }
-    if captures.is_empty() {
+    if captures.is_empty() && changed.is_empty() {
         bail!("the run does not say where its packets are: name the captures by --from");
     }
-    Ok(captures)
-}
-
-/// An input of the run, from wherever this is asked.
-pub(super) fn input_path(record: &Value, input: &Value) -> PathBuf {
-    let folder = Path::new(record["folder"].as_str().unwrap_or_default());
-    folder.join(input["path"].as_str().unwrap_or_default())
+    Ok((captures, changed))
 }
 
 /// A file itself; of a recording's folder what may hold the packets, of any

@@ -13,11 +13,12 @@ use clap::builder::Resettable;
 
 use super::baseline_args::{BaselineArgs, take_back};
 use super::confine_args::{ConfineArgs, state_folder};
+use super::digests::Hashes;
 use super::engine_args::EngineArgs;
 use super::host_args::HostArgs;
 use super::output_args::PayloadArgs;
 use super::read_files;
-use super::read_files::{Hashes, Named};
+use super::read_files::Named;
 use super::read_hosts::{MapSpans, host_knowledge};
 use super::report_args::ReportArgs;
 use super::rundir::{leave_word, state_run};
@@ -26,7 +27,7 @@ use super::telemetry_args::TelemetryArgs;
 use crate::baseline::Baselines;
 use crate::detect::Watch;
 use crate::engine::window::Assembled;
-use crate::engine::{Joined, RecordSink, RunOptions, RunReport, run as run_engine};
+use crate::engine::{Joined, RecordSink, RunOptions, run as run_engine};
 use crate::flow::FlowRecord;
 use crate::input::ending::end_with;
 use crate::input::{Input, InputOptions, Progress, Speed};
@@ -87,6 +88,22 @@ pub(crate) struct ReadArgs {
     confine: ConfineArgs,
 }
 
+impl ReadArgs {
+    /// What the run takes from files beside its inputs. Baselines that it learns into are
+    /// others as soon as it has.
+    fn also_read(&self) -> Vec<PathBuf> {
+        let baseline = self.baselines.baseline.as_deref().filter(|_| !self.learn);
+        let named = self.engine.config.as_deref().into_iter().chain(self.engine.paths());
+        let named = named.chain(self.procs.iter().map(PathBuf::as_path));
+        named.chain(self.hosts.paths()).chain(baseline).map(PathBuf::from).collect()
+    }
+
+    /// Baselines that are not what the run held entities against, since it learned into them.
+    pub(super) fn learned_into(&self) -> Option<&Path> {
+        self.baselines.baseline.as_deref().filter(|_| self.learn)
+    }
+}
+
 /// What a replay as fast as an interface takes it amounts to is known after it.
 fn time_scale(text: &str) -> Result<Speed, String> {
     match text.parse()? {
@@ -111,8 +128,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     let mut plan = Plan::read(&args.paths, args.out.iter().cloned().collect());
     plan.keeps = state_folder();
     plan.writes.extend(args.report.folder().map(PathBuf::from));
-    plan.reads.extend(args.procs.iter().cloned());
-    plan.reads.extend(args.hosts.paths().map(PathBuf::from));
+    plan.reads.extend(args.also_read());
     options.baselines = args.baselines.open(&options.detect, args.learn)?;
     let (stop, signal) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let signals = StopSignals::listen().context("can't listen for signals")?;
@@ -123,7 +139,8 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     let (input, maps) = open(args, &mut options, input_options)?;
     let privacy = Arc::new(args.payload.privacy());
     let mut sink = Sink::open(args, options.workers, &privacy)?;
-    let hashes = sink.dir.is_some().then(|| Hashes::start(args.paths.clone(), &stop));
+    let hashes =
+        sink.dir.is_some().then(|| Hashes::start(args.paths.clone(), args.also_read(), &stop));
     let bar = (!args.quiet && io::stderr().is_terminal())
         .then(|| crate::report::progress::Bar::start(Arc::clone(&progress)));
     let mut report = run_engine(input, &options, &mut sink);
@@ -295,7 +312,7 @@ fn open(
 }
 
 /// Reads the same again, with somebody watched; writes nothing.
-pub(super) fn look_again(args: &ReadArgs, watch: Watch) -> anyhow::Result<RunReport> {
+pub(super) fn look_again(args: &ReadArgs, watch: Watch) -> anyhow::Result<()> {
     let mut options = args.engine.run_options()?;
     options.detect.watch = Some(watch);
     // As they are now: a run that learned held entities against earlier ones.
@@ -306,15 +323,12 @@ pub(super) fn look_again(args: &ReadArgs, watch: Watch) -> anyhow::Result<RunRep
         ..InputOptions::default()
     };
     let mut plan = Plan::read(&args.paths, Vec::new());
-    plan.reads.extend(args.procs.iter().cloned());
-    plan.reads.extend(args.hosts.paths().map(PathBuf::from));
+    plan.reads.extend(args.also_read());
     args.confine.apply(&plan)?;
     let (input, _) = open(args, &mut options, input_options)?;
-    Ok(run_engine(
-        input,
-        &options,
-        &mut Nowhere { records: args.out.is_some() || args.report.wanted() },
-    ))
+    let mut nowhere = Nowhere { records: args.out.is_some() || args.report.wanted() };
+    run_engine(input, &options, &mut nowhere);
+    Ok(())
 }
 
 /// Takes records as the run did that is looked at again: analytics see more of them.

@@ -1,82 +1,16 @@
 //! What `flowtap read` writes of a run beside its flows: alerts, summary, and what was run.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::io::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
+use super::digests::{Digests, FileDigest, Hashes};
 use super::rundir::{recorded_arguments, write_whole, write_whole_by};
 use crate::engine::RunOptions;
-use crate::input::is_hidden;
 use crate::output::access::Access;
 use crate::output::privacy::Privacy;
 use crate::output::{Format, Summary, eve};
-
-/// Digest of one input, for `run.json`.
-#[derive(Debug, Serialize)]
-struct InputDigest {
-    path: String,
-    /// Absent for what can't be read twice, and where there was no time.
-    sha256: Option<String>,
-}
-
-/// Digests that are being made.
-pub(super) struct Hashes {
-    thread: JoinHandle<Vec<InputDigest>>,
-}
-
-impl Hashes {
-    /// Of files, and of those in folders; begins none once `stop` is set.
-    pub(super) fn start(paths: Vec<PathBuf>, stop: &Arc<AtomicBool>) -> Self {
-        let stop = Arc::clone(stop);
-        Self { thread: std::thread::spawn(move || digests(paths, &stop)) }
-    }
-}
-
-fn digests(paths: Vec<PathBuf>, stop: &AtomicBool) -> Vec<InputDigest> {
-    let mut files = Vec::new();
-    for path in paths {
-        match fs::read_dir(&path) {
-            Ok(entries) => {
-                let entries = entries.flatten().map(|entry| entry.path());
-                files.extend(entries.filter(|path| !is_hidden(path)));
-            }
-            Err(_) => files.push(path),
-        }
-    }
-    files.sort_unstable();
-    let digest = |path: PathBuf| InputDigest {
-        sha256: path.is_file().then(|| digest(&path, stop)).and_then(Result::ok),
-        path: path.display().to_string(),
-    };
-    files.into_iter().map(digest).collect()
-}
-
-pub(super) fn sha256_of(path: &Path) -> io::Result<String> {
-    digest(path, &AtomicBool::new(false))
-}
-
-fn digest(path: &Path, stop: &AtomicBool) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            break;
-        }
-        hasher.update(&buffer[..n]);
-        if stop.load(Ordering::Acquire) {
-            return Err(io::Error::other("stopped"));
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
 
 /// What was run on what: `run.json`.
 #[derive(Debug, Serialize)]
@@ -87,7 +21,9 @@ struct RunRecord<'a> {
     /// Where it was run: names of files are as they were given there.
     #[serde(skip_serializing_if = "Option::is_none")]
     folder: Option<String>,
-    inputs: Vec<InputDigest>,
+    inputs: Vec<FileDigest>,
+    /// What the arguments name beside them: configuration, host maps, lists, baselines.
+    also_read: Vec<FileDigest>,
     formats: Vec<&'static str>,
     workers: usize,
     max_flows: usize,
@@ -118,6 +54,7 @@ pub(super) fn write(dir: &Path, summary: &Summary, named: Option<Named<'_>>) -> 
     if formats.contains(&Format::Eve) {
         eve::append_alerts(dir, &summary.alerts)?;
     }
+    let Digests { inputs, also_read } = hashes.finish(summary);
     let record = RunRecord {
         schema: "flowtap.run.v1",
         flowtap: env!("CARGO_PKG_VERSION"),
@@ -125,7 +62,8 @@ pub(super) fn write(dir: &Path, summary: &Summary, named: Option<Named<'_>>) -> 
         folder: std::env::current_dir()
             .ok()
             .and_then(|path| path.into_os_string().into_string().ok()),
-        inputs: hashes.thread.join().unwrap_or_default(),
+        inputs,
+        also_read,
         formats: formats.iter().map(|format| format.name()).collect(),
         workers: options.workers,
         max_flows: options.max_flows,

@@ -10,12 +10,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
-use super::{Command, Usage, config, packets, read, read_files, records, rundir};
+use super::{Command, config, digests, packets, read, records, rundir};
 use crate::detect::{Seen, Watch};
 use crate::report::terminal::Style;
 use crate::report::{detail, why_not};
@@ -42,22 +42,28 @@ pub(crate) fn run(args: &WhyNotArgs) -> anyhow::Result<ExitCode> {
     let record = packets::run_record(&dir)?;
     let again = as_it_was_read(&dir, &record)?;
     let watch = watch(&dir, &args.who)?;
-    let report = read::look_again(&again, watch.clone())?;
+    // Of the run: once this is confined its folder can't be read.
+    let alerts = records::alerts(&dir)?;
+    let notes = notes(&record, &again);
+    read::look_again(&again, watch.clone())?;
     let seen = watch.seen();
-    let alerts: Vec<Value> = report
-        .alerts
+    let is_of_it = |alert: &&Value| {
+        let detector = alert["detector"].as_str().unwrap_or_default();
+        seen.concerns(detector, alert["entity"]["id"].as_str().unwrap_or_default())
+    };
+    let alerts: Vec<Value> = alerts
         .iter()
-        .filter(|alert| seen.concerns(&alert.detector, &alert.entity.id))
+        .filter(is_of_it)
         .map(|alert| {
             json!({
-                "id": alert.id, "detector": alert.detector, "entity": alert.entity.id,
-                "severity": alert.severity,
+                "id": alert["id"], "detector": alert["detector"],
+                "entity": alert["entity"]["id"], "severity": alert["severity"],
             })
         })
         .collect();
     let told = json!({
         "who": args.who, "findings": seen.findings, "windows": seen.windows,
-        "left_out": seen.left_out, "alerts": alerts, "silent": silent(&seen),
+        "left_out": seen.left_out, "alerts": alerts, "silent": silent(&seen), "notes": notes,
     });
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -66,6 +72,33 @@ pub(crate) fn run(args: &WhyNotArgs) -> anyhow::Result<ExitCode> {
         write!(out, "{}", why_not::page(&told, Style::for_stdout()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where this need not be what the run saw, though nothing that it kept a digest of changed.
+fn notes(record: &Value, again: &read::ReadArgs) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(path) = again.learned_into() {
+        notes.push(format!(
+            "the run learned into {}: entities are held against what that is now, not against \
+             what it was before",
+            path.display()
+        ));
+    }
+    let files = [&record["inputs"], &record["also_read"]].into_iter();
+    for file in files.filter_map(Value::as_array).flatten() {
+        if file["sha256"].is_null() {
+            let path = file["path"].as_str().unwrap_or_default();
+            notes.push(format!("the run kept no digest of {path}: it may have changed since"));
+        }
+    }
+    if record["also_read"].is_null() {
+        notes.push(
+            "the run kept digests of its inputs alone: what else its arguments name may have \
+             changed since"
+                .to_owned(),
+        );
+    }
+    notes
 }
 
 /// Detectors that measured nothing worth handing over.
@@ -86,22 +119,19 @@ fn as_it_was_read(dir: &Path, record: &Value) -> anyhow::Result<read::ReadArgs> 
     if let Some(folder) = record["folder"].as_str() {
         let _ = std::env::set_current_dir(folder);
     }
-    for input in record["inputs"].as_array().into_iter().flatten() {
-        let path = packets::input_path(record, input);
-        if !path.exists() {
-            bail!("{} is not there (any more)", path.display());
-        }
-        let Some(wanted) = input["sha256"].as_str() else { continue };
-        let found = read_files::sha256_of(&path)
-            .with_context(|| format!("can't read {}", path.display()))?;
-        if found != wanted {
-            bail!("{} has changed since it was read", path.display());
-        }
+    let files = [&record["inputs"], &record["also_read"]].into_iter();
+    for file in files.filter_map(Value::as_array).flatten() {
+        digests::check(&digests::path_of(record, file), file)?;
     }
     let words = arguments.iter().filter_map(Value::as_str).map(OsString::from);
     let words: Vec<OsString> = std::iter::once("flowtap".into()).chain(words).collect();
-    let (cli, _) = config::parse(&words)
-        .map_err(|_| Usage("the run's own arguments are none of this version".to_owned()))?;
+    let (cli, _) = config::parse(&words).map_err(|refusal| {
+        let why = match refusal {
+            config::Refusal::Arguments(error) => error.render().to_string(),
+            config::Refusal::File(problems) => problems.join("\n"),
+        };
+        anyhow!("the run can't be read again as it was: {}", why.trim())
+    })?;
     match cli.command {
         Command::Read(args) => Ok(*args),
         _ => bail!(

@@ -12,6 +12,9 @@ pub fn page(told: &Value, style: Style) -> String {
     let mut page = Page::new(style);
     page.title(&format!("Why not: {}", word(&told["who"])));
     let rows = |field: &str| told[field].as_array().map(Vec::as_slice).unwrap_or_default();
+    for note in rows("notes") {
+        page.line(&format!("  {}", style.warning(&word(note))));
+    }
     for alert in rows("alerts") {
         page.line(&format!(
             "  there is an alert: {} {} ({}) about {}",

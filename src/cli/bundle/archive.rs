@@ -41,7 +41,7 @@ const LEVEL: i32 = 9;
 
 pub(super) struct Part {
     pub(super) name: &'static str,
-    pub(super) what: &'static str,
+    pub(super) what: String,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn part(name: &'static str, text: &str) -> Part {
-        Part { name, what: "", bytes: text.as_bytes().to_vec() }
+        Part { name, what: String::new(), bytes: text.as_bytes().to_vec() }
     }
 
     fn manifest_of(files: &[Part]) -> Value {
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn what_unfolds_without_end_ends() {
         let zeros = vec![b' '; 32 << 20];
-        let files = [Part { name: ALERT, what: "", bytes: zeros }];
+        let files = [Part { name: ALERT, what: String::new(), bytes: zeros }];
         let said = format!("{:#}", read(&pack(&manifest_of(&files), &files).unwrap()).unwrap_err());
         assert!(said.contains("bytes"), "{said}");
     }

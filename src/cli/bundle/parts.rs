@@ -110,10 +110,12 @@ impl<'a> Parts<'a> {
         if more > 0 {
             self.leave("other flows", &format!("{more} more than the first {flows}"));
         }
+        let whose = if matches!(owner, Owner::Peers(_)) { "its peers" } else { "the entity" };
         if flows > 0 {
-            self.push("flows.ndjson", "flows of the entity, 10 s around it too", text);
+            let what = format!("flows of {whose}, 10 s around it too");
+            self.push("flows.ndjson", &what, text);
         } else {
-            self.leave("flows", "the run has none of the entity at that time");
+            self.leave("flows", &format!("the run has none of {whose} at that time"));
         }
         Ok(())
     }
@@ -135,7 +137,7 @@ impl<'a> Parts<'a> {
             return Ok(true);
         }
         let to = output.with_extension("packets.pcapng");
-        let taken = packets::take(self.record, self.alert, from, &to);
+        let taken = packets::take(self.record, self.alert, from, &to, false);
         let fits = fs::metadata(&to).is_ok_and(|about| about.len() <= MOST_FILE_BYTES);
         let bytes = match &taken {
             Ok(taken) if taken.packets > 0 && fits => {
@@ -184,8 +186,8 @@ impl<'a> Parts<'a> {
         self.push(name, what, format!("{value}\n").into_bytes());
     }
 
-    fn push(&mut self, name: &'static str, what: &'static str, bytes: Vec<u8>) {
-        self.files.push(Part { name, what, bytes });
+    fn push(&mut self, name: &'static str, what: &str, bytes: Vec<u8>) {
+        self.files.push(Part { name, what: what.to_owned(), bytes });
     }
 
     fn leave(&mut self, what: &str, why: &str) {

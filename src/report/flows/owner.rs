@@ -17,6 +17,8 @@ pub enum Owner {
     },
     Workload(String),
     Instance(String),
+    /// A host that is known by its name alone: whom it had to do with, as its alert has them.
+    Peers(Vec<String>),
     /// Nobody that flows know; an interface, for one.
     Nobody,
 }
@@ -25,6 +27,11 @@ impl Owner {
     pub fn of(alert: &Value) -> Self {
         let entity = &alert["entity"];
         let kind = entity["kind"].as_str().unwrap_or_default();
+        if kind == "host" {
+            let peers = alert["peers"].as_array().into_iter().flatten();
+            let peers = peers.filter_map(|peer| peer["address"].as_str().map(str::to_owned));
+            return Self::Peers(peers.collect());
+        }
         Self::named(kind, entity["id"].as_str().unwrap_or_default())
     }
 
@@ -68,6 +75,7 @@ impl Owner {
                 id.split_once(':') == Some((part("runtime"), part("container")))
             }),
             Self::Instance(id) => hosts(&|side| side["instance"]["id"] == **id),
+            Self::Peers(all) => ends(["src_ip", "dst_ip"], &|ip| all.iter().any(|peer| peer == ip)),
             Self::Nobody => false,
         }
     }
@@ -104,5 +112,10 @@ mod tests {
         ] {
             assert_eq!(Owner::named(kind, id).has(&flow), expected, "{kind} {id}");
         }
+        // No flow names a host: its alert's peers do.
+        let mut alert = json!({"entity": {"kind": "host", "id": "web"}});
+        assert!(!Owner::of(&alert).has(&flow));
+        alert["peers"] = json!([{"address": "192.0.2.9"}, {"address": "192.0.2.1"}]);
+        assert!(Owner::of(&alert).has(&flow));
     }
 }
