@@ -313,3 +313,53 @@ fn why_not_names_the_runs_own_alerts_and_says_what_it_can_not_know() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(text(&output.stderr).contains("unexpected argument '--nope'"), "{}", said(&output));
 }
+
+#[test]
+fn what_an_entry_allowed_is_listed_with_the_entry() {
+    let dir = Dir::new();
+    let alert = flood(&dir, &[]);
+    assert!(!dir.path("run/allowed.ndjson").exists());
+    let none = dir.run(["alerts", "list", "--run", "run", "--allowed"]);
+    assert_eq!(text(&none.stdout), "No allowed alerts.\n");
+    dir.write(
+        "flowtap.toml",
+        b"[[allow]]\ndetector = \"any\"\nentity = \"10.0.0.0/8\"\nreason = \"load test\"\n\
+          owner = \"ann\"\nexpires = 2036-01-01\n",
+    );
+    flood_allowed(&dir);
+    let lines = std::fs::read_to_string(dir.path("run/allowed.ndjson")).expect("allowed");
+    let allowed: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let same = allowed.iter().find(|one| one["id"] == alert["id"]).expect("the flood");
+    for field in ["detector", "entity", "start", "end", "severity"] {
+        assert_eq!(same[field], alert[field], "{field}");
+    }
+    assert_eq!(same["evidence"]["measured"], alert["evidence"]["measured"]);
+    assert_eq!(same["evidence"]["packets"], alert["evidence"]["packets"]);
+    let by = &same["evidence"]["details"]["allowed_by"];
+    assert_eq!((&by["entity"], &by["reason"]), (&"10.0.0.0/8".into(), &"load test".into()));
+    let schema: Value = serde_json::from_str(flowtap::output::ALERT_SCHEMA).expect("JSON");
+    let schema = jsonschema::validator_for(&schema).expect("a schema");
+    assert!(allowed.iter().all(|one| schema.is_valid(one)));
+    let summary = std::fs::read(dir.path("run/summary.json")).expect("a summary");
+    let summary: Value = serde_json::from_slice(&summary).expect("JSON");
+    assert_eq!(summary["alerts_allowed"][0]["suppressed"], allowed.len());
+
+    let output = dir.run(["alerts", "list", "--run", "run", "--allowed"]);
+    let page = text(&output.stdout);
+    assert!(page.contains(id(&alert)), "{page}");
+    assert!(page.contains("10.0.0.0/8 by any (load test, by ann)"), "{page}");
+    let output = dir.run(["show", "alert", id(&alert), "--run", "run"]);
+    assert!(text(&output.stdout).contains("load test"), "{}", said(&output));
+
+    // Another run into the same folder has what it has itself.
+    flood(&dir, &[]);
+    assert!(!dir.path("run/allowed.ndjson").exists());
+}
+
+fn flood_allowed(dir: &Dir) {
+    let read = ["read", "-q", "--out", "run", "flood.pcap.zst", "--config", "flowtap.toml"];
+    let output = dir.run(read);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(std::fs::read_to_string(dir.path("run/alerts.ndjson")).expect("alerts"), "");
+}

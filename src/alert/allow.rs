@@ -299,8 +299,8 @@ pub struct AllowCount {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     NotListed,
-    /// Within an entry in force; counted there.
-    Suppressed,
+    /// Within this entry, which is in force; counted there.
+    Suppressed(AllowEntry),
     /// Not within any entry that covers it; this one allows the most.
     Beyond(Bound),
 }
@@ -438,7 +438,7 @@ impl Allowances {
         for listed in self.listed.iter_mut().filter(|listed| listed.entry.covers(finding)) {
             if listed.entry.allows(volume) {
                 listed.count(finding, quiet_time_s);
-                return Verdict::Suppressed;
+                return Verdict::Suppressed(listed.entry.clone());
             }
             if beyond.is_none_or(|entry| entry.bounds() < listed.entry.bounds()) {
                 beyond = Some(&listed.entry);

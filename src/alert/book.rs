@@ -26,6 +26,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::allow::{AllowCount, Allowances, News, Verdict, Volume};
+use super::allowed::AllowedAlerts;
 use super::open::Open;
 use super::{Alert, State, act};
 use crate::detect::{DetectSettings, Family, Finding, Subject, Telemetry};
@@ -47,6 +48,7 @@ pub struct AlertBook {
     allowances: Allowances,
     /// Those without bounds were not yet held against the alerts that are open.
     has_new_entries: bool,
+    allowed: AllowedAlerts,
 }
 
 /// Packets/s and bytes a minute by second, detector and entity.
@@ -74,6 +76,7 @@ impl AlertBook {
             suppressed: 0,
             allowances: Allowances::new(&settings.allow),
             has_new_entries: false,
+            allowed: AllowedAlerts::default(),
         }
     }
 
@@ -161,6 +164,11 @@ impl AlertBook {
     /// What was allowed, by entry.
     pub fn allowed(&self) -> Vec<AllowCount> {
         self.allowances.counts()
+    }
+
+    /// The alerts that were, as far as they are kept, by start and id.
+    pub fn take_allowed_alerts(&mut self) -> Vec<Alert> {
+        self.allowed.take(self.settings.burst_time_window_s)
     }
 
     /// The entry that covers it, in words, whether within its bound or not.
@@ -262,7 +270,12 @@ impl AlertBook {
         let beyond = match self.judge(&finding, volumes) {
             Verdict::NotListed => None,
             Verdict::Beyond(entry) => Some(entry),
-            Verdict::Suppressed => return None,
+            Verdict::Suppressed(entry) => {
+                let quiet_s = i64::try_from(self.settings.quiet_time_s).unwrap_or(i64::MAX);
+                let burst_s = self.settings.burst_time_window_s;
+                self.allowed.note(finding, entry, telemetry, quiet_s, burst_s);
+                return None;
+            }
         };
         if self.open.len() >= self.settings.open_alerts
             || self.opened >= self.settings.total_alerts as u64

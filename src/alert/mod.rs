@@ -8,6 +8,7 @@
 
 mod act;
 mod allow;
+mod allowed;
 mod book;
 mod case;
 mod entity;
@@ -219,7 +220,7 @@ pub struct SizeCount {
 }
 
 /// What detection did and what it left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Counters {
     pub windows: u64,
     /// Windows of an attack that got no alert because the book was full.
@@ -232,6 +233,8 @@ pub struct Counters {
     pub detector_state_refused: u64,
     /// Alerts that were allowed, by entry.
     pub allowed: Vec<AllowCount>,
+    /// Those alerts, as far as they are kept; known at the end of a run.
+    pub allowed_alerts: Vec<Alert>,
 }
 
 /// 16 hex digits of SHA-256 over detector, entity and start second.

@@ -7,10 +7,14 @@ use serde::Serialize;
 
 use super::digests::{Digests, FileDigest, Hashes};
 use super::rundir::{recorded_arguments, write_whole, write_whole_by};
+use crate::alert::Alert;
 use crate::engine::RunOptions;
 use crate::output::access::Access;
 use crate::output::privacy::Privacy;
 use crate::output::{Format, Summary, eve};
+
+/// Of a run in a folder that was named.
+pub(super) const ALLOWED: &str = "allowed.ndjson";
 
 /// What was run on what: `run.json`.
 #[derive(Debug, Serialize)]
@@ -40,15 +44,30 @@ pub(super) struct Named<'a> {
     pub(super) filter: Option<&'a str>,
 }
 
-/// Alerts first: where there is a summary they are complete.
-pub(super) fn write(dir: &Path, summary: &Summary, named: Option<Named<'_>>) -> anyhow::Result<()> {
-    write_whole_by(&dir.join("alerts.ndjson"), Access::Group, |file| {
-        for alert in &summary.alerts {
+fn write_alerts(path: &Path, alerts: &[Alert]) -> anyhow::Result<()> {
+    write_whole_by(path, Access::Group, |file| {
+        for alert in alerts {
             serde_json::to_writer(&mut *file, alert)?;
             file.write_all(b"\n")?;
         }
         Ok(())
-    })?;
+    })
+}
+
+/// Alerts that entries of the configuration allowed, where there were any.
+pub(super) fn write_allowed(dir: &Path, summary: &Summary) -> anyhow::Result<()> {
+    if summary.allowed_alerts.is_empty() {
+        return Ok(());
+    }
+    write_alerts(&dir.join(ALLOWED), &summary.allowed_alerts)
+}
+
+/// Alerts first: where there is a summary they are complete.
+pub(super) fn write(dir: &Path, summary: &Summary, named: Option<Named<'_>>) -> anyhow::Result<()> {
+    write_alerts(&dir.join("alerts.ndjson"), &summary.alerts)?;
+    if named.is_some() {
+        write_allowed(dir, summary)?;
+    }
     write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(summary)?)?;
     let Some(Named { hashes, formats, options, filter }) = named else { return Ok(()) };
     if formats.contains(&Format::Eve) {

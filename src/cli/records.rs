@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
+use super::read_files::ALLOWED;
 use super::rundir;
+use crate::alert::thousands;
+use crate::output::folder_lock;
 use crate::output::rolling::FLOW_STEMS;
 
 /// No record of ours is longer by far.
@@ -57,10 +60,16 @@ fn last_revisions(found: Vec<Value>) -> Vec<Value> {
 /// The files of a run's flow records; an error where it had flows and kept none as NDJSON.
 pub(super) fn flow_files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let files = files_of(dir, "flows.ndjson")?;
-    match why_no_flows(dir)? {
-        Some(why) if files.is_empty() => bail!("{} {why}", dir.display()),
-        _ => Ok(files),
+    if !files.is_empty() {
+        return Ok(files);
     }
+    if let Some(why) = why_no_flows(dir)? {
+        bail!("{} {why}", dir.display());
+    }
+    if folder_lock::is_being_written(dir) {
+        eprintln!("flowtap: this run is still going and has written no flows yet");
+    }
+    Ok(files)
 }
 
 /// Why a run without NDJSON flows has none that can be read, where it is not that
@@ -79,9 +88,17 @@ pub(super) fn why_no_flows(dir: &Path) -> anyhow::Result<Option<String>> {
             others.join(", ")
         )));
     }
-    let kept =
-        rundir::is_kept(dir).then(|| "kept no flows: run it again with --out DIR".to_owned());
-    Ok(kept)
+    if rundir::is_kept(dir) {
+        return Ok(Some("kept no flows: run it again with --out DIR".to_owned()));
+    }
+    // As the run itself counted them; one that still goes on has not.
+    let summary = std::fs::read(dir.join("summary.json")).unwrap_or_default();
+    let summary: Value = serde_json::from_slice(&summary).unwrap_or_default();
+    let flows = summary["flows"].as_u64().unwrap_or_default();
+    Ok((flows > 0).then(|| {
+        let flows = thousands(flows);
+        format!("had {flows} flows, and their file is not there (any more): run it again")
+    }))
 }
 
 /// Every alert of a run, each in its last revision.
@@ -99,11 +116,27 @@ pub(super) fn alert(dir: &Path, id: &str) -> anyhow::Result<Value> {
     found.with_context(|| format!("no alert with id {id} in {}", dir.display()))
 }
 
-/// The same, where there may be none.
+/// What entries of the configuration kept from being alerts.
+pub(super) fn allowed(dir: &Path) -> anyhow::Result<Vec<Value>> {
+    allowed_of(dir, "")
+}
+
+fn allowed_of(dir: &Path, id: &str) -> anyhow::Result<Vec<Value>> {
+    let mut found = Vec::new();
+    for path in files_of(dir, ALLOWED)? {
+        found.append(&mut find(&path, "id", id, true)?);
+    }
+    Ok(found)
+}
+
+/// The same, where there may be none: of the alerts, else of those that were allowed.
 pub(super) fn alert_if_any(dir: &Path, id: &str) -> anyhow::Result<Option<Value>> {
     let mut found = Vec::new();
     for path in files_of(dir, "alerts.ndjson")? {
         found.append(&mut find(&path, "id", id, true)?);
+    }
+    if found.is_empty() {
+        found = allowed_of(dir, id)?;
     }
     let mut found = last_revisions(found);
     match (found.len(), found.pop()) {

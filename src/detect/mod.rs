@@ -374,7 +374,8 @@ impl Detection {
     /// Ends the run: all alerts by start and id, and what was left out.
     pub fn finish(mut self) -> (Vec<Alert>, Counters) {
         self.close();
-        let counters = self.counters();
+        let mut counters = self.counters();
+        counters.allowed_alerts = self.book.take_allowed_alerts();
         (self.book.alerts(), counters)
     }
 
@@ -388,6 +389,7 @@ impl Detection {
                 + self.analytics.iter().map(|analytic| analytic.refused()).sum::<u64>()
                 + self.names.refused(),
             allowed: self.book.allowed(),
+            allowed_alerts: Vec::new(),
         }
     }
 

@@ -566,8 +566,8 @@ impl<'a> Correlation<'a> {
         self.end_entities();
         self.detection.close();
         self.tell_alerts();
-        let (mut alerts, counters) = self.detection.finish();
-        for alert in &mut alerts {
+        let (mut alerts, mut counters) = self.detection.finish();
+        for alert in alerts.iter_mut().chain(&mut counters.allowed_alerts) {
             alert.set_origin(&self.origins);
             if let Some(joiner) = &self.joiner {
                 joiner.explain(alert);

@@ -169,7 +169,9 @@ impl Privacy {
 
     /// Changes what a run says at its end.
     pub fn summary(&self, summary: &mut Summary) {
-        summary.alerts = summary.alerts.iter().map(|alert| self.alert(alert)).collect();
+        for alert in summary.alerts.iter_mut().chain(&mut summary.allowed_alerts) {
+            *alert = self.alert(alert);
+        }
         let Some(pseudonyms) = &self.pseudonyms else { return };
         let rewrite = |text: &mut String| *text = text::rewrite(pseudonyms, text);
         summary.top_talkers.iter_mut().for_each(|talker| rewrite(&mut talker.ip));

@@ -19,7 +19,7 @@ use super::folder_lock::{FolderLock, LockError, RUN_LOCK};
 use super::rolling::{ALERT_STEMS, FLOW_STEMS, FileName};
 
 /// What a run is told by, and its alerts, whatever the formats of its flows.
-const OF_EACH_RUN: [&str; 3] = ["alerts.ndjson", "summary.json", "run.json"];
+const OF_EACH_RUN: [&str; 4] = ["alerts.ndjson", "allowed.ndjson", "summary.json", "run.json"];
 
 /// Says from the start which files a run makes, should it be killed.
 const BEGUN: &str = ".flowtap.run";

@@ -78,6 +78,9 @@ pub struct Summary {
     /// What entries of the configuration allowed; absent where there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alerts_allowed: Vec<AllowCount>,
+    /// Those alerts, for a file of their own.
+    #[serde(skip)]
+    pub allowed_alerts: Vec<Alert>,
     pub write_error: Option<String>,
     pub elapsed_s: f64,
     pub workers: usize,
@@ -277,6 +280,7 @@ impl Summary {
             alerts: report.alerts.clone(),
             alerts_suppressed: report.detection.alerts_suppressed,
             alerts_allowed: report.detection.allowed.clone(),
+            allowed_alerts: report.detection.allowed_alerts.clone(),
             write_error: report.write_error.as_ref().map(ToString::to_string),
             elapsed_s: round3(elapsed.as_secs_f64()),
             workers: report.workers,

@@ -408,7 +408,7 @@ pub(super) fn shown(value: &DeValue<'_>) -> String {
 }
 
 /// `: did you mean "workers"?`, or nothing where nothing is near.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     // As clap has it for options.
     const NEAR: f64 = 0.7;
     let name = name.replace('_', "-");

@@ -44,6 +44,8 @@ use super::{Cli, Command, Usage};
 use crate::detect::{DetectSettings, HomeNets};
 use file::File;
 
+pub(crate) use file::did_you_mean;
+
 pub(crate) use command::{ConfigCommand, run};
 pub(crate) use reload::Reloader;
 

@@ -34,6 +34,7 @@ use crate::cli::host_args::HostArgs;
 use crate::cli::log::LogFormat;
 use crate::cli::named::each_once;
 use crate::cli::output_args::{OutputArgs, limits};
+use crate::cli::read_files::{ALLOWED, write_allowed};
 use crate::cli::report_args::ReportArgs;
 use crate::cli::rundir::{Word, recorded_arguments, state_run, write_whole};
 use crate::cli::sensor_id::SensorId;
@@ -280,6 +281,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     if let Some(dir) = &dir {
         // An earlier start's: this one has none before its end.
         run_folder::remove(&dir.join("summary.json"))
+            .and_then(|()| run_folder::remove(&dir.join(ALLOWED)))
             .with_context(|| format!("can't write into {}", dir.display()))?;
         write_run(dir, args, &privacy, confined)?;
     }
@@ -355,7 +357,8 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     // Printed first and each by itself: a full disk keeps nobody from knowing.
     let printed = print(args, &summary);
     let kept = dir.as_ref().map_or(Ok(()), |dir| {
-        write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(&summary)?)
+        write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(&summary)?)?;
+        if args.output.out.is_some() { write_allowed(dir, &summary) } else { Ok(()) }
     });
     let reported = collected.map_or(Ok(()), |collected| {
         let made = RunPage::new(collected, &report, learned.as_ref());
