@@ -363,3 +363,30 @@ fn flood_allowed(dir: &Dir) {
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(std::fs::read_to_string(dir.path("run/alerts.ndjson")).expect("alerts"), "");
 }
+
+#[test]
+fn what_is_asked_of_nobody_or_of_no_detector_is_said() {
+    let dir = Dir::new();
+    let alert = flood(&dir, &[]);
+    let output = dir.run(["alerts", "list", "--run", "run", "--detector", "udp_flod"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(text(&output.stderr).contains("did you mean \"udp_flood\"?"), "{}", said(&output));
+    let output = dir.run(["why-not", "garbage", "--run", "run"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(text(&output.stderr).contains("no detector measured anything"), "{}", said(&output));
+    let output = dir.run(["why-not", "10.0.0.0/8", "--run", "run", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(told["alerts"].to_string().contains(id(&alert)), "{told:#}");
+
+    let flows = std::fs::read_to_string(dir.path("run/flows.ndjson")).expect("flows");
+    let torn = flows.replacen('\n', "\n{broken\n", 2);
+    std::fs::write(dir.path("run/flows.ndjson"), torn).expect("written");
+    let output = dir.run(["flows", "--run", "run"]);
+    let warning = "2 lines are no records and are left out; the first: run/flows.ndjson line 2";
+    assert!(text(&output.stderr).contains(warning), "{}", said(&output));
+    std::fs::remove_file(dir.path("run/flows.ndjson")).expect("removed");
+    let output = dir.run(["flows", "--run", "run"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(text(&output.stderr).contains("their file is not there"), "{}", said(&output));
+}

@@ -53,11 +53,14 @@ pub(crate) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
     let mut groups = Groups::new(args.keys()?);
     let dir = rundir::find(args.run.as_deref())?;
     let files = records::flow_files(&dir)?;
-    let (mut read, mut bad) = (0_u64, 0_u64);
+    let (mut read, mut bad, mut first_bad) = (0_u64, 0_u64, None);
     for path in &files {
+        let mut number = 0_u64;
         records::each_line(path, |line| {
+            number += 1;
             let Ok(flow) = serde_json::from_slice::<Value>(line) else {
                 bad += 1;
+                first_bad.get_or_insert_with(|| format!("{} line {number}", path.display()));
                 return Ok(());
             };
             read += 1;
@@ -67,8 +70,11 @@ pub(crate) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
             Ok(())
         })?;
     }
-    if bad > 0 {
-        eprintln!("flowtap: warning: {bad} lines are no records and are left out");
+    if let Some(first) = first_bad {
+        let lines =
+            if bad == 1 { "line is no record and is" } else { "lines are no records and are" };
+        let text = format!("{} {lines} left out; the first: {first}", thousands(bad));
+        eprintln!("flowtap: warning: {}", detail::printable(&text));
     }
     args.tell(&groups, read)
 }

@@ -71,6 +71,14 @@ pub(crate) fn run(args: &WhyNotArgs) -> anyhow::Result<ExitCode> {
     } else {
         write!(out, "{}", why_not::page(&told, Style::for_stdout()))?;
     }
+    // Of an address or a flow that is an answer; a name may be mistyped.
+    let is_name = args.who.parse::<IpAddr>().is_err() && !args.who.starts_with("1:");
+    if is_name && seen.findings.is_empty() && told["alerts"] == json!([]) {
+        let who = detail::printable(&args.who);
+        bail!(
+            "no detector measured anything of a prefix, MAC, process, container or instance {who}"
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 

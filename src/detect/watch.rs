@@ -10,6 +10,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -28,6 +29,8 @@ pub struct Watch(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     addresses: Vec<IpAddr>,
+    /// Whoever is within.
+    nets: Vec<IpNet>,
     /// Ids of entities, keys of baselines, names of programs.
     names: Vec<String>,
     seen: Lock<Seen>,
@@ -100,7 +103,13 @@ impl PartialEq for Watch {
 
 impl Watch {
     pub fn new(addresses: Vec<IpAddr>, names: Vec<String>) -> Self {
-        Self(Arc::new(Inner { addresses, names, seen: Lock::default() }))
+        // Prefixes are entities too, by that name.
+        let nets = names.iter().filter_map(|name| name.parse().ok()).collect();
+        Self(Arc::new(Inner { addresses, nets, names, seen: Lock::default() }))
+    }
+
+    fn has(&self, address: IpAddr) -> bool {
+        self.0.addresses.contains(&address) || self.0.nets.iter().any(|net| net.contains(&address))
     }
 
     /// By detector and entity, and by address, direction and kind.
@@ -132,12 +141,11 @@ impl Watch {
             EntityKind::Address => entity.id.parse::<IpAddr>().ok(),
             _ => None,
         };
-        address.is_some_and(|address| self.0.addresses.contains(&address))
-            || self.0.names.contains(&entity.id)
+        address.is_some_and(|address| self.has(address)) || self.0.names.contains(&entity.id)
     }
 
     fn concerns(&self, finding: &Finding) -> bool {
-        let is_watched = |host: &Host| self.0.addresses.contains(&host.ip());
+        let is_watched = |host: &Host| self.has(host.ip());
         let subject = match &finding.subject {
             Subject::Host(host) | Subject::Sender(host) => is_watched(host),
             Subject::Prefix(prefix) => {
