@@ -215,6 +215,15 @@ fn tell_troubles(options: &RunOptions, summary: &Summary) {
                 if bad == 1 { " was" } else { "s were" }
             ));
         }
+        if source.late > 0 {
+            say(&format!(
+                "warning: {}: {} record{} came too far out of the order of time to be judged with \
+                 the others; give its parts as files of their own",
+                source.path,
+                source.late,
+                if source.late == 1 { "" } else { "s" }
+            ));
+        }
         if let Some(error) = &source.error {
             say(&format!("{}: {error}", source.path));
         }

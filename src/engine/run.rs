@@ -24,6 +24,7 @@ use crate::alert::Alert;
 use crate::baseline::Lent;
 use crate::detect::analytic::Inputs;
 use crate::detect::{DetectSettings, Interest};
+use crate::entity::ReportedCounts;
 use crate::flow::settings::{TableSettings, Wanted};
 use crate::flow::table::TableCounters;
 use crate::flow::totals::{FlowTotals, InferredLoss};
@@ -216,6 +217,8 @@ pub struct RunReport {
     pub coverage: Option<Coverage>,
     /// What kinds of telemetry there were.
     pub inputs: Inputs,
+    /// What became of reported flows in the measures of entities.
+    pub reported: ReportedCounts,
     /// Logs, exports and counters, in the order in which they were named.
     pub sources: Vec<SourceReport>,
     /// Of a live run.
@@ -241,6 +244,13 @@ impl RunReport {
     pub fn flows_complete(&self) -> bool {
         let TableCounters { evicted, refused_packets, sampled_packets, .. } = self.table;
         evicted == 0 && refused_packets == 0 && sampled_packets == 0
+    }
+
+    /// Some records of other sources came after those of later times had been judged. Live
+    /// a source that tells late is no loss as long as what it tells of is still open.
+    pub fn left_out_unordered(&self) -> bool {
+        let is_read = self.capture.is_none();
+        self.reported.late > 0 || is_read && self.sources.iter().any(|source| source.late > 0)
     }
 }
 
@@ -347,6 +357,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let input = source.input;
     let coverage = correlation.coverage();
     let inputs = correlation.detection.inputs().clone();
+    let reported = correlation.reported.counts;
     let (alerts, detection, sided, write_error) = correlation.finish();
     let totals = totals.unwrap_or_else(|| FlowTotals::new(hash_state));
     let by_tap = |status: &LiveStatus| {
@@ -366,6 +377,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         workers,
         coverage,
         inputs,
+        reported,
         sources: options.telemetry.as_ref().map(Feed::finish).unwrap_or_default(),
         capture: options.live.as_ref().map(|live| LiveCapture {
             inferred: by_tap(&live.status),

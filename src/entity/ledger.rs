@@ -59,6 +59,8 @@ pub struct ReportedFacts {
     pub rejected_bytes: u64,
     /// Packets that each counted one stood for, at most.
     pub sampled_1_of: u32,
+    /// Records of this source, before or in this window, came after their own was closed.
+    pub unordered: bool,
     /// No flow was reported both ways: what is unanswered is not known.
     pub one_sided: bool,
 }

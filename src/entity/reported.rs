@@ -94,6 +94,8 @@ struct Source {
     windows: BTreeMap<(i64, i64), Window>,
     /// Of the ends of its reports.
     newest_s: i64,
+    /// Some came when their window was closed.
+    unordered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -134,7 +136,10 @@ impl Reported {
         known.newest_s = known.newest_s.max(end_s);
         match known.window_of(flow, start_s, end_s) {
             None => self.counts.too_long += 1,
-            Some(key) if is_over(key, known.newest_s) => self.counts.late += 1,
+            Some(key) if is_over(key, known.newest_s) => {
+                self.counts.late += 1;
+                known.unordered = true;
+            }
             Some(key) => {
                 let spare = &mut self.spare;
                 let window = known.windows.entry(key);
@@ -173,7 +178,7 @@ impl Reported {
         for (length_s, start_s) in over {
             let Some(mut window) = known.windows.remove(&(length_s, start_s)) else { continue };
             self.flows = self.flows.saturating_sub(window.flows.len());
-            let at = At { source, start_s, length_s };
+            let at = At { source, start_s, length_s, unordered: known.unordered };
             let (mut of_window, refused) = window.minutes(&at, self.limits.ledger, self.seed, home);
             self.counts.refused += refused;
             minutes.append(&mut of_window);
@@ -256,15 +261,16 @@ impl Window {
                     let digest = seed.text(entity.kind as u64, &entity.id);
                     let Some(id) = ledger.id(digest, || Arc::clone(who)) else { continue };
                     ledger.add(id, &view);
-                    let at = id as usize;
-                    if at >= facts.len() {
-                        facts.resize_with(at + 1, ReportedFacts::default);
+                    let place = id as usize;
+                    if place >= facts.len() {
+                        facts.resize_with(place + 1, ReportedFacts::default);
                     }
-                    let facts = &mut facts[at];
+                    let facts = &mut facts[place];
                     facts.flows += 1;
                     facts.rejected_flows += flow.ways[side].rejected_flows;
                     facts.rejected_bytes += flow.ways[side].rejected_bytes;
                     facts.sampled_1_of = facts.sampled_1_of.max(flow.sampled_1_of);
+                    facts.unordered = at.unordered;
                     facts.one_sided = one_sided;
                 }
             }
@@ -307,6 +313,7 @@ struct At<'a> {
     source: &'a Arc<str>,
     start_s: i64,
     length_s: i64,
+    unordered: bool,
 }
 
 fn second(ns: i64) -> i64 {

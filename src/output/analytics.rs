@@ -56,6 +56,8 @@ pub struct Given<'a> {
     pub flows_in_vni: u64,
     /// A source of flows says that it left some out (AWS: SKIPDATA).
     pub flow_records_lost: bool,
+    /// Records came after those of later times had been judged.
+    pub records_unordered: bool,
     /// There are flow logs of AWS, which never hold traffic of its platform.
     pub platform_omitted: bool,
 }
@@ -87,6 +89,13 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
             !given.flow_records_lost,
             "all flow records",
             "a source says that it left some out: what they held is not seen",
+        )
+    };
+    let in_order = || {
+        gap(
+            !given.records_unordered,
+            "order of time in a source's records",
+            "some came too late to be judged: give its parts as files of their own",
         )
     };
     // Packets from elsewhere than a mirror have what mirrors and flow logs leave out.
@@ -132,6 +141,7 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                 by_mirror("floods at or by these are not seen"),
                 by_aws("floods at these are not seen"),
                 whole(),
+                in_order(),
                 baseline(),
             ],
             "an instance",
@@ -156,6 +166,7 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                 by_mirror(NO_METADATA),
                 by_aws(NO_METADATA),
                 whole(),
+                in_order(),
                 baseline(),
             ],
             "a process",
@@ -205,6 +216,7 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                 by_mirror("volume by these is not seen"),
                 by_aws("volume to these is not seen"),
                 whole(),
+                in_order(),
                 baseline(),
             ],
             "a container",
@@ -220,6 +232,7 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
                 by_mirror("what hides in these is not seen"),
                 by_aws("tunnels through Amazon DNS, and what hides in these, are not seen"),
                 whole(),
+                in_order(),
                 baseline(),
             ],
             "a process",
@@ -244,6 +257,7 @@ mod tests {
             wire_bytes: 1_000,
             flows_in_vni: 0,
             flow_records_lost: false,
+            records_unordered: false,
             platform_omitted: false,
         }
     }
@@ -272,9 +286,13 @@ mod tests {
             counters: true,
         };
         assert!(of(&all).iter().all(|state| *state == (Active, 0)), "{all:?}");
-        let skipped = super::states(&Given { flow_records_lost: true, ..given(&all) });
-        let degraded: Vec<_> = skipped.iter().filter(|it| it.state == Degraded).collect();
-        assert_eq!(degraded.len(), 4, "all but what programs do by themselves: {degraded:?}");
+        let skipped = Given { flow_records_lost: true, ..given(&all) };
+        let unordered = Given { records_unordered: true, ..given(&all) };
+        for given in [skipped, unordered] {
+            let states = super::states(&given);
+            let degraded: Vec<_> = states.iter().filter(|it| it.state == Degraded).collect();
+            assert_eq!(degraded.len(), 4, "all but what programs do by themselves: {degraded:?}");
+        }
         let off = of(&Inputs { undetected: true, ..all });
         assert!(off.iter().all(|state| *state == (Blind, 1)), "{off:?}");
     }

@@ -44,7 +44,7 @@ pub struct InputSource {
     /// Fields that this version does not know, and how often they had a value.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unknown_fields: BTreeMap<String, u64>,
-    /// Observations later than the kind's lateness allows.
+    /// Observations that came too late: see [`SourceReport::late`].
     #[serde(skip_serializing_if = "is_zero")]
     pub late: u64,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -274,6 +274,7 @@ impl Summary {
                 wire_bytes: report.accounting.in_flows.wire_bytes,
                 flows_in_vni: totals.flows_in_vni,
                 flow_records_lost: report.sources.iter().any(SourceReport::lost_flows),
+                records_unordered: report.left_out_unordered(),
                 platform_omitted: report.sources.iter().any(SourceReport::omits_platform),
             }),
             capture: report.capture.as_ref().map(|capture| CaptureSummary::new(capture, report)),

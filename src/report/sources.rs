@@ -81,7 +81,7 @@ fn details(page: &mut String, source: &InputSource, width: usize, style: Style) 
         detail(format!("values left out: {bad_parts}"), true);
     }
     if source.late > 0 {
-        detail(format!("later than this kind should be: {}", grouped(source.late)), true);
+        detail(format!("too late to be put in order: {}", grouped(source.late)), true);
     }
     if !source.unknown_fields.is_empty() {
         let names = source.unknown_fields.keys().take(MAX_FIELDS);

@@ -1,13 +1,14 @@
 //! Several sources as one stream in event-time order.
 //!
-//! A source hands out what it holds in its own order, which is only about that of
-//! time: an observation may come as much later as its kind's lateness says. The
-//! stream's clock is the earliest of what the sources have reached; an observation
-//! is handed out when the clock is past its time by its own kind's lateness, as it
-//! would be live. So the order does not depend on how records lie in files, as long
-//! as they are no later than that; those that are count as late and come at once.
+//! A source hands out what it holds in its own order, which need not be that of time:
+//! logs of several interfaces one after the other are one file. What ends can be put in
+//! order, so as much waits as there is room for, by the second in which it would be known
+//! live: its time and its kind's lateness. Nothing is handed out before all sources are
+//! over or the room is full; then the earliest second is. So the order does not depend on
+//! how records lie in files, as long as what lies between them fits into the room; what
+//! comes after later ones have gone counts as late and comes at once.
 //!
-//! Sources that begin later are opened when the clock gets there, so that a folder
+//! Sources that begin later are opened when the others get there, so that a folder
 //! of thousands of files has few open at a time.
 
 use std::cmp::Reverse;
@@ -19,9 +20,9 @@ use super::source::{Named, Source};
 
 const NS_PER_S: i64 = 1_000_000_000;
 
-/// Observations that wait for the clock, and what they may take in memory: about 500
-/// bytes each, of requests whose texts are long up to megabytes. Above either the
-/// earliest second is handed out early: order is then kept only within the rest.
+/// Observations that wait, and what they may take in memory: about 500 bytes each, of
+/// requests whose texts are long up to megabytes. Above either the earliest second is
+/// handed out: order is then kept only within the rest.
 const MAX_WAITING: usize = 1 << 18;
 const MAX_WAITING_BYTES: usize = 512 << 20;
 
@@ -43,8 +44,7 @@ pub struct Observed {
 /// What is handed out at once.
 #[derive(Debug)]
 pub struct Batch {
-    /// The stream's clock: everything that is due in an earlier second has been handed
-    /// out with this batch.
+    /// Everything that is due in an earlier second has been handed out with this batch.
     pub clock_s: i64,
     pub observed: Vec<Observed>,
 }
@@ -58,8 +58,8 @@ pub struct Merge {
     waiting: BTreeMap<i64, Vec<Waiting>>,
     waiting_count: usize,
     waiting_bytes: usize,
+    most_waiting: usize,
     most_waiting_bytes: usize,
-    clock_ns: i64,
     /// Nothing that is still to come is handed out as due before this second.
     floor_s: i64,
     /// By lane, observations in a row that are far ahead of all before.
@@ -92,8 +92,8 @@ impl Merge {
             waiting: BTreeMap::new(),
             waiting_count: 0,
             waiting_bytes: 0,
+            most_waiting: MAX_WAITING,
             most_waiting_bytes: MAX_WAITING_BYTES,
-            clock_ns: i64::MIN,
             floor_s: i64::MIN,
             ahead: Vec::new(),
             reports: Vec::new(),
@@ -130,9 +130,8 @@ impl Merge {
         let mut observed = Vec::new();
         loop {
             let over = !self.advance();
-            let clock_s = if over { i64::MAX } else { self.clock_ns.div_euclid(NS_PER_S) };
             while let Some((&second, _)) = self.waiting.first_key_value()
-                && (second < clock_s || self.is_full())
+                && (over || self.is_full())
                 && let Some(mut second) = self.waiting.remove(&second)
             {
                 self.waiting_count -= second.len();
@@ -150,17 +149,17 @@ impl Merge {
                 }
             }
             if over {
+                let clock_s = i64::MAX;
                 return (!observed.is_empty()).then_some(Batch { clock_s, observed });
             }
             if !observed.is_empty() {
-                self.floor_s = self.floor_s.max(clock_s);
                 return Some(Batch { clock_s: self.floor_s, observed });
             }
         }
     }
 
     fn is_full(&self) -> bool {
-        self.waiting_count > MAX_WAITING || self.waiting_bytes > self.most_waiting_bytes
+        self.waiting_count > self.most_waiting || self.waiting_bytes > self.most_waiting_bytes
     }
 
     /// Takes a chunk of the source that is furthest behind; false at the end of all.
@@ -195,16 +194,15 @@ impl Merge {
                     let bytes = observation.held_bytes();
                     self.waiting_bytes += bytes;
                     let due_ns = time_ns.saturating_add(lateness_ns);
-                    report.late += u64::from(due_ns < self.clock_ns);
+                    let due_s = due_ns.div_euclid(NS_PER_S);
+                    report.late += u64::from(due_s < self.floor_s);
                     let waiting = Waiting { due_ns, source: at, bytes, observation };
-                    self.waiting.entry(due_ns.div_euclid(NS_PER_S)).or_default().push(waiting);
+                    self.waiting.entry(due_s).or_default().push(waiting);
                 }
                 self.reached.push(Reverse((reached_ns, at)));
             }
             self.reports[index] = report;
         }
-        let behind_ns = self.reached.peek().map(|&Reverse((reached_ns, _))| reached_ns);
-        self.clock_ns = self.clock_ns.max(behind_ns.unwrap_or(i64::MAX));
         true
     }
 
@@ -218,10 +216,62 @@ impl Merge {
 mod tests {
     use std::fmt::Write as _;
     use std::fs;
+    use std::path::Path;
 
     use super::*;
     use crate::telemetry::decode::Context;
     use crate::telemetry::kind::named;
+
+    /// Records of ten seconds each, from each of these minutes on, one after the other.
+    fn of_minutes(folder: &Path, minutes: &[i64]) -> Merge {
+        let path = folder.join("vpc.log");
+        let mut log = String::new();
+        for from_s in minutes.iter().map(|minute| 1_772_360_100 + 60 * minute) {
+            for second in from_s..from_s + 10 {
+                writeln!(
+                    log,
+                    "2 111122223333 eni-1 10.0.1.5 203.0.113.9 40112 53 17 1 100 {second} \
+                     {second} ACCEPT OK",
+                )
+                .expect("a string takes it");
+            }
+        }
+        fs::write(&path, log).expect("written");
+        let kind = named("aws-vpc").expect("a kind");
+        Merge::new(vec![Named::new(&path, kind, &Context::default())])
+    }
+
+    fn times(merge: &mut Merge) -> Vec<i64> {
+        let mut times = Vec::new();
+        while let Some(batch) = merge.next_batch() {
+            times.extend(batch.observed.iter().map(|observed| observed.observation.time_ns()));
+        }
+        times
+    }
+
+    #[test]
+    fn logs_one_after_the_other_in_one_file_come_in_the_order_of_time() {
+        let folder = tempfile::tempdir().expect("folder");
+        // Hours apart: no kind is as late as that.
+        let mut merge = of_minutes(folder.path(), &[240, 480, 0, 240]);
+        let times = times(&mut merge);
+        assert_eq!(times.len(), 40);
+        assert!(times.is_sorted());
+        assert_eq!(merge.reports()[0].late, 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_among_those_that_wait_is_told_late_and_counted() {
+        let folder = tempfile::tempdir().expect("folder");
+        // More than a source hands out at once.
+        let minutes: Vec<i64> = (240..640).chain([0]).collect();
+        let mut merge = of_minutes(folder.path(), &minutes);
+        merge.most_waiting = 1_000;
+        let times = times(&mut merge);
+        assert_eq!(times.len(), 10 * minutes.len());
+        assert!(!times.is_sorted());
+        assert_eq!(merge.reports()[0].late, 10);
+    }
 
     #[test]
     fn what_waits_is_bounded_by_its_bytes_and_nothing_of_it_is_lost() {
@@ -252,7 +302,7 @@ mod tests {
         assert_eq!(times.len(), REQUESTS);
         assert!(times.is_sorted());
         assert_eq!((merge.waiting_count, merge.waiting_bytes), (0, 0));
-        // Without the bound all would wait for a minute: that is how late such a log may be.
+        // Without the bound all would wait.
         assert!((MOST_BYTES / 2..=MOST_BYTES).contains(&most), "{most}");
     }
 }

@@ -34,8 +34,9 @@ pub struct SourceReport {
     /// Of the observations' times.
     pub first_ns: Option<i64>,
     pub last_ns: Option<i64>,
-    /// Observations that came later than the kind's lateness allows, of files after what
-    /// the others had come to, live by the clock: told all the same, out of order.
+    /// Observations of files that came after later ones had gone, for want of room to put
+    /// them in order; live those that came later by the clock than the kind's lateness
+    /// allows. Told all the same, out of order.
     pub late: u64,
     /// Why reading ended early.
     pub error: Option<String>,

@@ -174,6 +174,65 @@ fn one_time_in_the_future_does_not_make_all_that_follows_late() {
     assert!(lines.iter().map(|line| line["end"].as_str().unwrap()).is_sorted());
 }
 
+/// Of a sender and a minute.
+fn vpc_minute(interface: &str, minute: i64, (packets, bytes): (u64, u64)) -> String {
+    let start = 1_760_000_040 + 60 * minute;
+    format!(
+        "2 123456789010 {interface} 10.0.0.6 203.0.113.9 40112 9999 17 {packets} {bytes} {start} {} ACCEPT \
+         OK\n2 123456789010 {interface} 203.0.113.9 10.0.0.6 9999 40112 17 1 60 {start} {} ACCEPT OK\n",
+        start + 58,
+        start + 58
+    )
+}
+
+#[test]
+fn logs_one_after_the_other_are_judged_as_they_are_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let quiet: String = (0..240).map(|minute| vpc_minute("eni-1", minute, (100, 9_000))).collect();
+    let quiet = quiet.replace("10.0.0.6", "10.0.0.5");
+    let flood: String = (0..240)
+        .map(|minute| {
+            let is_flood = (100..103).contains(&minute);
+            vpc_minute("eni-2", minute, if is_flood { (300_000, 150_000_000) } else { (9, 900) })
+        })
+        .collect();
+    fs::write(folder.path().join("all.log"), quiet + &flood).unwrap();
+    let output = flowtap(&["read", "--quiet", "--json", "all.log"], folder.path());
+    assert_eq!(text(&output.stderr), "");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let alerts = summary["alerts"].as_array().unwrap();
+    assert_eq!(alerts.len(), 1, "{alerts:#?}");
+    assert_eq!(
+        (&alerts[0]["detector"], &alerts[0]["severity"]),
+        (&"egress".into(), &"high".into())
+    );
+    assert!(summary["sources"][0].get("late").is_none(), "{}", summary["sources"][0]);
+}
+
+#[test]
+fn records_that_find_no_place_in_the_order_of_time_are_told_of() {
+    const MORE_THAN_MAY_WAIT: i64 = 140_000;
+    let folder = tempfile::tempdir().unwrap();
+    let mut log: String =
+        (0..MORE_THAN_MAY_WAIT).map(|of| vpc_minute("eni-1", 600 + of / 2_000, (9, 900))).collect();
+    log += &vpc_minute("eni-2", 0, (300_000, 150_000_000));
+    // What comes after it is judged by less than there was.
+    log += &vpc_minute("eni-2", 800, (300_000, 150_000_000));
+    fs::write(folder.path().join("all.log"), log).unwrap();
+    let output = flowtap(&["read", "--quiet", "--json", "all.log"], folder.path());
+    let said = text(&output.stderr);
+    assert!(said.contains("all.log: 2 records came too far out of the order of time"), "{said}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["sources"][0]["late"], 2);
+    let gaps = summary["analytics"][0]["missing"].as_array().unwrap();
+    let names_it = |gap: &Value| gap["what"] == "order of time in a source's records";
+    assert!(gaps.iter().any(names_it), "{gaps:#?}");
+    let alerts = summary["alerts"].as_array().unwrap();
+    assert_eq!(alerts.len(), 1, "{alerts:#?}");
+    let missing = alerts[0]["missing_telemetry"].as_array().unwrap();
+    assert!(missing.contains(&"unordered_records".into()), "{missing:?}");
+}
+
 #[test]
 fn what_does_not_parse_is_counted_told_once_with_its_line_and_never_fatal() {
     let folder = tempfile::tempdir().unwrap();
