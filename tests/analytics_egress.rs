@@ -140,6 +140,53 @@ fn a_flow_log_alone_tells_of_a_flood_and_what_was_rejected_is_none() {
 }
 
 #[test]
+fn a_one_way_flood_in_a_flow_log_of_nothing_else_is_found_and_less_is_told_to_who_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("vpc.log");
+    // 40 Mbit/s, 5,000 packets/s.
+    fs::write(
+        &log,
+        vpc_log(&[("10.0.0.5", "203.0.113.9", 9_999, 17, 300_000, 300_000_000)], 3, "ACCEPT"),
+    )
+    .unwrap();
+    let found = alerts(&[&log], &[]);
+    let egress = of(&found, "egress");
+    assert_eq!(egress.len(), 1, "{found:#?}");
+    assert_eq!(
+        (&egress[0]["severity"], &egress[0]["evidence"]["answer_ratio"]),
+        (&"high".into(), &0.0.into())
+    );
+
+    // 4 Mbit/s, to one place and to three.
+    let small = ("10.0.0.5", "203.0.113.9", 9_999, 17, 30_000, 30_000_000);
+    let spread = |to, port| ("10.0.0.6", to, port, 17, 30_000, 60_000_000);
+    let three = [("203.0.113.1", 7_001), ("203.0.113.2", 7_002), ("203.0.113.3", 7_003)];
+    let [a, b, c] = three.map(|(to, port)| spread(to, port));
+    fs::write(&log, vpc_log(&[small, a, b, c], 3, "ACCEPT")).unwrap();
+    let flowtap = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+        command.args(arguments).current_dir(folder.path());
+        let output = command.env("XDG_STATE_HOME", folder.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    flowtap(&["read", "--quiet", "--out", "run", "vpc.log"]);
+    for (who, value, threshold) in
+        [("10.0.0.5", 30_000_000.0, 75_000_000.0), ("10.0.0.6", 33.3, 60.0)]
+    {
+        let told = flowtap(&["why-not", who, "--run", "run", "--json"]);
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["alerts"], serde_json::json!([]));
+        let near = &told["findings"][0];
+        assert_eq!((&near["detector"], &near["entity"]), (&"egress".into(), &who.into()));
+        assert!((near["value"].as_f64().unwrap() - value).abs() < 0.1, "{near}");
+        assert_eq!(near["threshold"], threshold, "{near}");
+        let page = flowtap(&["why-not", who, "--run", "run"]);
+        assert!(page.contains("below the threshold") && !page.contains("Nothing of it"), "{page}");
+    }
+}
+
+#[test]
 fn a_known_backup_is_allowed_up_to_its_bound() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("vpc.log");

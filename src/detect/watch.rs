@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{DetectSettings, Finding, Kind, Subject};
+use super::{DetectSettings, Finding, Kind, Rule, Subject};
 use crate::alert::{Entity, EntityKind, Score};
 use crate::engine::window::{Host, Slice};
 use crate::entity::Who;
@@ -193,6 +193,34 @@ impl Watch {
         });
     }
 
+    /// Takes down a measure that was too low to make a score of.
+    pub(super) fn measure(
+        &self,
+        detector: &'static str,
+        who: &Who,
+        second: i64,
+        (value, rule): (f64, &Rule),
+    ) {
+        if !self.asks_about(who) {
+            return;
+        }
+        self.0.seen.lock().add(Near {
+            detector,
+            entity_kind: who.entity.kind,
+            entity: who.entity.id.clone(),
+            service: None,
+            second,
+            value,
+            threshold: rule.threshold as f64,
+            unit: rule.unit,
+            formula: rule.formula,
+            opens: false,
+            allowed_by: None,
+            frozen_until_s: None,
+            score: None,
+        });
+    }
+
     /// Takes down findings of watched entities.
     pub(super) fn look(
         &self,
@@ -267,7 +295,8 @@ impl Seen {
     }
 
     fn add(&mut self, near: Near) {
-        let rank = |near: &Near| (near.opens, near.value);
+        // What made a score came nearer than what was too little for one.
+        let rank = |near: &Near| (near.opens, near.score.is_some(), near.value);
         let room = self.findings.len() < MOST;
         let known = self
             .findings
@@ -298,7 +327,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::{Family, Rule};
+    use crate::detect::Family;
 
     fn finding(address: [u8; 4], measured: u64, opens: bool) -> Finding {
         let rule = Rule { name: "r", threshold: 100, unit: "packets/s", formula: "f" };

@@ -17,6 +17,7 @@ use crate::entity::Minute;
 use crate::host::execs::Served;
 use crate::input::Shed;
 use crate::telemetry::Observation;
+use crate::telemetry::kind::always_logs_both_ways;
 use crate::telemetry::request::Request;
 
 pub(super) fn detection_of(options: &RunOptions) -> Detection {
@@ -125,7 +126,8 @@ impl Correlation<'_> {
         let source = &self.source_of(source);
         if let Observation::Flow(flow) = observation {
             let home = &self.detection.settings().home_nets;
-            let minutes = self.reported.take(&source.name, flow, joined.hosts, home);
+            let both_ways = always_logs_both_ways(source.kind);
+            let minutes = self.reported.take(&source.name, both_ways, flow, joined.hosts, home);
             self.show_minutes(minutes);
         }
         let event = match (observation, joined.growth) {

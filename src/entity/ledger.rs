@@ -61,7 +61,7 @@ pub struct ReportedFacts {
     pub sampled_1_of: u32,
     /// Records of this source, before or in this window, came after their own was closed.
     pub unordered: bool,
-    /// No flow was reported both ways: what is unanswered is not known.
+    /// The source never had a flow both ways so far, and need not: what is unanswered is not known.
     pub one_sided: bool,
 }
 

@@ -96,6 +96,8 @@ struct Source {
     newest_s: i64,
     /// Some came when their window was closed.
     unordered: bool,
+    /// It has flows both ways: then one that has but one went unanswered.
+    both_ways: bool,
 }
 
 #[derive(Debug, Default)]
@@ -118,10 +120,13 @@ impl Reported {
     }
 
     /// Takes a report; hands out the windows of its source that are over. Reports come
-    /// in the order of their ends, give or take what `late` counts.
+    /// in the order of their ends, give or take what `late` counts. `both_ways`: a source
+    /// of this kind has both directions of all that it reports; of another it is known
+    /// once it had both of one flow.
     pub fn take(
         &mut self,
         source: &Arc<str>,
+        both_ways: bool,
         flow: &FlowReport,
         hosts: Option<&FlowHosts>,
         home: &HomeNets,
@@ -134,6 +139,7 @@ impl Reported {
         let end_s = second(flow.end_ns.saturating_sub(1)).max(start_s);
         let known = self.sources.entry(Arc::clone(source)).or_default();
         known.newest_s = known.newest_s.max(end_s);
+        known.both_ways |= both_ways;
         match known.window_of(flow, start_s, end_s) {
             None => self.counts.too_long += 1,
             Some(key) if is_over(key, known.newest_s) => {
@@ -154,6 +160,7 @@ impl Reported {
                             }
                         }
                         of_window.add(flow, from, &mut self.counts);
+                        known.both_ways |= of_window.is_both_ways();
                     }
                 }
             }
@@ -178,7 +185,8 @@ impl Reported {
         for (length_s, start_s) in over {
             let Some(mut window) = known.windows.remove(&(length_s, start_s)) else { continue };
             self.flows = self.flows.saturating_sub(window.flows.len());
-            let at = At { source, start_s, length_s, unordered: known.unordered };
+            let Source { unordered, both_ways, .. } = *known;
+            let at = At { source, start_s, length_s, unordered, one_sided: !both_ways };
             let (mut of_window, refused) = window.minutes(&at, self.limits.ledger, self.seed, home);
             self.counts.refused += refused;
             minutes.append(&mut of_window);
@@ -234,8 +242,7 @@ impl Window {
     ) -> (Vec<Minute>, u64) {
         let mut flows: Vec<(&Tuple, &Flow)> = self.flows.iter().collect();
         flows.sort_unstable_by_key(|(tuple, _)| *tuple);
-        let both_ways = |flow: &Flow| flow.ways.iter().all(|way| way.records > 0);
-        let one_sided = !flows.iter().any(|(_, flow)| both_ways(flow));
+        let one_sided = at.one_sided;
         let mut ledger = Ledger::new(Arc::clone(at.source), limits, seed);
         ledger.begin(at.start_s);
         // By number in the ledger, which gives them from 0 on.
@@ -314,6 +321,7 @@ struct At<'a> {
     start_s: i64,
     length_s: i64,
     unordered: bool,
+    one_sided: bool,
 }
 
 fn second(ns: i64) -> i64 {

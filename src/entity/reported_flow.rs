@@ -79,6 +79,11 @@ impl Tuple {
 }
 
 impl Flow {
+    /// Both directions were reported.
+    pub(super) fn is_both_ways(&self) -> bool {
+        self.ways.iter().all(|way| way.records > 0)
+    }
+
     /// Counts what a report says of it.
     pub(super) fn add(&mut self, report: &FlowReport, from: usize, counts: &mut ReportedCounts) {
         self.sampled_1_of = self.sampled_1_of.max(report.sampled_1_of.unwrap_or(1)).max(1);

@@ -26,16 +26,18 @@ struct Run {
     reported: Reported,
     home: HomeNets,
     minutes: Vec<Minute>,
+    /// The kind of the source always has both directions.
+    both_ways: bool,
 }
 
 impl Run {
     fn new() -> Self {
         let reported = Reported::new(ReportedLimits::default(), Seed::default());
-        Self { reported, home: HomeNets::default(), minutes: Vec::new() }
+        Self { reported, home: HomeNets::default(), minutes: Vec::new(), both_ways: false }
     }
 
     fn take(&mut self, flow: &FlowReport) {
-        let mut over = self.reported.take(&"log".into(), flow, None, &self.home);
+        let mut over = self.reported.take(&"log".into(), self.both_ways, flow, None, &self.home);
         self.minutes.append(&mut over);
     }
 
@@ -76,6 +78,28 @@ fn an_interval_feeds_no_window_shorter_than_itself() {
     assert_eq!(lengths, [(1_200, 600), (1_800, 600)]);
     assert_eq!(minutes[0].measures.busiest.2, 100, "the mean of a second, no peak");
     assert!(minutes[0].reported.as_ref().unwrap().one_sided, "nothing came back anywhere");
+}
+
+#[test]
+fn who_had_both_directions_once_or_always_has_them_shows_what_went_unanswered() {
+    let one_sided = |minutes: &[Minute]| -> Vec<bool> {
+        minutes.iter().map(|minute| minute.reported.as_ref().unwrap().one_sided).collect()
+    };
+    let mut run = Run::new();
+    run.take(&flow("10.0.0.1", "203.0.113.9", 0, 50, 5_000));
+    let asked = flow("10.0.0.1", "203.0.113.10", 180, 200, 5_000);
+    run.take(&asked);
+    run.take(&back(&asked, 700));
+    run.take(&flow("10.0.0.1", "203.0.113.9", 360, 380, 5_000));
+    let (minutes, _) = run.close();
+    assert_eq!(one_sided(&minutes), [true, false, false]);
+    assert_eq!(minutes[2].measures.unanswered_packets, 10);
+
+    let mut run = Run { both_ways: true, ..Run::new() };
+    run.take(&flow("10.0.0.1", "203.0.113.9", 0, 50, 5_000));
+    let (minutes, _) = run.close();
+    assert_eq!(one_sided(&minutes), [false]);
+    assert_eq!(minutes[0].measures.unanswered_packets, 10);
 }
 
 #[test]
@@ -148,7 +172,7 @@ fn flows_without_a_place_are_counted() {
     let mut reported = Reported::new(limits, Seed::default());
     let home = HomeNets::default();
     for dst in ["203.0.113.1", "203.0.113.2"] {
-        reported.take(&"log".into(), &flow("10.0.0.1", dst, 0, 50, 1), None, &home);
+        reported.take(&"log".into(), false, &flow("10.0.0.1", dst, 0, 50, 1), None, &home);
     }
     assert_eq!((reported.counts.counted, reported.counts.refused), (1, 1));
 }

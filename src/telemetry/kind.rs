@@ -59,6 +59,14 @@ pub(super) static UNKNOWN: Kind = Kind {
     decoder: |_| Err("it is not known what it is".to_owned()),
 };
 
+/// Whether a source of this kind always has both directions of what it logs, each as a
+/// record of its own: then what it has one of alone went unanswered. A network interface
+/// of AWS sees what it sends and what it receives; a router may see one of the two, and a
+/// kind that has both in one record shows it by that.
+pub(crate) fn always_logs_both_ways(kind: &str) -> bool {
+    matches!(kind, "aws-vpc" | "aws-vpc-parquet")
+}
+
 /// What observations come of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Gives {

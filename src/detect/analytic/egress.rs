@@ -62,6 +62,9 @@ const BY_FLOOR: &str = "bytes or packets of a minute >= the floor (egress_bytes_
     stateless and unanswered, else egress_absolute_bytes_per_minute; the same for packets); \
     top share >= egress_concentration; score >= its threshold with two terms";
 
+/// What is held against the floors, without its figure.
+const FLOOR: Rule = Rule { name: "egress_floor", formula: BY_FLOOR, ..Rule::NONE };
+
 impl Analytic for Egress {
     fn name(&self) -> &'static str {
         "egress"
@@ -73,7 +76,7 @@ impl Analytic for Egress {
             return;
         }
         let Some(seen) = Seen::of(minute, ctx) else { return };
-        let Some(over) = seen.over(ctx) else { return };
+        let Some(over) = seen.over(ctx) else { return seen.tell_nearest(ctx) };
         let run = self.run(minute);
         out.extend(seen.finding(&over, run, ctx));
     }
@@ -143,16 +146,28 @@ impl Over {
     fn times(&self) -> f64 {
         self.value / self.threshold.max(1.0)
     }
+
+    fn rule(&self) -> Rule {
+        let (name, formula) = match self.decided_by {
+            DecidedBy::Baseline => ("instance_traffic_threshold", BY_NORMAL),
+            _ => (FLOOR.name, BY_FLOOR),
+        };
+        let unit = if self.metric == "bytes" { "bytes/minute" } else { "packets/minute" };
+        Rule { name, threshold: self.threshold as u64, unit, formula }
+    }
 }
 
 impl<'a> Seen<'a> {
-    /// Nothing where less is sent than the lower floors.
+    /// Nothing where less is sent than the lower floors, or not to one place.
     fn of(minute: &'a Minute, ctx: &AnalyticContext<'_>) -> Option<Self> {
         let settings = ctx.settings;
         let (bytes, packets) = (Metric::EgressBytes.of(minute), Metric::EgressPackets.of(minute));
         if bytes < settings.egress_bytes_per_minute as f64
             && packets < settings.egress_packets_per_minute as f64
         {
+            let floor = settings.egress_bytes_per_minute;
+            let rule = Rule { threshold: floor, unit: "bytes/minute", ..FLOOR };
+            ctx.missed("egress", &minute.who, minute.start_s, (bytes, &rule));
             return None;
         }
         let measures = &minute.measures;
@@ -177,6 +192,9 @@ impl<'a> Seen<'a> {
             },
         };
         if place.share < settings.egress_concentration {
+            let least = (settings.egress_concentration * 100.0) as u64;
+            let rule = Rule { threshold: least, unit: "% to one place", ..FLOOR };
+            ctx.missed("egress", &minute.who, minute.start_s, (place.share * 100.0, &rule));
             return None;
         }
         let (out, back, bytes_out, bytes_back) = match by_address {
@@ -240,6 +258,22 @@ impl<'a> Seen<'a> {
 
     /// Whether it is unusual, by the measure that is furthest over.
     fn over(&self, ctx: &AnalyticContext<'_>) -> Option<Over> {
+        let over = self.held(ctx).into_iter().flatten().filter(|(_, is_over)| *is_over);
+        over.map(|(over, _)| over).max_by(|x, y| x.times().total_cmp(&y.times()))
+    }
+
+    /// To whoever asks why there is no alert: the measure that came nearest.
+    fn tell_nearest(&self, ctx: &AnalyticContext<'_>) {
+        let held = self.held(ctx).into_iter().flatten().map(|(over, _)| over);
+        if let Some(nearest) = held.max_by(|x, y| x.times().total_cmp(&y.times())) {
+            let (who, rule) = (&self.minute.who, nearest.rule());
+            ctx.missed("egress", who, self.minute.start_s, (nearest.value, &rule));
+        }
+    }
+
+    /// Bytes and packets against what is usual, or against the floor, and whether they are
+    /// over it.
+    fn held(&self, ctx: &AnalyticContext<'_>) -> [Option<(Over, bool)>; 2] {
         let settings = ctx.settings;
         let floors =
             [settings.egress_bytes_per_minute as f64, settings.egress_packets_per_minute as f64];
@@ -251,13 +285,13 @@ impl<'a> Seen<'a> {
         let low = !held && self.is_one_way(ctx) && self.stateless_share >= STATELESS;
         let measured = [("bytes", self.bytes), ("packets", self.packets)];
         let judged = [self.bytes, self.lone_packets];
-        let over = (0..2).filter_map(|at| {
+        [0, 1].map(|at| {
             let (metric, value) = measured[at];
             if !held {
                 let threshold = if low { floors[at].min(absolute[at]) } else { absolute[at] };
                 let decided_by = DecidedBy::AbsoluteThreshold;
                 let over = Over { decided_by, metric, value, threshold, sigmas: None };
-                return (judged[at] >= threshold).then_some(over);
+                return Some((over, judged[at] >= threshold));
             }
             let normal = self.normal[at]?;
             // What nobody answers is no backup, whenever it comes.
@@ -275,9 +309,8 @@ impl<'a> Seen<'a> {
             };
             let counts = at == 0 || judged[at] * 2.0 >= value;
             let unusual = value >= threshold && value > normal.q99;
-            (counts && unusual && sigmas >= settings.egress_deviation).then_some(over)
-        });
-        over.max_by(|x, y| x.times().total_cmp(&y.times()))
+            Some((over, counts && unusual && sigmas >= settings.egress_deviation))
+        })
     }
 
     fn score(&self, over: &Over, ctx: &AnalyticContext<'_>) -> Score {
@@ -304,15 +337,7 @@ impl<'a> Seen<'a> {
         if !ctx.decide("egress", &minute.who, minute.start_s, &score, enough) {
             return None;
         }
-        let rule = Rule {
-            name: match over.decided_by {
-                DecidedBy::Baseline => "instance_traffic_threshold",
-                _ => "egress_floor",
-            },
-            threshold: over.threshold as u64,
-            unit: if over.metric == "bytes" { "bytes/minute" } else { "packets/minute" },
-            formula: if over.decided_by == DecidedBy::Baseline { BY_NORMAL } else { BY_FLOOR },
-        };
+        let rule = over.rule();
         let last_s = minute.start_s.saturating_add(minute.length_s.max(1) - 1);
         let span = (minute.start_s, last_s);
         let mut finding = about("egress", &minute.who, span, rule, score, ctx.seed);

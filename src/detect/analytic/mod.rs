@@ -224,6 +224,20 @@ impl AnalyticContext<'_> {
         }
     }
 
+    /// Where somebody asks about the entity, a measure that is too low to make a score of
+    /// is taken down.
+    pub(super) fn missed(
+        &self,
+        detector: &'static str,
+        who: &Who,
+        second: i64,
+        (value, rule): (f64, &Rule),
+    ) {
+        if let Some(watch) = &self.settings.watch {
+            watch.measure(detector, who, second, (value, rule));
+        }
+    }
+
     /// Somebody asks about some entity.
     pub(super) fn is_asked(&self) -> bool {
         self.settings.watch.is_some()
