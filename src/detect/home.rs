@@ -2,38 +2,58 @@
 
 use std::net::IpAddr;
 
+use ahash::HashSet;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::engine::window::Host;
 use crate::packet::IpVersion;
 use crate::packet::key::from_ip;
 
-/// Networks that are ours; decide what is inbound and what is outbound.
+/// Networks that are ours; decide what is inbound and what is outbound. So are the
+/// addresses that an inventory names, and those that a cloud's log calls its interfaces':
+/// addresses of IPv6 are global there, and nobody lists them as networks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HomeNets {
     nets: Vec<IpNet>,
-    /// First and last address of what the nets cover, by version, in order and
-    /// apart: asked for every peer of every victim.
-    v4: Vec<(u128, u128)>,
-    v6: Vec<(u128, u128)>,
+    /// Of the nets.
+    own: Ranges,
+    inventory: Ranges,
+    interfaces: HashSet<Host>,
 }
+
+/// Interfaces that are remembered: a large account's, 2 MB.
+const MAX_INTERFACES: usize = 1 << 16;
 
 impl HomeNets {
     pub fn new(nets: Vec<IpNet>) -> Self {
-        let range = |net: &IpNet| (number(&net.network().into()), number(&net.broadcast().into()));
-        let (v4, v6): (Vec<_>, Vec<_>) = nets.iter().partition(|net| matches!(net, IpNet::V4(_)));
-        let ranges = |nets: Vec<&IpNet>| joined(nets.into_iter().map(range).collect());
-        Self { v4: ranges(v4), v6: ranges(v6), nets }
+        let own = Ranges::of(nets.iter().copied());
+        Self { own, nets, inventory: Ranges::default(), interfaces: HashSet::default() }
     }
 
     pub fn contains(&self, host: &Host) -> bool {
-        let number = number(host);
-        let ranges = match host.version {
-            IpVersion::V4 => &self.v4,
-            IpVersion::V6 => &self.v6,
-        };
-        let at = ranges.partition_point(|&(_, last)| last < number);
-        ranges.get(at).is_some_and(|&(first, _)| first <= number)
+        self.own.contain(host)
+            || self.inventory.contain(host)
+            || (!self.interfaces.is_empty() && self.interfaces.contains(host))
+    }
+
+    /// What an inventory names, instead of what one named before. A prefix of everything
+    /// says nothing of whose it is.
+    pub fn set_inventory(&mut self, nets: impl IntoIterator<Item = IpNet>) {
+        self.inventory = Ranges::of(nets.into_iter().filter(|net| net.prefix_len() > 0));
+    }
+
+    /// A source says that an interface of ours has the address.
+    pub fn add_interface(&mut self, host: Host) {
+        let is_somebody = !host.is_group() && !host.ip().is_unspecified();
+        if is_somebody && self.interfaces.len() < MAX_INTERFACES && !self.contains(&host) {
+            self.interfaces.insert(host);
+        }
+    }
+
+    /// The same nets with what else became known of others.
+    pub fn take_over(&mut self, before: &mut Self) {
+        self.inventory = std::mem::take(&mut before.inventory);
+        self.interfaces = std::mem::take(&mut before.interfaces);
     }
 
     pub fn contains_ip(&self, address: IpAddr) -> bool {
@@ -43,6 +63,33 @@ impl HomeNets {
 
     pub fn nets(&self) -> &[IpNet] {
         &self.nets
+    }
+}
+
+/// First and last addresses of what nets cover, by version, in order and apart: asked for
+/// every peer of every victim.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Ranges {
+    v4: Vec<(u128, u128)>,
+    v6: Vec<(u128, u128)>,
+}
+
+impl Ranges {
+    fn of(nets: impl Iterator<Item = IpNet>) -> Self {
+        let range = |net: IpNet| (number(&net.network().into()), number(&net.broadcast().into()));
+        let (v4, v6): (Vec<_>, Vec<_>) = nets.partition(|net| matches!(net, IpNet::V4(_)));
+        let ranges = |nets: Vec<IpNet>| joined(nets.into_iter().map(range).collect());
+        Self { v4: ranges(v4), v6: ranges(v6) }
+    }
+
+    fn contain(&self, host: &Host) -> bool {
+        let number = number(host);
+        let ranges = match host.version {
+            IpVersion::V4 => &self.v4,
+            IpVersion::V6 => &self.v6,
+        };
+        let at = ranges.partition_point(|&(_, last)| last < number);
+        ranges.get(at).is_some_and(|&(first, _)| first <= number)
     }
 }
 
@@ -114,6 +161,27 @@ mod tests {
             let bits = if ip.is_ipv4() { bits % 33 } else { bits };
             IpNet::new(ip, bits).expect("bits fit the version")
         }
+    }
+
+    #[test]
+    fn what_an_inventory_or_an_interface_names_is_ours_under_other_settings_too() {
+        let host = |text: &str| Host::from(text.parse::<IpAddr>().expect("an address"));
+        let net = |text: &str| text.parse::<IpNet>().expect("a net");
+        let mut home = HomeNets::default();
+        home.set_inventory([net("2600:1f18::5/128"), net("0.0.0.0/0")]);
+        for address in ["2600:1f18::6", "ff02::1", "0.0.0.0"] {
+            home.add_interface(host(address));
+        }
+        let mut other = HomeNets::new(vec![net("192.0.2.0/24")]);
+        other.take_over(&mut home);
+        for ours in ["192.0.2.1", "2600:1f18::5", "2600:1f18::6"] {
+            assert!(other.contains(&host(ours)), "{ours}");
+        }
+        for foreign in ["10.0.0.1", "198.51.100.1", "2600:1f18::7", "ff02::1", "0.0.0.0"] {
+            assert!(!other.contains(&host(foreign)), "{foreign}");
+        }
+        other.set_inventory([]);
+        assert!(!other.contains(&host("2600:1f18::5")), "it is in the inventory no more");
     }
 
     proptest! {

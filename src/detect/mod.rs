@@ -44,12 +44,14 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::alert::{Alert, AlertBook, Counters, Update};
 use crate::baseline::{BaselineSettings, Baselines};
 use crate::engine::window::{Seed, Slice};
 use crate::entity::Finest;
+use crate::host::inventory::Inventory;
 
 use analytic::{Analytic, AnalyticContext, Event, Inputs, Measured};
 use background::KnownAddresses;
@@ -182,10 +184,25 @@ impl Detection {
 
     /// Other settings from the next second on. What detectors remember of
     /// earlier ones, and alerts that are open, stay.
-    pub fn set_settings(&mut self, settings: DetectSettings) {
+    pub fn set_settings(&mut self, mut settings: DetectSettings) {
+        settings.home_nets.take_over(&mut self.settings.home_nets);
         self.book.set_settings(&settings);
         self.baselines.set_settings(BaselineSettings::from(&settings));
         self.settings = settings;
+    }
+
+    /// What the inventory names is ours, from the next second on.
+    pub fn set_inventory(&mut self, inventory: &Inventory) {
+        let instances = inventory.instances().iter();
+        self.settings.home_nets.set_inventory(instances.flat_map(|instance| {
+            let addresses = instance.addresses.iter().map(|&address| address.into());
+            addresses.chain(instance.networks.iter().copied())
+        }));
+    }
+
+    /// A source says that an interface of ours has the address.
+    pub fn add_interface(&mut self, address: IpAddr) {
+        self.settings.home_nets.add_interface(address.into());
     }
 
     /// Takes the next second. A slice that is not later than the one before is

@@ -36,6 +36,7 @@ use crate::flow::totals::InferredLoss;
 use crate::flow::{Ended, EndedFlow, FlowRecord, Unanswered};
 use crate::host::coverage::Coverage;
 use crate::host::gate::Gate;
+use crate::host::inventory::Inventory;
 use crate::host::join::Joiner;
 use crate::input::origin::{Origin, Origins};
 use crate::telemetry::Observation;
@@ -73,6 +74,8 @@ pub(super) struct Correlation<'a> {
     pub(super) detection: Detection,
     pub(super) detects: bool,
     pub(super) entities: Entities,
+    /// As it was taken over last.
+    pub(super) inventory: Option<Arc<Inventory>>,
     /// What other sources report of them.
     pub(super) reported: Reported,
     /// Where they go back to at the end.
@@ -122,7 +125,7 @@ impl<'a> Correlation<'a> {
         origins: Arc<Origins>,
         sink: &'a mut dyn RecordSink,
     ) -> Self {
-        Self {
+        let mut correlation = Self {
             assembler,
             closed_before_s: vec![i64::MIN; workers],
             flows: vec![FlowGauge::default(); workers],
@@ -134,6 +137,7 @@ impl<'a> Correlation<'a> {
             sided: HashMap::default(),
             detection: detection_of(options),
             detects: options.detects,
+            inventory: None,
             reported: Reported::new(ReportedLimits::default(), Seed::default()),
             entities: Entities::new(options.hosts.is_some() || options.baselines.is_some()),
             baselines: options.baselines.clone(),
@@ -164,7 +168,9 @@ impl<'a> Correlation<'a> {
             series: HashMap::default(),
             sources: HashMap::default(),
             last: Ended::default(),
-        }
+        };
+        correlation.take_over_inventory();
+        correlation
     }
 
     pub(super) fn follow(&mut self, outputs: &Receiver<ShardOutput>) {

@@ -12,7 +12,9 @@ use ahash::HashMap;
 use super::recorded::Told;
 use super::window::{Assembled, FlowRow, Host, Seed};
 use crate::detect::HomeNets;
-use crate::entity::{Behind, Ledger, LedgerLimits, Minutes, SecondOf, Served, View, Who, WhoId};
+use crate::entity::{
+    Behind, Bytes, Ledger, LedgerLimits, Minutes, SecondOf, Served, View, Who, WhoId,
+};
 use crate::host::attribution::Basis;
 use crate::host::inventory::Instance;
 use crate::host::join::{Joiner, Seat};
@@ -49,6 +51,8 @@ pub(super) struct Entities {
     /// Of the second at hand, where recorded flows say who is at their ends.
     told: Told,
     served: Served,
+    /// Of all rows that were looked at.
+    pub(super) bytes: Bytes,
 }
 
 /// A row's part of one entity.
@@ -99,6 +103,7 @@ impl Entities {
             senders: HashMap::default(),
             told: Told::default(),
             served: Served::default(),
+            bytes: Bytes::default(),
             most_rows: if all_rows { ROWS } else { ROWS_UNKNOWN },
             least_bytes: if all_rows { 0 } else { LEAST_BYTES_UNKNOWN },
         }
@@ -184,6 +189,8 @@ impl Entities {
             let ends = [row.there.src, row.there.dst];
             let homes = ends.map(|host| home.contains(&host));
             let external = ends.map(|host| !home.contains(&host) && !host.is_group());
+            let bytes = row.there.wire_bytes.saturating_add(row.back.wire_bytes);
+            self.bytes.add(bytes.saturating_mul(row.scale), external == [true; 2]);
             for (end, from_there) in [(0, true), (1, false)] {
                 let external = external[1 - end];
                 let view = View::of(row, second, from_there, external);

@@ -5,6 +5,7 @@
 //! observations of other sources that are due, the time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::correlation::Correlation;
 use super::run::{Joined, RunOptions};
@@ -15,6 +16,8 @@ use crate::detect::analytic::{Event, Inputs, Source};
 use crate::detect::{Detection, Telemetry};
 use crate::entity::Minute;
 use crate::host::execs::Served;
+use crate::host::inventory::Inventory;
+use crate::host::join::Joiner;
 use crate::input::Shed;
 use crate::telemetry::Observation;
 use crate::telemetry::kind::always_logs_both_ways;
@@ -84,12 +87,26 @@ impl Correlation<'_> {
         self.known = Telemetry { losses: Vec::new(), missing, ..telemetry };
         let minutes = self.entities.begin(second);
         self.show_minutes(minutes);
+        self.take_over_inventory();
         let home = &self.detection.settings().home_nets;
         self.entities.count(assembled, self.joiner.as_mut(), home);
         let entities = self.entities.second();
         if !entities.is_empty() {
             let event = Event::Second { second, entities: &entities };
             self.detection.event(&event, self.looked_s, &self.known);
+        }
+    }
+
+    /// What the inventory names is ours: as it is now, where its file has changed.
+    pub(super) fn take_over_inventory(&mut self) {
+        let inventory = self.joiner.as_ref().and_then(Joiner::inventory);
+        let is_known = |now: &Arc<Inventory>| {
+            self.inventory.as_ref().is_some_and(|known| Arc::ptr_eq(known, now))
+        };
+        if let Some(inventory) = inventory.filter(|now| !is_known(now)) {
+            self.detection.set_inventory(&inventory);
+            self.entities.forget_addresses();
+            self.inventory = Some(inventory);
         }
     }
 
@@ -125,6 +142,9 @@ impl Correlation<'_> {
     ) {
         let source = &self.source_of(source);
         if let Observation::Flow(flow) = observation {
+            if let Some(address) = flow.interface_address() {
+                self.detection.add_interface(address);
+            }
             let home = &self.detection.settings().home_nets;
             let both_ways = always_logs_both_ways(source.kind);
             let minutes = self.reported.take(&source.name, both_ways, flow, joined.hosts, home);

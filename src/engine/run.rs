@@ -24,7 +24,7 @@ use crate::alert::Alert;
 use crate::baseline::Lent;
 use crate::detect::analytic::Inputs;
 use crate::detect::{DetectSettings, Interest};
-use crate::entity::ReportedCounts;
+use crate::entity::{Bytes, ReportedCounts};
 use crate::flow::settings::{TableSettings, Wanted};
 use crate::flow::table::TableCounters;
 use crate::flow::totals::{FlowTotals, InferredLoss};
@@ -219,6 +219,8 @@ pub struct RunReport {
     pub inputs: Inputs,
     /// What became of reported flows in the measures of entities.
     pub reported: ReportedCounts,
+    /// Of packets, as far as entities looked at them.
+    pub bytes: Bytes,
     /// Logs, exports and counters, in the order in which they were named.
     pub sources: Vec<SourceReport>,
     /// Of a live run.
@@ -357,7 +359,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let input = source.input;
     let coverage = correlation.coverage();
     let inputs = correlation.detection.inputs().clone();
-    let reported = correlation.reported.counts;
+    let (reported, bytes) = (correlation.reported.counts, correlation.entities.bytes);
     let (alerts, detection, sided, write_error) = correlation.finish();
     let totals = totals.unwrap_or_else(|| FlowTotals::new(hash_state));
     let by_tap = |status: &LiveStatus| {
@@ -378,6 +380,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         coverage,
         inputs,
         reported,
+        bytes,
         sources: options.telemetry.as_ref().map(Feed::finish).unwrap_or_default(),
         capture: options.live.as_ref().map(|live| LiveCapture {
             inferred: by_tap(&live.status),

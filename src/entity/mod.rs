@@ -24,7 +24,7 @@ mod who;
 pub(crate) use finest::Finest;
 pub use ledger::{Behind, Ledger, LedgerLimits, Minute, Minutes, ReportedFacts, SecondOf, WhoId};
 pub use measures::{Leg, Measures, PeerSums, SECONDS, SERVICES, Sent, TOP_PEERS, View};
-pub use reported::{Reported, ReportedCounts, ReportedLimits};
+pub use reported::{Bytes, Reported, ReportedCounts, ReportedLimits};
 pub(crate) use served::Served;
 pub use silent::Silent;
 pub(crate) use spoken::service_name;

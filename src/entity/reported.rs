@@ -35,7 +35,7 @@ use crate::telemetry::observation::{FlowReport, Span};
 #[path = "reported_flow.rs"]
 mod flow;
 
-use flow::{End, Flow, Known, Tuple};
+use flow::{End, Flow, Known, Tuple, bytes_of};
 
 /// Lengths of windows: the intervals of AWS, Azure, GCP and of routers, then those of
 /// long connections. A connection of more than a day feeds none.
@@ -58,6 +58,28 @@ impl Default for ReportedLimits {
     }
 }
 
+/// Bytes, and those of them between ends of which neither is an entity: nobody's egress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    pub all: u64,
+    pub nobodys: u64,
+}
+
+/// Share of nobody's bytes from which it is told: a hundredth.
+const TOLD_FROM_1_OF: u64 = 100;
+
+impl Bytes {
+    pub fn add(&mut self, bytes: u64, is_nobodys: bool) {
+        self.all = self.all.saturating_add(bytes);
+        self.nobodys = self.nobodys.saturating_add(if is_nobodys { bytes } else { 0 });
+    }
+
+    /// Enough of it was nobody's to matter.
+    pub fn lack_owners(&self) -> bool {
+        self.nobodys > 0 && self.nobodys >= self.all / TOLD_FROM_1_OF
+    }
+}
+
 /// What became of reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReportedCounts {
@@ -71,6 +93,8 @@ pub struct ReportedCounts {
     pub too_long: u64,
     /// There was no place for the flow, its source or its entity.
     pub refused: u64,
+    /// Bytes that were counted.
+    pub bytes: Bytes,
 }
 
 /// Ledgers of sources.
@@ -160,6 +184,10 @@ impl Reported {
                             }
                         }
                         of_window.add(flow, from, &mut self.counts);
+                        let is_nobodys = of_window.who.iter().flatten().all(Option::is_none)
+                            && !tuple.ends.iter().any(|(host, _)| host.is_group());
+                        self.counts.bytes.add(bytes_of(&flow.fwd), is_nobodys);
+                        self.counts.bytes.add(flow.rev.as_ref().map_or(0, bytes_of), is_nobodys);
                         known.both_ways |= of_window.is_both_ways();
                     }
                 }

@@ -126,7 +126,7 @@ impl Way {
     }
 }
 
-fn bytes_of(measures: &Measures) -> u64 {
+pub(super) fn bytes_of(measures: &Measures) -> u64 {
     let bytes = measures.wire_bytes.or(measures.ip_bytes).or(measures.payload_bytes);
     // What one flow can't reach in a day at a terabit a second is no count.
     bytes.unwrap_or(0).min(1 << 53)

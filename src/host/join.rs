@@ -111,6 +111,11 @@ impl Joiner {
         }
     }
 
+    /// The inventory as it is now.
+    pub(crate) fn inventory(&self) -> Option<Arc<Inventory>> {
+        self.inventory.as_ref().map(|inventory| inventory.get())
+    }
+
     /// What is known of both ends of a record. Whom an ICMP error reached is who sent what
     /// it is about, where that is known; the coverage is of the flow's own ends.
     pub fn join(&mut self, record: &FlowRecord) -> Option<Box<FlowHosts>> {

@@ -58,6 +58,8 @@ pub struct Given<'a> {
     pub flow_records_lost: bool,
     /// Records came after those of later times had been judged.
     pub records_unordered: bool,
+    /// Much was sent from one end outside the home networks to another.
+    pub senders_unknown: bool,
     /// There are flow logs of AWS, which never hold traffic of its platform.
     pub platform_omitted: bool,
 }
@@ -96,6 +98,13 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
             !given.records_unordered,
             "order of time in a source's records",
             "some came too late to be judged: give its parts as files of their own",
+        )
+    };
+    let at_home = || {
+        gap(
+            !given.senders_unknown,
+            "home network of some senders",
+            "senders outside the home networks are nobody's: --home-net or an inventory names them",
         )
     };
     // Packets from elsewhere than a mirror have what mirrors and flow logs leave out.
@@ -137,6 +146,7 @@ pub fn states(given: &Given<'_>) -> Vec<AnalyticState> {
             vec![
                 blind(traffic, "packets or flow logs", "no egress is seen"),
                 gap(inputs.inventory, "inventory", "an address stands for its instance"),
+                at_home(),
                 by_packets("rates are means over the logs' intervals, never of a second"),
                 by_mirror("floods at or by these are not seen"),
                 by_aws("floods at these are not seen"),
@@ -258,6 +268,7 @@ mod tests {
             flows_in_vni: 0,
             flow_records_lost: false,
             records_unordered: false,
+            senders_unknown: false,
             platform_omitted: false,
         }
     }
@@ -286,6 +297,12 @@ mod tests {
             counters: true,
         };
         assert!(of(&all).iter().all(|state| *state == (Active, 0)), "{all:?}");
+        let strangers = Given { senders_unknown: true, ..given(&all) };
+        let degraded: Vec<_> = super::states(&strangers)
+            .into_iter()
+            .filter_map(|it| (it.state == Degraded).then_some(it.id))
+            .collect();
+        assert_eq!(degraded, ["AN0972"]);
         let skipped = Given { flow_records_lost: true, ..given(&all) };
         let unordered = Given { records_unordered: true, ..given(&all) };
         for given in [skipped, unordered] {

@@ -275,6 +275,7 @@ impl Summary {
                 flows_in_vni: totals.flows_in_vni,
                 flow_records_lost: report.sources.iter().any(SourceReport::lost_flows),
                 records_unordered: report.left_out_unordered(),
+                senders_unknown: report.bytes.lack_owners() || report.reported.bytes.lack_owners(),
                 platform_omitted: report.sources.iter().any(SourceReport::omits_platform),
             }),
             capture: report.capture.as_ref().map(|capture| CaptureSummary::new(capture, report)),

@@ -94,6 +94,9 @@ pub struct FlowReport {
     pub action: Option<Action>,
     /// Which way it crossed the observer.
     pub direction: Option<FlowDirection>,
+    /// The observer is the network interface of one of the ends: of the source where the
+    /// direction is egress, of the destination where it is ingress.
+    pub at_interface: bool,
     /// State of the connection in the source's own words (`SF`, `established`, `E`).
     pub state: Option<Arc<str>>,
     /// Application protocol in the source's own words (`dns`, `tls`).
@@ -127,12 +130,24 @@ impl FlowReport {
             rev: None,
             action: None,
             direction: None,
+            at_interface: false,
             state: None,
             app: None,
             observer: Arc::default(),
             sampled_1_of: None,
             labels: Labels::new(),
         }
+    }
+}
+
+impl FlowReport {
+    /// The address of the interface that counted it, where it is that of an end.
+    pub fn interface_address(&self) -> Option<IpAddr> {
+        let end = self.direction.filter(|_| self.at_interface)?;
+        Some(match end {
+            FlowDirection::Egress => self.src,
+            FlowDirection::Ingress => self.dst,
+        })
     }
 }
 

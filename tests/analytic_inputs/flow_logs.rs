@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::{SENDER, START_S, TARGET, alerts, at, iso};
+use super::common::Dir;
+use super::frames::{A6, B6, eth, ipv6, udp};
+use super::{SENDER, START_S, TARGET, alerts, at, iso, pcap, read};
 
 /// A minute of one flow, both ways.
 #[derive(Clone, Copy)]
@@ -132,6 +134,71 @@ fn flows(kind: &str, volume: Volume) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Addresses of IPv6 are global in clouds: no home network has them.
+#[test]
+fn an0972_of_an_interface_with_a_global_address() {
+    let (src, dst) = ("2600:1f18::5", "2a00:1450::9");
+    let aws = |direction: &str| {
+        let mut log =
+            "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets \
+                       bytes start end action log-status flow-direction\n"
+                .to_owned();
+        for minute in 0..MINUTES {
+            let start = START_S + 60 * minute;
+            log += &format!(
+                "5 123456789010 eni-0a000000000000006 {src} {dst} 40112 9999 17 300000 150000000 \
+                 {start} {} ACCEPT OK {direction}\n",
+                start + 58
+            );
+        }
+        log
+    };
+    let azure = flows("azure-vnet", FLOOD).replace(SENDER, src).replace(TARGET, dst);
+    for (kind, log) in [("aws-vpc", aws("egress")), ("azure-vnet", azure)] {
+        let found = alerts(kind, &log, &[]);
+        assert_eq!(found.len(), 1, "{kind}: {found:#?}");
+        let alert = &found[0];
+        assert_eq!((&alert["detector"], &alert["severity"]), (&"egress".into(), &"high".into()));
+        assert_eq!(
+            (&alert["entity"]["id"], &alert["peers"][0]["address"]),
+            (&src.into(), &dst.into())
+        );
+        assert_eq!(alert["evidence"]["direction"], "outbound");
+    }
+    // A record that does not say whose interface it is of.
+    let (summary, found) = read(&[("input", aws("-").as_bytes())], &[]);
+    assert!(found.is_empty(), "{found:#?}");
+    let gaps = summary["analytics"][0]["missing"].as_array().expect("gaps");
+    let names_it = |gap: &serde_json::Value| gap["what"] == "home network of some senders";
+    assert!(gaps.iter().any(names_it), "{gaps:#?}");
+}
+
+#[test]
+fn an0972_of_packets_from_a_global_address_that_the_inventory_names() {
+    const PACKETS: i64 = 90_000;
+    let frame = eth(0x86dd, &ipv6(17, A6, B6, &udp(40_112, 9_999, &[0x5a; 100])));
+    let frames =
+        (0..PACKETS).map(|n| (START_S * 1_000_000 + n * 59_000_000 / PACKETS, frame.clone()));
+    let capture = pcap(frames);
+    let inventory = b"id,address,name,owner\ni-0abc,2001:db8::1,web-1,team-a\n";
+    let folder = Dir::new();
+    folder.write("inventory.csv", inventory);
+    let path = folder.path("inventory.csv");
+    let (_, found) =
+        read(&[("capture", &capture)], &["--inventory", path.to_str().expect("UTF-8")]);
+    let egress = found.iter().find(|alert| alert["detector"] == "egress").expect("unusual egress");
+    assert_eq!(
+        (&egress["entity"]["id"], &egress["analytics"]),
+        (&"i-0abc".into(), &json!(["AN0972"]))
+    );
+    let flood = found.iter().find(|alert| alert["detector"] == "udp_flood").expect("a flood");
+    assert_eq!(flood["evidence"]["direction"], "outbound", "{flood:#}");
+    let (summary, found) = read(&[("capture", &capture)], &[]);
+    assert!(found.iter().all(|alert| alert["detector"] != "egress"), "{found:#?}");
+    let gaps = summary["analytics"][0]["missing"].as_array().expect("gaps");
+    assert!(gaps.iter().any(|gap| gap["what"] == "home network of some senders"), "{gaps:#?}");
 }
 
 #[test]

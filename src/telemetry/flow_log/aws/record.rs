@@ -137,6 +137,9 @@ impl Parts {
                 flow.labels.push((name, address.to_string().into()));
             }
         }
+        // What a transit gateway counts is at neither end.
+        flow.at_interface = !flow.observer.starts_with("tgw-")
+            && !flow.labels.iter().any(|(name, _)| name.starts_with("aws.tgw-"));
         // A format of one of them alone still says when.
         let start_s = self.start_s.or(self.end_s).ok_or_else(|| Bad::new("no start or end"))?;
         let end_s = self.end_s.unwrap_or(start_s);

@@ -135,6 +135,7 @@ impl Tuple {
         flow.rev = (self.received != Measures::default()).then_some(self.received);
         flow.action = Some(self.action);
         flow.direction = Some(self.direction);
+        flow.at_interface = true;
         flow.state = self.state.map(|state| out.names.of(state.letter()));
         flow.observer = Arc::clone(observer);
         flow.labels.reserve_exact(labels.len() + usize::from(self.encryption.is_some()));

@@ -208,6 +208,7 @@ impl Entry {
             Some(Reporter::Destination) => Some(FlowDirection::Ingress),
             Some(Reporter::SourceGateway | Reporter::DestinationGateway) | None => None,
         };
+        flow.at_interface = true;
         let vm = match self.reporter {
             Some(Reporter::Source) => &self.src_vm,
             Some(Reporter::Destination) => &self.dst_vm,
