@@ -167,13 +167,19 @@ impl Known {
         });
         let workload = side.and_then(|side| side.workload.as_ref()).map(Who::workload);
         let instance = side.and_then(|side| side.instance.as_ref());
-        let place = match (instance, named(report, end)) {
+        let (address, other) = match end {
+            End::Src => (report.src, label::INTERFACE_SRC),
+            End::Dst => (report.dst, label::INTERFACE_DST),
+        };
+        let host = Host::from(address);
+        let is_home = home.contains(&host);
+        // An interface with another address than the packets', which are foreign, passes
+        // them on: its instance is no end of theirs.
+        let is_end = || is_home || report.label(other).is_none();
+        let place = match (instance, named(report, end).filter(|_| is_end())) {
             (Some(instance), _) => Some(Arc::new(Who::instance(instance))),
             (None, Some(id)) => Some(self.instance(id)),
-            (None, None) => {
-                let host = Host::from(if end == End::Src { report.src } else { report.dst });
-                home.contains(&host).then(|| self.address(host))
-            }
+            (None, None) => is_home.then(|| self.address(host)),
         };
         [workload.map(Arc::new), place]
     }
@@ -202,10 +208,7 @@ impl Known {
 
 /// The instance that the source itself names.
 fn named(report: &FlowReport, end: End) -> Option<&str> {
-    let value = |name: &str| {
-        let (_, value) = report.labels.iter().find(|(known, _)| **known == *name)?;
-        (!value.is_empty() && **value != *"-").then_some(&**value)
-    };
+    let value = |name: &str| report.label(name).filter(|&value| !value.is_empty() && value != "-");
     let (at_end, counting) = match end {
         End::Src => (label::SRC_INSTANCE, FlowDirection::Egress),
         End::Dst => (label::DST_INSTANCE, FlowDirection::Ingress),

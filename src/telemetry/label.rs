@@ -25,9 +25,10 @@ labels! {
     /// Cloud service at the source, or destination (`S3`, `EC2`).
     SRC_SERVICE = "src_service";
     DST_SERVICE = "dst_service";
-    /// Addresses in the packets, where the observer's interface has others (behind NAT).
-    PACKET_SRC = "packet_src";
-    PACKET_DST = "packet_dst";
+    /// Addresses of the interface that counted, where the packets have others: it passes
+    /// them on (a NAT gateway), or has several.
+    INTERFACE_SRC = "interface_src";
+    INTERFACE_DST = "interface_dst";
     /// Addresses and ports after translation.
     NAT_SRC = "nat_src";
     NAT_DST = "nat_dst";

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::label;
 use super::request::Request;
 use super::sample::CounterSample;
 use crate::host::event::{HostEvent, What};
@@ -141,13 +142,20 @@ impl FlowReport {
 }
 
 impl FlowReport {
-    /// The address of the interface that counted it, where it is that of an end.
+    /// The address of the interface that counted it, where it is that of an end, and not of
+    /// one on the way.
     pub fn interface_address(&self) -> Option<IpAddr> {
-        let end = self.direction.filter(|_| self.at_interface)?;
-        Some(match end {
-            FlowDirection::Egress => self.src,
-            FlowDirection::Ingress => self.dst,
-        })
+        let (address, other) = match self.direction.filter(|_| self.at_interface)? {
+            FlowDirection::Egress => (self.src, label::INTERFACE_SRC),
+            FlowDirection::Ingress => (self.dst, label::INTERFACE_DST),
+        };
+        self.label(other).is_none().then_some(address)
+    }
+
+    /// What the source says under a name.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.labels.iter().find(|(known, _)| **known == *name)?;
+        Some(value)
     }
 }
 

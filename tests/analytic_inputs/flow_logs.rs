@@ -136,6 +136,40 @@ fn flows(kind: &str, volume: Volume) -> String {
     out
 }
 
+/// At the interface of a NAT gateway, whose own address stands in the place of the far end.
+#[test]
+fn an0972_through_a_nat_gateway_names_who_was_flooded() {
+    let mut log =
+        "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets \
+                   bytes start end action log-status instance-id pkt-srcaddr pkt-dstaddr \
+                   flow-direction\n"
+            .to_owned();
+    for minute in 0..MINUTES {
+        let start = START_S + 60 * minute;
+        log += &format!(
+            "5 123456789010 eni-nat {SENDER} 10.0.0.220 40112 9999 17 300000 150000000 {start} {} \
+             ACCEPT OK i-nat {SENDER} {TARGET} ingress\n",
+            start + 58
+        );
+        // What comes back: from outside, by the gateway.
+        log += &format!(
+            "5 123456789010 eni-nat 10.0.0.220 10.0.0.7 443 50000 6 40 40000 {start} {} ACCEPT OK \
+             i-nat {TARGET} 10.0.0.7 egress\n",
+            start + 58
+        );
+    }
+    let found = alerts("aws-vpc", &log, &[]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let alert = &found[0];
+    assert_eq!((&alert["detector"], &alert["severity"]), (&"egress".into(), &"high".into()));
+    assert_eq!(
+        (&alert["entity"]["id"], &alert["evidence"]["direction"]),
+        (&SENDER.into(), &"outbound".into())
+    );
+    assert_eq!(alert["peers"][0]["address"], TARGET);
+    assert!(alert["summary"].as_str().expect("text").contains(TARGET), "{}", alert["summary"]);
+}
+
 /// Addresses of IPv6 are global in clouds: no home network has them.
 #[test]
 fn an0972_of_an_interface_with_a_global_address() {

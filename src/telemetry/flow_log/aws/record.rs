@@ -125,14 +125,16 @@ impl Parts {
         }
         let mut flow = self.flow;
         let no_address = || Bad::new("no address");
-        flow.src = self.src.or(self.packet_src).ok_or_else(no_address)?;
-        flow.dst = self.dst.or(self.packet_dst).ok_or_else(no_address)?;
+        // Who sent and to whom, not through whose interface: those of a NAT gateway have
+        // their own address at one end.
+        flow.src = self.packet_src.or(self.src).ok_or_else(no_address)?;
+        flow.dst = self.packet_dst.or(self.dst).ok_or_else(no_address)?;
         let ends = [
-            (label::PACKET_SRC, self.packet_src, flow.src),
-            (label::PACKET_DST, self.packet_dst, flow.dst),
+            (label::INTERFACE_SRC, self.src, flow.src),
+            (label::INTERFACE_DST, self.dst, flow.dst),
         ];
-        for (name, in_packets, at_interface) in ends {
-            if let Some(address) = in_packets.filter(|&address| address != at_interface) {
+        for (name, at_interface, in_packets) in ends {
+            if let Some(address) = at_interface.filter(|&address| address != in_packets) {
                 let name = out.names.of(name.as_bytes());
                 flow.labels.push((name, address.to_string().into()));
             }

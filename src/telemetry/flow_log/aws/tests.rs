@@ -84,12 +84,13 @@ fn all_fields_are_read_in_any_order() {
     for (name, value) in expected {
         assert_eq!(label(flow, name), Some(value), "{name}");
     }
-    for absent in ["src_service", "packet_src", "packet_dst", "aws.resource-id", "task"] {
+    for absent in ["src_service", "interface_src", "interface_dst", "aws.resource-id", "task"] {
         assert_eq!(label(flow, absent), None, "{absent}");
     }
     let behind_nat = flows[1];
-    assert_eq!(label(behind_nat, "packet_src"), Some("10.0.7.7"));
-    assert_eq!(label(behind_nat, "packet_dst"), None);
+    assert_eq!(behind_nat.src.to_string(), "10.0.7.7");
+    assert_eq!(label(behind_nat, "interface_src"), Some("10.0.1.200"));
+    assert_eq!(label(behind_nat, "interface_dst"), None);
     assert_eq!(&*behind_nat.observer, "nat-0a1b");
     let blocked = flows[2];
     assert_eq!((blocked.action, blocked.fwd.ip_bytes), (Some(Action::Rejected), None));
