@@ -128,10 +128,12 @@ fn a_flow_log_alone_tells_of_a_flood_and_what_was_rejected_is_none() {
     let log = folder.path().join("vpc.log");
     fs::write(&log, &text).unwrap();
     let found = alerts(&[&log], &[]);
-    let egress = of(&found, "egress");
-    assert_eq!(egress.len(), 1, "a backup is answered: {found:#?}");
-    assert_eq!(egress[0]["entity"]["id"], "10.0.0.5");
-    assert_eq!(egress[0]["severity"], "high");
+    let egress = of(&found, "egress").into_iter();
+    let told = egress.map(|alert| ["entity", "severity"].map(|of| alert[of].clone()));
+    let told: Vec<_> = told.map(|[entity, severity]| (entity["id"].clone(), severity)).collect();
+    let expected = [("10.0.0.5", "high"), ("10.0.0.7", "informational")];
+    let expected = expected.map(|(id, severity)| (Value::from(id), Value::from(severity)));
+    assert_eq!(told, expected, "a backup of 173 Mbit/s is answered: {found:#?}");
     // The same flood, rejected.
     let rejected = folder.path().join("rejected.log");
     fs::write(&rejected, vpc_log(&flows[..1], 3, "REJECT") + &vpc_log(&flows[1..2], 3, "ACCEPT"))

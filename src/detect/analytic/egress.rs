@@ -13,7 +13,7 @@
 //! 2. *Concentrated*: one address or one service takes `egress_concentration` of the
 //!    bytes.
 //! 3. The score adds how far it is over, how concentrated, stateless and unanswered it
-//!    is, and whether the destination is new: two of them must speak.
+//!    is, and whether the destination is new. What is at both thresholds has enough of it.
 //!
 //! Packets decide only where they are most of what is sent and not the
 //! acknowledgements of a download: stateless ones, or those that nobody answers.
@@ -57,10 +57,10 @@ const SYMMETRIC: std::ops::RangeInclusive<f64> = 0.3..=3.0;
 
 const BY_NORMAL: &str = "bytes or packets of a minute >= (1 + instance_traffic_threshold / 100) * \
     median of the hour (answered: or of its regular peak), > its 99th percentile, >= egress_deviation sigmas above, and >= the floor; \
-    top share >= egress_concentration; score >= its threshold with two terms";
+    top share >= egress_concentration";
 const BY_FLOOR: &str = "bytes or packets of a minute >= the floor (egress_bytes_per_minute where \
     stateless and unanswered, else egress_absolute_bytes_per_minute; the same for packets); \
-    top share >= egress_concentration; score >= its threshold with two terms";
+    top share >= egress_concentration";
 
 /// What is held against the floors, without its figure.
 const FLOOR: Rule = Rule { name: "egress_floor", formula: BY_FLOOR, ..Rule::NONE };
@@ -316,8 +316,9 @@ impl<'a> Seen<'a> {
     fn score(&self, over: &Over, ctx: &AnalyticContext<'_>) -> Score {
         let answer_ratio = ctx.settings.answer_ratio;
         let mut terms = vec![
-            Term::doubling("times_threshold", over.times(), 0.5, 16.0, 40.0),
-            Term::new("top_share", self.place.share, 0.5, 1.0, 25.0),
+            // At their thresholds these two are enough: those are what is promised.
+            Term::doubling("times_threshold", over.times(), 0.0, 6.0, 40.0),
+            Term::new("top_share", self.place.share, 0.0, ctx.settings.egress_concentration, 25.0),
             Term::new("stateless_share", self.stateless_share, 0.0, STATELESS, 15.0),
         ];
         if let (Some(answers), false) = (self.answers, self.place.group) {

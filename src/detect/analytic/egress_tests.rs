@@ -107,6 +107,25 @@ fn a_learned_backup_stays_quiet_and_ten_times_as_much_does_not() {
 }
 
 #[test]
+fn the_thresholds_are_where_alerts_begin() {
+    let who = address("10.0.0.1");
+    let sends = |packets| minute(&who, 0, &[Stream { sent: (packets, 1_514), ..bulk(OUTSIDE) }]);
+    // 97 and 110 Mbit/s without a baseline.
+    assert_eq!(bench().minute(&sends(8_000)).len(), 0);
+    let found = bench().minute(&sends(9_100));
+    assert_eq!(severity(&found), Some(Severity::Informational));
+    // Three and a half times and five times as much as every night.
+    let mut bench = bench();
+    bench.learn(14, |at| {
+        Some(minute(&who, at, &[Stream { sent: (4_000, 1_514), ..bulk(OUTSIDE) }]))
+    });
+    assert_eq!(bench.minute(&sends(14_000)).len(), 0);
+    let found = bench.minute(&sends(20_000));
+    assert_eq!(severity(&found), Some(Severity::Low));
+    assert_eq!(found[0].case.as_ref().unwrap().decided_by, DecidedBy::Baseline);
+}
+
+#[test]
 fn a_host_that_never_sends_much_alerts_below_the_absolute_threshold() {
     let who = address("10.0.0.1");
     let mut bench = bench();
