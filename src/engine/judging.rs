@@ -150,6 +150,9 @@ impl Correlation<'_> {
             let minutes = self.reported.take(&source.name, both_ways, flow, joined.hosts, home);
             self.show_minutes(minutes);
         }
+        if let Observation::Gap(gap) = observation {
+            self.reported.take_gap(&source.name, gap);
+        }
         let event = match (observation, joined.growth) {
             (Observation::Flow(flow), _) => Event::Report { source, flow, hosts: joined.hosts },
             (Observation::Request(request), _) => return self.show_request(source, request),

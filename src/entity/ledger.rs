@@ -59,6 +59,8 @@ pub struct ReportedFacts {
     pub rejected_bytes: u64,
     /// Packets that each counted one stood for, at most.
     pub sampled_1_of: u32,
+    /// The source says that it left out flows of an interface that counted these.
+    pub skipped: bool,
     /// Records of this source, before or in this window, came after their own was closed.
     pub unordered: bool,
     /// The source never had a flow both ways so far, and need not: what is unanswered is not known.

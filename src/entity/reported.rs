@@ -17,8 +17,8 @@
 //! Nothing here knows packet sizes or payload: bytes are what the source counts, and
 //! sizes are left out.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ahash::HashMap;
@@ -30,7 +30,7 @@ use crate::alert::EntityKind;
 use crate::detect::HomeNets;
 use crate::engine::window::Seed;
 use crate::host::side::FlowHosts;
-use crate::telemetry::observation::{FlowReport, Span};
+use crate::telemetry::observation::{FlowGap, FlowReport, Span};
 
 #[path = "reported_flow.rs"]
 mod flow;
@@ -127,7 +127,14 @@ struct Source {
 #[derive(Debug, Default)]
 struct Window {
     flows: HashMap<Tuple, Flow>,
+    /// Observers that left out flows.
+    skipping: BTreeSet<Arc<str>>,
+    /// There was no place for another of these: it may be any.
+    any_skips: bool,
 }
+
+/// Observers of a window that left out flows, at most.
+const MAX_SKIPPING: usize = 4_096;
 
 impl Reported {
     pub fn new(limits: ReportedLimits, seed: Seed) -> Self {
@@ -164,7 +171,7 @@ impl Reported {
         let known = self.sources.entry(Arc::clone(source)).or_default();
         known.newest_s = known.newest_s.max(end_s);
         known.both_ways |= both_ways;
-        match known.window_of(flow, start_s, end_s) {
+        match known.window_of(flow.span, start_s, end_s) {
             None => self.counts.too_long += 1,
             Some(key) if is_over(key, known.newest_s) => {
                 self.counts.late += 1;
@@ -173,7 +180,10 @@ impl Reported {
             Some(key) => {
                 let spare = &mut self.spare;
                 let window = known.windows.entry(key);
-                let window = window.or_insert_with(|| Window { flows: std::mem::take(spare) });
+                let window = window.or_insert_with(|| Window {
+                    flows: std::mem::take(spare),
+                    ..Window::default()
+                });
                 let (tuple, from) = Tuple::of(flow);
                 match window.flow(tuple, self.limits.flows, &mut self.flows) {
                     None => self.counts.refused += 1,
@@ -195,6 +205,26 @@ impl Reported {
         }
         let newest_s = known.newest_s;
         self.close_before(source, newest_s, home)
+    }
+
+    /// Notes that a source left out flows. Of a time that is over, or a source that has
+    /// none, it changes nothing.
+    pub fn take_gap(&mut self, source: &Arc<str>, gap: &FlowGap) {
+        if !self.sources.contains_key(source) && self.sources.len() >= self.limits.sources {
+            return;
+        }
+        let known = self.sources.entry(Arc::clone(source)).or_default();
+        let start_s = second(gap.start_ns);
+        let end_s = second(gap.end_ns.saturating_sub(1)).max(start_s);
+        let key = known.window_of(Span::Interval, start_s, end_s);
+        if let Some(key) = key.filter(|&key| !is_over(key, known.newest_s)) {
+            let window = known.windows.entry(key).or_default();
+            if window.skipping.len() < MAX_SKIPPING && !gap.observer.is_empty() {
+                window.skipping.insert(Arc::clone(&gap.observer));
+            } else {
+                window.any_skips = true;
+            }
+        }
     }
 
     /// Hands out all that is open.
@@ -234,9 +264,9 @@ fn is_over((length_s, start_s): (i64, i64), now_s: i64) -> bool {
 
 impl Source {
     /// Length and start of a report's window.
-    fn window_of(&mut self, flow: &FlowReport, start_s: i64, end_s: i64) -> Option<(i64, i64)> {
+    fn window_of(&mut self, span: Span, start_s: i64, end_s: i64) -> Option<(i64, i64)> {
         let own_s = (end_s - start_s + 1).max(1);
-        if flow.span == Span::Interval {
+        if span == Span::Interval {
             let interval_s = LADDER.into_iter().find(|&step| step >= own_s)?;
             self.interval_s = self.interval_s.max(interval_s);
         }
@@ -258,6 +288,12 @@ impl Window {
                 Some(place.insert(Flow::default()))
             }
         }
+    }
+
+    /// Whether who counted a flow left out others.
+    fn skips(&self, flow: &Flow) -> bool {
+        let observers = flow.ways.iter().filter_map(|way| way.observer.as_ref());
+        self.any_skips || observers.into_iter().any(|observer| self.skipping.contains(observer))
     }
 
     /// What its entities did, and for how many flows there was no place.
@@ -305,6 +341,7 @@ impl Window {
                     facts.rejected_flows += flow.ways[side].rejected_flows;
                     facts.rejected_bytes += flow.ways[side].rejected_bytes;
                     facts.sampled_1_of = facts.sampled_1_of.max(flow.sampled_1_of);
+                    facts.skipped |= self.skips(flow);
                     facts.unordered = at.unordered;
                     facts.one_sided = one_sided;
                 }

@@ -103,6 +103,28 @@ fn who_had_both_directions_once_or_always_has_them_shows_what_went_unanswered() 
 }
 
 #[test]
+fn an_interface_that_left_out_flows_is_named_for_its_window_alone() {
+    let mut run = Run::new();
+    for start_s in [0, 120] {
+        for (observer, src) in [("eni-1", "10.0.0.1"), ("eni-2", "10.0.0.2")] {
+            let mut flow = flow(src, "203.0.113.9", start_s, start_s + 50, 5_000);
+            (flow.observer, flow.span) = (observer.into(), Span::Interval);
+            run.take(&flow);
+        }
+    }
+    let (start_ns, end_ns) = (125 * SECOND_NS, 170 * SECOND_NS);
+    let gap = FlowGap { start_ns, end_ns, observer: "eni-1".into() };
+    run.reported.take_gap(&"log".into(), &gap);
+    let (minutes, _) = run.close();
+    let skipped: Vec<_> = minutes
+        .iter()
+        .filter(|minute| minute.reported.as_ref().unwrap().skipped)
+        .map(|minute| (minute.start_s, &*minute.who.entity.id))
+        .collect();
+    assert_eq!(skipped, [(120, "10.0.0.1")]);
+}
+
+#[test]
 fn both_ends_interfaces_report_one_flow_once() {
     let mut run = Run::new();
     let mut first = flow("10.0.0.1", "10.0.0.2", 0, 50, 5_000);

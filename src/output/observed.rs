@@ -69,7 +69,7 @@ impl ObservedLines {
             Observation::Flow(_) => Observed::Flows,
             Observation::Request(_) => Observed::Requests,
             Observation::Counter(_) => Observed::Counters,
-            Observation::Host(_) => return None,
+            Observation::Host(_) | Observation::Gap(_) => return None,
         };
         let (json, records) = &mut self.pieces[observed as usize];
         *records += 1;
@@ -77,7 +77,7 @@ impl ObservedLines {
             Observation::Flow(flow) => reported_flow(json, source, flow, joined.hosts),
             Observation::Request(request) => self::request(json, source, request),
             Observation::Counter(sample) => counter(json, source, sample, joined.growth),
-            Observation::Host(_) => {}
+            Observation::Host(_) | Observation::Gap(_) => {}
         });
         (json.bytes.len() >= PIECE_BYTES).then_some(observed)
     }

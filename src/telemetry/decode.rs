@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::names::Names;
-use super::observation::{FlowReport, HostReport, Observation};
+use super::observation::{FlowGap, FlowReport, HostReport, Observation};
 use super::request::Request;
 use super::sample::CounterSample;
 use crate::host::event::HostEvent;
@@ -149,6 +149,12 @@ impl Out {
     /// A record that is fine and says nothing that is used.
     pub fn pass(&mut self, what: &'static str) {
         *self.passed.entry(what).or_default() += 1;
+    }
+
+    /// The source says that flows are missing here; what it says of how many is for
+    /// [`Self::lost`].
+    pub fn gap(&mut self, gap: FlowGap) {
+        self.observations.push(Observation::Gap(Box::new(gap)));
     }
 
     /// The source says that it lost so many of `what`.

@@ -16,6 +16,18 @@ pub enum Observation {
     /// A process, a socket, a container: what a recorded host map has too.
     Host(Box<HostReport>),
     Counter(Box<CounterSample>),
+    /// Flows that the source left out.
+    Gap(Box<FlowGap>),
+}
+
+/// A source says that it left out flows of an observer in a time; not how many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowGap {
+    /// `[start, end)`.
+    pub start_ns: i64,
+    pub end_ns: i64,
+    /// As in [`FlowReport::observer`].
+    pub observer: Arc<str>,
 }
 
 impl Observation {
@@ -26,6 +38,7 @@ impl Observation {
             Self::Request(request) => request.time_ns,
             Self::Host(report) => report.event.time_ns,
             Self::Counter(sample) => sample.time_ns,
+            Self::Gap(gap) => gap.end_ns,
         }
     }
 
@@ -47,6 +60,7 @@ impl Observation {
                 size_of::<HostReport>() + texts
             }
             Self::Counter(sample) => size_of::<CounterSample>() + labels_bytes(&sample.labels),
+            Self::Gap(_) => size_of::<FlowGap>(),
         }
     }
 }

@@ -101,6 +101,8 @@ impl SourceReport {
             Observation::Request(_) => &mut counts.requests,
             Observation::Host(_) => &mut counts.hosts,
             Observation::Counter(_) => &mut counts.counters,
+            // Counted as what was lost.
+            Observation::Gap(_) => return,
         } += 1;
         let time_ns = observation.time_ns();
         self.first_ns = Some(self.first_ns.map_or(time_ns, |first_ns| first_ns.min(time_ns)));

@@ -170,6 +170,30 @@ fn an0972_through_a_nat_gateway_names_who_was_flooded() {
     assert!(alert["summary"].as_str().expect("text").contains(TARGET), "{}", alert["summary"]);
 }
 
+#[test]
+fn records_that_aws_skipped_stand_in_the_alert_and_lower_its_confidence() {
+    let whole = flows("aws-vpc", FLOOD);
+    let skipped = |interface: &str| {
+        let skip: String = (0..MINUTES)
+            .map(|minute| START_S + 60 * minute)
+            .map(|start| {
+                format!(
+                    "2 123456789010 {interface} - - - - - - - {start} {} - SKIPDATA\n",
+                    start + 58
+                )
+            })
+            .collect();
+        let found = alerts("aws-vpc", &(whole.clone() + &skip), &[]);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        let missing = found[0]["missing_telemetry"].as_array().expect("a list");
+        (missing.contains(&"skipped_records".into()), found[0]["confidence"].as_f64())
+    };
+    let (of_own, lowered) = skipped("eni-0a000000000000006");
+    let (of_other, confidence) = skipped("eni-0a000000000000007");
+    assert_eq!((of_own, of_other), (true, false));
+    assert!(lowered < confidence, "{lowered:?} {confidence:?}");
+}
+
 /// Addresses of IPv6 are global in clouds: no home network has them.
 #[test]
 fn an0972_of_an_interface_with_a_global_address() {

@@ -69,6 +69,10 @@ pub(super) fn lacks(case: &mut Case, minute: &Minute) {
         case.missing.push("sampled_packets");
         case.confident("sampled", -0.1);
     }
+    if facts.skipped {
+        case.missing.push("skipped_records");
+        case.confident("records_skipped", -0.1);
+    }
     if facts.unordered {
         case.missing.push("unordered_records");
         case.confident("records_left_out", -0.1);

@@ -20,7 +20,7 @@ impl Privacy {
         let concerned = match observation {
             Observation::Flow(flow) => self.no_payload && flow.app.is_some(),
             Observation::Request(_) => !self.keep_query_values || self.no_payload,
-            Observation::Counter(_) | Observation::Host(_) => false,
+            Observation::Counter(_) | Observation::Host(_) | Observation::Gap(_) => false,
         };
         if !concerned && self.pseudonyms.is_none() {
             return None;
@@ -30,7 +30,7 @@ impl Privacy {
             Observation::Flow(flow) => self.flow(flow),
             Observation::Request(request) => self.request(request),
             Observation::Counter(sample) => self.counter(sample),
-            Observation::Host(_) => {}
+            Observation::Host(_) | Observation::Gap(_) => {}
         }
         let mut hosts = hosts.cloned();
         if let (Some(hosts), Some(pseudonyms)) = (&mut hosts, &self.pseudonyms) {

@@ -9,6 +9,7 @@ pub(super) fn flows(out: &Out) -> Vec<&FlowReport> {
     for observation in &out.observations {
         match observation {
             Observation::Flow(flow) => flows.push(&**flow),
+            Observation::Gap(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -7,7 +7,7 @@ use super::fields::Field;
 use crate::telemetry::decode::{Bad, Out};
 use crate::telemetry::flow_log::drop_ports_that_no_packet_had;
 use crate::telemetry::label;
-use crate::telemetry::observation::{Action, FlowDirection, FlowReport, Labels, Span};
+use crate::telemetry::observation::{Action, FlowDirection, FlowGap, FlowReport, Labels, Span};
 use crate::telemetry::text::{address, number};
 
 const NS_PER_S: i64 = 1_000_000_000;
@@ -109,6 +109,15 @@ impl Parts {
         Ok(())
     }
 
+    /// When it was. A format of one of both times alone still says so.
+    fn times(&self) -> Result<(i64, i64), Bad> {
+        let start_s = self.start_s.or(self.end_s).ok_or_else(|| Bad::new("no start or end"))?;
+        let end_s = self.end_s.unwrap_or(start_s);
+        let ns = |s: i64| s.checked_mul(NS_PER_S).ok_or_else(|| Bad::new("time out of range"));
+        let start_ns = ns(start_s)?;
+        Ok((start_ns, ns(end_s)?.max(start_ns)))
+    }
+
     /// The record is over.
     pub(super) fn report(self, out: &mut Out) -> Result<(), Bad> {
         match self.status {
@@ -120,10 +129,17 @@ impl Parts {
             Status::SkipData => {
                 // One record, of any number of flows that AWS could not keep.
                 out.lost("skipdata", 1);
+                if self.start_s.or(self.end_s).is_some() {
+                    let (start_ns, end_ns) = self.times()?;
+                    let observer = Arc::clone(&self.flow.observer);
+                    out.gap(FlowGap { start_ns, end_ns, observer });
+                }
                 return Ok(());
             }
         }
+        let (start_ns, end_ns) = self.times()?;
         let mut flow = self.flow;
+        (flow.start_ns, flow.end_ns) = (start_ns, end_ns);
         let no_address = || Bad::new("no address");
         // Who sent and to whom, not through whose interface: those of a NAT gateway have
         // their own address at one end.
@@ -142,12 +158,6 @@ impl Parts {
         // What a transit gateway counts is at neither end.
         flow.at_interface = !flow.observer.starts_with("tgw-")
             && !flow.labels.iter().any(|(name, _)| name.starts_with("aws.tgw-"));
-        // A format of one of them alone still says when.
-        let start_s = self.start_s.or(self.end_s).ok_or_else(|| Bad::new("no start or end"))?;
-        let end_s = self.end_s.unwrap_or(start_s);
-        let ns = |s: i64| s.checked_mul(NS_PER_S).ok_or_else(|| Bad::new("time out of range"));
-        flow.start_ns = ns(start_s)?;
-        flow.end_ns = ns(end_s)?.max(flow.start_ns);
         // AWS gives the seconds of the first and last packet in the interval, up to a
         // minute late: packets lie anywhere in it.
         flow.span = Span::Interval;

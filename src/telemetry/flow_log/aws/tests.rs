@@ -1,6 +1,6 @@
 use super::*;
 use crate::telemetry::flow_log::seen::{flows, kind_of, label};
-use crate::telemetry::observation::{Action, FlowDirection, Span};
+use crate::telemetry::observation::{Action, FlowDirection, Observation, Span};
 use crate::telemetry::tests::decode;
 
 const V2: &[u8] = include_bytes!("../../../../tests/fixtures/flow_log/aws-vpc-v2.log");
@@ -59,6 +59,14 @@ fn nodata_is_passed_and_skipdata_is_lost() {
     let out = read(&VPC, V2);
     assert_eq!(out.passed.get("nodata"), Some(&1));
     assert_eq!(out.lost.get("skipdata"), Some(&1));
+    let gaps = out.observations.iter().filter_map(|observation| match observation {
+        Observation::Gap(gap) => {
+            Some((&*gap.observer, gap.start_ns / 1_000_000_000, gap.end_ns / 1_000_000_000))
+        }
+        _ => None,
+    });
+    let gaps: Vec<_> = gaps.collect();
+    assert_eq!(gaps, [("eni-0a1b2c3d", 1_772_360_160, 1_772_360_218)]);
 }
 
 #[test]
