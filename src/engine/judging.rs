@@ -99,6 +99,10 @@ impl Correlation<'_> {
 
     /// What the inventory names is ours: as it is now, where its file has changed.
     pub(super) fn take_over_inventory(&mut self) {
+        let interfaces = self.joiner.as_mut().map(Joiner::take_interfaces).unwrap_or_default();
+        for address in interfaces {
+            self.detection.add_interface(address);
+        }
         let inventory = self.joiner.as_ref().and_then(Joiner::inventory);
         let is_known = |now: &Arc<Inventory>| {
             self.inventory.as_ref().is_some_and(|known| Arc::ptr_eq(known, now))

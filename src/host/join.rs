@@ -16,7 +16,7 @@ use super::destination::{Destinations, Lists};
 use super::inventory::{Instance, Inventory};
 use super::kernel::{sent_by_kernel, sent_by_kernel_in};
 use super::map::HostMap;
-use super::mirrored::Mirrored;
+use super::mirrored::{Mirrored, Sessions};
 use super::presence::AtMachine;
 use super::process::Process;
 use super::resolve::{Answer, Question};
@@ -91,6 +91,9 @@ pub struct Joiner {
     /// Name and boot by source of the map.
     pub(super) hosts: HashMap<u16, (Arc<str>, Arc<str>)>,
     mirrored: Mirrored,
+    sessions: Sessions,
+    /// Addresses of interfaces that sessions gave since they were asked for.
+    interfaces: Vec<IpAddr>,
     coverage: Coverage,
 }
 
@@ -107,6 +110,8 @@ impl Joiner {
             bare_workloads: HashMap::default(),
             hosts: HashMap::default(),
             mirrored: Mirrored::default(),
+            sessions: Sessions::default(),
+            interfaces: Vec::new(),
             coverage: Coverage::default(),
         }
     }
@@ -234,7 +239,7 @@ impl Joiner {
             hosts.src = self.side(&of_src);
             hosts.dst = self.side(&of_src.of_the_other_end(answered, false));
         }
-        known(with_instances(hosts, self.instances([flow.src, flow.dst], None)))
+        known(with_instances(hosts, self.instances([flow.src, flow.dst])))
     }
 
     /// What was found so far.
@@ -336,8 +341,30 @@ impl Joiner {
 
     fn instances_of(&mut self, flow: &Outline) -> [Option<Arc<Instance>>; 2] {
         let ends = [flow.src_ip(), flow.dst_ip()];
-        let Some(vni) = flow.key.vni.checked_sub(1) else { return self.instances(ends, None) };
-        let instances = self.instances(ends, Some(vni));
+        let Some(vni) = flow.key.vni.checked_sub(1) else { return self.instances(ends) };
+        let mut instances = self.instances(ends);
+        if instances.iter().all(Option::is_none)
+            && let Some(mirrored) = self.session(vni)
+        {
+            let at_home = ends.map(|address| self.home_nets.contains_ip(address));
+            let at = match at_home {
+                [true, false] => Some(0),
+                [false, true] => Some(1),
+                [true, true] => None,
+                [false, false] => {
+                    let own = self.sessions.interface(vni, ends);
+                    if let Some(own) =
+                        own.filter(|own| self.mirrored.at(*own, flow.end_ns).is_none())
+                    {
+                        self.interfaces.push(own);
+                    }
+                    own.and_then(|own| ends.iter().position(|end| *end == own))
+                }
+            };
+            if let Some(at) = at {
+                instances[at] = Some(mirrored);
+            }
+        }
         for (address, instance) in ends.into_iter().zip(&instances) {
             if let Some(instance) = instance {
                 // What looks at addresses alone, an alert, does not know the session.
@@ -347,26 +374,22 @@ impl Joiner {
         instances
     }
 
-    /// By the ends' addresses. Where neither is in the inventory, the interface that a
-    /// mirror session copies (by its VNI) is that of the end at home.
-    fn instances(&self, [src, dst]: [IpAddr; 2], vni: Option<u32>) -> [Option<Arc<Instance>>; 2] {
+    /// By the ends' addresses.
+    fn instances(&self, ends: [IpAddr; 2]) -> [Option<Arc<Instance>>; 2] {
         let Some(inventory) = &self.inventory else { return [None, None] };
         let inventory = inventory.get();
-        let mut of_src = inventory.by_address(src);
-        let mut of_dst = inventory.by_address(dst);
-        if of_src.is_none()
-            && of_dst.is_none()
-            && let Some(vni) = vni
-        {
-            let at_home = [src, dst].map(|address| self.home_nets.contains_ip(address));
-            let mirrored = inventory.by_interface(&format!("vni:{vni}"));
-            match at_home {
-                [true, false] => of_src = mirrored,
-                [false, true] => of_dst = mirrored,
-                _ => {}
-            }
-        }
-        [of_src, of_dst]
+        ends.map(|address| inventory.by_address(address))
+    }
+
+    /// Whose interface a mirror session copies. Where neither end is in the inventory it is
+    /// the end at home, or else the one that all flows of the session have.
+    fn session(&self, vni: u32) -> Option<Arc<Instance>> {
+        self.inventory.as_ref()?.get().by_interface(&format!("vni:{vni}"))
+    }
+
+    /// Addresses of interfaces that became known since the last call.
+    pub(crate) fn take_interfaces(&mut self) -> Vec<IpAddr> {
+        std::mem::take(&mut self.interfaces)
     }
 
     /// Adds to an alert what is known of its entity's and its peers' addresses.

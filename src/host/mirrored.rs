@@ -12,6 +12,49 @@ use ahash::HashMap;
 
 use super::inventory::Instance;
 
+/// Sessions that are followed: as many interfaces are mirrored to one collector.
+const MOST_SESSIONS: usize = 1 << 12;
+
+/// Which address a session's interface has, where neither end is at home (IPv6 is global in
+/// clouds) and the inventory has the session alone: the one that all of its flows share. Of
+/// flows between two addresses alone it is not known.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    by_vni: HashMap<u32, Common>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Common {
+    Either([IpAddr; 2]),
+    One(IpAddr),
+    /// Several interfaces share the session.
+    Nobody,
+}
+
+impl Sessions {
+    /// A flow between these was in the session: the interface's address, once it is known.
+    pub(super) fn interface(&mut self, vni: u32, ends: [IpAddr; 2]) -> Option<IpAddr> {
+        if self.by_vni.len() >= MOST_SESSIONS && !self.by_vni.contains_key(&vni) {
+            return None;
+        }
+        let common = self.by_vni.entry(vni).or_insert(Common::Either(ends));
+        *common = match *common {
+            Common::Either([a, b]) => match [a, b].map(|known| ends.contains(&known)) {
+                [true, true] => Common::Either([a, b]),
+                [true, false] => Common::One(a),
+                [false, true] => Common::One(b),
+                [false, false] => Common::Nobody,
+            },
+            Common::One(known) if ends.contains(&known) => Common::One(known),
+            Common::One(_) | Common::Nobody => Common::Nobody,
+        };
+        match *common {
+            Common::One(address) => Some(address),
+            Common::Either(_) | Common::Nobody => None,
+        }
+    }
+}
+
 /// Addresses of a thousand networks of 64 hosts: 4 MB.
 const MOST: usize = 1 << 16;
 
@@ -94,6 +137,19 @@ mod tests {
 
     fn id_at(mirrored: &Mirrored, n: u32, ns: i64) -> Option<String> {
         mirrored.at(address(n), ns).map(|instance| instance.id.clone())
+    }
+
+    #[test]
+    fn the_address_that_all_flows_of_a_session_share_is_its_interfaces() {
+        let mut sessions = Sessions::default();
+        let mut interface =
+            |a: u32, b: u32| sessions.interface(7, [a, b].map(address)).map(|it| it == address(1));
+        assert_eq!(interface(1, 2), None);
+        assert_eq!(interface(2, 1), None, "the same two");
+        assert_eq!(interface(3, 1), Some(true));
+        assert_eq!(interface(1, 2), Some(true));
+        assert_eq!(interface(2, 3), None, "another interface's");
+        assert_eq!(interface(1, 2), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::common::Dir;
-use super::frames::{A6, B6, eth, ipv6, udp};
+use super::frames::{A6, B6, C4, D4, eth, ipv4, ipv6, udp, vxlan};
 use super::{SENDER, START_S, TARGET, alerts, at, iso, pcap, read};
 
 /// A minute of one flow, both ways.
@@ -257,6 +257,45 @@ fn an0972_of_packets_from_a_global_address_that_the_inventory_names() {
     assert!(found.iter().all(|alert| alert["detector"] != "egress"), "{found:#?}");
     let gaps = summary["analytics"][0]["missing"].as_array().expect("gaps");
     assert!(gaps.iter().any(|gap| gap["what"] == "home network of some senders"), "{gaps:#?}");
+}
+
+/// The inventory has the mirror session alone: the interface's address is the one that all
+/// of its flows have.
+#[test]
+fn an0972_of_a_mirror_session_with_global_addresses() {
+    const VNI: u32 = 4711;
+    const SECONDS: i64 = 240;
+    const A_SECOND: i64 = 150;
+    let third = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3];
+    let copy = |dst, port| {
+        let inner = eth(0x86dd, &ipv6(17, A6, dst, &udp(40_112, port, &[0x5a; 4])));
+        eth(0x800, &ipv4(17, C4, D4, &udp(65_000, 4_789, &vxlan(VNI, &inner))))
+    };
+    let (query, flood) = (copy(third, 123), copy(B6, 9_999));
+    let frames = (0..SECONDS * A_SECOND).map(|n| {
+        let frame = if n == 0 { &query } else { &flood };
+        (START_S * 1_000_000 + n * 1_000_000 / A_SECOND, frame.clone())
+    });
+    let capture = pcap(frames);
+    let folder = Dir::new();
+    folder.write("inventory.csv", b"id,name,interface\ni-0abc,web-1,vni:4711\n");
+    folder.write("config.toml", b"[detect]\negress_packets_per_minute = 6000\n");
+    let (inventory, config) = (folder.path("inventory.csv"), folder.path("config.toml"));
+    let more = [
+        "--inventory",
+        inventory.to_str().expect("UTF-8"),
+        "--config",
+        config.to_str().expect("UTF-8"),
+        "--active",
+        "30s",
+        "--udp-idle",
+        "10s",
+    ];
+    let (_, found) = read(&[("capture", &capture)], &more);
+    let egress = found.iter().find(|alert| alert["detector"] == "egress").expect("unusual egress");
+    assert_eq!(egress["analytics"], json!(["AN0972"]));
+    assert_eq!(egress["entity"]["id"], "2001:db8::1");
+    assert_eq!(egress["instance"]["id"], "i-0abc", "{egress:#}");
 }
 
 #[test]
