@@ -216,6 +216,7 @@ impl Watch {
             formula: rule.formula,
             opens: false,
             allowed_by: None,
+            lacked: None,
             frozen_until_s: None,
             score: None,
         });
