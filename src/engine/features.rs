@@ -156,7 +156,7 @@ impl Correlation<'_> {
     /// Who serves it matters to what begins before the answer comes.
     fn show_asked(&mut self, request: &Request) {
         let Some(joiner) = &mut self.joiner else { return };
-        let served = joiner.served(request);
+        let served = joiner.served(request, false);
         let event = Event::Asked { time_ns: request.time_ns, served: &served };
         self.detection.event(&event, self.looked_s, &self.known);
     }

@@ -21,6 +21,7 @@ use crate::host::join::Joiner;
 use crate::input::Shed;
 use crate::telemetry::Observation;
 use crate::telemetry::kind::always_logs_both_ways;
+use crate::telemetry::access_log;
 use crate::telemetry::request::Request;
 
 pub(super) fn detection_of(options: &RunOptions) -> Detection {
@@ -173,8 +174,9 @@ impl Correlation<'_> {
     /// A request that was logged, or seen in packets, with who served it.
     pub(super) fn show_request(&mut self, source: &Source, request: &Request) {
         let joiner = self.joiner.as_mut();
-        let served =
-            joiner.map_or_else(|| Served::of_log(request), |joiner| joiner.served(request));
+        let by_balancer = access_log::is_of_balancers(source.kind);
+        let served = joiner
+            .map_or_else(|| Served::of_log(request), |joiner| joiner.served(request, by_balancer));
         self.looked_s = self.looked_s.max(request.time_ns.div_euclid(1_000_000_000));
         let event = Event::Request { source, request, served: &served };
         self.detection.event(&event, self.looked_s, &self.known);

@@ -15,6 +15,7 @@ use super::join::{HOLD_NS, Joiner};
 use super::map::HostMap;
 use super::resolve::Question;
 use super::side::ProcessView;
+use super::whose::Machine;
 use super::workload::Workload;
 use crate::detect::analytic::Exec;
 use crate::lock::Lock;
@@ -98,14 +99,25 @@ impl Joiner {
             let container = &process.process.container;
             let began_ns = map.containers.began_ns(key.source, container, known_ns);
             let begins_container = began_ns == Some(time_ns);
-            execs.push(Exec { time_ns, process, workload, begins_container, host, boot });
+            let Machine { instance, addresses } = self.machine(&map, key.source, time_ns);
+            execs.push(Exec {
+                time_ns,
+                process,
+                workload,
+                begins_container,
+                host,
+                boot,
+                instance,
+                addresses,
+            });
         }
         execs
     }
 
     /// Who served a request: by the target's address and port, else by the host that
-    /// the log is of.
-    pub(crate) fn served(&mut self, request: &Request) -> Served {
+    /// the log is of, unless the target is known to be another. `by_balancer`: a cloud's
+    /// balancer logged it, which no target is behind.
+    pub(crate) fn served(&mut self, request: &Request, by_balancer: bool) -> Served {
         let mut served = Served::default();
         let target = request.target.as_ref();
         if let Some(address) = target.and_then(|target| target.address) {
@@ -113,7 +125,8 @@ impl Joiner {
             self.at_target(address, target.and_then(|target| target.port), request, &mut served);
         }
         if served.host.is_none() {
-            served.host = request.on_host.clone().or_else(|| self.own_host());
+            let host = request.on_host.clone().or_else(|| self.own_host());
+            served.host = host.filter(|host| !self.is_elsewhere(host, request, by_balancer));
         }
         served
     }
@@ -181,13 +194,6 @@ impl HostMap {
         let sources = self.sources.lock();
         let here = sources.iter().position(|source| source.start.netns.is_some())?;
         u16::try_from(here).ok()
-    }
-
-    /// The source of a host that had the address at a time.
-    fn source_at(&self, address: IpAddr, ns: i64) -> Option<u16> {
-        let spans = self.addresses.get(&address.to_canonical())?;
-        let there = spans.iter().find(|span| (span.from_ns..=span.until_ns).contains(&ns));
-        there.or_else(|| spans.first()).map(|span| span.source)
     }
 }
 

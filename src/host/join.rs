@@ -326,8 +326,14 @@ impl Joiner {
         let answer = match map.resolve(question) {
             Ok(answer) => answer?,
             Err(reason) => {
+                let host = match reason {
+                    // Another's packets.
+                    Reason::Forwarded => Arc::default(),
+                    _ => self.host_without_socket(&map, question),
+                };
                 let attribution = Attribution { reason: Some(reason), ..Attribution::default() };
-                return Some(HostSide { attribution: Some(attribution), ..HostSide::default() });
+                let attribution = Some(attribution);
+                return Some(HostSide { host, attribution, ..HostSide::default() });
             }
         };
         let known_ns = question.known_ns;

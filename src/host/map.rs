@@ -95,6 +95,8 @@ pub(super) struct Presence {
     pub(super) learned_ns: i64,
     pub(super) source: u16,
     pub(super) netns: Option<u64>,
+    /// Told by a socket of a container: it need not be the host's.
+    pub(super) of_container: bool,
 }
 
 /// A map or boot.
@@ -120,6 +122,8 @@ pub struct HostMap {
     pub(super) processes: DashMap<ProcessKey, History, RandomState>,
     pub(super) workloads: DashMap<(u16, String), Versions<Arc<Workload>>, RandomState>,
     pub(super) addresses: DashMap<IpAddr, Vec<Presence>, RandomState>,
+    /// By source: addresses that were up there, those of containers left out.
+    pub(super) own: DashMap<u16, Vec<IpAddr>, RandomState>,
     pub(super) may_have: MayHave,
     pub(super) translations: DashMap<(u8, Ends), Versions<Ends>, RandomState>,
     pub(super) has_translated: AtomicBool,
@@ -390,7 +394,14 @@ impl HostMap {
         }
     }
 
-    pub(super) fn address_is_up(&self, ns: i64, learned_ns: i64, source: u16, up: &Address) {
+    pub(super) fn address_is_up(
+        &self,
+        ns: i64,
+        learned_ns: i64,
+        source: u16,
+        up: &Address,
+        of_container: bool,
+    ) {
         let address = up.address.to_canonical();
         if self.addresses.len() as u64 >= self.limits.addresses
             && !self.addresses.contains_key(&address)
@@ -401,7 +412,8 @@ impl HostMap {
         self.may_have.add(address);
         let mut spans = self.addresses.entry(address).or_default();
         let is_up = |span: &Presence| {
-            span.until_ns == i64::MAX && (span.source, span.netns) == (source, up.netns)
+            let same = (span.source, span.netns, span.of_container);
+            span.until_ns == i64::MAX && same == (source, up.netns, of_container)
         };
         if spans.len() < MAX_CLAIMS_AT_ENDPOINT && !spans.iter().any(is_up) {
             spans.push(Presence {
@@ -410,7 +422,12 @@ impl HostMap {
                 learned_ns,
                 source,
                 netns: up.netns,
+                of_container,
             });
+            drop(spans);
+            if !of_container {
+                self.note_own(source, address);
+            }
         }
     }
 

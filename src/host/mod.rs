@@ -42,6 +42,7 @@ pub mod table;
 mod time_text;
 mod versions;
 pub mod watch;
+mod whose;
 pub mod workload;
 mod writer;
 

@@ -77,7 +77,7 @@ impl MapWriter {
                     name.into_iter().for_each(|name| map.close(source, name, known_ns));
                 }
             }
-            What::AddressUp(address) => map.address_is_up(ns, known_ns, source, address),
+            What::AddressUp(address) => map.address_is_up(ns, known_ns, source, address, false),
             What::AddressDown(address) => map.address_is_down(known_ns, source, address),
             What::Presence(presence) => {
                 let host = map.start_of(source).host;
@@ -270,7 +270,14 @@ impl MapWriter {
                 interface_index: 0,
                 netns: socket.netns,
             };
-            self.map.address_is_up(from_ns, ns.max(self.told_ns), source, &address);
+            let in_container = |id: ProcessId| {
+                let history = self.map.processes.get(&ProcessKey { source, id });
+                let latest = history.as_ref().and_then(|history| history.versions.latest(i64::MAX));
+                latest.is_some_and(|process| !process.container.is_empty())
+            };
+            let of_container = socket.process.is_some_and(in_container);
+            let known_ns = ns.max(self.told_ns);
+            self.map.address_is_up(from_ns, known_ns, source, &address, of_container);
         }
     }
 }

@@ -467,6 +467,8 @@ mod tests {
             begins_container: true,
             host: "node".into(),
             boot: "boot".into(),
+            instance: None,
+            addresses: Vec::new(),
         }
     }
 

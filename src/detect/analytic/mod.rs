@@ -54,6 +54,7 @@ pub(super) use room::make_room;
 
 pub(crate) use dns_tunnel::allowed_by_default as dns_allowed_by_default;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{
@@ -69,6 +70,7 @@ use crate::entity::{Minute, PeerSums, SecondOf, Who};
 use crate::flow::app::AppInfo;
 use crate::flow::{FlowRecord, Outline};
 use crate::host::execs::Served;
+use crate::host::inventory::Instance;
 use crate::host::side::{FlowHosts, ProcessView};
 use crate::host::workload::Workload;
 use crate::telemetry::counters::series::Growth;
@@ -167,6 +169,10 @@ pub struct Exec {
     /// The host's name, and its boot.
     pub host: Arc<str>,
     pub boot: Arc<str>,
+    /// What the host is by the inventory.
+    pub instance: Option<Arc<Instance>>,
+    /// Addresses that the host had then, without those of containers.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What a detector may ask.

@@ -112,9 +112,14 @@ impl Shell {
         let place = Place {
             workload: exec.workload.clone(),
             host: (!exec.host.is_empty()).then(|| Arc::clone(&exec.host)),
+            instance: exec.instance.clone(),
+            // Of several none is the one; a container may have another.
+            address: match exec.addresses.as_slice() {
+                [address] if exec.workload.is_none() => Some(*address),
+                _ => None,
+            },
             process: Some(Arc::clone(view)),
             service: Some(service),
-            ..Place::default()
         };
         let mut sign = Sign::new(Stage::Foothold, "shell_from_service", exec.time_ns, place);
         sign.source = "host".into();
@@ -219,6 +224,8 @@ mod tests {
             begins_container: false,
             host: "web-1".into(),
             boot: "boot".into(),
+            instance: None,
+            addresses: Vec::new(),
         };
         let (settings, baselines, inputs) =
             (DetectSettings::default(), Baselines::default(), Inputs::default());

@@ -147,6 +147,13 @@ impl<'a> Builder<'a> {
                 shown(&first.id)
             )));
         }
+        let all = 0..self.instances.len() as u32;
+        let mut order = [all.clone().collect::<Vec<u32>>(), all.collect()];
+        let of = |at: &u32| &self.instances[*at as usize];
+        let [by_id, by_name] = &mut order;
+        by_id.sort_by(|one, other| of(one).id.cmp(&of(other).id));
+        by_name.sort_by(|one, other| of(one).name.cmp(&of(other).name));
+        self.inventory.order = order;
         self.inventory.instances = self.instances;
         (self.inventory, self.warnings)
     }

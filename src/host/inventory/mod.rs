@@ -78,6 +78,8 @@ pub struct Inventory {
     by_address: HashMap<IpAddr, Claim>,
     by_network: Blocks<Claim>,
     by_interface: HashMap<Box<str>, Claim>,
+    /// Numbers of instances in the order of their ids, and of their names.
+    order: [Vec<u32>; 2],
 }
 
 /// Whose it is, and the line that says so.
@@ -103,6 +105,23 @@ impl Inventory {
     /// By the identifier of an interface: `eni-...`, `vni:4711`.
     pub fn by_interface(&self, interface: &str) -> Option<Arc<Instance>> {
         self.instance(self.by_interface.get(interface))
+    }
+
+    /// The one that is called like a host: whose id it is, else the only one with that
+    /// name.
+    pub fn by_host(&self, host: &str) -> Option<Arc<Instance>> {
+        if host.is_empty() {
+            return None;
+        }
+        let [by_id, by_name] = &self.order;
+        let called = |order: &[u32], text: fn(&Instance) -> &str| {
+            let of = |at: &u32| self.instances.get(*at as usize).map_or("", |one| text(one));
+            let from = order.partition_point(|at| of(at) < host);
+            let mut with = order.iter().skip(from).take_while(|at| of(at) == host);
+            let first = with.next()?;
+            with.next().is_none().then(|| self.instances.get(*first as usize).cloned())?
+        };
+        called(by_id, |one| &one.id).or_else(|| called(by_name, |one| &one.name))
     }
 
     /// In the order of the file.

@@ -37,6 +37,13 @@ pub(super) const KINDS: &[&Kind] = &[
     &apache::COMBINED_KIND,
 ];
 
+/// Whether a kind of log is written by a balancer that a cloud runs: it is no host's, and
+/// the targets that it names are hosts.
+pub(crate) fn is_of_balancers(kind: &str) -> bool {
+    let kinds = [&aws::ALB, &aws::NLB, &aws::ELB, &gcp::KIND, &azure::KIND];
+    kinds.iter().any(|one| one.name == kind)
+}
+
 /// What request logs are for.
 const CLIENTS_SEE: &str = "exploit-like requests, error spikes and who served them (AN0223)";
 
