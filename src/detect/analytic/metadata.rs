@@ -7,9 +7,10 @@
 //! that the target answered, and one that polls not even then. A path with a role's
 //! credentials raises it.
 //!
-//! Without a process it needs a capture on the host itself (the asking address is in a
-//! map), since neither flow logs nor mirrors of clouds carry this traffic (FORMATS
-//! section 8). Feeds [`super::chain`] alone. Bounded: [`MAX_ASKING`] programs; the eighth
+//! Without a process it needs a capture on the host itself: neither flow logs nor mirrors
+//! of clouds carry this traffic (FORMATS section 8), so a flow to such an address was seen
+//! on the host, but one that only claims such a name needs the asking address to be in a
+//! map. Then it counts behind an answered request alone, and who asks is the place. Feeds [`super::chain`] alone. Bounded: [`MAX_ASKING`] programs; the eighth
 //! that was quiet longest makes room (`super::room`).
 
 use std::collections::BTreeMap;
@@ -66,13 +67,13 @@ impl Metadata {
         services: &Services,
         ctx: &AnalyticContext<'_>,
     ) -> Option<Sign> {
-        // Asked of every flow, and most are nobody's that is known.
-        flow.hosts?.src.as_ref()?.attribution.as_ref()?;
         let (outline, http) = (flow.outline, flow.app.and_then(|app| app.http.as_ref()));
-        let endpoint = endpoint(outline.dst_ip(), http, ctx)?;
-        let place =
-            Place::of_flow(flow.hosts.and_then(|hosts| hosts.src.as_ref()), outline.src_ip());
-        self.access(outline.start_ns, place, &endpoint, http, flow.hosts, services, ctx)
+        let side = flow.hosts.and_then(|hosts| hosts.src.as_ref());
+        let is_at_host = side.is_some_and(|side| side.attribution.is_some());
+        // Asked of every flow: on a wire elsewhere a name may be anybody's.
+        let endpoint = endpoint(outline.dst_ip(), http.filter(|_| is_at_host), ctx)?;
+        let place = Place::of_flow(side, outline.src_ip());
+        self.access(outline.start_ns, place, &endpoint, http, services, ctx)
     }
 
     pub(super) fn report(
@@ -88,28 +89,26 @@ impl Metadata {
         }
         let endpoint = endpoint(flow.dst, None, ctx)?;
         let place = Place::of_flow(hosts.and_then(|hosts| hosts.src.as_ref()), flow.src);
-        let mut sign = self.access(flow.start_ns, place, &endpoint, None, hosts, services, ctx)?;
+        let mut sign = self.access(flow.start_ns, place, &endpoint, None, services, ctx)?;
         sign.source = Arc::clone(&source.name);
         Some(sign)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what two kinds of flow have in common")]
     fn access(
         &mut self,
         time_ns: i64,
         mut place: Place,
         endpoint: &str,
         http: Option<&HttpInfo>,
-        hosts: Option<&FlowHosts>,
         services: &Services,
         ctx: &AnalyticContext<'_>,
     ) -> Option<Sign> {
-        let side = hosts.and_then(|hosts| hosts.src.as_ref());
-        // On a wire elsewhere the address may be anybody's, and is seldom seen at all.
-        side?.attribution.as_ref()?;
         let view = place.process.clone();
         place.service = view.as_ref().and_then(|view| services.of(view, ctx)).map(|(id, _)| id);
-        let key = place.process_baseline().unwrap_or_else(|| "".into());
+        let key = match place.process_baseline() {
+            Some(key) => key,
+            None => place.who()?.baseline,
+        };
         let asked = self.asked(&key, time_ns);
         let address = endpoint.parse().ok().map(|ip: IpAddr| Host::from(ip));
         let profile = ctx.baselines.profile(&key);
@@ -118,6 +117,8 @@ impl Metadata {
             // What it learned today may be this.
             known.is_some_and(|known| known.first_day < time_ns.div_euclid(DAY_NS))
         });
+        // What a place was learned from need not have shown this traffic.
+        let known = known.filter(|&known| known || view.is_some());
         let is_tool = view.as_ref().is_some_and(|view| {
             let process = &view.process;
             is_one_of(&ctx.settings.child_tool_list, &process.name, &process.exe)
