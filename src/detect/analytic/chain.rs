@@ -2,7 +2,10 @@
 //!
 //! Method (METHODS section 11): signs of the three stages on one workload, in their
 //! order, each within `time_window_s` of the one before. Whose a sign is says the
-//! narrowest that is known: container, host, instance, address. Within a host without
+//! narrowest that is known: container, host, instance, address. What is known of the wider
+//! alone counts for the narrower too: the balancer's target and a flow log's source for
+//! the host that has the address, or that the inventory calls so. Not where two hosts had
+//! the address, nor for a container unless the request came there. Within a host without
 //! containers, what a process did follows on what another did only where it descends
 //! from it, or has the same service or unit above it. A log comes when it comes: signs
 //! are held for `log_lateness_s`, or what the log's kind says, beyond the window, and are judged by their own times.
@@ -20,15 +23,18 @@
 //! eighth that was quiet longest makes room, of signs the weakest, then the oldest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ahash::HashSet;
 
 use super::error_spike::ErrorSpike;
 use super::exploit::Exploit;
 use super::first_seen::FirstSeen;
-use super::links::Case;
+use super::links::{Case, Lent};
 use super::metadata::Metadata;
 use super::room::make_room;
 use super::shell::Shell;
-use super::stage::{Neighbours, Place, Sign};
+use super::stage::{Neighbours, Place, Sign, Stage};
 use super::story::{self, Story};
 use super::{Analytic, AnalyticContext, Event, Measured};
 use crate::alert::EntityKind;
@@ -45,9 +51,9 @@ const TELL_AGAIN_S: i64 = 60;
 
 type CaseKey = (EntityKind, String);
 
-/// What cases are called by ([`Place::who`]).
+/// What cases are called by ([`Place::who`]), the narrowest first.
 const KINDS: [EntityKind; 4] =
-    [EntityKind::Workload, EntityKind::Instance, EntityKind::Host, EntityKind::Address];
+    [EntityKind::Workload, EntityKind::Host, EntityKind::Instance, EntityKind::Address];
 
 /// Joins signs to chains.
 #[derive(Debug, Default)]
@@ -186,13 +192,24 @@ impl Chain {
             self.forgot_s = self.now_s;
             self.forget(ctx);
         }
-        for key in self.with_news() {
+        let mut keys: Vec<CaseKey> = self.with_news().into_iter().collect();
+        // What is told of the narrower is not told of the wider again.
+        keys.sort_by_key(|(kind, _)| KINDS.iter().position(|one| one == kind));
+        let contested = self.contested();
+        let mut in_stories: HashSet<*const Sign> = HashSet::default();
+        for key in keys {
             let Some(Known { case, told }) = self.cases.get(&key) else { continue };
-            let elsewhere = self.requests_for(&key, case);
-            let Some(links) = case.best(&elsewhere, ctx) else { continue };
-            if !links.is_worth_telling(ctx.settings.chain_score) {
+            let lent = self.lent_to(&key, case, &contested);
+            let Some(links) = case.best(&lent, ctx) else { continue };
+            let mut signs = links.stages.iter().flatten().map(|&sign| std::ptr::from_ref(sign));
+            if !links.is_worth_telling(ctx.settings.chain_score)
+                || signs.all(|sign| in_stories.contains(&sign))
+            {
                 continue;
             }
+            let more = case.more(&links, &lent);
+            let story = links.stages.iter().flatten().chain(&more);
+            in_stories.extend(story.map(|&sign| std::ptr::from_ref(sign)));
             let moments = links.stages.iter().flatten().count();
             let is_news = told.is_none_or(|before| {
                 links.score > before.score
@@ -204,7 +221,6 @@ impl Chain {
             }
             // The book takes one finding of a second.
             let second = told.map_or(self.now_s, |before| self.now_s.max(before.second + 1));
-            let more = case.more(&links, &elsewhere);
             let story = Story { links: &links, more, case: &case.place, second, lateness_s };
             out.extend(story::finding(&story, ctx));
             let told = Told { second, score: links.score, moments };
@@ -249,18 +265,45 @@ impl Chain {
         all
     }
 
-    /// Requests that are known of the case's host, instance or address alone.
-    fn requests_for<'a>(&'a self, key: &CaseKey, case: &Case) -> Vec<&'a Sign> {
+    /// Signs that are known of the case's host, instance or address alone, as far as they
+    /// may be the case's.
+    fn lent_to<'a>(&'a self, key: &CaseKey, case: &Case, contested: &HashSet<IpAddr>) -> Lent<'a> {
         let place = &case.place;
         let host = place.host.as_ref().map(|host| (EntityKind::Host, host.to_string()));
         let instance =
             place.instance.as_ref().map(|instance| (EntityKind::Instance, instance.id.clone()));
         let address = place.address.map(|address| (EntityKind::Address, address.to_string()));
         let wider = [host, instance, address].into_iter().flatten().filter(|wider| wider != key);
-        let cases = wider.filter_map(|wider| self.cases.get(&wider));
-        cases
-            .flat_map(|known| known.case.requests())
-            .filter(|sign| sign.place.meets(place))
+        let cases: Vec<&Case> =
+            wider.filter_map(|wider| Some(&self.cases.get(&wider)?.case)).collect();
+        let of = |stage: Stage| {
+            let signs = cases.iter().flat_map(move |case| case.signs(stage));
+            signs.filter(|sign| sign.place.meets(place))
+        };
+        let requests: Vec<&Sign> = of(Stage::Request).collect();
+        let asked = case.signs(Stage::Request).iter().chain(requests.iter().copied());
+        let at: HashSet<IpAddr> =
+            asked.filter_map(|sign| sign.place.address).chain(place.address).collect();
+        let is_its = |sign: &&Sign| {
+            // A process that is known to be of no container is not this one's.
+            let is_unknown = sign.place.process.is_none();
+            let address = sign.place.address;
+            // Beside a container there are others, at other addresses of the host.
+            let is_here = key.0 != EntityKind::Workload || address.is_some_and(|a| at.contains(&a));
+            is_unknown && is_here && !address.is_some_and(|address| contested.contains(&address))
+        };
+        let later = |stage| of(stage).filter(is_its).collect();
+        [requests, later(Stage::Foothold), later(Stage::Egress)]
+    }
+
+    /// Addresses that two hosts had: what is known of the address alone may be either's.
+    fn contested(&self) -> HashSet<IpAddr> {
+        let hosts = self.cases.range((EntityKind::Host, String::new())..);
+        let hosts = hosts.take_while(|((kind, _), _)| *kind == EntityKind::Host);
+        let mut seen = HashSet::default();
+        hosts
+            .filter_map(|(_, known)| known.case.place.address)
+            .filter(|address| !seen.insert(*address))
             .collect()
     }
 

@@ -24,6 +24,9 @@ const S: i64 = 1_000_000_000;
 const OUTSIDE: &str = "203.0.113.9";
 const METADATA: &str = "169.254.169.254";
 
+#[path = "chain_names_tests.rs"]
+mod names;
+
 struct Lab {
     detection: Detection,
     source: Source,
@@ -71,6 +74,8 @@ impl Lab {
             begins_container: false,
             host: "web-1".into(),
             boot: "boot".into(),
+            instance: None,
+            addresses: Vec::new(),
         };
         self.show(at_s, &Event::Exec(&exec));
         self.tick();

@@ -37,6 +37,10 @@ pub(super) struct Case {
     pub last_ns: i64,
 }
 
+/// Signs by stage that are known only of what a workload is a part of: its host, instance
+/// or address.
+pub(super) type Lent<'a> = [Vec<&'a Sign>; 3];
+
 /// Signs that belong together, one a stage at most.
 #[derive(Clone, Debug)]
 pub(super) struct Links<'a> {
@@ -93,9 +97,14 @@ impl Case {
         false
     }
 
-    pub(super) fn requests(&self) -> &[Sign] {
-        let [requests, ..] = &self.signs;
-        requests
+    pub(super) fn signs(&self, stage: Stage) -> &[Sign] {
+        self.signs.get(stage as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Its own, then what is lent to it.
+    fn with<'a>(&'a self, stage: Stage, lent: &Lent<'a>) -> Vec<&'a Sign> {
+        let lent = lent.get(stage as usize).into_iter().flatten().copied();
+        self.signs(stage).iter().chain(lent).collect()
     }
 
     /// Gives up what was before; false where nothing is left.
@@ -107,7 +116,7 @@ impl Case {
     }
 
     /// What else belongs to the story of a chain, in order of time.
-    pub(super) fn more<'a>(&'a self, links: &Links<'a>, elsewhere: &[&'a Sign]) -> Vec<&'a Sign> {
+    pub(super) fn more<'a>(&'a self, links: &Links<'a>, lent: &Lent<'a>) -> Vec<&'a Sign> {
         let told = || links.stages.iter().flatten().copied();
         let times = || told().map(|sign| sign.time_ns);
         let (Some(from_ns), Some(to_ns)) = (times().min(), times().max()) else {
@@ -120,7 +129,7 @@ impl Case {
             (_, Some(foothold)) => sign.place.can_follow(&foothold.place),
             (_, None) => false,
         };
-        let all = self.signs.iter().flatten().chain(elsewhere.iter().copied());
+        let all = self.signs.iter().flatten().chain(lent.iter().flatten().copied());
         let mut more: Vec<&Sign> = all
             .filter(|sign| (from_ns..=to_ns).contains(&sign.time_ns) && follows(sign))
             .filter(|sign| told().all(|one| one != *sign))
@@ -135,13 +144,13 @@ impl Case {
     /// The signs that make the most of a chain.
     pub(super) fn best<'a>(
         &'a self,
-        elsewhere: &[&'a Sign],
+        lent: &Lent<'a>,
         ctx: &AnalyticContext<'_>,
     ) -> Option<Links<'a>> {
         let window_ns =
             i64::try_from(ctx.settings.time_window_s).unwrap_or(i64::MAX).saturating_mul(SECOND_NS);
-        let [requests, footholds, egress] = &self.signs;
-        let requests: Vec<&Sign> = requests.iter().chain(elsewhere.iter().copied()).collect();
+        let [requests, footholds, egress] =
+            [Stage::Request, Stage::Foothold, Stage::Egress].map(|stage| self.with(stage, lent));
         let before = |sign: &Sign| {
             let fits = requests.iter().copied().filter(|first| {
                 let from_ns = first.time_ns.saturating_sub(first.may_be_earlier_ns);
@@ -151,7 +160,7 @@ impl Case {
             strongest(fits)
         };
         let after = |sign: &Sign| {
-            let fits = egress.iter().filter(|last| {
+            let fits = egress.iter().copied().filter(|last| {
                 last.time_ns.saturating_add(CLOCKS_NS) >= sign.time_ns
                     && last.time_ns.saturating_sub(sign.time_ns) <= window_ns
                     && last.place.can_follow(&sign.place)
@@ -159,14 +168,14 @@ impl Case {
             strongest(fits)
         };
         // What is usual for the service is part of the story alone.
-        let footholds = footholds.iter().filter(|sign| sign.counts());
+        let footholds = footholds.iter().copied().filter(|sign| sign.counts());
         let with_foothold = footholds.filter_map(|foothold| {
             let request = before(foothold);
             let answered = request.is_some_and(|request| request.strength >= ANSWERED);
             (answered || !foothold.only_after_request)
                 .then(|| links([request, Some(foothold), after(foothold)]))
         });
-        let without = egress.iter().map(|last| {
+        let without = egress.iter().copied().map(|last| {
             // On a host without containers only services' own traffic follows on requests.
             let place = &last.place;
             let is_served =

@@ -99,6 +99,11 @@ impl Place {
             place.instance.clone_from(&side.instance);
             place.process.clone_from(&side.process);
             place.host = (!side.host.is_empty()).then(|| Arc::clone(&side.host));
+            // What leaves by a gateway is seldom the gateway's own.
+            let is_gateway = side.instance.as_ref().is_some_and(|instance| instance.shared_egress);
+            if is_gateway && side.process.is_none() {
+                place.host = None;
+            }
         }
         place
     }
@@ -122,10 +127,19 @@ impl Place {
         if let (Some(one), Some(other)) = (&self.host, &other.host) {
             return one == other;
         }
-        if let (Some(one), Some(other)) = (&self.instance, &other.instance) {
-            return one.id == other.id;
+        if let (Some(one), Some(its)) = (&self.instance, &other.instance) {
+            // A network's addresses are of many.
+            let is_listed = !self.is_by_network() && !other.is_by_network();
+            return one.id == its.id && (is_listed || self.address == other.address);
         }
         self.address.is_some() && self.address == other.address
+    }
+
+    /// Whether the inventory has its address only as one of a network.
+    fn is_by_network(&self) -> bool {
+        let (Some(instance), Some(address)) = (&self.instance, self.address) else { return false };
+        !instance.addresses.contains(&address)
+            && instance.networks.iter().any(|network| network.contains(&address))
     }
 
     /// The workload, else the host, the instance, the address that it is about.
