@@ -14,7 +14,8 @@ const LATE_S: i64 = 60;
 
 const RULE: &str = "stages in order on one workload, each within time_window_s of the one before: \
      30 points for the request, 40 for the foothold, 30 for the egress, each times its strength; \
-     three stages are high, two low, one informational";
+     three stages are high, two low, one informational, as are those that together are below the \
+     threshold";
 
 /// Terms' names, in the order of stages.
 const TERMS: [&str; 3] = ["exploit_or_errors", "shell_or_metadata", "new_destination"];
@@ -68,6 +69,14 @@ pub(super) fn finding(story: &Story<'_>, ctx: &AnalyticContext<'_>) -> Option<Fi
     let (severity, reason) = match (whole, counted >= 2 && links.score >= threshold) {
         (true, _) => (Severity::High, "All three stages of the chain, in order on one workload."),
         (false, true) => (Severity::Low, "Two stages of the chain, in order on one workload."),
+        (false, false) if counted >= 2 => (
+            Severity::Informational,
+            "Stages that together are below the threshold of a chain: no more than one alone.",
+        ),
+        (false, false) if signs.len() > 1 => (
+            Severity::Informational,
+            "One stage, which others cause as well: what else was seen is too weak to be another.",
+        ),
         _ => (Severity::Informational, "One stage alone, which others cause as well."),
     };
     case.severity = severity;
@@ -108,10 +117,15 @@ pub(super) fn finding(story: &Story<'_>, ctx: &AnalyticContext<'_>) -> Option<Fi
         .collect();
     let told: Vec<&str> = signs.iter().map(|sign| sign.text.as_str()).collect();
     let seconds = last_ns.saturating_sub(first_ns) / SECOND_NS;
+    let stages = match (severity, counted, signs.len()) {
+        (Severity::Informational, 2.., _) => "Stages of a chain that are below the threshold",
+        (Severity::Informational, _, 2..) => "One stage of a chain and weaker signs of others",
+        (_, _, 1) => "One stage of a chain",
+        (_, _, 2) => "Two stages of a chain",
+        _ => "Three stages of a chain",
+    };
     case.summary = format!(
-        "{} stage{} of a chain at {} within {seconds} s, {:.0} points of 100 (threshold {threshold:.0}): {}.",
-        ["No", "One", "Two", "Three"].get(signs.len()).copied().unwrap_or("Three"),
-        if signs.len() == 1 { "" } else { "s" },
+        "{stages} at {} within {seconds} s, {:.0} points of 100 (threshold {threshold:.0}): {}.",
         finding.entity.id,
         links.score,
         told.join("; then "),
@@ -159,7 +173,11 @@ fn gaps(case: &mut crate::alert::Case, story: &Story<'_>, ctx: &AnalyticContext<
         missing.push("request_logs");
     }
     // An address may have been another's a minute before.
-    if place.host.is_none() && place.workload.is_none() && place.instance.is_none() {
+    let by_address = |sign: &&Sign| {
+        let place = &sign.place;
+        place.host.is_none() && place.workload.is_none() && place.instance.is_none()
+    };
+    if links.stages.iter().flatten().any(by_address) {
         missing.push("address_reuse");
     }
     let is_late = |sign: &&Sign| second - sign.time_ns.div_euclid(SECOND_NS) > LATE_S;
