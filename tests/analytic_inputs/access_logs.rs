@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{START_S, alerts, at};
 
 /// Three requests of one client, a second apart.
-fn requests(kind: &str, uri: &str, status: u16) -> String {
+pub(super) fn requests(kind: &str, uri: &str, status: u16) -> String {
     let mut out = String::new();
     for second in START_S..START_S + 3 {
         let request = format!("GET {uri} HTTP/1.1");

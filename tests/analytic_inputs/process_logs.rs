@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{START_S, alerts, at};
 
 /// A service begins, and half a minute later a shell below it.
-fn processes(kind: &str, service: &str) -> String {
+pub(super) fn processes(kind: &str, service: &str) -> String {
     let exe = format!("/usr/sbin/{service}");
     let told = [
         (START_S, 812, 1, exe.as_str(), service, "/usr/lib/systemd/systemd"),
