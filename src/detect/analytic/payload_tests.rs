@@ -14,6 +14,7 @@ use crate::host::process::{Context, Process, ProcessId};
 pub(super) struct Run {
     pub settings: DetectSettings,
     pub baselines: Baselines,
+    pub inputs: Inputs,
     detectors: Vec<Box<dyn Analytic>>,
 }
 
@@ -22,6 +23,7 @@ impl Default for Run {
         Self {
             settings: DetectSettings::default(),
             baselines: Baselines::in_memory(BaselineSettings::default(), true),
+            inputs: Inputs::default(),
             detectors: vec![
                 Box::<payload_shift::PayloadShift>::default(),
                 Box::<data_ratio::DataRatio>::default(),
@@ -33,11 +35,10 @@ impl Default for Run {
 
 impl Run {
     pub(super) fn minute(&mut self, minute: &Minute) -> Vec<Finding> {
-        let inputs = Inputs::default();
         let ctx = AnalyticContext {
             settings: &self.settings,
             baselines: &self.baselines,
-            inputs: &inputs,
+            inputs: &self.inputs,
             names: &Names::default(),
             seed: Seed::default(),
         };
@@ -170,6 +171,32 @@ fn sizes_that_are_not_ones_own_and_a_new_destination() {
     assert!(case.summary.contains("to 192.0.2.9 over tcp/443"), "{}", case.summary);
     assert!(case.summary.contains("doublings"), "{}", case.summary);
     assert!(found.iter().any(|finding| finding.detector == "data_ratio"));
+}
+
+#[test]
+fn an_alert_says_what_it_was_held_against_or_why_it_was_not() {
+    let junk = Traffic { sizes: [(512, 40_000), (0, 0)], received: 0, to: OUTSIDE, port: 9_999 };
+    let told = |run: &mut Run, detector: &str, exe: &str| {
+        let found = run.minute(&minute(exe, Context::None, NOW_S, &junk));
+        let finding = found.into_iter().find(|finding| finding.detector == detector);
+        finding.unwrap().case.unwrap().baseline.clone()
+    };
+    let script = "/usr/bin/python3";
+    for (detector, exe) in [("data_ratio", script), ("non_networking", "/usr/bin/ls")] {
+        let told = |run: &mut Run| told(run, detector, exe);
+        let mut run = Run::default();
+        assert_eq!(told(&mut run), "none: no baseline was given");
+        run.inputs.baseline = true;
+        assert_eq!(told(&mut run), "none yet of this entity");
+        for at in 0..10 {
+            run.baselines.learn(&minute(exe, Context::None, at * 60, &ORDINARY));
+        }
+        assert_eq!(told(&mut run), "none: too little is known of this entity (10 minutes)");
+        run.learn(&ORDINARY, exe);
+        let text = told(&mut run);
+        assert!(text.contains("times its 99th percentile"), "{text}");
+        assert!(text.contains("where most of it went is new; of 226 minutes"), "{text}");
+    }
 }
 
 #[test]

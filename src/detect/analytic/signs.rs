@@ -258,9 +258,13 @@ impl Signs {
         cite(case, who, self.class.as_ref());
         case.baseline_mature = ctx.baselines.is_mature(&who.baseline);
         case.baseline_days = profile.map_or(0.0, Profile::days);
+        case.baseline = match profile {
+            Some(profile) => self.held_against(profile),
+            None if ctx.inputs.baseline => "none yet of this entity".to_owned(),
+            None => "none: no baseline was given".to_owned(),
+        };
         if profile.is_none() {
             case.missing.push("baseline");
-            case.baseline = "none yet of this entity".to_owned();
         }
         case.confident("start", 0.4);
         if who.process.is_some() && who.certainty >= 0.9 {
@@ -285,6 +289,24 @@ impl Signs {
         }
         if who.certainty < 0.5 {
             case.confident("process_uncertain", -0.2);
+        }
+    }
+
+    /// What is known of the entity, and what of that the terms are held against.
+    fn held_against(&self, profile: &Profile) -> String {
+        let minutes = thousands(profile.minutes());
+        if profile.minutes() < LEAST_MINUTES {
+            return format!("none: too little is known of this entity ({minutes} minutes)");
+        }
+        let sent = self.times_q99.map(|times| format!("sent {times:.1} times its 99th percentile"));
+        let new = self.new_destination.map(|is_new| {
+            let what = if is_new { "new" } else { "known" };
+            format!("where most of it went is {what}")
+        });
+        let of: Vec<String> = [sent, new].into_iter().flatten().collect();
+        match of.is_empty() {
+            true => format!("of {minutes} minutes; none of what is scored is held against it"),
+            false => format!("{}; of {minutes} minutes", of.join(", ")),
         }
     }
 
