@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "learning/verdicts.rs"]
+mod verdicts;
 
 use common::{Dir, text};
 use flowtap::lab::scenario::load::EMBEDDED;
@@ -16,6 +18,10 @@ fn make(dir: &Dir, scenario: &str, out: &str, more: &[&str]) {
 
 /// Reads a scenario's packets and processes while it learns.
 fn learn(dir: &Dir, made: &str, baselines: &str) -> Value {
+    dir.summary(learning(dir, made, baselines))
+}
+
+fn learning(dir: &Dir, made: &str, baselines: &str) -> Vec<String> {
     let maps = std::fs::read_dir(dir.path(made)).expect("a folder").filter_map(|entry| {
         let name = entry.expect("an entry").file_name().into_string().expect("a name");
         name.starts_with("map").then(|| ["--procs".to_owned(), format!("{made}/{name}")])
@@ -23,7 +29,7 @@ fn learn(dir: &Dir, made: &str, baselines: &str) -> Value {
     let mut args = vec![format!("{made}/traffic.pcap")];
     args.extend(maps.flatten());
     args.extend(["--baseline", baselines, "--learn"].map(str::to_owned));
-    dir.summary(args)
+    args
 }
 
 /// What is known of an entity.
@@ -104,50 +110,6 @@ fn where_an_alert_is_about_a_process_nothing_of_it_is_learned_of_its_address() {
     let known = text(&curl.stdout);
     assert!(known.contains("process:web:"), "others of the host are known: {known}");
     assert!(!known.contains("process:web:/usr/bin/curl"), "{known}");
-}
-
-/// A client asks each tenth of a second; for twenty seconds of the second minute a flood of
-/// SYNs comes too, and is answered.
-fn flooded(dir: &Dir) {
-    const SECOND: u32 = 1_795_651_200;
-    let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    file.extend([0, 0, 4, 0, 1, 0, 0, 0]);
-    let mut add = |at_ms: u32, from: [u8; 4], to: [u8; 4], ports: [u16; 2], flags: u8| {
-        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
-        frame.extend([0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
-        frame.extend(from.into_iter().chain(to));
-        frame.extend(ports.into_iter().flat_map(u16::to_be_bytes));
-        frame.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 4, 0, 0, 0, 0, 0]);
-        file.extend((SECOND + at_ms / 1_000).to_le_bytes());
-        file.extend((at_ms % 1_000 * 1_000).to_le_bytes());
-        file.extend([frame.len() as u32; 2].into_iter().flat_map(u32::to_le_bytes));
-        file.extend(frame);
-    };
-    let (server, client) = ([10, 0, 0, 2], [10, 0, 0, 9]);
-    for at in 0..1_800_u32 {
-        let port = 40_000 + (at % 1_000) as u16;
-        add(at * 100, client, server, [port, 80], 2);
-        add(at * 100, server, client, [80, port], 0x12);
-        for n in 0..if (620..820).contains(&at) { 100 } else { 0_u32 } {
-            let mixed = (at * 100 + n).wrapping_mul(2_654_435_761).to_be_bytes();
-            let from = [203, 0, mixed[0], mixed[1]];
-            let port = u16::from_be_bytes([mixed[2], mixed[3]]) | 0x8000;
-            add(at * 100 + n % 100, from, server, [port, 80], 2);
-            add(at * 100 + n % 100, server, from, [80, port], 0x12);
-        }
-    }
-    dir.write("flooded.pcap", &file);
-}
-
-#[test]
-fn a_flood_is_not_learned_of_its_victim() {
-    let dir = Dir::new();
-    flooded(&dir);
-    let told = dir.summary(["flooded.pcap", "--baseline", "normal.db", "--learn"]);
-    assert!(!severities(&told, "tcp_syn_flood").is_empty(), "{:#}", told["alerts"]);
-    // The first of three minutes; the last is within what an alert takes to be over.
-    let server = known(&dir, "address:10.0.0.2", "normal.db");
-    assert_eq!(server["minutes"], 1, "{server:#}");
 }
 
 /// The web server of the chain, with a program that asks a shop for something each minute,

@@ -176,9 +176,10 @@ impl AlertBook {
         self.allowances.covering(finding)
     }
 
-    /// Whether an alert is open about it.
-    pub(crate) fn is_open(&self, family: Family, subject: Subject) -> bool {
-        self.by_subject.contains_key(&(family, subject))
+    /// The id of the alert that is open about it.
+    pub(crate) fn open_about(&self, family: Family, subject: Subject) -> Option<&str> {
+        let number = self.by_subject.get(&(family, subject))?;
+        Some(&self.open.get(number)?.id)
     }
 
     /// Packets of a second by what would be one alert: a sender may flood

@@ -1,24 +1,26 @@
 //! All profiles: in memory those that are used, on disk the others.
 
+mod judging;
+mod learning;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use super::calendar::day;
 use super::destinations::prefix_of;
-use super::fleet::{Fleet, Learned, Others, Places, is_place};
+use super::fleet::{Fleet, Others, Places, is_place};
 use super::frozen::{Freeze, Frozen};
 use super::inbox::{Inbox, inbox_path};
-use super::metric::Metric;
 use super::names::NameDigest;
-use super::pending::{Pending, Span};
-use super::profile::{Profile, Rules};
+use super::pending::Pending;
+use super::profile::Profile;
 use super::store::{Batch, FleetBytes, Store, StoreError};
-use super::verdict::Verdict;
+use super::verdict::Standing;
 use super::{BaselineSettings, DAY_S};
 use crate::engine::window::Host;
-use crate::entity::Minute;
+
+pub use judging::Judged;
 
 /// All profiles.
 #[derive(Debug, Default)]
@@ -32,6 +34,8 @@ pub struct Baselines {
     clock: AtomicU64,
     /// What is alerting, until when nothing of it is learned.
     frozen: Frozen,
+    /// What was said of alerts that are not over.
+    standing: Standing,
     pending: Pending,
     fleet: Fleet,
     /// Some were learned since the file was opened.
@@ -80,14 +84,6 @@ pub struct BaselineCounters {
     pub verdicts_taken: u64,
     pub flushes: u64,
     pub failed_flushes: u64,
-}
-
-/// What became of a verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Judged {
-    pub spans: usize,
-    pub minutes: u64,
-    pub learned: bool,
 }
 
 impl Baselines {
@@ -155,34 +151,6 @@ impl Baselines {
         });
     }
 
-    /// Takes up the verdicts that wait beside the file.
-    fn take_verdicts(&mut self) {
-        let Some(mut inbox) = self.inbox.take() else { return };
-        let taken = inbox.take(|taken| {
-            for word in &taken.words {
-                self.judge(
-                    &word.key.as_str().into(),
-                    word.from_s,
-                    word.until_s,
-                    word.verdict,
-                    word.at_s,
-                );
-            }
-            self.counters.verdicts_taken += taken.words.len() as u64;
-            if taken.bad > 0 {
-                self.notes
-                    .push(format!("{} lines beside the baselines are no verdicts", taken.bad));
-            }
-            self.flush()
-        });
-        if let Err(error) = taken {
-            // Said once: it would be said each second.
-            self.notes.push(format!("verdicts beside the baselines can't be read: {error}"));
-            return;
-        }
-        self.inbox = Some(inbox);
-    }
-
     pub fn settings(&self) -> &BaselineSettings {
         &self.settings
     }
@@ -213,6 +181,11 @@ impl Baselines {
     /// Their keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
         self.slots.keys()
+    }
+
+    /// Its key, where an entity is known.
+    pub fn known(&self, key: &str) -> Option<Arc<str>> {
+        self.slots.get_key_value(key).map(|(key, _)| Arc::clone(key))
     }
 
     /// Spans that wait for a verdict.
@@ -291,104 +264,6 @@ impl Baselines {
         if self.learning {
             self.frozen.add(freeze);
         }
-    }
-
-    /// Takes a minute that is over, after detectors have looked at it.
-    pub fn learn(&mut self, minute: &Minute) {
-        if self.learning {
-            let causes = self.frozen.causes_of(minute);
-            let key = &minute.who.baseline;
-            let taken = self.teach(key, minute.start_s, &causes, |profile, rules| Learned {
-                prefixes: profile.learn(minute, rules),
-                ..Learned::default()
-            });
-            self.count_minute(taken, &causes);
-        }
-    }
-
-    /// Takes a minute's value of something that is not its traffic.
-    pub fn learn_value(&mut self, key: &Arc<str>, metric: Metric, at_s: i64, value: f64) {
-        self.teach_value(key, metric, at_s, (value, true));
-    }
-
-    /// The same of a minute that was out of the ordinary: what its hour of the day has on
-    /// several days becomes normal for that hour, and for no other.
-    pub fn learn_habit(&mut self, key: &Arc<str>, metric: Metric, at_s: i64, value: f64) {
-        self.teach_value(key, metric, at_s, (value, false));
-    }
-
-    fn teach_value(&mut self, key: &Arc<str>, metric: Metric, at_s: i64, value: (f64, bool)) {
-        if self.learning {
-            let causes = self.frozen.causes(key, at_s);
-            let taken = self.teach(key, at_s, &causes, |profile, rules| {
-                profile.learn_value(metric, at_s, value, rules);
-                Learned::default()
-            });
-            self.count_minute(taken, &causes);
-        }
-    }
-
-    /// Takes a destination that is not among the largest of a minute.
-    pub fn learn_destination(&mut self, key: &Arc<str>, host: &Host, at_s: i64, bytes: u64) {
-        if self.learning {
-            let causes = self.frozen.causes(key, at_s);
-            let taken = self.teach(key, at_s, &causes, |profile, rules| Learned {
-                prefixes: vec![profile.meet(host, at_s, bytes, rules)],
-                ..Learned::default()
-            });
-            self.count_minute(taken, &causes);
-        }
-    }
-
-    /// Takes the names that a flow to this address had, or that it had none. `at_s` is the
-    /// minute in which that was known. Nothing of an entity that has learned no minute yet.
-    pub fn learn_names(&mut self, key: &Arc<str>, host: &Host, names: &[NameDigest], at_s: i64) {
-        if self.learning && self.slots.contains_key(key) {
-            let causes = self.frozen.causes(key, at_s);
-            self.has_names |= !names.is_empty();
-            self.teach(key, at_s, &causes, |profile, rules| Learned {
-                names: profile.meet_names(host, names, at_s, rules),
-                ..Learned::default()
-            });
-        }
-    }
-
-    fn count_minute(&mut self, taken: bool, causes: &[Arc<str>]) {
-        match causes {
-            [] => self.counters.minutes += u64::from(taken),
-            _ => self.counters.frozen_minutes += 1,
-        }
-    }
-
-    /// False where there was no place for it.
-    fn teach(
-        &mut self,
-        key: &Arc<str>,
-        at_s: i64,
-        causes: &[Arc<str>],
-        learn: impl FnOnce(&mut Profile, &Rules) -> Learned,
-    ) -> bool {
-        let rules = self.settings.rules();
-        if !causes.is_empty() {
-            if let Some(span) = self.pending.span(key, at_s, causes) {
-                learn(span, &rules);
-            }
-            return true;
-        }
-        self.frozen.thaw_one(key);
-        let Some(profile) = self.profile_mut(key, at_s) else {
-            self.counters.refused += 1;
-            return false;
-        };
-        let was_silent = [profile.destinations.len() == 0, profile.names.len() == 0];
-        let learned = learn(profile, &rules);
-        if is_place(key) {
-            self.fleet.learned(was_silent, &learned);
-        }
-        if self.warm.load(Relaxed) > self.settings.held.max(1) {
-            self.make_room();
-        }
-        true
     }
 
     /// A profile to be changed; nothing where there is no place for another.
@@ -475,48 +350,6 @@ impl Baselines {
         profile
     }
 
-    /// What an analyst says of an alert of this entity and time: its minutes, and those of
-    /// others that waited because of it alone, are learned, or dropped for good. Told are
-    /// its own.
-    pub fn judge(
-        &mut self,
-        key: &Arc<str>,
-        from_s: i64,
-        until_s: i64,
-        verdict: Verdict,
-        now_s: i64,
-    ) -> Judged {
-        let spans = self.pending.judge(key, from_s, until_s, verdict.is_learned());
-        let own = || spans.iter().filter(|(entity, _)| entity == key).map(|(_, span)| span);
-        let minutes = own().map(|span| span.profile.minutes()).sum();
-        let told = Judged { spans: own().count(), minutes, learned: verdict.is_learned() };
-        let last_s = own().map(|span| span.until_s).max().unwrap_or(from_s);
-        // Alerts are of prefixes and stations as well, which nothing is learned of.
-        if (self.slots.contains_key(key) || told.spans > 0)
-            && let Some(profile) = self.profile_mut(key, last_s)
-        {
-            profile.remember(day(now_s), verdict);
-        }
-        if verdict.is_learned() {
-            spans.iter().for_each(|(entity, span)| self.take_span(entity, span));
-        }
-        told
-    }
-
-    /// Learns what waited.
-    fn take_span(&mut self, key: &Arc<str>, span: &Span) {
-        let Some(profile) = self.profile_mut(key, span.until_s) else {
-            self.counters.refused += 1;
-            return;
-        };
-        let before = profile.clone();
-        profile.merge(&span.profile);
-        let after = profile.clone();
-        if is_place(key) {
-            self.fleet.became(&before, &after);
-        }
-    }
-
     /// Time has come to this second: what is due is written and given up.
     pub fn tick(&mut self, second: i64) {
         if !self.learning {
@@ -530,6 +363,9 @@ impl Baselines {
         }
         self.flushed_s = Some(second);
         self.frozen.thaw(second);
+        if !self.standing.is_empty() {
+            self.standing.keep(&self.frozen.alerts());
+        }
         let kept_s = (self.settings.pending_days * DAY_S as f64) as i64;
         self.pending.drop_before(second.saturating_sub(kept_s));
         let gone_s = second.saturating_sub(self.settings.unseen_days.saturating_mul(DAY_S));

@@ -3,20 +3,20 @@
 //! One flow counts for several baselines: the process's, its workload's, the instance's or
 //! the address's. An alert is about one of them; of the others that traffic is no more
 //! normal. So an alert freezes all of them, by their keys or by the address that their
-//! minutes are of. Each remembers whose alerts they were: a verdict on one of them is a
-//! verdict on the minutes that waited because of it.
+//! minutes are of. Each remembers which alerts they were, and whose: a verdict on one of them
+//! is a verdict on the minutes that waited because of it.
 //!
 //! Bounded: [`MOST`] keys and as many addresses; at the bound the quarter that is over
 //! soonest makes room. Of one at most [`MOST_CAUSES`] are told apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::alert::EntityKind;
+use super::fleet::is_place;
 use crate::engine::window::Host;
 use crate::entity::Minute;
 
-/// About 150 bytes each. A flood with addresses at home as its senders names 64 a second,
+/// About 200 bytes each. A flood with addresses at home as its senders names 64 a second,
 /// and what it names is over after minutes.
 const MOST: usize = 16_384;
 /// Alerts of one act by several detectors are a few.
@@ -27,6 +27,8 @@ pub(super) const MOST_CAUSES: usize = 8;
 pub struct Freeze {
     /// Whose alert it is: verdicts name this baseline.
     pub cause: Arc<str>,
+    /// Its id; none where nobody was told of it.
+    pub alert: Option<Arc<str>>,
     /// Others that the same traffic counts for.
     pub keys: Vec<Arc<str>>,
     /// Addresses that it counts for.
@@ -44,14 +46,22 @@ pub(super) struct Frozen {
     wholly: BTreeMap<Host, Causes>,
 }
 
-/// Whose alerts, and until when each.
+/// An alert that keeps something from being learned, by whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cause {
+    pub(super) key: Arc<str>,
+    pub(super) alert: Option<Arc<str>>,
+}
+
+/// Which alerts, and until when each.
 #[derive(Debug, Default)]
-struct Causes(Vec<(Arc<str>, i64)>);
+struct Causes(Vec<(Cause, i64)>);
 
 impl Frozen {
     pub(super) fn add(&mut self, freeze: &Freeze) {
-        let Freeze { cause, keys, addresses, all, until_s } = freeze;
-        for key in keys.iter().chain([cause]) {
+        let Freeze { cause, alert, keys, addresses, all, until_s } = freeze;
+        let cause = &Cause { key: Arc::clone(cause), alert: alert.clone() };
+        for key in keys.iter().chain([&cause.key]) {
             add(&mut self.keys, Arc::clone(key), cause, *until_s);
         }
         for &address in addresses {
@@ -62,25 +72,34 @@ impl Frozen {
         }
     }
 
-    /// Whose alerts keep something from being learned at this time.
-    pub(super) fn causes(&self, key: &str, at_s: i64) -> Vec<Arc<str>> {
+    /// What keeps something from being learned at this time.
+    pub(super) fn causes(&self, key: &str, at_s: i64) -> Vec<Cause> {
         self.keys.get(key).map_or_else(Vec::new, |causes| causes.at(at_s))
     }
 
-    /// The same of a minute, by its key and by its address.
-    pub(super) fn causes_of(&self, minute: &Minute) -> Vec<Arc<str>> {
-        let mut all = self.causes(&minute.who.baseline, minute.start_s);
-        let at = match minute.who.entity.kind {
-            EntityKind::Process | EntityKind::Workload => &self.wholly,
-            _ => &self.addresses,
-        };
-        let own = minute.measures.own.filter(|_| !at.is_empty());
-        let causes = own.and_then(|(own, _)| at.get(&own));
-        all.extend(causes.into_iter().flat_map(|causes| causes.at(minute.start_s)));
+    /// The same of what was seen at an address, by its key and by that.
+    pub(super) fn causes_at(&self, key: &str, own: Option<Host>, at_s: i64) -> Vec<Cause> {
+        let mut all = self.causes(key, at_s);
+        let by_address = if is_place(key) { &self.addresses } else { &self.wholly };
+        let causes = own.and_then(|own| by_address.get(&own));
+        all.extend(causes.into_iter().flat_map(|causes| causes.at(at_s)));
         all.sort_unstable();
         all.dedup();
-        all.truncate(MOST_CAUSES);
         all
+    }
+
+    /// The same of a minute.
+    pub(super) fn causes_of(&self, minute: &Minute) -> Vec<Cause> {
+        let is_there = !self.addresses.is_empty();
+        let own = minute.measures.own.filter(|_| is_there).map(|(own, _)| own);
+        self.causes_at(&minute.who.baseline, own, minute.start_s)
+    }
+
+    /// Alerts that keep anything from being learned.
+    pub(super) fn alerts(&self) -> BTreeSet<&str> {
+        let keys = self.keys.values();
+        let all = keys.chain(self.addresses.values()).chain(self.wholly.values());
+        all.flat_map(|causes| &causes.0).filter_map(|(cause, _)| cause.alert.as_deref()).collect()
     }
 
     pub(super) fn until(&self, key: &str) -> Option<i64> {
@@ -105,7 +124,7 @@ impl Frozen {
     }
 }
 
-fn add<K: Ord + Clone>(to: &mut BTreeMap<K, Causes>, key: K, cause: &Arc<str>, until_s: i64) {
+fn add<K: Ord + Clone>(to: &mut BTreeMap<K, Causes>, key: K, cause: &Cause, until_s: i64) {
     if to.len() >= MOST && !to.contains_key(&key) {
         let mut ends: Vec<_> = to.iter().map(|(key, causes)| (causes.until(), key)).collect();
         ends.sort_unstable();
@@ -117,17 +136,21 @@ fn add<K: Ord + Clone>(to: &mut BTreeMap<K, Causes>, key: K, cause: &Arc<str>, u
     let Causes(causes) = to.entry(key).or_default();
     let is_full = causes.len() >= MOST_CAUSES;
     let known = causes.iter().position(|(known, _)| known == cause);
-    // Of too many the last lasts as long as all that have no place.
-    match known.or_else(|| is_full.then_some(MOST_CAUSES - 1)).and_then(|at| causes.get_mut(at)) {
+    match known.and_then(|at| causes.get_mut(at)) {
         Some((_, until)) => *until = (*until).max(until_s),
-        None => causes.push((Arc::clone(cause), until_s)),
+        None if !is_full => causes.push((cause.clone(), until_s)),
+        // The last lasts as long as all that have no place, whatever is said of its alert.
+        None => causes.last_mut().into_iter().for_each(|(last, until)| {
+            last.alert = None;
+            *until = (*until).max(until_s);
+        }),
     }
 }
 
 impl Causes {
-    fn at(&self, at_s: i64) -> Vec<Arc<str>> {
+    fn at(&self, at_s: i64) -> Vec<Cause> {
         let lasting = self.0.iter().filter(|(_, until_s)| *until_s >= at_s);
-        lasting.map(|(cause, _)| Arc::clone(cause)).collect()
+        lasting.map(|(cause, _)| cause.clone()).collect()
     }
 
     fn until(&self) -> Option<i64> {

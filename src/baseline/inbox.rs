@@ -26,6 +26,9 @@ const MOST_BYTES: u64 = 1 << 20;
 pub struct Word {
     /// Whose baseline.
     pub key: String,
+    /// The alert's id; none in what an older flowtap left.
+    #[serde(default)]
+    pub alert: Option<String>,
     /// From the alert's first second to its last.
     pub from_s: i64,
     pub until_s: i64,
@@ -114,7 +117,8 @@ mod tests {
 
     fn word(key: &str) -> Word {
         let (from_s, until_s, at_s) = (60, 119, 1_000);
-        Word { key: key.into(), from_s, until_s, verdict: Verdict::Expected, at_s }
+        let verdict = Verdict::Expected;
+        Word { key: key.into(), alert: Some("a1".to_owned()), from_s, until_s, verdict, at_s }
     }
 
     #[test]

@@ -38,6 +38,8 @@ mod names_tests;
 #[cfg(test)]
 mod service_tests;
 #[cfg(test)]
+mod standing_tests;
+#[cfg(test)]
 mod store_tests;
 #[cfg(test)]
 mod tests;

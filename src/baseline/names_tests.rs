@@ -7,6 +7,7 @@ use super::tests::{START_S, freeze, host, learned_minutes, minute};
 use super::*;
 use crate::entity::Who;
 
+const OWN: &str = "10.0.0.1";
 const PEER: &str = "203.0.113.7";
 
 /// Five minutes to five prefixes, as written by a program that knew neither answers by hour
@@ -49,7 +50,7 @@ fn baselines() -> Baselines {
 fn teach(baselines: &mut Baselines, who: &Arc<Who>, at_s: i64, peer: &str, names: &[&str]) {
     baselines.learn(&minute(who, at_s, 1e6, peer));
     let names: Vec<NameDigest> = names.iter().map(|text| name(text)).collect();
-    baselines.learn_names(&who.baseline, &host(peer), &names, at_s);
+    baselines.learn_names(&who.baseline, (&host(OWN), &host(peer)), &names, at_s);
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -112,6 +113,22 @@ fn names_of_an_alert_wait_for_its_verdict() {
     assert_eq!(judged(Verdict::False), (true, 1));
 }
 
+/// A process sends from its address: what its alert holds back is no name of the address.
+#[test]
+fn names_of_an_address_wait_for_the_alert_of_a_process_at_it() {
+    let (mut baselines, at) = (baselines(), who(1));
+    teach(&mut baselines, &at, START_S, PEER, &["usual.example"]);
+    let cause: Arc<str> = "process:web:/usr/bin/curl:".into();
+    let (keys, addresses) = (Vec::new(), vec![host(OWN)]);
+    let until_s = START_S + 3_600;
+    baselines.freeze(&Freeze { cause, alert: None, keys, addresses, all: false, until_s });
+    let hosts = (&host(OWN), &host(PEER));
+    let evil = name("evil.example");
+    baselines.learn_names(&at.baseline, hosts, &[evil], START_S + 60);
+    assert_eq!(baselines.profile(&at.baseline).unwrap().name(evil), None);
+    assert_eq!(baselines.pending(), 1);
+}
+
 #[test]
 fn a_name_that_few_places_know_is_rare_whoever_asks() {
     let mut baselines = baselines();
@@ -136,7 +153,8 @@ fn a_name_that_few_places_know_is_rare_whoever_asks() {
 #[test]
 fn nobody_is_known_by_a_name_alone_and_a_name_is_no_minute() {
     let (mut baselines, who) = (baselines(), who(1));
-    baselines.learn_names(&who.baseline, &host(PEER), &[name("a.example")], START_S);
+    let hosts = (&host(OWN), &host(PEER));
+    baselines.learn_names(&who.baseline, hosts, &[name("a.example")], START_S);
     assert_eq!(baselines.len(), 0);
     teach(&mut baselines, &who, START_S, PEER, &["a.example"]);
     assert_eq!((learned_minutes(&baselines, &who), baselines.counters().minutes), (1, 1));

@@ -42,6 +42,15 @@ pub(super) struct Span {
     causes: Vec<Arc<str>>,
 }
 
+/// What a verdict settles.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// With their entities.
+    pub(super) spans: Vec<(Arc<str>, Span)>,
+    /// Spans that wait for a verdict on another alert as well.
+    pub(super) waiting: usize,
+}
+
 impl Pending {
     pub(super) fn len(&self) -> usize {
         self.spans.len()
@@ -111,8 +120,9 @@ impl Pending {
         from_s: i64,
         until_s: i64,
         is_learned: bool,
-    ) -> Vec<(Arc<str>, Span)> {
+    ) -> Settled {
         let mut settled = Vec::new();
+        let mut waiting = 0;
         for (at, span) in &mut self.spans {
             // A minute begins before what happens in it.
             let touches = at.1 <= until_s && span.until_s.saturating_add(MINUTE_S) > from_s;
@@ -124,10 +134,12 @@ impl Pending {
             span.causes.retain(|waits| !is_learned || waits != cause);
             if !is_learned || span.causes.is_empty() {
                 settled.push(at.clone());
+            } else {
+                waiting += 1;
             }
         }
         let taken = settled.into_iter().filter_map(|at| Some((self.spans.remove(&at)?, at)));
-        taken.map(|(span, (entity, _))| (entity, span)).collect()
+        Settled { spans: taken.map(|(span, (entity, _))| (entity, span)).collect(), waiting }
     }
 
     /// Gives up the spans of an entity.
@@ -223,7 +235,7 @@ mod tests {
 
     /// Entities whose spans wait for an alert.
     fn waiting_for(pending: &mut Pending, cause: &str) -> usize {
-        pending.judge(&cause.into(), 0, i64::MAX, false).len()
+        pending.judge(&cause.into(), 0, i64::MAX, false).spans.len()
     }
 
     #[test]

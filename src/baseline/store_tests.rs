@@ -58,7 +58,14 @@ fn what_waits_for_anothers_verdict_comes_back_and_is_settled_by_it() {
     let cause: Arc<str> = "process:web:/usr/bin/curl:".into();
     let (keys, addresses) = (vec![Arc::clone(&who(1).baseline)], Vec::new());
     let until_s = START_S + 60;
-    before.freeze(&Freeze { cause: Arc::clone(&cause), keys, addresses, all: false, until_s });
+    before.freeze(&Freeze {
+        cause: Arc::clone(&cause),
+        alert: None,
+        keys,
+        addresses,
+        all: false,
+        until_s,
+    });
     before.learn(&minute(&who(1), START_S, 1e6, "203.0.113.1"));
     freeze(&mut before, &who(2), until_s);
     before.learn(&minute(&who(2), START_S, 1e6, "203.0.113.1"));
@@ -124,7 +131,8 @@ fn names_come_back_and_a_file_without_them_is_one_that_older_programs_read() {
     let mut named = open(&path, true);
     let name = NameDigest::of("www.example.com");
     for n in 0..2 {
-        named.learn_names(&who(n).baseline, &host("192.0.2.1"), &[name], START_S + 300);
+        let hosts = (&host("10.0.0.1"), &host("192.0.2.1"));
+        named.learn_names(&who(n).baseline, hosts, &[name], START_S + 300);
     }
     assert!(named.flush());
     drop(named);

@@ -63,7 +63,7 @@ pub(super) fn learned_minutes(baselines: &Baselines, who: &Who) -> u64 {
 pub(super) fn freeze(baselines: &mut Baselines, who: &Who, until_s: i64) {
     let cause = Arc::clone(&who.baseline);
     let (keys, addresses) = (Vec::new(), Vec::new());
-    baselines.freeze(&Freeze { cause, keys, addresses, all: false, until_s });
+    baselines.freeze(&Freeze { cause, alert: None, keys, addresses, all: false, until_s });
 }
 
 fn server() -> Arc<Who> {
@@ -264,7 +264,8 @@ fn nothing_of_an_alerting_entity_is_learned_before_a_verdict() {
         assert_eq!(profile.minutes(), 14_400);
         assert_eq!(profile.destination(&host("203.0.113.7")), None);
         let told = baselines.judge(&who.baseline, from_s, from_s + 3600, verdict, from_s);
-        assert_eq!(told, Judged { spans: 1, minutes: 60, learned: verdict.is_learned() });
+        let (others, waiting, learned) = (0, 0, verdict.is_learned());
+        assert_eq!(told, Judged { spans: 1, minutes: 60, others, waiting, learned });
         let profile = baselines.profile(&who.baseline).expect("learned");
         assert_eq!(profile.verdicts().map(|(_, said)| said).collect::<Vec<_>>(), [verdict]);
         let known = profile.destination(&host("203.0.113.7")).is_some();
@@ -293,6 +294,7 @@ fn what_the_same_traffic_counts_for_waits_for_the_same_verdict() {
     let known = |baselines: &Baselines| [&process, &address].map(|who| knows(baselines, who));
     let freeze = |cause: &Who, all: bool| Freeze {
         cause: Arc::clone(&cause.baseline),
+        alert: None,
         keys: Vec::new(),
         addresses: vec![host("10.0.0.1")],
         all,
@@ -381,7 +383,8 @@ fn profiles_stay_small_whatever_the_entity_does() {
             }
             baselines.learn(&minute);
             let name = NameDigest::of(&format!("n{}.example", at % 251));
-            baselines.learn_names(&who.baseline, &host(&peer), &[name], minute.start_s);
+            let hosts = (&host("10.0.0.1"), &host(&peer));
+            baselines.learn_names(&who.baseline, hosts, &[name], minute.start_s);
             if at % 60 == 0 {
                 for &metric in told {
                     let value = libm::exp2(noise(at * 31) * 30.0);
@@ -480,7 +483,8 @@ fn some_profile(seed: i64, minutes: i64) -> Profile {
             let name = NameDigest::of(&format!("www.n{}.example", (seed + at) % 40));
             let names = [name];
             let names = if at % 4 == 0 { &[] } else { &names[..] };
-            baselines.learn_names(&who.baseline, &host(&peer), names, start_s);
+            let hosts = (&host("10.0.0.1"), &host(&peer));
+            baselines.learn_names(&who.baseline, hosts, names, start_s);
         }
     }
     baselines.profile(&who.baseline).cloned().unwrap_or_default()

@@ -326,11 +326,14 @@ impl Detection {
             self.quarantine.note(minute);
             self.baselines.learn(minute);
         }
-        if let Event::Flow(flow) = event
-            && self.baselines.is_learning()
-        {
-            let home = &self.settings.home_nets;
-            self.names.learn(flow, home, &mut self.baselines, self.seed);
+        match event {
+            Event::Minute(minute) => self.names.teach(minute, &mut self.baselines),
+            Event::Flow(flow) if self.baselines.is_learning() => {
+                let home = &self.settings.home_nets;
+                self.names.note(flow, home, &self.baselines, self.seed);
+            }
+            Event::End => self.names.end(&mut self.baselines),
+            _ => {}
         }
         for Measured { key, metric, at_s, value, is_usual } in taught {
             match is_usual {
@@ -355,8 +358,9 @@ impl Detection {
 
     /// What is within what somebody allowed alerts nobody, and is to become normal.
     fn hold_back(&mut self, held: Vec<Held>) {
-        for Held { family, subject, is_allowed, freeze } in held {
-            if !is_allowed || self.book.is_open(family, subject) {
+        for Held { family, subject, is_allowed, mut freeze } in held {
+            freeze.alert = self.book.open_about(family, subject).map(Arc::from);
+            if !is_allowed || freeze.alert.is_some() {
                 self.baselines.freeze(&freeze);
             }
         }

@@ -13,7 +13,10 @@
 //!
 //! Bounded: [`MOST_ADDRESSES`] with [`MOST_TOLD`] names each, an eighth of which goes when
 //! there are more, what was told longest ago first; [`MOST_LEARNED`] flows of a minute are
-//! known to be learned, and as many that were cut, past which all are forgotten.
+//! known to be learned, and as many that were cut, past which all are forgotten; and what
+//! [`waiting`] has.
+
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,12 +24,13 @@ use std::sync::Arc;
 
 use ahash::HashSet;
 
+use self::waiting::Waiting;
 use super::HomeNets;
 use super::analytic::{FlowEnd, make_room};
 use crate::baseline::{Baselines, NameDigest, Profile};
 use crate::engine::window::features::{ToldKey, ToldName, shown};
 use crate::engine::window::{Host, Seed};
-use crate::entity::Who;
+use crate::entity::{Minute, Who};
 use crate::flow::app::AppInfo;
 use crate::host::destination::{NameSource, is_name, requested_host, server_name};
 use crate::packet::FlowKey;
@@ -55,6 +59,7 @@ pub struct Names {
     /// Digests of what was learned in this minute.
     learned: HashSet<u64>,
     minute: i64,
+    waiting: Waiting,
     /// Flows that go on: what begins a connection is not seen again.
     cut: HashSet<FlowKey>,
     refused: u64,
@@ -177,7 +182,7 @@ impl Names {
 
     /// How often there was no place.
     pub fn refused(&self) -> u64 {
-        self.refused
+        self.refused + self.waiting.refused
     }
 
     fn told(&self, address: &Host, at_ns: i64) -> impl Iterator<Item = &Told> {
@@ -245,13 +250,14 @@ impl Names {
         told.map(|told| &told.name)
     }
 
-    /// Has the baselines learn what an answered flow out of the home networks is called, once
-    /// a minute for who it is of, where it goes and what that is called.
-    pub(super) fn learn(
+    /// Notes for the baselines what an answered flow out of the home networks is called, once
+    /// a minute for who it is of, where it goes and what that is called: learned is it with
+    /// its minute. Nothing of an entity that has learned no minute yet.
+    pub(super) fn note(
         &mut self,
         flow: &FlowEnd<'_>,
         home: &HomeNets,
-        baselines: &mut Baselines,
+        baselines: &Baselines,
         seed: Seed,
     ) {
         let outline = flow.outline;
@@ -296,8 +302,23 @@ impl Names {
         });
         let workload = workload.map(|workload| Who::workload(workload).baseline);
         for key in [Some(at.baseline), workload, process].into_iter().flatten() {
-            baselines.learn_names(&key, &dst, &digests, minute.saturating_mul(60));
+            if let Some(key) = baselines.known(&key) {
+                self.waiting.add((minute.saturating_mul(60), key), (src, dst), &digests);
+            }
         }
+    }
+
+    /// A minute that packets tell of is over, and learned or held back.
+    pub(super) fn teach(&mut self, minute: &Minute, baselines: &mut Baselines) {
+        // Other sources' may come before those of packets.
+        if minute.reported.is_none() {
+            self.waiting.teach(minute, baselines);
+        }
+    }
+
+    /// No minute comes any more.
+    pub(super) fn end(&mut self, baselines: &mut Baselines) {
+        self.waiting.end(baselines);
     }
 
     /// False where it was cut before.

@@ -83,7 +83,8 @@ impl Quarantine {
         addresses.sort_unstable();
         addresses.dedup();
         let all = !matches!(finding.entity.kind, EntityKind::Process | EntityKind::Workload);
-        Freeze { cause, keys, addresses, all, until_s: finding.second.saturating_add(case.quiet_s) }
+        let until_s = finding.second.saturating_add(case.quiet_s);
+        Freeze { cause, alert: None, keys, addresses, all, until_s }
     }
 }
 
@@ -113,6 +114,7 @@ fn of_window(finding: &Finding, settings: &DetectSettings) -> Option<Freeze> {
     let quiet_s = i64::try_from(settings.quiet_time_s).unwrap_or(i64::MAX);
     Some(Freeze {
         cause: cause_of(finding),
+        alert: None,
         keys: Vec::new(),
         addresses,
         all: true,

@@ -1,7 +1,7 @@
 //! `flowtap alerts mark`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::told::{Before, Case, Told};
 use super::{draft, verdicts};
 use crate::baseline::{self, BaselineSettings, Baselines, StoreError, Word, inbox_path, leave};
 use crate::cli::{Usage, baseline_args, packets, records, rundir};
@@ -80,13 +81,17 @@ pub(super) fn run(args: &MarkArgs) -> anyhow::Result<ExitCode> {
     let alert = records::alert(&dir, &args.id)?;
     let by = args.by.clone().unwrap_or_else(user);
     let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-    let verdict = json!({
+    let mut verdict = json!({
         "alert": alert["id"], "verdict": args.verdict.name(), "why": why, "by": by,
         "at": rfc3339(now), "revision": alert["revision"], "detector": alert["detector"],
         "entity": alert["entity"]["id"], "baseline_key": alert["case"]["baseline_key"],
         "start": alert["start"], "end": alert["end"],
     });
-    let learned = args.tell_baselines(&alert, now)?;
+    let told = args.tell_baselines(&dir, &alert, now)?;
+    if let Some(told) = told.as_ref().filter(|told| !told.record.is_null()) {
+        verdict["baseline"] = told.record.clone();
+    }
+    let learned = told.map(|told| told.text);
     verdicts::add(&dir, &verdict)?;
     let pseudonyms = packets::run_record(&dir)?["pseudonyms"] == true;
     let draft = match args.verdict {
@@ -110,7 +115,7 @@ pub(super) fn run(args: &MarkArgs) -> anyhow::Result<ExitCode> {
     let said = format!("# Alert {id} is marked {} by {by}.", args.verdict.name());
     writeln!(out, "{}", detail::printable(&said).replace('\n', " "))?;
     if let Some(learned) = learned {
-        writeln!(out, "# {learned}")?;
+        writeln!(out, "# {}", detail::printable(&learned).replace('\n', " "))?;
     }
     if let Some(draft) = draft {
         write!(out, "{draft}")?;
@@ -120,7 +125,12 @@ pub(super) fn run(args: &MarkArgs) -> anyhow::Result<ExitCode> {
 
 impl MarkArgs {
     /// What became of the minutes that waited for the verdict, where it is for baselines.
-    fn tell_baselines(&self, alert: &Value, now_ns: i64) -> anyhow::Result<Option<String>> {
+    fn tell_baselines(
+        &self,
+        dir: &Path,
+        alert: &Value,
+        now_ns: i64,
+    ) -> anyhow::Result<Option<Told>> {
         let Some(path) = &self.baseline else { return Ok(None) };
         let entity = &alert["entity"];
         // A flood is held against no baseline, and whom it is about is not learned either.
@@ -129,9 +139,9 @@ impl MarkArgs {
             .flatten();
         let key = alert["case"]["baseline_key"].as_str().or(of_address.as_deref());
         let Some(key) = key else {
-            return Ok(Some(
-                "No baseline is concerned: the alert is held against none.".to_owned(),
-            ));
+            return Ok(Some(Told::nobody(
+                "No baseline is concerned: the alert is held against none.",
+            )));
         };
         if !path.exists() {
             let why = format!("{}: there are no baselines yet: learn some first", path.display());
@@ -147,23 +157,24 @@ impl MarkArgs {
             Ok(baselines) => baselines,
             Err(StoreError::InUse(_)) => {
                 let verdict = self.verdict.into();
-                let word = Word { key: key.to_owned(), from_s, until_s, verdict, at_s: now_s };
+                let alert = alert["id"].as_str().map(str::to_owned);
+                let word =
+                    Word { key: key.to_owned(), alert, from_s, until_s, verdict, at_s: now_s };
                 let place = inbox_path(path);
                 leave(path, &word).with_context(|| place.display().to_string())?;
-                return Ok(Some(format!(
-                    "Another process is learning {}: it takes the verdict of {key} out of {} with \
-                     the next second of its input.",
-                    path.display(),
-                    place.display()
-                )));
+                return Ok(Some(Told::left(path, &place, key)));
             }
             Err(error) => return Err(baseline_args::opening(error)),
         };
-        let told = baselines.judge(&key.into(), from_s, until_s, self.verdict.into(), now_s);
+        // They explain alone: of a file that can't be read nothing is said.
+        let id = alert["id"].as_str().unwrap_or_default();
+        let earlier = &verdicts::of_alert(dir, id).unwrap_or_default();
+        let case = Case { alert, earlier, key, path, pending_days: settings.pending_days };
+        let before = Before::of(&baselines, key);
+        let judged = baselines.judge(&key.into(), from_s, until_s, self.verdict.into(), now_s);
         anyhow::ensure!(baselines.flush(), "{} could not be written", path.display());
         baseline_args::tell(&mut baselines);
-        let became = if told.learned { "are learned" } else { "are never learned" };
-        Ok(Some(format!("{} minutes of {key} that waited {became}.", told.minutes)))
+        Ok(Some(case.told(judged, &before)))
     }
 }
 

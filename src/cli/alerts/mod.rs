@@ -3,6 +3,7 @@
 mod draft;
 mod list;
 mod mark;
+mod told;
 mod verdicts;
 
 use std::process::ExitCode;

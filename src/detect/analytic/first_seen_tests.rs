@@ -52,7 +52,8 @@ impl Lab {
         let (outline, app) = (outline(at_s, own, dst), app(sni));
         let end = FlowEnd { outline: &outline, record: None, app: app.as_ref(), hosts: None };
         let home = &self.settings.home_nets;
-        self.names.learn(&end, home, &mut self.baselines, Seed::default());
+        self.names.note(&end, home, &self.baselines, Seed::default());
+        self.names.end(&mut self.baselines);
     }
 
     /// A server at home answers.
@@ -227,7 +228,8 @@ fn a_flow_is_learned_once_a_minute_and_one_that_goes_on_is_not_without_a_name() 
         let app = app(sni);
         let end = FlowEnd { outline: &outline, record: None, app: app.as_ref(), hosts: None };
         let home = &lab.settings.home_nets;
-        lab.names.learn(&end, home, &mut lab.baselines, Seed::default());
+        lab.names.note(&end, home, &lab.baselines, Seed::default());
+        lab.names.end(&mut lab.baselines);
     };
     // A connection of a day is cut each five minutes.
     meet(&mut lab, T, true, Some("api.shop.example"));

@@ -265,7 +265,7 @@ impl AnalyticContext<'_> {
             let known = (self.home(), self.baselines);
             self.names.vouched((&own, profile), &peer.key, &names, at_ns, known)
         };
-        // Of a flow that has ended the name is learned before the minute is over.
+        // Of a flow that ended in a minute before, the name may be learned by now.
         let day = minute.start_s.div_euclid(86_400);
         let is_known =
             |name: &Name| profile.name(name.digest).is_some_and(|known| known.first_day < day);
