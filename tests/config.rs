@@ -49,6 +49,23 @@ fn run(dir: &Dir, args: &[&str]) -> (Value, Output) {
     (serde_json::from_slice(&record).unwrap(), output)
 }
 
+/// More than anybody mends at once is not looked for: each took as long as the file is.
+#[test]
+fn a_file_that_is_wrong_throughout_is_refused_after_its_first_thousand_problems() {
+    for line in ["[[allow]]\n", "= 1\n"] {
+        let output = check(&line.repeat(300_000));
+        assert_eq!(output.status.code(), Some(2));
+        let said = text(&output.stderr);
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines.len() <= 1_001, "{} lines", lines.len());
+        assert!(lines[0].starts_with("flowtap.toml:1: "), "{}", lines[0]);
+        let last = lines.last().unwrap();
+        assert_eq!(*last, "flowtap.toml: the rest was not looked at: mend these first");
+    }
+    let few = "= 1\n".repeat(3);
+    assert!(problems(&few).iter().all(|problem| problem.starts_with(['1', '2', '3'])));
+}
+
 #[test]
 fn the_command_line_wins_then_the_section_then_the_top() {
     let dir = with_config(

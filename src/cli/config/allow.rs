@@ -35,6 +35,9 @@ impl Reader<'_> {
             self.problem(key.span(), text);
         }
         for item in items.iter() {
+            if self.is_full() {
+                break;
+            }
             let DeValue::Table(table) = item.get_ref() else {
                 self.problem(item.span(), "allow is a list of entries: [[allow]]".to_owned());
                 continue;

@@ -1,9 +1,9 @@
 //! A configuration file: what it says, and everything that is wrong with it.
 //!
 //! All of it is looked at, whatever is wrong before: [`File::problems`] has
-//! every error, with its line. Start at [`File::parse`].
+//! every error, with its line, up to [`MOST_PROBLEMS`]. Start at [`File::parse`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::ops::Range;
@@ -19,6 +19,9 @@ use crate::detect::{DetectSettings, Kind, SETTINGS, Setting, SettingRange, Setti
 /// Far over what anybody writes; a device or a capture named by mistake is not
 /// read to its end.
 const LONGEST_BYTES: u64 = 4 << 20;
+
+/// More than anybody mends before asking again; what else is wrong is not looked for.
+const MOST_PROBLEMS: usize = 1_000;
 
 pub(super) const DETECT: &str = "detect";
 pub(super) const ALLOW: &str = "allow";
@@ -60,9 +63,10 @@ impl File {
     /// Reads a text; `name` is what errors call it.
     pub(super) fn parse(name: &str, text: &str, command: &Command) -> Self {
         let mut reader = Reader {
-            text,
+            line_ends: memchr::memchr_iter(b'\n', text.as_bytes()).collect(),
             command,
             problems: Vec::new(),
+            untold: false,
             places: BTreeMap::new(),
             detect_places: BTreeMap::new(),
         };
@@ -71,14 +75,18 @@ impl File {
         for error in errors {
             reader.problem(error.span().unwrap_or_default(), error.message().to_owned());
         }
-        let broken: Vec<usize> = reader.problems.iter().map(|(line, _)| *line).collect();
+        let syntax = reader.problems.len();
+        let broken: BTreeSet<usize> = reader.problems.iter().map(|(line, _)| *line).collect();
         for (key, value) in entries(table.get_ref()) {
+            if reader.is_full() {
+                break;
+            }
             reader.top(key, value, &mut file);
         }
         reader.check_twice();
+        let untold = reader.untold;
         // What was made of a line that can't be read is nobody's fault.
         let mut problems = reader.problems;
-        let syntax = broken.len();
         let mut at = 0;
         problems.retain(|(line, _)| {
             at += 1;
@@ -88,6 +96,10 @@ impl File {
         problems.dedup();
         file.problems =
             problems.iter().map(|(line, text)| format!("{name}:{line}: {text}")).collect();
+        if untold {
+            // What comes after them was not looked at.
+            file.problems.push(format!("{name}: the rest was not looked at: mend these first"));
+        }
         file
     }
 
@@ -162,9 +174,12 @@ fn entries<'a, 'b>(
 
 /// Goes through a file once.
 pub(super) struct Reader<'a> {
-    text: &'a str,
+    /// Where lines end, in bytes.
+    line_ends: Vec<usize>,
     command: &'a Command,
     problems: Vec<(usize, String)>,
+    /// There were more.
+    untold: bool,
     /// Where options stand, by their names in snake case.
     places: BTreeMap<String, Range<usize>>,
     /// Where thresholds stand.
@@ -176,13 +191,23 @@ pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
 impl Reader<'_> {
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
-        let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
-        1 + before.iter().filter(|&&byte| byte == b'\n').count()
+        1 + self.line_ends.partition_point(|&end| end < span.start)
     }
 
     pub(super) fn problem(&mut self, span: Range<usize>, text: String) {
+        if self.problems.len() >= MOST_PROBLEMS {
+            self.untold = true;
+            return;
+        }
         let line = self.line(&span);
         self.problems.push((line, text));
+    }
+
+    /// So much is wrong that the rest needs no look: there may be more.
+    pub(super) fn is_full(&mut self) -> bool {
+        let is_full = self.problems.len() >= MOST_PROBLEMS;
+        self.untold |= is_full;
+        is_full
     }
 
     fn top(&mut self, key: &Key<'_>, value: &Value<'_>, file: &mut File) {
@@ -195,6 +220,9 @@ impl Reader<'_> {
             match value.get_ref() {
                 DeValue::Table(table) => {
                     for (key, value) in entries(table) {
+                        if self.is_full() {
+                            break;
+                        }
                         self.option(name, key, value, file);
                     }
                 }
@@ -292,6 +320,9 @@ impl Reader<'_> {
             return;
         };
         for (key, value) in entries(table) {
+            if self.is_full() {
+                break;
+            }
             let name = key.get_ref().as_ref();
             let Some(setting) = Setting::named(name) else {
                 let meant = match name {
