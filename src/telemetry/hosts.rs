@@ -56,6 +56,10 @@ impl Host {
     fn apply(&mut self, report: HostReport) {
         let mut event = report.event;
         self.last_ns = self.last_ns.max(event.time_ns);
+        if event.what == What::Time {
+            // The source has told all; others of the host may not have.
+            return;
+        }
         if let What::Start(start) = &event.what {
             let is_same = |boot: &String| start.boot.is_empty() || *boot == start.boot;
             if self.boot.as_ref().is_some_and(is_same) {
@@ -148,5 +152,22 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let map = map_of(folder.path(), None, &[("ps", PS), ("lsof", LSOF)]);
         assert_eq!(start_of(&asked(&map, 17, 41400).expect("the shell")), 0);
+    }
+
+    /// The same at another time of 2026-03-01.
+    fn at(text: &str, clock: &str) -> String {
+        let (_, rest) = text.split_once('\n').expect("a line of date");
+        format!("2026-03-01T{clock}Z\n{rest}")
+    }
+
+    #[test]
+    fn a_map_reaches_to_the_last_snapshot_though_nothing_changed_in_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let once = at(LSOF, "10:14:00");
+        let map = map_of(folder.path(), Some("mac1"), &[("lsof", &once)]);
+        assert_eq!(asked(&map, 17, 41400), None);
+        let twice = once.clone() + &at(LSOF, "10:16:00");
+        let map = map_of(folder.path(), Some("mac1"), &[("lsof", &twice)]);
+        assert_eq!(asked(&map, 17, 41400).map(|shell| shell.process.id.pid), Some(400));
     }
 }

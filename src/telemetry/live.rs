@@ -373,6 +373,10 @@ impl Followed {
             let Observation::Host(report) = observation else { continue };
             let HostReport { host, event } = &**report;
             self.latest_ns = self.latest_ns.max(event.time_ns);
+            // The source has told all; whoever else fills the map has not.
+            if event.what == What::Time {
+                continue;
+            }
             if self.hosts.len() >= MAX_HOSTS && !self.hosts.contains_key(host) {
                 continue;
             }

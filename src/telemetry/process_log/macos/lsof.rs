@@ -255,6 +255,7 @@ impl Lsof {
         self.told = now;
         self.told_processes =
             processes.into_iter().map(|process| (process.id.pid, process)).collect();
+        self.speaker.looked(time_ns, out);
         Ok(())
     }
 }

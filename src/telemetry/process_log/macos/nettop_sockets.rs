@@ -26,6 +26,8 @@ pub(super) struct Sockets {
     known: HashMap<(u32, u64), Known, ahash::RandomState>,
     /// Number of the sample that is being read.
     sample: u64,
+    /// Something of it was read.
+    is_begun: bool,
 }
 
 struct Known {
@@ -45,11 +47,19 @@ impl Sockets {
             processes: HashMap::default(),
             known: HashMap::default(),
             sample: 0,
+            is_begun: false,
+        }
+    }
+
+    fn looked(&mut self, time_ns: i64, out: &mut Out) {
+        if !std::mem::replace(&mut self.is_begun, true) {
+            self.speaker.looked(time_ns, out);
         }
     }
 
     /// The next sockets are this one's, `name.pid`.
     pub(super) fn process(&mut self, who: &str, time_ns: i64, out: &mut Out) {
+        self.looked(time_ns, out);
         let Some(pid) = pid_of(who.as_bytes()) else { return };
         let id = process_id(pid, None);
         self.process = Some(id);
@@ -106,6 +116,7 @@ impl Sockets {
             self.speaker.tell(time_ns, What::SocketClose(socket), out);
         }
         self.sample += 1;
+        self.is_begun = false;
         self.process = None;
     }
 }

@@ -124,6 +124,7 @@ impl Ps {
             self.speaker.tell(time_ns, what(Box::new(process.clone())), out);
         }
         self.told = now;
+        self.speaker.looked(time_ns, out);
         Ok(())
     }
 }

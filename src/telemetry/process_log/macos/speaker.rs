@@ -36,4 +36,9 @@ impl Speaker {
         }
         out.host(&self.host, HostEvent { time_ns, what });
     }
+
+    /// The host was looked at, whether or not anything of it had changed.
+    pub(super) fn looked(&mut self, time_ns: i64, out: &mut Out) {
+        self.tell(time_ns, What::Time, out);
+    }
 }

@@ -43,7 +43,8 @@ fn read_at(name: &str, bytes: &[u8], kind: &str, modified_ns: Option<i64>) -> (O
     decode(found, &context, bytes)
 }
 
-/// What a host said, and when, in its order; who speaks comes first.
+/// What a host said, and when, in its order; who speaks comes first. That it was looked
+/// at is left out.
 fn events(out: &Out) -> Vec<(i64, &What)> {
     let mut events = out.observations.iter().filter_map(|observation| match observation {
         Observation::Host(report) => {
@@ -54,7 +55,7 @@ fn events(out: &Out) -> Vec<(i64, &What)> {
     });
     let Some((_, What::Start(start))) = events.next() else { panic!("nobody speaks") };
     assert_eq!(start.host, "mac1");
-    events.collect()
+    events.filter(|(_, what)| **what != What::Time).collect()
 }
 
 fn samples(out: &Out) -> Vec<&CounterSample> {

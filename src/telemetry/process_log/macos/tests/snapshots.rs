@@ -80,6 +80,27 @@ fn a_repeated_lsof_tells_what_changed() {
 }
 
 #[test]
+fn every_snapshot_says_when_it_was_made_whatever_changed() {
+    for (fixture, kind, times) in [
+        (fixture!("lsof-macos.txt"), "lsof", &[2][..]),
+        (fixture!("ps-macos.txt"), "ps", &[2, 17]),
+        (fixture!("nettop-sockets.csv"), "nettop", &[0, 15]),
+        (fixture!("nettop-processes.csv"), "nettop", &[0, 15]),
+    ] {
+        let name = fixture.0;
+        let (out, bad) = read(fixture, kind);
+        assert_eq!(bad, []);
+        let looked = out.observations.iter().filter_map(|observation| match observation {
+            Observation::Host(report) if report.event.what == What::Time => {
+                Some((report.event.time_ns - T) / S)
+            }
+            _ => None,
+        });
+        assert_eq!(looked.collect::<Vec<_>>(), times, "{name}");
+    }
+}
+
+#[test]
 fn snapshots_need_a_time() {
     for (fixture, kind, reason) in [
         (
