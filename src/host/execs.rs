@@ -89,6 +89,10 @@ impl Joiner {
         let begun = map.begun.take_before(before_ns);
         let mut execs = Vec::with_capacity(begun.len());
         for (time_ns, key) in begun {
+            if map.meant(key.source, key.id, time_ns) != key.id {
+                // Its beginning is noted with its start.
+                continue;
+            }
             let second_ns =
                 time_ns.div_euclid(SECOND_NS).saturating_add(1).saturating_mul(SECOND_NS);
             // Live it may be told late, offline it was there all along.

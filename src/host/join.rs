@@ -561,6 +561,7 @@ fn ancestors(
     let mut next = process.parent;
     while let Some(id) = next
         && chain.len() < MAX_ANCESTORS
+        && let id = map.meant(source, id, at_ns)
         && id != process.id
         && chain.iter().all(|known| known.id != id)
     {

@@ -24,6 +24,7 @@ use super::claim::{Claim, Endpoint, ICMP, ICMPV6, MayHave, ProcessKey, Shapes, S
 use super::eldest::Eldest;
 use super::event::{Address, Ends, MapStart, Nat, Presence as AtTerminal};
 use super::execs::Begun;
+use super::numbers::Numbers;
 use super::presence::{self, AtMachine, Presences};
 use super::process::Process;
 use super::versions::{Version, Versions};
@@ -82,7 +83,7 @@ pub(super) struct History {
 }
 
 impl History {
-    fn lives_since(&self, ns: i64) -> bool {
+    pub(super) fn lives_since(&self, ns: i64) -> bool {
         self.exited_ns.is_none_or(|exited| exited >= ns)
     }
 }
@@ -120,6 +121,7 @@ pub struct HostMap {
     pub(super) shapes: Shapes,
     pub(super) open: DashMap<(u16, SocketName), Vec<Endpoint>, RandomState>,
     pub(super) processes: DashMap<ProcessKey, History, RandomState>,
+    pub(super) numbers: Numbers,
     pub(super) workloads: DashMap<(u16, String), Versions<Arc<Workload>>, RandomState>,
     pub(super) addresses: DashMap<IpAddr, Vec<Presence>, RandomState>,
     /// By source: addresses that were up there, those of containers left out.
@@ -234,7 +236,10 @@ impl HostMap {
         let mut gone = 0;
         self.processes.retain(|key, history| {
             let keep = history.lives_since(ns) || parents.contains(key);
-            gone += if keep { 0 } else { history.versions.len() as u64 };
+            if !keep {
+                gone += history.versions.len() as u64;
+                self.numbers.forget(key);
+            }
             keep
         });
         self.processes_held.fetch_sub(gone, Ordering::Relaxed);

@@ -30,6 +30,7 @@ pub mod map;
 pub mod map_file;
 pub mod mask;
 mod mirrored;
+mod numbers;
 pub mod owners;
 pub mod presence;
 pub mod process;

@@ -224,7 +224,9 @@ impl HostMap {
                 }
                 let of = sources.get(usize::from(claim.source));
                 let known_until_ns = claim.end_ns(at.protocol).min(end_of(of));
-                let Some((late, overlap_ns)) = self.overlap(claim, known_until_ns, question) else {
+                let meant = claim.process.map(|id| self.meant(claim.source, id, claim.from_ns));
+                let Some((late, overlap_ns)) = self.overlap(claim, meant, known_until_ns, question)
+                else {
                     continue;
                 };
                 let begun = Begun::of(claim, question);
@@ -234,7 +236,7 @@ impl HostMap {
                     continue;
                 }
                 let sends_alone = at.protocol == ANY_PROTOCOL || claim.basis == Basis::PacketSocket;
-                let Some(id) = claim.process else {
+                let Some(id) = meant else {
                     // A raw or packet socket is there for any packet: that says nothing of this.
                     *saw_socket |= !sends_alone && claim.basis != Basis::RawSocket;
                     continue;
@@ -302,13 +304,14 @@ impl HostMap {
     fn overlap(
         &self,
         claim: &Claim,
+        process: Option<ProcessId>,
         known_until_ns: i64,
         question: &Question,
     ) -> Option<(bool, i64)> {
         if claim.learned_ns > question.known_ns {
             return None;
         }
-        let exited = claim.process.and_then(|id| {
+        let exited = process.and_then(|id| {
             let history = self.processes.get(&ProcessKey { source: claim.source, id })?;
             history.exited_ns
         });

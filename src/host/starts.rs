@@ -69,7 +69,8 @@ impl Starts {
         }
         if self.0.len() < MAX_PROCESSES || self.0.contains_key(&id.pid) {
             let known = self.0.get(&id.pid).filter(|known| known.id == *id);
-            let exited_ns = known.and_then(|known| known.exited_ns);
+            // Told again, it is there: a snapshot that was cut short did not show it.
+            let exited_ns = known.and_then(|known| known.exited_ns).filter(|&at| time_ns <= at);
             self.0.insert(id.pid, Known { id: *id, exited_ns });
         }
         false
@@ -164,6 +165,17 @@ mod tests {
         assert_eq!(told[2], socket(id(7, 100), vec![]));
         assert_eq!(told[3], socket(id(7, 0), vec![]));
         assert_eq!(told[5], socket(id(7, 600), vec![]));
+    }
+
+    #[test]
+    fn what_is_told_again_after_its_end_has_not_ended() {
+        let told = filled([
+            (1, What::ProcessStart(process(id(7, 100), "/a"))),
+            (2, What::ProcessExit(id(7, 100))),
+            (5, What::ProcessStart(process(id(7, 100), "/a"))),
+            (9, socket(id(7, 0), vec![])),
+        ]);
+        assert_eq!(told[3], socket(id(7, 100), vec![]));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::attribution::Method;
 use super::claim::{Claim, Endpoint, ProcessKey, SocketName, basis_of};
 use super::event::{Address, HostEvent, MapStart, Socket, What};
 use super::map::{HostMap, MAX_CLAIMS_AT_ENDPOINT, MapSource};
@@ -166,11 +167,17 @@ impl MapWriter {
     fn process(&self, ns: i64, source: u16, process: &Process, is_exec: bool) {
         let key = ProcessKey { source, id: process.id };
         let map = &self.map;
-        let map_began_ns = {
+        let (map_began_ns, is_told_by_others) = {
             let sources = map.sources.lock();
-            sources.get(usize::from(source)).map_or(i64::MIN, |source| source.from_ns)
+            sources.get(usize::from(source)).map_or((i64::MIN, false), |source| {
+                (source.from_ns, source.start.providers.contains(&Method::Imported))
+            })
         };
         let mut history = map.processes.entry(key).or_default();
+        // It was missing in a snapshot that was cut short.
+        if is_told_by_others && history.exited_ns.is_some_and(|exited_ns| exited_ns < ns) {
+            history.exited_ns = None;
+        }
         // What was there before the map began, or is told late, was so from its start.
         let mut from_ns = match process.started_ns {
             Some(started_ns) if !is_exec => started_ns.min(ns),
@@ -192,13 +199,24 @@ impl MapWriter {
             }
             from_ns = first.from_ns;
         }
-        let learned_ns = ns.max(self.told_ns);
+        // A snapshot shows what was there before it. Who never said up to when all is told
+        // has not let anything be decided without it.
+        let learned_ns = match process.started_ns {
+            Some(started_ns) if is_told_by_others && !is_exec && self.told_ns == i64::MIN => {
+                started_ns.min(ns)
+            }
+            _ => ns.max(self.told_ns),
+        };
         let container = (source, process.container.as_str());
         map.containers.note(container, from_ns, learned_ns, map.limits.workloads);
         let value = Arc::new(process.clone());
         let limit = self.map.limits.processes;
         if versions.has_room() && self.map.admit(&self.map.processes_held, limit, learned_ns) {
             versions.insert(Version { from_ns, learned_ns, value });
+            // Watchers of their own host name no process by its number alone.
+            if let Some(started_ns) = process.started_ns.filter(|_| is_told_by_others) {
+                map.numbers.note(source, process.id, started_ns);
+            }
             if !is_change && (is_exec || from_ns > map_began_ns) {
                 map.begun.note(from_ns, key, limit);
             }

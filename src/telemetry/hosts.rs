@@ -82,7 +82,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::host::join::{HostKnowledge, Joiner};
     use crate::host::map::MapLimits;
+    use crate::host::process::ProcessId;
     use crate::host::resolve::{Answer, Question};
     use crate::telemetry::Context;
     use crate::telemetry::kind::named;
@@ -158,6 +160,58 @@ mod tests {
     fn at(text: &str, clock: &str) -> String {
         let (_, rest) = text.split_once('\n').expect("a line of date");
         format!("2026-03-01T{clock}Z\n{rest}")
+    }
+
+    #[test]
+    fn a_socket_that_was_told_before_its_process_is_that_processs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (lsof, ps) in
+            [("10:15:01", "10:15:02"), ("10:15:01", "10:15:01"), ("10:14:59", "10:15:40")]
+        {
+            let (lsof, ps) = (at(LSOF, lsof), at(PS, ps));
+            let map = map_of(folder.path(), Some("mac1"), &[("lsof", &lsof), ("ps", &ps)]);
+            let ping = asked(&map, 1, 7).expect("ping");
+            assert_eq!((ping.process.id.pid, start_of(&ping)), (501, 177_236_009_900));
+            assert!(ping.others.is_empty(), "{:?}", ping.others);
+            let ran = map.process_at(ping.process, T + S, T + S).expect("a program");
+            assert_eq!(ran.process.args, ["ping", "-f", "192.0.2.1"]);
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_given_again_is_not_the_one_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // What had the number 501 at 10:15:02 was gone when ping began.
+        let later = PS.replace("10:14:59 2026", "10:15:30 2026");
+        let later = at(&later, "10:15:40");
+        let map = map_of(folder.path(), Some("mac1"), &[("lsof", LSOF), ("ps", &later)]);
+        let unknown = asked(&map, 1, 7).expect("a number");
+        assert_eq!((unknown.process.id.pid, start_of(&unknown)), (501, 0));
+        let shell = asked(&map, 17, 41400).expect("the shell");
+        assert_eq!(start_of(&shell), 177_235_926_000, "it began before");
+    }
+
+    #[test]
+    fn a_process_begins_once_whoever_saw_it_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_, shell) = LSOF.split_once("n*:*\n").expect("sockets of the shell");
+        let lsof = format!("2026-03-01T10:14:50Z\n{shell}") + &at(LSOF, "10:15:01");
+        let map = map_of(folder.path(), Some("mac1"), &[("lsof", &lsof), ("ps", PS)]);
+        let mut joiner = Joiner::new(HostKnowledge { map: Some(map), ..HostKnowledge::default() });
+        let begun = joiner.take_execs(i64::MAX);
+        let ids: Vec<_> = begun.iter().map(|exec| exec.process.process.id).collect();
+        assert_eq!(ids, [ProcessId { pid: 501, start_ticks: 177_236_009_900 }]);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_cut_short_ends_no_process() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (first, _) = PS.split_once("501 400").expect("a row of ping");
+        let ps = at(PS, "10:14:59") + &at(first, "10:15:00") + &at(PS, "10:15:05");
+        let lsof = at(LSOF, "10:14:59") + &at(LSOF, "10:15:10");
+        let map = map_of(folder.path(), Some("mac1"), &[("ps", &ps), ("lsof", &lsof)]);
+        let ping = asked(&map, 1, 7).expect("ping");
+        assert_eq!((ping.process.id.pid, start_of(&ping)), (501, 177_236_009_900));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod macos;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod process_logs;
+mod snapshots;
 mod stages_joined;
 
 use common::{Dir, text};
