@@ -12,6 +12,7 @@ mod clear_text;
 mod common;
 mod connection_logs;
 mod counters;
+mod documented;
 mod exports;
 mod flow_logs;
 #[path = "../common/frames.rs"]

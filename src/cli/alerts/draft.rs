@@ -1,5 +1,5 @@
-//! A draft `[[allow]]` entry for an alert: as the configuration file has it, with the
-//! narrowest entity, an end, and a bound beyond which it alerts again.
+//! Draft `[[allow]]` entries for an alert: as the configuration file has them, with the
+//! narrowest detectors and entities, an end, and a bound beyond which they alert again.
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -13,9 +13,72 @@ const DAYS: i64 = 90;
 /// behind the entry is more.
 const ROOM: u64 = 2;
 
-/// The entry, ready to be put into a file by hand.
-pub(super) fn entry(
-    alert: &Value,
+/// What the same traffic would raise: the alert, those that were part of it, and by the
+/// other detectors that saw it.
+pub(super) struct Act {
+    pub(super) alert: Value,
+    /// As far as the run still has them; the first ten thousand of a run are kept by default.
+    pub(super) parts: Vec<Value>,
+}
+
+impl Act {
+    /// By detector and entity, each once: the alert first. Narrower than any detector, and
+    /// none of them is left to raise what the others stood for.
+    fn entries(&self) -> anyhow::Result<Vec<Entry<'_>>> {
+        let mut entries: Vec<Entry<'_>> = Vec::new();
+        for (alert, is_first) in
+            std::iter::once((&self.alert, true)).chain(self.parts.iter().map(|part| (part, false)))
+        {
+            let entity = entity_of(alert);
+            let entity = match is_first {
+                true => entity.context("the alert names no entity")?,
+                false => match entity {
+                    Some(entity) => entity,
+                    None => continue,
+                },
+            };
+            // Of a part that the run no longer has: it is of the same packets.
+            let peak = peak_of(alert).or_else(|| peak_of(&self.alert)).unwrap_or_default();
+            let seen = alert["evidence"]["also_seen"].as_array().into_iter().flatten();
+            let also = seen.filter_map(Value::as_str);
+            for detector in alert["detector"].as_str().or(Some("any")).into_iter().chain(also) {
+                let entry = Entry { detector, entity, peak };
+                match entries.iter_mut().find(|known| known.is_about_the_same(&entry)) {
+                    Some(known) => known.peak = known.peak.max(peak),
+                    None => entries.push(entry),
+                }
+            }
+        }
+        Ok(entries)
+    }
+}
+
+struct Entry<'a> {
+    detector: &'a str,
+    entity: &'a str,
+    /// Packets/s; 0 where none were counted.
+    peak: u64,
+}
+
+impl Entry<'_> {
+    fn is_about_the_same(&self, other: &Self) -> bool {
+        (self.detector, self.entity) == (other.detector, other.entity)
+    }
+}
+
+fn peak_of(alert: &Value) -> Option<u64> {
+    alert["evidence"]["peak"]["packets_per_s"].as_u64()
+}
+
+/// By what stays the same of it.
+fn entity_of(alert: &Value) -> Option<&str> {
+    let key = alert["case"]["baseline_key"].as_str();
+    key.filter(|key| !key.starts_with("address:")).or_else(|| alert["entity"]["id"].as_str())
+}
+
+/// The entries, ready to be put into a file by hand.
+pub(super) fn entries(
+    act: &Act,
     why: &str,
     owner: &str,
     now_ns: i64,
@@ -26,28 +89,28 @@ pub(super) fn entry(
             now.to_zoned(TimeZone::UTC).date().checked_add(jiff::Span::new().days(DAYS))
         })
         .context("the end of the entry is no date")?;
-    let key = alert["case"]["baseline_key"].as_str();
-    let entity = key
-        .filter(|key| !key.starts_with("address:"))
-        .or_else(|| alert["entity"]["id"].as_str())
-        .context("the alert names no entity")?;
-    let peak = alert["evidence"]["peak"]["packets_per_s"].as_u64().unwrap_or_default();
     let mut text = "# A draft: nothing is allowed until you put it into the configuration file\n\
                     # (`flowtap config check` reads it, SIGHUP takes it over).\n"
         .to_owned();
     if pseudonyms {
         text.push_str("# This run has pseudonyms: write the real name of the entity.\n");
     }
-    text.push_str(&format!(
-        "[[allow]]\ndetector = {}\nentity = {}\nreason = {}\nowner = {}\nexpires = {expires}\n",
-        quoted(alert["detector"].as_str().unwrap_or("any")),
-        quoted(entity),
-        quoted(why),
-        quoted(owner),
-    ));
-    if peak > 0 {
-        let most = peak.saturating_mul(ROOM).min(i64::MAX as u64);
-        text.push_str(&format!("max_packets_per_s = {most} # twice what was measured\n"));
+    let entries = act.entries()?;
+    if entries.len() > 1 {
+        text.push_str("# Several detectors saw the same traffic: leave one out and it alerts.\n");
+    }
+    for Entry { detector, entity, peak } in entries {
+        text.push_str(&format!(
+            "[[allow]]\ndetector = {}\nentity = {}\nreason = {}\nowner = {}\nexpires = {expires}\n",
+            quoted(detector),
+            quoted(entity),
+            quoted(why),
+            quoted(owner),
+        ));
+        if peak > 0 {
+            let most = peak.saturating_mul(ROOM).min(i64::MAX as u64);
+            text.push_str(&format!("max_packets_per_s = {most} # twice what was measured\n"));
+        }
     }
     Ok(text)
 }
@@ -77,13 +140,14 @@ mod tests {
             "detector": "udp_flood", "entity": {"id": "10.0.0.1"},
             "evidence": {"peak": {"packets_per_s": 20_440}},
         });
-        let draft = entry(&alert, why, "ops", 1_795_266_783_000_000_000, true).unwrap();
+        let act = Act { alert, parts: Vec::new() };
+        let draft = entries(&act, why, "ops", 1_795_266_783_000_000_000, true).unwrap();
         assert!(draft.contains("expires = 2027-02-19\n"), "{draft}");
         assert!(!draft.contains('\u{1b}') && !draft.contains('\u{202e}'), "{draft}");
         let parsed = DeTable::parse(&draft).unwrap();
-        let DeValue::Array(entries) = parsed.get_ref()["allow"].get_ref() else { panic!() };
-        assert_eq!(entries.len(), 1);
-        let DeValue::Table(entry) = entries[0].get_ref() else { panic!() };
+        let DeValue::Array(allowed) = parsed.get_ref()["allow"].get_ref() else { panic!() };
+        assert_eq!(allowed.len(), 1);
+        let DeValue::Table(entry) = allowed[0].get_ref() else { panic!() };
         let DeValue::String(reason) = entry["reason"].get_ref() else { panic!() };
         assert_eq!(reason, why);
         let DeValue::Integer(most) = entry["max_packets_per_s"].get_ref() else { panic!() };
@@ -96,10 +160,50 @@ mod tests {
             "detector": "x", "entity": {"id": "boot:7:8"},
             "case": {"baseline_key": "process:web:/usr/bin/rsync:"},
         });
-        let of = |alert: &Value| entry(alert, "why", "me", 0, false).unwrap();
+        let of = |alert: &Value| {
+            let act = Act { alert: alert.clone(), parts: Vec::new() };
+            entries(&act, "why", "me", 0, false).unwrap()
+        };
         assert!(of(&alert).contains("entity = \"process:web:/usr/bin/rsync:\""));
         alert["case"]["baseline_key"] = json!("address:10.0.0.1");
         alert["entity"]["id"] = json!("10.0.0.1");
         assert!(of(&alert).contains("entity = \"10.0.0.1\""));
+    }
+
+    #[test]
+    fn each_detector_that_saw_it_has_an_entry_and_none_twice() {
+        let of = |detector: &str, entity: &str, peak: u64, also: &[&str]| {
+            json!({
+                "detector": detector, "entity": {"id": entity},
+                "evidence": {"peak": {"packets_per_s": peak}, "also_seen": also},
+            })
+        };
+        let act = Act {
+            alert: of("udp_flood", "10.0.0.81", 1_200, &["fragment_flood"]),
+            parts: vec![
+                of("egress", "10.0.0.81", 1_300, &[]),
+                of("udp_flood", "10.0.0.81", 1_500, &[]),
+                json!({"detector": "data_ratio", "entity": {"id": "10.0.0.81"}}),
+                json!({"detector": "x"}),
+            ],
+        };
+        let draft = entries(&act, "why", "me", 0, false).unwrap();
+        let lines = |start: &str| -> Vec<&str> {
+            draft.lines().filter_map(|line| line.strip_prefix(start)).collect()
+        };
+        assert_eq!(
+            lines("detector = "),
+            ["\"udp_flood\"", "\"fragment_flood\"", "\"egress\"", "\"data_ratio\""],
+            "{draft}"
+        );
+        assert_eq!(lines("entity = "), ["\"10.0.0.81\""; 4]);
+        let bounds = lines("max_packets_per_s = ");
+        assert!(
+            bounds[0].starts_with("3000 ")
+                && bounds[2].starts_with("2600 ")
+                && bounds[3].starts_with("2400 "),
+            "{bounds:?}"
+        );
+        assert!(entries(&Act { alert: json!({}), parts: Vec::new() }, "", "", 0, false).is_err());
     }
 }

@@ -18,8 +18,8 @@ use crate::detect::DetectSettings;
 use crate::report::detail;
 use crate::time::rfc3339;
 
-/// Say what an alert was. Of `false` and `expected` a draft `[[allow]]` entry is printed; nobody
-/// puts it in force but you.
+/// Say what an alert was. Of `false` and `expected` draft `[[allow]]` entries are printed; nobody
+/// puts them in force but you.
 #[derive(Debug, Args)]
 pub(crate) struct MarkArgs {
     /// The alert's id, or the start of it.
@@ -97,7 +97,9 @@ pub(super) fn run(args: &MarkArgs) -> anyhow::Result<ExitCode> {
     let draft = match args.verdict {
         Verdict::True => None,
         Verdict::False | Verdict::Expected => {
-            Some(draft::entry(&alert, why, &by, now, pseudonyms)?)
+            let parts = parts(&dir, &alert)?;
+            let act = draft::Act { alert, parts };
+            Some(draft::entries(&act, why, &by, now, pseudonyms)?)
         }
     };
     let mut out = std::io::stdout().lock();
@@ -111,7 +113,7 @@ pub(super) fn run(args: &MarkArgs) -> anyhow::Result<ExitCode> {
         )?;
         return Ok(ExitCode::SUCCESS);
     }
-    let id = alert["id"].as_str().unwrap_or_default();
+    let id = verdict["alert"].as_str().unwrap_or_default();
     let said = format!("# Alert {id} is marked {} by {by}.", args.verdict.name());
     writeln!(out, "{}", detail::printable(&said).replace('\n', " "))?;
     if let Some(learned) = learned {
@@ -176,6 +178,17 @@ impl MarkArgs {
         baseline_args::tell(&mut baselines);
         Ok(Some(case.told(judged, &before)))
     }
+}
+
+/// The alerts that it stood for; those that the run no longer has by what it says of them.
+fn parts(dir: &Path, alert: &Value) -> anyhow::Result<Vec<Value>> {
+    let parts = alert["parts"].as_array().into_iter().flatten();
+    let whole = |part: &Value| -> anyhow::Result<Value> {
+        let id = part["id"].as_str().unwrap_or_default();
+        let found = if id.is_empty() { None } else { records::alert_if_any(dir, id)? };
+        Ok(found.unwrap_or_else(|| part.clone()))
+    };
+    parts.map(whole).collect()
 }
 
 /// Who runs this, root's real self first.
