@@ -178,6 +178,7 @@ pub struct Evidence {
     pub decided_by: String,
     pub baseline: String,
     pub peak: Peak,
+    /// Of minutes whose seconds are not told apart (flow logs), all of theirs.
     pub active_seconds: u64,
     pub packets: u64,
     pub wire_bytes: u64,

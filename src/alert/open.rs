@@ -136,7 +136,13 @@ impl Open {
     pub(super) fn extend(&mut self, finding: Finding, telemetry: &Telemetry) {
         let new_second = self.active_seconds == 0 || finding.second > self.last_second;
         if new_second {
-            self.active_seconds += 1;
+            // Windows of a minute or more, and the first one's seconds before it; what
+            // overlaps with the last one counts once.
+            let since_last = match self.active_seconds {
+                0 => u64::MAX,
+                _ => finding.second.abs_diff(self.last_second),
+            };
+            self.active_seconds += finding.active_seconds().min(since_last);
         }
         self.last_second = self.last_second.max(finding.second);
         self.subjects.insert(finding.subject, finding.second);

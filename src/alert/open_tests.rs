@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::super::{Alert, AlertBook, Case, Entity, EntityKind, Score, Term};
+use super::super::{Alert, AlertBook, Case, Entity, EntityKind, Score, State, Term};
 use crate::detect::{Busiest, DetectSettings, Family, Finding, Rule, Subject, Telemetry};
 
 const RULE: Rule = Rule { name: "r", threshold: 100, unit: "packets/s", formula: "f" };
@@ -71,6 +71,29 @@ fn figures_that_are_no_rate_are_those_of_the_highest_score() {
     assert_eq!((peak.time_ns, peak.packets_per_s), (75_000_000_000, 400));
     assert_eq!((peak.unanswered_packets_per_s, peak.bits_per_s), (40, 320_000));
     assert_eq!(alert.evidence.measured, 80);
+}
+
+/// ATT&CK's BurstTimeWindow is of seconds, however many of them a source counts at once.
+#[test]
+fn windows_of_minutes_are_active_for_all_their_seconds() {
+    let window = |from: i64, until: i64| {
+        let mut finding = second(until - 1, 60_000, 6_000_000, 100, 60.0);
+        finding.start_second = from;
+        finding
+    };
+    let one = alert(vec![window(60, 120)]);
+    assert_eq!((one.evidence.active_seconds, one.state), (60, State::Sustained));
+    let five = (1..6).map(|minute| window(minute * 60, minute * 60 + 60));
+    assert_eq!(alert(five.collect()).evidence.active_seconds, 300);
+    // A pause is none, and what two windows have in common is counted once.
+    let apart = alert(vec![window(0, 10), window(20, 24)]);
+    assert_eq!((apart.evidence.active_seconds, apart.state), (14, State::Provisional));
+    assert_eq!(alert(vec![window(0, 60), window(30, 90)]).evidence.active_seconds, 90);
+    // Where packets tell of each second.
+    let mut burst = window(0, 60);
+    burst.active_s = Some(12);
+    let burst = alert(vec![burst]);
+    assert_eq!((burst.evidence.active_seconds, burst.state), (12, State::Provisional));
 }
 
 /// A sender floods two victims: what is told of the second is of both.

@@ -62,6 +62,9 @@ pub struct Finding {
     /// Who sends to whom, where an entity's detector says it: several alerts may be of one
     /// act.
     pub act: Option<Act>,
+    /// Seconds in which there was any, where `traffic` is of more than one and they are
+    /// told apart.
+    pub active_s: Option<u64>,
     /// Bytes of a minute, where `traffic` is of more or less than one.
     pub minute_bytes: Option<u64>,
     /// A coarser source's view of what a finer one decides: it stands in the alert by
@@ -110,6 +113,7 @@ impl Finding {
             case: None,
             background: Background::default(),
             act: None,
+            active_s: None,
             minute_bytes: None,
             corroborated_by: None,
         }
@@ -161,6 +165,11 @@ impl Finding {
             (None, None) => self.traffic.wire_bytes.saturating_mul(60) / self.seconds(),
         };
         (bytes > 0).then_some(bytes)
+    }
+
+    /// Seconds in which it was seen, as far as they are told apart.
+    pub(crate) fn active_seconds(&self) -> u64 {
+        self.active_s.unwrap_or(u64::MAX).clamp(1, self.seconds())
     }
 
     /// Seconds that `traffic` is of. A scan's evidence is older than its traffic.

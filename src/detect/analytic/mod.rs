@@ -418,6 +418,8 @@ pub fn measured_in(finding: &mut Finding, minute: &Minute) {
     let (second, packets, wire_bytes, payload_bytes) = measures.busiest;
     let unanswered = measures.busiest_unanswered;
     finding.busiest = Some(Busiest { second, packets, wire_bytes, payload_bytes, unanswered });
+    // What another source counted by the minute may have been sent in all of it.
+    finding.active_s = minute.reported.is_none().then(|| measures.seconds_active.into());
     finding.unanswered = measures.unanswered_packets;
     finding.answer_ratio = Some(super::round3(measures.answer_ratio()));
     finding.destinations = measures.peers.estimate();
