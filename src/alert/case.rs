@@ -40,6 +40,9 @@ pub struct Case {
     /// confidence is capped.
     pub baseline_days: f64,
     pub baseline_mature: bool,
+    /// Why nothing can be learned of the entity, where that is so.
+    #[serde(skip)]
+    pub never_learned: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "super::shared")]
     pub process: Option<Arc<ProcessView>>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "super::shared")]
@@ -90,6 +93,7 @@ impl Case {
             confidence_terms: Vec::new(),
             baseline_days: 0.0,
             baseline_mature: false,
+            never_learned: None,
             process: None,
             workload: None,
             instance: None,

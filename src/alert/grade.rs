@@ -167,14 +167,16 @@ impl Grade {
             .map(|term| format!("{} {:+}", term.name.replace('_', " "), rounded(term.points)))
             .collect();
         if sum > self.confidence_cap {
-            let of_case = finding.case.as_ref().map(|case| case.baseline_days);
-            words.push(match of_case.or(finding.background.baseline_days) {
-                Some(days) => format!(
+            let case = finding.case.as_deref();
+            let days = case.map(|case| case.baseline_days).or(finding.background.baseline_days);
+            words.push(match (case.and_then(|case| case.never_learned), days) {
+                (Some(why), _) => format!("at most {} since {why}", self.confidence_cap),
+                (None, Some(days)) => format!(
                     "at most {} until the baseline is mature (it has {} days)",
                     self.confidence_cap,
                     rounded(days)
                 ),
-                None => format!("at most {} without a baseline", self.confidence_cap),
+                (None, None) => format!("at most {} without a baseline", self.confidence_cap),
             });
         }
         sentence_of(&format!("{confidence}"), words)

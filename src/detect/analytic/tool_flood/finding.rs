@@ -17,6 +17,9 @@ use crate::entity::Who;
 /// At or over it there is an alert: the floor alone never reaches it.
 const THRESHOLD: f64 = 50.0;
 
+/// Baselines are of one program each, whose processes come and go.
+const TOGETHER_UNKNOWN: &str = "several processes together have no normal";
+
 /// A sender that is over a floor for long enough.
 pub(super) struct Judged<'a> {
     pub(super) rates: &'a Rates,
@@ -123,7 +126,10 @@ impl Judged<'_> {
                 }
             }
             None if self.together.is_some() => {
-                case.baseline = "none: several processes together have no normal".to_owned();
+                case.baseline = format!("none: {TOGETHER_UNKNOWN}");
+                case.missing.push("baseline");
+                case.never_learned = Some(TOGETHER_UNKNOWN);
+                (case.baseline_mature, case.baseline_days) = (false, 0.0);
             }
             None => {
                 case.baseline = "none yet of this program: the tool's floor decided".to_owned();

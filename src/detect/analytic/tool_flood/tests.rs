@@ -3,10 +3,10 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::*;
-use crate::alert::{DecidedBy, Entity, EntityKind, Severity};
+use crate::alert::{AlertBook, DecidedBy, Entity, EntityKind, Severity};
 use crate::baseline::{BaselineSettings, Baselines};
 use crate::detect::analytic::Inputs;
-use crate::detect::{DetectSettings, Names};
+use crate::detect::{DetectSettings, Names, Telemetry};
 use crate::engine::window::{Host, Seed};
 use crate::entity::{Measures, Minute, PeerSums, Sent, Silent};
 use crate::host::process::{Context, Process, ProcessId};
@@ -169,12 +169,24 @@ fn many_slow_pings_together_flood_as_their_parent() {
         .map(|pid| process(pid, "/sbin/ping", Context::None))
         .map(|view| sender(view, &Traffic { icmp: 10, ..QUIET }))
         .collect();
-    let found = run.seconds(6, &pings);
+    let found = run.seconds(16, &pings);
     let [finding] = &found[..] else { panic!("{}", found.len()) };
     assert_eq!(finding.entity.id, "boot:90:9");
     assert_eq!(finding.entity.labels["name"], "xargs");
     assert_eq!(finding.measured, 200);
     assert_eq!(finding.details["processes_together"], json!(20));
+    // Without a normal, and it says so.
+    let case = finding.case.as_ref().unwrap();
+    assert!(case.missing.contains(&"baseline"), "{:?}", case.missing);
+    assert_eq!(case.baseline, "none: several processes together have no normal");
+    let settings = &run.settings;
+    let mut book = AlertBook::new(settings);
+    book.record(finding.second, &mut found.clone(), &Telemetry::default(), settings);
+    let reason = &book.alerts()[0].grade.confidence_reason;
+    assert!(
+        reason.ends_with("at most 0.6 since several processes together have no normal."),
+        "{reason}"
+    );
 }
 
 #[test]
