@@ -320,7 +320,8 @@ impl AlertBook {
         let related = acts != open.told_acts;
         if open.revision == 0 || sustained || twice || related || case > open.told_case {
             open.revision += 1;
-            open.told_case = case;
+            // A score that sinks and rises again is no news.
+            open.told_case = open.told_case.max(case);
             open.told_acts = acts;
             open.told_packets = open.peak_packets();
             self.updated.push(Update { alert: open.alert(), closed: false });

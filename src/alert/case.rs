@@ -1,7 +1,7 @@
 //! What an alert of an entity rests on, beyond what was measured: a score that can be
 //! recomputed, the normal it was held against, the process, and what happened when.
 //!
-//! A detector makes a [`Case`]; the book of alerts keeps that of the highest score.
+//! A detector makes a [`Case`]; the book of alerts keeps that of the worst finding.
 //! Nothing here decides: [`Score::of`] is the one formula of all scores, so that
 //! whoever holds the alert can redo it ([`Score::recompute`]).
 

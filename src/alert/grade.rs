@@ -98,7 +98,7 @@ pub(super) struct Circumstances<'a> {
 }
 
 impl Grade {
-    /// How an alert whose highest finding this is stands.
+    /// How an alert whose worst finding this is stands.
     pub(super) fn of(finding: &Finding, at: &Circumstances<'_>) -> (Severity, f64, Self) {
         let mut grade = Self::default();
         let mut severity = Severity::Low;

@@ -22,8 +22,9 @@ pub use case::{Case, ConfidenceTerm, DecidedBy, Moment, SCORE_FORMULA, Scale, Sc
 pub(crate) use entity::Beginning;
 pub use entity::{Entity, EntityKind};
 pub use grade::{CONFIDENCE_WITHOUT_BASELINE, Grade, Severity, SeverityTerm, clipped};
+use sentence::seconds_text;
 pub use sentence::sentence;
-pub(crate) use sentence::{bits, thousands};
+pub(crate) use sentence::{bits, lasted, thousands};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

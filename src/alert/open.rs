@@ -9,8 +9,8 @@ use super::act::{Acts, News};
 use super::allow::{AllowEntry, Bound, beyond_detail, entry_detail};
 use super::grade::{Circumstances, Grade, Severity, weighs};
 use super::{
-    Alert, AlertPeer, Case, Evidence, Known, Peak, Related, SizeCount, State, alert_id, second_ns,
-    sentence,
+    Alert, AlertPeer, Case, Evidence, Known, Peak, Related, SizeCount, State, alert_id, lasted,
+    second_ns, seconds_text, sentence,
 };
 use crate::detect::{
     Background, Busiest, Family, Finding, Peer, PeerRole, Shape, Subject, Telemetry, round3,
@@ -27,9 +27,11 @@ const LISTED_SOURCES: usize = 16;
 /// An alert that may still go on.
 #[derive(Debug)]
 pub(super) struct Open {
-    /// The finding of the highest score, which has the alert's case; of the busiest
-    /// second where there is none.
+    /// The worst finding, which has the alert's case (see [`Open::takes`]); the first where
+    /// there is none.
     best: Arc<Finding>,
+    /// The second of the most severe one and its reason: severity never sinks.
+    worst: (i64, Severity, String),
     /// The second with the most packets.
     busiest: Second,
     /// The second that findings are added to.
@@ -126,6 +128,7 @@ impl Open {
             acts: Acts::default(),
             told_acts: News::default(),
             best: Arc::new(finding.clone()),
+            worst: (finding.second, Severity::Informational, String::new()),
             busiest: nothing.clone(),
             under_way: nothing,
         };
@@ -175,8 +178,8 @@ impl Open {
         self.weigh(finding, new_second);
     }
 
-    /// Keeps the finding of the highest score, and the busiest second whole: they need not
-    /// be of the same time.
+    /// Keeps the worst finding, and the busiest second whole: they need not be of the same
+    /// time.
     fn weigh(&mut self, finding: Finding, new_second: bool) {
         let at = finding.busiest();
         let adds = !new_second && at.second == self.under_way.at.second;
@@ -192,8 +195,13 @@ impl Open {
             // Whom the alert is about does not change.
             let (entity, background) = (self.best.entity.clone(), self.best.background.clone());
             let home_sender = self.best.home_sender;
-            let finding = Arc::new(Finding { entity, background, home_sender, ..finding });
-            if finding.score_rank() > self.best.score_rank() {
+            let mut finding = Finding { entity, background, home_sender, ..finding };
+            let takes = self.takes(&finding);
+            if takes {
+                self.keep_severity(&mut finding);
+            }
+            let finding = Arc::new(finding);
+            if takes {
                 self.best = Arc::clone(&finding);
             }
             let largest = self.under_way.largest.as_ref().map(|known| known.busiest().packets);
@@ -206,6 +214,35 @@ impl Open {
             self.busiest = self.under_way.clone();
             self.busiest.largest = self.busiest.largest.take().or(known);
         }
+    }
+
+    /// Whether the alert is told by this finding from here on: it is worse or as bad and
+    /// later, or it is of the same whole and holds all that the one before did.
+    fn takes(&self, finding: &Finding) -> bool {
+        let best = &self.best;
+        let goes_on = finding.whole.is_some()
+            && finding.whole == best.whole
+            && finding.start_second <= best.start_second;
+        goes_on || finding.case_rank().is_some_and(|rank| Some(rank) >= best.case_rank())
+    }
+
+    /// What goes on may look less bad than it was: then the severity is still that of its
+    /// worst time, and says so.
+    fn keep_severity(&mut self, finding: &mut Finding) {
+        let second = finding.second;
+        let Some(case) = finding.case.as_mut() else { return };
+        let (at, worst, reason) = &self.worst;
+        if case.severity >= *worst {
+            self.worst = (second, case.severity, case.severity_reason.clone());
+            return;
+        }
+        case.severity_reason = format!(
+            "{} (so at {}; by all of it {})",
+            reason.trim_end_matches('.'),
+            seconds_text(second_ns(*at)),
+            case.severity.name()
+        );
+        case.severity = *worst;
     }
 
     /// The finding that the figures and the sentence are of.
@@ -260,11 +297,10 @@ impl Open {
         }
     }
 
-    /// What makes news of a case.
+    /// What makes news of a case: its severity, tens of its score, moments.
     pub(super) fn case_rank(&self) -> (Severity, u64, usize) {
-        let rank = self.best.case.as_ref().map(|case| {
-            (case.severity, case.score.value.max(0.0) as u64 / 10, case.timeline.len())
-        });
+        let rank = self.best.case_rank();
+        let rank = rank.map(|(severity, score, moments)| (severity, score / 10_000, moments));
         rank.unwrap_or((Severity::Informational, 0, 0))
     }
 
@@ -377,11 +413,22 @@ impl Open {
         alert
     }
 
-    /// That of the highest score, with the sentence of what is shown.
+    /// That of the worst finding, with the sentence of what is shown; where that is not the
+    /// last, it says of which time it is.
     fn case(&self) -> Option<Box<Case>> {
         let mut case = self.best.case.clone()?;
-        if let Some(shown) = &self.shown().case {
-            case.summary.clone_from(&shown.summary);
+        let shown = self.shown();
+        if let Some(told) = &shown.case {
+            case.summary.clone_from(&told.summary);
+        }
+        let at = if shown.is_rate() { self.busiest.at.second } else { shown.second };
+        let further_s = self.last_second.saturating_sub(at);
+        if further_s > 0 {
+            case.summary.push_str(&format!(
+                " So at {}; it went on for {}.",
+                seconds_text(second_ns(at)),
+                lasted(further_s.unsigned_abs())
+            ));
         }
         Some(case)
     }

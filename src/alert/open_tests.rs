@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::super::{Alert, AlertBook, Case, Entity, EntityKind, Score, State, Term};
+use super::super::{Alert, AlertBook, Case, Entity, EntityKind, Score, Severity, State, Term};
+use crate::detect::analytic::testing::alert_of;
 use crate::detect::{Busiest, DetectSettings, Family, Finding, Rule, Subject, Telemetry};
 
 const RULE: Rule = Rule { name: "r", threshold: 100, unit: "packets/s", formula: "f" };
@@ -23,13 +24,7 @@ fn second(second: i64, packets: u64, wire_bytes: u64, unanswered: u64, score: f6
 }
 
 fn alert(findings: Vec<Finding>) -> Alert {
-    let settings = DetectSettings::default();
-    let mut book = AlertBook::new(&settings);
-    for finding in findings {
-        book.record(finding.second, &mut vec![finding], &Telemetry::default(), &settings);
-    }
-    let [alert] = &book.alerts()[..] else { panic!("one alert") };
-    alert.clone()
+    alert_of(findings).0
 }
 
 #[test]
@@ -44,7 +39,8 @@ fn the_busiest_second_is_shown_whole_whatever_its_score() {
     assert_eq!((peak.time_ns, peak.packets_per_s), (11_000_000_000, 3_583));
     assert_eq!((peak.unanswered_packets_per_s, peak.bits_per_s), (2_000, 9_800_000));
     assert_eq!(evidence.measured, 3_583);
-    assert_eq!(alert.summary, "Sent 3583 packets/s.");
+    let summary = "Sent 3583 packets/s. So at 1970-01-01T00:00:11Z; it went on for 1 s.";
+    assert_eq!(alert.summary, summary);
     let case = alert.case.expect("a case");
     assert_eq!(case.score.value, 90.0);
     assert_eq!(case.score.recompute(), case.score.value);
@@ -94,6 +90,65 @@ fn windows_of_minutes_are_active_for_all_their_seconds() {
     burst.active_s = Some(12);
     let burst = alert(vec![burst]);
     assert_eq!((burst.evidence.active_seconds, burst.state), (12, State::Provisional));
+}
+
+/// A minute by its number, that is no rate, with its severity.
+fn judged(at: i64, severity: Severity, score: f64) -> Finding {
+    let mut finding = second(at * 60 + 59, 5_000, 500_000, 0, score);
+    finding.rule.unit = "bytes/minute";
+    finding.details.insert("minute", at.into());
+    let case = finding.case.as_mut().unwrap();
+    case.severity = severity;
+    case.severity_reason = format!("{} in minute {at}.", severity.name());
+    case.summary = format!("Minute {at}.");
+    finding.start_second = at * 60;
+    finding
+}
+
+fn reason(alert: &Alert) -> &str {
+    &alert.grade.severity_reason
+}
+
+#[test]
+fn the_most_severe_finding_tells_the_alert_and_of_as_bad_ones_the_latest() {
+    use Severity::{Informational, Low, Medium};
+    let mut found = vec![judged(1, Informational, 90.0), judged(2, Low, 60.0)];
+    let (alert, _) = alert_of(found.clone());
+    assert_eq!((alert.severity, reason(&alert)), (Low, "low in minute 2."));
+    assert_eq!(alert.case.as_ref().unwrap().score.value, 60.0);
+    found.extend([judged(3, Medium, 55.0), judged(4, Medium, 55.0), judged(5, Low, 99.0)]);
+    let (alert, told) = alert_of(found);
+    assert_eq!((alert.severity, reason(&alert)), (Medium, "medium in minute 4."));
+    assert_eq!(alert.case.as_ref().unwrap().score.value, 55.0);
+    assert_eq!(alert.evidence.details["minute"], 4);
+    assert_eq!(alert.summary, "Minute 4. So at 1970-01-01T00:04:59Z; it went on for 60 s.");
+    assert_eq!(told.len(), 3, "told again as it gets more severe, and not when it stays");
+}
+
+#[test]
+fn what_goes_on_is_told_whole_and_stays_as_severe_as_it_was() {
+    let of = |at, severity, score| Finding {
+        start_second: 60,
+        whole: Some(7),
+        ..judged(at, severity, score)
+    };
+    let (alert, told) = alert_of(vec![
+        of(1, Severity::Low, 100.0),
+        of(2, Severity::High, 100.0),
+        of(3, Severity::Medium, 92.0),
+        of(4, Severity::Medium, 81.0),
+        of(5, Severity::Medium, 95.0),
+        // Another of the same entity, less bad.
+        Finding { whole: Some(8), ..of(6, Severity::High, 94.0) },
+        of(7, Severity::Medium, 90.0),
+    ]);
+    assert_eq!(alert.severity, Severity::High);
+    let case = alert.case.as_ref().unwrap();
+    assert_eq!((case.score.value, case.score.recompute()), (90.0, 90.0));
+    assert_eq!((&alert.evidence.details["minute"], &*alert.summary), (&7.into(), "Minute 7."));
+    let words = "high in minute 2 (so at 1970-01-01T00:02:59Z; by all of it medium)";
+    assert_eq!(reason(&alert), words);
+    assert_eq!(told.len(), 2, "a score that sinks and rises is no news");
 }
 
 /// A sender floods two victims: what is told of the second is of both.

@@ -171,9 +171,18 @@ fn about(count: u64) -> String {
 }
 
 /// Windows start at whole seconds: a fraction would say nothing.
-fn seconds_text(ns: i64) -> String {
+pub(super) fn seconds_text(ns: i64) -> String {
     Timestamp::from_second(ns.div_euclid(1_000_000_000))
         .map_or_else(|_| super::time_text(ns), |time| time.to_string())
+}
+
+/// A length of time to two digits or more, in the largest unit that has them.
+pub(crate) fn lasted(seconds: u64) -> String {
+    match seconds {
+        0..600 => format!("{seconds} s"),
+        600..36_000 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3_600),
+    }
 }
 
 /// 1234567 as 1,234,567.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Background;
-use crate::alert::{Case, Entity};
+use crate::alert::{Case, Entity, Severity};
 use crate::engine::window::features::Carried;
 use crate::engine::window::{Host, PortBits, Prefix, SIZE_BINS, Station, Tally};
 
@@ -70,6 +70,9 @@ pub struct Finding {
     /// A coarser source's view of what a finer one decides: it stands in the alert by
     /// this name and adds nothing to its sums.
     pub corroborated_by: Option<Arc<str>>,
+    /// Digest of what it tells the whole of, from `start_second` to now: a later finding of
+    /// the same whole holds the earlier ones. Nothing where it is of a window of its own.
+    pub whole: Option<u64>,
 }
 
 impl Finding {
@@ -116,6 +119,7 @@ impl Finding {
             active_s: None,
             minute_bytes: None,
             corroborated_by: None,
+            whole: None,
         }
     }
 
@@ -178,10 +182,12 @@ impl Finding {
         if self.case.is_some() { span.unsigned_abs().max(1) } else { 1 }
     }
 
-    /// Score in thousandths: of the findings of one alert the highest has its case.
-    pub(crate) fn score_rank(&self) -> u64 {
-        let score = self.case.as_ref().map_or(0.0, |case| case.score.value);
-        (score.max(0.0) * 1000.0) as u64
+    /// Severity, score in thousandths, and moments: of the findings of one alert the highest
+    /// has its case. Nothing where there is no case.
+    pub(crate) fn case_rank(&self) -> Option<(Severity, u64, usize)> {
+        let case = self.case.as_ref()?;
+        let score = (case.score.value.max(0.0) * 1000.0) as u64;
+        Some((case.severity, score, case.timeline.len()))
     }
 }
 

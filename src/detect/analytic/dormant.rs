@@ -364,7 +364,7 @@ impl<'a> Rise<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::analytic::testing::{Bench, Stream, minute, workload};
+    use crate::detect::analytic::testing::{Bench, Stream, alert_of, minute, workload};
     use crate::entity::Who;
 
     const OUTSIDE: &str = "203.0.113.9";
@@ -397,6 +397,24 @@ mod tests {
         assert_eq!(severities[4..], [Some(Severity::Medium); 2]);
         let last = bench.see(&Event::Minute(&minute(&who, 360, &[busy()])));
         assert_eq!(last[0].case.as_ref().unwrap().analytics, ["AN0083"]);
+    }
+
+    /// A burst has the higher score, and says nothing of how long it goes on.
+    #[test]
+    fn a_burst_before_does_not_lower_what_goes_on() {
+        let much = Stream::tcp(OUTSIDE, 443, (15_000, 1_514), (400, 66));
+        for first in [busy(), much] {
+            let mut bench = bench(14);
+            let who = workload("report", "registry/report:1");
+            let found = (0..15).flat_map(|at| {
+                let stream = if at < 2 { first } else { busy() };
+                bench.see(&Event::Minute(&minute(&who, at * 60, &[stream])))
+            });
+            let (alert, _) = alert_of(found.collect::<Vec<_>>());
+            assert_eq!(alert.severity, Severity::Medium, "{}", alert.grade.severity_reason);
+            assert!(alert.summary.contains(", 15 minutes in a row"), "{}", alert.summary);
+            assert_eq!(alert.evidence.details["minutes_active"], 15);
+        }
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Analytic, AnalyticContext, Event, Inputs};
+use crate::alert::{Alert, AlertBook};
 use crate::baseline::{BaselineSettings, Baselines};
-use crate::detect::{DetectSettings, Finding, Names};
+use crate::detect::{DetectSettings, Finding, Names, Telemetry};
 use crate::engine::window::{Delta, Host, Seed, size_bin};
 use crate::entity::{Leg, Measures, Minute, View, Who};
 use crate::flow::Outline;
@@ -206,4 +207,19 @@ pub(crate) fn outline(at_s: i64, src: &str, dst: &str) -> Outline {
         wire_bytes: 900,
         is_cut: false,
     }
+}
+
+/// The one alert that a book makes of findings, with the revisions that it had before it
+/// was closed.
+pub(crate) fn alert_of(found: impl IntoIterator<Item = Finding>) -> (Alert, Vec<Alert>) {
+    let settings = DetectSettings::default();
+    let mut book = AlertBook::new(&settings);
+    for finding in found {
+        book.record(finding.second, &mut vec![finding], &Telemetry::default(), &settings);
+    }
+    book.close_all();
+    let mut revisions: Vec<Alert> =
+        book.take_updates().into_iter().map(|update| update.alert).collect();
+    assert_eq!(book.alerts().len(), 1, "one alert");
+    (revisions.pop().unwrap(), revisions)
 }

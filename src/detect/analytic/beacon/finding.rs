@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::rita::Beacon;
 use super::{DAY_S, Key, NAME, Pair};
-use crate::alert::{DecidedBy, Score, Severity, thousands};
+use crate::alert::{DecidedBy, Score, Severity, lasted, thousands};
 use crate::detect::analytic::process_context::{cite, details, person_at, subject};
 use crate::detect::analytic::{AnalyticContext, about, answers_with_process};
 use crate::detect::classes::{Class, ClassKind, Doubt};
@@ -34,6 +34,9 @@ impl Judged<'_> {
         };
         let span = (pair.first_s, pair.last_s);
         let mut finding = about(NAME, who, span, rule, self.score.clone(), ctx.seed);
+        let digest = |sum: u64, byte: u8| ctx.seed.mix(sum, byte.into());
+        let place = ctx.seed.mix(ctx.seed.host(host), u64::from(*proto) << 16 | u64::from(*port));
+        finding.whole = Some(source.bytes().fold(place, digest));
         finding.measured = self.score.value.max(0.0) as u64;
         finding.kind = if *proto == 6 { "tcp" } else { "udp" };
         // The book of alerts adds up what each finding tells.
@@ -136,14 +139,5 @@ impl Judged<'_> {
                 self.score.value
             ),
         )
-    }
-}
-
-/// A length of time to two digits or more, in the largest unit that has them.
-fn lasted(seconds: u64) -> String {
-    match seconds {
-        0..600 => format!("{seconds} s"),
-        600..36_000 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3_600),
     }
 }

@@ -1,8 +1,9 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::alert::Severity;
+use crate::alert::{Severity, thousands};
 use crate::baseline::Baselines;
+use crate::detect::analytic::testing::alert_of;
 use crate::detect::analytic::{Inputs, Source};
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
@@ -150,6 +151,29 @@ fn a_program_that_calls_by_the_clock_is_found_with_another_process_each_time() {
     assert_eq!(case.score.recompute(), case.score.value);
     assert!(case.summary.contains("about every 600 s"), "{}", case.summary);
     assert!(case.process_class.as_ref().unwrap().starts_with("client (web-client"));
+}
+
+/// One that starts as `low` with a full score is told by all of its day.
+#[test]
+fn a_day_of_calls_is_no_half_hour() {
+    let mut run = Run::default();
+    for at in 0..1_440_u16 {
+        run.call(i64::from(at) * 60, 8_443, 20_000 + at, None);
+    }
+    assert_eq!(run.found[0].case.as_ref().unwrap().severity, Severity::Low);
+    let (alert, told) = alert_of(run.found);
+    assert_eq!(alert.severity, Severity::High);
+    assert_eq!(alert.confidence, 0.6, "with six hours, and a hundred connections");
+    let reason = &alert.grade.severity_reason;
+    assert!(reason.contains("for six hours or more"), "{reason}");
+    // All until it was scored last.
+    let calls = (alert.end_ns / SECOND_NS + 59) as u64 / 60;
+    assert!(calls > 1_376, "{calls}");
+    assert_eq!(alert.evidence.details["connections"], calls);
+    assert_eq!(alert.evidence.packets, calls * 11);
+    let words = format!("port 8443 {} times, about every 60 s, for 2", thousands(calls));
+    assert!(alert.summary.contains(&words), "{}", alert.summary);
+    assert!(told.len() < 5, "{} revisions", told.len());
 }
 
 #[test]
