@@ -21,7 +21,7 @@ use super::tunnelled::Tunnelled;
 use super::{Analytic, AnalyticContext, DnsSecond, Event, about, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::{Direction, Finding, Rule, Subject, round3};
-use crate::engine::window::features::{DnsType, SYMBOLS, Text, entropy};
+use crate::engine::window::features::{DnsStats, DnsType, SYMBOLS, Text, entropy};
 use crate::engine::window::{Hll, Host};
 use crate::entity::Who;
 
@@ -35,8 +35,9 @@ const LOOK_S: i64 = 10;
 /// A slow tunnel passes the floors late in each window.
 const QUIET_S: i64 = 400;
 
-/// Clients' domains of a window. When they are full, those with few bytes leave; while
-/// that frees none, new ones are refused and counted. 0.9 KB each.
+/// Clients' domains of a window, and those told of lately. When they are full, those with
+/// few bytes leave; while that frees none, new ones are refused and counted. 0.9 KB each,
+/// and 0.2 KB of the windows before.
 const MAX_ASKED: usize = 32_768;
 /// Bytes in names from which a domain is worth half a kilobyte for their frequencies.
 const DETAILED_BYTES: u64 = 512;
@@ -119,6 +120,20 @@ struct Asked {
     told: bool,
     /// Of several, the last that was asked.
     server: Host,
+    sums: Sums,
+    /// Of the windows before, where it was told of in them.
+    before: Option<Box<Sums>>,
+    symbols: Option<Box<[u32; SYMBOLS]>>,
+    sample: Option<Text<128>>,
+    volume: Tunnelled,
+    look_at_s: i64,
+    /// When it was told of last, if ever.
+    told_s: i64,
+}
+
+#[derive(Clone, Default)]
+struct Sums {
+    first_s: i64,
     queries: u64,
     responses: u64,
     nxdomain: u64,
@@ -127,14 +142,64 @@ struct Asked {
     longest: u16,
     types: [u64; 7],
     answer_bytes: u64,
-    symbols: Option<Box<[u32; SYMBOLS]>>,
-    sample: Option<Text<128>>,
-    first_s: i64,
-    volume: Tunnelled,
-    look_at_s: i64,
+}
+
+impl Sums {
+    fn add(&mut self, second: i64, stats: &DnsStats) {
+        if self.queries + self.responses == 0 {
+            self.first_s = second;
+        }
+        self.queries += u64::from(stats.queries);
+        self.responses += u64::from(stats.responses);
+        self.nxdomain += u64::from(stats.nxdomain);
+        self.names.merge(&stats.names);
+        self.bytes += stats.subdomain_bytes;
+        self.longest = self.longest.max(stats.longest_subdomain);
+        self.answer_bytes += stats.answer_bytes;
+        for (sum, &more) in self.types.iter_mut().zip(&stats.types) {
+            *sum += u64::from(more);
+        }
+    }
+
+    /// These, and what came after them.
+    fn with(&self, later: &Self) -> Self {
+        let mut both = self.clone();
+        both.queries += later.queries;
+        both.responses += later.responses;
+        both.nxdomain += later.nxdomain;
+        both.names.merge(&later.names);
+        both.bytes += later.bytes;
+        both.longest = both.longest.max(later.longest);
+        both.answer_bytes += later.answer_bytes;
+        for (sum, &more) in both.types.iter_mut().zip(&later.types) {
+            *sum += more;
+        }
+        both
+    }
 }
 
 impl Asked {
+    /// Another window begins: nothing, unless it was told of so lately that its alert is
+    /// open.
+    fn goes_on(self, second: i64) -> Option<Self> {
+        let was_told = self.told || self.before.is_some();
+        if !was_told || self.told_s.saturating_add(QUIET_S) < second {
+            return None;
+        }
+        let before = Some(Box::new(self.whole()));
+        let Self { domain, server, told_s, mut volume, .. } = self;
+        volume.begin();
+        Some(Self { domain, server, told_s, volume, before, ..Self::default() })
+    }
+
+    /// All since it was first told of, and before that in its window.
+    fn whole(&self) -> Sums {
+        match &self.before {
+            Some(before) => before.with(&self.sums),
+            None => self.sums.clone(),
+        }
+    }
+
     /// Several processes may ask about one domain: whoever asks most of it, by a vote
     /// (Boyer and Moore 1981) in bytes of names; once told of, it stays.
     fn vote(&mut self, dns: &DnsSecond<'_>) {
@@ -152,23 +217,13 @@ impl Asked {
         let stats = dns.stats;
         if self.domain.is_empty() {
             self.domain = stats.domain;
-            self.first_s = dns.second;
         }
         self.vote(dns);
         self.server = dns.key.server;
-        self.queries += u64::from(stats.queries);
-        self.responses += u64::from(stats.responses);
-        self.nxdomain += u64::from(stats.nxdomain);
-        self.names.merge(&stats.names);
-        self.bytes += stats.subdomain_bytes;
-        self.longest = self.longest.max(stats.longest_subdomain);
-        self.answer_bytes += stats.answer_bytes;
-        for (sum, &more) in self.types.iter_mut().zip(&stats.types) {
-            *sum += u64::from(more);
-        }
+        self.sums.add(dns.second, stats);
         let unanswered = stats.queries.saturating_sub(stats.responses);
         self.volume.add(dns.second, &stats.carried, unanswered);
-        if self.bytes >= DETAILED_BYTES {
+        if self.sums.bytes >= DETAILED_BYTES {
             let symbols = self.symbols.get_or_insert_with(|| Box::new([0; SYMBOLS]));
             for (sum, &more) in symbols.iter_mut().zip(&stats.symbols) {
                 *sum = sum.saturating_add(more);
@@ -190,27 +245,27 @@ impl Asked {
     }
 
     fn score(&self, names: u64, ctx: &AnalyticContext<'_>) -> Score {
-        let settings = ctx.settings;
-        let queries = self.queries.max(1) as f64;
+        let (settings, sums) = (ctx.settings, &self.sums);
+        let queries = sums.queries.max(1) as f64;
         let (least, floor) = (settings.dns_tunnel_names as f64, settings.dns_tunnel_bytes as f64);
         let carrying: u64 = [DnsType::Txt, DnsType::Null, DnsType::Cname, DnsType::Mx]
             .iter()
-            .map(|&kind| self.types[kind as usize])
+            .map(|&kind| sums.types[kind as usize])
             .sum();
         let terms = vec![
             // RITA's "high" is 16 times its base.
             Term::doubling("distinct_names", names as f64, least, 16.0 * least, 10.0),
-            Term::doubling("bytes_in_names", self.bytes as f64, floor, 16.0 * floor, 10.0),
+            Term::doubling("bytes_in_names", sums.bytes as f64, floor, 16.0 * floor, 10.0),
             // Ordinary names have 3 to 15 bytes before their domain, their 95th percentile
             // is 40 with it; encoded data fill labels of 63.
-            Term::new("bytes_a_name", self.bytes as f64 / queries, 20.0, 60.0, 25.0),
+            Term::new("bytes_a_name", sums.bytes as f64 / queries, 20.0, 60.0, 25.0),
             // Words and hexadecimal digits have 4 bits, base 32 nearly 5, base 64 nearly 6.
             Term::new("entropy_of_names", self.entropy(), 4.0, 4.7, 15.0),
             Term::new("new_names_by_queries", (names as f64 / queries).min(1.0), 0.5, 0.9, 10.0),
             Term::new("share_of_carrying_types", carrying as f64 / queries, 0.1, 0.7, 20.0),
             Term::doubling(
                 "answer_bytes_a_query",
-                self.answer_bytes as f64 / queries,
+                sums.answer_bytes as f64 / queries,
                 100.0,
                 400.0,
                 10.0,
@@ -225,7 +280,9 @@ impl DnsTunnel {
         let window = dns.second.div_euclid(WINDOW_S);
         if window != self.window {
             self.window = window;
-            self.asked.clear();
+            let before = std::mem::take(&mut self.asked).into_iter();
+            let on = before.filter_map(|(key, asked)| Some((key, asked.goes_on(dns.second)?)));
+            self.asked = on.collect();
         }
         if is_allowed(dns.stats.domain.as_bytes(), ctx) {
             return None;
@@ -234,7 +291,7 @@ impl DnsTunnel {
         if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&key) {
             if self.cleared_s != dns.second {
                 self.cleared_s = dns.second;
-                self.asked.retain(|_, asked| asked.bytes >= DETAILED_BYTES);
+                self.asked.retain(|_, asked| asked.sums.bytes >= DETAILED_BYTES);
             }
             if self.asked.len() >= MAX_ASKED {
                 self.refused += 1;
@@ -243,10 +300,10 @@ impl DnsTunnel {
         }
         let asked = self.asked.entry(key).or_default();
         asked.add(dns);
-        if asked.bytes < ctx.settings.dns_tunnel_bytes || dns.second < asked.look_at_s {
+        if asked.sums.bytes < ctx.settings.dns_tunnel_bytes || dns.second < asked.look_at_s {
             return None;
         }
-        let names = asked.names.estimate();
+        let names = asked.sums.names.estimate();
         if names < ctx.settings.dns_tunnel_names {
             return None;
         }
@@ -256,7 +313,7 @@ impl DnsTunnel {
         if found.is_some()
             && let Some(asked) = self.asked.get_mut(&key)
         {
-            asked.told = true;
+            (asked.told, asked.told_s) = (true, dns.second);
             asked.volume.told();
         }
         found
@@ -287,18 +344,20 @@ impl DnsTunnel {
             unit: "points",
             formula: "score of names and answers of one domain in five minutes",
         };
-        let times = (asked.first_s, dns.second);
+        let whole = asked.whole();
+        let times = (whole.first_s, dns.second);
         let mut finding = about(NAME, &who, times, rule, score, ctx.seed);
         if let Subject::Entity(digest) = finding.subject {
             finding.subject = Subject::Entity(ctx.seed.mix(digest, dns.key.domain));
         }
+        finding.whole = Some(ctx.seed.mix(ctx.seed.host(&client), dns.key.domain));
         finding.kind = NAME;
         finding.direction = if at_home { Direction::Outbound } else { Direction::Crossing };
         finding.home_sender = at_home;
         finding.measured = value as u64;
         asked.volume.fill(&mut finding, asked.server);
-        finding.unanswered = asked.queries.saturating_sub(asked.responses);
-        asked.tell(&mut finding, &who, names);
+        finding.unanswered = asked.sums.queries.saturating_sub(asked.sums.responses);
+        asked.tell(&mut finding, &who, &whole);
         Some(finding)
     }
 
@@ -309,35 +368,36 @@ impl DnsTunnel {
             *domain == dns.key.domain
                 && other.server == dns.key.client
                 && *client != dns.key.client
-                && other.bytes * 4 >= asked.bytes
+                && other.sums.bytes * 4 >= asked.sums.bytes
         })
     }
 }
 
 impl Asked {
-    fn tell(&self, finding: &mut Finding, who: &Who, names: u64) {
+    /// What is told is the whole of it; names are judged by the window alone.
+    fn tell(&self, finding: &mut Finding, who: &Who, whole: &Sums) {
         let domain = self.domain.shown();
-        let queries = self.queries.max(1);
+        let (queries, names) = (whole.queries.max(1), whole.names.estimate());
         let entropy = round3(self.entropy());
         finding.details.extend([
             ("domain", json!(domain)),
             ("server", json!(self.server.ip())),
-            ("queries", json!(self.queries)),
-            ("responses", json!(self.responses)),
-            ("nxdomain", json!(self.nxdomain)),
+            ("queries", json!(whole.queries)),
+            ("responses", json!(whole.responses)),
+            ("nxdomain", json!(whole.nxdomain)),
             ("distinct_names", json!(names)),
-            ("bytes_in_names", json!(self.bytes)),
-            ("longest_name_bytes", json!(self.longest)),
+            ("bytes_in_names", json!(whole.bytes)),
+            ("longest_name_bytes", json!(whole.longest)),
             ("entropy_of_names", json!(entropy)),
-            ("answer_bytes", json!(self.answer_bytes)),
-            ("queries_a_aaaa_txt_null_cname_mx_other", json!(self.types)),
+            ("answer_bytes", json!(whole.answer_bytes)),
+            ("queries_a_aaaa_txt_null_cname_mx_other", json!(whole.types)),
             ("sample_name", json!(self.sample.map(|sample| sample.shown()))),
         ]);
         let Some(case) = finding.case.as_mut() else { return };
         case.decided_by = DecidedBy::Pattern;
         case.baseline = "not asked: names that carry data are no host's normal".to_owned();
         case.quiet_s = QUIET_S;
-        let both_ways = self.answer_bytes / queries >= 100;
+        let both_ways = whole.answer_bytes / queries >= 100;
         case.confident("start", 0.4);
         if case.score.value >= 75.0 {
             case.confident("most_signs", 0.1);
@@ -349,11 +409,11 @@ impl Asked {
             case.confident("answers_carry_bytes", 0.1);
         }
         trusts_process(case, who, "AN0031");
-        let much = self.bytes + self.answer_bytes >= 256 << 10;
+        let much = whole.bytes + whole.answer_bytes >= 256 << 10;
         case.severity = if much { Severity::High } else { Severity::Medium };
         case.severity_reason = match much {
-            true => "High: over 256 KiB went through it in five minutes.",
-            false => "Medium: a tunnel by its shape, under 256 KiB in five minutes.",
+            true => "High: over 256 KiB went through it.",
+            false => "Medium: a tunnel by its shape, under 256 KiB so far.",
         }
         .to_owned();
         case.summary = format!(
@@ -361,8 +421,8 @@ impl Asked {
              before the domain on average ({} bytes in all, {entropy} bits a byte): they carry data.",
             subject(who),
             finding.second - finding.start_second + 1,
-            self.bytes as f64 / queries as f64,
-            self.bytes,
+            whole.bytes as f64 / queries as f64,
+            whole.bytes,
         );
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::baseline::Baselines;
 use crate::detect::analytic::Inputs;
-use crate::detect::analytic::testing::process;
+use crate::detect::analytic::testing::{alert_of, process};
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
 use crate::engine::window::features::tests::{Seen, dns, features, udp};
@@ -181,6 +181,31 @@ fn who_asks_a_resolver_is_named_and_not_the_resolver() {
     let found = judged(&settings(), seconds);
     assert!(!found.is_empty());
     assert!(found.iter().all(|finding| finding.entity.id == "10.0.0.1"));
+}
+
+#[test]
+fn what_goes_on_over_windows_is_one_tunnel_with_all_that_it_carried() {
+    let name = |n| format!("{}.t.example.com", encoded(n, 60, BASE32));
+    // Half of it in each window, under 256 KiB; and after a quiet hour another.
+    let pause = |seconds| std::iter::repeat_n(Vec::<Seen>::new(), seconds);
+    let seconds = || asked(16, 5, 250, name).into_iter();
+    let all = pause(180).chain(seconds()).chain(pause(3_600)).chain(seconds());
+    let found = judged(&settings(), all);
+    let end_s = START_S + 180 + 240;
+    let (first, other): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.second < end_s);
+    assert_eq!(other[0].start_second, end_s + 3_600, "what is over is another's");
+    let (alert, _) = alert_of(first);
+    let evidence = &alert.evidence;
+    let of = |name: &str| evidence.details[name].as_u64().unwrap();
+    let seconds = (alert.end_ns - alert.start_ns) as u64 / 1_000_000_000;
+    assert!(seconds > 230, "{seconds}");
+    assert_eq!((of("queries"), of("responses")), (seconds * 5, seconds * 5));
+    assert_eq!((of("bytes_in_names"), of("longest_name_bytes")), (seconds * 5 * 61, 61));
+    assert_eq!(evidence.packets, of("queries") + of("responses"));
+    assert!(of("bytes_in_names") + of("answer_bytes") < 2 * (256 << 10));
+    assert_eq!(alert.severity, Severity::High, "{}", alert.grade.severity_reason);
+    let words = format!(" in {seconds} s");
+    assert!(alert.summary.contains(&words), "{}", alert.summary);
 }
 
 /// What the book makes of the tunnel where it is allowed up to a bound.
