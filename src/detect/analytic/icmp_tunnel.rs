@@ -67,8 +67,10 @@ pub(super) struct IcmpTunnel {
 struct Pair {
     who: Option<Arc<Who>>,
     sums: Sums,
+    /// Of this hour, as the score is.
     volume: Tunnelled,
-    hour: i64,
+    hour: Option<i64>,
+    hour_first_s: i64,
     hour_bytes: u64,
     /// Of them new data, in windows before this one.
     hour_new_bytes: u64,
@@ -255,7 +257,6 @@ impl IcmpTunnel {
                 pair.hour_new_bytes += pair.sums.new_bytes(pair.sums.randomness());
                 // What the next window may need of a pair that is quiet now.
                 pair.sums = Sums { last_s: pair.sums.last_s, ..Sums::default() };
-                pair.volume.begin();
                 pair.look_at_s = i64::MIN;
             }
             self.idle = self.pairs.len();
@@ -282,9 +283,11 @@ impl IcmpTunnel {
         if echo.who.is_some() {
             pair.who.clone_from(&echo.who);
         }
-        let hour = echo.second.div_euclid(HOUR_S);
+        let hour = Some(echo.second.div_euclid(HOUR_S));
         if hour != pair.hour {
             (pair.hour, pair.hour_bytes, pair.hour_new_bytes) = (hour, 0, 0);
+            pair.hour_first_s = echo.second;
+            pair.volume.begin();
         }
         pair.hour_bytes += echo.stats.request_bytes + echo.stats.reply_bytes;
         pair.sums.add(echo, pair.before.as_ref());
@@ -338,7 +341,7 @@ impl Pair {
             unit: "points",
             formula: "score of the echo messages of two hosts in five minutes",
         };
-        let times = (sums.first_s, echo.second);
+        let times = (self.hour_first_s, echo.second);
         let mut finding = about(NAME, &who, times, rule, score, ctx.seed);
         if let Subject::Entity(digest) = finding.subject {
             finding.subject = Subject::Entity(ctx.seed.mix(digest, ctx.seed.host(&peer)));
@@ -408,7 +411,7 @@ impl Pair {
             peer.ip(),
             sums.requests + sums.replies,
             sums.request_bytes + sums.reply_bytes,
-            finding.second - finding.start_second + 1,
+            finding.second - sums.first_s + 1,
             unlike * 100.0,
             strange * 100.0,
             sums.sizes.estimate(),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::baseline::Baselines;
 use crate::detect::analytic::Inputs;
-use crate::detect::analytic::testing::process;
+use crate::detect::analytic::testing::{alert_of, process};
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
 use crate::engine::window::features::tests::{Seen, echo, features};
@@ -264,4 +264,17 @@ fn who_asks_is_told_the_score_of_ordinary_pings() {
     assert!(found.is_empty());
     let near = &watch.seen().findings[0];
     assert!((near.detector, near.score.is_some()) == (NAME, true), "{near:?}");
+}
+
+/// Known by what it carries in an hour: what came before it was known is part of that.
+#[test]
+fn a_tunnel_that_is_known_late_has_all_of_its_hour() {
+    let found = judged(pings_for(2_700, 1, |n| random(n, 1_400), alike));
+    let hour_s = 3_600;
+    assert!(found[0].second > hour_s + 600, "over windows: {}", found[0].second);
+    let (alert, _) = alert_of(found);
+    assert_eq!(alert.start_ns, hour_s * 1_000_000_000);
+    let seconds = (alert.end_ns - alert.start_ns) as u64 / 1_000_000_000;
+    assert_eq!(alert.evidence.packets, seconds * 2);
+    assert_eq!(alert.evidence.wire_bytes, seconds * 2 * (14 + 20 + 8 + 1_400));
 }

@@ -42,7 +42,7 @@ impl Tunnelled {
         self.busiest_minute = self.busiest_minute.max(self.minute.1);
     }
 
-    /// Another window begins. Of what was told of before the rest stays; of others it would
+    /// Another time begins, and with it what a finding may rest on. Of what was told of before the rest stays; of others it would
     /// be days of what nobody looked at.
     pub(super) fn begin(&mut self) {
         let untold =
