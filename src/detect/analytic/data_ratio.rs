@@ -51,7 +51,11 @@ impl Analytic for DataRatio {
             Event::Minute(minute) if !is_whitelisted(minute, ctx) && !is_of_processes(minute) => {
                 let leak = self.leaks.add(minute, ctx);
                 let found = self.minute(minute, ctx);
-                out.extend(found.or_else(|| self.leak(minute, leak?, ctx)));
+                let found = found.or_else(|| self.leak(minute, leak?, ctx));
+                if found.is_some() {
+                    self.leaks.told(minute);
+                }
+                out.extend(found);
             }
             _ => {}
         }
@@ -104,12 +108,20 @@ impl DataRatio {
         if let Some(entropy) = entropy {
             finding.details.insert("entropy_bits_per_byte", json!(entropy));
         }
+        let received = measures.received.payload_bytes;
+        // Who gets the most need not be who answers.
+        let of_it = match measures.top_peer() {
+            Some((peer, share)) if share >= 0.9 && peer.received_payload < received => {
+                format!(", {} of them from there", thousands(peer.received_payload))
+            }
+            _ => String::new(),
+        };
         finding.case.as_mut()?.summary = format!(
-            "{} sent {} in a minute and got {} bytes back: {} (threshold {}).",
+            "{} sent {} in a minute and got {} bytes back{of_it}: {} (threshold {}).",
             subject(minute),
             sent_to(minute),
-            thousands(measures.received.payload_bytes),
-            to_one(measures.received.payload_bytes, signs.ratio),
+            thousands(received),
+            to_one(received, signs.ratio),
             ctx.settings.data_ratio_threshold,
         );
         Some(finding)
@@ -129,9 +141,15 @@ impl DataRatio {
         let own = ["payload_bytes", "send_receive_ratio", "steady_minutes", "new_destination"];
         let judged = Judged { terms, own: &own, kind: "slow_leak" };
         let mut finding = judged.finding(minute, &signs, leak.since_s, ctx)?;
-        if !self.leaks.tells(minute, peer) {
-            return None;
+        let before = self.leaks.tells(minute, peer)?;
+        finding.traffic.packets += before.packets;
+        finding.traffic.wire_bytes += before.wire_bytes;
+        finding.traffic.payload_bytes += before.payload_bytes;
+        if let Some(to) = finding.peers.iter_mut().find(|known| known.host == peer) {
+            to.packets = to.packets.map(|packets| packets + before.packets);
+            to.wire_bytes = to.wire_bytes.map(|bytes| bytes + before.wire_bytes);
         }
+        finding.whole = Some(ctx.seed.host(&peer));
         let leaked = json!({
             "to": peer.ip(),
             "minutes": leak.minutes,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::testing::alert_of;
 use super::*;
 use crate::alert::Severity;
 use crate::baseline::BaselineSettings;
@@ -375,6 +376,42 @@ fn a_leak_that_is_small_in_each_minute_is_added_up() {
     let words = "to 192.0.2.9, which was new to it, in 103 minutes since 1970-01-11T00:00Z";
     assert!(case.summary.contains(words), "{}", case.summary);
     assert_eq!(case.score.recompute(), case.score.value);
+}
+
+#[test]
+fn an_alert_of_a_leak_has_all_that_leaked() {
+    let mut run = Run::default();
+    run.learn(&ORDINARY, "/opt/shop/shopd");
+    let pieces = Traffic { sizes: OF_ONE_SIZE, received: 0, to: OUTSIDE, port: 9_999 };
+    let minute = |n: i64| minute("/opt/shop/shopd", Context::None, NOW_S + 300 * n, &pieces);
+    let found: Vec<Finding> = (0..130).filter_map(|n| ratio_of(&mut run, &minute(n))).collect();
+    assert_eq!(found.len(), 130 - 102);
+    let (alert, _) = alert_of(found);
+    let sent = &minute(0).measures.sent;
+    let evidence = &alert.evidence;
+    assert_eq!(
+        (evidence.packets, evidence.wire_bytes),
+        (130 * sent.packets, 130 * sent.wire_bytes)
+    );
+    assert_eq!(alert.peers[0].wire_bytes, Some(evidence.wire_bytes));
+    assert_eq!(evidence.details["leak"]["minutes"], 130);
+    assert!(alert.summary.contains(", in 130 minutes since"), "{}", alert.summary);
+}
+
+#[test]
+fn what_somebody_gets_is_not_said_of_who_answers() {
+    let mut run = Run::default();
+    let much = Traffic { sizes: [(512, 40_000), (0, 0)], received: 0, to: OUTSIDE, port: 9_999 };
+    let mut one = minute("/tmp/x", Context::None, NOW_S, &much);
+    let told = ratio_of(&mut run, &one).unwrap().case.unwrap().summary;
+    assert!(told.contains(" bytes to 192.0.2.9 in a minute and got 0 bytes back: "), "{told}");
+    // Somebody else is asked, and answers.
+    one.measures.sent.wire_bytes += one.measures.sent.wire_bytes / 40;
+    one.measures.received.payload_bytes = 1_000;
+    let told = ratio_of(&mut run, &one).unwrap().case.unwrap().summary;
+    let words = " bytes, 97 % of it to 192.0.2.9 in a minute and got 1,000 bytes back, 0 of them \
+                 from there: ";
+    assert!(told.contains(words), "{told}");
 }
 
 #[test]

@@ -82,12 +82,18 @@ impl<'a> Part<'a> {
         self.to.filter(|&(_, _, share)| share >= 0.5).map(|(host, ..)| host)
     }
 
-    /// `1,234 bytes to 192.0.2.1 over udp/53`.
+    /// `1,234 bytes to 192.0.2.1 over udp/53`; `1,234 bytes, 99 % of it to 192.0.2.1` where
+    /// others got some.
     pub(super) fn sent_to(&self) -> String {
         let mut text = format!("{} bytes", thousands(self.sent_payload));
         if let Some((host, _, share)) = self.to {
-            let most = if share >= 0.9 { "to" } else { "to several, most to" };
-            text += &format!(" {most} {}", host.ip());
+            // Never more than it is: 100 % is all.
+            let percent = libm::floor(share * 100.0);
+            text += &match share {
+                1.0.. => format!(" to {}", host.ip()),
+                0.9.. => format!(", {percent:.0} % of it to {}", host.ip()),
+                _ => format!(" to several, most to {}", host.ip()),
+            };
         }
         if let Some(service) = self.service {
             let as_what = if service.leg == Leg::Opened { "over" } else { "as server of" };

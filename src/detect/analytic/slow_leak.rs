@@ -84,6 +84,33 @@ struct Open {
     by: String,
     /// What had been sent when it was last told, and by which entity.
     told: Option<(u64, String)>,
+    /// Sent in minutes before the latest, and in that: no finding has told of it.
+    untold: Sent,
+    latest: Sent,
+}
+
+/// Packets with their bytes and payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Sent {
+    pub(super) packets: u64,
+    pub(super) wire_bytes: u64,
+    pub(super) payload_bytes: u64,
+}
+
+impl Open {
+    fn add(&mut self, minute: &Minute, peer: &PeerSums<Host>) {
+        self.leak.add(minute, peer);
+        self.leak.several |= self.by != minute.who.entity.id;
+        let Sent { packets, wire_bytes, payload_bytes } = std::mem::take(&mut self.latest);
+        self.untold.packets = self.untold.packets.saturating_add(packets);
+        self.untold.wire_bytes = self.untold.wire_bytes.saturating_add(wire_bytes);
+        self.untold.payload_bytes = self.untold.payload_bytes.saturating_add(payload_bytes);
+        self.latest = Sent {
+            packets: peer.sent_packets,
+            wire_bytes: peer.sent_bytes,
+            payload_bytes: peer.sent_payload,
+        };
+    }
 }
 
 #[derive(Default)]
@@ -123,11 +150,9 @@ impl Leaks {
                 is_new_outside(profile, minute, peer, ctx)
                     .then(|| place_for(places, peer, minute))?
             });
-            let Some(Open { leak, by, .. }) = at.and_then(|at| places.get_mut(at)) else {
-                continue;
-            };
-            leak.add(minute, peer);
-            leak.several |= *by != minute.who.entity.id;
+            let Some(open) = at.and_then(|at| places.get_mut(at)) else { continue };
+            open.add(minute, peer);
+            let leak = &open.leak;
             let enough = leak.sent_payload >= ctx.settings.data_ratio_bytes
                 && leak.ratio() >= ctx.settings.data_ratio_threshold;
             if enough && most.is_none_or(|(_, most)| most.sent_payload < leak.sent_payload) {
@@ -141,19 +166,25 @@ impl Leaks {
     }
 
     /// Whether to tell of it: each minute of the one that was told of, of another (a new
-    /// process of the same program) when twice as much is gone.
-    pub(super) fn tells(&mut self, minute: &Minute, peer: Host) -> bool {
+    /// process of the same program) when twice as much is gone. What went there in minutes
+    /// before this one, and was not told.
+    pub(super) fn tells(&mut self, minute: &Minute, peer: Host) -> Option<Sent> {
         let places = self.senders.get_mut(&sender_of(minute)).into_iter().flatten();
-        let Some(open) = places.into_iter().find(|open| open.to == peer) else { return false };
+        let open = places.into_iter().find(|open| open.to == peer)?;
         let (id, sent) = (&minute.who.entity.id, open.leak.sent_payload);
-        let tells = open
-            .told
-            .as_ref()
-            .is_none_or(|(bytes, by)| by == id || sent >= bytes.saturating_mul(2));
-        if tells {
-            open.told = Some((sent, id.clone()));
+        let told = open.told.as_ref();
+        if !told.is_none_or(|(bytes, by)| by == id || sent >= bytes.saturating_mul(2)) {
+            return None;
         }
-        tells
+        open.told = Some((sent, id.clone()));
+        Some(std::mem::take(&mut open.untold))
+    }
+
+    /// A finding has told of all that was sent in this minute.
+    pub(super) fn told(&mut self, minute: &Minute) {
+        for open in self.senders.get_mut(&sender_of(minute)).into_iter().flatten() {
+            open.latest = Sent::default();
+        }
     }
 
     pub(super) fn refused(&self) -> u64 {
@@ -185,6 +216,7 @@ fn place_for(places: &mut Vec<Open>, peer: &PeerSums<Host>, minute: &Minute) -> 
         places.swap_remove(least);
     }
     let (leak, by) = (Leak::new(minute.start_s), minute.who.entity.id.clone());
-    places.push(Open { to: peer.key, leak, by, told: None });
+    let (untold, latest) = (Sent::default(), Sent::default());
+    places.push(Open { to: peer.key, leak, by, told: None, untold, latest });
     Some(places.len() - 1)
 }
