@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::super::{Alert, AlertBook, Case, Entity, EntityKind, Score, Severity, State, Term};
+use super::super::{Alert, Case, Entity, EntityKind, Score, Severity, State, Term};
 use crate::detect::analytic::testing::alert_of;
-use crate::detect::{Busiest, DetectSettings, Family, Finding, Rule, Subject, Telemetry};
+use crate::detect::{Busiest, Family, Finding, Rule, Subject};
 
 const RULE: Rule = Rule { name: "r", threshold: 100, unit: "packets/s", formula: "f" };
 

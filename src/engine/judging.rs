@@ -20,8 +20,8 @@ use crate::host::inventory::Inventory;
 use crate::host::join::Joiner;
 use crate::input::Shed;
 use crate::telemetry::Observation;
-use crate::telemetry::kind::always_logs_both_ways;
 use crate::telemetry::access_log;
+use crate::telemetry::kind::always_logs_both_ways;
 use crate::telemetry::request::Request;
 
 pub(super) fn detection_of(options: &RunOptions) -> Detection {
