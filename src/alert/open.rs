@@ -425,7 +425,7 @@ impl Open {
         let further_s = self.last_second.saturating_sub(at);
         if further_s > 0 {
             case.summary.push_str(&format!(
-                " So at {}; it went on for {}.",
+                " So it was at {}; it went on for {}.",
                 seconds_text(second_ns(at)),
                 lasted(further_s.unsigned_abs())
             ));

@@ -39,7 +39,7 @@ fn the_busiest_second_is_shown_whole_whatever_its_score() {
     assert_eq!((peak.time_ns, peak.packets_per_s), (11_000_000_000, 3_583));
     assert_eq!((peak.unanswered_packets_per_s, peak.bits_per_s), (2_000, 9_800_000));
     assert_eq!(evidence.measured, 3_583);
-    let summary = "Sent 3583 packets/s. So at 1970-01-01T00:00:11Z; it went on for 1 s.";
+    let summary = "Sent 3583 packets/s. So it was at 1970-01-01T00:00:11Z; it went on for 1 s.";
     assert_eq!(alert.summary, summary);
     let case = alert.case.expect("a case");
     assert_eq!(case.score.value, 90.0);
@@ -121,7 +121,7 @@ fn the_most_severe_finding_tells_the_alert_and_of_as_bad_ones_the_latest() {
     assert_eq!((alert.severity, reason(&alert)), (Medium, "medium in minute 4."));
     assert_eq!(alert.case.as_ref().unwrap().score.value, 55.0);
     assert_eq!(alert.evidence.details["minute"], 4);
-    assert_eq!(alert.summary, "Minute 4. So at 1970-01-01T00:04:59Z; it went on for 60 s.");
+    assert_eq!(alert.summary, "Minute 4. So it was at 1970-01-01T00:04:59Z; it went on for 60 s.");
     assert_eq!(told.len(), 3, "told again as it gets more severe, and not when it stays");
 }
 
