@@ -179,11 +179,15 @@ impl Sums {
 }
 
 impl Asked {
-    /// Another window begins: nothing, unless it was told of so lately that its alert is
-    /// open.
-    fn goes_on(self, second: i64) -> Option<Self> {
+    /// Whether it was told of so lately that its alert is open.
+    fn is_alert(&self, second: i64) -> bool {
         let was_told = self.told || self.before.is_some();
-        if !was_told || self.told_s.saturating_add(QUIET_S) < second {
+        was_told && second <= self.told_s.saturating_add(QUIET_S)
+    }
+
+    /// Another window begins: nothing of what is no alert.
+    fn goes_on(self, second: i64) -> Option<Self> {
+        if !self.is_alert(second) {
             return None;
         }
         let before = Some(Box::new(self.whole()));
@@ -217,6 +221,10 @@ impl Asked {
         let stats = dns.stats;
         if self.domain.is_empty() {
             self.domain = stats.domain;
+        }
+        if self.before.is_some() && !self.is_alert(dns.second) {
+            self.before = None;
+            self.volume.forget_before();
         }
         self.vote(dns);
         self.server = dns.key.server;
@@ -377,7 +385,9 @@ impl Asked {
     /// What is told is the whole of it; names are judged by the window alone.
     fn tell(&self, finding: &mut Finding, who: &Who, whole: &Sums) {
         let domain = self.domain.shown();
-        let (queries, names) = (whole.queries.max(1), whole.names.estimate());
+        let queries = whole.queries.max(1);
+        // An estimate, and never more than were asked.
+        let names = whole.names.estimate().min(queries);
         let entropy = round3(self.entropy());
         finding.details.extend([
             ("domain", json!(domain)),

@@ -186,14 +186,18 @@ fn who_asks_a_resolver_is_named_and_not_the_resolver() {
 #[test]
 fn what_goes_on_over_windows_is_one_tunnel_with_all_that_it_carried() {
     let name = |n| format!("{}.t.example.com", encoded(n, 60, BASE32));
-    // Half of it in each window, under 256 KiB; and after a quiet hour another.
-    let pause = |seconds| std::iter::repeat_n(Vec::<Seen>::new(), seconds);
-    let seconds = || asked(16, 5, 250, name).into_iter();
-    let all = pause(180).chain(seconds()).chain(pause(3_600)).chain(seconds());
-    let found = judged(&settings(), all);
+    // Half of it in each window, under 256 KiB. What comes after a pause is another, though
+    // its window begins within the pause.
+    let pause = |seconds| vec![Vec::<Seen>::new(); seconds];
+    let tunnel = || asked(16, 5, 250, name);
+    let single = vec![exchange(CLIENT, RESOLVER, &name(0), 16, 250).to_vec()];
+    let all = [pause(180), tunnel(), pause(200), single, pause(209), tunnel()].concat();
     let end_s = START_S + 180 + 240;
+    let found = judged(&settings(), all.into_iter());
     let (first, other): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.second < end_s);
-    assert_eq!(other[0].start_second, end_s + 3_600, "what is over is another's");
+    assert_eq!(other[0].start_second, end_s + 200);
+    let seconds = other[0].second - (end_s + 410) + 1;
+    assert_eq!(other[0].traffic.packets, 2 + 10 * seconds as u64);
     let (alert, _) = alert_of(first);
     let evidence = &alert.evidence;
     let of = |name: &str| evidence.details[name].as_u64().unwrap();
