@@ -220,7 +220,7 @@ mod tests {
         let once = at(LSOF, "10:14:00");
         let map = map_of(folder.path(), Some("mac1"), &[("lsof", &once)]);
         assert_eq!(asked(&map, 17, 41400), None);
-        let twice = once.clone() + &at(LSOF, "10:16:00");
+        let twice = once + &at(LSOF, "10:16:00");
         let map = map_of(folder.path(), Some("mac1"), &[("lsof", &twice)]);
         assert_eq!(asked(&map, 17, 41400).map(|shell| shell.process.id.pid), Some(400));
     }

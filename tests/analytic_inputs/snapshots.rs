@@ -10,6 +10,8 @@ use super::{START_S, at, iso, pcap, read};
 
 const MAC: [u8; 4] = [10, 0, 5, 20];
 const TARGET: [u8; 4] = [203, 0, 113, 77];
+/// When the flooder began.
+const BEGAN_S: i64 = START_S - 2;
 const STARTED: &str = "%a %b %e %H:%M:%S %Y";
 
 /// What one sends for half a minute.
@@ -33,8 +35,8 @@ fn ps(times: impl IntoIterator<Item = i64>, words: &str) -> String {
         };
         row(1, 0, "??", START_S - 3_600, "/sbin/launchd");
         row(400, 1, "ttys001", START_S - 3_600, "/bin/zsh");
-        if second >= START_S - 2 {
-            row(501, 400, "ttys001", START_S - 2, words);
+        if second >= BEGAN_S {
+            row(501, 400, "ttys001", BEGAN_S, words);
         }
         row(800 + second - START_S, 400, "ttys001", second, "ps -axo pid,ppid");
     }
@@ -43,10 +45,12 @@ fn ps(times: impl IntoIterator<Item = i64>, words: &str) -> String {
 
 /// The flooder's socket, and another's that tells which address the host has.
 fn lsof(times: impl IntoIterator<Item = i64>, name: &str, socket: &str) -> String {
+    let flooder = format!("p501\nc{name}\nu501\nLann\nf5\ntIPv4\n{socket}\n");
     times.into_iter().fold(String::new(), |out, second| {
+        let flooder = if second >= BEGAN_S { &*flooder } else { "" };
         out + &format!(
-            "{}\np501\nc{name}\nu501\nLann\nf5\ntIPv4\n{socket}\n\
-             p640\ncsshd\nu0\nLroot\nf4\ntIPv4\nPTCP\nn10.0.5.20:22->198.51.100.9:51514\n",
+            "{}\n{flooder}p640\ncsshd\nu0\nLroot\nf4\ntIPv4\nPTCP\n\
+             n10.0.5.20:22->198.51.100.9:51514\n",
             iso(second)
         )
     })
