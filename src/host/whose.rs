@@ -27,7 +27,7 @@ pub(super) struct Machine {
 }
 
 impl HostMap {
-    /// A host had the address, as its own or its container's.
+    /// A host had the address: whether as its own says [`Self::host_with`].
     pub(super) fn note_own(&self, source: u16, address: IpAddr) {
         if address.is_loopback() {
             return;
