@@ -6,15 +6,15 @@
 //! at all for days. With the length of that in days, D, and its egress a minute now, A:
 //!
 //! ```text
-//! rise = log2((A + 1) / (q99 + 1)) * min(1, D / dormant_days)
+//! rise = log2((A + 1) / (max(q99, habit) + 1)) * min(1, D / dormant_days)
 //! ```
 //!
 //! The score is that of the rise, of how long it goes on, of what leaves to outside and
 //! of a new destination. Two minutes in a row from `dormant_active_bytes_per_minute` on
 //! open the alert; it is informational until it lasts [`LASTS_MINUTES`].
 //!
-//! A known schedule is in the normal of that hour: what is usual then is no rise. A
-//! deployment explains it: the alert is informational and says so. It is a container of that
+//! A known schedule is a habit of its hour ([`Normal::regular`]), on which the rise then stands:
+//! the backup of each night is none. A deployment explains it: the alert is informational and says so. It is a container of that
 //! name whose first process was seen to begin within [`DEPLOYED_S`]; one that is only new to
 //! whoever looks, because it sent nothing before, is none.
 //! Replicas share a name and its normal; how long one is active is its own.
@@ -91,7 +91,7 @@ const DAY_S: f64 = 86_400.0;
 
 const FORMULA: &str = "egress of a minute >= dormant_active_bytes_per_minute, two in a row, of an entity whose \
     99th percentile is <= dormant_bytes_per_minute or that was not active for a day; \
-    rise = log2((A + 1) / (q99 + 1)) * min(1, D / dormant_days)";
+    rise = log2((A + 1) / (max(q99, habit of the hour) + 1)) * min(1, D / dormant_days)";
 
 impl Analytic for Dormant {
     fn name(&self) -> &'static str {
@@ -243,8 +243,10 @@ impl<'a> Rise<'a> {
             false if quiet_days >= 1.0 => quiet_days,
             false => return None,
         };
-        // After days of nothing its normal is nothing.
+        // After days of nothing its normal is nothing, but for what this hour has brought on
+        // other days.
         let usual = if low { normal.q99 } else { 0.0 };
+        let usual = usual.max(normal.regular);
         let rise = libm::log2((bytes + 1.0) / (usual + 1.0));
         let value = rise * (days / settings.dormant_days).min(1.0);
         if value < LEAST_RISE {
@@ -343,7 +345,7 @@ impl<'a> Rise<'a> {
                 (Severity::Informational, reason)
             }
             None if self.new_destination && case.baseline_mature => {
-                let reason = "Medium: it was dormant, goes on, and sends where it never did.";
+                let reason = "Medium: it was dormant, goes on, and sends where it is not known to.";
                 (Severity::Medium, reason.to_owned())
             }
             None => (Severity::Low, "Low: it was dormant, and goes on being active.".to_owned()),
@@ -414,6 +416,34 @@ mod tests {
             assert_eq!(alert.severity, Severity::Medium, "{}", alert.grade.severity_reason);
             assert!(alert.summary.contains(", 15 minutes in a row"), "{}", alert.summary);
             assert_eq!(alert.evidence.details["minutes_active"], 15);
+        }
+    }
+
+    /// Of later nights nothing may be known: what alerts is not learned.
+    #[test]
+    fn a_job_of_three_nights_is_no_rise_and_at_noon_or_a_hundredfold_it_is() {
+        const NIGHT_S: i64 = 3 * 3_600;
+        let who = workload("report", "registry/report:1");
+        let little = Stream::tcp("10.0.0.9", 9_090, (1, 60), (1, 60));
+        // 30 MB and 3 GB a minute.
+        let job = Stream::tcp(OUTSIDE, 443, (330, 1_514), (40, 66));
+        let much = Stream::tcp(OUTSIDE, 443, (33_000, 1_514), (40, 66));
+        for (from_s, stream, tells) in
+            [(NIGHT_S, job, false), (NIGHT_S, much, true), (12 * 3_600, job, true)]
+        {
+            let mut bench = Bench::new(Dormant::default());
+            bench.inputs.baseline = true;
+            for at_s in (-14 * 86_400_i64..0).step_by(60) {
+                let in_night_s = at_s.rem_euclid(86_400) - NIGHT_S;
+                let stream = if (0..300).contains(&in_night_s) { job } else { little };
+                if !(0..3_600).contains(&in_night_s) || at_s < -11 * 86_400 {
+                    bench.baselines.learn(&minute(&who, at_s, &[stream]));
+                }
+            }
+            let minutes = (0..5).map(|at| minute(&who, from_s + at * 60, &[stream]));
+            let found: Vec<_> =
+                minutes.flat_map(|minute| bench.see(&Event::Minute(&minute))).collect();
+            assert_eq!(!found.is_empty(), tells, "at {from_s} s: {found:?}");
         }
     }
 
