@@ -37,7 +37,7 @@ fn what_an_alert_stood_for_is_quiet_with_its_draft_too() {
 
     let id = whole["id"].as_str().expect("an id");
     let mark = ["alerts", "mark", id, "expected", "--why", "calls", "--by", "av", "--run", "day0"];
-    let marked = dir.run(&mark);
+    let marked = dir.run(mark);
     assert!(marked.status.success(), "{}", text(&marked.stderr));
     dir.write("documented.toml", &marked.stdout);
     let documented = ["--config", "documented.toml"];

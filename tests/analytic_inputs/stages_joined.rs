@@ -227,7 +227,8 @@ fn two_stages_below_the_threshold_are_told_as_that() {
     let last = lines.lines().last().expect("an alert");
     let alert: Value = serde_json::from_str(last).expect("JSON");
     assert_eq!(alert["severity"], "informational");
-    let reason = alert["case"]["severity_reason"].as_str().or(alert["severity_reason"].as_str());
+    let reason =
+        alert["case"]["severity_reason"].as_str().or_else(|| alert["severity_reason"].as_str());
     let (reason, summary) = (reason.expect("a reason"), alert["summary"].as_str().expect("a text"));
     assert!(
         reason.contains("below the threshold") && !reason.contains("One stage alone"),
