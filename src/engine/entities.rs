@@ -32,6 +32,7 @@ const MAX_ADDRESSES: usize = 1 << 16;
 
 /// Rows with fewer bytes in a second are passed over where nothing is known of hosts and
 /// no normal is learned: what is left to find there moves more (see `detect::analytic`).
+/// Handshakes say who began all the same.
 const LEAST_BYTES_UNKNOWN: u64 = 4_096;
 
 pub(super) struct Entities {
@@ -158,6 +159,9 @@ impl Entities {
         self.take_rows(assembled);
         let rows = self.order.iter().map(|&at| &self.rows[at as usize]);
         self.served.learn(second, rows);
+        // Small ones were handed out for that alone.
+        let (rows, least_bytes) = (&self.rows, self.least_bytes);
+        self.order.retain(|&at| rows[at as usize].wire_bytes() >= least_bytes);
         self.share_out(second, joiner, home);
         for (at, share) in self.shares.iter().enumerate() {
             if let Some(later) = self.shares.get(at + 2 * SHARES_AHEAD) {
@@ -189,8 +193,7 @@ impl Entities {
             let ends = [row.there.src, row.there.dst];
             let homes = ends.map(|host| home.contains(&host));
             let external = ends.map(|host| !home.contains(&host) && !host.is_group());
-            let bytes = row.there.wire_bytes.saturating_add(row.back.wire_bytes);
-            self.bytes.add(bytes.saturating_mul(row.scale), external == [true; 2]);
+            self.bytes.add(row.wire_bytes().saturating_mul(row.scale), external == [true; 2]);
             for (end, from_there) in [(0, true), (1, false)] {
                 let external = external[1 - end];
                 let view = View::of(row, second, from_there, external);
@@ -351,6 +354,7 @@ mod tests {
             back: Delta::new(there, here, 17, 9, 4_000),
             echo_id: 0,
             scale: 1,
+            first_there: None,
         };
         row.there.classes[PacketClass::Udp as usize] = 1;
         let take = |basis: Basis, certainty, from_there, workload: bool| {

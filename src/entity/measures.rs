@@ -1,7 +1,9 @@
 //! What an entity did in some time: sums of fixed size, whatever it did.
 
 use super::spoken::{Spoken, speak};
-use crate::engine::window::{Delta, FlowRow, Hll, Host, SIZE_BINS, Seed, is_icmp_request};
+use crate::engine::window::{
+    Delta, EPHEMERAL, FlowRow, Hll, Host, SIZE_BINS, Seed, is_icmp_request,
+};
 use crate::memory::prefetch;
 use crate::packet::PacketClass;
 
@@ -45,12 +47,9 @@ pub enum Leg {
 }
 
 impl Leg {
-    /// Ports from here on are handed out to clients (Linux; IANA from 49,152).
-    const EPHEMERAL: u16 = 32_768;
-
     /// As far as ports tell: one under 32,768 that is the lower of both is the service's.
     pub fn of(local_port: u16, remote_port: u16) -> Self {
-        match local_port < remote_port && local_port < Self::EPHEMERAL {
+        match local_port < remote_port && local_port < EPHEMERAL {
             true => Self::Accepted,
             false => Self::Opened,
         }
@@ -146,7 +145,7 @@ impl<'a> View<'a> {
                 (false, true) => false,
                 _ => {
                     let resets = self.sent.classes[TcpRst as usize] == self.sent.packets();
-                    let tells = self.local_port.max(self.remote_port) >= Leg::EPHEMERAL;
+                    let tells = self.local_port.max(self.remote_port) >= EPHEMERAL;
                     by_ports && tells && !resets && !has(self.sent, TcpSynAck)
                 }
             },
@@ -154,7 +153,7 @@ impl<'a> View<'a> {
             // Both services' ports, both clients', or none: whoever asks chooses that.
             _ => {
                 let ports = [self.local_port, self.remote_port];
-                by_ports && ports.iter().filter(|&&port| port >= Leg::EPHEMERAL).count() == 1
+                by_ports && ports.iter().filter(|&&port| port >= EPHEMERAL).count() == 1
             }
         }
     }

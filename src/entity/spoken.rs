@@ -152,7 +152,7 @@ mod tests {
         there.payload_bytes = u64::from(size * packets);
         let mut back = Delta::new(peer, own, proto, ports[1], ports[0]);
         back.payload_bytes = 100;
-        let row = FlowRow { there, back, echo_id: 0, scale: 1 };
+        let row = FlowRow { there, back, echo_id: 0, scale: 1, first_there: None };
         speak(kept, &View::of(&row, 0, true, true));
     }
 

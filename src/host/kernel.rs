@@ -133,6 +133,7 @@ mod tests {
                 back: delta(2, 1, ports.1, ports.0, received),
                 echo_id: 0,
                 scale: 1,
+                first_there: None,
             };
             [true, false].map(|there| sent_by_kernel_in(&View::of(&row, 0, there, false)))
         };

@@ -187,6 +187,8 @@ pub(crate) struct FlowSecond {
     pub(super) version: IpVersion,
     /// Of ICMP echo its identifier.
     pub(super) echo_id: u16,
+    /// Direction of the first packet: 0 from `a` to `b`, 1 back.
+    pub(super) first: u8,
     /// From `a` to `b`, and back.
     pub(super) counts: [Counts; 2],
 }
@@ -202,6 +204,7 @@ impl FlowSecond {
             proto: key.proto,
             version: key.version,
             echo_id: key.echo_id,
+            first: u8::from(packet.direction() == 1),
             counts: [Counts::default(); 2],
         }
     }
@@ -472,6 +475,7 @@ impl Log {
         }
         if counts.add(single.class, wire, payload, single.is_fragment()) {
             counts.station = single.station;
+            row.first = u8::from(single.direction() == 1);
             single.flags |= single_flag::MOVED;
         }
     }

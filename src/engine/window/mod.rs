@@ -70,7 +70,8 @@ pub use links::{Cast, LinkDelta, LinkKey, LinkStats, SOURCE_SAMPLE, Station, Sta
 pub(crate) use log::Written;
 pub use log::{ChunkPool, Log, RowRef};
 pub(crate) use packets::StationCache;
-pub use rows::FlowRow;
+pub(crate) use rows::is_between_clients;
+pub use rows::{EPHEMERAL, FlowRow};
 pub use sample::BottomK;
 pub use services::{AMPLIFIERS, ServiceKey, ServiceSide, ServiceStats, amplifier_name};
 pub(crate) use sums::Sums;

@@ -9,6 +9,10 @@
 use super::hash::halves;
 use super::log::{FlowSecond, Single};
 use super::{Assembled, Delta, Host, Seed};
+use crate::packet::PacketClass;
+
+/// Ports from here on are handed out to clients (Linux; IANA from 49,152).
+pub const EPHEMERAL: u16 = 32_768;
 
 /// Both directions of a flow in one second: `there` from its key's first end to the
 /// second.
@@ -20,6 +24,9 @@ pub struct FlowRow {
     pub echo_id: u16,
     /// Flows that it stands for.
     pub scale: u64,
+    /// Whether the first packet of the second is one of `there`; unknown where several rows
+    /// of the flow say different things.
+    pub first_there: Option<bool>,
 }
 
 impl FlowRow {
@@ -42,24 +49,32 @@ impl FlowRow {
         self.there.merge(&other.there);
         self.back.merge(&other.back);
         self.scale = self.scale.max(other.scale);
+        self.first_there = self.first_there.filter(|_| self.first_there == other.first_there);
     }
 
     fn of_flow(row: &FlowSecond, scale: u64) -> Self {
-        Self { there: row.delta(0), back: row.delta(1), echo_id: row.echo_id, scale }
+        let first_there = Some(row.first == 0);
+        Self { there: row.delta(0), back: row.delta(1), echo_id: row.echo_id, scale, first_there }
     }
 
     fn of_single(row: &Single, scale: u64) -> Self {
         let delta = row.delta();
         let other = Delta::new(delta.dst, delta.src, delta.proto, delta.dst_port, delta.src_port);
         let (there, back) = if row.direction() == 0 { (delta, other) } else { (other, delta) };
-        Self { there, back, echo_id: row.echo_id, scale }
+        let first_there = Some(row.direction() == 0);
+        Self { there, back, echo_id: row.echo_id, scale, first_there }
+    }
+
+    /// Bytes on the wire, both ways.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        self.there.wire_bytes.saturating_add(self.back.wire_bytes)
     }
 }
 
 impl Assembled {
-    /// Rows of the second with at least `least_bytes` on the wire; beyond `cap` rows the
-    /// largest, and a sample of the others. None where the second had too many flows
-    /// to keep rows.
+    /// Rows of the second with at least `least_bytes` on the wire, and those that say who
+    /// began where ports do not; beyond `cap` rows the largest, and a sample of the others.
+    /// None where the second had too many flows to keep rows.
     pub fn flows(
         &self,
         cap: usize,
@@ -83,8 +98,9 @@ impl Assembled {
         let chosen = move |a: &Host, b: &Host, ports: u64| {
             scale == 1 || hash_of(seed, a, b, ports).is_multiple_of(scale)
         };
-        let of_flows =
-            flows().filter(move |row| bytes_of(row) >= least_bytes).filter_map(move |row| {
+        let of_flows = flows()
+            .filter(move |row| bytes_of(row) >= least_bytes || tells(row))
+            .filter_map(move |row| {
                 if bytes_of(row) > floor {
                     return Some(FlowRow::of_flow(row, 1));
                 }
@@ -92,7 +108,10 @@ impl Assembled {
                 chosen(&row.host_a(), &row.host_b(), ports).then(|| FlowRow::of_flow(row, scale))
             });
         let of_singles = singles
-            .filter(move |row| u64::from(row.wire_bytes) >= least_bytes)
+            .filter(move |row| {
+                let ports = (row.src_port, row.dst_port);
+                u64::from(row.wire_bytes) >= least_bytes || is_between_clients(row.proto, ports)
+            })
             .filter_map(move |row| {
                 let ports = ports_of(row.src_port, row.dst_port);
                 chosen(&row.src(), &row.dst(), ports).then(|| FlowRow::of_single(row, scale))
@@ -103,6 +122,21 @@ impl Assembled {
 
 fn bytes_of(row: &FlowSecond) -> u64 {
     u64::from(row.counts[0].wire_bytes) + u64::from(row.counts[1].wire_bytes)
+}
+
+/// Whether the row says who began: a handshake, which is hardly any bytes, or the first of
+/// what ports do not tell.
+fn tells(row: &FlowSecond) -> bool {
+    let has = |way: usize, class: PacketClass| row.counts[way].classes[class as usize] > 0;
+    let answers =
+        |way: usize| has(way, PacketClass::TcpSynAck) && has(1 - way, PacketClass::TcpSyn);
+    (row.proto == 6 && (answers(0) || answers(1)))
+        || is_between_clients(row.proto, (row.port_a, row.port_b))
+}
+
+/// UDP whose ports are both handed out to clients: WireGuard's 51820 is one.
+pub(crate) fn is_between_clients(proto: u8, (one, other): (u16, u16)) -> bool {
+    proto == 17 && one.min(other) >= EPHEMERAL
 }
 
 fn ports_of(first: u16, second: u16) -> u64 {
@@ -117,4 +151,67 @@ fn hash_of(seed: Seed, a: &Host, b: &Host, rest: u64) -> u64 {
         high.rotate_left(32) ^ low
     };
     seed.mix(word(a) ^ rest.rotate_left(32), word(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tests::any_packet;
+    use super::super::{ChunkPool, RowRef, WindowSettings};
+    use super::*;
+    use crate::engine::feed::WindowFeed;
+    use crate::packet::{FlowKey, row_flag};
+
+    /// The rows of at least 4 KiB, and those that say who began, of packets of one flow.
+    fn rows(proto: u8, ports: (u16, u16), packets: &[(PacketClass, bool, u32)]) -> Vec<FlowRow> {
+        let settings = WindowSettings::default();
+        let seed = settings.seed;
+        let mut feed = WindowFeed::new(settings, Arc::new(ChunkPool::default()));
+        let mut row = RowRef::default();
+        for &(class, forward, wire_bytes) in packets {
+            let mut packet = any_packet();
+            packet.key = FlowKey { proto, port_a: ports.0, port_b: ports.1, ..packet.key };
+            packet.flags = if forward { row_flag::FORWARD } else { 0 };
+            (packet.class, packet.wire_bytes) = (class, wire_bytes);
+            feed.live_packet(&mut row, &packet);
+        }
+        let window = feed.close_next(1).expect("a second");
+        let assembled = Assembled { slice: window.slice, sizes: None, logs: vec![window.log] };
+        assembled.flows(16, 4_096, seed).collect()
+    }
+
+    #[test]
+    fn small_rows_are_handed_out_where_they_say_who_began() {
+        use PacketClass::{TcpAck, TcpSyn, TcpSynAck, Udp};
+        let first = |proto, ports, packets: &[_]| {
+            let rows = rows(proto, ports, packets);
+            assert!(rows.len() <= 1, "{rows:?}");
+            rows.first().map(|row| row.first_there)
+        };
+        let ports = (40_000, 40_001);
+        let opens = [(TcpSyn, false, 60), (TcpSynAck, true, 60), (TcpAck, false, 60)];
+        assert_eq!(first(6, ports, &opens), Some(Some(false)));
+        assert_eq!(first(6, ports, &opens[..1]), None, "a SYN of a flood");
+        assert_eq!(first(6, ports, &opens[2..]), None, "later on");
+        for forward in [true, false] {
+            let asks = [(Udp, forward, 120), (Udp, !forward, 120), (Udp, !forward, 120)];
+            for packets in [&asks[..1], &asks[..]] {
+                assert_eq!(first(17, ports, packets), Some(Some(forward)));
+                assert_eq!(first(17, (40_000, 1_194), packets), None, "the ports say so");
+            }
+        }
+        let large = [(Udp, false, 4_096), (Udp, true, 60)];
+        assert_eq!(first(17, (40_000, 53), &large), Some(Some(false)));
+    }
+
+    #[test]
+    fn rows_of_a_flow_that_differ_do_not_say_who_was_first() {
+        let of = |forward| rows(17, (40_000, 40_001), &[(PacketClass::Udp, forward, 120)])[0];
+        let mut same = of(true);
+        same.merge(&of(true));
+        assert_eq!((same.first_there, same.wire_bytes()), (Some(true), 240));
+        same.merge(&of(false));
+        assert_eq!(same.first_there, None);
+    }
 }
