@@ -2,7 +2,7 @@
 
 use super::spoken::{Spoken, speak};
 use crate::engine::window::{
-    Delta, EPHEMERAL, FlowRow, Hll, Host, SIZE_BINS, Seed, is_icmp_request,
+    Delta, EPHEMERAL, FlowRow, Hll, Host, SIZE_BINS, Seed, is_between_clients, is_icmp_request,
 };
 use crate::memory::prefetch;
 use crate::packet::PacketClass;
@@ -158,6 +158,13 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The same as far as its leg tells: of UDP between ports of clients that comes from who
+    /// sent first, which is more than is known of a second.
+    fn is_of_opened_leg(&self) -> bool {
+        let between_clients = is_between_clients(self.proto, (self.local_port, self.remote_port));
+        self.is_opened() || (between_clients && self.leg == Leg::Opened)
+    }
+
     /// Sent without a connection while nothing came back.
     fn is_unasked(&self) -> bool {
         self.proto != TCP && self.received.packets() == 0
@@ -179,9 +186,13 @@ pub struct Measures {
     /// New TCP connections that it tried to open (SYN sent).
     pub syn_sent: u64,
     pub flows: Hll,
-    /// Addresses that it sent to; those outside the home networks.
+    /// Addresses that it sent to.
     pub peers: Hll,
-    pub external_peers: Hll,
+    /// Of those outside the home networks: whom it answered, and to whom it opened.
+    pub outside_clients: Hll,
+    pub outside_reached: Hll,
+    /// Payload bytes of the opened leg, sent and received, with peers outside.
+    pub opened_outside_bytes: u64,
     pub top: Vec<PeerSums<Host>>,
     /// Its own address that sent more than half of the bytes, where one did
     /// (Boyer and Moore's vote).
@@ -221,7 +232,9 @@ impl Default for Measures {
             syn_sent: 0,
             flows: Hll::default(),
             peers: Hll::default(),
-            external_peers: Hll::default(),
+            outside_clients: Hll::default(),
+            outside_reached: Hll::default(),
+            opened_outside_bytes: 0,
             top: Vec::new(),
             own: None,
             services: Vec::new(),
@@ -273,9 +286,14 @@ impl Measures {
         self.flows.insert(seed.mix(peer_hash, ports << 8 | u64::from(view.proto)));
         if sent_packets > 0 {
             self.peers.insert(peer_hash);
-            if view.external {
-                self.external_peers.insert(peer_hash);
+            if view.external && view.is_of_opened_leg() {
+                self.outside_reached.insert(peer_hash);
+            } else if view.external && view.leg == Leg::Accepted {
+                self.outside_clients.insert(peer_hash);
             }
+        }
+        if view.external && view.leg == Leg::Opened {
+            self.opened_outside_bytes += (sent.payload_bytes + received.payload_bytes) * scale;
         }
         vote(&mut self.own, view.sent.src, sent.wire_bytes * scale);
         let began = Began {

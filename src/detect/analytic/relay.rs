@@ -11,9 +11,13 @@
 //!   leg received and the other sent. A way with hardly any bytes says nothing.
 //!   `relay_symmetry` both ways, and `relay_bytes` in all, are the condition.
 //! - The score adds the correlation of the legs' series by second (at lag 0 or 1),
-//!   outside destinations (those that are new to a mature profile once more, unless it
-//!   meets new ones all the time), ports of proxies (SOCKS 1080, HTTP CONNECT 3128 and
-//!   8080, Tor 9001, 9030, 9050) and the share that leaves to outside.
+//!   outside addresses that it opened to (those that are new to a mature profile once more,
+//!   unless it meets new ones all the time), ports of proxies that it served or opened to
+//!   outside (SOCKS 1080, HTTP CONNECT 3128 and 8080, Tor 9001, 9030, 9050) and the share of
+//!   the opened leg that is with outside.
+//!
+//! Clients are no destinations: any web tier passes on what they ask to a backend. Where
+//! the opened leg stays at home it is informational, whoever asks.
 //!
 //! An address most of whose payload is that of known workloads is left to those, unless
 //! they are known of one leg and not of the other (sock_diag finds no connection that was
@@ -24,11 +28,13 @@
 //! unless their opened leg leaves to outside.
 //!
 //! Limits: where no connection to a port was seen to open, who began is guessed from
-//! ports. What is sent outside by the opened leg of a known proxy is a lower bound (bytes
-//! to outside less all that was answered to clients). Bins are seconds: delays of
-//! milliseconds are not told apart. Whether a destination is new is asked of the 16 with
-//! the most bytes a minute. Memory: [`MAX_CANDIDATES`] entities with both legs, 8 KB each,
-//! and as many ports; beyond, the eighth seen longest ago goes.
+//! ports. An address is judged by itself: one that accepts and another that opens are two
+//! entities, unless an inventory or a map says that they are one. What is sent outside by
+//! the opened leg of a known proxy is a lower bound (bytes to outside less all that was
+//! answered to clients). Bins are seconds: delays of milliseconds are not told apart.
+//! Whether a destination is new is asked of the 16 with the most bytes a minute. Memory:
+//! [`MAX_CANDIDATES`] entities with both legs, 8 KB each, and as many ports; beyond, the
+//! eighth seen longest ago goes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -258,11 +264,14 @@ impl Candidate {
         if !is_relay && !ctx.is_asked() {
             return None;
         }
-        let mut outside = Hll::default();
-        let (mut sent, mut external) = (0, 0);
+        let (mut reached, mut clients) = (Hll::default(), Hll::default());
+        let (mut external, mut all_opened, mut opened_outside) = (0, 0, 0);
         for part in &self.parts {
-            outside.merge(&part.external_peers);
-            (sent, external) = (sent + part.sent, external + part.external);
+            reached.merge(&part.reached);
+            clients.merge(&part.clients);
+            external += part.external;
+            all_opened += part.opened;
+            opened_outside += part.opened_outside;
         }
         let sums = Ways::of(self.parts.iter());
         let (answered, opened) = (sums.back.1, sums.there.1);
@@ -273,9 +282,9 @@ impl Candidate {
         if stays && !ctx.is_asked() {
             return None;
         }
-        let peers = outside.estimate();
+        let (peers, clients) = (reached.estimate(), clients.estimate());
         let proxy_port = f64::from(u8::from(port.is_some()));
-        let share = external as f64 / sent.max(1) as f64;
+        let share = opened_outside as f64 / all_opened.max(1) as f64;
         let new_peers = self.new_peers();
         let score = Score::of(
             vec![
@@ -331,6 +340,7 @@ impl Candidate {
             ("correlation", json!(round3(legs.correlation))),
             ("relayed_bytes", json!(legs.bytes)),
             ("outside_peers", json!(peers)),
+            ("outside_clients", json!(clients)),
             ("new_outside_peers", json!(new_peers)),
             ("outside_share", json!(round3(share))),
             ("proxy_port", json!(port)),
@@ -340,7 +350,7 @@ impl Candidate {
         let in_part = seated.map(|who| &*who.entity.id);
         finding.details.extend(in_part.map(|id| ("workload_in_part", json!(id))));
         if let Some(case) = &mut finding.case {
-            fill(case, minute, &legs, &Signs { peers, port, share, in_part }, ctx);
+            fill(case, minute, &legs, &Signs { peers, clients, port, share, in_part }, ctx);
         }
         Some(finding)
     }
@@ -348,10 +358,11 @@ impl Candidate {
 
 /// What a proxy has beside its symmetry.
 struct Signs<'a> {
-    /// Outside destinations.
+    /// Outside destinations, and those outside who are answered.
     peers: u64,
+    clients: u64,
     port: Option<u16>,
-    /// Of what is sent, to outside.
+    /// Of what the opened leg carries, with outside.
     share: f64,
     /// The workload that a part of it is known to be of.
     in_part: Option<&'a str>,
@@ -364,7 +375,7 @@ fn fill(
     signs: &Signs<'_>,
     ctx: &AnalyticContext<'_>,
 ) {
-    let &Signs { peers, port, share, in_part } = signs;
+    let &Signs { peers, clients, port, share, in_part } = signs;
     let who = &minute.who;
     let of_workload = who.entity.kind == EntityKind::Workload;
     case.decided_by = DecidedBy::Pattern;
@@ -395,8 +406,13 @@ fn fill(
     if who.workload.as_ref().is_some_and(|workload| workload.host_network) {
         case.missing.push("host_network");
     }
-    let outside = peers as f64 >= MANY_PEERS;
-    let raised = [("many outside destinations", outside), ("a proxy's port", port.is_some())];
+    let many = |addresses: u64| addresses as f64 >= MANY_PEERS;
+    // Many who are passed on to one outside: a redirector.
+    let crowd = match many(peers) {
+        true => "many outside destinations",
+        false => "many outside clients",
+    };
+    let raised = [(crowd, many(peers.max(clients))), ("a proxy's port", port.is_some())];
     let held: Vec<&str> =
         raised.iter().filter(|(_, holds)| *holds).map(|(name, _)| *name).collect();
     let steps = if held.is_empty() {
@@ -418,13 +434,18 @@ fn fill(
             ),
         ),
     };
-    // So do databases with a replica, and brokers.
-    if held.is_empty() && (!of_workload || share < LEAVES) {
+    // So do web tiers, databases with a replica, and brokers.
+    let only = match (share < LEAVES, held.is_empty() && !of_workload) {
+        (true, _) => Some("it passes on what it gets, and hardly anything of it to outside"),
+        (false, true) => Some(
+            "it passes on what it gets, and nothing else is of a proxy: no crowd outside, no \
+             proxy's port",
+        ),
+        (false, false) => None,
+    };
+    if let Some(only) = only {
         case.severity = Severity::Informational;
-        case.severity_reason =
-            "Informational: it passes on what it gets, and nothing else is of a proxy: no \
-                                outside destinations, no proxy's port."
-                .to_owned();
+        case.severity_reason = format!("Informational: {only}.");
     }
     let from = match legs.controller {
         Some(host) => format!(

@@ -24,13 +24,18 @@ pub(super) struct Candidate {
 pub(super) struct Part {
     pub(super) start_s: i64,
     pub(super) series: Box<[[[u32; 60]; 2]; 2]>,
-    /// Payload sent, and of it to outside.
-    pub(super) sent: u64,
+    /// Payload sent to outside.
     pub(super) external: u64,
-    pub(super) external_peers: Hll,
+    /// Payload of the opened leg, both ways, and of it with outside.
+    pub(super) opened: u64,
+    pub(super) opened_outside: u64,
+    /// Addresses outside that it answered, and to which it opened.
+    pub(super) clients: Hll,
+    pub(super) reached: Hll,
     /// Of the peers with the most bytes: sent to and received from them, on the wire.
     pub(super) top: Vec<(Host, u64, u64)>,
     pub(super) wire: (u64, u64),
+    /// Of a proxy, which it served on or opened to outside.
     pub(super) port: Option<u16>,
     /// Prefixes of the peers with the most bytes, those outside where its mature profile
     /// has never been; nothing where nobody knows.
@@ -41,16 +46,22 @@ impl Part {
     pub(super) fn of(minute: &Minute, ctx: &AnalyticContext<'_>) -> Self {
         let measures = &minute.measures;
         let top = measures.top.iter().map(|peer| (peer.key, peer.sent_bytes, peer.received_bytes));
-        let ports = measures.services.iter().map(|service| service.key);
+        let of_proxy = measures.spoken.iter().filter(|spoken| {
+            let service = spoken.service;
+            let counts = service.leg == Leg::Accepted || spoken.external_payload > 0;
+            service.proto == 6 && counts && PROXY_PORTS.contains(&service.port)
+        });
         Self {
             start_s: minute.start_s,
             series: measures.series.clone(),
-            sent: measures.sent.payload_bytes,
             external: measures.external.payload_bytes,
-            external_peers: measures.external_peers.clone(),
+            opened: measures.leg_bytes()[OPENED],
+            opened_outside: measures.opened_outside_bytes,
+            clients: measures.outside_clients.clone(),
+            reached: measures.outside_reached.clone(),
             top: top.collect(),
             wire: (measures.sent.wire_bytes, measures.received.wire_bytes),
-            port: ports.filter(|key| key.0 == 6).map(|key| key.1).find(|p| PROXY_PORTS.contains(p)),
+            port: of_proxy.map(|spoken| spoken.service.port).next(),
             new_peers: new_peers(minute, ctx),
         }
     }

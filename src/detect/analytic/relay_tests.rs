@@ -46,18 +46,60 @@ fn a_proxy_in_a_workload_is_found_by_what_it_passes_on() {
     let who = workload("app", "registry/app:1");
     let found = run(&mut bench(), &who, socks);
     let case = found[0].case.as_ref().unwrap();
-    assert_eq!((case.decided_by, case.severity), (DecidedBy::Pattern, Severity::Medium));
+    // To many outside, from a proxy's port.
+    assert_eq!((case.decided_by, case.severity), (DecidedBy::Pattern, Severity::High));
     assert_eq!(case.analytics, ["AN0083"]);
+    assert_eq!(found[0].details["proxy_port"], json!(1_080));
+    assert_eq!(found[0].details["outside_share"], json!(1.0));
     assert_eq!(found[0].details["legs"], json!("accepted_and_opened"));
     assert!(found[0].details["symmetry"].as_f64().unwrap() > 0.9);
 }
 
 #[test]
-fn without_a_workload_it_is_only_possibly_one() {
+fn without_a_workload_it_is_only_possibly_one_and_one_step_less() {
     let found = run(&mut bench(), &address("10.0.0.1"), socks);
     let case = found[0].case.as_ref().unwrap();
     assert!(case.analytics.is_empty() && case.possible_analytics == ["AN0083"]);
-    assert!(case.severity <= Severity::Low);
+    assert_eq!(case.severity, Severity::Medium);
+}
+
+/// Clients outside, other ones all the time, are passed on to one server.
+fn tier(served: u16, server: &str, port: u16, second: i64) -> Vec<Stream> {
+    let volume = volume(second);
+    let client = format!("203.0.113.{}", second.rem_euclid(30) + 1);
+    vec![
+        Stream::tcp(&client, 0, (volume, 1_454), (volume / 20 + 1, 554)).serves(served),
+        Stream::tcp(server, port, (volume / 20 + 1, 560), (volume, 1_460)),
+    ]
+}
+
+#[test]
+fn clients_of_a_web_tier_are_no_destinations_and_its_backends_port_is_no_proxys() {
+    let told = |who: &Arc<Who>, served, server: &str, port| {
+        let found = run(&mut bench(), who, |second| tier(served, server, port, second));
+        let [finding] = &found[..] else { panic!("{found:?}") };
+        let of = |name| finding.details[name].clone();
+        let clients = of("outside_clients").as_u64().unwrap();
+        assert!((25..=35).contains(&clients), "{clients}");
+        let case = finding.case.as_ref().unwrap();
+        (case.severity, of("outside_peers"), of("proxy_port"), of("outside_share"))
+    };
+    for who in [address("10.0.0.1"), workload("web", "registry/shop/web:3")] {
+        let inner = told(&who, 80, "10.0.0.8", 8_080);
+        assert_eq!(inner, (Severity::Informational, json!(0), json!(null), json!(0.0)));
+        // Whatever it serves on: what goes on stays at home.
+        let inner = told(&who, 8_080, "10.0.0.8", 8_080);
+        assert_eq!(inner, (Severity::Informational, json!(0), json!(8_080), json!(0.0)));
+        // A redirector, and one to a proxy outside.
+        let [low, medium] = match who.workload.is_some() {
+            true => [Severity::Medium, Severity::High],
+            false => [Severity::Low, Severity::Medium],
+        };
+        let outer = told(&who, 443, "198.51.100.1", 443);
+        assert_eq!(outer, (low, json!(1), json!(null), json!(1.0)));
+        let outer = told(&who, 443, "198.51.100.1", 9_001);
+        assert_eq!(outer, (medium, json!(1), json!(9_001), json!(1.0)));
+    }
 }
 
 #[test]
