@@ -346,8 +346,8 @@ struct Listed {
     generation: Option<u64>,
     suppressed: u64,
     windows: u64,
-    /// Last second of what is being suppressed.
-    current: BTreeMap<(&'static str, String), i64>,
+    /// Last second of what is being suppressed, and how much longer than others it may pause.
+    current: BTreeMap<(&'static str, String), (i64, i64)>,
 }
 
 impl Allowances {
@@ -474,19 +474,22 @@ impl Listed {
     fn count(&mut self, finding: &Finding, quiet_time_s: u64) {
         self.windows += 1;
         let quiet_s = i64::try_from(quiet_time_s).unwrap_or(i64::MAX);
-        let goes_on = |last: i64| finding.second.saturating_sub(last) <= quiet_s;
+        let goes_on = |&(last, more_s): &(i64, i64)| {
+            finding.second.saturating_sub(last) <= quiet_s.saturating_add(more_s)
+        };
+        let more_s = finding.case.as_ref().map_or(0, |case| case.quiet_s);
         let key = (finding.detector, finding.entity.id.clone());
-        if let Some(last) = self.current.get_mut(&key) {
-            self.suppressed += u64::from(!goes_on(*last));
-            *last = finding.second.max(*last);
+        if let Some(current) = self.current.get_mut(&key) {
+            self.suppressed += u64::from(!goes_on(current));
+            *current = (finding.second.max(current.0), more_s.max(current.1));
             return;
         }
         self.suppressed += 1;
         if self.current.len() >= FOLLOWED_ENTITIES {
-            self.current.retain(|_, last| goes_on(*last));
+            self.current.retain(|_, current| goes_on(current));
         }
         if self.current.len() < FOLLOWED_ENTITIES {
-            self.current.insert(key, finding.second);
+            self.current.insert(key, (finding.second, more_s));
         }
     }
 

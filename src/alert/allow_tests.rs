@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::alert::{AlertBook, Entity, Update};
+use crate::alert::{AlertBook, Case, Entity, Score, Update};
 use crate::detect::{DetectSettings, Family, Rule, Subject, Telemetry, Traffic};
 
 fn entry(entity: &str) -> AllowEntry {
@@ -102,7 +102,7 @@ fn a_bound_in_bytes_holds_as_well() {
 fn what_has_no_volume_is_not_within_a_bound() {
     let mut chain = finding("chain", entity(EntityKind::Address, "192.0.2.1"), 1);
     chain.traffic = Traffic::default();
-    chain.case = Some(Box::new(crate::alert::Case::new(crate::alert::Score::of(Vec::new(), 0.0))));
+    chain.case = Some(Box::new(Case::new(Score::of(Vec::new(), 0.0))));
     let volume = Volume::of(&chain);
     assert_eq!(volume, Volume::default());
     let bounded = AllowEntry { max_bytes_per_minute: Some(1_000_000), ..entry("192.0.2.1") };
@@ -119,7 +119,7 @@ fn what_has_no_volume_is_not_within_a_bound() {
 #[test]
 fn a_workload_is_named_as_its_baseline_is() {
     let mut found = finding("egress", entity(EntityKind::Workload, "runc:1234"), 1);
-    let mut case = crate::alert::Case::new(crate::alert::Score::of(Vec::new(), 0.0));
+    let mut case = Case::new(Score::of(Vec::new(), 0.0));
     case.baseline_key = Some("workload:shop/Deployment/api/app".into());
     found.case = Some(Box::new(case));
     assert!(entry("workload:shop/Deployment/api/app").covers(&found));
@@ -161,12 +161,14 @@ struct Flood {
     book: AlertBook,
     settings: DetectSettings,
     second: i64,
+    /// When it began, where each finding is of all of it.
+    since: Option<i64>,
 }
 
 impl Flood {
     fn allowed(entries: Vec<AllowEntry>) -> Self {
         let settings = DetectSettings { allow: entries, ..DetectSettings::default() };
-        Self { book: AlertBook::new(&settings), settings, second: 0 }
+        Self { book: AlertBook::new(&settings), settings, second: 0, since: None }
     }
 
     fn take_over(&mut self, entries: Vec<AllowEntry>) {
@@ -178,7 +180,9 @@ impl Flood {
     fn goes_on(&mut self, seconds: i64) -> Vec<Update> {
         for _ in 0..seconds {
             self.second += 1;
-            let flood = finding("udp_flood", entity(EntityKind::Address, "192.0.2.1"), self.second);
+            let address = entity(EntityKind::Address, "192.0.2.1");
+            let mut flood = finding("udp_flood", address, self.second);
+            flood.start_second = self.since.unwrap_or(self.second);
             let telemetry = Telemetry::default();
             self.book.record(self.second, &mut vec![flood], &telemetry, &self.settings);
         }
@@ -210,6 +214,38 @@ fn an_alert_that_is_open_is_closed_by_an_entry_that_comes_and_says_so() {
     assert!(last.summary.contains(words), "{}", last.summary);
     assert_eq!(flood.goes_on(3), []);
     assert_eq!(flood.suppressed(), [(0, 0), (1, 4)]);
+}
+
+/// A tunnel is told whole, since its first query: by alerts behind one another, even so.
+#[test]
+fn what_goes_on_behind_a_closed_alert_has_an_id_of_its_own() {
+    let mut flood = Flood { since: Some(0), ..Flood::allowed(Vec::new()) };
+    let first = flood.goes_on(3)[0].alert.clone();
+    flood.take_over(vec![entry("192.0.2.1")]);
+    assert!(flood.goes_on(3)[0].closed);
+    flood.take_over(Vec::new());
+    let second = flood.goes_on(3)[0].alert.clone();
+    let allowed = flood.book.take_allowed_alerts();
+    let starts = [&first, &allowed[0], &second].map(|alert| alert.start_ns / 1_000_000_000);
+    assert_eq!(starts, [0, 4, 7]);
+    let ids: std::collections::BTreeSet<_> =
+        [&first, &allowed[0], &second].map(|alert| &alert.id).into();
+    assert_eq!(ids.len(), 3);
+}
+
+#[test]
+fn what_may_pause_longer_counts_once_for_as_long() {
+    let mut allowances = Allowances::new(&[entry("192.0.2.1")]);
+    let address = entity(EntityKind::Address, "192.0.2.1");
+    for call in 0..5 {
+        let mut case = Case::new(Score::of(Vec::new(), 0.0));
+        case.quiet_s = 600;
+        let mut beacon = finding("beacon", address.clone(), call * 650);
+        beacon.case = Some(Box::new(case));
+        allowances.judge(&beacon, packets(1), 60);
+    }
+    let count = &allowances.counts()[0];
+    assert_eq!((count.suppressed, count.suppressed_windows), (1, 5));
 }
 
 #[test]

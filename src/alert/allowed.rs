@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::allow::AllowEntry;
+use super::ended::Ended;
 use super::open::Open;
 use super::{Alert, State};
 use crate::detect::{Finding, Telemetry};
@@ -40,16 +41,16 @@ impl AllowedAlerts {
     /// Takes a finding that an entry keeps from opening an alert.
     pub(super) fn note(
         &mut self,
-        finding: Finding,
+        mut finding: Finding,
         entry: AllowEntry,
         telemetry: &Telemetry,
-        quiet_s: i64,
-        burst_s: u64,
+        (quiet_s, burst_s): (i64, u64),
+        ended: &Ended,
     ) {
         let key = (finding.detector, finding.entity.id.clone());
         if let Some(known) = self.open.get_mut(&key) {
             let open = &mut known.open;
-            if finding.second.saturating_sub(open.last_second) <= quiet_s {
+            if finding.second.saturating_sub(open.last_second) <= quiet_s + open.more_quiet_s {
                 // A rule may bring along the window before, which was told already.
                 let told = open.subjects.get(&finding.subject);
                 if told.is_none_or(|&at| at < finding.second) {
@@ -65,12 +66,15 @@ impl AllowedAlerts {
             self.close_before(finding.second.saturating_sub(quiet_s), burst_s);
         }
         if self.open.len() < MOST_OPEN {
+            ended.begin_behind(&mut finding);
             self.open.insert(key, Allowed { open: Open::new(finding, telemetry), entry });
         }
     }
 
     fn close_before(&mut self, second: i64, burst_s: u64) {
-        let over = |_: &_, known: &mut Allowed| known.open.last_second < second;
+        let over = |_: &_, known: &mut Allowed| {
+            known.open.last_second.saturating_add(known.open.more_quiet_s) < second
+        };
         let over: Vec<_> = self.open.extract_if(.., over).collect();
         over.into_iter().for_each(|(_, known)| self.keep(known.told(burst_s)));
     }
@@ -120,7 +124,7 @@ fn detail(entry: &AllowEntry) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Entity, EntityKind};
+    use crate::alert::{Case, Entity, EntityKind, Score};
     use crate::detect::{Family, Rule, Subject, Traffic};
 
     fn finding(entity: usize, second: i64) -> Finding {
@@ -149,7 +153,8 @@ mod tests {
 
     fn all(findings: impl Iterator<Item = Finding>) -> Vec<Alert> {
         let mut allowed = AllowedAlerts::default();
-        findings.for_each(|one| allowed.note(one, entry(), &Telemetry::default(), 60, 5));
+        let (telemetry, ended) = (Telemetry::default(), Ended::default());
+        findings.for_each(|one| allowed.note(one, entry(), &telemetry, (60, 5), &ended));
         allowed.take(5)
     }
 
@@ -163,6 +168,17 @@ mod tests {
         assert_eq!(told[1].start_ns, 100_000_000_000);
         assert_eq!(told[0].evidence.details[ALLOWED_BY]["entity"], "192.0.2.0/24");
         assert_eq!(told[0].evidence.details[ALLOWED_BY]["reason"], "backup");
+    }
+
+    /// As a beacon does, whose calls are far apart.
+    #[test]
+    fn what_may_pause_longer_is_one_for_as_long() {
+        let calls = (0..8).map(|call| {
+            let mut case = Case::new(Score::of(Vec::new(), 0.0));
+            case.quiet_s = 600;
+            Finding { case: Some(Box::new(case)), ..finding(1, call * 650) }
+        });
+        assert_eq!(all(calls).len(), 1);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::allow::{AllowCount, Allowances, News, Verdict, Volume};
 use super::allowed::AllowedAlerts;
+use super::ended::Ended;
 use super::open::Open;
 use super::{Alert, State, act};
 use crate::detect::{DetectSettings, Family, Finding, Subject, Telemetry};
@@ -49,6 +50,7 @@ pub struct AlertBook {
     /// Those without bounds were not yet held against the alerts that are open.
     has_new_entries: bool,
     allowed: AllowedAlerts,
+    ended: Ended,
 }
 
 /// Packets/s and bytes a minute by second, detector and entity.
@@ -77,6 +79,7 @@ impl AlertBook {
             allowances: Allowances::new(&settings.allow),
             has_new_entries: false,
             allowed: AllowedAlerts::default(),
+            ended: Ended::default(),
         }
     }
 
@@ -246,7 +249,12 @@ impl AlertBook {
     }
 
     /// Number of the alert that the finding now belongs to.
-    fn place(&mut self, finding: Finding, telemetry: &Telemetry, volumes: &Volumes) -> Option<u64> {
+    fn place(
+        &mut self,
+        mut finding: Finding,
+        telemetry: &Telemetry,
+        volumes: &Volumes,
+    ) -> Option<u64> {
         let subject = (finding.family, finding.subject);
         let entity = (finding.detector, finding.entity.id.clone());
         let known = self.by_subject.get(&subject).or_else(|| self.by_entity.get(&entity)).copied();
@@ -274,7 +282,9 @@ impl AlertBook {
             Verdict::Suppressed(entry) => {
                 let quiet_s = i64::try_from(self.settings.quiet_time_s).unwrap_or(i64::MAX);
                 let burst_s = self.settings.burst_time_window_s;
-                self.allowed.note(finding, entry, telemetry, quiet_s, burst_s);
+                let (detector, second) = (finding.detector, finding.second);
+                self.allowed.note(finding, entry, telemetry, (quiet_s, burst_s), &self.ended);
+                self.ended.note(detector, &entity.1, second);
                 return None;
             }
         };
@@ -284,6 +294,7 @@ impl AlertBook {
             self.suppressed += 1;
             return None;
         }
+        self.ended.begin_behind(&mut finding);
         let number = self.opened;
         self.opened += 1;
         self.by_subject.insert(subject, number);
@@ -361,6 +372,7 @@ impl AlertBook {
     fn close(&mut self, number: u64) {
         let Some(mut open) = self.open.remove(&number) else { return };
         open.revision += 1;
+        self.ended.note(open.detector, &open.about().entity.id, open.last_second);
         let alert = open.alert();
         self.updated.push(Update { alert: alert.clone(), closed: true });
         self.closed.push(alert);

@@ -11,6 +11,7 @@ mod allow;
 mod allowed;
 mod book;
 mod case;
+mod ended;
 mod entity;
 mod grade;
 mod open;
