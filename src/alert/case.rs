@@ -243,6 +243,11 @@ impl Term {
         term
     }
 
+    /// Whether it gave at least a third of what it can.
+    pub fn is_dimension(&self) -> bool {
+        self.points * 3.0 >= self.weight
+    }
+
     /// The points by the term's own figures.
     pub fn recompute(&self) -> f64 {
         self.scale.points([self.value, self.low, self.high, self.weight])
@@ -272,7 +277,7 @@ impl Score {
     /// Terms that gave at least a third of what they can: one dimension alone is
     /// never enough.
     pub fn dimensions(&self) -> usize {
-        self.terms.iter().filter(|term| term.points * 3.0 >= term.weight).count()
+        self.terms.iter().filter(|term| term.is_dimension()).count()
     }
 }
 

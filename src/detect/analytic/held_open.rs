@@ -62,6 +62,8 @@ const NEWS_WITHIN_S: i64 = 360;
 
 const TCP: u8 = 6;
 
+const NEVER_ANSWERED: &str = "never_answered_share";
+
 const FORMULA: &str = "answered TCP connections of one client with one service, open at once, each held \
     for held_open_s with under 100 bytes/s, >= held_open_threshold; of all clients >= twice that";
 
@@ -337,7 +339,11 @@ impl Judged<'_> {
         let score = self.score();
         // A popular service has as many that are idle.
         let of_many = client.is_none() && self.never_answered() < 0.5;
-        let enough = score.alerts() && score.dimensions() >= 2 && !of_many;
+        // That they were never answered and pass the threshold are two dimensions: the points
+        // of the first term are a third of its weight only from 1.24 times the threshold on.
+        let silent =
+            score.terms.iter().any(|term| term.name == NEVER_ANSWERED && term.is_dimension());
+        let enough = score.alerts() && (silent || score.dimensions() >= 2) && !of_many;
         if !ctx.decide(NAME, who, self.second, &score, enough) {
             return None;
         }
@@ -365,7 +371,7 @@ impl Judged<'_> {
         };
         finding.details.extend([
             ("held_at_once", json!(self.most.0)),
-            ("never_answered_share", json!(round3(self.never_answered()))),
+            (NEVER_ANSWERED, json!(round3(self.never_answered()))),
             ("mean_held_s", json!(self.mean_held_s())),
             ("service", json!(crate::entity::service_name((TCP, port)))),
         ]);
@@ -402,7 +408,7 @@ impl Judged<'_> {
         Score::of(
             vec![
                 Term::doubling("times_threshold", times, 0.5, 4.0, 40.0),
-                Term::new("never_answered_share", self.never_answered(), 0.5, 0.95, 40.0),
+                Term::new(NEVER_ANSWERED, self.never_answered(), 0.5, 0.95, 40.0),
                 Term::new("mean_held_s", self.mean_held_s(), 30.0, 300.0, 20.0),
             ],
             ALERTS_FROM,

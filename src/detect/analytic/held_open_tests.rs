@@ -89,6 +89,23 @@ fn requests_that_never_end_are_found_when_the_time_out_cuts_them() {
 }
 
 #[test]
+fn at_the_threshold_half_a_minute_without_an_answer_suffices() {
+    let of = |count: u16, lasts_s: i64| {
+        let span = (100, 100 + lasts_s);
+        let flows: Vec<_> =
+            (0..count).map(|at| dripping("203.0.113.9", 20_000 + at, span)).collect();
+        severities(&flows)
+    };
+    assert_eq!(of(127, 35), []);
+    for (count, lasts_s) in [(128, 35), (135, 45), (150, 105)] {
+        assert_eq!(of(count, lasts_s), [Severity::Medium], "{count} for {lasts_s} s");
+    }
+    let answered: Vec<_> =
+        (0..150).map(|at| flow("203.0.113.9", 20_000 + at, (100, 400), 40, 20_000)).collect();
+    assert_eq!(severities(&answered), [], "held for as long as can be, and answered");
+}
+
+#[test]
 fn what_ends_after_the_first_telling_is_told_of_before_all_is_over() {
     let flows: Vec<Outline> = (0..200)
         .map(|at| dripping("203.0.113.9", 20_000 + at, (100, 400 + i64::from(at >= 160) * 2)))
