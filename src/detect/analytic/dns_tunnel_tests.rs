@@ -136,6 +136,13 @@ fn to_its_own_server_below_no_top_level_it_is_one() {
 }
 
 #[test]
+fn below_any_top_level_the_domain_is_named() {
+    let name = |n| format!("{}.data.example", encoded(n, 60, BASE32));
+    let found = judged(&settings(), asked(10, 2, 300, name).into_iter());
+    assert_eq!(found.last().expect("a tunnel").details["domain"], "data.example");
+}
+
+#[test]
 fn block_lists_are_quiet_by_their_shape() {
     let name = |n: usize| format!("{}.{}.{}.{}.bl.example.org", n % 251, n % 13, n % 199, n % 223);
     assert_eq!(judged(&strict(), asked(1, 10, 16, name).into_iter()), []);

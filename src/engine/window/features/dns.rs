@@ -1,8 +1,6 @@
 //! DNS messages by who asks whom about which registered domain.
 //!
-//! The registered domain is by the rules of [`super::domain`]; below a top level that
-//! they lack (`lan`, or whatever a tunnel to its own server makes up) it is the
-//! top level itself, so that data in the label before it still comes together.
+//! The registered domain is by the rules of [`super::domain`].
 
 use super::super::sample::BottomK;
 use super::super::table::Merge;
@@ -290,7 +288,11 @@ mod tests {
         expect(&[b"example", b"com"], "", "example.com");
         expect(&[b"co", b"uk"], "", "co.uk");
         expect(&[b"a", b"b", b"user", b"github", b"io"], "a.b.", "user.github.io");
-        expect(&[b"data", b"tunnel"], "data.", "tunnel");
+        expect(
+            &[b"mzxw6ytboi2dkobrgiztinjwg44ds", b"tunnel"],
+            "mzxw6ytboi2dkobrgiztinjwg44ds.",
+            "tunnel",
+        );
         expect(&[b"localhost"], "", "localhost");
         expect(&[b"a.b", b"example", b"com"], "a\\xffb.", "example.com");
         expect(&[], "", "");

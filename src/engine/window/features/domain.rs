@@ -5,7 +5,9 @@
 //! second level of the usual kinds (`co.uk`, `com.br`), suffixes that hand names to
 //! anybody (dynamic DNS, clouds), and top levels that exist. Names of a suffix that
 //! is missing here come together under one domain: sums are too large then, never too
-//! small.
+//! small. Below a top level that is missing here (there are over a thousand) a label that
+//! somebody could have registered is the domain; a longer one is data of a tunnel to its own
+//! server, whose names come together under the top level.
 
 /// Second levels below which country domains register.
 const SECOND_LEVELS: [&[u8]; 24] = [
@@ -13,7 +15,11 @@ const SECOND_LEVELS: [&[u8]; 24] = [
     b"ltd", b"me", b"mil", b"ne", b"net", b"nhs", b"nom", b"or", b"org", b"plc", b"sch", b"school",
 ];
 
-/// Generic top levels, those with most names first; others are taken for a private one.
+/// Longest label that is a domain of its own below a top level that is missing here: of
+/// registered ones hardly any is longer, and what carries data fills labels of up to 63.
+const REGISTERED: usize = 24;
+
+/// Generic top levels, those with most names first; others may be a private one.
 const TOP_LEVELS: [&[u8]; 78] = [
     b"com",
     b"net",
@@ -143,11 +149,14 @@ const PRIVATE: [&[u8]; 40] = [
 pub(super) fn registered_len(name: &[u8]) -> usize {
     let Some(top) = last_labels(name, 1) else { return name.len() };
     let country = top.len() == 2 || top.starts_with(b"xn--");
-    if !country && !TOP_LEVELS.contains(&top) {
-        return top.len();
-    }
-    let Some(two) = last_labels(name, 2) else { return name.len() };
+    let two = last_labels(name, 2).unwrap_or(name);
     let second = &two[..two.len() - top.len() - 1];
+    if !country && !TOP_LEVELS.contains(&top) {
+        return if second.len() > REGISTERED { top.len() } else { two.len() };
+    }
+    if two.len() == name.len() {
+        return name.len();
+    }
     let suffix_labels = match name {
         _ if PRIVATE.contains(&two) => 2,
         _ if country && SECOND_LEVELS.contains(&second) => 2,
@@ -158,9 +167,8 @@ pub(super) fn registered_len(name: &[u8]) -> usize {
     last_labels(name, suffix_labels + 1).map_or(name.len(), <[u8]>::len)
 }
 
-/// The domain that somebody registered, of a name in lower case: whose the host is. Below
-/// a top level that is missing here it has a label more than `registered_len` says:
-/// what stands outside has a real one.
+/// The domain that somebody registered, of a name in lower case: whose the host is. It is
+/// never a top level alone, as `registered_len` may say: what stands outside has a real one.
 pub fn registered(name: &[u8]) -> &[u8] {
     let len = registered_len(name);
     let is_top = last_labels(name, 1).is_some_and(|top| top.len() == len);
@@ -208,7 +216,11 @@ mod tests {
             ("x.example.uk", "example.uk"),
             ("a.b.user.duckdns.org", "user.duckdns.org"),
             ("b.user.github.io", "user.github.io"),
-            ("data.tunnel", "tunnel"),
+            ("data.tunnel", "data.tunnel"),
+            ("www.shop.example", "shop.example"),
+            ("a.example", "a.example"),
+            ("mzxw6ytboi2dkobrgiztinjwg44ds.tunnel", "tunnel"),
+            ("more.mzxw6ytboi2dkobrgiztinjwg44ds.tunnel", "tunnel"),
             ("4.3.2.10.in-addr.arpa", "10.in-addr.arpa"),
             ("localhost", "localhost"),
             ("", ""),
