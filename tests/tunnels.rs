@@ -56,27 +56,42 @@ fn assert_is(alerts: &[Value], detector: &str) {
     assert!(alerts[0]["confidence"].as_f64().unwrap() <= 0.6);
 }
 
-#[test]
-fn iodine_is_a_dns_tunnel() {
-    let alerts = alerts_of("iodine", &["iodine", "iodined", "ping"], |net, link, folder| {
+/// Pings of `bytes` through iodine, which is started with these arguments.
+fn through_iodine(test: &str, args: &[&str], bytes: &str, count: &str) -> Option<Vec<Value>> {
+    alerts_of(test, &["iodine", "iodined", "ping"], |net, link, folder| {
         let server = &link.ipv4[1];
         let domain = "t.example.test";
-        let args = ["iodined", "-f", "-c", "-P", "p", "-l", server, "10.99.0.1/24", domain];
-        let _server = net.spawn(net.command(SERVER, args));
+        let listen = ["iodined", "-f", "-c", "-P", "p", "-l", server, "10.99.0.1/24", domain];
+        let _server = net.spawn(net.command(SERVER, listen));
         let log = folder.join("log");
-        let mut client = net.command(CLIENT, ["iodine", "-f", "-r", "-P", "p", "-T", "TXT"]);
-        client.args(["-m", "1000", server, domain]);
+        let mut client = net.command(CLIENT, ["iodine", "-f", "-P", "p"]);
+        client.args(args).args([server, domain]);
         let file = std::fs::File::create(&log).unwrap();
         client.stderr(file.try_clone().unwrap()).stdout(file);
         let _client = net.spawn(client);
         wait_for("a tunnel", || {
             std::fs::read_to_string(&log).is_ok_and(|said| said.contains("setup complete"))
         });
-        net.run(CLIENT, ["ping", "-q", "-c50", "-i0.1", "-s400", "10.99.0.1"]);
-    });
-    if let Some(alerts) = alerts {
+        net.run(CLIENT, ["ping", "-q", "-c", count, "-i0.1", "-s", bytes, "10.99.0.1"]);
+    })
+}
+
+#[test]
+fn iodine_is_a_dns_tunnel() {
+    let args = ["-r", "-T", "TXT", "-m", "1000"];
+    if let Some(alerts) = through_iodine("iodine", &args, "400", "50") {
         assert_is(&alerts, "dns_tunnel");
-        assert_eq!(alerts[0]["evidence"]["details"]["domain"], "test");
+        assert_eq!(alerts[0]["evidence"]["details"]["domain"], "example.test");
+    }
+}
+
+#[test]
+fn iodine_that_sends_no_dns_at_all_is_one() {
+    // 130 packets each way, of a ramp that it makes about as long as a byte's values.
+    if let Some(alerts) = through_iodine("iodine-raw", &[], "1000", "130") {
+        assert_is(&alerts, "dns_tunnel");
+        let summary = alerts[0]["summary"].as_str().unwrap();
+        assert!(summary.contains("not DNS at all: iodine's raw packets"), "{summary}");
     }
 }
 

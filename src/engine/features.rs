@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::correlation::Correlation;
 use super::window::features::{AnswerKey, DnsKey, Features, RequestKey, RequestLine, shown};
-use crate::detect::analytic::{DnsSecond, EchoSecond, Event, PACKETS, Source};
+use crate::detect::analytic::{DnsSecond, EchoSecond, Event, NotDnsSecond, PACKETS, Source};
 use crate::telemetry::request::{Request, Target};
 use crate::telemetry::text::decoded_uri;
 
@@ -110,6 +110,10 @@ impl Correlation<'_> {
             if is_asked(&self.asked) || before.as_ref().is_some_and(is_asked) {
                 show(&Event::Told { second, key, told });
             }
+        }
+        for (key, stats) in features.not_dns.sorted() {
+            let who = entities.sender(key.client, key.server, &[UDP]);
+            show(&Event::NotDns(&NotDnsSecond { second, key, stats, who }));
         }
         for (key, stats) in dns {
             let who = entities.sender(key.client, key.server, &[UDP, TCP]);

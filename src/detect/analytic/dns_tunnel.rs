@@ -4,7 +4,8 @@
 //! minutes: many names, long ones, of even bytes, hardly one asked twice, of types that
 //! carry data, with large answers. No sign is enough by itself, and nothing is judged
 //! under the floors of names and bytes. Part of AN0031: a network-only hit
-//! stands under `possible_analytics`, since it names no process.
+//! stands under `possible_analytics`, since it names no process. What is sent at port 53
+//! and is no DNS at all is told of as well ([`super::not_dns`]).
 //!
 //! Limits: a client that asks through a resolver at home is named, the resolver
 //! is not; where only the resolver is seen, it is. DNS over TLS or HTTPS is not
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::not_dns::NotDns;
 use super::process_context::subject;
 use super::tunnelled::Tunnelled;
 use super::{Analytic, AnalyticContext, DnsSecond, Event, about, trusts_process};
@@ -109,6 +111,7 @@ pub(super) struct DnsTunnel {
     /// When room was last made: looking at all of them for each new one would be no end.
     cleared_s: i64,
     refused: u64,
+    not_dns: NotDns,
 }
 
 /// What a client asked about a domain in this window.
@@ -450,13 +453,18 @@ impl Analytic for DnsTunnel {
     }
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
-        if let Event::Dns(dns) = event {
-            out.extend(self.take(dns, ctx));
+        match event {
+            Event::NotDns(seen) => out.extend(self.not_dns.take(seen, ctx)),
+            Event::Dns(dns) => {
+                self.not_dns.count(dns);
+                out.extend(self.take(dns, ctx));
+            }
+            _ => {}
         }
     }
 
     fn refused(&self) -> u64 {
-        self.refused
+        self.refused + self.not_dns.refused
     }
 }
 

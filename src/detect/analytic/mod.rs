@@ -17,6 +17,7 @@ mod egress;
 mod held;
 mod held_open;
 mod non_networking;
+mod not_dns;
 mod payload_shift;
 mod process_context;
 mod signs;
@@ -65,7 +66,9 @@ use crate::alert::{Case, Score};
 use crate::baseline::{Baselines, Metric, Profile};
 use crate::engine::window::Host;
 use crate::engine::window::Seed;
-use crate::engine::window::features::{DnsKey, DnsStats, EchoKey, EchoStats, ToldKey, ToldName};
+use crate::engine::window::features::{
+    DnsKey, DnsStats, EchoKey, EchoStats, NotDnsKey, NotDnsStats, ToldKey, ToldName,
+};
 use crate::entity::{Minute, PeerSums, SecondOf, Who};
 use crate::flow::app::AppInfo;
 use crate::flow::{FlowRecord, Outline};
@@ -100,6 +103,9 @@ pub enum Event<'a> {
     Counter { source: &'a Source, sample: &'a CounterSample, growth: &'a Growth },
     /// What one client asked one server about one domain in one second. By key.
     Dns(&'a DnsSecond<'a>),
+    /// What one client and one server sent at UDP port 53 in one second that is no DNS
+    /// message: before what they asked in it. By key.
+    NotDns(&'a NotDnsSecond<'a>),
     /// Whom a name stands for, by an answer that was asked for. By key.
     Told { second: i64, key: &'a ToldKey, told: &'a ToldName },
     /// What two hosts echoed in one second. By key.
@@ -144,6 +150,15 @@ pub struct DnsSecond<'a> {
     pub key: &'a DnsKey,
     pub stats: &'a DnsStats,
     /// Who asked, where that is known better than by address.
+    pub who: Option<Arc<Who>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct NotDnsSecond<'a> {
+    pub second: i64,
+    pub key: &'a NotDnsKey,
+    pub stats: &'a NotDnsStats,
+    /// Who sends, where that is known better than by address.
     pub who: Option<Arc<Who>>,
 }
 
@@ -296,7 +311,11 @@ impl Inputs {
             Event::Request { source, .. } => self.request_logs |= source.kind != PACKETS,
             Event::Counter { .. } => self.counters = true,
             Event::Exec(_) => self.host_map = true,
-            Event::Dns(_) | Event::Told { .. } | Event::Echo(_) | Event::Asked { .. } => {}
+            Event::Dns(_)
+            | Event::NotDns(_)
+            | Event::Told { .. }
+            | Event::Echo(_)
+            | Event::Asked { .. } => {}
             Event::Minute(_) | Event::Time { .. } | Event::End => {}
         }
     }

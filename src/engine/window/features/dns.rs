@@ -128,19 +128,19 @@ pub(super) fn add_all(sums: &mut [u32], more: &[u32]) {
 }
 
 impl Features {
-    /// Reads a message of which `wire_bytes` were on the wire.
+    /// Reads a message of which `wire_bytes` were on the wire; whether it is one about a name.
     pub(super) fn add_dns(
         &mut self,
         packet: &PacketRow,
         ends: &Ends,
         message: &[u8],
         wire_bytes: u32,
-    ) {
-        let Some(question) = Question::read(message) else { return };
+    ) -> bool {
+        let Some(question) = Question::read(message) else { return false };
         let (client, server) = match question.is_response {
             true if ends.src_port == PORT => (ends.dst, ends.src),
             false if ends.dst_port == PORT => (ends.src, ends.dst),
-            _ => return,
+            _ => return true,
         };
         self.dns.messages = self.dns.messages.saturating_add(1);
         let seed = self.seed;
@@ -151,7 +151,7 @@ impl Features {
         if question.is_response && question.code == 0 {
             self.add_told(&key, question.name(), message);
         }
-        let Some(stats) = self.dns.entry(hash, key) else { return };
+        let Some(stats) = self.dns.entry(hash, key) else { return true };
         if stats.domain.is_empty() {
             stats.domain = Text::new(domain);
         }
@@ -165,7 +165,7 @@ impl Features {
             stats.nxdomain = stats.nxdomain.saturating_add(u32::from(question.code == 3));
             let answer = u64::from(wire_bytes).saturating_sub(question.end as u64);
             stats.answer_bytes = stats.answer_bytes.saturating_add(answer);
-            return;
+            return true;
         }
         stats.queries = stats.queries.saturating_add(1);
         let of_type = &mut stats.types[DnsType::of(question.kind) as usize];
@@ -178,6 +178,7 @@ impl Features {
         }
         stats.subdomain_bytes = stats.subdomain_bytes.saturating_add(bytes);
         stats.longest_subdomain = stats.longest_subdomain.max(bytes as u16);
+        true
     }
 }
 

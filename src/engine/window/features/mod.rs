@@ -1,5 +1,5 @@
-//! What packets of some protocols say, for every packet of them: DNS messages, ICMP
-//! echo, HTTP/1 request and status lines in clear.
+//! What packets of some protocols say, for every packet of them: DNS messages and what is
+//! none at their port, ICMP echo, HTTP/1 request and status lines in clear.
 //!
 //! A [`Features`] is one second of a shard. Each of its tables keeps the keys with the
 //! lowest ranks ([`Kept`]), each key's sums whole; so shards merge in any order to
@@ -17,6 +17,7 @@ mod domain;
 mod echo;
 mod http;
 mod kept;
+mod not_dns;
 mod template;
 mod text;
 mod told;
@@ -27,6 +28,7 @@ pub use domain::registered;
 pub use echo::{EchoKey, EchoStats, Exchange, Exchanges, Sampled, Symbols};
 pub use http::{AnswerKey, RequestKey, RequestLine, Status};
 pub use kept::Kept;
+pub use not_dns::{NotDnsKey, NotDnsStats};
 pub use template::Template;
 pub use text::{Text, shown};
 pub use told::{ToldKey, ToldName};
@@ -40,6 +42,8 @@ const DNS_KEYS: usize = 2_048;
 /// Names and addresses that servers told in a second, by who was told: two addresses of each
 /// domain. Each takes 200 bytes.
 const TOLD_NAMES: usize = 2 * DNS_KEYS;
+/// Pairs of a second that send what is no DNS message to its port, of 0.3 KB each.
+const NOT_DNS_PAIRS: usize = 1_024;
 /// Pairs of a second. A sweep has more; it is no tunnel.
 const ECHO_PAIRS: usize = 1_024;
 /// Requests of a second, of 3 KB each.
@@ -54,6 +58,8 @@ pub struct Features {
     pub dns: Kept<DnsKey, DnsStats>,
     /// Whom names stand for, by answers.
     pub told: Kept<ToldKey, ToldName>,
+    /// What is no DNS message at its port.
+    pub not_dns: Kept<NotDnsKey, NotDnsStats>,
     pub echo: Kept<EchoKey, EchoStats>,
     pub requests: Kept<RequestKey, RequestLine>,
     pub answers: Kept<AnswerKey, Status>,
@@ -84,6 +90,7 @@ impl Features {
             seed,
             dns: Kept::new(DNS_KEYS, second, seed),
             told: Kept::new(TOLD_NAMES, second, seed),
+            not_dns: Kept::new(NOT_DNS_PAIRS, second, seed),
             echo: Kept::new(ECHO_PAIRS, second, seed),
             requests: Kept::new(REQUESTS, second, seed),
             answers: Kept::new(ANSWERS, second, seed),
@@ -105,13 +112,17 @@ impl Features {
                 let sequence = header.first_chunk::<2>().map_or(0, |two| u16::from_be_bytes(*two));
                 self.add_echo(packet, &ends, sequence, payload);
             }
-            PacketClass::Udp => self.add_dns(packet, &ends, payload, packet.payload_bytes),
+            PacketClass::Udp => {
+                if !self.add_dns(packet, &ends, payload, packet.payload_bytes) {
+                    self.add_not_dns(packet, &ends, payload);
+                }
+            }
             _ if ends.has_port(dns::PORT) => {
                 // RFC 1035, 4.2.2: two bytes of length come first.
                 let Some((length, message)) = payload.split_first_chunk::<2>() else { return };
                 let length = u32::from(u16::from_be_bytes(*length));
                 let message = message.get(..length as usize).unwrap_or(message);
-                self.add_dns(packet, &ends, message, length);
+                let _ = self.add_dns(packet, &ends, message, length);
             }
             _ => self.add_http(packet.time_ns, &ends, payload),
         }
@@ -122,6 +133,7 @@ impl Features {
         self.seed = seed;
         self.dns.begin(second, seed);
         self.told.begin(second, seed);
+        self.not_dns.begin(second, seed);
         self.echo.begin(second, seed);
         self.requests.begin(second, seed);
         self.answers.begin(second, seed);
@@ -131,6 +143,7 @@ impl Features {
     pub fn merge(&mut self, other: &Self) {
         self.dns.merge(&other.dns);
         self.told.merge(&other.told);
+        self.not_dns.merge(&other.not_dns);
         self.echo.merge(&other.echo);
         self.requests.merge(&other.requests);
         self.answers.merge(&other.answers);
@@ -140,6 +153,7 @@ impl Features {
     pub fn settle(&mut self) {
         self.dns.settle();
         self.told.settle();
+        self.not_dns.settle();
         self.echo.settle();
         self.requests.settle();
         self.answers.settle();
