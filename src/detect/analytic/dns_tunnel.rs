@@ -23,7 +23,7 @@ use super::tunnelled::Tunnelled;
 use super::{Analytic, AnalyticContext, DnsSecond, Event, about, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::{Direction, Finding, Rule, Subject, round3};
-use crate::engine::window::features::{DnsStats, DnsType, SYMBOLS, Text, entropy};
+use crate::engine::window::features::{DnsStats, DnsType, ORDINARY_ANSWER, SYMBOLS, Text, entropy};
 use crate::engine::window::{Hll, Host};
 use crate::entity::Who;
 
@@ -43,6 +43,9 @@ const QUIET_S: i64 = 400;
 const MAX_ASKED: usize = 32_768;
 /// Bytes in names from which a domain is worth half a kilobyte for their frequencies.
 const DETAILED_BYTES: u64 = 512;
+
+/// Bytes of answers, beyond what as many ordinary ones have, from which they count.
+const LEAST_GIVEN: u64 = 128 << 10;
 
 /// Domains that look like tunnels by design, and why.
 const ALLOWED: [(&[&str], &str); 4] = [
@@ -145,6 +148,7 @@ struct Sums {
     longest: u16,
     types: [u64; 7],
     answer_bytes: u64,
+    given_bytes: u64,
 }
 
 impl Sums {
@@ -159,6 +163,7 @@ impl Sums {
         self.bytes += stats.subdomain_bytes;
         self.longest = self.longest.max(stats.longest_subdomain);
         self.answer_bytes += stats.answer_bytes;
+        self.given_bytes += stats.given_bytes;
         for (sum, &more) in self.types.iter_mut().zip(&stats.types) {
             *sum += u64::from(more);
         }
@@ -174,6 +179,7 @@ impl Sums {
         both.bytes += later.bytes;
         both.longest = both.longest.max(later.longest);
         both.answer_bytes += later.answer_bytes;
+        both.given_bytes += later.given_bytes;
         for (sum, &more) in both.types.iter_mut().zip(&later.types) {
             *sum += more;
         }
@@ -259,6 +265,7 @@ impl Asked {
         let (settings, sums) = (ctx.settings, &self.sums);
         let queries = sums.queries.max(1) as f64;
         let (least, floor) = (settings.dns_tunnel_names as f64, settings.dns_tunnel_bytes as f64);
+        let new_names = (names as f64 / queries).min(1.0);
         let carrying: u64 = [DnsType::Txt, DnsType::Null, DnsType::Cname, DnsType::Mx]
             .iter()
             .map(|&kind| sums.types[kind as usize])
@@ -272,14 +279,24 @@ impl Asked {
             Term::new("bytes_a_name", sums.bytes as f64 / queries, 20.0, 60.0, 25.0),
             // Words and hexadecimal digits have 4 bits, base 32 nearly 5, base 64 nearly 6.
             Term::new("entropy_of_names", self.entropy(), 4.0, 4.7, 15.0),
-            Term::new("new_names_by_queries", (names as f64 / queries).min(1.0), 0.5, 0.9, 10.0),
+            Term::new("new_names_by_queries", new_names, 0.5, 0.9, 10.0),
             Term::new("share_of_carrying_types", carrying as f64 / queries, 0.1, 0.7, 20.0),
             Term::doubling(
                 "answer_bytes_a_query",
                 sums.answer_bytes as f64 / queries,
-                100.0,
+                ORDINARY_ANSWER as f64,
                 400.0,
                 10.0,
+            ),
+            // What is fetched piece by piece: a program, beyond what as many ordinary answers
+            // have. Block lists answer with less, and say mostly that there is none; what is
+            // asked again brings nothing new.
+            Term::doubling(
+                "new_answer_bytes",
+                sums.given_bytes as f64 * new_names,
+                LEAST_GIVEN as f64,
+                8.0 * LEAST_GIVEN as f64,
+                20.0,
             ),
         ];
         Score::of(terms, settings.dns_tunnel_score)
@@ -410,7 +427,7 @@ impl Asked {
         case.decided_by = DecidedBy::Pattern;
         case.baseline = "not asked: names that carry data are no host's normal".to_owned();
         case.quiet_s = QUIET_S;
-        let both_ways = whole.answer_bytes / queries >= 100;
+        let both_ways = whole.answer_bytes / queries >= ORDINARY_ANSWER;
         case.confident("start", 0.4);
         if case.score.value >= 75.0 {
             case.confident("most_signs", 0.1);
@@ -431,11 +448,13 @@ impl Asked {
         .to_owned();
         case.summary = format!(
             "{} asked for {names} different names below {domain} in {} s, with {:.0} bytes \
-             before the domain on average ({} bytes in all, {entropy} bits a byte): they carry data.",
+             before the domain on average ({} bytes in all, {entropy} bits a byte), and got {} bytes of \
+             answers: they carry data.",
             subject(who),
             finding.second - finding.start_second + 1,
             whole.bytes as f64 / queries as f64,
             whole.bytes,
+            whole.answer_bytes,
         );
     }
 }

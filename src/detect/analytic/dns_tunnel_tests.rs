@@ -171,6 +171,44 @@ fn clouds_and_telemetry_are_quiet_by_their_shape() {
 }
 
 #[test]
+fn what_is_fetched_piece_by_piece_is_a_tunnel_by_its_volume() {
+    // A number and a domain; text of 300 bytes, and as much as addresses can be.
+    let name = |n| format!("{n}.stage.example.com");
+    for (kind, each, answer) in [(16, 8, 300), (28, 12, 560), (1, 12, 640)] {
+        let found = judged(&strict(), asked(kind, each, answer, name).into_iter());
+        let last = found.last().unwrap_or_else(|| panic!("type {kind}"));
+        let summary = &last.case.as_ref().unwrap().summary;
+        assert!(summary.contains("bytes of answers"), "{summary}");
+        assert_eq!(judged(&strict(), asked(kind, each, 90, name).into_iter()), []);
+    }
+}
+
+#[test]
+fn signed_answers_are_quiet_by_their_shape() {
+    // A block list that says, with signatures, that it has none of them.
+    let listed =
+        |n: usize| format!("{}.{}.{}.{}.bl.example.org", n % 251, n % 13, n % 199, n % 223);
+    let seconds = (0..240).map(|second| {
+        let names = (0..10).map(|n| listed(second * 10 + n));
+        names.flat_map(|name| none_signed(&name)).collect()
+    });
+    assert_eq!(judged(&strict(), seconds), []);
+    // Keys of mail by many selectors, each asked again and again.
+    let key = |n| format!("selector{}._domainkey.example.org", n % 12);
+    assert_eq!(judged(&strict(), asked(16, 10, 420, key).into_iter()), []);
+    // A content network's signed addresses.
+    let cdn = |n| format!("r{}---sn-{}.video.example.com", n % 8, encoded(n % 90, 8, BASE32));
+    assert_eq!(judged(&strict(), asked(1, 10, 350, cdn).into_iter()), []);
+}
+
+fn none_signed(name: &str) -> [Seen; 2] {
+    [
+        udp((CLIENT, 40_000), (RESOLVER, 53), &dns(name, 1, None)),
+        udp((RESOLVER, 53), (CLIENT, 40_000), &dns(name, 1, Some((3, 800)))),
+    ]
+}
+
+#[test]
 fn few_names_or_few_bytes_are_never_judged() {
     let few = |n| format!("{}.example.com", encoded(n % 30, 60, BASE32));
     assert_eq!(judged(&strict(), asked(16, 3, 400, few).into_iter()), []);

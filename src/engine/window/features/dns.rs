@@ -19,6 +19,9 @@ const MAX_NAME: usize = 253;
 const DOMAIN: usize = 64;
 const SAMPLE: usize = 128;
 
+/// Bytes of an answer that a name with some addresses, or an alias and one, has.
+pub const ORDINARY_ANSWER: u64 = 100;
+
 /// Classes of bytes whose frequencies are counted: printable ASCII by itself, control
 /// bytes as one, the upper half by four.
 pub const SYMBOLS: usize = 128;
@@ -75,6 +78,9 @@ pub struct DnsStats {
     pub types: [u32; 7],
     /// Of responses, behind the question.
     pub answer_bytes: u64,
+    /// Those of responses with answers: not of what says that there is none, which with
+    /// signatures (DNSSEC) is long. Of each beyond [`ORDINARY_ANSWER`].
+    pub given_bytes: u64,
     /// Bytes of the subdomains of queries.
     pub symbols: [u32; SYMBOLS],
     /// Of queries and responses.
@@ -95,6 +101,7 @@ impl Default for DnsStats {
             longest_subdomain: 0,
             types: [0; 7],
             answer_bytes: 0,
+            given_bytes: 0,
             symbols: [0; SYMBOLS],
             carried: Carried::default(),
             sample: BottomK::default(),
@@ -114,6 +121,7 @@ impl Merge for DnsStats {
         self.subdomain_bytes = self.subdomain_bytes.saturating_add(other.subdomain_bytes);
         self.longest_subdomain = self.longest_subdomain.max(other.longest_subdomain);
         self.answer_bytes = self.answer_bytes.saturating_add(other.answer_bytes);
+        self.given_bytes = self.given_bytes.saturating_add(other.given_bytes);
         add_all(&mut self.types, &other.types);
         add_all(&mut self.symbols, &other.symbols);
         self.carried.merge(&other.carried);
@@ -165,6 +173,10 @@ impl Features {
             stats.nxdomain = stats.nxdomain.saturating_add(u32::from(question.code == 3));
             let answer = u64::from(wire_bytes).saturating_sub(question.end as u64);
             stats.answer_bytes = stats.answer_bytes.saturating_add(answer);
+            if question.code == 0 && message.get(6..8).is_some_and(|count| count != [0, 0]) {
+                let given = answer.saturating_sub(ORDINARY_ANSWER);
+                stats.given_bytes = stats.given_bytes.saturating_add(given);
+            }
             return true;
         }
         stats.queries = stats.queries.saturating_add(1);

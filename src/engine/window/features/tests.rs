@@ -75,7 +75,8 @@ pub(crate) fn echo(from: u8, to: u8, kind: u8, id: u16, sequence: u16, data: &[u
 
 pub(crate) fn dns(name: &str, kind: u16, response: Option<(u8, usize)>) -> Vec<u8> {
     let (flags, code) = response.map_or((1, 0), |(code, _)| (0x81, code));
-    let mut message = vec![0, 9, flags, code, 0, 1, 0, 0, 0, 0, 0, 0];
+    let answers = response.is_some_and(|(code, answer)| code == 0 && answer > 0);
+    let mut message = vec![0, 9, flags, code, 0, 1, 0, answers.into(), 0, 0, 0, 0];
     for label in name.split('.') {
         message.push(label.len() as u8);
         message.extend_from_slice(label.as_bytes());
@@ -116,8 +117,8 @@ fn a_question_and_its_answer_are_of_one_client() {
     let (client, server) = ((CLIENT, 40_000), (SERVER, 53));
     let seen = [
         udp(client, server, &dns("aGVsbG8.t.Example.com", 16, None)),
-        udp(server, client, &dns("aGVsbG8.t.Example.com", 16, Some((0, 100)))),
-        udp(server, client, &dns("nowhere.example.com", 1, Some((3, 0)))),
+        udp(server, client, &dns("aGVsbG8.t.Example.com", 16, Some((0, 150)))),
+        udp(server, client, &dns("nowhere.example.com", 1, Some((3, 300)))),
         udp(client, (SERVER, 5_353), &dns("x.example.com", 16, None)),
         udp(client, server, b"no message"),
     ];
@@ -128,7 +129,7 @@ fn a_question_and_its_answer_are_of_one_client() {
     assert_eq!(key.client.ip().to_string(), "10.0.0.1");
     assert_eq!((stats.queries, stats.responses, stats.nxdomain), (1, 2, 1));
     assert_eq!((stats.subdomain_bytes, stats.longest_subdomain), (8, 8));
-    assert_eq!((stats.answer_bytes, stats.names.estimate()), (100, 2));
+    assert_eq!((stats.answer_bytes, stats.given_bytes, stats.names.estimate()), (450, 50, 2));
     assert_eq!(stats.types[DnsType::Txt as usize], 1);
     assert_eq!(stats.domain.shown(), "example.com");
 }
