@@ -30,12 +30,12 @@ fn judged(seconds: impl Iterator<Item = Vec<Seen>>) -> Vec<Finding> {
 fn minute(head: &[u8], each: usize, bytes: usize) -> Vec<Vec<Seen>> {
     let payload = |n: usize| {
         // Bytes that a cipher could have made, without a sign of it.
-        let noise = (0..bytes).map(|at| (0x9e37 * (n + 1) * (at + 7) >> 5) as u8);
+        let noise = (0..bytes).map(|at| ((0x9e37 * (n + 1) * (at + 7)) >> 5) as u8);
         [head, &noise.collect::<Vec<u8>>()].concat()
     };
     let second = |second: usize| {
         let one = |n: usize| {
-            let (from, to) = if n % 2 == 0 { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+            let (from, to) = if n.is_multiple_of(2) { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
             udp(from, to, &payload(second * each + n))
         };
         (0..each).map(one).collect()
