@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
+#[path = "common/frames.rs"]
+mod frames;
 mod support;
 
 use std::fmt::Write as _;
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::netns::{LinkOptions, Netns};
+use support::pcap::{self, Packet};
 
 /// The alerts of `flowtap read` on some inputs.
 fn alerts(inputs: &[&Path], more: &[&str]) -> Vec<Value> {
@@ -254,6 +257,70 @@ fn a_relay_on_a_port_that_clients_have_is_found_too() {
     }
 }
 
+/// A stranger's connection to a port is passed on to another port outside, two minutes long;
+/// from the second second on what comes back is first.
+fn relayed(proto: u8, served: u16, port: u16) -> Vec<Packet> {
+    const CLIENT: [u8; 4] = [203, 0, 113, 5];
+    const RELAY: [u8; 4] = [10, 0, 0, 10];
+    const TARGET: [u8; 4] = [198, 51, 100, 1];
+    let mut packets = Vec::new();
+    let mut send = |time_ns, (src, from), (dst, to), flags, payload: usize| {
+        let payload = vec![0x5a; payload];
+        let inner = match proto {
+            6 => frames::tcp(from, to, flags, &payload),
+            _ => frames::udp(from, to, &payload),
+        };
+        let mut bytes = frames::eth(0x0800, &frames::ipv4(proto, src, dst, &inner));
+        let wire_bytes = bytes.len();
+        bytes.truncate(96);
+        packets.push(Packet { time_ns, wire_bytes, bytes });
+    };
+    let legs = [[(CLIENT, 40_001), (RELAY, served)], [(RELAY, 40_002), (TARGET, port)]];
+    let at = |second: i64, ms: i64| (START_S + second) * 1_000_000_000 + ms * 1_000_000;
+    for (ms, [client, server]) in (0..).step_by(10).zip(legs) {
+        let hello = if proto == 6 { 0 } else { 100 };
+        send(at(0, ms), client, server, frames::SYN, hello);
+        send(at(0, ms + 100), server, client, frames::SYN | frames::ACK, hello);
+        send(at(0, ms + 200), client, server, frames::ACK, hello);
+    }
+    for second in 1..120 {
+        let volume = (second * 7_919 + 13) % 97;
+        for nth in 0..volume {
+            for (ms, [client, server]) in [(30, legs[0]), (0, legs[1])] {
+                send(at(second, ms + nth * 5), server, client, frames::ACK, 1_400);
+            }
+        }
+        for (ms, [client, server]) in [(600, legs[0]), (630, legs[1])] {
+            send(at(second, ms), client, server, frames::ACK, 1_400);
+        }
+    }
+    packets.sort_by_key(|packet| packet.time_ns);
+    packets
+}
+
+#[test]
+fn a_relay_on_a_port_of_clients_is_found_where_nothing_is_known_of_hosts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seen.pcap");
+    for flow @ (proto, served, port) in [
+        (6, 32_700, 443),
+        (6, 40_000, 443),
+        (17, 1_194, 443),
+        (17, 51_820, 443),
+        (17, 51_820, 51_820),
+    ] {
+        pcap::write(&file, 1, &relayed(proto, served, port));
+        let found = alerts(&[&file], &[]);
+        let relays = of(&found, "relay");
+        assert_eq!(relays.len(), 1, "{flow:?}: {found:#?}");
+        assert_eq!(relays[0]["entity"]["id"], "10.0.0.10");
+        let details = &relays[0]["evidence"]["details"];
+        assert_eq!(details["legs"], "accepted_and_opened", "{flow:?}");
+        assert_eq!(details["outside_peers"], 1, "{flow:?}");
+        assert_eq!(details["outside_share"], 1.0, "{flow:?}");
+    }
+}
+
 /// Passes on each connection to its port to another address and port.
 const RELAY: &str = "
 import socket, sys, threading
@@ -309,6 +376,7 @@ fn a_relay_between_namespaces_is_found_by_its_symmetry() {
     let alert = relays[0];
     assert_eq!(alert["entity"]["id"], "relay-1");
     assert_eq!(alert["possible_analytics"], serde_json::json!(["AN0083"]));
-    assert_eq!(alert["severity"], "low", "a proxy's port, and no workload known: {alert:#}");
+    assert_eq!(alert["severity"], "informational", "nobody outside: {alert:#}");
+    assert_eq!(alert["evidence"]["details"]["proxy_port"], 1_080);
     assert!(alert["evidence"]["details"]["symmetry"].as_f64().unwrap() > 0.95);
 }
