@@ -124,9 +124,11 @@ pub(super) fn is_log(path: &Path, input: &Value) -> bool {
 }
 
 /// Whether a file that a run read is still what it read. Where the run kept no digest of it
-/// nobody knows, and nothing is said.
+/// nobody knows, and nothing is said. What can be read once alone, a pipe, is there no more:
+/// who opened it would wait for good.
 pub(super) fn check(path: &Path, file: &Value) -> anyhow::Result<()> {
-    if !path.exists() {
+    let can_be_read_again = path.is_file() || path.is_dir() || path == Path::new("/dev/null");
+    if !can_be_read_again {
         anyhow::bail!("{} is not there (any more)", path.display());
     }
     let Some(wanted) = file["sha256"].as_str() else { return Ok(()) };
@@ -136,4 +138,28 @@ pub(super) fn check(path: &Path, file: &Value) -> anyhow::Result<()> {
         anyhow::bail!("{} has changed since it was read", path.display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_was_read_is_not_there_any_more() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (pipe, capture) = (dir.path().join("pipe"), dir.path().join("a.pcap"));
+        assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo starts").success());
+        fs::write(&capture, "packets").expect("written");
+        // A run has no digest of what it can't read twice.
+        let undigested = json!({"path": "a", "sha256": null, "kind": "capture"});
+        let said = check(&pipe, &undigested).expect_err("it is a pipe").to_string();
+        assert!(said.ends_with("pipe is not there (any more)"), "{said}");
+        for path in [&*capture, dir.path(), Path::new("/dev/null")] {
+            check(path, &undigested).expect("it can be read again");
+        }
+    }
 }
