@@ -245,8 +245,12 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let watched = Arc::new(AtomicBool::new(false));
     let silent_after_s =
         args.silent_after.0.map_or(u64::MAX, |ns| ns.unsigned_abs() / 1_000_000_000);
+    let listening = heard::Listening {
+        filter: args.engine.filter.as_deref().map(|filter| privacy.text(filter)),
+        promiscuous: !args.no_promiscuous,
+    };
     let heard_before = match &args.output.out {
-        Some(dir) => heard::earlier(dir, now_ns().div_euclid(1_000_000_000)),
+        Some(dir) => heard::earlier(dir, &listening, now_ns().div_euclid(1_000_000_000)),
         None => heard::Times::new(),
     };
     options.live = Some(LiveRun {
@@ -311,7 +315,8 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         word.leave();
     }
     let heard = args.output.out.as_deref();
-    let heard = heard.map(|dir| Heard::start(dir, heard_before, Arc::clone(&handle.status)));
+    let heard =
+        heard.map(|dir| Heard::start(dir, listening, heard_before, Arc::clone(&handle.status)));
     let heard = heard.transpose()?;
     let started = Instant::now();
     let mut sink = Sink {
