@@ -16,7 +16,7 @@ use super::destination::{Destinations, Lists};
 use super::inventory::{Instance, Inventory};
 use super::kernel::{sent_by_kernel, sent_by_kernel_in};
 use super::map::HostMap;
-use super::mirrored::{Mirrored, Sessions};
+use super::mirrored::{Interface, Mirrored, Sessions};
 use super::presence::AtMachine;
 use super::process::Process;
 use super::resolve::{Answer, Question};
@@ -358,12 +358,18 @@ impl Joiner {
                 [false, true] => Some(1),
                 [true, true] => None,
                 [false, false] => {
-                    let own = self.sessions.interface(vni, ends);
-                    if let Some(own) =
-                        own.filter(|own| self.mirrored.at(*own, flow.end_ns).is_none())
-                    {
-                        self.interfaces.push(own);
-                    }
+                    let own = match self.sessions.interface(vni, ends, flow.end_ns) {
+                        Interface::Unknown => None,
+                        Interface::Found(own) => {
+                            self.interfaces.push(own);
+                            Some(own)
+                        }
+                        Interface::Known(own) => Some(own),
+                        Interface::Not(own) => {
+                            self.mirrored.take_back(own, &mirrored);
+                            None
+                        }
+                    };
                     own.and_then(|own| ends.iter().position(|end| *end == own))
                 }
             };

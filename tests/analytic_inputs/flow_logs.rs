@@ -269,14 +269,17 @@ fn an0972_of_a_mirror_session_with_global_addresses() {
     const VNI: u32 = 4711;
     const SECONDS: i64 = 240;
     const A_SECOND: i64 = 150;
-    let third = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3];
+    const OTHERS: u8 = 8;
+    let other = |n: u8| [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, n];
     let copy = |dst, port| {
         let inner = eth(0x86dd, &ipv6(17, A6, dst, &udp(40_112, port, &[0x5a; 4])));
         eth(0x800, &ipv4(17, C4, D4, &udp(65_000, 4_789, &vxlan(VNI, &inner))))
     };
-    let (query, flood) = (copy(third, 123), copy(B6, 9_999));
+    let queries: Vec<Vec<u8>> = (0..OTHERS).map(|n| copy(other(n), 123)).collect();
+    let flood = copy(B6, 9_999);
     let frames = (0..SECONDS * A_SECOND).map(|n| {
-        let frame = if n == 0 { &query } else { &flood };
+        let query = usize::try_from(n).ok().and_then(|n| queries.get(n));
+        let frame = query.unwrap_or(&flood);
         (START_S * 1_000_000 + n * 1_000_000 / A_SECOND, frame.clone())
     });
     let capture = pcap(frames);
