@@ -32,6 +32,7 @@ pub mod totals;
 mod unanswered;
 mod wheel;
 
+pub(crate) use first_payload::APP_PACKETS;
 pub(crate) use outlet::Ended;
 pub use outline::{EndedFlow, Outline};
 pub use record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};

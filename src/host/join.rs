@@ -28,7 +28,7 @@ use crate::alert::{Alert, Known};
 use crate::detect::HomeNets;
 use crate::entity::View;
 use crate::flow::app::Quoted;
-use crate::flow::{Amount, EndedFlow, FlowRecord, Outline, Unanswered};
+use crate::flow::{APP_PACKETS, Amount, EndedFlow, FlowRecord, Outline, Unanswered};
 use crate::telemetry::observation::FlowReport;
 
 /// How much later than a record's decision something may be told and still count
@@ -139,7 +139,9 @@ impl Joiner {
 
     /// Who sent the packet that an error is about: it came back to its sender.
     fn provoker(&mut self, flow: &Outline, quoted: &Quoted) -> Option<HostSide> {
-        if quoted.several || quoted.src != flow.dst_ip() {
+        // Errors that nobody read may be about anybody's packets.
+        let all_were_read = flow.packets.iter().all(|&packets| packets <= APP_PACKETS);
+        if !all_were_read || quoted.several || quoted.src != flow.dst_ip() {
             return None;
         }
         let is_echo = is_icmp(quoted.proto);

@@ -1,8 +1,8 @@
 //! Whose packet an ICMP error is about.
 
 use super::*;
-use crate::flow::FlowRecord;
 use crate::flow::app::{AppInfo, Quoted};
+use crate::flow::{Direction, FlowRecord};
 use crate::host::join::{HostKnowledge, Joiner};
 use crate::host::side::HostSide;
 use crate::output::samples;
@@ -25,6 +25,11 @@ fn quoted() -> Quoted {
 
 /// Who the error of 12 s from a router to this host is told to have reached.
 fn reached(map: &Arc<HostMap>, quoted: Quoted) -> Option<HostSide> {
+    reached_by(map, quoted, 1)
+}
+
+/// The same of a flow of so many errors, of which this is what the first ones quote.
+fn reached_by(map: &Arc<HostMap>, quoted: Quoted, errors: u64) -> Option<HostSide> {
     let [(version, a), (_, b)] = [ROUTER, HERE].map(|text| from_ip(ip(text)));
     let ports = FlowKey { port_a: 3, port_b: 1, ..FlowKey::ZERO };
     let record = FlowRecord {
@@ -33,6 +38,7 @@ fn reached(map: &Arc<HostMap>, quoted: Quoted) -> Option<HostSide> {
         start_ns: 12 * S,
         end_ns: 12 * S,
         decided_ns: 40 * S,
+        fwd: Direction { packets: errors, ..Direction::default() },
         rev: Default::default(),
         app: Some(Box::new(AppInfo { icmp_error: Some(Box::new(quoted)), ..AppInfo::default() })),
         ..samples::icmp()
@@ -73,4 +79,12 @@ fn who_has_closed_its_socket_just_before_is_still_who_it_was() {
         reached(&map, quoted()).expect("a side").process.is_some()
     };
     assert_eq!((closed_at(11 * S + S / 2), closed_at(10 * S)), (true, false));
+}
+
+#[test]
+fn of_a_flow_of_more_errors_than_were_read_nobody_is_told_to_have_sent_what_they_are_about() {
+    let socket = || datagrams(1);
+    let map = map([at(9 * S, What::SocketOpen(socket())), at(11 * S, What::SocketUse(socket()))]);
+    let is_told = |errors| reached_by(&map, quoted(), errors).expect("a side").process.is_some();
+    assert_eq!((is_told(4), is_told(5)), (true, false));
 }
