@@ -127,10 +127,12 @@ impl Parts {
                 return Ok(());
             }
             Status::SkipData => {
+                let has_times = self.start_s.or(self.end_s).is_some();
+                // One that is bad counts as that alone.
+                let times = if has_times { Some(self.times()?) } else { None };
                 // One record, of any number of flows that AWS could not keep.
                 out.lost("skipdata", 1);
-                if self.start_s.or(self.end_s).is_some() {
-                    let (start_ns, end_ns) = self.times()?;
+                if let Some((start_ns, end_ns)) = times {
                     let observer = Arc::clone(&self.flow.observer);
                     out.gap(FlowGap { start_ns, end_ns, observer });
                 }
@@ -155,8 +157,11 @@ impl Parts {
                 flow.labels.push((name, address.to_string().into()));
             }
         }
-        // What a transit gateway counts is at neither end.
-        flow.at_interface = !flow.observer.starts_with("tgw-")
+        // What a transit gateway counts is at neither end, nor need be what a NAT gateway does:
+        // without the addresses at the interface nobody knows.
+        flow.at_interface = self.src.is_some()
+            && self.dst.is_some()
+            && !flow.observer.starts_with("tgw-")
             && !flow.labels.iter().any(|(name, _)| name.starts_with("aws.tgw-"));
         // AWS gives the seconds of the first and last packet in the interval, up to a
         // minute late: packets lie anywhere in it.

@@ -228,3 +228,26 @@ fn other_lines_are_not_recognised() {
         assert_eq!(kind_of(line.as_bytes()), None, "{line}");
     }
 }
+
+#[test]
+fn a_skipped_record_with_a_bad_time_is_bad_and_not_lost_too() {
+    let skipped = b"2 111122223333 eni-a - - - - - - - 9300000000000000000 1 - SKIPDATA";
+    let (out, bad) = decode(&VPC, &Context::default(), skipped);
+    assert_eq!((bad.len(), out.lost.get("skipdata")), (1, None));
+}
+
+#[test]
+fn whose_interface_counted_is_known_where_its_addresses_are() {
+    let address = |header: &str, record: &str| {
+        let out = read(&VPC, format!("{header}\n{record}\n").as_bytes());
+        flows(&out)[0].interface_address().map(|address| address.to_string())
+    };
+    let packets = "pkt-srcaddr pkt-dstaddr flow-direction start end";
+    // Which of both a NAT gateway stands between.
+    assert_eq!(address(packets, "203.0.113.9 10.0.1.5 egress 1 2"), None);
+    let both = format!("srcaddr dstaddr {packets}");
+    let through = "10.0.0.220 10.0.1.5 203.0.113.9 10.0.1.5 egress 1 2";
+    assert_eq!(address(&both, through), None);
+    let own = "10.0.1.5 203.0.113.9 10.0.1.5 203.0.113.9 egress 1 2";
+    assert_eq!(address(&both, own).as_deref(), Some("10.0.1.5"));
+}

@@ -208,12 +208,13 @@ impl Entry {
             Some(Reporter::Destination) => Some(FlowDirection::Ingress),
             Some(Reporter::SourceGateway | Reporter::DestinationGateway) | None => None,
         };
-        flow.at_interface = true;
         let vm = match self.reporter {
             Some(Reporter::Source) => &self.src_vm,
             Some(Reporter::Destination) => &self.dst_vm,
             Some(Reporter::SourceGateway | Reporter::DestinationGateway) | None => &None,
         };
+        // Of what is no machine, a balancer or a tunnel, it is not said whose address it is.
+        flow.at_interface = vm.is_some();
         flow.observer = vm.clone().or(self.subnet).unwrap_or_default();
         flow.labels = self.labels;
         let mut more = vec![

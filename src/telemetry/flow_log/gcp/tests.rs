@@ -129,3 +129,16 @@ fn what_is_no_flow_is_passed_or_bad() {
     // Kept without its bytes: they are there in a form of a later day.
     assert_eq!(out.observations.len(), 1);
 }
+
+#[test]
+fn an_interface_is_that_of_the_reporters_own_machine() {
+    let address = |machine: &str| {
+        let entry = format!(
+            r#"{{"logName":"projects/p/logs/compute.googleapis.com%2Fvpc_flows","jsonPayload":{{"connection":{{"src_ip":"10.0.0.6","dest_ip":"203.0.113.9","protocol":17}},"reporter":"SRC","start_time":"2026-03-01T10:15:00Z","end_time":"2026-03-01T10:15:05Z","{machine}":{{"vm_name":"web-1"}}}}}}"#
+        );
+        let out = read(entry.as_bytes());
+        flows(&out)[0].interface_address().map(|address| address.to_string())
+    };
+    assert_eq!(address("src_instance").as_deref(), Some("10.0.0.6"));
+    assert_eq!(address("dest_instance"), None, "the other end's");
+}
