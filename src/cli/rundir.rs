@@ -35,12 +35,11 @@ const POINTER: &str = "folder";
 
 /// Makes a new run folder under the state folder, this process's own while it
 /// lives, and drops the oldest ones that are nobody's.
-fn new_state_run(is_pointer: bool) -> io::Result<PathBuf> {
+fn new_state_run(base: Option<&Path>, is_pointer: bool) -> io::Result<PathBuf> {
     static RUNNING: OnceLock<File> = OnceLock::new();
-    let base =
-        state_dir().ok_or_else(|| io::Error::other("neither XDG_STATE_HOME nor HOME is set"))?;
-    make_folders(&base)?;
-    let mut runs = runs_in(&base)?;
+    let base = base.ok_or_else(|| io::Error::other("neither XDG_STATE_HOME nor HOME is set"))?;
+    make_folders(base)?;
+    let mut runs = runs_in(base)?;
     // Each sort by itself: runs that lie elsewhere push no results out.
     runs.retain(|run| run.join(POINTER).exists() == is_pointer);
     // One that can't be removed, somebody else's, does no harm.
@@ -68,10 +67,11 @@ fn is_running(run: &Path) -> bool {
 /// Whether a run can be kept that nobody named a folder for; why not, where
 /// there should be a place.
 pub(crate) fn state_run() -> Option<PathBuf> {
-    match new_state_run(false) {
+    let base = state_dir();
+    match new_state_run(base.as_deref(), false) {
         Ok(dir) => Some(dir),
         Err(error) => {
-            if let Some(base) = state_dir() {
+            if let Some(base) = base {
                 let base = base.display();
                 tell(&format!(
                     "this run is not kept for `show`: {base}: {error}; name a folder with --out"
@@ -91,37 +91,61 @@ pub(crate) fn leave_word(folder: &Path) {
 /// Word of a run that is yet to begin: what it takes is opened while that is allowed, and
 /// what is never left names no run.
 #[derive(Debug)]
-pub(crate) struct Word(Option<(File, String)>);
+pub(crate) struct Word(Option<Open>);
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    text: String,
+    /// The last word of the same folder.
+    before: Option<File>,
+}
 
 impl Word {
     /// Drops what earlier runs left that is of no use: words of the same folder but for the
     /// last, which holds should this run not begin, and empty ones.
     pub(crate) fn prepare(folder: &Path) -> Self {
+        Self::prepare_in(state_dir().as_deref(), folder)
+    }
+
+    fn prepare_in(base: Option<&Path>, folder: &Path) -> Self {
         // One that is still to be made has no other name yet.
         let whole = fs::canonicalize(folder).or_else(|_| std::path::absolute(folder));
         let Some(text) = whole.ok().and_then(|folder| folder.to_str().map(str::to_owned)) else {
             return Self(None);
         };
-        let runs = state_dir().and_then(|base| runs_in(&base).ok()).unwrap_or_default();
-        let mut is_later = false;
+        let runs = base.and_then(|base| runs_in(base).ok()).unwrap_or_default();
+        let mut last = None;
         for run in runs.into_iter().rev() {
             let is_useless = match pointed(&run) {
                 Some(known) if known.as_os_str().is_empty() => !is_running(&run),
-                Some(known) => known == Path::new(&text) && std::mem::replace(&mut is_later, true),
-                None => false,
+                Some(known) if known == Path::new(&text) => match last {
+                    Some(_) => true,
+                    None => {
+                        last = Some(run.clone());
+                        false
+                    }
+                },
+                Some(_) | None => false,
             };
             if is_useless {
                 let _ = fs::remove_dir_all(run);
             }
         }
-        let file = new_state_run(true).and_then(|dir| Access::Group.create(&dir.join(POINTER)));
-        Self(file.ok().map(|file| (file, text)))
+        let before = last.and_then(|run| File::options().write(true).open(run.join(POINTER)).ok());
+        let file =
+            new_state_run(base, true).and_then(|dir| Access::Group.create(&dir.join(POINTER)));
+        Self(file.ok().map(|file| Open { file, text, before }))
     }
 
-    /// The run has begun.
+    /// The run has begun. Two words of a folder would take the place of another's, so the
+    /// one before says nothing from now on; who comes next removes it.
     pub(crate) fn leave(self) {
-        if let Some((mut file, text)) = self.0 {
-            let _ = file.write_all(text.as_bytes());
+        let Some(Open { mut file, text, before }) = self.0 else { return };
+        if file.write_all(text.as_bytes()).is_ok()
+            && let Some(before) = before
+        {
+            let _ = before.set_len(0);
         }
     }
 }
@@ -235,4 +259,37 @@ pub(crate) fn write_whole_by(
         file.flush()
     });
     written.with_context(|| format!("can't write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_used_again_takes_no_others_place() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let base = dir.path().join("state");
+        // One is for the word that is being left, one for that of this process, which is
+        // kept while it lives.
+        let folders = KEPT_RUNS - 2;
+        let folder = |n: usize| dir.path().join(format!("run-of-{n}"));
+        for n in 0..folders {
+            for _ in 0..3 {
+                Word::prepare_in(Some(&base), &folder(n)).leave();
+            }
+        }
+        let runs = runs_in(&base).expect("there");
+        let known = |n: &usize| runs.iter().any(|run| pointed(run).as_ref() == Some(&folder(*n)));
+        assert_eq!((0..folders).filter(known).count(), folders);
+    }
+
+    #[test]
+    fn the_word_before_holds_where_a_run_does_not_begin() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let base = dir.path().join("state");
+        Word::prepare_in(Some(&base), dir.path()).leave();
+        drop(Word::prepare_in(Some(&base), dir.path()));
+        let runs = runs_in(&base).expect("there");
+        assert!(runs.iter().any(|run| pointed(run).as_deref() == Some(dir.path())));
+    }
 }
