@@ -231,7 +231,7 @@ fn other_lines_are_not_recognised() {
 
 #[test]
 fn a_skipped_record_with_a_bad_time_is_bad_and_not_lost_too() {
-    let skipped = b"2 111122223333 eni-a - - - - - - - 9300000000000000000 1 - SKIPDATA";
+    let skipped = b"2 111122223333 eni-a - - - - - - - 10000000000000 1 - SKIPDATA";
     let (out, bad) = decode(&VPC, &Context::default(), skipped);
     assert_eq!((bad.len(), out.lost.get("skipdata")), (1, None));
 }
