@@ -156,7 +156,9 @@ impl Correlation<'_> {
             self.show_minutes(minutes);
         }
         if let Observation::Gap(gap) = observation {
-            self.reported.take_gap(&source.name, gap);
+            let home = &self.detection.settings().home_nets;
+            let minutes = self.reported.take_gap(&source.name, gap, home);
+            self.show_minutes(minutes);
         }
         let event = match (observation, joined.growth) {
             (Observation::Flow(flow), _) => Event::Report { source, flow, hosts: joined.hosts },

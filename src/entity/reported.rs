@@ -133,7 +133,7 @@ struct Window {
     any_skips: bool,
 }
 
-/// Observers of a window that left out flows, at most.
+/// Observers that left out flows, of all open windows of a source, at most.
 const MAX_SKIPPING: usize = 4_096;
 
 impl Reported {
@@ -171,7 +171,10 @@ impl Reported {
         let known = self.sources.entry(Arc::clone(source)).or_default();
         known.newest_s = known.newest_s.max(end_s);
         known.both_ways |= both_ways;
-        match known.window_of(flow.span, start_s, end_s) {
+        if flow.span == Span::Interval {
+            known.note_interval(start_s, end_s);
+        }
+        match known.window_of(start_s, end_s) {
             None => self.counts.too_long += 1,
             Some(key) if is_over(key, known.newest_s) => {
                 self.counts.late += 1;
@@ -207,24 +210,29 @@ impl Reported {
         self.close_before(source, newest_s, home)
     }
 
-    /// Notes that a source left out flows. Of a time that is over, or a source that has
-    /// none, it changes nothing.
-    pub fn take_gap(&mut self, source: &Arc<str>, gap: &FlowGap) {
+    /// Notes that a source left out flows; hands out the windows of it that are over, as
+    /// [`Self::take`] does: a source may have nothing but such notes. One is of the window
+    /// that holds its middle, and of the open ones that it covers. How long a source counts
+    /// by is for its flows to say.
+    pub fn take_gap(&mut self, source: &Arc<str>, gap: &FlowGap, home: &HomeNets) -> Vec<Minute> {
         if !self.sources.contains_key(source) && self.sources.len() >= self.limits.sources {
-            return;
+            return Vec::new();
         }
         let known = self.sources.entry(Arc::clone(source)).or_default();
         let start_s = second(gap.start_ns);
         let end_s = second(gap.end_ns.saturating_sub(1)).max(start_s);
-        let key = known.window_of(Span::Interval, start_s, end_s);
-        if let Some(key) = key.filter(|&key| !is_over(key, known.newest_s)) {
-            let window = known.windows.entry(key).or_default();
-            if window.skipping.len() < MAX_SKIPPING && !gap.observer.is_empty() {
-                window.skipping.insert(Arc::clone(&gap.observer));
-            } else {
-                window.any_skips = true;
+        known.newest_s = known.newest_s.max(end_s);
+        let newest_s = known.newest_s;
+        if let Some(key) = known.window_of(start_s, end_s).filter(|&key| !is_over(key, newest_s)) {
+            known.windows.entry(key).or_default();
+            let mut named: usize = known.windows.values().map(|window| window.skipping.len()).sum();
+            for (&at, window) in &mut known.windows {
+                if at == key || is_of(at, start_s, end_s) {
+                    window.skip(&gap.observer, &mut named);
+                }
             }
         }
+        self.close_before(source, newest_s, home)
     }
 
     /// Hands out all that is open.
@@ -262,14 +270,21 @@ fn is_over((length_s, start_s): (i64, i64), now_s: i64) -> bool {
     start_s + length_s + length_s / 2 <= now_s
 }
 
+/// What lies between two times covers the middle of a window.
+fn is_of((length_s, start_s): (i64, i64), from_s: i64, until_s: i64) -> bool {
+    (from_s..=until_s).contains(&(start_s + length_s / 2))
+}
+
 impl Source {
+    /// Notes how long it counts by; nothing of what is longer than any window.
+    fn note_interval(&mut self, start_s: i64, end_s: i64) {
+        let interval_s = LADDER.into_iter().find(|&step| step > end_s.saturating_sub(start_s));
+        self.interval_s = self.interval_s.max(interval_s.unwrap_or_default());
+    }
+
     /// Length and start of a report's window.
-    fn window_of(&mut self, span: Span, start_s: i64, end_s: i64) -> Option<(i64, i64)> {
-        let own_s = (end_s - start_s + 1).max(1);
-        if span == Span::Interval {
-            let interval_s = LADDER.into_iter().find(|&step| step >= own_s)?;
-            self.interval_s = self.interval_s.max(interval_s);
-        }
+    fn window_of(&self, start_s: i64, end_s: i64) -> Option<(i64, i64)> {
+        let own_s = end_s.saturating_sub(start_s).saturating_add(1).max(1);
         let least_s = own_s.max(self.interval_s);
         let length_s = LADDER.into_iter().find(|&step| step >= least_s)?;
         let middle_s = start_s + (end_s - start_s) / 2;
@@ -287,6 +302,15 @@ impl Window {
                 *held += 1;
                 Some(place.insert(Flow::default()))
             }
+        }
+    }
+
+    /// Notes an observer that left out flows, where of all windows (`named`) there is a place.
+    fn skip(&mut self, observer: &Arc<str>, named: &mut usize) {
+        if observer.is_empty() || *named >= MAX_SKIPPING {
+            self.any_skips |= !self.skipping.contains(observer);
+        } else if self.skipping.insert(Arc::clone(observer)) {
+            *named += 1;
         }
     }
 

@@ -41,6 +41,13 @@ impl Run {
         self.minutes.append(&mut over);
     }
 
+    fn gap(&mut self, observer: &str, start_s: i64, end_s: i64) {
+        let (start_ns, end_ns) = (start_s * SECOND_NS, end_s * SECOND_NS);
+        let gap = FlowGap { start_ns, end_ns, observer: observer.into() };
+        let mut over = self.reported.take_gap(&"log".into(), &gap, &self.home);
+        self.minutes.append(&mut over);
+    }
+
     fn close(mut self) -> (Vec<Minute>, ReportedCounts) {
         self.minutes.append(&mut self.reported.close(&self.home));
         (self.minutes, self.reported.counts)
@@ -112,9 +119,7 @@ fn an_interface_that_left_out_flows_is_named_for_its_window_alone() {
             run.take(&flow);
         }
     }
-    let (start_ns, end_ns) = (125 * SECOND_NS, 170 * SECOND_NS);
-    let gap = FlowGap { start_ns, end_ns, observer: "eni-1".into() };
-    run.reported.take_gap(&"log".into(), &gap);
+    run.gap("eni-1", 125, 170);
     let (minutes, _) = run.close();
     let skipped: Vec<_> = minutes
         .iter()
@@ -122,6 +127,55 @@ fn an_interface_that_left_out_flows_is_named_for_its_window_alone() {
         .map(|minute| (minute.start_s, &*minute.who.entity.id))
         .collect();
     assert_eq!(skipped, [(120, "10.0.0.1")]);
+}
+
+#[test]
+fn gaps_are_forgotten_with_their_time_though_no_flow_comes() {
+    let mut run = Run::new();
+    for minute in 0..2_000 {
+        run.gap("eni-1", 60 * minute, 60 * minute + 59);
+    }
+    let windows: usize = run.reported.sources.values().map(|source| source.windows.len()).sum();
+    assert!((1..=3).contains(&windows), "{windows}");
+    let (minutes, counts) = run.close();
+    assert_eq!((minutes.len(), counts), (0, ReportedCounts::default()));
+}
+
+#[test]
+fn observers_that_left_out_flows_are_bounded_and_then_it_may_be_any() {
+    let mut run = Run::new();
+    let mut flow = flow("10.0.0.1", "203.0.113.9", 0, 50, 5_000);
+    (flow.observer, flow.span) = ("eni-other".into(), Span::Interval);
+    run.take(&flow);
+    // Of an hour and of a minute.
+    for (n, start_s) in (0..MAX_SKIPPING).flat_map(|n| [(n, -3_541), (n + MAX_SKIPPING, 0)]) {
+        run.gap(&format!("eni-{n}"), start_s, 59);
+    }
+    let named: usize =
+        run.reported.sources["log"].windows.values().map(|window| window.skipping.len()).sum();
+    assert!(named <= MAX_SKIPPING, "{named}");
+    let (minutes, _) = run.close();
+    assert!(minutes[0].reported.as_ref().unwrap().skipped);
+}
+
+#[test]
+fn a_long_gap_is_of_all_its_windows_and_makes_none_longer() {
+    let mut run = Run::new();
+    let seen = |run: &mut Run, start_s: i64| {
+        let mut flow = flow("10.0.0.1", "203.0.113.9", start_s, start_s + 50, 5_000);
+        (flow.observer, flow.span) = ("eni-1".into(), Span::Interval);
+        run.take(&flow);
+    };
+    seen(&mut run, 3_480);
+    seen(&mut run, 3_540);
+    run.gap("eni-1", 0, 3_600);
+    seen(&mut run, 3_660);
+    let (minutes, _) = run.close();
+    let found: Vec<_> = minutes
+        .iter()
+        .map(|minute| (minute.start_s, minute.length_s, minute.reported.as_ref().unwrap().skipped))
+        .collect();
+    assert_eq!(found, [(3_480, 60, false), (3_540, 60, true), (3_660, 60, false)]);
 }
 
 #[test]
