@@ -62,14 +62,14 @@ impl Quarantine {
         }
         match finding.case.as_deref() {
             Some(case) if case.severity > Severity::Informational => {
-                Some(self.of_case(finding, case))
+                Some(self.of_case(finding, case, settings))
             }
             Some(_) => None,
             None => of_window(finding, settings),
         }
     }
 
-    fn of_case(&self, finding: &Finding, case: &Case) -> Freeze {
+    fn of_case(&self, finding: &Finding, case: &Case, settings: &DetectSettings) -> Freeze {
         let cause = case.baseline_key.clone().unwrap_or_else(|| cause_of(finding));
         let workload = case.workload.as_ref().map(|workload| Who::workload(workload).baseline);
         let instance = case.instance.as_ref().map(|instance| Who::instance(instance).baseline);
@@ -83,7 +83,8 @@ impl Quarantine {
         addresses.sort_unstable();
         addresses.dedup();
         let all = !matches!(finding.entity.kind, EntityKind::Process | EntityKind::Workload);
-        let until_s = finding.second.saturating_add(case.quiet_s);
+        // As long as its alert is open: a verdict on it is forgotten with this.
+        let until_s = finding.second.saturating_add(case.quiet_s).saturating_add(quiet_s(settings));
         Freeze { cause, alert: None, keys, addresses, all, until_s }
     }
 }
@@ -111,15 +112,18 @@ fn of_window(finding: &Finding, settings: &DetectSettings) -> Option<Freeze> {
     if addresses.is_empty() {
         return None;
     }
-    let quiet_s = i64::try_from(settings.quiet_time_s).unwrap_or(i64::MAX);
     Some(Freeze {
         cause: cause_of(finding),
         alert: None,
         keys: Vec::new(),
         addresses,
         all: true,
-        until_s: finding.second.saturating_add(quiet_s),
+        until_s: finding.second.saturating_add(quiet_s(settings)),
     })
+}
+
+fn quiet_s(settings: &DetectSettings) -> i64 {
+    i64::try_from(settings.quiet_time_s).unwrap_or(i64::MAX)
 }
 
 /// As a verdict on its alert names it.
@@ -135,4 +139,44 @@ fn entity_address(finding: &Finding) -> Option<Host> {
 
 fn address_of(key: &str) -> Option<Host> {
     key.strip_prefix("address:")?.parse::<IpAddr>().ok().map(Host::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::{AlertBook, Entity, Score};
+    use crate::baseline::{BaselineSettings, Baselines};
+    use crate::detect::{Rule, Telemetry};
+
+    const RULE: Rule = Rule { name: "r", threshold: 1, unit: "bytes", formula: "f" };
+
+    /// What it may go on with after a pause is held back for as long.
+    #[test]
+    fn what_an_alert_is_of_is_not_learned_while_it_is_open() {
+        let settings = DetectSettings { quiet_time_s: 600, ..DetectSettings::default() };
+        let (second, quiet_s) = (1_000, 180);
+        let entity = Entity::new(EntityKind::Instance, "i-0a".to_owned());
+        let (subject, family) = (Subject::Entity(7), Family::Case("egress"));
+        let mut finding = Finding::new("egress", family, second, subject, entity, RULE);
+        let mut case = Case::new(Score::of(Vec::new(), 0.0));
+        (case.severity, case.quiet_s) = (Severity::High, quiet_s);
+        (finding.opens, finding.case) = (true, Some(Box::new(case)));
+        let freeze = Quarantine::default().of(&finding, &settings).unwrap();
+        let cause = Arc::clone(&freeze.cause);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("normal.redb");
+        let mut baselines = Baselines::open(&path, BaselineSettings::default(), true).unwrap();
+        baselines.freeze(&freeze);
+        let mut book = AlertBook::new(&settings);
+        book.record(second, &mut vec![finding], &Telemetry::default(), &settings);
+        let is_open = |book: &mut AlertBook, second: i64| {
+            book.close_quiet(second, &settings);
+            book.open_about(family, subject).is_some()
+        };
+        let last_s = second + quiet_s + 600;
+        assert!(is_open(&mut book, last_s));
+        assert!(baselines.frozen_until(&cause) >= Some(last_s));
+        assert!(!is_open(&mut book, last_s + 1), "and no longer");
+        assert_eq!(baselines.frozen_until(&cause), Some(last_s));
+    }
 }
