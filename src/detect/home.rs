@@ -1,16 +1,17 @@
 //! Networks that are ours.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use ahash::HashSet;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::interfaces::Interfaces;
 use crate::engine::window::Host;
 use crate::packet::IpVersion;
 use crate::packet::key::from_ip;
 
 /// Networks that are ours; decide what is inbound and what is outbound. So are the
-/// addresses that an inventory names, and those that a cloud's log calls its interfaces':
+/// addresses that an inventory names, and those of a cloud's interfaces, as its logs have them:
 /// addresses of IPv6 are global there, and nobody lists them as networks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HomeNets {
@@ -18,22 +19,21 @@ pub struct HomeNets {
     /// Of the nets.
     own: Ranges,
     inventory: Ranges,
-    interfaces: HashSet<Host>,
+    interfaces: Interfaces,
 }
-
-/// Interfaces that are remembered: a large account's, 2 MB.
-const MAX_INTERFACES: usize = 1 << 16;
 
 impl HomeNets {
     pub fn new(nets: Vec<IpNet>) -> Self {
         let own = Ranges::of(nets.iter().copied());
-        Self { own, nets, inventory: Ranges::default(), interfaces: HashSet::default() }
+        Self { own, nets, inventory: Ranges::default(), interfaces: Interfaces::default() }
     }
 
     pub fn contains(&self, host: &Host) -> bool {
-        self.own.contain(host)
-            || self.inventory.contain(host)
-            || (!self.interfaces.is_empty() && self.interfaces.contains(host))
+        self.is_listed(host) || self.interfaces.contain(host)
+    }
+
+    fn is_listed(&self, host: &Host) -> bool {
+        self.own.contain(host) || self.inventory.contain(host)
     }
 
     /// What an inventory names, instead of what one named before. A prefix of everything
@@ -44,9 +44,16 @@ impl HomeNets {
 
     /// A source says that an interface of ours has the address.
     pub fn add_interface(&mut self, host: Host) {
-        let is_somebody = !host.is_group() && !host.ip().is_unspecified();
-        if is_somebody && self.interfaces.len() < MAX_INTERFACES && !self.contains(&host) {
-            self.interfaces.insert(host);
+        if is_somebody(&host) && !self.is_listed(&host) {
+            self.interfaces.add(host);
+        }
+    }
+
+    /// Packets had the address at the end where an interface counted them: it is ours unless
+    /// the interface forwards for others.
+    pub fn add_seen_at(&mut self, host: Host, interface: &Arc<str>) {
+        if is_somebody(&host) && !self.is_listed(&host) {
+            self.interfaces.add_seen(host, interface);
         }
     }
 
@@ -64,6 +71,10 @@ impl HomeNets {
     pub fn nets(&self) -> &[IpNet] {
         &self.nets
     }
+}
+
+fn is_somebody(host: &Host) -> bool {
+    !host.is_group() && !host.ip().is_unspecified()
 }
 
 /// First and last addresses of what nets cover, by version, in order and apart: asked for

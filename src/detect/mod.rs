@@ -25,6 +25,7 @@ mod flood;
 mod home;
 mod horizon;
 pub(crate) mod interest;
+mod interfaces;
 mod kind;
 mod names;
 mod narrowed;
@@ -203,6 +204,11 @@ impl Detection {
     /// A source says that an interface of ours has the address.
     pub fn add_interface(&mut self, address: IpAddr) {
         self.settings.home_nets.add_interface(address.into());
+    }
+
+    /// Packets had the address at the end where an interface counted them.
+    pub fn add_seen_at(&mut self, address: IpAddr, interface: &Arc<str>) {
+        self.settings.home_nets.add_seen_at(address.into(), interface);
     }
 
     /// Takes the next second. A slice that is not later than the one before is

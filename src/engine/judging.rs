@@ -22,6 +22,7 @@ use crate::input::Shed;
 use crate::telemetry::Observation;
 use crate::telemetry::access_log;
 use crate::telemetry::kind::always_logs_both_ways;
+use crate::telemetry::observation::Seat;
 use crate::telemetry::request::Request;
 
 pub(super) fn detection_of(options: &RunOptions) -> Detection {
@@ -148,7 +149,11 @@ impl Correlation<'_> {
         let source = &self.source_of(source);
         if let Observation::Flow(flow) = observation {
             if let Some(address) = flow.interface_address() {
-                self.detection.add_interface(address);
+                match flow.seat {
+                    Seat::Interface => self.detection.add_interface(address),
+                    Seat::Packets => self.detection.add_seen_at(address, &flow.observer),
+                    Seat::Way => {}
+                }
             }
             let home = &self.detection.settings().home_nets;
             let both_ways = always_logs_both_ways(source.kind);

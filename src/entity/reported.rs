@@ -351,8 +351,13 @@ impl Window {
                     received: &received,
                     scale: u64::from(flow.sampled_1_of),
                 };
+                let is_home = home.contains(&tuple.ends[side].0);
                 for who in flow.who[side].iter().flatten() {
                     let entity = &who.entity;
+                    // It was taken for an interface's, and turned out to be a client's.
+                    if entity.kind == EntityKind::Address && !is_home {
+                        continue;
+                    }
                     let digest = seed.text(entity.kind as u64, &entity.id);
                     let Some(id) = ledger.id(digest, || Arc::clone(who)) else { continue };
                     ledger.add(id, &view);

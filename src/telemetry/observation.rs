@@ -109,9 +109,7 @@ pub struct FlowReport {
     pub action: Option<Action>,
     /// Which way it crossed the observer.
     pub direction: Option<FlowDirection>,
-    /// The observer is the network interface of one of the ends: of the source where the
-    /// direction is egress, of the destination where it is ingress.
-    pub at_interface: bool,
+    pub seat: Seat,
     /// State of the connection in the source's own words (`SF`, `established`, `E`).
     pub state: Option<Arc<str>>,
     /// Application protocol in the source's own words (`dns`, `tls`).
@@ -145,7 +143,7 @@ impl FlowReport {
             rev: None,
             action: None,
             direction: None,
-            at_interface: false,
+            seat: Seat::Way,
             state: None,
             app: None,
             observer: Arc::default(),
@@ -156,10 +154,10 @@ impl FlowReport {
 }
 
 impl FlowReport {
-    /// The address of the interface that counted it, where it is that of an end, and not of
-    /// one on the way.
+    /// The address at the interface that counted it, where it is that of an end, and not of
+    /// one on the way: the interface's own, or that of its packets, as [`Seat`] has it.
     pub fn interface_address(&self) -> Option<IpAddr> {
-        let (address, other) = match self.direction.filter(|_| self.at_interface)? {
+        let (address, other) = match self.direction.filter(|_| self.seat != Seat::Way)? {
             FlowDirection::Egress => (self.src, label::INTERFACE_SRC),
             FlowDirection::Ingress => (self.dst, label::INTERFACE_DST),
         };
@@ -171,6 +169,19 @@ impl FlowReport {
         let (_, value) = self.labels.iter().find(|(known, _)| **known == *name)?;
         Some(value)
     }
+}
+
+/// Where a flow was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// Anywhere on its way.
+    Way,
+    /// At the network interface of one of the ends, whose address the source gives: of the
+    /// source where the direction is egress, of the destination where it is ingress.
+    Interface,
+    /// At an interface likewise, but the addresses are those of the packets: one that
+    /// forwards has those of others.
+    Packets,
 }
 
 /// Names and values, in the source's order.

@@ -7,7 +7,9 @@ use super::fields::Field;
 use crate::telemetry::decode::{Bad, Out};
 use crate::telemetry::flow_log::drop_ports_that_no_packet_had;
 use crate::telemetry::label;
-use crate::telemetry::observation::{Action, FlowDirection, FlowGap, FlowReport, Labels, Span};
+use crate::telemetry::observation::{
+    Action, FlowDirection, FlowGap, FlowReport, Labels, Seat, Span,
+};
 use crate::telemetry::text::{address, number};
 
 const NS_PER_S: i64 = 1_000_000_000;
@@ -159,10 +161,11 @@ impl Parts {
         }
         // What a transit gateway counts is at neither end, nor need be what a NAT gateway does:
         // without the addresses at the interface nobody knows.
-        flow.at_interface = self.src.is_some()
+        let at_interface = self.src.is_some()
             && self.dst.is_some()
             && !flow.observer.starts_with("tgw-")
             && !flow.labels.iter().any(|(name, _)| name.starts_with("aws.tgw-"));
+        flow.seat = if at_interface { Seat::Interface } else { Seat::Way };
         // AWS gives the seconds of the first and last packet in the interval, up to a
         // minute late: packets lie anywhere in it.
         flow.span = Span::Interval;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::telemetry::flow_log::seen::{flows, kind_of, label};
 use crate::telemetry::kind::{HEAD_BYTES, recognise};
-use crate::telemetry::observation::{Action, FlowDirection, Measures, Span};
+use crate::telemetry::observation::{Action, FlowDirection, Measures, Seat, Span};
 use crate::telemetry::tests::decode;
 
 const NSG_1: &[u8] = include_bytes!("../../../../tests/fixtures/flow_log/azure-nsg-v1.json");
@@ -41,6 +41,8 @@ fn version_1_has_no_counts() {
     assert_eq!((flow.start_ns, flow.end_ns), (1_772_360_040 * S, 1_772_360_040 * S));
     assert_eq!(flow.action, Some(Action::Accepted));
     assert_eq!(flow.direction, Some(FlowDirection::Egress));
+    // A firewall's has its clients' addresses.
+    assert_eq!(flow.seat, Seat::Packets);
     assert_eq!(flows[1].action, Some(Action::Rejected));
     assert_eq!(flows[1].direction, Some(FlowDirection::Ingress));
     assert_eq!(label(flows[1], "rule"), Some("DefaultRule_DenyAllInBound"));

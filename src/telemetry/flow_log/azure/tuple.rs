@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::level::Shape;
 use crate::telemetry::decode::{Bad, Out};
 use crate::telemetry::flow_log::drop_ports_that_no_packet_had;
-use crate::telemetry::observation::{Action, FlowDirection, FlowReport, Labels, Measures, Span};
+use crate::telemetry::observation::{
+    Action, FlowDirection, FlowReport, Labels, Measures, Seat, Span,
+};
 use crate::telemetry::text::{address, number};
 
 const TCP: u8 = 6;
@@ -135,7 +137,7 @@ impl Tuple {
         flow.rev = (self.received != Measures::default()).then_some(self.received);
         flow.action = Some(self.action);
         flow.direction = Some(self.direction);
-        flow.at_interface = true;
+        flow.seat = Seat::Packets;
         flow.state = self.state.map(|state| out.names.of(state.letter()));
         flow.observer = Arc::clone(observer);
         flow.labels.reserve_exact(labels.len() + usize::from(self.encryption.is_some()));

@@ -17,7 +17,7 @@ use crate::telemetry::flow_log::drop_ports_that_no_packet_had;
 use crate::telemetry::framing::Framing;
 use crate::telemetry::json::{Leaf, leaves};
 use crate::telemetry::kind::{Gives, Head, Kind};
-use crate::telemetry::observation::{FlowDirection, FlowReport, Labels};
+use crate::telemetry::observation::{FlowDirection, FlowReport, Labels, Seat};
 use crate::telemetry::text::{address, rfc3339_ns};
 
 pub(super) static VPC: Kind = Kind {
@@ -213,8 +213,9 @@ impl Entry {
             Some(Reporter::Destination) => &self.dst_vm,
             Some(Reporter::SourceGateway | Reporter::DestinationGateway) | None => &None,
         };
-        // Of what is no machine, a balancer or a tunnel, it is not said whose address it is.
-        flow.at_interface = vm.is_some();
+        // Of what is no machine, a balancer, a tunnel or a subnet, it is not said whose
+        // address it is.
+        flow.seat = if vm.is_some() { Seat::Packets } else { Seat::Way };
         flow.observer = vm.clone().or(self.subnet).unwrap_or_default();
         flow.labels = self.labels;
         let mut more = vec![

@@ -57,6 +57,8 @@ fn who_reports_is_told_and_gives_the_shared_labels() {
     for (name, src, dst) in expected {
         assert_eq!((label(at_src, name), label(at_dst, name)), (Some(src), Some(dst)), "{name}");
     }
+    // What a VM forwards has others' addresses.
+    assert_eq!((at_src.seat, at_dst.seat), (Seat::Packets, Seat::Packets));
     assert_eq!(label(at_src, "gcp.dest_instance.zone"), Some("europe-west1-b"));
     assert_eq!(label(at_dst, "gcp.src_instance.zone"), Some("us-central1-a"));
 }
