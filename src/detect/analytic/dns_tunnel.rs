@@ -135,6 +135,8 @@ struct Asked {
     look_at_s: i64,
     /// When it was told of last, if ever.
     told_s: i64,
+    /// As whose it was; nothing where that is the client's.
+    told_as: Option<Arc<Who>>,
 }
 
 #[derive(Clone, Default)]
@@ -194,23 +196,50 @@ impl Asked {
         was_told && second <= self.told_s.saturating_add(QUIET_S)
     }
 
-    /// Another window begins: nothing of what is no alert.
+    /// Another window begins: nothing of what is no alert. Who asks is voted anew, and is who
+    /// it was where nobody is known to.
     fn goes_on(self, second: i64) -> Option<Self> {
         if !self.is_alert(second) {
             return None;
         }
-        let before = Some(Box::new(self.whole()));
-        let Self { domain, server, told_s, mut volume, .. } = self;
+        // What another sent, and was not told of, is none of it.
+        let is_anothers = self.before.is_some() && self.own_before().is_none();
+        let whole = (!is_anothers).then(|| Box::new(self.whole()));
+        let Self { domain, server, told_s, told_as, mut volume, .. } = self;
+        let who = if is_anothers { told_as.clone() } else { self.who };
         volume.begin();
-        Some(Self { domain, server, told_s, volume, before, ..Self::default() })
+        let of_it = Self { domain, who, server, told_s, told_as, volume, ..Self::default() };
+        Some(Self { before: whole.or(self.before), ..of_it })
     }
 
     /// All since it was first told of, and before that in its window.
     fn whole(&self) -> Sums {
-        match &self.before {
+        match self.own_before() {
             Some(before) => before.with(&self.sums),
             None => self.sums.clone(),
         }
+    }
+
+    /// The windows before, unless they were told of as another's.
+    fn own_before(&self) -> Option<&Sums> {
+        let [now, then] = [&self.who, &self.told_as].map(|who| who.as_ref().map(|w| &w.entity));
+        self.before.as_deref().filter(|_| now == then)
+    }
+
+    /// A finding tells of it: with what was carried, unless another was told of that.
+    fn tell_volume(&mut self, finding: &mut Finding) {
+        if self.own_before().is_none() {
+            self.forget_before();
+        }
+        self.volume.fill(finding, self.server);
+        self.volume.told();
+        (self.told, self.told_s) = (true, finding.second);
+        self.told_as.clone_from(&self.who);
+    }
+
+    fn forget_before(&mut self) {
+        self.before = None;
+        self.volume.forget_before();
     }
 
     /// Several processes may ask about one domain: whoever asks most of it, by a vote
@@ -232,8 +261,7 @@ impl Asked {
             self.domain = stats.domain;
         }
         if self.before.is_some() && !self.is_alert(dns.second) {
-            self.before = None;
-            self.volume.forget_before();
+            self.forget_before();
         }
         self.vote(dns);
         self.server = dns.key.server;
@@ -337,14 +365,9 @@ impl DnsTunnel {
         }
         asked.look_at_s = dns.second + LOOK_S;
         let asked = self.asked.get(&key)?;
-        let found = self.judge(dns, asked, names, ctx);
-        if found.is_some()
-            && let Some(asked) = self.asked.get_mut(&key)
-        {
-            (asked.told, asked.told_s) = (true, dns.second);
-            asked.volume.told();
-        }
-        found
+        let mut found = self.judge(dns, asked, names, ctx)?;
+        self.asked.get_mut(&key)?.tell_volume(&mut found);
+        Some(found)
     }
 
     fn judge(
@@ -383,7 +406,6 @@ impl DnsTunnel {
         finding.direction = if at_home { Direction::Outbound } else { Direction::Crossing };
         finding.home_sender = at_home;
         finding.measured = value as u64;
-        asked.volume.fill(&mut finding, asked.server);
         finding.unanswered = asked.sums.queries.saturating_sub(asked.sums.responses);
         asked.tell(&mut finding, &who, &whole);
         Some(finding)

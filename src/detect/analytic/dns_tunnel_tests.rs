@@ -22,6 +22,15 @@ fn judged_of(
     settings: &DetectSettings,
     seconds: impl Iterator<Item = Vec<Seen>>,
 ) -> Vec<Finding> {
+    judged_by(|_| who.cloned(), settings, seconds)
+}
+
+/// By whom may differ from second to second.
+fn judged_by(
+    who: impl Fn(i64) -> Option<Arc<Who>>,
+    settings: &DetectSettings,
+    seconds: impl Iterator<Item = Vec<Seen>>,
+) -> Vec<Finding> {
     let (baselines, inputs) = (Baselines::default(), Inputs::default());
     let seed = Seed::default();
     let ctx = AnalyticContext {
@@ -36,7 +45,7 @@ fn judged_of(
     for (second, seen) in (START_S..).zip(seconds) {
         let told = features(&seen);
         for (key, stats) in told.dns.sorted() {
-            let dns = DnsSecond { second, key, stats, who: who.cloned() };
+            let dns = DnsSecond { second, key, stats, who: who(second - START_S) };
             detector.observe(&Event::Dns(&dns), &ctx, &mut out);
         }
     }
@@ -300,4 +309,71 @@ fn an_alert_of_a_tunnel_has_its_bytes_and_sizes_each_packet_once() {
     assert_eq!(evidence.wire_bytes, seconds * 5 * both_ways);
     assert_eq!(evidence.peak.bits_per_s, 5 * both_ways * 8);
     assert_eq!(alert.peers[0].wire_bytes, Some(evidence.wire_bytes));
+}
+
+/// So many questions in each second, each with a name of its own, with answers.
+fn tunnelled(seconds: usize, each: impl Fn(usize) -> usize) -> Vec<Vec<Seen>> {
+    let name = |n| format!("{}.t.example.com", encoded(n, 56, BASE32));
+    let second = |second: usize| {
+        let numbers = (0..each(second)).map(|n| second * 5 + n);
+        numbers.flat_map(|n| exchange(CLIENT, RESOLVER, &name(n), 16, 250)).collect()
+    };
+    (0..seconds).map(second).collect()
+}
+
+#[test]
+fn of_two_processes_in_turn_each_is_charged_with_its_own() {
+    let first = process("/tmp/tool");
+    let mut second = Who::clone(&first);
+    second.entity.id.push_str(":other");
+    let second = Arc::new(second);
+    let seconds = tunnelled(551, |at| match at {
+        0..290 => 5,
+        290..301 => 0,
+        _ => 1,
+    });
+    let by = |at| Some(Arc::clone(if at < 300 { &first } else { &second }));
+    let found = judged_by(by, &settings(), seconds.into_iter());
+    let (of_first, of_second): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|one| one.entity == first.entity);
+    assert!(of_first.iter().all(|one| one.second < START_S + 290));
+    let (alert, _) = alert_of(of_second);
+    let evidence = &alert.evidence;
+    assert_eq!(alert.start_ns, (START_S + 301) * 1_000_000_000);
+    let seconds = (alert.end_ns - alert.start_ns) as u64 / 1_000_000_000;
+    assert_eq!(evidence.details["queries"], seconds);
+    assert_eq!(evidence.packets, seconds * 2, "nor the packets of the other");
+    assert_eq!(alert.severity, Severity::Medium, "{}", alert.grade.severity_reason);
+}
+
+#[test]
+fn what_another_sent_under_the_floors_is_no_part_of_it() {
+    let first = process("/tmp/tool");
+    let mut second = Who::clone(&first);
+    second.entity.id.push_str(":other");
+    let second = Arc::new(second);
+    let seconds = tunnelled(660, |at| match at {
+        0..290 | 600.. => 5,
+        300..330 => 1,
+        _ => 0,
+    });
+    let by = |at| Some(Arc::clone(if (300..330).contains(&at) { &second } else { &first }));
+    let found = judged_by(by, &settings(), seconds.into_iter());
+    assert!(found.iter().all(|one| one.entity == first.entity));
+    let last = found.last().unwrap();
+    let seconds = last.second - (START_S + 600) + 1;
+    assert!((last.start_second, seconds > 20) == (START_S, true), "{seconds}");
+    assert_eq!(last.details["queries"], (290 + seconds) * 5);
+}
+
+/// A map may know a process when its socket opens, and not later.
+#[test]
+fn who_was_told_of_stays_where_nobody_is_known_in_the_next_window() {
+    let who = process("/tmp/tool");
+    let by = |at| (at < 300).then(|| Arc::clone(&who));
+    let found = judged_by(by, &settings(), tunnelled(500, |_| 5).into_iter());
+    assert!(found.iter().all(|one| one.entity == who.entity));
+    let last = found.last().unwrap();
+    assert_eq!(last.start_second, START_S);
+    assert!(last.second > START_S + 480);
 }
