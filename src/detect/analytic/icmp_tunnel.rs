@@ -67,10 +67,13 @@ pub(super) struct IcmpTunnel {
 struct Pair {
     who: Option<Arc<Who>>,
     sums: Sums,
-    /// Of this hour, as the score is.
+    /// Of this hour, as the score is, or of less: what was before a pause that ended an
+    /// alert was told.
     volume: Tunnelled,
+    volume_first_s: i64,
+    /// When it was told of last, while its alert is open.
+    told_s: Option<i64>,
     hour: Option<i64>,
-    hour_first_s: i64,
     hour_bytes: u64,
     /// Of them new data, in windows before this one.
     hour_new_bytes: u64,
@@ -283,10 +286,14 @@ impl IcmpTunnel {
         if echo.who.is_some() {
             pair.who.clone_from(&echo.who);
         }
+        if pair.told_s.is_some_and(|told_s| echo.second > told_s.saturating_add(QUIET_S)) {
+            (pair.told_s, pair.volume) = (None, Tunnelled::default());
+            pair.volume_first_s = echo.second;
+        }
         let hour = Some(echo.second.div_euclid(HOUR_S));
         if hour != pair.hour {
             (pair.hour, pair.hour_bytes, pair.hour_new_bytes) = (hour, 0, 0);
-            pair.hour_first_s = echo.second;
+            pair.volume_first_s = echo.second;
             pair.volume.begin();
         }
         pair.hour_bytes += echo.stats.request_bytes + echo.stats.reply_bytes;
@@ -302,6 +309,7 @@ impl IcmpTunnel {
         let found = pair.judge(echo, ctx);
         if found.is_some() {
             pair.volume.told();
+            pair.told_s = Some(echo.second);
         }
         found
     }
@@ -341,7 +349,7 @@ impl Pair {
             unit: "points",
             formula: "score of the echo messages of two hosts in five minutes",
         };
-        let times = (self.hour_first_s, echo.second);
+        let times = (self.volume_first_s, echo.second);
         let mut finding = about(NAME, &who, times, rule, score, ctx.seed);
         if let Subject::Entity(digest) = finding.subject {
             finding.subject = Subject::Entity(ctx.seed.mix(digest, ctx.seed.host(&peer)));

@@ -278,3 +278,31 @@ fn a_tunnel_that_is_known_late_has_all_of_its_hour() {
     assert_eq!(alert.evidence.packets, seconds * 2);
     assert_eq!(alert.evidence.wire_bytes, seconds * 2 * (14 + 20 + 8 + 1_400));
 }
+
+/// One hour, and pings that keep it in view: of what was over nothing is told again.
+#[test]
+fn what_comes_after_a_pause_that_ended_the_alert_is_another() {
+    let burst: Vec<_> = pings(10, |n| random(n, 400), |n, _| random(n ^ 0x8000, 300)).collect();
+    let ping = |second: usize| {
+        let data = linux(second as u16, 56);
+        [echo(CLIENT, SERVER, 8, 5, 1, &data), echo(SERVER, CLIENT, 0, 5, 1, &data)].to_vec()
+    };
+    let of_hour = |second: usize| match second {
+        600..660 => burst[second - 600].clone(),
+        2_400..2_460 => burst[second - 2_400 + 60].clone(),
+        _ if second > 600 && second % 60 == 10 => ping(second),
+        _ => Vec::new(),
+    };
+    let all: Vec<Vec<Seen>> = (0..2_500).map(of_hour).collect();
+    let found = judged(all.iter().cloned());
+    let (first, other): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|one| one.second < START_S + 2_400);
+    let over_s = first.last().unwrap().second + QUIET_S;
+    let start_s = other[0].start_second;
+    assert!((over_s + 1..=over_s + 60).contains(&start_s), "{start_s} after {over_s}");
+    let at = |second: i64| (second - START_S) as usize;
+    let sent = all[at(start_s)..=at(other[0].second)].iter().map(Vec::len).sum::<usize>();
+    assert_eq!(other[0].traffic.packets, sent as u64);
+    let (first, other) = (alert_of(first).0, alert_of(other).0);
+    assert_ne!(first.id, other.id);
+}
