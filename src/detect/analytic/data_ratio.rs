@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::signs::{ENCRYPTED, Signs, is_of_processes, is_whitelisted, sent_to, subject};
-use super::slow_leak::{Leak, Leaks, PAUSE_S};
+use super::slow_leak::{Leak, Leaks, PAUSE_S, active_seconds};
 use super::{Analytic, AnalyticContext, Event, FlowEnd, about, measured_in};
 use crate::alert::{DecidedBy, Score, Term, thousands};
 use crate::detect::{Finding, Rule};
@@ -145,6 +145,7 @@ impl DataRatio {
         finding.traffic.packets += before.packets;
         finding.traffic.wire_bytes += before.wire_bytes;
         finding.traffic.payload_bytes += before.payload_bytes;
+        finding.active_s = Some(before.active_s.saturating_add(active_seconds(minute)));
         if let Some(to) = finding.peers.iter_mut().find(|known| known.host == peer) {
             to.packets = to.packets.map(|packets| packets + before.packets);
             to.wire_bytes = to.wire_bytes.map(|bytes| bytes + before.wire_bytes);

@@ -377,3 +377,12 @@ fn who_was_told_of_stays_where_nobody_is_known_in_the_next_window() {
     assert_eq!(last.start_second, START_S);
     assert!(last.second > START_S + 480);
 }
+
+#[test]
+fn only_seconds_in_which_something_was_sent_are_active() {
+    let seconds = tunnelled(500, |second| if second % 4 == 0 { 5 } else { 0 });
+    let (alert, _) = alert_of(judged(&settings(), seconds.into_iter()));
+    let seconds = (alert.end_ns - alert.start_ns) as u64 / 1_000_000_000;
+    assert!(seconds > 400, "{seconds}");
+    assert_eq!(alert.evidence.active_seconds, seconds.div_ceil(4));
+}

@@ -306,3 +306,13 @@ fn what_comes_after_a_pause_that_ended_the_alert_is_another() {
     let (first, other) = (alert_of(first).0, alert_of(other).0);
     assert_ne!(first.id, other.id);
 }
+
+#[test]
+fn only_seconds_in_which_something_was_sent_are_active() {
+    let echoes = pings(10, |n| random(n, 400), |n, _| random(n ^ 0x8000, 300));
+    let seconds = echoes.enumerate().map(|(n, seen)| if n % 4 == 0 { seen } else { Vec::new() });
+    let (alert, _) = alert_of(judged(seconds));
+    let seconds = (alert.end_ns - alert.start_ns) as u64 / 1_000_000_000;
+    assert!(seconds > 200, "{seconds}");
+    assert_eq!(alert.evidence.active_seconds, seconds.div_ceil(4));
+}

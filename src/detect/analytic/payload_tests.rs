@@ -383,7 +383,11 @@ fn an_alert_of_a_leak_has_all_that_leaked() {
     let mut run = Run::default();
     run.learn(&ORDINARY, "/opt/shop/shopd");
     let pieces = Traffic { sizes: OF_ONE_SIZE, received: 0, to: OUTSIDE, port: 9_999 };
-    let minute = |n: i64| minute("/opt/shop/shopd", Context::None, NOW_S + 300 * n, &pieces);
+    let minute = |n: i64| {
+        let mut minute = minute("/opt/shop/shopd", Context::None, NOW_S + 300 * n, &pieces);
+        minute.measures.seconds_active = 20;
+        minute
+    };
     let found: Vec<Finding> = (0..130).filter_map(|n| ratio_of(&mut run, &minute(n))).collect();
     assert_eq!(found.len(), 130 - 102);
     let (alert, _) = alert_of(found);
@@ -395,6 +399,7 @@ fn an_alert_of_a_leak_has_all_that_leaked() {
     );
     assert_eq!(alert.peers[0].wire_bytes, Some(evidence.wire_bytes));
     assert_eq!(evidence.details["leak"]["minutes"], 130);
+    assert_eq!(evidence.active_seconds, 130 * 20, "nothing of the pauses");
     assert!(alert.summary.contains(", in 130 minutes since"), "{}", alert.summary);
 }
 

@@ -89,26 +89,30 @@ struct Open {
     latest: Sent,
 }
 
-/// Packets with their bytes and payload.
+/// Packets with their bytes and payload, and the seconds in which any were sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Sent {
     pub(super) packets: u64,
     pub(super) wire_bytes: u64,
     pub(super) payload_bytes: u64,
+    pub(super) active_s: u64,
 }
 
 impl Open {
     fn add(&mut self, minute: &Minute, peer: &PeerSums<Host>) {
         self.leak.add(minute, peer);
         self.leak.several |= self.by != minute.who.entity.id;
-        let Sent { packets, wire_bytes, payload_bytes } = std::mem::take(&mut self.latest);
+        let Sent { packets, wire_bytes, payload_bytes, active_s } =
+            std::mem::take(&mut self.latest);
         self.untold.packets = self.untold.packets.saturating_add(packets);
         self.untold.wire_bytes = self.untold.wire_bytes.saturating_add(wire_bytes);
         self.untold.payload_bytes = self.untold.payload_bytes.saturating_add(payload_bytes);
+        self.untold.active_s = self.untold.active_s.saturating_add(active_s);
         self.latest = Sent {
             packets: peer.sent_packets,
             wire_bytes: peer.sent_bytes,
             payload_bytes: peer.sent_payload,
+            active_s: active_seconds(minute),
         };
     }
 }
@@ -189,6 +193,14 @@ impl Leaks {
 
     pub(super) fn refused(&self) -> u64 {
         self.refused
+    }
+}
+
+/// Of a minute that another source reports all may be.
+pub(super) fn active_seconds(minute: &Minute) -> u64 {
+    match &minute.reported {
+        Some(_) => minute.length_s.max(1).cast_unsigned(),
+        None => minute.measures.seconds_active.into(),
     }
 }
 

@@ -12,20 +12,39 @@ use crate::engine::window::features::Carried;
 /// 0.4 KB, and 0.3 KB while the rest of the time before is not told.
 #[derive(Debug, Default)]
 pub(super) struct Tunnelled {
-    untold: Carried,
-    rest: Option<Box<Carried>>,
+    untold: Untold,
+    rest: Option<Box<Untold>>,
     is_told: bool,
+    /// The newest second in which there was any: several servers may be asked in one.
+    last_s: Option<i64>,
     busiest: Busiest,
     /// The minute under way and its bytes.
     minute: (i64, u64),
     busiest_minute: u64,
 }
 
+/// What no finding has told of.
+#[derive(Clone, Debug, Default)]
+struct Untold {
+    carried: Carried,
+    /// Seconds in which there was any.
+    active_s: u64,
+}
+
+impl Untold {
+    fn add(&mut self, carried: &Carried, active_s: u64) {
+        use crate::engine::window::Merge;
+        self.carried.merge(carried);
+        self.active_s += active_s;
+    }
+}
+
 impl Tunnelled {
     /// Adds what went through it in a second, and how many of the packets nobody answered.
     pub(super) fn add(&mut self, second: i64, carried: &Carried, unanswered: u32) {
-        use crate::engine::window::Merge;
-        self.untold.merge(carried);
+        let is_new = self.last_s.is_none_or(|last_s| second > last_s);
+        self.last_s = self.last_s.max(Some(second));
+        self.untold.add(carried, is_new.into());
         if u64::from(carried.packets) > self.busiest.packets {
             self.busiest = Busiest {
                 second,
@@ -43,11 +62,12 @@ impl Tunnelled {
         self.busiest_minute = self.busiest_minute.max(self.minute.1);
     }
 
-    /// Another time begins, and with it what a finding may rest on. Of what was told of before the rest stays; of others it would
-    /// be days of what nobody looked at.
+    /// Another time begins, and with it what a finding may rest on. Of what was told of
+    /// before the rest stays; of others it would be days of what nobody looked at.
     pub(super) fn begin(&mut self) {
         let rest = self.is_told.then(|| Box::new(self.all_untold()));
-        *self = Self { rest, is_told: self.is_told, ..Self::default() };
+        let Self { is_told, last_s, .. } = *self;
+        *self = Self { rest, is_told, last_s, ..Self::default() };
     }
 
     /// What was told of is over: the rest of it is nobody's.
@@ -55,18 +75,19 @@ impl Tunnelled {
         self.rest = None;
     }
 
-    fn all_untold(&self) -> Carried {
-        use crate::engine::window::Merge;
+    fn all_untold(&self) -> Untold {
         let mut all = self.untold.clone();
         if let Some(rest) = &self.rest {
-            all.merge(rest);
+            all.add(&rest.carried, rest.active_s);
         }
         all
     }
 
     /// Fills in how much it was, and that all of it was with this peer.
     pub(super) fn fill(&self, finding: &mut Finding, peer: Host) {
-        finding.traffic = Traffic::of(&self.all_untold());
+        let Untold { carried, active_s } = self.all_untold();
+        finding.traffic = Traffic::of(&carried);
+        finding.active_s = Some(active_s);
         finding.busiest = Some(self.busiest);
         finding.minute_bytes = Some(self.busiest_minute);
         finding.peers = vec![Peer {
@@ -78,7 +99,7 @@ impl Tunnelled {
     }
 
     pub(super) fn told(&mut self) {
-        (self.untold, self.rest) = (Carried::default(), None);
+        (self.untold, self.rest) = (Untold::default(), None);
         self.is_told = true;
     }
 }

@@ -42,6 +42,8 @@ impl Judged<'_> {
         // The book of alerts adds up what each finding tells.
         finding.traffic.packets = pair.untold.packets;
         finding.traffic.wire_bytes = pair.untold.wire_bytes;
+        // Each call a second at least; between them nothing is sent.
+        finding.active_s = Some(pair.untold_calls);
         let lasted_s = (pair.last_s - pair.first_s).max(0).unsigned_abs();
         finding.minute_bytes = Some(pair.volume.wire_bytes.saturating_mul(60) / lasted_s.max(60));
         finding.peers = vec![Peer {

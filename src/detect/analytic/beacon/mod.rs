@@ -257,6 +257,8 @@ struct Pair {
     /// Of all of them, and what no finding has told of.
     volume: Volume,
     untold: Volume,
+    /// Calls that no finding has told of.
+    untold_calls: u64,
 }
 
 impl Analytic for Beacons {
@@ -322,7 +324,7 @@ impl Beacons {
         if found.is_some()
             && let Some(pair) = self.pairs.get_mut(&key)
         {
-            pair.untold = Volume::default();
+            (pair.untold, pair.untold_calls) = (Volume::default(), 0);
         }
         found
     }
@@ -426,6 +428,7 @@ impl Pair {
             scored: 0,
             volume: Volume::default(),
             untold: Volume::default(),
+            untold_calls: 0,
         }
     }
 
@@ -460,6 +463,7 @@ impl Pair {
             self.connections.pop_front();
         }
         self.counted += 1;
+        self.untold_calls += 1;
         self.first_s = self.first_s.min(start_s);
         self.last_s = self.last_s.max(start_s);
     }

@@ -137,6 +137,16 @@ fn each_packet_is_told_of_once_and_how_long_it_went_on_in_a_unit_that_shows_it()
 }
 
 #[test]
+fn between_calls_it_is_not_active() {
+    let mut run = Run::default();
+    run.day(443, None);
+    let calls = run.found.last().unwrap().details["connections"].clone();
+    let (alert, _) = alert_of(run.found);
+    assert!(calls.as_u64() > Some(60), "{calls}");
+    assert_eq!(alert.evidence.active_seconds, calls);
+}
+
+#[test]
 fn a_program_that_calls_by_the_clock_is_found_with_another_process_each_time() {
     let mut run = Run::default();
     for at in 0..144_u16 {
