@@ -386,3 +386,31 @@ fn only_seconds_in_which_something_was_sent_are_active() {
     assert!(seconds > 400, "{seconds}");
     assert_eq!(alert.evidence.active_seconds, seconds.div_ceil(4));
 }
+
+/// Whether a finding of the first window, and of the second, has it, where each name is
+/// asked so many times.
+fn not_asked_again(times: [usize; 2]) -> [bool; 2] {
+    let name = |n| format!("{}.t.example.com", encoded(n, 56, BASE32));
+    let seconds = (0..590).map(|second| {
+        let times = times[second / 300];
+        let numbers = (0..4).map(|n| (second * 4 + n) / times);
+        numbers.flat_map(|n| exchange(CLIENT, RESOLVER, &name(n), 16, 250)).collect()
+    });
+    let found = judged(&settings(), seconds);
+    let has = |one: &Finding| {
+        let terms = &one.case.as_ref().unwrap().confidence_terms;
+        terms.iter().any(|term| term.name == "names_not_asked_again")
+    };
+    let of = |from: i64| {
+        let mut window =
+            found.iter().filter(|one| (from..from + 300).contains(&(one.second - START_S)));
+        window.next_back().is_some_and(has)
+    };
+    [of(0), of(300)]
+}
+
+#[test]
+fn whether_names_are_asked_again_is_judged_by_the_window_as_the_score_is() {
+    assert_eq!(not_asked_again([4, 1]), [false, true]);
+    assert_eq!(not_asked_again([1, 4]), [true, false]);
+}
