@@ -397,7 +397,8 @@ impl DnsTunnel {
             name: "dns_tunnel_score",
             threshold: score.threshold as u64,
             unit: "points",
-            formula: "score of names and answers of one domain in five minutes",
+            formula: "score of names and answers of one domain in five minutes; high from \
+                256 KiB of both since it began",
         };
         let whole = asked.whole();
         let times = (whole.first_s, dns.second);
@@ -433,7 +434,8 @@ impl Asked {
         self.sums.names.estimate().min(self.sums.queries.max(1))
     }
 
-    /// What is told is the whole of it; names are judged by the window alone.
+    /// What is told is the whole of it; names are judged by the window alone, which is told
+    /// beside it.
     fn tell(&self, finding: &mut Finding, who: &Who, whole: &Sums) {
         let domain = self.domain.shown();
         let queries = whole.queries.max(1);
@@ -448,6 +450,9 @@ impl Asked {
             ("nxdomain", json!(whole.nxdomain)),
             ("distinct_names", json!(names)),
             ("bytes_in_names", json!(whole.bytes)),
+            ("window_queries", json!(self.sums.queries)),
+            ("window_names", json!(self.window_names())),
+            ("window_bytes_in_names", json!(self.sums.bytes)),
             ("longest_name_bytes", json!(whole.longest)),
             ("entropy_of_names", json!(entropy)),
             ("answer_bytes", json!(whole.answer_bytes)),
@@ -477,10 +482,14 @@ impl Asked {
             false => "Medium: a tunnel by its shape, under 256 KiB so far.",
         }
         .to_owned();
+        let of_window = match self.own_before() {
+            Some(_) => format!(" (score of the last five minutes: {:.0})", case.score.value),
+            None => String::new(),
+        };
         case.summary = format!(
             "{} asked for {names} different names below {domain} in {} s, with {:.0} bytes \
              before the domain on average ({} bytes in all, {entropy} bits a byte), and got {} bytes of \
-             answers: they carry data.",
+             answers: they carry data{of_window}.",
             subject(who),
             finding.second - finding.start_second + 1,
             whole.bytes as f64 / queries as f64,

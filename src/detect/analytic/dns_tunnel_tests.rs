@@ -414,3 +414,20 @@ fn whether_names_are_asked_again_is_judged_by_the_window_as_the_score_is() {
     assert_eq!(not_asked_again([4, 1]), [false, true]);
     assert_eq!(not_asked_again([1, 4]), [true, false]);
 }
+
+#[test]
+fn what_the_score_is_of_is_told_where_the_rest_is_of_more() {
+    let found = judged(&settings(), tunnelled(500, |_| 5).into_iter());
+    let told = |one: &Finding| {
+        let case = one.case.as_ref().unwrap();
+        let of = |name: &str| one.details[name].as_u64().unwrap();
+        let term = |name: &str| case.score.terms.iter().find(|t| t.name == name).unwrap().value;
+        assert_eq!(term("bytes_in_names") as u64, of("window_bytes_in_names"));
+        let names = (term("distinct_names") as u64).min(of("window_queries"));
+        assert_eq!(names, of("window_names"), "no more than were asked");
+        let is_all = of("window_queries") == of("queries");
+        (is_all, case.summary.contains("score of the last five minutes"))
+    };
+    assert_eq!(told(&found[0]), (true, false));
+    assert_eq!(told(found.last().unwrap()), (false, true));
+}
