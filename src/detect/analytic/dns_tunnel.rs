@@ -38,8 +38,8 @@ const LOOK_S: i64 = 10;
 const QUIET_S: i64 = 400;
 
 /// Clients' domains of a window, and those told of lately. When they are full, those with
-/// few bytes leave; while that frees none, new ones are refused and counted. 0.9 KB each,
-/// and 0.2 KB of the windows before.
+/// few bytes leave, of which an alert is open last; while that frees none, new ones are
+/// refused and counted. 0.9 KB each, and 0.2 KB of the windows before.
 const MAX_ASKED: usize = 32_768;
 /// Share of different names in a window's queries from which they are not asked again. Each
 /// asked twice is 0.5, and the estimate of new ones is under this in 3 of 100 windows (a
@@ -351,7 +351,7 @@ impl DnsTunnel {
         if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&key) {
             if self.cleared_s != dns.second {
                 self.cleared_s = dns.second;
-                self.asked.retain(|_, asked| asked.sums.bytes >= DETAILED_BYTES);
+                self.clear(dns.second, MAX_ASKED);
             }
             if self.asked.len() >= MAX_ASKED {
                 self.refused += 1;
@@ -372,6 +372,15 @@ impl DnsTunnel {
         let mut found = self.judge(dns, asked, names, ctx)?;
         self.asked.get_mut(&key)?.tell_volume(&mut found);
         Some(found)
+    }
+
+    /// What goes for others, until they are fewer than `most`.
+    fn clear(&mut self, second: i64, most: usize) {
+        let has_bytes = |asked: &Asked| asked.sums.bytes >= DETAILED_BYTES;
+        self.asked.retain(|_, asked| has_bytes(asked) || asked.is_alert(second));
+        if self.asked.len() >= most {
+            self.asked.retain(|_, asked| has_bytes(asked));
+        }
     }
 
     fn judge(

@@ -431,3 +431,28 @@ fn what_the_score_is_of_is_told_where_the_rest_is_of_more() {
     assert_eq!(told(&found[0]), (true, false));
     assert_eq!(told(found.last().unwrap()), (false, true));
 }
+
+#[test]
+fn where_room_is_needed_what_an_alert_is_of_goes_last() {
+    let asked = |bytes, told_s: Option<i64>| Asked {
+        sums: Sums { bytes, ..Sums::default() },
+        before: told_s.map(|_| Box::default()),
+        told_s: told_s.unwrap_or_default(),
+        ..Asked::default()
+    };
+    let few = DETAILED_BYTES - 1;
+    let left = |most| {
+        let all = [
+            asked(few, None),
+            asked(few, Some(START_S)),
+            asked(few, Some(START_S - QUIET_S - 1)),
+            asked(few + 1, None),
+        ];
+        let asked = (0..).zip(all).map(|(n, asked)| ((Host::default(), n), asked)).collect();
+        let mut detector = DnsTunnel { asked, ..DnsTunnel::default() };
+        detector.clear(START_S, most);
+        detector.asked.into_keys().map(|key| key.1).collect::<Vec<_>>()
+    };
+    assert_eq!(left(4), [1, 3], "nor one whose alert is over");
+    assert_eq!(left(2), [3], "bounded all the same");
+}
