@@ -255,7 +255,7 @@ mod tests {
 
     /// Flows of one address with others, in both directions.
     fn flows_of(own: u32, others: std::ops::Range<u32>) -> Vec<[IpAddr; 2]> {
-        let flow = |n: u32| if n % 2 == 0 { [own, n] } else { [n, own] };
+        let flow = |n: u32| if n.is_multiple_of(2) { [own, n] } else { [n, own] };
         others.map(|n| flow(n).map(address)).collect()
     }
 

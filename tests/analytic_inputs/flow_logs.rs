@@ -236,6 +236,20 @@ fn an0972_of_an_interface_with_a_global_address() {
     assert!(gaps.iter().any(names_it), "{gaps:#?}");
 }
 
+/// Azure has the addresses of packets: at the interface of a firewall those of its clients.
+#[test]
+fn clients_of_an_appliance_that_forwards_are_nobody_of_ours() {
+    let inbound = |client: &str, server: &str| {
+        flows("azure-vnet", FLOOD).replace(SENDER, client).replace(TARGET, server)
+    };
+    let found = alerts("azure-vnet", &inbound("198.51.100.7", "10.0.2.9"), &[]);
+    assert!(found.iter().all(|alert| alert["detector"] != "egress"), "{found:#?}");
+    // Of IPv6 it shows by their number.
+    let clients = (1..=20).map(|n| inbound(&format!("2001:db8::{n:x}"), "2600:1f18::9"));
+    let found = alerts("azure-vnet", &clients.collect::<String>(), &[]);
+    assert!(found.iter().all(|alert| alert["detector"] != "egress"), "{found:#?}");
+}
+
 #[test]
 fn an0972_of_packets_from_a_global_address_that_the_inventory_names() {
     const PACKETS: i64 = 90_000;
