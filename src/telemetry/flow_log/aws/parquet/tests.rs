@@ -125,8 +125,11 @@ fn nulls_and_rows_without_data_are_as_in_text() {
     let path = folder.path().join("log.parquet");
     write(&path, &batch.expect("a batch"), Compression::SNAPPY);
     let (out, _) = read(&path).expect("read");
-    let [Observation::Flow(flow)] = &out.observations[..] else { panic!("{out:?}") };
+    let [Observation::Flow(flow), Observation::Gap(gap)] = &out.observations[..] else {
+        panic!("{out:?}")
+    };
     assert_eq!((flow.fwd.ip_bytes, flow.start_ns), (None, 1_000_000_000));
+    assert_eq!(gap.start_ns, 1_000_000_000);
     assert_eq!(out.passed, [("nodata", 1)].into_iter().collect());
     assert_eq!(out.lost, [("skipdata", 1)].into_iter().collect());
     assert_eq!(out.bad_parts, [("not a number", 1)].into_iter().collect());
