@@ -78,6 +78,33 @@ pub struct Near {
     pub score: Option<Score>,
 }
 
+impl Near {
+    /// A value, its threshold, unit and formula, of what does not open an alert.
+    fn short(
+        detector: &'static str,
+        entity: &Entity,
+        second: i64,
+        (value, threshold, unit, formula): (f64, f64, &'static str, &'static str),
+    ) -> Self {
+        Self {
+            detector,
+            entity_kind: entity.kind,
+            entity: entity.id.clone(),
+            service: None,
+            second,
+            value,
+            threshold,
+            unit,
+            formula,
+            opens: false,
+            allowed_by: None,
+            lacked: None,
+            frozen_until_s: None,
+            score: None,
+        }
+    }
+}
+
 /// The highest count of an address in one second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Peak {
@@ -172,25 +199,16 @@ impl Watch {
         (score, lacked): (&Score, Option<String>),
         frozen_until_s: Option<i64>,
     ) {
-        if !self.asks_about(who) {
-            return;
+        if self.asks_about(who) {
+            let measured = (score.value, score.threshold, "points", score.formula);
+            self.0.seen.lock().add(Near {
+                service: service.map(str::to_owned),
+                lacked,
+                frozen_until_s,
+                score: Some(score.clone()),
+                ..Near::short(detector, &who.entity, second, measured)
+            });
         }
-        self.0.seen.lock().add(Near {
-            detector,
-            entity_kind: who.entity.kind,
-            entity: who.entity.id.clone(),
-            service: service.map(str::to_owned),
-            second,
-            value: score.value,
-            threshold: score.threshold,
-            unit: "points",
-            formula: score.formula,
-            opens: false,
-            allowed_by: None,
-            lacked,
-            frozen_until_s,
-            score: Some(score.clone()),
-        });
     }
 
     /// Takes down a measure that was too low to make a score of.
@@ -201,25 +219,10 @@ impl Watch {
         second: i64,
         (value, rule): (f64, &Rule),
     ) {
-        if !self.asks_about(who) {
-            return;
+        if self.asks_about(who) {
+            let measured = (value, rule.threshold as f64, rule.unit, rule.formula);
+            self.0.seen.lock().add(Near::short(detector, &who.entity, second, measured));
         }
-        self.0.seen.lock().add(Near {
-            detector,
-            entity_kind: who.entity.kind,
-            entity: who.entity.id.clone(),
-            service: None,
-            second,
-            value,
-            threshold: rule.threshold as f64,
-            unit: rule.unit,
-            formula: rule.formula,
-            opens: false,
-            allowed_by: None,
-            lacked: None,
-            frozen_until_s: None,
-            score: None,
-        });
     }
 
     /// Takes down findings of watched entities.
@@ -232,28 +235,18 @@ impl Watch {
         for finding in findings.iter().filter(|finding| self.concerns(finding)) {
             let case = finding.case.as_deref();
             let score = case.map(|case| case.score.clone());
-            let (value, threshold, unit) = match &score {
-                Some(score) => (score.value, score.threshold, "points"),
-                None => {
-                    let rule = &finding.rule;
-                    (finding.measured as f64, rule.threshold as f64, rule.unit)
-                }
+            let rule = &finding.rule;
+            let measured = match &score {
+                Some(score) => (score.value, score.threshold, "points", score.formula),
+                None => (finding.measured as f64, rule.threshold as f64, rule.unit, rule.formula),
             };
             self.0.seen.lock().add(Near {
-                detector: finding.detector,
-                entity_kind: finding.entity.kind,
-                entity: finding.entity.id.clone(),
                 service: finding.details.get("service").and_then(Value::as_str).map(str::to_owned),
-                second: finding.second,
-                value,
-                threshold,
-                unit,
-                formula: score.as_ref().map_or(finding.rule.formula, |score| score.formula),
                 opens: finding.opens,
                 allowed_by: allowed(finding),
-                lacked: None,
                 frozen_until_s: case.and_then(|case| frozen(case.baseline_key.as_deref()?)),
                 score,
+                ..Near::short(finding.detector, &finding.entity, finding.second, measured)
             });
         }
     }

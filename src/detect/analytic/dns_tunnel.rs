@@ -158,38 +158,37 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, second: i64, stats: &DnsStats) {
-        if self.queries + self.responses == 0 {
-            self.first_s = second;
-        }
-        self.queries += u64::from(stats.queries);
-        self.responses += u64::from(stats.responses);
-        self.nxdomain += u64::from(stats.nxdomain);
-        self.names.merge(&stats.names);
-        self.bytes += stats.subdomain_bytes;
-        self.longest = self.longest.max(stats.longest_subdomain);
-        self.answer_bytes += stats.answer_bytes;
-        self.given_bytes += stats.given_bytes;
-        for (sum, &more) in self.types.iter_mut().zip(&stats.types) {
-            *sum += u64::from(more);
+    fn of(second: i64, stats: &DnsStats) -> Self {
+        Self {
+            first_s: second,
+            queries: u64::from(stats.queries),
+            responses: u64::from(stats.responses),
+            nxdomain: u64::from(stats.nxdomain),
+            names: stats.names.clone(),
+            bytes: stats.subdomain_bytes,
+            longest: stats.longest_subdomain,
+            types: stats.types.map(u64::from),
+            answer_bytes: stats.answer_bytes,
+            given_bytes: stats.given_bytes,
         }
     }
 
-    /// These, and what came after them.
-    fn with(&self, later: &Self) -> Self {
-        let mut both = self.clone();
-        both.queries += later.queries;
-        both.responses += later.responses;
-        both.nxdomain += later.nxdomain;
-        both.names.merge(&later.names);
-        both.bytes += later.bytes;
-        both.longest = both.longest.max(later.longest);
-        both.answer_bytes += later.answer_bytes;
-        both.given_bytes += later.given_bytes;
-        for (sum, &more) in both.types.iter_mut().zip(&later.types) {
+    /// Adds what came after these.
+    fn add(&mut self, later: &Self) {
+        if self.queries + self.responses == 0 {
+            self.first_s = later.first_s;
+        }
+        self.queries += later.queries;
+        self.responses += later.responses;
+        self.nxdomain += later.nxdomain;
+        self.names.merge(&later.names);
+        self.bytes += later.bytes;
+        self.longest = self.longest.max(later.longest);
+        self.answer_bytes += later.answer_bytes;
+        self.given_bytes += later.given_bytes;
+        for (sum, &more) in self.types.iter_mut().zip(&later.types) {
             *sum += more;
         }
-        both
     }
 }
 
@@ -218,10 +217,9 @@ impl Asked {
 
     /// All since it was first told of, and before that in its window.
     fn whole(&self) -> Sums {
-        match self.own_before() {
-            Some(before) => before.with(&self.sums),
-            None => self.sums.clone(),
-        }
+        let mut whole = self.own_before().cloned().unwrap_or_default();
+        whole.add(&self.sums);
+        whole
     }
 
     /// The windows before, unless they were told of as another's.
@@ -269,7 +267,7 @@ impl Asked {
         }
         self.vote(dns);
         self.server = dns.key.server;
-        self.sums.add(dns.second, stats);
+        self.sums.add(&Sums::of(dns.second, stats));
         let unanswered = stats.queries.saturating_sub(stats.responses);
         self.volume.add(dns.second, &stats.carried, unanswered);
         if self.sums.bytes >= DETAILED_BYTES {
