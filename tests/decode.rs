@@ -76,7 +76,7 @@ fn a_tcp_segment_gives_every_fact() {
     assert_eq!(&frame[start..start + facts.payload_captured as usize], b"hello");
     assert_eq!(facts.tcp_seq, 0x0102_0304);
     assert_eq!((facts.tcp_flags, facts.ttl), (0x10, 64));
-    assert_eq!((facts.src_mac, facts.dst_mac), (SRC_MAC, DST_MAC));
+    assert_eq!((facts.macs.src(), facts.macs.dst()), (SRC_MAC, DST_MAC));
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn vlan_tags_are_those_of_the_outermost_header() {
     let facts = assert_tunnel(&frame, TunnelKind::Vxlan, Some(7));
     assert_eq!(facts.vlans.ids().collect::<Vec<_>>(), [10, 20]);
     assert_eq!((facts.key.vni, facts.key.vlan), (8, 0));
-    assert_eq!(facts.src_mac, SRC_MAC);
+    assert_eq!(facts.macs.src(), SRC_MAC);
     let options = DecodeOptions { key_vlan: true, no_decap: true };
     let (_, facts) = decode(LinkType::ETHERNET, &frame, frame.len() as u32, options);
     assert_eq!((facts.key.vlan, facts.key.port_b), (10, 4789));
@@ -552,7 +552,7 @@ fn every_link_type_leads_to_ip() {
         assert_inner(&facts);
     }
     let facts = flow(LinkType::LINUX_SLL, &before(&cooked));
-    assert_eq!((facts.src_mac, facts.has_mac), (SRC_MAC, true));
+    assert_eq!((facts.macs.src(), facts.has_mac), (SRC_MAC, true));
 }
 
 #[test]

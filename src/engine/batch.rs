@@ -42,12 +42,12 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Adds a packet.
-    #[inline]
-    pub(crate) fn push(&mut self, row: PacketRow, digest: Option<u64>) {
+    #[inline(always)]
+    pub(crate) fn push(&mut self, row: PacketRow, digest: Option<u64>) -> &mut PacketRow {
         if let Some(digest) = digest {
             self.digests.push(digest);
         }
-        self.packets.push(row);
+        self.packets.push_mut(row)
     }
 
     /// Adds a packet with what it came through.
@@ -56,7 +56,7 @@ impl Rows {
         mut row: PacketRow,
         digest: Option<u64>,
         tunnels: &Tunnels,
-    ) {
+    ) -> &mut PacketRow {
         if !tunnels.is_empty() {
             // Neighbours mostly share their tunnel.
             if self.tunnels.last() != Some(tunnels) {
@@ -65,7 +65,7 @@ impl Rows {
             // A block's frames and the fragments that waited: below NO_TUNNELS.
             row.tunnels = (self.tunnels.len() - 1) as u16;
         }
-        self.push(row, digest);
+        self.push(row, digest)
     }
 
     /// Makes room for so many packets at once, rather than by doubling.

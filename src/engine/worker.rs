@@ -197,11 +197,11 @@ impl Shared {
                 continue;
             }
             if let Some(mut direct) = self.decoder.direct(frame.link, data, frame.wire_bytes) {
-                let hash = direct.row.key.hash(&self.hash_state);
+                let hash = direct.hash(&self.hash_state);
                 let digest = self.digest(data, frame, Some(direct.ip_offset));
                 direct.row.put_in_stream(frame, hash, at as u16, clock_ns);
-                self.mark_payload(&mut direct.row, all);
-                rows[shard_of(hash, self.workers)].push(direct.row, digest);
+                let row = rows[shard_of(hash, self.workers)].push(direct.row, digest);
+                self.mark_payload(row, all);
                 continue;
             }
             let kind = match self.decoder.general(frame.link, data, frame.wire_bytes, facts) {
@@ -230,8 +230,8 @@ impl Shared {
                 digest,
                 wire_bytes: frame.wire_bytes,
                 kind,
-                src_mac: facts.src_mac,
-                dst_mac: facts.dst_mac,
+                src_mac: facts.macs.src(),
+                dst_mac: facts.macs.dst(),
                 has_mac: facts.has_mac,
                 vlan: facts.row.innermost_vlan(),
                 arp_target: arp_target(kind, data, facts),
@@ -260,18 +260,28 @@ impl Shared {
     }
 
     /// Nothing without `--dedup`.
-    #[inline]
+    #[inline(always)]
     fn digest(&self, data: &[u8], frame: &Frame, ip_offset: Option<u32>) -> Option<u64> {
-        let dedup = self.dedup?;
+        Some(self.digest_for(self.dedup?, data, frame, ip_offset))
+    }
+
+    #[inline(never)]
+    fn digest_for(
+        &self,
+        dedup: DedupSettings,
+        data: &[u8],
+        frame: &Frame,
+        ip_offset: Option<u32>,
+    ) -> u64 {
         let routed = ip_offset
             .filter(|_| dedup.mode == DedupMode::Routed)
             .and_then(|offset| routed_digest(data, offset as usize, &self.hash_state));
-        Some(routed.unwrap_or_else(|| {
+        routed.unwrap_or_else(|| {
             let mut hasher = self.hash_state.build_hasher();
             hasher.write(data);
             hasher.write_u32(frame.wire_bytes);
             hasher.finish()
-        }))
+        })
     }
 }
 

@@ -252,8 +252,8 @@ impl Live {
         self.cut_ns = self.cut_ns.max(cut_ns);
         if packet.is(row_flag::HAS_MAC) && self.state != LiveState::AliveWithMacs {
             self.state = LiveState::AliveWithMacs;
-            self.macs[direction] = packet.src_mac;
-            self.macs[1 - direction] = packet.dst_mac;
+            self.macs[direction] = packet.macs.src();
+            self.macs[1 - direction] = packet.macs.dst();
         }
         if !packet.vlans.is_empty() {
             packet.vlans.ids().for_each(|vlan| self.remember_vlan(vlan));

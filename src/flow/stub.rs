@@ -4,7 +4,7 @@ use super::live::{Entropy, Extra, TCP};
 use super::settings::Timeouts;
 use crate::engine::window::RowRef;
 use crate::packet::facts::{PACKET_CLASSES, tcp_flag};
-use crate::packet::{FlowKey, Mac, NO_TUNNELS, PacketClass, PacketRow, Vlans, row_flag};
+use crate::packet::{FlowKey, Macs, NO_TUNNELS, PacketClass, PacketRow, Vlans, row_flag};
 
 /// A flow of one packet, on two lines of the cache: a flood touches each of its
 /// flows twice, and waits for memory most of all.
@@ -29,8 +29,7 @@ pub(crate) struct Stub {
     vlans: Vlans,
     interface: u16,
     pub(super) tcp_flags: u16,
-    src_mac: Mac,
-    dst_mac: Mac,
+    macs: Macs,
     /// Over how many bytes, less one: 1 to 256.
     entropy_bytes: u8,
     ttl: u8,
@@ -71,8 +70,7 @@ impl Stub {
             vlans: packet.vlans,
             interface: packet.interface,
             tcp_flags: packet.tcp_flags,
-            src_mac: packet.src_mac,
-            dst_mac: packet.dst_mac,
+            macs: packet.macs,
             entropy_bytes: (over_bytes - 1).min(u16::from(u8::MAX)) as u8,
             ttl: packet.ttl,
             packed: packet.class as u8 | packed::ALIVE,
@@ -101,8 +99,7 @@ impl Stub {
             tcp_flags: self.tcp_flags,
             vlans: self.vlans,
             interface: self.interface,
-            src_mac: self.src_mac,
-            dst_mac: self.dst_mac,
+            macs: self.macs,
             ttl: self.ttl,
             class: self.class(),
             flags: self.flags.into(),

@@ -284,28 +284,19 @@ impl FlowTable {
         cut_ns: i64,
         feed: &mut WindowFeed,
     ) {
-        let live = &self.lives[id];
-        let life = live.life;
-        if self.shortest.may_cut(live, packet, cut_ns)
-            && self.cut_live(id, around.arrival(packet), cut_ns, feed)
-        {
-            return;
-        }
-        let live = &mut self.lives[id];
-        let early =
-            packet.payload_captured > 0 && live.halves[packet.direction()].packets < APP_PACKETS;
-        let closer = match self.outlet.wanted {
-            Wanted::Records => early || packet.tunnels != NO_TUNNELS,
-            Wanted::Outlines => early && packet.is(row_flag::TELLS),
-            Wanted::Counts | Wanted::Answered => false,
+        let Self { lives, bins, shortest, outlet, .. } = self;
+        let live = &mut lives[id];
+        let phase_changed = if shortest.may_cut(live, packet, cut_ns) {
+            if self.cut_live(id, around.arrival(packet), cut_ns, feed) {
+                return;
+            }
+            let Self { lives, bins, outlet, .. } = self;
+            take_in(&mut lives[id], bins, outlet.wanted, packet, around, cut_ns, feed)
+        } else {
+            take_in(live, bins, outlet.wanted, packet, around, cut_ns, feed)
         };
-        if closer {
-            live.look_closer(around.arrival(packet), early);
-        }
-        live.add(packet, cut_ns, &mut self.bins);
-        count_live(live, packet, feed);
         // Time alone moves the deadline later, for which the wheel need not know.
-        if live.life != life && live.life.phase() != life.phase() {
+        if phase_changed {
             self.schedule(id | LIVE);
         }
     }
@@ -411,6 +402,34 @@ impl FlowTable {
 /// index nor the choice of a shard looks at first.
 fn is_sample(hash: u64) -> bool {
     (hash >> 24).is_multiple_of(Shed::NEW_FLOWS_KEPT)
+}
+
+/// Counts a packet in its live flow and in the windows. Whether the flow is in another
+/// phase of its life now.
+#[inline(always)]
+fn take_in(
+    live: &mut Live,
+    bins: &mut Slab<Bins>,
+    wanted: Wanted,
+    packet: &PacketRow,
+    around: Around<'_>,
+    cut_ns: i64,
+    feed: &mut WindowFeed,
+) -> bool {
+    let life = live.life;
+    let early =
+        packet.payload_captured > 0 && live.halves[packet.direction()].packets < APP_PACKETS;
+    let closer = match wanted {
+        Wanted::Records => early || packet.tunnels != NO_TUNNELS,
+        Wanted::Outlines => early && packet.is(row_flag::TELLS),
+        Wanted::Counts | Wanted::Answered => false,
+    };
+    if closer {
+        live.look_closer(around.arrival(packet), early);
+    }
+    live.add(packet, cut_ns, bins);
+    count_live(live, packet, feed);
+    live.life != life && live.life.phase() != life.phase()
 }
 
 /// Counts a packet that a live flow has just taken in.

@@ -13,8 +13,8 @@ use super::cursor::be16;
 use super::decoder::DecodeOptions;
 use super::facts::{Facts, PacketClass};
 use super::ip::proto;
-use super::key::{Address, FlowKey, IpVersion, Mac, mapped};
-use super::row::{PacketRow, Vlans, row_flag};
+use super::key::{FlowKey, IpVersion, mapped_number};
+use super::row::{Macs, PacketRow, Vlans, is_group_mac, is_group_v4, is_group_v6, row_flag};
 use super::transport::tcp_class;
 use super::tunnel::UdpTunnel;
 
@@ -25,12 +25,21 @@ pub(crate) struct Direct {
     pub(crate) row: PacketRow,
     /// Where the IP header starts in the frame.
     pub(crate) ip_offset: u32,
+    /// The key's addresses as little-endian numbers.
+    a: u128,
+    b: u128,
 }
 
 impl Direct {
+    /// [`FlowKey::hash`] of the row's key, of what is at hand.
+    #[inline(always)]
+    pub(crate) fn hash(&self, state: &ahash::RandomState) -> u64 {
+        self.row.key.hash_with(self.a, self.b, state)
+    }
+
     /// Says the same in facts.
     pub(super) fn fill(self, facts: &mut Facts) {
-        let Self { row, ip_offset } = self;
+        let Self { row, ip_offset, .. } = self;
         facts.clear();
         facts.forward = row.is(row_flag::FORWARD);
         facts.has_mac = true;
@@ -45,9 +54,8 @@ impl Direct {
 pub(super) fn read(options: DecodeOptions, data: &[u8], wire_bytes: u32) -> Option<Direct> {
     let wire_bytes = data.len().max(wire_bytes as usize);
     let (ethernet, rest) = data.split_first_chunk::<14>()?;
-    let (dst_mac, after_dst) = ethernet.split_first_chunk::<6>()?;
-    let (src_mac, ether_type) = after_dst.split_first_chunk::<6>()?;
-    let mut link = Link { src_mac: *src_mac, dst_mac: *dst_mac, vlans: Vlans::NONE };
+    let (macs, ether_type) = ethernet.split_first_chunk::<12>()?;
+    let mut link = Link { macs, vlans: Vlans::NONE };
     let mut key_vlan = 0;
     let mut ether_type = be16([ether_type[0], ether_type[1]]);
     let mut packet = rest;
@@ -65,12 +73,16 @@ pub(super) fn read(options: DecodeOptions, data: &[u8], wire_bytes: u32) -> Opti
         0x86dd => read_v6(packet, wire_bytes - ip_at)?,
         _ => return None,
     };
-    Some(Direct { row: ip.row(link, key_vlan, ip_at), ip_offset: ip_at as u32 })
+    Some(Direct {
+        a: ip.a.0,
+        b: ip.b.0,
+        row: ip.row(link, key_vlan, ip_at),
+        ip_offset: ip_at as u32,
+    })
 }
 
-struct Link {
-    src_mac: Mac,
-    dst_mac: Mac,
+struct Link<'a> {
+    macs: &'a [u8; 12],
     vlans: Vlans,
 }
 
@@ -85,13 +97,17 @@ struct Ip {
     captured: usize,
     transport: Transport,
     forward: bool,
-    a: (Address, u16),
-    b: (Address, u16),
+    /// To a multicast or broadcast address.
+    group: bool,
+    /// Addresses as little-endian numbers and ports. Bytes that are looked at one by one
+    /// would be written one by one as well.
+    a: (u128, u16),
+    b: (u128, u16),
 }
 
 impl Ip {
     #[inline(always)]
-    fn row(self, link: Link, key_vlan: u16, ip_at: usize) -> PacketRow {
+    fn row(self, link: Link<'_>, key_vlan: u16, ip_at: usize) -> PacketRow {
         let Self { version, proto, ttl, transport, a, b, .. } = self;
         let key = FlowKey {
             port_a: a.1,
@@ -101,11 +117,14 @@ impl Ip {
             vni: 0,
             proto,
             version,
-            a: a.0,
-            b: b.0,
+            a: a.0.to_le_bytes(),
+            b: b.0.to_le_bytes(),
         };
         let skipped = transport.header_bytes.min(self.captured);
-        let mut row = PacketRow {
+        let direction = if self.forward { row_flag::FORWARD } else { 0 };
+        let group = self.group || is_group_mac(link.macs);
+        let group = if group { row_flag::GROUP } else { 0 };
+        PacketRow {
             key,
             ip_bytes: self.ip_bytes as u32,
             payload_bytes: transport.payload_bytes as u32,
@@ -115,15 +134,12 @@ impl Ip {
             tcp_ack: transport.tcp_ack,
             tcp_flags: transport.tcp_flags,
             vlans: link.vlans,
-            src_mac: link.src_mac,
-            dst_mac: link.dst_mac,
+            macs: Macs::of_frame(link.macs),
             ttl,
             class: transport.class,
-            flags: row_flag::HAS_MAC | if self.forward { row_flag::FORWARD } else { 0 },
+            flags: row_flag::HAS_MAC | direction | group,
             ..PacketRow::NOTHING
-        };
-        row.mark_group();
-        row
+        }
     }
 }
 
@@ -148,7 +164,7 @@ fn read_v4(packet: &[u8], wire_bytes: usize) -> Option<Ip> {
     let to = u64::from(dst) << 16 | u64::from(transport.dst_port);
     let forward = from <= to;
     let (a, b) = if forward { (from, to) } else { (to, from) };
-    let end = |end: u64| (mapped(((end >> 16) as u32).to_be_bytes()), end as u16);
+    let end = |end: u64| (mapped_number((end >> 16) as u32).swap_bytes(), end as u16);
     Some(Ip {
         version: IpVersion::V4,
         proto,
@@ -158,6 +174,7 @@ fn read_v4(packet: &[u8], wire_bytes: usize) -> Option<Ip> {
         captured: rest.len(),
         transport,
         forward,
+        group: is_group_v4((dst >> 24) as u8),
         a: end(a),
         b: end(b),
     })
@@ -190,8 +207,9 @@ fn read_v6(packet: &[u8], wire_bytes: usize) -> Option<Ip> {
         captured: rest.len(),
         transport,
         forward,
-        a: (a.0.to_be_bytes(), a.1),
-        b: (b.0.to_be_bytes(), b.1),
+        group: is_group_v6(dst[0]),
+        a: (a.0.swap_bytes(), a.1),
+        b: (b.0.swap_bytes(), b.1),
     })
 }
 

@@ -5,6 +5,7 @@ use super::cursor::{Cursor, be16};
 use super::ethernet::{self, Layer};
 use super::facts::{Facts, MalformedReason, Verdict};
 use super::link::{LinkType, pseudo};
+use super::row::Macs;
 use super::wlan::{self, Form};
 
 const SHORT: MalformedReason = MalformedReason::LinkTooShort;
@@ -89,7 +90,7 @@ fn cooked(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Layer, Verdict> 
     let bytes = cursor.take::<16>(SHORT)?;
     let [_, _, h0, h1, l0, l1, m0, m1, m2, m3, m4, m5, _, _, p0, p1] = *bytes;
     if be16([l0, l1]) == 6 {
-        facts.src_mac = [m0, m1, m2, m3, m4, m5];
+        facts.macs = Macs::new([m0, m1, m2, m3, m4, m5], [0; 6]);
         facts.has_mac = true;
     }
     cooked_protocol(cursor, be16([h0, h1]), be16([p0, p1]))
@@ -100,7 +101,7 @@ fn cooked_v2(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Layer, Verdic
     let bytes = cursor.take::<20>(SHORT)?;
     let [p0, p1, _, _, _, _, _, _, h0, h1, _, length, m0, m1, m2, m3, m4, m5, _, _] = *bytes;
     if length == 6 {
-        facts.src_mac = [m0, m1, m2, m3, m4, m5];
+        facts.macs = Macs::new([m0, m1, m2, m3, m4, m5], [0; 6]);
         facts.has_mac = true;
     }
     cooked_protocol(cursor, be16([h0, h1]), be16([p0, p1]))
@@ -193,8 +194,8 @@ fn switch_tag(
     tag_bytes: usize,
     facts: &mut Facts,
 ) -> Result<Layer, Verdict> {
-    facts.dst_mac = *cursor.take::<6>(SHORT)?;
-    facts.src_mac = *cursor.take::<6>(SHORT)?;
+    let dst = *cursor.take::<6>(SHORT)?;
+    facts.macs = Macs::new(*cursor.take::<6>(SHORT)?, dst);
     facts.has_mac = true;
     cursor.skip(tag_bytes, SHORT)?;
     let field = be16(*cursor.take::<2>(SHORT)?);
@@ -204,8 +205,7 @@ fn switch_tag(
 /// Frame control, addresses, LLC. Only LLC frames carry anything.
 fn fddi(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Layer, Verdict> {
     let [control, dst @ .., s0, s1, s2, s3, s4, s5] = *cursor.take::<13>(SHORT)?;
-    facts.dst_mac = dst;
-    facts.src_mac = [s0, s1, s2, s3, s4, s5];
+    facts.macs = Macs::new([s0, s1, s2, s3, s4, s5], dst);
     facts.has_mac = true;
     // 0b_CLFF: asynchronous (C = 0) or synchronous LLC has FF = 01.
     if control & 0x30 == 0x10 {

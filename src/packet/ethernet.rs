@@ -9,6 +9,7 @@ use super::cursor::{Cursor, be16};
 use super::facts::{Facts, MalformedReason, Verdict};
 use super::key::IpVersion;
 use super::link::pseudo;
+use super::row::Macs;
 use super::wlan;
 
 /// Link headers in a row that are followed. Provider networks stack an outer
@@ -98,8 +99,7 @@ fn ethernet(cursor: &mut Cursor<'_>, outermost: Option<&mut Facts>) -> Result<La
         return Err(Verdict::Malformed(MalformedReason::LinkTooShort));
     };
     if let Some(facts) = outermost {
-        facts.src_mac = header.source();
-        facts.dst_mac = header.destination();
+        facts.macs = Macs::new(header.source(), header.destination());
         facts.has_mac = true;
     }
     Ok(type_or_length(cursor, header.ether_type().0))

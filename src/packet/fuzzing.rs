@@ -5,6 +5,7 @@
 
 use super::facts::{Facts, Fragment, MAX_TUNNELS, Verdict};
 use super::link::LinkType;
+use super::row::Macs;
 use super::{DecodeOptions, Decoder, Vlans, direct, general};
 use crate::input::Frame;
 
@@ -81,8 +82,7 @@ fn dirty() -> Facts {
     facts.tcp_seq = u32::MAX;
     facts.tcp_flags = u16::MAX;
     facts.ttl = u8::MAX;
-    facts.src_mac = [0xff; 6];
-    facts.dst_mac = [0xff; 6];
+    facts.macs = Macs::new([0xff; 6], [0xff; 6]);
     facts.vlans = Vlans::one(u16::MAX);
     facts.vlans.push(u16::MAX);
     facts.key.echo_id = u16::MAX;

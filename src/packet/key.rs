@@ -112,17 +112,24 @@ impl FlowKey {
     /// it.
     #[inline]
     pub fn hash(&self, state: &ahash::RandomState) -> u64 {
+        let [a, b] = [self.a, self.b].map(u128::from_le_bytes);
+        self.hash_with(a, b, state)
+    }
+
+    /// [`Self::hash`] where the addresses are at hand as little-endian numbers: who has
+    /// just made the key need not read it back.
+    #[inline(always)]
+    pub(super) fn hash_with(&self, a: u128, b: u128, state: &ahash::RandomState) -> u64 {
         let mut hasher = state.build_hasher();
         hasher.write_u128(self.words());
         match self.version {
             IpVersion::V4 => {
-                let [.., a0, a1, a2, a3] = self.a;
-                let [.., b0, b1, b2, b3] = self.b;
-                hasher.write_u64(u64::from_le_bytes([a0, a1, a2, a3, b0, b1, b2, b3]));
+                let octets = |address: u128| (address >> 96) as u64;
+                hasher.write_u64(octets(a) | octets(b) << 32);
             }
             IpVersion::V6 => {
-                hasher.write_u128(u128::from_le_bytes(self.a));
-                hasher.write_u128(u128::from_le_bytes(self.b));
+                hasher.write_u128(a);
+                hasher.write_u128(b);
             }
         }
         hasher.finish()
@@ -140,7 +147,13 @@ impl FlowKey {
 /// IPv4-mapped form of an IPv4 address.
 #[inline]
 pub fn mapped(octets: [u8; 4]) -> Address {
-    (u128::from(u32::from_be_bytes(octets)) | 0xffff << 32).to_be_bytes()
+    mapped_number(u32::from_be_bytes(octets)).to_be_bytes()
+}
+
+/// The same of the address as a big-endian number.
+#[inline]
+pub(super) fn mapped_number(address: u32) -> u128 {
+    u128::from(address) | 0xffff << 32
 }
 
 pub fn to_ip(version: IpVersion, address: &Address) -> IpAddr {

@@ -34,5 +34,5 @@ pub use facts::{
 };
 pub use key::{Address, FlowKey, IpVersion, Mac};
 pub use link::LinkType;
-pub use row::{NO_TUNNELS, PacketRow, Vlans, row_flag};
+pub use row::{Macs, NO_TUNNELS, PacketRow, Vlans, row_flag};
 pub(crate) use transport::{class_of, recorded_key, tcp_class};

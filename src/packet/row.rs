@@ -41,8 +41,8 @@ pub struct PacketRow {
     /// Of the outermost Ethernet header.
     pub vlans: Vlans,
     pub interface: u16,
-    pub src_mac: Mac,
-    pub dst_mac: Mac,
+    /// Where flags have [`row_flag::HAS_MAC`].
+    pub macs: Macs,
     /// TTL or hop limit of the innermost IP header.
     pub ttl: u8,
     pub class: PacketClass,
@@ -69,6 +69,39 @@ pub mod row_flag {
     pub const SPEAKS: u16 = 256;
     /// Its payload may tell names. Known only where these are all that is read of flows.
     pub const TELLS: u16 = 512;
+}
+
+/// Both MAC addresses as they stand in an Ethernet frame: the destination first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Macs([u8; 12]);
+
+impl Macs {
+    pub(crate) const NONE: Self = Self([0; 12]);
+
+    pub(crate) fn new(src: Mac, dst: Mac) -> Self {
+        let mut macs = [0; 12];
+        macs[..6].copy_from_slice(&dst);
+        macs[6..].copy_from_slice(&src);
+        Self(macs)
+    }
+
+    /// Of a frame's first bytes: a copy as a whole.
+    #[inline(always)]
+    pub(super) fn of_frame(bytes: &[u8; 12]) -> Self {
+        Self(*bytes)
+    }
+
+    #[inline]
+    pub fn src(self) -> Mac {
+        let [.., a, b, c, d, e, f] = self.0;
+        [a, b, c, d, e, f]
+    }
+
+    #[inline]
+    pub fn dst(self) -> Mac {
+        let [a, b, c, d, e, f, ..] = self.0;
+        [a, b, c, d, e, f]
+    }
 }
 
 /// Up to two VLAN identifiers (IEEE 802.1Q: 12 bits each) in four bytes.
@@ -123,6 +156,24 @@ impl std::fmt::Debug for Vlans {
     }
 }
 
+/// Multicast (RFC 5771), or 240.0.0.0/4 with the broadcast, by the first octet.
+#[inline(always)]
+pub(super) fn is_group_v4(first: u8) -> bool {
+    first >= 0xe0
+}
+
+/// Multicast (RFC 4291, 2.7), by the first octet.
+#[inline(always)]
+pub(super) fn is_group_v6(first: u8) -> bool {
+    first == 0xff
+}
+
+/// IEEE 802: the group bit of the first octet of the destination, where a frame begins.
+#[inline(always)]
+pub(super) fn is_group_mac(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|first| first & 1 == 1)
+}
+
 impl PacketRow {
     /// A packet of which nothing is known yet.
     pub(crate) const NOTHING: Self = Self {
@@ -142,8 +193,7 @@ impl PacketRow {
         tcp_flags: 0,
         vlans: Vlans::NONE,
         interface: 0,
-        src_mac: [0; 6],
-        dst_mac: [0; 6],
+        macs: Macs::NONE,
         ttl: 0,
         class: PacketClass::OtherIp,
         flags: 0,
@@ -170,11 +220,10 @@ impl PacketRow {
     pub(crate) fn mark_group(&mut self) {
         let dst = if self.is(row_flag::FORWARD) { &self.key.b } else { &self.key.a };
         let group = match self.key.version {
-            IpVersion::V4 => dst[12] >= 0xe0,
-            IpVersion::V6 => dst[0] == 0xff,
+            IpVersion::V4 => is_group_v4(dst[12]),
+            IpVersion::V6 => is_group_v6(dst[0]),
         };
-        // IEEE 802: the group bit of the first octet.
-        if group || self.dst_mac[0] & 1 == 1 {
+        if group || is_group_mac(&self.macs.dst()) {
             self.flags |= row_flag::GROUP;
         }
     }

@@ -230,17 +230,23 @@ fn flags_of(tcp: &TcpHeaderSlice<'_>) -> u16 {
 /// Class of a TCP packet by its flags and whether it has payload.
 #[inline]
 pub(crate) fn tcp_class(flags: u16, has_payload: bool) -> PacketClass {
+    TCP_CLASSES[usize::from(flags & TCP_CLASS_FLAGS)][usize::from(has_payload)]
+}
+
+/// What classes go by.
+const TCP_CLASS_FLAGS: u16 = tcp_flag::SYN | tcp_flag::ACK | tcp_flag::FIN | tcp_flag::RST;
+
+/// By flags, then whether there is payload: mixed traffic makes a branch of each wrong.
+const TCP_CLASSES: [[PacketClass; 2]; TCP_CLASS_FLAGS as usize + 1] = {
     use PacketClass as Class;
     use tcp_flag::{ACK, FIN, RST, SYN};
 
-    match (flags & (SYN | ACK | FIN | RST), has_payload) {
-        (SYN, _) => Class::TcpSyn,
-        (bits, _) if bits == SYN | ACK => Class::TcpSynAck,
-        (RST, _) => Class::TcpRst,
-        (bits, _) if bits == RST | ACK => Class::TcpRst,
-        (bits, _) if bits == FIN | ACK => Class::TcpFin,
-        (ACK, false) => Class::TcpAck,
-        (ACK, true) => Class::TcpData,
-        _ => Class::TcpOdd,
-    }
-}
+    let mut classes = [[Class::TcpOdd; 2]; TCP_CLASS_FLAGS as usize + 1];
+    classes[SYN as usize] = [Class::TcpSyn; 2];
+    classes[(SYN | ACK) as usize] = [Class::TcpSynAck; 2];
+    classes[RST as usize] = [Class::TcpRst; 2];
+    classes[(RST | ACK) as usize] = [Class::TcpRst; 2];
+    classes[(FIN | ACK) as usize] = [Class::TcpFin; 2];
+    classes[ACK as usize] = [Class::TcpAck, Class::TcpData];
+    classes
+};

@@ -6,6 +6,7 @@ use super::ethernet::Layer;
 use super::facts::{Facts, MalformedReason, Verdict};
 use super::key::Mac;
 use super::link::{LinkType, pseudo};
+use super::row::Macs;
 
 const SHORT: MalformedReason = MalformedReason::LinkTooShort;
 
@@ -61,8 +62,7 @@ pub(super) fn data_frame(
             FROM_DS => (first, third),
             _ => (third, fourth),
         };
-        facts.dst_mac = dst;
-        facts.src_mac = src;
+        facts.macs = Macs::new(src, dst);
         facts.has_mac = true;
     }
     let subtype = control >> 4;

@@ -134,7 +134,7 @@ fn megabytes_of_new_data_are_a_tunnel_though_each_is_echoed() {
     assert!(names.clone().any(|name| name == "data_ever_new"), "{:?}", names.collect::<Vec<_>>());
     assert!(!judged(pings_for(480, 10, |n| text(n, 1_400), alike)).is_empty(), "text");
     let unanswered = pings(10, |n| random(n, 1_400), alike).map(|mut seen| {
-        seen.retain(|(row, _)| row.src_mac[5] == CLIENT);
+        seen.retain(|(row, _)| row.macs.src()[5] == CLIENT);
         seen
     });
     assert!(!judged(unanswered).is_empty(), "requests alone");
@@ -147,7 +147,7 @@ fn new_data_in_many_sizes_is_a_tunnel_in_one_direction_too() {
     let size = |n: u16| 100 + usize::from(n) * 5;
     let requests = |data: fn(u16, usize) -> Vec<u8>| {
         pings_for(40, 5, move |n| data(n, size(n)), alike).map(|mut seen| {
-            seen.retain(|(row, _)| row.src_mac[5] == CLIENT);
+            seen.retain(|(row, _)| row.macs.src()[5] == CLIENT);
             seen
         })
     };

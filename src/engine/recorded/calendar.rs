@@ -20,7 +20,7 @@ use crate::engine::window::{ChunkPool, Sums, WindowSettings};
 use crate::flow::record::Direction;
 use crate::flow::{Ended, FlowRecord};
 use crate::packet::facts::tcp_flag::{ACK, SYN};
-use crate::packet::{PacketRow, Vlans, class_of, row_flag};
+use crate::packet::{Macs, PacketRow, Vlans, class_of, row_flag};
 
 const SECOND_NS: i64 = 1_000_000_000;
 const TCP: u8 = 6;
@@ -186,8 +186,7 @@ fn packet(record: &FlowRecord, is_fwd: bool) -> PacketRow {
     let mut packet = PacketRow {
         key: record.key,
         vlans: vlan.map_or(Vlans::NONE, Vlans::one),
-        src_mac: macs[0].unwrap_or_default(),
-        dst_mac: macs[1].unwrap_or_default(),
+        macs: Macs::new(macs[0].unwrap_or_default(), macs[1].unwrap_or_default()),
         class: class_of(record.key.proto),
         flags,
         ..PacketRow::NOTHING

@@ -32,7 +32,7 @@ impl Known {
 
     fn new(packet: &PacketRow, tag: u16) -> Self {
         Self {
-            mac: packet.src_mac,
+            mac: packet.macs.src(),
             has_mac: packet.is(row_flag::HAS_MAC),
             vlan: packet.innermost_vlan(),
             vni: packet.key.vni,
@@ -42,7 +42,7 @@ impl Known {
 
     #[inline]
     fn sent(&self, packet: &PacketRow, vlan: u16) -> bool {
-        self.mac == packet.src_mac
+        self.mac == packet.macs.src()
             && self.vlan == vlan
             && self.vni == packet.key.vni
             && self.has_mac == packet.is(row_flag::HAS_MAC)
@@ -210,7 +210,7 @@ fn add(sum: &mut u32, more: u32) {
 #[inline]
 fn station_of(packet: &PacketRow) -> Station {
     Station {
-        mac: packet.is(row_flag::HAS_MAC).then_some(packet.src_mac),
+        mac: packet.is(row_flag::HAS_MAC).then_some(packet.macs.src()),
         vlan: packet.innermost_vlan(),
         vni: packet.key.vni,
     }
@@ -230,7 +230,7 @@ fn group_cast(packet: &PacketRow) -> Option<Cast> {
         IpVersion::V4 => (dst[12..] == [0xff; 4], dst[12] & 0xf0 == 0xe0),
         IpVersion::V6 => (false, dst[0] == 0xff),
     };
-    if broadcast || (packet.is(row_flag::HAS_MAC) && packet.dst_mac == [0xff; 6]) {
+    if broadcast || (packet.is(row_flag::HAS_MAC) && packet.macs.dst() == [0xff; 6]) {
         Some(Cast::Broadcast)
     } else {
         multicast.then_some(Cast::Multicast)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::engine::feed::WindowFeed;
 use crate::packet::key::mapped;
-use crate::packet::{FlowKey, PacketRow, row_flag};
+use crate::packet::{FlowKey, Macs, PacketRow, row_flag};
 
 fn v4(value: u32) -> Host {
     Host { version: IpVersion::V4, address: mapped(value.to_be_bytes()) }
@@ -23,8 +23,7 @@ pub(super) fn any_packet() -> PacketRow {
         key: FlowKey { proto: 6, ..FlowKey::ZERO },
         wire_bytes: 60,
         ip_bytes: 40,
-        src_mac: [2; 6],
-        dst_mac: [4; 6],
+        macs: Macs::new([2; 6], [4; 6]),
         ttl: 64,
         class: PacketClass::TcpAck,
         ..PacketRow::NOTHING
@@ -375,7 +374,7 @@ fn a_flow_seen_on_both_sides_of_a_router_is_in_few_rows_and_counts_for_both_stat
     for n in 0..1_000 {
         let mut packet = any_packet();
         packet.flags = row_flag::HAS_MAC;
-        packet.src_mac = [2, 0, 0, 0, 0, n as u8 % 2];
+        packet.macs = Macs::new([2, 0, 0, 0, 0, n as u8 % 2], packet.macs.dst());
         packet.wire_bytes = 60 + n;
         feed.live_packet(&mut row, &packet);
     }

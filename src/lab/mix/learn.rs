@@ -213,13 +213,13 @@ impl Background {
         }
         let ours = sides.is_ours(src, home);
         if !ours {
-            self.router.add(facts.src_mac);
+            self.router.add(facts.macs.src());
         }
         let hosts = if ours { &mut self.ours } else { &mut self.others };
         if is_a_host(src) && (hosts.len() < MAX_HOSTS || hosts.contains_key(&src)) {
             let seen = hosts.entry(src).or_default();
             seen.packets += 1;
-            seen.mac.add(facts.src_mac);
+            seen.mac.add(facts.macs.src());
             if let Some(tags) = Tags::of(data, facts.ip_offset as usize) {
                 seen.tags.add(tags);
             }

@@ -93,7 +93,9 @@ impl Selector {
             Self::Station { mac, vlan, vni } => {
                 let facts = &sight.facts;
                 let ours = match mac {
-                    Some(mac) => facts.has_mac && (facts.src_mac == *mac || facts.dst_mac == *mac),
+                    Some(mac) => {
+                        facts.has_mac && ([facts.macs.src(), facts.macs.dst()].contains(mac))
+                    }
                     None => !facts.has_mac,
                 };
                 let in_vni = if sight.is_ip { facts.key.vni } else { 0 };
