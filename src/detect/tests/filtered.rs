@@ -13,7 +13,7 @@ use crate::engine::window::{
     Assembler, Caps, ChunkPool, Delta, Host, RowRef, Seed, Slice, WindowSettings, size_bin,
 };
 use crate::packet::key::mapped;
-use crate::packet::{FlowKey, IpVersion, PacketClass as C, PacketRow, row_flag};
+use crate::packet::{FlowKey, IpVersion, Macs, PacketClass as C, PacketRow, row_flag};
 
 const T: i64 = 1_700_000_000;
 
@@ -105,8 +105,7 @@ impl Packet {
             wire_bytes: self.payload_bytes + 42,
             ip_bytes: self.payload_bytes + 28,
             payload_bytes: self.payload_bytes,
-            src_mac: delta.src_mac,
-            dst_mac: [2; 6],
+            macs: Macs::new(delta.src_mac, [2; 6]),
             ttl: 64,
             class: self.class,
             flags,
