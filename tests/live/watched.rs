@@ -85,6 +85,25 @@ fn a_full_disk_is_told_to_receivers_and_in_health_and_the_summary_is_printed() {
 }
 
 #[test]
+fn a_sensor_starts_on_a_full_disk_and_writes_once_there_is_room() {
+    let programs = ["ping", "mount"];
+    let Some(lab) = Lab::or_skip("full_start", &programs, LinkOptions::default()) else { return };
+    let mount = Mount::new(&lab.dir.path("small"), "size=4m");
+    let (out, filler) = (mount.0.join("out"), mount.0.join("filler"));
+    assert!(fs::write(&filler, vec![0; 5 << 20]).is_err(), "it is full");
+    let live = lab.listen(&["--out", out.to_str().unwrap(), "--icmp-idle", "1s"]);
+    let told = |line: &String| line.contains("nothing is kept until there is room");
+    assert!(live.lines.iter().any(told), "{:?}", live.lines);
+    assert!(!out.join("run.json").exists());
+    fs::remove_file(&filler).unwrap();
+    lab.net.run(0, ["ping", "-q", "-c", "1", &lab.link.ipv4[1]]);
+    wait_for("what was owed", || out.join("run.json").exists());
+    let (status, summary, said) = live.end();
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(written(&out, "flows").lines().count() as u64, summary["flows"]);
+}
+
+#[test]
 fn an_interface_keeps_its_name_in_metrics_and_records_when_it_gets_another() {
     let programs = ["ping", "curl"];
     let Some(lab) = Lab::or_skip("renamed", &programs, LinkOptions::default()) else { return };

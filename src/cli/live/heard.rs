@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::run_file::Owed;
 use super::sink::now_ns;
 use crate::cli::rundir::write_whole;
 use crate::input::live::{LiveStatus, TapStatus};
@@ -27,6 +28,9 @@ const WITHIN_S: i64 = 7 * 86_400;
 
 /// Far less than what is told by it: days.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Between two attempts to write what a full disk left owed.
+const OWED_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Thousands of interfaces.
 const MOST_BYTES: u64 = 1 << 18;
@@ -68,17 +72,21 @@ pub(super) struct Heard {
 }
 
 impl Heard {
+    /// Also writes what is `owed`, once there is room.
     pub(super) fn start(
         dir: &Path,
         listening: Listening,
         earlier: Times,
         status: Arc<LiveStatus>,
+        mut owed: Option<Owed>,
     ) -> io::Result<Self> {
         let (ending, ended) = mpsc::channel();
         let mut book = Book::new(dir, listening, earlier);
         let keep = move || {
             loop {
-                let goes_on = ended.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout);
+                let wait = if owed.is_some() { OWED_INTERVAL } else { LOOK_INTERVAL };
+                let goes_on = ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout);
+                owed = owed.filter(|owed| owed.settle().is_err());
                 book.look(&status.taps(), now_ns().div_euclid(1_000_000_000));
                 if !goes_on {
                     break;

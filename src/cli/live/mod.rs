@@ -4,6 +4,7 @@
 mod heard;
 mod hosts;
 mod logs;
+mod run_file;
 mod sink;
 mod troubles;
 
@@ -17,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
-use serde::Serialize;
 use tracing::{info, warn};
 
 use heard::Heard;
@@ -36,7 +36,7 @@ use crate::cli::named::each_once;
 use crate::cli::output_args::{OutputArgs, limits};
 use crate::cli::read_files::{ALLOWED, write_allowed};
 use crate::cli::report_args::ReportArgs;
-use crate::cli::rundir::{Word, recorded_arguments, state_run, write_whole};
+use crate::cli::rundir::{Word, state_run, write_whole};
 use crate::cli::sensor_id::SensorId;
 use crate::cli::stop::stop_on_signals;
 use crate::cli::values::{Bytes, Listen, TimeoutNs};
@@ -47,13 +47,12 @@ use crate::host::map::{HostMap, MapLimits};
 use crate::input::live::{KernelClock, LiveOptions, Method};
 use crate::input::{Input, InputOptions};
 use crate::output::Summary;
-use crate::output::privacy::Privacy;
 use crate::output::recording::{EvidenceSettings, LEAST_RING_BYTES, Recording, RecordingSettings};
 use crate::output::rolling::RollingOutput;
 use crate::output::run_folder;
 use crate::report::html::{RunPage, run_page};
 use crate::report::terminal::{self, Style};
-use crate::service::confine::{Confined, Mode, Plan, User};
+use crate::service::confine::{Mode, Plan, User};
 use crate::service::control::ControlSocket;
 use crate::service::deliver::{Delivery, DeliveryOptions, Target};
 use crate::service::http::HttpServer;
@@ -282,12 +281,13 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     for recovered in output.iter().flat_map(RollingOutput::recovered) {
         info!(event = "output.recovered", "{recovered}");
     }
+    let mut owed = None;
     if let Some(dir) = &dir {
         // An earlier start's: this one has none before its end.
         run_folder::remove(&dir.join("summary.json"))
             .and_then(|()| run_folder::remove(&dir.join(ALLOWED)))
             .with_context(|| format!("can't write into {}", dir.display()))?;
-        write_run(dir, args, &privacy, confined)?;
+        owed = run_file::write(dir, args, &privacy, confined)?;
     }
     let delivery = (!args.alert_to.is_empty())
         .then(|| Delivery::start(&args.alert_to, &DeliveryOptions::default()));
@@ -315,8 +315,8 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         word.leave();
     }
     let heard = args.output.out.as_deref();
-    let heard =
-        heard.map(|dir| Heard::start(dir, listening, heard_before, Arc::clone(&handle.status)));
+    let heard = heard
+        .map(|dir| Heard::start(dir, listening, heard_before, Arc::clone(&handle.status), owed));
     let heard = heard.transpose()?;
     let started = Instant::now();
     let mut sink = Sink {
@@ -472,45 +472,4 @@ fn start_recording(args: &LiveArgs, input: &mut Input) -> anyhow::Result<Option<
         .with_context(|| format!("can't record into {}", dir.display()))?;
     input.record(Box::new(tap));
     Ok(Some(recording))
-}
-
-/// What was run: `run.json`.
-#[derive(Debug, Serialize)]
-struct RunRecord {
-    schema: &'static str,
-    flowtap: &'static str,
-    arguments: Vec<String>,
-    interfaces: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recording: Option<RecordingPlace>,
-    /// Records and alerts have pseudonyms; recorded packets never do.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pseudonyms: bool,
-    confinement: Confined,
-}
-
-#[derive(Debug, Serialize)]
-struct RecordingPlace {
-    dir: PathBuf,
-}
-
-fn write_run(
-    dir: &Path,
-    args: &LiveArgs,
-    privacy: &Privacy,
-    confinement: Confined,
-) -> anyhow::Result<()> {
-    let place = |dir: &PathBuf| RecordingPlace {
-        dir: std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
-    };
-    let record = RunRecord {
-        schema: "flowtap.run.v1",
-        flowtap: env!("CARGO_PKG_VERSION"),
-        arguments: recorded_arguments(privacy),
-        interfaces: args.interface.clone(),
-        recording: args.record.as_ref().map(place),
-        pseudonyms: privacy.pseudonyms.is_some(),
-        confinement,
-    };
-    write_whole(&dir.join("run.json"), &serde_json::to_vec_pretty(&record)?)
 }
