@@ -321,6 +321,44 @@ fn a_relay_on_a_port_of_clients_is_found_where_nothing_is_known_of_hosts() {
     }
 }
 
+/// Three whole minutes of a flood that leaves, and what comes after it.
+fn leaving_and_then(after: impl IntoIterator<Item = i64>) -> Vec<Packet> {
+    let begun_s = START_S - START_S % 60;
+    let packet = |from: [u8; 4], to: [u8; 4], time_ns, payload: usize| {
+        let inner = frames::udp(40_000, 9_999, &vec![0x5a; payload]);
+        let mut bytes = frames::eth(0x0800, &frames::ipv4(17, from, to, &inner));
+        let wire_bytes = bytes.len();
+        bytes.truncate(96);
+        Packet { time_ns, wire_bytes, bytes }
+    };
+    let flood = (0..180 * 900).map(|nth| {
+        let time_ns = begun_s * 1_000_000_000 + nth * 1_000_000_000 / 900;
+        packet([10, 0, 0, 7], [203, 0, 113, 200], time_ns, 1_400)
+    });
+    let after = after.into_iter().map(|second| {
+        let time_ns = (begun_s + second) * 1_000_000_000 + 500_000_000;
+        packet([10, 0, 0, 9], [198, 51, 100, 77], time_ns, 20)
+    });
+    flood.chain(after).collect()
+}
+
+#[test]
+fn the_last_minute_of_a_flood_is_of_the_same_alert_whatever_comes_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seen.pcap");
+    let told = |after: Vec<i64>| {
+        pcap::write(&file, 1, &leaving_and_then(after));
+        let found = alerts(&[&file], &[]);
+        let egress = of(&found, "egress").into_iter().cloned().collect::<Vec<_>>();
+        assert_eq!(egress.len(), 1, "{found:#?}");
+        ["id", "severity", "start", "end"].map(|field| egress[0][field].clone())
+    };
+    let at_once = told((180..1_800).collect());
+    assert_eq!(told(vec![1_800]), at_once, "a silence");
+    assert_eq!(told((0..1_800).step_by(10).collect()), at_once, "little goes on");
+    assert_eq!(told(vec![]), at_once, "nothing");
+}
+
 /// Passes on each connection to its port to another address and port.
 const RELAY: &str = "
 import socket, sys, threading

@@ -390,6 +390,7 @@ impl<'a> Correlation<'a> {
         }
         if before_s < i64::MAX {
             // Alerts that went quiet end also while nothing comes in.
+            self.end_minutes(before_s);
             self.detection.keep_baselines(before_s);
             self.detection.advance(before_s.saturating_sub(1));
             self.tell_alerts();
@@ -548,6 +549,7 @@ impl<'a> Correlation<'a> {
         assembled.sizes = sizes;
         self.sink.window(&assembled);
         if self.detects {
+            self.end_minutes(second);
             self.detection.observe(&assembled.slice, &telemetry);
             self.look_at_entities(&assembled, telemetry);
         }

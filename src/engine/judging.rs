@@ -80,6 +80,13 @@ impl RecentGaps {
 }
 
 impl Correlation<'_> {
+    /// Minutes that are over before a second. What they tell goes on with alerts that end for
+    /// this second: after a silence these would be closed first.
+    pub(super) fn end_minutes(&mut self, before_s: i64) {
+        let minutes = self.entities.begin(before_s);
+        self.show_minutes(minutes);
+    }
+
     /// A second of packets, after the detectors of windows.
     pub(super) fn look_at_entities(&mut self, assembled: &Assembled, telemetry: Telemetry) {
         let second = assembled.slice.second();
@@ -87,8 +94,6 @@ impl Correlation<'_> {
         // Loss is a matter of its second.
         let missing = self.gaps.with(second, telemetry.missing);
         self.known = Telemetry { losses: Vec::new(), missing, ..telemetry };
-        let minutes = self.entities.begin(second);
-        self.show_minutes(minutes);
         self.take_over_inventory();
         let home = &self.detection.settings().home_nets;
         self.entities.count(assembled, self.joiner.as_mut(), home);
