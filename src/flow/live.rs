@@ -146,7 +146,7 @@ pub(crate) struct Live {
     sequence_forward: u16,
     sequence_len: u8,
     pub(crate) life: Life,
-    first_direction: u8,
+    began: Began,
     /// How the one-sidedness of this connection was last reported.
     pub(crate) sided: Sided,
     state: LiveState,
@@ -169,6 +169,39 @@ enum LiveState {
     Dead,
     Alive,
     AliveWithMacs,
+}
+
+/// Which way a record's first packet went, and who began the flow where the record before
+/// knew: one that was cut by age has no beginning of its own.
+#[derive(Clone, Copy, Debug)]
+struct Began(u8);
+
+impl Began {
+    /// Bits: the direction, whether an originator was handed on, which, and whether it was a guess.
+    const DIRECTION: u8 = 1;
+    const HANDED_ON: u8 = 2;
+    const ORIGINATOR: u8 = 4;
+    const GUESSED: u8 = 8;
+
+    fn with(direction: usize) -> Self {
+        Self(direction as u8)
+    }
+
+    fn direction(self) -> usize {
+        usize::from(self.0 & Self::DIRECTION)
+    }
+
+    fn hand_on(&mut self, (originator, guessed): (usize, bool)) {
+        let flags = [(originator == 1, Self::ORIGINATOR), (guessed, Self::GUESSED)];
+        let flags = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag);
+        self.0 = flags.fold(self.0 & Self::DIRECTION | Self::HANDED_ON, |bits, flag| bits | flag);
+    }
+
+    /// Direction of the originator, and whether that is a guess.
+    fn handed_on(self) -> Option<(usize, bool)> {
+        let known = (usize::from(self.0 & Self::ORIGINATOR != 0), self.0 & Self::GUESSED != 0);
+        (self.0 & Self::HANDED_ON != 0).then_some(known)
+    }
 }
 
 /// Whether a TCP connection is seen from one side only.
@@ -212,7 +245,7 @@ impl Live {
             sequence_forward: 0,
             sequence_len: 0,
             life: Life::default(),
-            first_direction: packet.direction() as u8,
+            began: Began::with(packet.direction()),
             sided: Sided::Unknown,
             state: LiveState::Alive,
             vlan_count: 0,
@@ -389,10 +422,18 @@ impl Live {
 
     /// Direction of the originator, and whether that is a guess.
     pub(crate) fn originator(&self) -> (usize, bool) {
-        match self.life.originator() {
-            Some(direction) => (direction, false),
-            None => (usize::from(self.first_direction), self.key.proto == TCP),
+        match (self.life.originator(), self.began.handed_on()) {
+            // Both began at once: who was first.
+            (Some(_), _) if self.life.both_began() => (self.began.direction(), false),
+            (Some(direction), _) => (direction, false),
+            (None, Some(known)) => known,
+            (None, None) => (self.began.direction(), self.key.proto == TCP),
         }
+    }
+
+    /// This record goes on with a flow whose record before said who began it.
+    pub(crate) fn goes_on(&mut self, originator: (usize, bool)) {
+        self.began.hand_on(originator);
     }
 
     /// From how many sides the connection has been seen so far.
@@ -495,14 +536,14 @@ impl Live {
     }
 
     fn seen_at(&self) -> SeenAt {
-        let first = usize::from(self.first_direction);
+        let first = self.began.direction();
         let other = (self.halves[1 - first].packets > 0).then(|| self.interfaces[1 - first]);
         SeenAt { first: self.interfaces[first], other }
     }
 
     /// Where the flow's first packet was seen.
     pub(crate) fn interface(&self) -> u16 {
-        self.interfaces[usize::from(self.first_direction)]
+        self.interfaces[self.began.direction()]
     }
 
     /// Where the first packet of a direction was seen.

@@ -21,6 +21,7 @@ use super::half::Half;
 use super::index::Index;
 use super::live::{Bins, Live, Sided};
 use super::outlet::Outlet;
+use super::record::EndReason;
 use super::remembered::{MAX_REMEMBERED, Remembered};
 use super::settings::{TableSettings, Wanted};
 use super::slab::Slab;
@@ -323,9 +324,14 @@ impl FlowTable {
         };
         outlet.live(live, bins, reason, decided_ns);
         live.drop_bins(bins);
-        let first = FirstPayload::read(None, arrival, true, false);
+        let originator = (reason == EndReason::Active).then(|| live.originator());
+        let from_originator = originator.is_none_or(|(known, _)| known == packet.direction());
+        let first = FirstPayload::read(None, arrival, from_originator, false);
         let row = live.row;
         *live = Live::start(packet, cut_ns, first.extra, bins);
+        if let Some(originator) = originator {
+            live.goes_on(originator);
+        }
         live.set_entropy(packet.direction(), first.entropy);
         live.row = row;
         count_live(live, packet, feed);
@@ -344,6 +350,17 @@ impl FlowTable {
             cut_reason(clock, self.settings.timeouts.active_ns(packet.key.proto), packet, cut_ns)
         {
             self.outlet.stub(stub, &mut self.bins, reason, decided_ns);
+            if reason == EndReason::Active {
+                // A stub has no place for who began it.
+                let originator = Live::from_stub(stub, &mut self.bins).originator();
+                let from_originator = originator.0 == packet.direction();
+                let first = FirstPayload::read(None, arrival, from_originator, false);
+                let mut live = Live::start(packet, cut_ns, first.extra, &mut self.bins);
+                live.set_entropy(packet.direction(), first.entropy);
+                live.goes_on(originator);
+                self.become_live(id, packet, live, feed);
+                return;
+            }
             let wheel_s = stub.wheel_s;
             *stub = first_stub(arrival, cut_ns);
             stub.wheel_s = wheel_s;
@@ -356,8 +373,13 @@ impl FlowTable {
             let from_originator = live.originator().0 == packet.direction();
             live.look_at(arrival, from_originator);
         }
-        stub.bury();
         live.add(packet, cut_ns, &mut self.bins);
+        self.become_live(id, packet, live, feed);
+    }
+
+    /// Puts a live flow, which has taken in this packet, in the place of a stub.
+    fn become_live(&mut self, id: u32, packet: &PacketRow, mut live: Live, feed: &mut WindowFeed) {
+        self.stubs[id].bury();
         live.wheel_s = self.lives.predecessor().map_or(NO_ENTRY, |before| before.wheel_s);
         let live_id = self.lives.insert(live);
         self.stubs.remove(id);

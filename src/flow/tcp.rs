@@ -95,12 +95,12 @@ impl SendSide {
             return None;
         }
         let fills_gap = self.gap_start != self.gap_end
-            && !before(seq, self.gap_start)
-            && before(seq, self.gap_end);
+            && before(seq, self.gap_end)
+            && before(self.gap_start, end);
         if fills_gap || before(self.next, end) {
             self.out_of_order = self.out_of_order.saturating_add(1);
             if fills_gap {
-                if seq == self.gap_start {
+                if !before(self.gap_start, seq) {
                     self.gap_start = if before(end, self.gap_end) { end } else { self.gap_end };
                 } else {
                     self.gap_end = seq;
@@ -161,6 +161,11 @@ impl Life {
         }
     }
 
+    /// Each side sent a SYN (RFC 9293, 3.5: simultaneous open).
+    pub(crate) fn both_began(self) -> bool {
+        self.bits & (SYN_FROM_A | SYN_FROM_B) == SYN_FROM_A | SYN_FROM_B
+    }
+
     /// What the idle time-out depends on: over, and half open.
     pub(crate) fn phase(self) -> (bool, bool) {
         (self.is_over(), self.is_half_open())
@@ -216,6 +221,13 @@ mod tests {
         assert_eq!(side(&[(0, 100), (200, 100), (100, 100), (100, 100)]), (1, 1));
         assert_eq!(side(&[(0, 100), (300, 100), (100, 100), (200, 100)]), (0, 2));
         assert_eq!(side(&[(0, 100), (300, 100), (200, 100), (100, 100)]), (0, 2));
+    }
+
+    #[test]
+    fn what_reaches_into_a_gap_from_before_it_brings_new_bytes() {
+        assert_eq!(side(&[(0, 100), (200, 100), (50, 100), (150, 50)]), (0, 2));
+        assert_eq!(side(&[(0, 100), (200, 100), (0, 300), (100, 100)]), (1, 1));
+        assert_eq!(side(&[(0, 100), (200, 100), (0, 100), (100, 100)]), (1, 1));
     }
 
     #[test]

@@ -277,6 +277,43 @@ fn payload_sizes_are_counted_whatever_their_number_and_length() {
     assert_eq!(sequence, steps[..16].iter().map(|step| step.payload).collect::<Vec<_>>());
 }
 
+/// Who began a flow whose record was cut by age, by what its records say.
+fn originators(steps: &[(u8, bool, i64, u16)]) -> Vec<(bool, bool)> {
+    let step = |&(flow, forward, advance_ms, flags)| Step {
+        flow,
+        forward,
+        advance_ms,
+        payload: 100,
+        flags,
+    };
+    let steps: Vec<_> = steps.iter().map(step).collect();
+    let (records, _) = run(&rows(&steps), 100, |_| true);
+    records.iter().map(|record| (record.forward_is_a_to_b, record.originator_guessed)).collect()
+}
+
+#[test]
+fn who_began_a_flow_is_known_after_its_record_was_cut_by_age() {
+    // Each 50 s, from the server; an answer now and then.
+    let long = |flow, first| {
+        let more = (1..20).map(move |n| (flow, n % 5 == 0, 50_000, ACK));
+        [(flow, true, 0, first), (flow, false, 1, ACK)].into_iter().chain(more).collect::<Vec<_>>()
+    };
+    assert_eq!(originators(&long(0, SYN)), [(true, false); 3]);
+    assert_eq!(originators(&long(0, ACK)), [(true, true); 3], "a guess stays one");
+    assert_eq!(originators(&long(3, 0)), [(true, false); 3]);
+    // After an idle time-out it is another conversation.
+    let later = [(3, true, 0, 0), (3, false, 10, 0), (3, false, 400_000, 0), (3, false, 10, 0)];
+    assert_eq!(originators(&later), [(true, false), (false, false)]);
+}
+
+#[test]
+fn of_two_that_open_at_once_the_first_is_the_originator() {
+    for first in [true, false] {
+        let both = [(0, first, 0, SYN), (0, !first, 1, SYN), (0, first, 1, SYN | ACK)];
+        assert_eq!(originators(&both), [(first, false)]);
+    }
+}
+
 /// Gaps around 2^32 and 2^40 nanoseconds, and of ten years.
 #[test]
 fn gaps_of_the_sequence_are_kept_whatever_their_length() {
