@@ -146,6 +146,7 @@ impl Store {
 
     /// For reading alone: the state of now.
     pub(super) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        is_there(path)?;
         let open = || match builder().open_read_only(path) {
             // Its writer was killed. Whoever may write puts that right.
             Err(DatabaseError::RepairAborted) => {
@@ -308,10 +309,21 @@ impl Store {
     }
 }
 
+/// Whether there is a file. What is no file (a device, a pipe, a folder) was mistyped: it is
+/// not opened, where a pipe would wait for ever, nor set aside.
+fn is_there(path: &Path) -> Result<bool, StoreError> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(true),
+        Ok(_) => Err(StoreError::Foreign(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed(path, error)),
+    }
+}
+
 /// Makes an empty file where there is none: under another name, and given its own when
 /// it is whole, so that a kill leaves no half of one.
 fn make(path: &Path) -> Result<(), StoreError> {
-    if path.try_exists().map_err(|error| failed(path, error))? {
+    if is_there(path)? {
         return Ok(());
     }
     let mut new = path.as_os_str().to_owned();

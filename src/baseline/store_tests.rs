@@ -224,6 +224,23 @@ fn a_file_of_others_is_refused_and_left_alone() {
     }
 }
 
+/// A device was renamed, and a regular file stood in its place.
+#[test]
+fn what_is_no_file_is_neither_opened_nor_set_aside() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let [pipe, folder] = ["pipe", "folder"].map(|name| dir.path().join(name));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("run");
+    assert!(made.success());
+    std::fs::create_dir(&folder).expect("made");
+    for path in [&pipe, &folder] {
+        for learns in [true, false] {
+            let refused = Baselines::open(path, BaselineSettings::default(), learns);
+            assert!(matches!(refused, Err(StoreError::Foreign(_))), "{refused:?}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 2);
+}
+
 #[test]
 fn a_file_of_nothing_is_set_aside_and_said() {
     for foreign in [&[0; 10_000][..], &[0; 3]] {
