@@ -256,6 +256,58 @@ fn values_of_queries_are_masked_unless_they_are_to_stay() {
     assert!(!requests.contains("token"), "{requests}");
 }
 
+/// What alerts say of names and requests is of payloads as well.
+#[test]
+fn without_payload_alerts_say_nothing_that_packets_said() {
+    let dir = Dir::new();
+    let made = dir.run(["lab", "make", "web-chain", "-o", "lab"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    dir.write("owners.csv", b"prefix,owner\n203.0.113.0/24,somebody\n");
+    let web = ["lab/traffic.pcap", "lab/access.log", "--procs", "lab/map.jsonl"];
+    let web = [&web[..], &["--owners", "owners.csv"]].concat();
+    let iodine = captures().join("iodine.pcap");
+    let iodine = [iodine.to_str().expect("a name")];
+    for (inputs, said) in [
+        (&web[..], &["jndi", "/search", "drop.example"][..]),
+        (&iodine, &["zwzeaabbcc", "example.test"]),
+    ] {
+        let written = |options: &[&str]| {
+            let to = ["read", "-q", "--json", "--out", "out", "--report", "page.html"];
+            let output = dir.run([&to[..], inputs, options].concat());
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            let read = |file| std::fs::read_to_string(dir.path(file)).expect("written");
+            let summary = text(&output.stdout);
+            [read("out/alerts.ndjson"), read("out/summary.json"), read("page.html"), summary]
+        };
+        let whole = written(&[]);
+        assert!(said.iter().all(|piece| whole[0].contains(piece)), "{}", whole[0]);
+        for file in written(&["--no-payload"]) {
+            assert!(file.contains("AN0"), "{file:.500}");
+            for piece in said {
+                assert!(!file.contains(piece), "{piece} in {file}");
+            }
+        }
+    }
+}
+
+/// `--report *.pcap` made a page of the first capture.
+#[test]
+fn a_report_replaces_no_file_but_a_report() {
+    let dir = Dir::new();
+    let capture = pcap(&[&udp_frame(b"a")]);
+    dir.write("a.pcap", &capture);
+    dir.write("b.pcap", &capture);
+    let output = dir.run(["read", "-q", "--report", "a.pcap", "b.pcap"]);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("a.pcap: there is a file"), "{said}");
+    assert_eq!(std::fs::read(dir.path("a.pcap")).expect("there"), capture);
+    dir.write("page.html", b"");
+    for _ in 0..2 {
+        let output = dir.run(["read", "-q", "--report", "page.html", "b.pcap"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+}
+
 #[test]
 fn what_can_not_be_opened_is_said_once_and_has_the_status_of_its_kind() {
     let dir = Dir::new();

@@ -1,5 +1,7 @@
 //! `--report`: a page for a browser beside the other results.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use ahash::RandomState;
@@ -16,6 +18,17 @@ pub(crate) struct ReportArgs {
     /// nothing from anywhere.
     #[arg(long, value_name = "FILE", help_heading = Resettable::Reset)]
     report: Option<PathBuf>,
+}
+
+/// Something is in the file, and it begins otherwise.
+fn is_file_without(path: &Path, beginning: &[u8]) -> bool {
+    let read = || {
+        let mut head = Vec::new();
+        File::open(path)?.take(beginning.len() as u64).read_to_end(&mut head)?;
+        io::Result::Ok(head)
+    };
+    // Of a device or a pipe nothing is lost. What can't be read is told when it is written.
+    path.is_file() && read().is_ok_and(|head| !head.is_empty() && head != beginning)
 }
 
 impl ReportArgs {
@@ -35,6 +48,11 @@ impl ReportArgs {
         if file.is_dir() || file.file_name().is_none() {
             let why = format!("--report {}: must be a file, and this is a folder", file.display());
             return Err(Usage(why).into());
+        }
+        // `--report *.pcap` names a capture.
+        if is_file_without(file, html::BEGINNING.as_bytes()) {
+            let why = "there is a file by that name, and it is no report: name another";
+            return Err(Usage(format!("--report {}: {why}", file.display())).into());
         }
         match folder {
             Some(folder) if !folder.is_dir() => {

@@ -21,6 +21,7 @@ mod crypto_pan;
 mod hosts;
 mod key;
 mod observed;
+mod payload;
 mod text;
 
 use ipnet::IpNet;
@@ -102,10 +103,13 @@ impl Privacy {
     /// outside of the sensor takes it from here.
     pub fn alert(&self, alert: &Alert) -> Alert {
         let mut alert = alert.clone();
-        if let Some(case) = alert.case.as_deref_mut() {
-            self.case(case);
+        if self.no_payload {
+            payload::leave_out(&mut alert);
         }
         let Some(pseudonyms) = &self.pseudonyms else { return alert };
+        if let Some(case) = alert.case.as_deref_mut() {
+            pseudonymise(case, pseudonyms);
+        }
         // Texts about a process are made of its host's.
         let rewriter = |has_case: bool| match has_case {
             true => text::rewrite_glued,
@@ -133,26 +137,6 @@ impl Privacy {
         let start_second = alert.start_ns.div_euclid(NS_PER_S);
         alert.id = alert_id(&alert.detector, &alert.entity, start_second);
         alert
-    }
-
-    fn case(&self, case: &mut Case) {
-        if self.no_payload {
-            // What was asked for is payload; that it was asked is not.
-            let asked = case.timeline.iter_mut().filter(|moment| moment.what == "exploit_request");
-            asked.for_each(|moment| moment.text = "left out: payload".to_owned());
-        }
-        let Some(pseudonyms) = &self.pseudonyms else { return };
-        let rewrite = |text: &str| text::rewrite_glued(pseudonyms, text);
-        pseudonyms.process_and_workload(&mut case.process, &mut case.workload);
-        for moment in &mut case.timeline {
-            let texts = [&mut moment.what, &mut moment.text, &mut moment.source];
-            texts.into_iter().for_each(|text| *text = rewrite(text));
-        }
-        let texts = [&mut case.baseline, &mut case.severity_reason, &mut case.summary];
-        let texts = texts.into_iter().chain(&mut case.process_class);
-        texts.for_each(|text| *text = rewrite(text));
-        rewrite_value(&mut case.baseline_values, &rewrite);
-        case.baseline_key = case.baseline_key.as_deref().map(|key| rewrite(key).into());
     }
 
     /// What happened to the sensor, as it may leave.
@@ -224,6 +208,20 @@ impl Privacy {
             }
         }
     }
+}
+
+fn pseudonymise(case: &mut Case, pseudonyms: &Pseudonyms) {
+    let rewrite = |text: &str| text::rewrite_glued(pseudonyms, text);
+    pseudonyms.process_and_workload(&mut case.process, &mut case.workload);
+    for moment in &mut case.timeline {
+        let texts = [&mut moment.what, &mut moment.text, &mut moment.source];
+        texts.into_iter().for_each(|text| *text = rewrite(text));
+    }
+    let texts = [&mut case.baseline, &mut case.severity_reason, &mut case.summary];
+    let texts = texts.into_iter().chain(&mut case.process_class);
+    texts.for_each(|text| *text = rewrite(text));
+    rewrite_value(&mut case.baseline_values, &rewrite);
+    case.baseline_key = case.baseline_key.as_deref().map(|key| rewrite(key).into());
 }
 
 fn has_query(app: &AppInfo) -> bool {

@@ -15,7 +15,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
-use super::{packets, records, rundir};
+use super::{Usage, packets, records, rundir};
 use crate::output::access::Access;
 use crate::report::detail;
 
@@ -46,6 +46,15 @@ pub(crate) struct BundleArgs {
 }
 
 pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
+    // One that was packed before may be packed anew; a capture or a run's records may not go.
+    let is_other = |path: &Path| {
+        let is_empty = path.metadata().is_ok_and(|file| file.len() == 0);
+        path.is_file() && !is_empty && alert_of(path).is_err()
+    };
+    if is_other(&args.output) {
+        let why = "there is a file by that name, and it is no bundle: name another";
+        return Err(Usage(format!("{}: {why}", args.output.display())).into());
+    }
     let dir = rundir::find(args.run.as_deref())?;
     let alert = records::alert(&dir, &args.id)?;
     let record = packets::run_record(&dir)?;

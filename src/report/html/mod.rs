@@ -23,6 +23,7 @@ use std::path::Path;
 
 pub use collect::Collector;
 pub use lab::{score_page, sweep_page};
+pub use page::BEGINNING;
 pub use run::{RunPage, run_page};
 
 use crate::output::access::Access;

@@ -9,6 +9,9 @@ use super::markup::Html;
 const STYLE: &str = include_str!("assets/report.css");
 const SCRIPT: &str = include_str!("assets/report.js");
 
+/// What every page begins with: a file without it is none of ours.
+pub const BEGINNING: &str = "<!DOCTYPE html>\n<html lang=\"en\" data-theme=\"auto\">";
+
 /// A page of these sections, for the navigation: the element's id and its name.
 pub(super) fn framed(
     title: &str,
@@ -17,7 +20,8 @@ pub(super) fn framed(
     content: Html,
 ) -> String {
     let mut page = Html::default();
-    page.raw("<!DOCTYPE html>\n<html lang=\"en\" data-theme=\"auto\">\n<head>\n<meta charset=\"utf-8\">\n");
+    page.raw(BEGINNING);
+    page.raw("\n<head>\n<meta charset=\"utf-8\">\n");
     page.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"").text(&policy());
     page.raw("\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
