@@ -32,6 +32,10 @@ use crate::host::event::What;
 use crate::host::map::{HostMap, KEEP_NS, MapWriter};
 use crate::lock::Lock;
 
+/// What a refusal may be due to that no rights of files show.
+const CONFINED: &str = " (or it is not beneath a folder that was named, or that a link led to, \
+                        when the run began: see --confine)";
+
 const NS_PER_S: i64 = 1_000_000_000;
 
 /// Between handing on and acknowledging: twice the second after which what the
@@ -440,7 +444,10 @@ impl Followed {
                 format!("what was not read yet of {name}, from byte {offset} on, is gone"),
             ),
             Told::Unreadable { name, error } => {
-                ("source.unreadable", format!("can't read {name}: {error}"))
+                // Landlock's refusals look like any other.
+                let is_denied = error.contains("Permission denied");
+                let why = if is_denied { CONFINED } else { "" };
+                ("source.unreadable", format!("can't read {name}: {error}{why}"))
             }
             Told::TooManyFiles => (
                 "source.too_many_files",

@@ -204,6 +204,30 @@ fn what_is_no_log_is_told_and_does_not_end_the_run() {
     assert!(!said.contains("vpc.log is passed over"), "{said}");
 }
 
+/// As containers' logs lie on a node: links to links, all of them confined.
+#[test]
+fn logs_that_links_lead_to_are_read_through_their_rotation() {
+    let lab = Lab::new();
+    for folder in ["containers", "pods", "docker"] {
+        fs::create_dir(lab.path(folder)).unwrap();
+    }
+    append(&lab.path("docker/vpc.log"), 1..10);
+    std::os::unix::fs::symlink("../docker/vpc.log", lab.path("pods/vpc.log")).unwrap();
+    std::os::unix::fs::symlink("../pods/vpc.log", lab.path("containers/vpc.log")).unwrap();
+    let named = "containers/vpc.log";
+    for (out, log) in [("file", named), ("folder", "containers")] {
+        let child = lab.live(out, &["--log", log, "--log-from-start", "--confine", "on"]);
+        lab.wait_for("what the link leads to", || lab.lines(out, "reported_flows").len() == 9);
+        stop(child);
+    }
+    let child = lab.live("later", &["--log", named, "--log-from-start", "--confine", "on"]);
+    lab.wait_for("the lines", || lab.lines("later", "reported_flows").len() == 9);
+    fs::rename(lab.path("docker/vpc.log"), lab.path("docker/vpc.log.1")).unwrap();
+    append(&lab.path("docker/vpc.log"), 10..20);
+    lab.wait_for("the next file", || lab.lines("later", "reported_flows").len() == 19);
+    stop(child);
+}
+
 #[test]
 fn counters_are_read_again_and_again_from_a_file_and_a_url() {
     let lab = Lab::new();

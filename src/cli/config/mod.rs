@@ -39,6 +39,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use ipnet::IpNet;
 
+use super::links::folders_along;
 use super::values::prefix;
 use super::{Cli, Command, Usage};
 use crate::detect::{DetectSettings, HomeNets};
@@ -62,8 +63,7 @@ impl FromFile {
     /// Where the file lies, and where what it links to does.
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
         let path = self.loaded.iter().map(|loaded| &loaded.path);
-        let places = path.flat_map(|path| [std::path::absolute(path), path.canonicalize()]);
-        places.flatten().filter_map(|place| place.parent().map(PathBuf::from)).collect()
+        path.flat_map(|path| folders_along(path)).collect()
     }
 }
 

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tracing::info;
 
+use crate::cli::links::folders_read;
 use crate::cli::telemetry_args::TelemetryArgs;
 use crate::cli::values::TimeoutNs;
 use crate::host::map::HostMap;
@@ -84,20 +85,16 @@ impl LogArgs {
 
     /// Folders that are read: files in them are replaced.
     pub(super) fn reads(&self) -> impl Iterator<Item = PathBuf> {
-        let folder = |path: &PathBuf| {
-            if path == Path::new("-")
-                || path.to_str().is_some_and(|text| is_journal(text) || is_store(text))
-            {
-                return None;
-            }
-            let path = std::path::absolute(path).ok()?;
-            if path.is_dir() { Some(path) } else { path.parent().map(Path::to_owned) }
+        let is_file = |path: &&PathBuf| {
+            let is_other = |text: &str| text == "-" || is_journal(text) || is_store(text);
+            !path.to_str().is_some_and(is_other)
         };
         let scraped = self.scrape.iter().filter_map(|place| match place {
             Place::File(path) => Some(path.clone()),
             Place::Url(_) => None,
         });
-        self.log.iter().filter_map(folder).chain(scraped)
+        let logs = self.log.iter().filter(is_file);
+        logs.flat_map(|path| folders_read(path)).chain(scraped)
     }
 
     /// Servers that are asked.

@@ -31,6 +31,7 @@ use crate::cli::confine_args::{ConfineArgs, bind, explaining, state_folder};
 use crate::cli::control::{Control, ControlAt, take_control_socket};
 use crate::cli::engine_args::EngineArgs;
 use crate::cli::host_args::HostArgs;
+use crate::cli::links::folders_along;
 use crate::cli::log::LogFormat;
 use crate::cli::named::each_once;
 use crate::cli::output_args::{OutputArgs, limits};
@@ -450,7 +451,7 @@ fn plan(args: &LiveArgs, metrics: Option<&TcpListener>, control: Option<&Control
 
 /// Editors put another file in the place of the one that was read.
 fn folders_of<'a>(files: impl Iterator<Item = &'a Path>) -> impl Iterator<Item = PathBuf> {
-    files.filter_map(|file| std::path::absolute(file).ok()?.parent().map(PathBuf::from))
+    files.flat_map(folders_along)
 }
 
 fn start_recording(args: &LiveArgs, input: &mut Input) -> anyhow::Result<Option<Recording>> {
