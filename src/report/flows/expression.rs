@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A field by itself holds where a flow has it and it is not `false`. `~` is "contains". A comparison with what
-//! a flow does not have holds for no operator but `!=` and `!~`. A value that its field can't have is a mistake:
+//! a flow does not have holds for no operator but `!=` and `!~`; a count of 0 that its line leaves out, and
+//! whatever else follows from the rest, it has. A value that its field can't have is a mistake:
 //! else it would choose no flow, and nobody would know why.
 
 use std::net::IpAddr;
@@ -91,7 +92,7 @@ impl Node {
             Self::And(all) => all.iter().all(|node| node.holds(flow)),
             Self::Or(any) => any.iter().any(|node| node.holds(flow)),
             Self::Not(node) => !node.holds(flow),
-            Self::Has(field) => field.values(flow).any(|value| value != Value::Bool(false)),
+            Self::Has(field) => field.written(flow).any(|value| value != Value::Bool(false)),
             Self::Compare(field, Operator::NotEqual, literal) => {
                 !field.values(flow).any(|value| Operator::Equal.holds(&value, literal))
             }
@@ -331,6 +332,48 @@ mod tests {
         assert_eq!(mistake.shown(text), format!("  {text}\n{marks}"));
     }
 
+    /// What a line leaves out is not what its record lacks.
+    #[test]
+    fn what_follows_from_the_rest_of_a_line_is_compared_as_if_it_were_there() {
+        let one = json!({
+            "proto": 6, "fwd": {
+                "packets": 1, "ttl_min": 64,
+                "payload_sizes": {"min": 7, "max": 7, "histogram": [[7, 1]]},
+                "gaps": {"min_ns": 5, "max_ns": 5},
+            },
+        });
+        let holds = |text: &str, flow: &Value| Expression::parse(text).expect(text).holds(flow);
+        for text in [
+            "duration_ns < 1s",
+            "duration_ns = 0",
+            "rev.packets = 0",
+            "rev.payload_bytes < 1",
+            "rev.payload_sizes.max = 0",
+            "rev.payload_sizes.empty = 0",
+            "fwd.retransmitted = 0",
+            "fwd.fragments = 0",
+            "fwd.ttl_max = 64",
+            "fwd.payload_sizes.p50 = 7",
+            "fwd.payload_sizes.mean = 7",
+            "fwd.payload_sizes.stddev = 0",
+            "fwd.payload_sizes.empty = 0",
+            "fwd.gaps.mean_ns = 5",
+            "fwd.gaps.stddev_ns = 0",
+            "originator_guessed = false",
+            "not originator_guessed",
+            "not fwd.retransmitted",
+        ] {
+            assert!(holds(text, &one), "{text}");
+        }
+        for text in ["rev.ttl_max < 255", "rev.payload_sizes.mean < 9", "rev.gaps.mean_ns < 9"] {
+            assert!(!holds(text, &one), "{text}");
+        }
+        assert!(!holds("fwd.retransmitted = 0", &json!({"proto": 17, "fwd": {"packets": 1}})));
+        assert!(!holds("fwd.retransmitted = 0", &json!({"proto": 6, "fwd": {"retransmitted": 2}})));
+        let silent = json!({"proto": 17, "fwd": {"packets": 3}});
+        assert!(holds("fwd.payload_sizes.empty = 3", &silent));
+    }
+
     #[test]
     fn a_value_that_its_field_can_not_have_is_a_mistake() {
         for (text, marked, why) in [
@@ -347,7 +390,6 @@ mod tests {
             ("proto_name = tpc", "tpc", "no value of this field"),
             ("state = open", "open", "one of one_way, answered"),
             ("answered = yes", "yes", "true or false"),
-            ("originator_guessed = false", "false", "records leave it out"),
             ("start > yesterday", "yesterday", "a time in UTC"),
             ("start > 2026-11-21T09:30+02:00", "2026-11-21T09:30+02:00", "a time in UTC"),
             ("src_host = curl", "src_host", "src_host.process"),

@@ -77,7 +77,11 @@ impl Field {
             Means::Sum(_) => Some(Kind::COUNT),
         };
         if let Some(kind) = kind {
-            let kind = if name == "proto_name" { Kind::protocols() } else { kind };
+            let kind = match &means {
+                _ if name == "proto_name" => Kind::protocols(),
+                Means::Path(path) if is_known_left_out(path) => kind.or_nothing(),
+                _ => kind,
+            };
             return Ok(Self { name: name.to_owned(), means, kind });
         }
         let near = names()
@@ -126,8 +130,22 @@ impl Field {
         })
     }
 
-    /// What a flow has there; of either end both.
+    /// What a flow has there; of either end both. Where its line leaves out what follows from
+    /// the rest, that.
     pub fn values(&self, flow: &Value) -> impl Iterator<Item = Value> {
+        self.found(flow, |flow, path| at(flow, path).or_else(|| left_out(flow, path)))
+    }
+
+    /// The same of what is written there.
+    pub fn written(&self, flow: &Value) -> impl Iterator<Item = Value> {
+        self.found(flow, at)
+    }
+
+    fn found(
+        &self,
+        flow: &Value,
+        at: impl Fn(&Value, &[String]) -> Option<Value>,
+    ) -> impl Iterator<Item = Value> {
         match &self.means {
             Means::Path(path) => vec![at(flow, path)],
             Means::Either(one, other) => vec![at(flow, one), at(flow, other)],
@@ -158,6 +176,62 @@ fn at(flow: &Value, path: &[String]) -> Option<Value> {
     }
     let below = flow.get(first).and_then(|value| at(value, rest));
     below.or_else(|| (!rest.is_empty()).then(|| flow.get(path.join(".")).cloned()).flatten())
+}
+
+const TCP: u8 = 6;
+
+/// Counts of a direction that are left out where they are 0, all of them where no packet
+/// went that way.
+const COUNTS: [&str; 7] = [
+    "packets",
+    "wire_bytes",
+    "ip_bytes",
+    "payload_bytes",
+    "fragments",
+    "retransmitted",
+    "out_of_order",
+];
+
+/// What follows from the rest of a record is left out of its line, as the schema says.
+fn left_out(flow: &Value, path: &[String]) -> Option<Value> {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path[..] {
+        ["duration_ns"] => Some(0.into()),
+        ["originator_guessed"] => Some(false.into()),
+        ["fwd" | "rev", "retransmitted" | "out_of_order"] if flow["proto"] != TCP => None,
+        ["fwd" | "rev", count] if COUNTS.contains(&count) => Some(0.into()),
+        [side @ ("fwd" | "rev"), "ttl_max"] => flow[side].get("ttl_min").cloned(),
+        [side @ ("fwd" | "rev"), "payload_sizes", figure] => {
+            let (direction, sizes) = (&flow[side], &flow[side]["payload_sizes"]);
+            match (figure, sizes.is_object()) {
+                ("empty", true) | ("stddev", true) => Some(0.into()),
+                ("min" | "max", false) => Some(0.into()),
+                ("empty", false) => Some(direction.get("packets").cloned().unwrap_or(0.into())),
+                ("mean" | "p50" | "p90" | "p99", true) => sizes.get("min").cloned(),
+                _ => None,
+            }
+        }
+        [side @ ("fwd" | "rev"), "gaps", figure] => {
+            let gaps = &flow[side]["gaps"];
+            match figure {
+                "stddev_ns" if gaps.is_object() => Some(0.into()),
+                "mean_ns" => gaps.get("min_ns").cloned(),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Fields that may be 0 or false in what is left out.
+fn is_known_left_out(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path[..] {
+        ["duration_ns" | "originator_guessed"] => true,
+        ["fwd" | "rev", count] => COUNTS.contains(&count),
+        ["fwd" | "rev", "payload_sizes" | "gaps", _] => true,
+        _ => false,
+    }
 }
 
 /// What the schema says of a path; below a map of free names everything is.

@@ -70,6 +70,15 @@ impl Kind {
         }
     }
 
+    /// The same of a field that lines leave out where it is 0, or false.
+    pub(super) fn or_nothing(self) -> Self {
+        match self {
+            Self::Number { least, most } => Self::Number { least: least.map(|_| 0.0), most },
+            Self::Flag { .. } => Self::Flag { only_true: false },
+            other => other,
+        }
+    }
+
     pub(super) fn protocols() -> Self {
         Self::Choice((0..=u8::MAX).map(|proto| proto_name(proto).to_owned()).collect())
     }
