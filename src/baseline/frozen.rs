@@ -53,6 +53,15 @@ pub(super) struct Cause {
     pub(super) alert: Option<Arc<str>>,
 }
 
+impl Cause {
+    /// Whether a verdict on this baseline's alert is on this one. Where one of them has no
+    /// id, as of older versions, the time must tell.
+    pub(super) fn is_of(&self, key: &str, alert: Option<&str>) -> bool {
+        let ids = self.alert.as_deref().zip(alert);
+        *self.key == *key && ids.is_none_or(|(own, judged)| own == judged)
+    }
+}
+
 /// Which alerts, and until when each.
 #[derive(Debug, Default)]
 struct Causes(Vec<(Cause, i64)>);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::tests::{START_S, freeze, host, learned_minutes, minute};
+use super::tests::{START_S, freeze, host, judge, learned_minutes, minute};
 use super::*;
 use crate::entity::Who;
 
@@ -105,7 +105,7 @@ fn names_of_an_alert_wait_for_its_verdict() {
             (profile.name(name("evil.example")).is_some(), others.know)
         };
         assert_eq!(knows(&baselines), (false, 0));
-        baselines.judge(&who.baseline, START_S + 60, START_S + 120, verdict, START_S + 200);
+        judge(&mut baselines, &who.baseline, (START_S + 60, START_S + 120), verdict);
         knows(&baselines)
     };
     assert_eq!(judged(Verdict::True), (false, 0));

@@ -1,7 +1,8 @@
 //! What entities did while they were alerting, kept apart until somebody has judged.
 //!
-//! A span is a profile of its own, and knows because of whose alerts it waits: its own, or
-//! those of others that the same traffic counts for. Once all of them are judged false or
+//! A span is a profile of its own, and knows for which alerts it waits: its own, or those of
+//! others that the same traffic counts for. Where these are others, another span begins: what
+//! is said of an alert is said of its minutes alone. Once all of them are judged false or
 //! expected it is merged into the entity's, judged true by one it is dropped. Without a
 //! verdict it is dropped after some days (the caller's). Bounded: [`MOST`] spans; at the bound
 //! the alert that most of them wait for gives up the one that began last, which means that it
@@ -12,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::frozen::MOST_CAUSES;
+use super::frozen::{Cause, MOST_CAUSES};
 use super::profile::Profile;
 use super::wire::{Reader, Writer};
 
@@ -30,7 +31,7 @@ pub(super) struct Pending {
     /// Since they were written last.
     changed: BTreeSet<SpanKey>,
     /// Spans by what they wait for, until one comes, goes or waits for something else.
-    waiting: Option<BTreeMap<Arc<str>, usize>>,
+    waiting: Option<BTreeMap<Cause, usize>>,
     pub(super) dropped: u64,
 }
 
@@ -38,8 +39,8 @@ pub(super) struct Pending {
 pub(super) struct Span {
     pub(super) until_s: i64,
     pub(super) profile: Profile,
-    /// Baselines whose alerts it waits for.
-    causes: Vec<Arc<str>>,
+    /// What it waits for, in order.
+    causes: Vec<Cause>,
 }
 
 /// What a verdict settles.
@@ -62,12 +63,14 @@ impl Pending {
         &mut self,
         key: &Arc<str>,
         at_s: i64,
-        causes: &[Arc<str>],
+        causes: &[Cause],
     ) -> Option<&mut Profile> {
         let of_entity = (Arc::clone(key), i64::MIN)..=(Arc::clone(key), at_s);
-        let last = self.spans.range(of_entity).next_back();
-        let going_on = last.filter(|(_, span)| at_s.saturating_sub(span.until_s) <= PAUSE_S);
-        let at = going_on.map_or_else(|| (Arc::clone(key), at_s), |(at, _)| at.clone());
+        // What one minute brings may wait for different alerts.
+        let last = self.spans.range(of_entity).rev().take(MOST_CAUSES);
+        let mut goes_on = last.filter(|(_, span)| at_s.saturating_sub(span.until_s) <= PAUSE_S);
+        let going_on = goes_on.find(|(_, span)| span.causes == causes);
+        let at = going_on.map_or_else(|| self.free(key, at_s), |(at, _)| at.clone());
         if !self.spans.contains_key(&at) {
             if self.spans.len() >= MOST {
                 self.dropped += 1;
@@ -81,24 +84,27 @@ impl Pending {
         let span = self.spans.entry(at).or_insert_with(|| {
             let mut profile = Profile::default();
             profile.start_at(at_s);
-            Span { until_s: at_s, profile, causes: Vec::new() }
+            Span { until_s: at_s, profile, causes: causes.to_vec() }
         });
         span.until_s = span.until_s.max(at_s);
-        for cause in causes {
-            if span.causes.len() < MOST_CAUSES && !span.causes.contains(cause) {
-                span.causes.push(Arc::clone(cause));
-                self.waiting = None;
-            }
-        }
         Some(&mut span.profile)
     }
 
+    /// Where a span of the entity may begin: several may in one second, by what they wait for.
+    fn free(&self, key: &Arc<str>, at_s: i64) -> SpanKey {
+        let mut at = (Arc::clone(key), at_s);
+        while self.spans.contains_key(&at) {
+            at.1 += 1;
+        }
+        at
+    }
+
     /// Takes a span from the alert that most wait for; false where that is one of these.
-    fn make_room(&mut self, causes: &[Arc<str>]) -> bool {
+    fn make_room(&mut self, causes: &[Cause]) -> bool {
         let waiting = self.waiting.get_or_insert_with(|| {
             let mut waiting = BTreeMap::new();
             for cause in self.spans.values().flat_map(|span| &span.causes) {
-                *waiting.entry(Arc::clone(cause)).or_default() += 1;
+                *waiting.entry(cause.clone()).or_default() += 1;
             }
             waiting
         });
@@ -116,9 +122,9 @@ impl Pending {
     /// that time settles: all that waited for it, or those that wait for nothing else.
     pub(super) fn judge(
         &mut self,
-        cause: &Arc<str>,
-        from_s: i64,
-        until_s: i64,
+        key: &str,
+        alert: Option<&str>,
+        (from_s, until_s): (i64, i64),
         is_learned: bool,
     ) -> Settled {
         let mut settled = Vec::new();
@@ -126,12 +132,13 @@ impl Pending {
         for (at, span) in &mut self.spans {
             // A minute begins before what happens in it.
             let touches = at.1 <= until_s && span.until_s.saturating_add(MINUTE_S) > from_s;
-            if !touches || !span.causes.contains(cause) {
+            let is_it = |cause: &Cause| cause.is_of(key, alert);
+            if !touches || !span.causes.iter().any(is_it) {
                 continue;
             }
             self.changed.insert(at.clone());
             self.waiting = None;
-            span.causes.retain(|waits| !is_learned || waits != cause);
+            span.causes.retain(|cause| !is_learned || !is_it(cause));
             if !is_learned || span.causes.is_empty() {
                 settled.push(at.clone());
             } else {
@@ -196,9 +203,12 @@ impl Span {
     fn encode(&self, key: &Arc<str>) -> Vec<u8> {
         let mut out = Writer::default();
         out.signed(self.until_s);
-        if self.causes != [Arc::clone(key)] {
+        if self.causes != [Cause { key: Arc::clone(key), alert: None }] {
             out.number(self.causes.len() as u64);
-            for cause in &self.causes {
+            for Cause { key, alert } in &self.causes {
+                // Before alerts were told apart, a key was all.
+                let alert = alert.as_deref().map(|alert| format!("\0{alert}"));
+                let cause = [key, alert.as_deref().unwrap_or_default()].concat();
                 out.number(cause.len() as u64);
                 out.0.extend(cause.as_bytes());
             }
@@ -212,13 +222,19 @@ impl Span {
         let until_s = from.signed()?;
         // A profile's digest tells whether this is one.
         if let Some(profile) = Profile::decode(from.0) {
-            return Some(Self { until_s, profile, causes: vec![Arc::clone(key)] });
+            let own = Cause { key: Arc::clone(key), alert: None };
+            return Some(Self { until_s, profile, causes: vec![own] });
         }
         let mut causes = Vec::new();
         for _ in 0..from.up_to(MOST_CAUSES as u64)? {
             let len = usize::try_from(from.number()?).ok()?;
             let (cause, rest) = from.0.split_at_checked(len)?;
-            causes.push(std::str::from_utf8(cause).ok()?.into());
+            let cause = std::str::from_utf8(cause).ok()?;
+            let (key, alert) = match cause.split_once('\0') {
+                Some((key, alert)) => (key, Some(alert.into())),
+                None => (cause, None),
+            };
+            causes.push(Cause { key: key.into(), alert });
             from = Reader(rest);
         }
         Some(Self { until_s, profile: Profile::decode(from.0)?, causes })
@@ -230,12 +246,13 @@ mod tests {
     use super::*;
 
     fn waits(pending: &mut Pending, entity: &str, at_s: i64, cause: &str) -> bool {
-        pending.span(&entity.into(), at_s, &[cause.into()]).is_some()
+        let cause = Cause { key: cause.into(), alert: None };
+        pending.span(&entity.into(), at_s, &[cause]).is_some()
     }
 
     /// Entities whose spans wait for an alert.
     fn waiting_for(pending: &mut Pending, cause: &str) -> usize {
-        pending.judge(&cause.into(), 0, i64::MAX, false).spans.len()
+        pending.judge(cause, None, (0, i64::MAX), false).spans.len()
     }
 
     #[test]

@@ -49,6 +49,54 @@ fn a_verdict_in_the_alerts_own_minute_settles_that_and_what_comes_later() {
     }
 }
 
+/// A verdict settled whatever waited within an hour of the alert: an attack that was marked as
+/// one was learned, since an alert of before was expected.
+#[test]
+fn what_is_said_of_one_alert_settles_no_minute_of_another() {
+    for (first, second) in [(Verdict::Expected, Verdict::True), (Verdict::True, Verdict::False)] {
+        let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
+        let who = Arc::new(Who::address(&host("10.0.0.1")));
+        for (alert, from_s) in [("a1", START_S), ("a2", START_S + 2_100)] {
+            open_alert(&mut baselines, &who, alert, from_s + 120);
+            for at in [0, 60, 120] {
+                baselines.learn(&minute(&who, from_s + at, 1e6, "203.0.113.7"));
+            }
+        }
+        let mut judged = |alert: &str, from_s, verdict| {
+            let (key, alert) = (who.baseline.to_string(), Some(alert.to_owned()));
+            let word = Word { key, alert, from_s, until_s: from_s + 125, verdict, at_s: from_s };
+            baselines.judge(&word).minutes
+        };
+        assert_eq!(judged("unheard of", START_S, first), 0);
+        // Their times touch.
+        assert_eq!(judged("a1", START_S, first), 3, "{first:?}");
+        assert_eq!(judged("a2", START_S + 2_100, second), 3, "{second:?}");
+        assert_eq!((baselines.pending(), learned_minutes(&baselines, &who)), (0, 3));
+    }
+}
+
+/// Both alerts at once: each minute waits for those that it is of.
+#[test]
+fn a_minute_of_two_alerts_waits_for_both_and_is_kept_so_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("normal.redb");
+    let mut baselines = Baselines::open(&path, BaselineSettings::default(), true).unwrap();
+    let who = Arc::new(Who::address(&host("10.0.0.1")));
+    open_alert(&mut baselines, &who, "a1", START_S + 600);
+    baselines.learn(&minute(&who, START_S, 1e6, "203.0.113.7"));
+    open_alert(&mut baselines, &who, "a2", START_S + 600);
+    baselines.learn(&minute(&who, START_S + 60, 1e6, "203.0.113.7"));
+    assert!(baselines.flush());
+    drop(baselines);
+    let mut baselines = Baselines::open(&path, BaselineSettings::default(), true).unwrap();
+    let mut judged = |alert: &str| {
+        let (key, alert) = (who.baseline.to_string(), Some(alert.to_owned()));
+        let (from_s, until_s, verdict) = (START_S, START_S + 300, Verdict::Expected);
+        baselines.judge(&Word { key, alert, from_s, until_s, verdict, at_s: START_S }).minutes
+    };
+    assert_eq!([judged("a1"), judged("a1"), judged("a2")], [1, 0, 1]);
+}
+
 #[test]
 fn another_alert_of_the_same_entity_waits_for_its_own_verdict() {
     let (_dir, mut baselines, who) = marked(Verdict::Expected, Some("a1"));

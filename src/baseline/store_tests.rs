@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::tests::{START_S, freeze, host, learned_minutes, minute};
+use super::tests::{START_S, freeze, host, judge, learned_minutes, minute};
 use super::*;
 use crate::entity::Who;
 
@@ -73,9 +73,9 @@ fn what_waits_for_anothers_verdict_comes_back_and_is_settled_by_it() {
     drop(before);
     let mut after = open(&path, true);
     assert_eq!((after.pending(), after.counters().damaged), (2, 0));
-    after.judge(&cause, START_S, START_S + 59, Verdict::Expected, START_S);
+    judge(&mut after, &cause, (START_S, START_S + 59), Verdict::Expected);
     assert_eq!((after.pending(), learned_minutes(&after, &who(1))), (1, 1));
-    after.judge(&who(2).baseline, START_S, START_S + 59, Verdict::Expected, START_S);
+    judge(&mut after, &who(2).baseline, (START_S, START_S + 59), Verdict::Expected);
     assert_eq!((after.pending(), learned_minutes(&after, &who(2))), (0, 1));
 }
 

@@ -66,6 +66,17 @@ pub(super) fn freeze(baselines: &mut Baselines, who: &Who, until_s: i64) {
     baselines.freeze(&Freeze { cause, alert: None, keys, addresses, all: false, until_s });
 }
 
+/// A verdict on its alert of that time, whatever the alert's id.
+pub(super) fn judge(
+    baselines: &mut Baselines,
+    key: &Arc<str>,
+    (from_s, until_s): (i64, i64),
+    verdict: Verdict,
+) -> Judged {
+    let key = key.to_string();
+    baselines.judge(&Word { key, alert: None, from_s, until_s, verdict, at_s: from_s })
+}
+
 fn server() -> Arc<Who> {
     Arc::new(Who::address(&host("10.0.0.1")))
 }
@@ -263,7 +274,7 @@ fn nothing_of_an_alerting_entity_is_learned_before_a_verdict() {
         let profile = baselines.profile(&who.baseline).expect("learned");
         assert_eq!(profile.minutes(), 14_400);
         assert_eq!(profile.destination(&host("203.0.113.7")), None);
-        let told = baselines.judge(&who.baseline, from_s, from_s + 3600, verdict, from_s);
+        let told = judge(&mut baselines, &who.baseline, (from_s, from_s + 3600), verdict);
         let (others, waiting, learned) = (0, 0, verdict.is_learned());
         assert_eq!(told, Judged { spans: 1, minutes: 60, others, waiting, learned });
         let profile = baselines.profile(&who.baseline).expect("learned");
@@ -307,7 +318,7 @@ fn what_the_same_traffic_counts_for_waits_for_the_same_verdict() {
         baselines.learn(&at(&address, START_S));
         assert!(freezes.is_empty() || !knows(&baselines, &address));
         for (who, verdict) in verdicts {
-            baselines.judge(&who.baseline, START_S + 30, START_S + 60, *verdict, START_S);
+            judge(&mut baselines, &who.baseline, (START_S + 30, START_S + 60), *verdict);
         }
         known(&baselines)
     };

@@ -1,7 +1,6 @@
 //! What an analyst says of an alert, and what that does to what was learned.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,8 +59,8 @@ pub(super) struct Standing {
 pub(super) enum Hold {
     /// It is learned.
     Nothing,
-    /// It waits for a verdict on alerts of these baselines.
-    Until(Vec<Arc<str>>),
+    /// It waits for a verdict on these alerts.
+    Until(Vec<Cause>),
     /// It is dropped: the verdict was that it is an attack.
     ForGood,
 }
@@ -98,11 +97,11 @@ impl Standing {
         if causes.iter().any(|cause| said(cause) == Some(Verdict::True)) {
             return Hold::ForGood;
         }
-        let waits = causes.into_iter().filter(|cause| said(cause).is_none());
-        let mut keys: Vec<Arc<str>> = waits.map(|cause| cause.key).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys.truncate(MOST_CAUSES);
-        if keys.is_empty() { Hold::Nothing } else { Hold::Until(keys) }
+        let mut waits = causes;
+        waits.retain(|cause| said(cause).is_none());
+        waits.sort_unstable();
+        waits.dedup();
+        waits.truncate(MOST_CAUSES);
+        if waits.is_empty() { Hold::Nothing } else { Hold::Until(waits) }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Baselines;
 use crate::baseline::calendar::day;
 use crate::baseline::fleet::is_place;
+use crate::baseline::inbox::Word;
 use crate::baseline::pending::{Settled, Span};
-use crate::baseline::verdict::Verdict;
 
 /// What became of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -21,19 +21,26 @@ pub struct Judged {
     pub learned: bool,
 }
 
+impl Judged {
+    /// Together with what became of a later verdict of the same sense, which knows what still
+    /// waits.
+    pub fn and(self, later: Self) -> Self {
+        Self {
+            spans: self.spans + later.spans,
+            minutes: self.minutes.saturating_add(later.minutes),
+            others: self.others.saturating_add(later.others),
+            ..later
+        }
+    }
+}
+
 impl Baselines {
     /// Takes up the verdicts that wait beside the file.
     pub(super) fn take_verdicts(&mut self) {
         let Some(mut inbox) = self.inbox.take() else { return };
         let taken = inbox.take(|taken| {
             for word in &taken.words {
-                self.judge(
-                    &word.key.as_str().into(),
-                    word.from_s,
-                    word.until_s,
-                    word.verdict,
-                    word.at_s,
-                );
+                self.judge(word);
                 // The alert may go on, and the minute that it is in is not over.
                 if let Some(alert) = &word.alert {
                     self.standing.say(alert, word.verdict, word.at_s);
@@ -56,27 +63,22 @@ impl Baselines {
 
     /// What an analyst says of an alert of this entity and time: its minutes, and those of
     /// others that waited because of it alone, are learned, or dropped for good.
-    pub fn judge(
-        &mut self,
-        key: &Arc<str>,
-        from_s: i64,
-        until_s: i64,
-        verdict: Verdict,
-        now_s: i64,
-    ) -> Judged {
+    pub fn judge(&mut self, word: &Word) -> Judged {
+        let Word { alert, from_s, until_s, verdict, at_s, .. } = word;
+        let key = &Arc::from(word.key.as_str());
         let Settled { spans, waiting } =
-            self.pending.judge(key, from_s, until_s, verdict.is_learned());
+            self.pending.judge(key, alert.as_deref(), (*from_s, *until_s), verdict.is_learned());
         let own = || spans.iter().filter(|(entity, _)| entity == key).map(|(_, span)| span);
         let minutes = own().map(|span| span.profile.minutes()).sum();
         let all: u64 = spans.iter().map(|(_, span)| span.profile.minutes()).sum();
         let (spans_of_it, others, learned) = (own().count(), all - minutes, verdict.is_learned());
         let told = Judged { spans: spans_of_it, minutes, others, waiting, learned };
-        let last_s = own().map(|span| span.until_s).max().unwrap_or(from_s);
+        let last_s = own().map(|span| span.until_s).max().unwrap_or(*from_s);
         // Alerts are of prefixes and stations as well, which nothing is learned of.
         if (self.slots.contains_key(key) || told.spans > 0)
             && let Some(profile) = self.profile_mut(key, last_s)
         {
-            profile.remember(day(now_s), verdict);
+            profile.remember(day(*at_s), *verdict);
         }
         if verdict.is_learned() {
             spans.iter().for_each(|(entity, span)| self.take_span(entity, span));

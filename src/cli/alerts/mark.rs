@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::told::{Before, Case, Told};
 use super::{draft, verdicts};
-use crate::baseline::{self, BaselineSettings, Baselines, StoreError, Word, inbox_path, leave};
+use crate::baseline::{
+    self, BaselineSettings, Baselines, Judged, StoreError, Word, inbox_path, leave,
+};
 use crate::cli::{Usage, baseline_args, packets, records, rundir};
 use crate::detect::DetectSettings;
 use crate::report::detail;
@@ -126,7 +128,8 @@ pub(super) fn run(args: &MarkArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl MarkArgs {
-    /// What became of the minutes that waited for the verdict, where it is for baselines.
+    /// What became of the minutes that waited for the verdict, where it is for baselines. One on
+    /// an alert is one on those that it stands for.
     fn tell_baselines(
         &self,
         dir: &Path,
@@ -134,13 +137,13 @@ impl MarkArgs {
         now_ns: i64,
     ) -> anyhow::Result<Option<Told>> {
         let Some(path) = &self.baseline else { return Ok(None) };
-        let entity = &alert["entity"];
-        // A flood is held against no baseline, and whom it is about is not learned either.
-        let of_address = (entity["kind"] == "address")
-            .then(|| entity["id"].as_str().map(|id| format!("address:{id}")))
-            .flatten();
-        let key = alert["case"]["baseline_key"].as_str().or(of_address.as_deref());
-        let Some(key) = key else {
+        let now_s = now_ns.div_euclid(1_000_000_000);
+        // The alert itself last: what waits then waits for others.
+        let mut words = Vec::new();
+        for one in parts(dir, alert)?.iter().chain([alert]) {
+            words.extend(word(one, self.verdict.into(), now_s)?);
+        }
+        let Some(key) = words.last().map(|word| word.key.clone()) else {
             return Ok(Some(Told::nobody(
                 "No baseline is concerned: the alert is held against none.",
             )));
@@ -149,35 +152,51 @@ impl MarkArgs {
             let why = format!("{}: there are no baselines yet: learn some first", path.display());
             return Err(Usage(why).into());
         }
-        let seconds = |field: &str| -> anyhow::Result<i64> {
-            Ok(packets::time_of(&alert[field])?.div_euclid(1_000_000_000))
-        };
-        let (from_s, until_s) = (seconds("start")?, seconds("end")?);
-        let now_s = now_ns.div_euclid(1_000_000_000);
         let settings = BaselineSettings::from(&DetectSettings::default());
         let mut baselines = match Baselines::open(path, settings, true) {
             Ok(baselines) => baselines,
             Err(StoreError::InUse(_)) => {
-                let verdict = self.verdict.into();
-                let alert = alert["id"].as_str().map(str::to_owned);
-                let word =
-                    Word { key: key.to_owned(), alert, from_s, until_s, verdict, at_s: now_s };
                 let place = inbox_path(path);
-                leave(path, &word).with_context(|| place.display().to_string())?;
-                return Ok(Some(Told::left(path, &place, key)));
+                for word in &words {
+                    leave(path, word).with_context(|| place.display().to_string())?;
+                }
+                return Ok(Some(Told::left(path, &place, &key)));
             }
             Err(error) => return Err(baseline_args::opening(error)),
         };
         // They explain alone: of a file that can't be read nothing is said.
         let id = alert["id"].as_str().unwrap_or_default();
         let earlier = &verdicts::of_alert(dir, id).unwrap_or_default();
-        let case = Case { alert, earlier, key, path, pending_days: settings.pending_days };
-        let before = Before::of(&baselines, key);
-        let judged = baselines.judge(&key.into(), from_s, until_s, self.verdict.into(), now_s);
+        let case = Case { alert, earlier, key: &key, path, pending_days: settings.pending_days };
+        let before = Before::of(&baselines, &key);
+        let mut judged = None::<Judged>;
+        for word in &words {
+            let now = baselines.judge(word);
+            judged = Some(judged.map_or(now, |before| before.and(now)));
+        }
         anyhow::ensure!(baselines.flush(), "{} could not be written", path.display());
         baseline_args::tell(&mut baselines);
-        Ok(Some(case.told(judged, &before)))
+        Ok(judged.map(|judged| case.told(judged, &before)))
     }
+}
+
+/// What a verdict on an alert says of its minutes; nothing where it is about nobody that
+/// anything is learned of, or the run no longer has when it was.
+fn word(alert: &Value, verdict: baseline::Verdict, at_s: i64) -> anyhow::Result<Option<Word>> {
+    let entity = &alert["entity"];
+    // A flood is held against no baseline, and whom it is about is not learned either.
+    let of_address = || {
+        let id = entity["id"].as_str().filter(|_| entity["kind"] == "address")?;
+        Some(format!("address:{id}"))
+    };
+    let key = alert["case"]["baseline_key"].as_str().map(str::to_owned).or_else(of_address);
+    let (Some(key), true) = (key, alert["end"].is_string()) else { return Ok(None) };
+    let seconds = |field: &str| -> anyhow::Result<i64> {
+        Ok(packets::time_of(&alert[field])?.div_euclid(1_000_000_000))
+    };
+    let (from_s, until_s) = (seconds("start")?, seconds("end")?);
+    let alert = alert["id"].as_str().map(str::to_owned);
+    Ok(Some(Word { key, alert, from_s, until_s, verdict, at_s }))
 }
 
 /// The alerts that it stood for; those that the run no longer has by what it says of them.
