@@ -376,8 +376,12 @@ impl<'a> Correlation<'a> {
         self.look_at_sensor(before_s);
         self.take_over_settings();
         while let Some(second) = self.first_second(before_s) {
+            self.end_minute(second);
             self.show_unanswered(second);
             self.close_second(second);
+        }
+        if before_s < i64::MAX {
+            self.end_minute(before_s);
         }
         self.show_unanswered(before_s);
         if let Some(sensor) = &mut self.sensor {
@@ -390,7 +394,6 @@ impl<'a> Correlation<'a> {
         }
         if before_s < i64::MAX {
             // Alerts that went quiet end also while nothing comes in.
-            self.end_minutes(before_s);
             self.detection.keep_baselines(before_s);
             self.detection.advance(before_s.saturating_sub(1));
             self.tell_alerts();
@@ -549,7 +552,6 @@ impl<'a> Correlation<'a> {
         assembled.sizes = sizes;
         self.sink.window(&assembled);
         if self.detects {
-            self.end_minutes(second);
             self.detection.observe(&assembled.slice, &telemetry);
             self.look_at_entities(&assembled, telemetry);
         }

@@ -131,6 +131,11 @@ impl Entities {
         self.ledger.begin(second)
     }
 
+    /// The second that the minute at hand ends before; nothing where nobody is in it.
+    pub(super) fn minute_end_s(&self) -> Option<i64> {
+        self.ledger.end_s()
+    }
+
     /// The last minute.
     pub(super) fn finish(&mut self) -> Minutes {
         self.ledger.close()

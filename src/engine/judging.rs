@@ -80,10 +80,15 @@ impl RecentGaps {
 }
 
 impl Correlation<'_> {
-    /// Minutes that are over before a second. What they tell goes on with alerts that end for
-    /// this second: after a silence these would be closed first.
-    pub(super) fn end_minutes(&mut self, before_s: i64) {
-        let minutes = self.entities.begin(before_s);
+    /// The minute at hand, where it is over before a second. What it tells goes on with alerts
+    /// that end for this second: after a silence these would be closed first. Shown where it
+    /// ends, so that it does not matter how many seconds are closed at a time.
+    pub(super) fn end_minute(&mut self, before_s: i64) {
+        let Some(end_s) = self.entities.minute_end_s().filter(|&end_s| end_s <= before_s) else {
+            return;
+        };
+        self.show_unanswered(end_s);
+        let minutes = self.entities.begin(end_s);
         self.show_minutes(minutes);
     }
 
@@ -94,6 +99,8 @@ impl Correlation<'_> {
         // Loss is a matter of its second.
         let missing = self.gaps.with(second, telemetry.missing);
         self.known = Telemetry { losses: Vec::new(), missing, ..telemetry };
+        let minutes = self.entities.begin(second);
+        self.show_minutes(minutes);
         self.take_over_inventory();
         let home = &self.detection.settings().home_nets;
         self.entities.count(assembled, self.joiner.as_mut(), home);

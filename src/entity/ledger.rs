@@ -164,6 +164,12 @@ impl Ledger {
         closed
     }
 
+    /// The second that the minute at hand ends before; nothing where it has no entities.
+    pub fn end_s(&self) -> Option<i64> {
+        let is_open = !self.open.is_empty();
+        is_open.then(|| self.minute.saturating_add(1).saturating_mul(MINUTE_S))
+    }
+
     /// The minute at hand, since the epoch: numbers are of it.
     pub fn minute(&self) -> i64 {
         self.minute
