@@ -48,6 +48,8 @@ pub struct Baselines {
     removed: BTreeSet<Arc<str>>,
     lost: BTreeSet<Arc<str>>,
     unread: AtomicU64,
+    /// That most entities are from another time was said.
+    says_unseen: bool,
     counters: BaselineCounters,
     notes: Vec<String>,
 }
@@ -225,7 +227,11 @@ impl Baselines {
         let slot = self.slots.get(key)?;
         match slot.profile.get() {
             Some(profile) => profile.as_deref().cloned(),
-            None => self.load(key),
+            None => {
+                let found = self.load(key);
+                self.unread.fetch_add(u64::from(found.is_none()), Relaxed);
+                found
+            }
         }
     }
 
@@ -368,18 +374,32 @@ impl Baselines {
         }
         let kept_s = (self.settings.pending_days * DAY_S as f64) as i64;
         self.pending.drop_before(second.saturating_sub(kept_s));
-        let gone_s = second.saturating_sub(self.settings.unseen_days.saturating_mul(DAY_S));
-        let gone: Vec<Arc<str>> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.last_s < gone_s)
-            .map(|(key, _)| Arc::clone(key))
-            .collect();
+        self.forget_unseen(second);
+        self.flush();
+    }
+
+    /// Gives up whom nobody has seen for long. Where that would be most of them at once, the
+    /// clock is wrong, or what is learned is from another time: all of them stay.
+    fn forget_unseen(&mut self, second: i64) {
+        let days = self.settings.unseen_days;
+        let gone_s = second.saturating_sub(days.saturating_mul(DAY_S));
+        let unseen = self.slots.iter().filter(|(_, slot)| slot.last_s < gone_s);
+        let gone: Vec<Arc<str>> = unseen.map(|(key, _)| Arc::clone(key)).collect();
+        if gone.len() > self.slots.len() / 2 {
+            if !std::mem::replace(&mut self.says_unseen, true) {
+                self.notes.push(format!(
+                    "{} of {} entities were last seen over {days} days before what is learned \
+                     now: none is forgotten; is a clock wrong?",
+                    gone.len(),
+                    self.slots.len()
+                ));
+            }
+            return;
+        }
         for key in gone {
             self.forget(&key);
             self.counters.expired += 1;
         }
-        self.flush();
     }
 
     /// Writes what changed, in one transaction. False where that failed: it stays and

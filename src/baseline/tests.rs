@@ -541,3 +541,24 @@ proptest! {
         let _ = Profile::decode_checked(&bytes[..cut % len]);
     }
 }
+
+/// A sensor that starts with a clock of next year forgot all that it had learned.
+#[test]
+fn most_of_what_is_known_is_not_forgotten_at_once() {
+    let mut baselines = Baselines::in_memory(BaselineSettings::default(), true);
+    let who = |n: u8| Arc::new(Who::address(&host(&format!("10.0.0.{n}"))));
+    let see = |baselines: &mut Baselines, n: u8, from_s: i64| {
+        baselines.learn(&minute(&who(n), from_s, 1e6, "203.0.113.7"));
+        baselines.tick(from_s);
+        baselines.tick(from_s + DAY_S);
+        (baselines.len(), baselines.take_notes().len())
+    };
+    for n in 0..3 {
+        see(&mut baselines, n, START_S);
+    }
+    let later_s = START_S + 200 * DAY_S;
+    assert_eq!(see(&mut baselines, 10, later_s), (4, 1), "three of four would go");
+    assert_eq!(see(&mut baselines, 10, later_s + 5 * DAY_S), (4, 0), "said once");
+    // When others are seen again, who is not goes.
+    assert_eq!(see(&mut baselines, 1, later_s + 10 * DAY_S), (2, 0));
+}

@@ -1,10 +1,11 @@
 //! `flowtap baseline`: what was learned, looked at and put right.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use clap::{Args, Subcommand};
 
 use super::baseline_args::{open, tell};
@@ -92,11 +93,24 @@ fn learn(mut args: read::ReadArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn views(baselines: &Baselines) -> impl Iterator<Item = View> {
-    let mature_days = baselines.settings().mature_days;
-    baselines.keys().filter_map(move |key| {
-        let profile = baselines.look_up(key)?;
-        Some(View::of(key, &profile, None, mature_days))
-    })
+    baselines.keys().filter_map(move |key| view(baselines, key))
+}
+
+fn view(baselines: &Baselines, key: &str) -> Option<View> {
+    let profile = baselines.look_up(key)?;
+    Some(View::of(key, &profile, None, baselines.settings().mature_days))
+}
+
+/// An error where profiles of a file could not be read, as far as they were looked at.
+fn ensure_whole(path: &Path, baselines: &Baselines) -> anyhow::Result<()> {
+    let damaged = baselines.counters().damaged;
+    ensure!(
+        damaged == 0,
+        "{}: {damaged} of {} entities are damaged and left out",
+        path.display(),
+        baselines.len()
+    );
+    Ok(())
 }
 
 fn show(args: &ShowArgs) -> anyhow::Result<()> {
@@ -112,6 +126,7 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
         found = views(&baselines).filter(part).collect();
     }
     if let (Some(entity), true) = (&args.entity, found.is_empty()) {
+        ensure_whole(&args.baseline, &baselines)?;
         bail!("nothing is known of {entity}: `flowtap baseline show` lists whom there is");
     }
     if args.json {
@@ -131,7 +146,7 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
         )?;
     }
     out.flush()?;
-    Ok(())
+    ensure_whole(&args.baseline, &baselines)
 }
 
 fn write_table(out: &mut impl Write, views: &[View]) -> io::Result<()> {
@@ -239,20 +254,17 @@ fn diff(args: &DiffArgs) -> anyhow::Result<()> {
     let settings = DetectSettings::default();
     let (before, after) =
         (open(&args.before, &settings, false)?, open(&args.after, &settings, false)?);
-    let mature_days = after.settings().mature_days;
     let mut keys: Vec<_> = before.keys().chain(after.keys()).collect();
     keys.sort_unstable();
     keys.dedup();
     let mut out = io::BufWriter::new(io::stdout().lock());
     for key in keys {
-        let view = |of: &Baselines| {
-            of.look_up(key).map(|profile| View::of(key, &profile, None, mature_days))
-        };
-        let (change, what) = match (view(&before), view(&after)) {
-            (None, Some(_)) => ("new", Vec::new()),
-            (Some(_), None) => ("gone", Vec::new()),
+        let is_known = |of: &Baselines| of.known(key).is_some();
+        let (change, what) = match (view(&before, key), view(&after, key)) {
+            (None, Some(_)) if !is_known(&before) => ("new", Vec::new()),
+            (Some(_), None) if !is_known(&after) => ("gone", Vec::new()),
             (Some(was), Some(now)) => ("changed", now.changes(&was, args.times)),
-            (None, None) => continue,
+            _ => ("damaged", Vec::new()),
         };
         if change == "changed" && what.is_empty() {
             continue;
@@ -267,7 +279,8 @@ fn diff(args: &DiffArgs) -> anyhow::Result<()> {
         }
     }
     out.flush()?;
-    Ok(())
+    ensure_whole(&args.before, &before)?;
+    ensure_whole(&args.after, &after)
 }
 
 fn export(args: &ExportArgs) -> anyhow::Result<()> {
@@ -279,7 +292,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
             writeln!(out)?;
         }
         out.flush()?;
-        return Ok(());
+        return ensure_whole(&args.baseline, &baselines);
     }
     let mut csv = csv::Writer::from_writer(out);
     let head = [
@@ -300,7 +313,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
         }
     }
     csv.flush()?;
-    Ok(())
+    ensure_whole(&args.baseline, &baselines)
 }
 
 fn forget(args: &ForgetArgs) -> anyhow::Result<()> {
@@ -309,8 +322,13 @@ fn forget(args: &ForgetArgs) -> anyhow::Result<()> {
     }
     let mut baselines = open(&args.baseline, &DetectSettings::default(), true)?;
     tell(&mut baselines);
+    let mut forget = |name: &String| {
+        // An address is meant as what is known of it.
+        let is_address = name.parse::<IpAddr>().is_ok();
+        baselines.forget(name) || is_address && baselines.forget(&format!("address:{name}"))
+    };
     let unknown: Vec<&str> =
-        args.entities.iter().filter(|key| !baselines.forget(key)).map(String::as_str).collect();
+        args.entities.iter().filter(|name| !forget(name)).map(String::as_str).collect();
     if !baselines.flush() {
         tell(&mut baselines);
         bail!("nothing was forgotten");

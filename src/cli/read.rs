@@ -268,6 +268,13 @@ fn tell_learned(args: &ReadArgs, learned: &Baselines) -> Option<anyhow::Error> {
             counters.frozen_minutes,
             learned.len()
         );
+        if counters.expired > 0 {
+            let days = learned.settings().unseen_days;
+            eprintln!(
+                "flowtap: baselines: {} entities are forgotten: not seen for {days} days",
+                counters.expired
+            );
+        }
     }
     let lost = counters.failed_flushes > 0;
     lost.then(|| anyhow::anyhow!("not everything that was learned could be written"))
