@@ -181,6 +181,12 @@ pub struct InputFile {
     pub packets: u64,
     pub wire_bytes: u64,
     pub truncated_records: u64,
+    /// What a pcapng file says was lost before it was written: at its interfaces, and in the
+    /// system that captured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface_drops: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_drops: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -258,6 +264,8 @@ impl Summary {
                     packets: file.frames,
                     wire_bytes: file.wire_bytes,
                     truncated_records: file.truncated_records,
+                    interface_drops: file.interface_drops,
+                    system_drops: file.system_drops,
                     warnings: file.warnings.clone(),
                     error: file.error.as_ref().map(ToString::to_string),
                 })

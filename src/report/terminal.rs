@@ -9,7 +9,7 @@ use crate::alert::{Alert, Severity, sentence, thousands as grouped};
 use crate::flow::sizes::bin_of;
 use crate::output::Summary;
 use crate::output::capture::{CaptureSummary, OutputSummary};
-use crate::output::summary::PayloadSizes;
+use crate::output::summary::{InputFile, PayloadSizes};
 
 /// Columns of the distribution's bars.
 const BAR_COLUMNS: usize = 32;
@@ -195,6 +195,15 @@ fn notes(summary: &Summary) -> Vec<String> {
         "packets were cut by the snap length: counted in full, payload not all seen",
     );
     note(summary.truncated_records, "records were cut off at the end of a file: not counted");
+    let dropped = |of: fn(&InputFile) -> Option<u64>| summary.files.iter().filter_map(of).sum();
+    note(
+        dropped(|file| file.interface_drops),
+        "packets were lost at interfaces before they were written, the captures say",
+    );
+    note(
+        dropped(|file| file.system_drops),
+        "packets were lost in the systems that captured, the captures say",
+    );
     note(summary.time_anomalies, "time stamps made no sense: the packet before gave the time");
     note(
         summary.length_anomalies,
