@@ -600,3 +600,37 @@ fn the_age_limit_of_records_is_set_for_each_protocol() {
     assert_eq!(flows(&["--tcp-active", "2s"]), 1);
     assert_eq!(flows(&["--active", "2s", "--udp-active", "never"]), 1);
 }
+
+#[test]
+fn captures_joined_byte_by_byte_are_one_or_end_where_another_form_begins() {
+    let dir = Dir::new();
+    let (one, other) = (pcap(&[&udp_frame(b"a"), &udp_frame(b"bc")]), pcap(&[&udp_frame(b"def")]));
+    let joined = [one.clone(), other.clone()].concat();
+    let file = dir.write("joined.pcap", &joined);
+    let summary = dir.summary([&file]);
+    assert_eq!(summary["packets"], 3);
+    assert_eq!(summary["last_packet"], "2023-11-14T22:13:21.000000000Z");
+    let members = [gzip(&one), gzip(&other)].concat();
+    for bytes in [&joined, &members] {
+        let output = piped(&dir, &["read", "--json", "-"], bytes);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(summary["packets"], 3);
+    }
+    let mut of_another_link = other;
+    of_another_link[20] = 101;
+    let file = dir.write("unlike.pcap", &[one.clone(), of_another_link].concat());
+    let output = dir.command(["read", "--json"]).arg(&file).output().expect("starts");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    let expected = format!("unlike.pcap: another capture begins at offset {}", one.len());
+    assert!(said.contains(&expected) && said.contains("name the files apart"), "{said}");
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(summary["packets"], 2);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).expect("to memory");
+    encoder.finish().expect("to memory")
+}

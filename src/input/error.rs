@@ -34,6 +34,12 @@ pub enum InputErrorKind {
     /// Everything before `offset` was read.
     #[error("damaged at offset {offset}: {what}; everything before it was read")]
     Damaged { offset: u64, what: String },
+    /// Captures of unlike forms were joined byte by byte.
+    #[error(
+        "another capture begins at offset {offset}, of another link type, clock or byte order: \
+         name the files apart; everything before it was read"
+    )]
+    Another { offset: u64 },
     #[error(
         "section {section} is of pcapng version {major}.{minor}, which is unknown; that section \
          was passed over"

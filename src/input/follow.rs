@@ -84,6 +84,8 @@ impl Follower {
                 match walked.stop {
                     Stop::Limit => {}
                     Stop::Need(_) => break,
+                    // Only pcap has it.
+                    Stop::Another => break,
                     Stop::Damage(what) => return Err(io::Error::new(ErrorKind::InvalidData, what)),
                 }
             }

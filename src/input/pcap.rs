@@ -2,7 +2,8 @@
 //!
 //! Start at [`parse_header`]; [`PcapWalker`] then indexes records in place. It
 //! is the tightest loop of the serial stage: one bounds check and one push a
-//! record. Packets longer than the header's snap length are taken as they are:
+//! record, and a look whether its time is no magic number: files that were joined byte by
+//! byte have headers between their records. Packets longer than the header's snap length are taken as they are:
 //! real captures have them.
 
 use super::block::frame_flag;
@@ -45,15 +46,88 @@ enum Lengths {
     Guess,
 }
 
+/// The 24 bytes that a file begins with.
+#[derive(Clone, Copy, Debug)]
+struct FileHeader {
+    form: Form,
+    /// Seconds from UTC, and digits that count: everybody writes 0 today.
+    zone_s: i32,
+    digits: u32,
+    snaplen_bytes: u32,
+}
+
+/// What has to be the same for two files' records to be read alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Form {
+    big_endian: bool,
+    magic: u32,
+    major: u16,
+    minor: u16,
+    link_field: u32,
+}
+
+impl FileHeader {
+    /// Where the first bytes are a magic number.
+    fn read(bytes: &[u8; FILE_HEADER_BYTES]) -> Option<Self> {
+        let is_magic = |magic| matches!(magic, MAGIC_MICROS | MAGIC_NANOS | MAGIC_MODIFIED);
+        let first = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        let big_endian = is_magic(u32::from_be_bytes(first));
+        let u16_at = |at: usize| {
+            let bytes = [bytes[at], bytes[at + 1]];
+            if big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+        };
+        let u32_at = |at: usize| {
+            let bytes = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+            if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+        };
+        let magic = u32_at(0);
+        is_magic(magic).then(|| Self {
+            form: Form {
+                big_endian,
+                magic,
+                major: u16_at(4),
+                minor: u16_at(6),
+                link_field: u32_at(20),
+            },
+            zone_s: u32_at(8).cast_signed(),
+            digits: u32_at(12),
+            snaplen_bytes: u32_at(16),
+        })
+    }
+
+    /// Whether it is one also where a packet's record is expected. As a record it would be of
+    /// one instant of 2055 and of a packet of no bytes, or shorter than what was captured of it.
+    fn is_believed(&self) -> bool {
+        const DAY_S: u32 = 86_400;
+        const MOST_DIGITS: u32 = 9;
+        (self.form.major, self.form.minor) == (2, 4)
+            && self.zone_s.unsigned_abs() <= DAY_S
+            && self.digits <= MOST_DIGITS
+    }
+}
+
+/// The first half of every magic number.
+const MAGIC_HALF: u32 = MAGIC_MICROS >> 16;
+
+/// Whether a record's time may be the magic number of another file, of either byte order: all
+/// that is asked of every record.
+#[inline(always)]
+fn may_be_magic(seconds: u32) -> bool {
+    seconds >> 16 == MAGIC_HALF || seconds & 0xffff == (MAGIC_HALF as u16).swap_bytes() as u32
+}
+
 /// Walks the records after the file header.
 #[derive(Clone, Debug)]
 pub(super) struct PcapWalker {
-    big_endian: bool,
+    form: Form,
     nanos: bool,
     record_bytes: usize,
     lengths: Lengths,
     link: LinkType,
+    fcs_bytes: Option<u8>,
     interface: u16,
+    /// As the last header said.
+    snaplen_bytes: u32,
 }
 
 /// Reads the file header at the start of `head`; the bytes after it decide
@@ -62,21 +136,9 @@ pub(super) fn parse_header(head: &[u8], notes: &mut Notes<'_>) -> Result<PcapWal
     let Some(header) = head.first_chunk::<FILE_HEADER_BYTES>() else {
         return Err(format!("the file ends inside its header ({} of 24 bytes)", head.len()));
     };
-    let magic_bytes = [header[0], header[1], header[2], header[3]];
-    let big_endian =
-        matches!(u32::from_be_bytes(magic_bytes), MAGIC_MICROS | MAGIC_NANOS | MAGIC_MODIFIED);
-    let u16_at = |at: usize| {
-        let bytes = [header[at], header[at + 1]];
-        if big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
-    };
-    let u32_at = |at: usize| {
-        let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
-        if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-    };
-    let magic = u32_at(0);
-    let (major, minor) = (u16_at(4), u16_at(6));
-    let snaplen_bytes = u32_at(16);
-    let link_field = u32_at(20);
+    let FileHeader { form, snaplen_bytes, .. } =
+        FileHeader::read(header).ok_or("it has no magic number")?;
+    let Form { big_endian, magic, major, minor, link_field } = form;
 
     if major != 2 {
         notes.report.warn(format!("pcap version {major}.{minor} is unknown; read as 2.4"));
@@ -84,7 +146,7 @@ pub(super) fn parse_header(head: &[u8], notes: &mut Notes<'_>) -> Result<PcapWal
     let (link, fcs_bytes) = split_link_field(link_field, notes.report);
     let nanos = magic == MAGIC_NANOS;
     let mut walker = PcapWalker {
-        big_endian,
+        form,
         nanos,
         record_bytes: RECORD_BYTES,
         lengths: match (major, minor) {
@@ -93,7 +155,9 @@ pub(super) fn parse_header(head: &[u8], notes: &mut Notes<'_>) -> Result<PcapWal
             _ => Lengths::CapturedFirst,
         },
         link,
+        fcs_bytes,
         interface: 0,
+        snaplen_bytes,
     };
     let candidates = if magic == MAGIC_MODIFIED {
         [MODIFIED_RECORD_BYTES, LONG_RECORD_BYTES, RECORD_BYTES]
@@ -119,22 +183,8 @@ pub(super) fn parse_header(head: &[u8], notes: &mut Notes<'_>) -> Result<PcapWal
         if nanos { ", nanoseconds" } else { "" },
         if big_endian { ", big-endian" } else { "" },
     );
-    walker.interface = notes
-        .interfaces
-        .enter(Interface {
-            file: notes.file,
-            section: 0,
-            position: 0,
-            name: String::new(),
-            description: String::new(),
-            link,
-            snaplen_bytes,
-            tsresol: if nanos { 9 } else { 6 },
-            sensor: String::new(),
-            clock_synchronised: None,
-            fcs_bytes,
-        })
-        .ok_or("there are more than 65,536 interfaces in all inputs")?;
+    walker.interface =
+        walker.enter(notes).ok_or("there are more than 65,536 interfaces in all inputs")?;
     Ok(walker)
 }
 
@@ -155,29 +205,67 @@ fn split_link_field(field: u32, report: &mut FileReport) -> (LinkType, Option<u8
 }
 
 impl PcapWalker {
+    /// Tells of its interface.
+    fn enter(&self, notes: &mut Notes<'_>) -> Option<u16> {
+        notes.interfaces.enter(Interface {
+            file: notes.file,
+            section: 0,
+            position: 0,
+            name: String::new(),
+            description: String::new(),
+            link: self.link,
+            snaplen_bytes: self.snaplen_bytes,
+            tsresol: if self.nanos { 9 } else { 6 },
+            sensor: String::new(),
+            clock_synchronised: None,
+            fcs_bytes: self.fcs_bytes,
+        })
+    }
+
     pub(super) fn walk(
         &mut self,
         bytes: &[u8],
         at: usize,
         limits: Limits,
         found: &mut Found,
-        _notes: &mut Notes<'_>,
+        notes: &mut Notes<'_>,
     ) -> Walked {
-        match (self.big_endian, self.nanos) {
-            (false, false) => self.walk_as::<false, false>(bytes, at, limits, found),
-            (false, true) => self.walk_as::<false, true>(bytes, at, limits, found),
-            (true, false) => self.walk_as::<true, false>(bytes, at, limits, found),
-            (true, true) => self.walk_as::<true, true>(bytes, at, limits, found),
+        match (self.form.big_endian, self.nanos) {
+            (false, false) => self.walk_as::<false, false>(bytes, at, limits, found, notes),
+            (false, true) => self.walk_as::<false, true>(bytes, at, limits, found, notes),
+            (true, false) => self.walk_as::<true, false>(bytes, at, limits, found, notes),
+            (true, true) => self.walk_as::<true, true>(bytes, at, limits, found, notes),
         }
     }
 
+    /// Where a record's time may be a magic number. `None` if it is a record all the same;
+    /// otherwise the header of another file, which is passed over or where the walk stops.
+    #[cold]
+    fn meet_header(&mut self, bytes: &[u8], notes: &mut Notes<'_>) -> Option<Result<(), Stop>> {
+        let Some(header) = bytes.first_chunk::<FILE_HEADER_BYTES>() else {
+            return is_pcap(bytes).then_some(Err(Stop::Need(FILE_HEADER_BYTES)));
+        };
+        let header = FileHeader::read(header).filter(FileHeader::is_believed)?;
+        if header.form != self.form {
+            return Some(Err(Stop::Another));
+        }
+        if header.snaplen_bytes != self.snaplen_bytes {
+            self.snaplen_bytes = header.snaplen_bytes;
+            // The same interface, whose largest is kept.
+            let _ = self.enter(notes);
+        }
+        Some(Ok(()))
+    }
+
     fn walk_as<const BIG: bool, const NANOS: bool>(
-        &self,
+        &mut self,
         bytes: &[u8],
         start: usize,
         limits: Limits,
         found: &mut Found,
+        notes: &mut Notes<'_>,
     ) -> Walked {
+        let (lengths, link, interface) = (self.lengths, self.link, self.interface);
         let header_bytes = self.record_bytes;
         let at_most = bytes.len().min(limits.bytes).saturating_sub(start) / header_bytes + 1;
         found.frames.reserve(at_most.min(limits.frames));
@@ -192,7 +280,17 @@ impl PcapWalker {
                 break Stop::Need(header_bytes);
             };
             let record = Record::read::<BIG>(header);
-            let (captured, claimed) = record.lengths(self.lengths);
+            if may_be_magic(record.seconds) {
+                match self.meet_header(&bytes[at..], notes) {
+                    None => {}
+                    Some(Ok(())) => {
+                        at += FILE_HEADER_BYTES;
+                        continue;
+                    }
+                    Some(Err(stop)) => break stop,
+                }
+            }
+            let (captured, claimed) = record.lengths(lengths);
             if captured > MAX_CAPTURED_BYTES {
                 break Stop::Damage(format!(
                     "a packet record claims {captured} captured bytes (at most \
@@ -212,7 +310,7 @@ impl PcapWalker {
                 (0, frame_flag::TIME_ANOMALY)
             };
             let time_ns = i64::from(record.seconds) * 1_000_000_000 + i64::from(fraction) * unit_ns;
-            let frame = frame(time_ns, data, captured, claimed, self.link, self.interface, flags);
+            let frame = frame(time_ns, data, captured, claimed, link, interface, flags);
             tally.add(&frame);
             found.frames.push(frame);
             at = end;
@@ -248,7 +346,8 @@ impl PcapWalker {
         let fraction = if self.nanos { fraction_ns } else { fraction_ns / 1_000 };
         let start = out.len();
         for field in [seconds, fraction, lengths[0] as u32, lengths[1] as u32] {
-            let bytes = if self.big_endian { field.to_be_bytes() } else { field.to_le_bytes() };
+            let bytes =
+                if self.form.big_endian { field.to_be_bytes() } else { field.to_le_bytes() };
             out.extend_from_slice(&bytes);
         }
         // What the longer layouts add (interface, protocol, packet type) is not known.
@@ -269,11 +368,16 @@ impl PcapWalker {
             else {
                 break;
             };
-            let record = if self.big_endian {
+            let record = if self.form.big_endian {
                 Record::read::<true>(header)
             } else {
                 Record::read::<false>(header)
             };
+            let header = records.get(at..).and_then(<[u8]>::first_chunk);
+            if header.and_then(FileHeader::read).is_some_and(|header| header.is_believed()) {
+                // Another file's: what the first one has says no more.
+                break;
+            }
             let (captured, claimed) = record.lengths(self.lengths);
             let sensible = captured <= claimed
                 && captured <= MAX_CAPTURED_BYTES

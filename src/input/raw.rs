@@ -51,6 +51,8 @@ pub(crate) struct RawCapture {
     taken: usize,
     walked: usize,
     filled: usize,
+    /// Offset in the (unpacked) file of the buffer.
+    offset: u64,
     ended: bool,
     /// Found, while what lies before it is handed out.
     found: Option<Frame>,
@@ -82,6 +84,7 @@ impl RawCapture {
             taken: 0,
             walked,
             filled,
+            offset: 0,
             ended,
             found: None,
             frames: Vec::new(),
@@ -126,6 +129,10 @@ impl RawCapture {
             }
             let need = match walked.stop {
                 Stop::Damage(what) => return Err(self.damage(&what)),
+                Stop::Another => {
+                    let kind = InputErrorKind::Another { offset: self.offset + self.walked as u64 };
+                    return Err(InputError::new(&self.path, kind));
+                }
                 // A clock mark alone.
                 Stop::Limit => continue,
                 Stop::Need(need) => need,
@@ -192,6 +199,7 @@ impl RawCapture {
     fn fill(&mut self, need: usize) -> Result<bool, InputError> {
         self.buffer.copy_within(self.taken..self.filled, 0);
         self.filled -= self.taken;
+        self.offset += self.taken as u64;
         self.walked -= self.taken;
         self.taken = 0;
         let want = self.walked.saturating_add(need).max(self.filled + READ_BYTES);
@@ -208,8 +216,8 @@ impl RawCapture {
                 Ok(n) => self.filled += n,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    let error = error.to_string();
-                    let kind = InputErrorKind::Read { offset: 0, error };
+                    let offset = self.offset + self.filled as u64;
+                    let kind = InputErrorKind::Read { offset, error: error.to_string() };
                     return Err(InputError::new(&self.path, kind));
                 }
             }
@@ -218,7 +226,10 @@ impl RawCapture {
     }
 
     fn damage(&self, what: &str) -> InputError {
-        let kind = InputErrorKind::Damaged { offset: 0, what: what.to_owned() };
+        let kind = InputErrorKind::Damaged {
+            offset: self.offset + self.walked as u64,
+            what: what.to_owned(),
+        };
         InputError::new(&self.path, kind)
     }
 }

@@ -33,7 +33,7 @@ use super::pool::Pool;
 use super::report::{FileReport, InterfaceTable, Progress};
 use super::sniff::{Compression, HEAD_BYTES};
 use super::walk::{Found, Limits, Notes, Stop, Tally, Walker};
-use super::{InputError, Mapping, mapping};
+use super::{Mapping, mapping};
 
 /// What readers share.
 pub(super) struct Shared<'a> {
@@ -217,7 +217,11 @@ impl FileReader {
                 }
                 Stop::Damage(what) => {
                     self.done = true;
-                    note_damage(report, self.offset, what);
+                    report.fail(InputErrorKind::Damaged { offset: self.offset, what });
+                }
+                Stop::Another => {
+                    self.done = true;
+                    report.fail(InputErrorKind::Another { offset: self.offset });
                 }
             }
             if found.is_batch(self.done) {
@@ -240,7 +244,7 @@ impl FileReader {
             if let Some(error) = pieces.error.take() {
                 let offset = self.offset + (end - start) as u64;
                 let kind = InputErrorKind::Read { offset, error: error.to_string() };
-                report.error = Some(InputError::new(&report.path, kind));
+                report.fail(kind);
             }
             let mut notes = Notes { interfaces: shared.interfaces, report, file: self.file };
             let limits = Limits { bytes: usize::MAX, ..self.limits };
@@ -263,7 +267,11 @@ impl FileReader {
                 Stop::Need(bytes) => need = bytes,
                 Stop::Damage(what) => {
                     self.done = true;
-                    note_damage(report, self.offset, what);
+                    report.fail(InputErrorKind::Damaged { offset: self.offset, what });
+                }
+                Stop::Another => {
+                    self.done = true;
+                    report.fail(InputErrorKind::Another { offset: self.offset });
                 }
             }
             if pieces.rest.is_none() {
@@ -311,7 +319,7 @@ impl FileReader {
                             None => {
                                 let kind =
                                     InputErrorKind::Read { offset, error: error.to_string() };
-                                report.error = Some(InputError::new(&report.path, kind));
+                                report.fail(kind);
                             }
                         }
                     }
@@ -339,7 +347,11 @@ impl FileReader {
                 Stop::Need(bytes) => need = bytes,
                 Stop::Damage(what) => {
                     self.done = true;
-                    note_damage(report, self.offset, what);
+                    report.fail(InputErrorKind::Damaged { offset: self.offset, what });
+                }
+                Stop::Another => {
+                    self.done = true;
+                    report.fail(InputErrorKind::Another { offset: self.offset });
                 }
             }
             if found.is_batch(self.done) {
@@ -398,11 +410,6 @@ fn note_cut(report: &mut FileReport, offset: u64, left: usize, walker: &Walker) 
         "ends in the middle of a record: {left} bytes at offset {offset} are left over; \
          everything before them was read"
     ));
-}
-
-fn note_damage(report: &mut FileReport, offset: u64, what: String) {
-    let kind = InputErrorKind::Damaged { offset, what };
-    report.error = Some(InputError::new(&report.path, kind));
 }
 
 fn grow(buffer: &mut Vec<u8>, length: usize) {

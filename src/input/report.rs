@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::error::InputError;
+use super::error::{InputError, InputErrorKind};
 use crate::packet::LinkType;
 
 /// Warnings kept for one file. A damaged file could give one a block.
@@ -107,6 +107,11 @@ pub struct FileReport {
 impl FileReport {
     pub(super) fn new(path: &str) -> Self {
         Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    /// Nothing was read behind this.
+    pub(super) fn fail(&mut self, kind: InputErrorKind) {
+        self.error = Some(InputError::new(&self.path, kind));
     }
 
     pub(super) fn warn(&mut self, text: String) {

@@ -45,6 +45,8 @@ pub(super) enum Stop {
     Need(usize),
     /// What lies there makes no sense: nothing after it can be found.
     Damage(String),
+    /// The header of another capture lies there, whose records are of another form.
+    Another,
 }
 
 /// Where walkers leave what is no frame.

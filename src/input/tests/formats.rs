@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::writer::{Packet, Pcap, Pcapng, packets};
-use super::{Everything, read_bytes};
-use crate::input::frame_flag;
+use super::{Everything, read_bytes, read_with};
+use crate::input::{InputErrorKind, InputOptions, frame_flag};
 use crate::packet::LinkType;
 
 fn assert_packets(found: &Everything, expected: &[Packet]) -> Result<(), TestCaseError> {
@@ -118,6 +118,67 @@ fn fcs_and_flag_bits_are_masked_from_the_link_type() {
     let found = read_bytes(&reserved.write(&[Packet::at(5)]));
     assert_eq!(found.frames[0].frame.link, LinkType::ETHERNET);
     assert!(found.reports[0].warnings[0].contains("0x00090001"));
+}
+
+/// Every variant that one tells apart by its magic number.
+fn forms() -> Vec<Pcap> {
+    let mut forms = Vec::new();
+    for big_endian in [false, true] {
+        for (nanos, record_bytes) in [(false, 16), (true, 16), (false, 24)] {
+            forms.push(Pcap { big_endian, nanos, record_bytes, ..Pcap::PLAIN });
+        }
+    }
+    forms
+}
+
+#[test]
+fn captures_of_one_form_that_were_joined_are_one() {
+    let packets: Vec<Packet> = (0..7).map(|n| Packet::at(1_700_000_000_000_000 + n)).collect();
+    for form in forms() {
+        for (first, second) in [(0, 7), (1, 6), (3, 4), (7, 0)] {
+            let (one, other) = packets.split_at(first);
+            let joined = [form.write(one), form.write(&[]), form.write(other)].concat();
+            assert_eq!(other.len(), second);
+            for block_frames in [1, 2, 100] {
+                let options = InputOptions { block_frames, ..InputOptions::default() };
+                let found = read_with(&joined, options);
+                assert_packets(&found, &packets).expect("as written");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_capture_of_another_form_ends_what_it_was_joined_to() {
+    let packet = [Packet::at(1_700_000_000_000_000)];
+    let mut others = forms();
+    others.push(Pcap { link_field: 101, ..Pcap::PLAIN });
+    for one in forms() {
+        let first = one.write(&packet);
+        for other in others.iter().filter(|other| format!("{other:?}") != format!("{one:?}")) {
+            let found = read_bytes(&[first.clone(), other.write(&packet)].concat());
+            assert_eq!(found.frames.len(), 1, "{one:?} {other:?}");
+            let expected = InputErrorKind::Another { offset: first.len() as u64 };
+            assert_eq!(found.reports[0].error.as_ref().map(|e| &e.kind), Some(&expected));
+        }
+    }
+}
+
+/// Magic numbers are times of the year 2055, and half of one is a second of any day.
+#[test]
+fn packets_whose_time_is_a_magic_number_are_packets() {
+    for form in forms() {
+        let packets: Vec<Packet> = [0xa1b2_c3d4_u64, 0xa1b2_3c4d, 0xa1b2_cd34, 0xd4c3_b2a1]
+            .into_iter()
+            .flat_map(|second| [0, 1, 262_146].map(|micros| second * 1_000_000 + micros))
+            .map(Packet::at)
+            .collect();
+        for packet in packets {
+            let found = read_bytes(&form.write(std::slice::from_ref(&packet)));
+            assert_eq!(found.frames.len(), 1, "{form:?} {packet:?}");
+            assert_eq!(found.frames[0].frame.time_ns, packet.time_ns());
+        }
+    }
 }
 
 #[test]

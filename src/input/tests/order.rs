@@ -131,6 +131,10 @@ fn wild_capture() -> impl Strategy<Value = Vec<u8>> {
             let start = capture.len();
             let packet = Packet { micros: stamp as u64, data, wire_bytes };
             Pcap::PLAIN.record(&packet, &mut capture);
+            if odd == 1 {
+                // Another file was joined to it here.
+                capture.extend(Pcap::PLAIN.write(&[]));
+            }
             if odd == 0 {
                 capture[start + 4..start + 8].copy_from_slice(&u32::MAX.to_le_bytes());
             }
