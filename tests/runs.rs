@@ -284,6 +284,38 @@ fn the_newest_run_is_also_one_with_a_folder_of_its_own_and_is_told() {
 }
 
 #[test]
+fn a_run_that_one_may_not_enter_is_no_missing_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    /// Nobody's, for a test that root runs, who may enter anything.
+    const NOBODY: u32 = 65_534;
+    let dir = Dir::new();
+    assert!(read(&dir, &["--out", "run"], "nmap-syn.pcap").status.success());
+    let run = dir.path("run");
+    let mode = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(dir.path("."), mode(0o755)).expect("ours");
+    std::fs::set_permissions(&run, mode(0o000)).expect("ours");
+    let mut command = dir.command(["flows", "--run", "run"]);
+    let is_root = std::fs::read_dir(&run).is_ok();
+    if is_root {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output();
+    std::fs::set_permissions(&run, mode(0o755)).expect("ours");
+    let output = match output {
+        Err(error) if is_root => {
+            eprintln!("SKIPPED: the program can't be run as somebody else: {error}");
+            return;
+        }
+        output => output.expect("starts"),
+    };
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.contains("run can't be looked into; the folder is user "), "{told}");
+    assert!(told.contains("with mode 0000: Permission denied"), "{told}");
+}
+
+#[test]
 fn a_live_run_with_a_folder_of_its_own_is_the_newest_too() {
     let dir = Dir::new();
     dir.write("access.log", b"");

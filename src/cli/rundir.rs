@@ -11,6 +11,7 @@ use crate::output::access::{Access, make_folders};
 use crate::output::folder_lock;
 use crate::output::privacy::Privacy;
 use crate::report::detail::printable;
+use crate::service::confine::user_name;
 use crate::service::deliver::Target;
 use crate::whole_file;
 
@@ -197,9 +198,26 @@ fn runs_in(base: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(runs)
 }
 
-/// A live run that goes on has told what it is, and has no summary yet.
-fn is_run(dir: &Path) -> bool {
-    ["summary.json", "run.json"].iter().any(|name| dir.join(name).is_file())
+/// A live run that goes on has told what it is, and has no summary yet. An error where one may
+/// not look.
+fn is_run(dir: &Path) -> io::Result<bool> {
+    for name in ["summary.json", "run.json"] {
+        match fs::metadata(dir.join(name)) {
+            Ok(about) if about.is_file() => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Of a folder that one may not enter: whose it is, where even that is seen.
+fn whose(dir: &Path) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(about) = fs::metadata(dir) else { return String::new() };
+    let (uid, mode) = (about.uid(), about.mode() & 0o7777);
+    let name = user_name(uid).map(|name| format!(" ({name})")).unwrap_or_default();
+    format!("; the folder is user {uid}'s{name}, with mode {mode:04o}")
 }
 
 /// Of a run that [`find`] gave.
@@ -222,8 +240,10 @@ pub(crate) fn is_kept(dir: &Path) -> bool {
 /// The run that `--run` names, or the newest one, which is then told.
 pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(dir) = named {
+        let is_run = is_run(dir)
+            .with_context(|| format!("{} can't be looked into{}", dir.display(), whose(dir)))?;
         anyhow::ensure!(
-            is_run(dir),
+            is_run,
             "{} holds no run: there is no summary.json in it, and no run.json",
             dir.display()
         );
@@ -234,7 +254,7 @@ pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let runs = runs_in(&base).unwrap_or_default().into_iter().rev();
     let dir = runs
         .map(|run| pointed(&run).unwrap_or(run))
-        .find(|run| !run.as_os_str().is_empty() && is_run(run))
+        .find(|run| !run.as_os_str().is_empty() && is_run(run).unwrap_or(false))
         .with_context(|| format!("no run under {}: name one by --run", base.display()))?;
     // It may be another one than who asks has in mind.
     eprintln!("flowtap: run {}", printable(&dir.display().to_string()));

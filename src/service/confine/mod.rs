@@ -35,6 +35,7 @@ use thiserror::Error;
 
 pub use calls::Calls;
 pub use plan::Plan;
+pub(crate) use rights::user_name;
 pub use rights::{User, UserError, how_to_get_cap_net_raw, how_to_get_watcher_rights};
 
 use super::kernel::landlock_abi;

@@ -44,6 +44,20 @@ impl FromStr for User {
     }
 }
 
+/// By passwd(5), which may lack it: other systems of accounts are not asked.
+pub(crate) fn user_name(uid: u32) -> Option<String> {
+    name_in(&fs::read_to_string("/etc/passwd").ok()?, uid)
+}
+
+fn name_in(table: &str, uid: u32) -> Option<String> {
+    let uid = uid.to_string();
+    let mut entries = table.lines().map(|line| line.split(':'));
+    entries.find_map(|mut fields| {
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    })
+}
+
 impl User {
     /// Gives a file to the user that this process becomes, who is to read it.
     pub(crate) fn take_over(&self, file: &File) -> io::Result<()> {
