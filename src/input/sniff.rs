@@ -89,6 +89,42 @@ const OTHERS: &[Known] = &[
     (b"<?xml", "an XML document", NAME_CAPTURES),
 ];
 
+const JSON: &str = "JSON text";
+
+/// What this program writes, which has a place of its own.
+struct Own {
+    name: &'static str,
+    advice: &'static str,
+    /// All in the first line.
+    marks: &'static [&'static [u8]],
+}
+
+const OWN: [Own; 3] = [
+    Own {
+        name: "a host map",
+        advice: "give it to `--procs`",
+        marks: &[b"\"event\":\"map.start\""],
+    },
+    Own {
+        name: "flow records of a run",
+        advice: "`flowtap flows --run DIR` looks over those of the run in DIR",
+        marks: &[b"{\"schema_version\":", b"\"proto_name\":", b"\"fwd\":"],
+    },
+    Own {
+        name: "alerts of a run",
+        advice: "`flowtap flows --run DIR` and `flowtap alerts list --run DIR` look over the run \
+                 in DIR",
+        marks: &[b"\"revision\":", b"\"detector\":", b"\"severity\":"],
+    },
+];
+
+impl Own {
+    fn is(&self, head: &[u8]) -> bool {
+        let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        self.marks.iter().all(|mark| contains(line, mark))
+    }
+}
+
 pub(super) fn sniff(head: &[u8]) -> Sniffed {
     if pcap::is_pcap(head) {
         return Sniffed::Pcap;
@@ -147,13 +183,18 @@ fn name(head: &[u8]) -> (String, &'static str) {
     if contains(head.get(..256).unwrap_or(head), b"NetScaler") {
         return ("a NetScaler trace".to_owned(), CONVERT);
     }
-    if is_erf(head) {
+    let text = text(head);
+    // Letters can make a chain of records too.
+    if text.is_none() && is_erf(head) {
         return ("an Endace ERF capture".to_owned(), CONVERT);
     }
     if head.iter().all(|&b| b == 0) {
         return ("a run of zero bytes".to_owned(), NAME_CAPTURES);
     }
-    if let Some(name) = text(head) {
+    if let Some(own) = OWN.iter().find(|own| text == Some(JSON) && own.is(head)) {
+        return (own.name.to_owned(), own.advice);
+    }
+    if let Some(name) = text {
         return (name.to_owned(), NAME_CAPTURES);
     }
     let magic: Vec<String> = head.iter().take(8).map(|b| format!("{b:02x}")).collect();
@@ -198,7 +239,7 @@ fn text(head: &[u8]) -> Option<&'static str> {
     Some(if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
         "an HTML page"
     } else if lower.starts_with('{') || lower.starts_with('[') {
-        "JSON text"
+        JSON
     } else {
         "text"
     })
@@ -251,6 +292,15 @@ mod tests {
             erf.extend_from_slice(&[0xee; 16]);
         }
         assert_eq!(found(&erf), "an Endace ERF capture");
+    }
+
+    /// The places of its letters have the form of three records of ERF.
+    #[test]
+    fn text_is_no_erf_whatever_its_letters() {
+        let mut letters = vec![b' '; 64 << 10];
+        letters[..12].copy_from_slice(b"[\n  {\n    \"_");
+        assert!(is_erf(&letters), "it is to be told apart");
+        assert_eq!(found(&letters), "JSON text");
     }
 
     #[test]
