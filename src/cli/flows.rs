@@ -92,7 +92,9 @@ impl FlowsArgs {
             by => by.iter().map(|name| name.trim()).collect(),
         };
         let fields = names.into_iter().map(|name| {
-            Field::parse(name).map_err(|why| Usage(format!("--by {name}: {why}")).into())
+            let field = Field::parse(name).map_err(|why| Usage(format!("--by {name}: {why}")))?;
+            // What has no name is told as a whole.
+            Ok(field.compared().unwrap_or(field))
         });
         fields.collect()
     }

@@ -225,7 +225,12 @@ impl Parser<'_> {
 
     fn literal(&mut self, field: &Field, operator: Operator) -> Result<Literal, Mistake> {
         let (text, at) = self.value()?;
-        Literal::new(&text, field.kind(), operator).map_err(|why| Mistake::new(at, why))
+        Literal::new(&text, field.kind(), operator).map_err(|why| {
+            let is_name =
+                field.name() == "proto" && !text.starts_with(|c: char| c.is_ascii_digit());
+            let why = if is_name { format!("{why}; by name: proto_name = {text}") } else { why };
+            Mistake::new(at, why)
+        })
     }
 
     fn value(&mut self) -> Result<(String, Range<usize>), Mistake> {
@@ -313,6 +318,9 @@ mod tests {
     fn a_mistake_is_shown_at_its_place() {
         for (text, marked, why) in [
             ("dst_prot = 1", "dst_prot", "did you mean dst_port?"),
+            ("src = 10.0.0.1", "src", "did you mean src_ip?"),
+            ("dst = 10.0.0.1", "dst", "did you mean dst_ip?"),
+            ("abc = 1", "abc", "the flow schema has them all"),
             ("dst_port = ", "", "a value is missing"),
             ("(dst_port = 1", "", "a closing parenthesis is missing"),
             ("dst_port = 1 dst_port = 2", "dst_port", "and, or, or the end"),
@@ -383,6 +391,8 @@ mod tests {
             ("dst_port in 10.0.0.0/8", "10.0.0.0/8", "values in parentheses"),
             ("bytes > 1X", "1X", "a number"),
             ("proto ~ tcp", "tcp", "a number"),
+            ("proto = tcp", "tcp", "proto_name = tcp"),
+            ("proto = 300", "300", "a number from 0 to 255 belongs here"),
             ("src_ip = nope", "nope", "an address or a prefix"),
             ("src_ip < 10.0.0.0/8", "10.0.0.0/8", "an address"),
             ("ip in (10.0.0.1, 10.0.0)", "10.0.0", "an address or a prefix"),

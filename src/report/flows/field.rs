@@ -84,14 +84,9 @@ impl Field {
             };
             return Ok(Self { name: name.to_owned(), means, kind });
         }
-        let near = names()
-            .into_iter()
-            .map(|known| (strsim::damerau_levenshtein(&known, name), known))
-            .filter(|(distance, _)| *distance <= 3)
-            .min();
-        Err(near.map_or_else(
+        Err(near(name).map_or_else(
             || "no such field; the flow schema has them all".to_owned(),
-            |(_, known)| format!("no such field; did you mean {known}?"),
+            |known| format!("no such field; did you mean {known}?"),
         ))
     }
 
@@ -103,9 +98,9 @@ impl Field {
         &self.kind
     }
 
-    /// The field that a value is held against: what a process, a workload or an instance
+    /// The field that a value is held against, or flows are summed up by: what a process, a workload or an instance
     /// is called by in place of all that is known of it.
-    pub(super) fn compared(&self) -> Result<Self, String> {
+    pub fn compared(&self) -> Result<Self, String> {
         let Kind::Parts(parts) = &self.kind else { return Ok(self.clone()) };
         let paths: Vec<&Vec<String>> = match &self.means {
             Means::Path(path) => vec![path],
@@ -250,6 +245,27 @@ fn described<'a>(schema: &'a Value, path: &[String]) -> Option<&'a Value> {
 pub(super) fn resolved(schema: &Value) -> &Value {
     let named = schema["$ref"].as_str().and_then(|name| name.strip_prefix('#'));
     named.and_then(|pointer| SCHEMA.pointer(pointer)).unwrap_or(schema)
+}
+
+/// What was meant, perhaps: a field of which this is the start, addresses first, or one that
+/// is written much alike.
+fn near(name: &str) -> Option<String> {
+    const LEAST_START: usize = 2;
+    let begins = |known: &&String| {
+        let rest = known.strip_prefix(name);
+        name.len() >= LEAST_START && rest.is_some_and(|rest| rest.starts_with(['_', '.']))
+    };
+    let known = names();
+    let longer = known
+        .iter()
+        .filter(begins)
+        .min_by_key(|known| (!known.ends_with("_ip"), known.len(), known.as_str()));
+    let alike = || {
+        let distances = known.iter().map(|known| (strsim::damerau_levenshtein(known, name), known));
+        let length = name.chars().count();
+        distances.filter(|(distance, _)| distance * 3 <= length).min().map(|(_, known)| known)
+    };
+    longer.or_else(alike).cloned()
 }
 
 /// Names to choose from: fields, and those of processes and workloads.

@@ -127,6 +127,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_process_is_summed_up_by_its_name() {
+        let flow = |pid: u32| json!({"src_host": {"process": {"name": "curl", "pid": pid}}});
+        let by = Field::parse("process").and_then(|field| field.compared()).unwrap();
+        let mut groups = Groups::new(vec![by]);
+        groups.add(&flow(1));
+        groups.add(&flow(2));
+        let top = groups.top(Measure::Flows, 9);
+        assert_eq!(top.iter().map(|(key, _)| key.join("")).collect::<Vec<_>>(), ["curl"]);
+        assert_eq!(groups.names().collect::<Vec<_>>(), ["process"]);
+    }
+
+    #[test]
     fn groups_are_summed_and_the_top_is_stable() {
         let flow = |ip: &str, bytes: u64| json!({"src_ip": ip, "fwd": {"packets": 1, "wire_bytes": bytes}, "rev": {"packets": 2}});
         let mut groups = Groups::new(vec![Field::parse("src_ip").unwrap()]);
