@@ -9,6 +9,7 @@
 //!
 //! Start at [`decoder`] for a plain reader, [`spawn`] for the threads.
 
+mod gzip;
 mod lz4;
 mod parallel;
 mod split;
@@ -19,6 +20,7 @@ mod tests;
 use std::io::{self, BufRead, Read};
 
 use super::sniff::Compression;
+use gzip::Gzip;
 use lz4::Lz4;
 pub(super) use parallel::spawn;
 
@@ -63,7 +65,7 @@ pub(super) fn decoder<'a>(
     context: Option<&'a mut Context>,
 ) -> io::Result<Box<dyn Read + Send + 'a>> {
     Ok(match compression {
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+        Compression::Gzip => Box::new(Gzip::new(packed)),
         Compression::Zstd => match context {
             Some(context) => {
                 Box::new(zstd::stream::read::Decoder::with_context(packed, context.zstd()?))

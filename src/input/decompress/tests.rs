@@ -187,6 +187,27 @@ proptest! {
     }
 }
 
+/// As tapes and archives of fixed blocks pad a file; GNU gzip takes it for the end too.
+#[test]
+fn zeros_behind_the_last_member_are_its_end_and_between_two_damage() {
+    for member in [gzip_member, bgzf_member] {
+        let two = [member(b"one"), member(b"two")].concat();
+        for zeros in [0, 1, 9, 10, 511, READ_BYTES + 3] {
+            let padded = [two.clone(), vec![0; zeros]].concat();
+            let expected = (b"onetwo".to_vec(), None);
+            assert_eq!(straight(Compression::Gzip, &padded), expected, "{zeros}");
+            assert_eq!(by_threads(Compression::Gzip, &padded, 3), expected, "{zeros}");
+        }
+        let between = [two, vec![0; 20], member(b"three")].concat();
+        for (out, error) in
+            [straight(Compression::Gzip, &between), by_threads(Compression::Gzip, &between, 3)]
+        {
+            assert_eq!(out, b"onetwo");
+            assert!(error.is_some());
+        }
+    }
+}
+
 #[test]
 fn a_bgzf_length_that_lies_is_never_passed_over_in_silence() {
     let source = content(60_000);
