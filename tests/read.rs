@@ -629,6 +629,65 @@ fn captures_joined_byte_by_byte_are_one_or_end_where_another_form_begins() {
     assert_eq!(summary["packets"], 2);
 }
 
+#[test]
+fn what_this_program_wrote_is_called_by_its_name_with_where_to_give_it() {
+    let dir = Dir::new();
+    let started = br#"{"time_ns":1,"event":"map.start","version":1,"host":"web-1"}"#;
+    let map = dir.write("map.jsonl", started);
+    let output = dir.command(["read"]).arg(&map).output().expect("starts");
+    let said = text(&output.stderr);
+    let expected =
+        "map.jsonl: not a pcap or pcapng capture: this is a host map; give it to `--procs`";
+    assert!(said.contains(expected), "{said}");
+    let capture = captures().join("demo-udp-flood.pcap.zst");
+    let output = dir.command(["read", "--out", "run"]).arg(capture).output().expect("starts");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for (file, name) in [("flows.ndjson", "flow records"), ("alerts.ndjson", "alerts of a run")] {
+        let output = dir.run(["read", &format!("run/{file}")]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(said.contains(name) && said.contains("`flowtap flows --run"), "{said}");
+    }
+}
+
+#[test]
+fn a_severity_without_its_sign_of_equality_is_told_as_such() {
+    let dir = Dir::new();
+    dir.write("a.pcap", &pcap(&[]));
+    for args in [
+        ["read", "a.pcap", "--fail-on-alert", "critical"],
+        ["live", "-ilo", "--fail-on-alert", "critical"],
+    ] {
+        let output = dir.run(args);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        let said = text(&output.stderr);
+        assert!(said.contains("--fail-on-alert=critical"), "{said}");
+    }
+    // A capture may be called so, and the option stand alone.
+    dir.write("high", &pcap(&[]));
+    let output = dir.run(["read", "--fail-on-alert", "high"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn all_interfaces_at_once_are_several() {
+    for command in ["live", "doctor"] {
+        let output = Dir::new().run([command, "-i", "any"]);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(said.contains("repeat -i for several interfaces"), "{said}");
+    }
+}
+
+#[test]
+fn who_reads_no_further_is_no_error() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let dir = Dir::new();
+    let mut command = dir.command(["doctor", "--json"]);
+    let output = command.stdout(writer).output().expect("starts");
+    assert_eq!(text(&output.stderr), "");
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).expect("to memory");

@@ -1,5 +1,6 @@
 //! Options of everything that runs the engine: `read` and `live`.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -110,6 +111,21 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "SEVERITY", num_args = 0..=1, require_equals = true,
           default_missing_value = "low")]
     fail_on_alert: Option<Severity>,
+}
+
+/// The option may stand alone, so what follows it would be an input or nothing.
+pub(crate) fn severity_is_joined(arguments: &[OsString]) -> Result<(), Usage> {
+    let option = "--fail-on-alert";
+    let before = arguments.split(|argument| argument == "--").next().unwrap_or_default();
+    let apart = before.windows(2).filter(|pair| pair[0] == option).find_map(|pair| {
+        let word = pair[1].to_str()?;
+        let severity = <Severity as ValueEnum>::from_str(word, true).ok()?;
+        // There may be a capture of that name.
+        (!Path::new(word).exists()).then_some(severity)
+    });
+    apart.map_or(Ok(()), |severity| {
+        Err(Usage(format!("{option} takes a severity behind =: {option}={}", severity.name())))
+    })
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

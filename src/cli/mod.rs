@@ -111,6 +111,10 @@ enum Command {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
+    if let Err(Usage(told)) = engine_args::severity_is_joined(&arguments) {
+        eprintln!("flowtap: {told}");
+        return ExitCode::from(2);
+    }
     let (cli, warnings) = match config::parse(&arguments) {
         Ok(parsed) => parsed,
         Err(config::Refusal::Arguments(error)) => error.exit(),
@@ -192,8 +196,8 @@ pub(crate) struct Usage(pub(crate) String);
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        let json = || cause.downcast_ref::<serde_json::Error>()?.io_error_kind();
+        io.or_else(json) == Some(std::io::ErrorKind::BrokenPipe)
     })
 }

@@ -96,7 +96,10 @@ impl Default for LiveOptions {
 /// Why an interface can't be listened to.
 #[derive(Debug, Error)]
 pub enum LiveError {
-    #[error("{name}: there is no such interface (there are: {others})")]
+    #[error(
+        "{name}: there is no such interface (there are: {others}){}",
+        if name == "any" { "; repeat -i for several interfaces" } else { "" }
+    )]
     NoSuchInterface { name: String, others: String },
     #[error("{name}: no permission to capture: run as root, or give the program CAP_NET_RAW")]
     NoPermission { name: String },

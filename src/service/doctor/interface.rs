@@ -22,8 +22,13 @@ pub(super) fn checks(name: &str) -> Vec<Check> {
         Ok(facts) => facts,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let there = names().join(", ");
-            let check = Check::failing("interface", "there is no such interface", "")
-                .remedy(format!("there are: {there}"));
+            let check = Check::failing("interface", "there is no such interface", "").remedy(
+                if name == "any" {
+                    format!("repeat -i for several interfaces; there are: {there}")
+                } else {
+                    format!("there are: {there}")
+                },
+            );
             return vec![check.of(name)];
         }
         Err(error) => {
