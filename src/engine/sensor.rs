@@ -222,7 +222,9 @@ impl Sensor {
 impl Watched {
     /// Silence begins and ends.
     fn follow(&mut self, tap: &TapStatus, second: i64, after_s: i64) -> Option<SensorEvent> {
-        if tap.frames > self.before.frames {
+        // What was lost here was no silence.
+        let dropped = |tap: &TapStatus| tap.kernel_drops.saturating_add(tap.interface_drops);
+        if tap.frames > self.before.frames || dropped(tap) > dropped(&self.before) {
             self.last_packet_s = Some(second);
             // The last packets of one that goes down begin nothing.
             return (tap.up && std::mem::take(&mut self.silent)).then(|| {
@@ -349,6 +351,18 @@ mod tests {
         status.publish(vec![tap(2, 0)], Shed::Nothing, &mut Vec::new());
         sensor.look(170);
         assert_eq!(kinds(&mut sensor), ["sensor.resumed"]);
+    }
+
+    #[test]
+    fn what_is_lost_at_an_interface_is_no_silence() {
+        let (status, mut sensor) = sensor();
+        for (second, drops) in [(100, 0), (155, 7), (160, 7), (214, 7)] {
+            status.publish(vec![tap(1, drops)], Shed::Nothing, &mut Vec::new());
+            sensor.look(second);
+            assert!(sensor.take_events().iter().all(|event| event.kind != "sensor.silent"));
+        }
+        sensor.look(215);
+        assert_eq!(sensor.take_events()[0].kind, "sensor.silent");
     }
 
     #[test]

@@ -212,7 +212,11 @@ impl Page {
         self.counter("flowtap_wire_bytes_total", help, snapshot.wire_bytes);
         self.family("flowtap_flows", "gauge", "Flows in the table.");
         self.sample("flowtap_flows", &[], snapshot.flows_held);
-        self.counter("flowtap_records_total", "Flow records written.", snapshot.records_written);
+        self.counter(
+            "flowtap_records_total",
+            "Records written, of every kind: flows, alerts, requests, counters.",
+            snapshot.records_written,
+        );
         let help = "Flow records that no file took.";
         self.counter("flowtap_records_lost_total", help, snapshot.records_lost);
         self.family("flowtap_alerts_total", "counter", "Alerts opened.");

@@ -170,6 +170,11 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         return Err(Usage(needed.to_owned()).into());
     }
     each_once(&args.interface)?;
+    for (at, target) in args.alert_to.iter().enumerate() {
+        if args.alert_to[..at].contains(target) {
+            return Err(Usage(format!("--alert-to {target} is there twice")).into());
+        }
+    }
     args.report.check()?;
     for idle in args.idle() {
         warn!(event = "options.idle", "{idle}");

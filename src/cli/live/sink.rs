@@ -155,6 +155,10 @@ impl Sink {
         let output = self.output.as_ref().map(RollingOutput::counters);
         let written = output.iter().flat_map(|output| &output.kinds);
         let closed_ns = second.saturating_mul(1_000_000_000);
+        let mut delivery = self.delivery.as_ref().map(Delivery::counters).unwrap_or_default();
+        for receiver in &mut delivery {
+            receiver.target = self.privacy.text(&receiver.target);
+        }
         self.published.publish(Snapshot {
             packets: taps.iter().map(|tap| tap.frames).sum(),
             wire_bytes: taps.iter().map(|tap| tap.wire_bytes).sum(),
@@ -171,7 +175,7 @@ impl Sink {
             left_out: flows.overload,
             seconds_behind: now_ns().saturating_sub(closed_ns) as f64 / 1e9,
             recording: self.recording.as_ref().map(Recording::counters),
-            delivery: self.delivery.as_ref().map(Delivery::counters).unwrap_or_default(),
+            delivery,
             troubles: self.troubles.reasons().map(|reason| self.privacy.text(reason)).collect(),
             hosts: self.hosts.clone(),
             sources: self.telemetry.as_ref().map(Feed::reports).unwrap_or_default(),

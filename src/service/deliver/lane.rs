@@ -60,16 +60,18 @@ struct Told {
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 impl Lane {
-    pub(super) fn start(target: &Target, options: &DeliveryOptions) -> Result<Self, DeliveryError> {
+    /// `name` is what it is shown as.
+    pub(super) fn start(
+        target: &Target,
+        name: String,
+        options: &DeliveryOptions,
+    ) -> Result<Self, DeliveryError> {
         let connection = connection(target, options)?;
         let (queue, messages) = bounded(options.queue.max(1));
         let (closing, woken) = bounded(0);
         let (end, ended) = bounded(0);
-        let state = Arc::new(State {
-            target: target.to_string(),
-            closing: Lock::new(Some(closing)),
-            ..State::default()
-        });
+        let state =
+            Arc::new(State { target: name, closing: Lock::new(Some(closing)), ..State::default() });
         let carrier = Carrier {
             state: Arc::clone(&state),
             connection,

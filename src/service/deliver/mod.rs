@@ -77,7 +77,7 @@ impl Default for DeliveryOptions {
 /// What was counted for one receiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct TargetCounters {
-    /// Without user, password and query.
+    /// Without user, password and query; numbered where others are shown alike.
     pub target: String,
     /// Handed over; of HTTP: answered by 2xx.
     pub delivered: u64,
@@ -142,8 +142,17 @@ impl Delivery {
     /// One queue and thread a receiver. Nothing is connected before there is
     /// something to say, so a receiver may come up later.
     pub fn start(targets: &[Target], options: &DeliveryOptions) -> Result<Self, DeliveryError> {
-        let lanes = targets.iter().map(|target| Lane::start(target, options));
-        Ok(Self { lanes: lanes.collect::<Result<_, _>>()? })
+        let mut lanes: Vec<Lane> = Vec::with_capacity(targets.len());
+        for target in targets {
+            // What is not shown of two receivers may be all that tells them apart.
+            let shown = target.to_string();
+            let is_taken = |name: &String| lanes.iter().any(|lane| lane.target() == name);
+            let mut names = std::iter::once(shown.clone())
+                .chain((2_u32..).map(|number| format!("{shown} #{number}")));
+            let name = names.find(|name| !is_taken(name)).unwrap_or(shown);
+            lanes.push(Lane::start(target, name, options)?);
+        }
+        Ok(Self { lanes })
     }
 
     /// Never blocks. Costs a copy of the alert.

@@ -416,6 +416,23 @@ fn what_is_about_one_receiver_goes_to_the_others() {
     assert_eq!([next(&a), next(&b), next(&b)], ["of all", "of a", "of all"]);
 }
 
+/// Their names were the same label of one metric, and one's trouble was kept from the other.
+#[test]
+fn receivers_that_are_shown_alike_are_told_apart() {
+    let [room_a, room_b] = ["a", "b"].map(|room| {
+        format!("http://127.0.0.1:{}/hook?room={room}", free_address().port()).parse().unwrap()
+    });
+    let alike: Target = "http://127.0.0.1:9/hook?room=a".parse().unwrap();
+    let other: Target = "http://ann:secret@127.0.0.1:9/hook".parse().unwrap();
+    let delivery = Delivery::start(&[alike, other, room_a, room_b], &options()).unwrap();
+    let mut names: Vec<_> = delivery.counters().into_iter().map(|one| one.target).collect();
+    assert_eq!(names[..2], ["http://127.0.0.1:9/hook", "http://127.0.0.1:9/hook #2"]);
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 4);
+    delivery.finish(Duration::ZERO);
+}
+
 #[test]
 fn without_receivers_nothing_is_done() {
     let delivery = Delivery::start(&[], &DeliveryOptions::default()).unwrap();
