@@ -201,7 +201,9 @@ fn left_out(flow: &Value, path: &[String]) -> Option<Value> {
             match (figure, sizes.is_object()) {
                 ("empty", true) | ("stddev", true) => Some(0.into()),
                 ("min" | "max", false) => Some(0.into()),
-                ("empty", false) => Some(direction.get("packets").cloned().unwrap_or(0.into())),
+                ("empty", false) => {
+                    Some(direction.get("packets").cloned().unwrap_or_else(|| 0.into()))
+                }
                 ("mean" | "p50" | "p90" | "p99", true) => sizes.get("min").cloned(),
                 _ => None,
             }
