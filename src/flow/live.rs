@@ -133,7 +133,7 @@ pub(crate) struct Live {
     /// Where its packets of the second at hand are written.
     pub(crate) row: RowRef,
     pub(crate) start_ns: i64,
-    /// Time of the last packet with payload; the histograms' id in its place
+    /// Latest time of a packet with payload; the histograms' id in its place
     /// once the sequence has no use for the time.
     mark: i64,
     pub(crate) extra: Option<Box<Extra>>,
@@ -348,7 +348,7 @@ impl Live {
             });
             self.sequence_forward |= u16::from(direction == 0) << at;
             self.sequence_len += 1;
-            self.mark = packet.time_ns;
+            self.mark = self.mark.max(packet.time_ns);
             return;
         }
         let id = self.bins_id().unwrap_or_else(|| self.begin_bins(bins));

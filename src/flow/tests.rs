@@ -333,6 +333,22 @@ fn gaps_of_the_sequence_are_kept_whatever_their_length() {
     assert_eq!(gaps, gaps_ms.map(|ms| ms as u64));
 }
 
+/// Gaps and the sequence of one record said different things.
+#[test]
+fn where_time_goes_backwards_gaps_and_the_sequence_agree() {
+    let steps = [(0, 5), (-4_000, 5), (2_000, 5), (7_000, 5)].map(|(advance_ms, payload)| Step {
+        flow: 3,
+        forward: true,
+        advance_ms,
+        payload,
+        flags: 0,
+    });
+    let (records, _) = run(&rows(&steps), 10, |_| false);
+    let gaps: Vec<_> = records[0].sequence.iter().map(|step| step.gap_ns / 1_000_000).collect();
+    assert_eq!(gaps, [0, 0, 0, 5_000]);
+    assert_eq!((records[0].fwd.gaps.min_ns, records[0].fwd.gaps.max_ns), (0, 5_000_000_000));
+}
+
 /// What a flow costs in memory, its place in the index (at most two slots of 8
 /// bytes) and in the wheel (4 bytes and a share of a chunk) apart.
 #[test]
