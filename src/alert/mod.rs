@@ -90,6 +90,10 @@ pub struct Alert {
     /// Interface, where everything so far came in through one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub interface: String,
+    /// Where it came in through several: those, up to its end. Which of them the packets of the
+    /// alert came through is not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<String>,
     /// Whether the sensor's clock followed a reference from start to end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_synchronised: Option<bool>,
@@ -100,6 +104,10 @@ impl Alert {
         let origin = origins.of_span(self.start_ns, self.end_ns);
         self.sensor = origin.sensor;
         self.interface = origin.interface;
+        self.interfaces = match self.interface.is_empty() {
+            true => origins.interfaces_until(self.end_ns),
+            false => Vec::new(),
+        };
         self.clock_synchronised = origin.clock_synchronised;
     }
 }

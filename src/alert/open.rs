@@ -407,6 +407,7 @@ impl Open {
             summary: String::new(),
             sensor: String::new(),
             interface: String::new(),
+            interfaces: Vec::new(),
             clock_synchronised: None,
         };
         alert.summary = sentence(&alert);

@@ -35,6 +35,9 @@ impl Origin {
 /// as many in over a month.
 const MAX_CLOCK_CHANGES: usize = 1 << 16;
 
+/// Interfaces that an alert names: an appliance has a few, a pcapng file may have thousands.
+const MOST_NAMED: usize = 16;
+
 /// Shared between the input, which writes, and who asks.
 #[derive(Debug, Default)]
 pub(crate) struct Origins(Lock<Known>);
@@ -71,6 +74,21 @@ impl Origins {
     pub(crate) fn by_name<T: Copy>(&self, sums: &[T], mut add: impl FnMut(&str, T)) {
         let known = self.0.lock();
         known.interfaces.iter().zip(sums).for_each(|(of, &sum)| add(&of.name, sum));
+    }
+
+    /// Names of the interfaces that anything came in through up to `end_ns`, the first ones
+    /// first.
+    pub(crate) fn interfaces_until(&self, end_ns: i64) -> Vec<String> {
+        let known = self.0.lock();
+        let mut names: Vec<String> = Vec::new();
+        for &(_, index) in known.used.iter().take_while(|&&(at_ns, _)| at_ns < end_ns) {
+            let Some(interface) = known.interfaces.get(usize::from(index)) else { continue };
+            let is_new = !interface.name.is_empty() && !names.contains(&interface.name);
+            if is_new && names.len() < MOST_NAMED {
+                names.push(interface.name.clone());
+            }
+        }
+        names
     }
 
     /// The origin of all that came in from `start_ns` to `end_ns`. Sensor and
@@ -234,6 +252,7 @@ mod tests {
                 assert_eq!(origin.clock_synchronised, expected, "{start_ns} {end_ns} cut {cut}");
             }
             assert_eq!(origins.of_span(0, 70).interface, "eth0");
+            assert_eq!(origins.interfaces_until(70), ["eth0"]);
             assert_eq!(origins.of_span(0, 70).sensor, "probe");
         }
     }
@@ -252,6 +271,8 @@ mod tests {
         assert_eq!(told(15), pair("probe", "eth0"));
         assert_eq!(told(25), pair("probe", ""));
         assert_eq!(told(35), pair("", ""));
+        assert_eq!(origins.interfaces_until(15), ["eth0"]);
+        assert_eq!(origins.interfaces_until(35), ["eth0", "eth1"]);
     }
 
     #[test]

@@ -89,7 +89,11 @@ impl Format {
             ("entity", &alert.entity.id),
             ("analytics", &analytics),
         ];
-        let place: [(&str, &str); 2] = [("sensor", &alert.sensor), ("interface", &alert.interface)];
+        let interfaces = match alert.interfaces.is_empty() {
+            true => alert.interface.clone(),
+            false => alert.interfaces.join(","),
+        };
+        let place: [(&str, &str); 2] = [("sensor", &alert.sensor), ("interface", &interfaces)];
         parameters.extend(place.into_iter().filter(|(_, name)| !name.is_empty()));
         let mut data = structured_data("alert", &parameters);
         data.push_str(time_quality(alert.clock_synchronised));

@@ -75,6 +75,7 @@ pub(super) fn alert(id: &str) -> Alert {
         summary: "A flood.".to_owned(),
         sensor: String::new(),
         interface: String::new(),
+        interfaces: Vec::new(),
         clock_synchronised: None,
     }
 }
