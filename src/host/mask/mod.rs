@@ -61,16 +61,29 @@ struct Line {
     pending: Option<(Shape, Secret)>,
     /// The last word was `-c`, as shells take a script with.
     before_script: bool,
+    /// What the last word says of a value that `=` gives it.
+    named: Secret,
 }
 
 impl Line {
     fn new(depth: u32) -> Self {
-        Self { depth, tools: Tools::default(), pending: None, before_script: false }
+        Self {
+            depth,
+            tools: Tools::default(),
+            pending: None,
+            before_script: false,
+            named: Secret::No,
+        }
     }
 
     /// The next word with its secrets masked; nothing when it has none.
     fn word(&mut self, word: &str) -> Option<String> {
         let is_script = std::mem::replace(&mut self.before_script, is_script_option(word));
+        let named = std::mem::replace(&mut self.named, names::secret(word));
+        if word == "=" && named != Secret::No {
+            self.pending = Some((Shape::Whole, named));
+            return None;
+        }
         if let Some((shape, secret)) = self.pending.take()
             && !looks_like_option(word)
         {
@@ -78,8 +91,9 @@ impl Line {
             if shape == Shape::Whole {
                 return masked;
             }
-            // Without a password it may be no address but a program: `docker --sig-proxy mysql`.
-            if masked.is_some() || shape != Shape::UserInfo {
+            // Without a password it may be no address or user but a program:
+            // `docker --sig-proxy mysql`, `sudo --login mysql`.
+            if masked.is_some() || !matches!(shape, Shape::UserInfo | Shape::Login) {
                 let text = masked.as_deref().unwrap_or(word);
                 return text::mask(text, false).or(masked);
             }
@@ -109,6 +123,14 @@ impl Line {
                 self.pending = Some((Shape::UserInfo, Secret::Always));
                 return None;
             }
+            if names::is_login(word) {
+                self.pending = Some((Shape::Login, Secret::Always));
+                return None;
+            }
+        }
+        if self.named != Secret::No && self.tools.takes_setting(word) {
+            self.pending = Some((Shape::Whole, self.named));
+            return None;
         }
         if let Some(masked) = self.tools.bare_url(word) {
             return Some(masked);

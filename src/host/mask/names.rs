@@ -82,38 +82,48 @@ const WORDS: &[&str] = &[
     "authkey",
     "bearer",
     "cookie",
+    "dbpass",
+    "dbpw",
     "jwt",
     "keypass",
+    "masterauth",
     "pass",
     "passcode",
     "passin",
     "passout",
     "psk",
     "pw",
+    "requirepass",
     "setcookie",
     "sharedaccesskey",
     "sharedaccesssignature",
     "sshpass",
     "storepass",
+    "userpass",
 ];
 
 /// Whole words of things that are often given by a file's path.
 const PATH_WORDS: &[&str] =
-    &["credential", "credentials", "pwd", "accesskey", "privatekey", "secretkey"];
+    &["credential", "credentials", "pwd", "accesskey", "presharedkey", "privatekey", "secretkey"];
 
 /// What makes a key one to be kept secret.
 const KEYS: &[&str] = &[
     "access",
     "account",
+    "aes",
     "api",
     "auth",
     "encryption",
+    "hmac",
     "master",
+    "preshared",
     "private",
     "secret",
     "shared",
     "signing",
+    "ssh",
     "storage",
+    "subscription",
 ];
 
 /// Last words of names whose value is a code: one-time passwords.
@@ -149,6 +159,10 @@ pub(super) fn secret(name: &str) -> Secret {
     }
     // `java -Dpwd=...`
     let name = name.strip_prefix("-D").unwrap_or(name).to_ascii_lowercase();
+    // Of npm: name and password in Base64. Elsewhere `auth` is how, not what.
+    if name == "_auth" || name.ends_with(":_auth") {
+        return Secret::Always;
+    }
     let mut found = Secret::No;
     let (mut before, mut previous) = ("", "");
     for word in words(&name) {
@@ -159,7 +173,10 @@ pub(super) fn secret(name: &str) -> Secret {
         {
             found = Secret::Always;
         } else if found == Secret::No
-            && (PATH_WORDS.contains(&stem) || stem == "key" && KEYS.contains(&previous))
+            && (PATH_WORDS.contains(&stem)
+                || stem == "key" && KEYS.contains(&previous)
+                // Of kubeconfigs; without `data` it is a file.
+                || (before, previous, stem) == ("client", "key", "data"))
         {
             found = Secret::UnlessPath;
         }
@@ -192,6 +209,27 @@ pub(super) fn is_signature(name: &str) -> bool {
     SIGNATURES.iter().any(|signature| last.eq_ignore_ascii_case(signature))
 }
 
+/// Of a parameter that has such a name in a URL's query, and nothing else in it:
+/// elsewhere, and with more words, these are about anything.
+pub(super) fn in_query(name: &str) -> Secret {
+    match name.to_ascii_lowercase().as_str() {
+        "key" | "auth" => Secret::Always,
+        "code" => Secret::Code,
+        _ => Secret::No,
+    }
+}
+
+/// The value is `user:password`: `--basic-auth`, `-http-auth`, `--login`.
+pub(super) fn is_login(name: &str) -> bool {
+    let is = |word: &str, options: &[&str]| options.iter().any(|it| word.eq_ignore_ascii_case(it));
+    let mut last = words(name).rev();
+    match (last.next(), last.next()) {
+        (Some(word), None) => is(word, &["login"]),
+        (Some(word), Some(of)) => is(word, &["auth"]) && is(of, &["basic", "http"]),
+        _ => false,
+    }
+}
+
 /// The value is a proxy's address, which may begin with `user:password@`: `--proxy`,
 /// `https_proxy`.
 pub(super) fn is_proxy(name: &str) -> bool {
@@ -202,14 +240,34 @@ pub(super) fn is_proxy(name: &str) -> bool {
 /// is.
 pub(super) fn is_harmless(value: &str, secret: Secret) -> bool {
     const SWITCHES: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "none", "null"];
-    let is_path = || ["/", "./", "../", "~/", "@"].iter().any(|start| value.starts_with(start));
     value.is_empty()
         || SWITCHES.iter().any(|switch| value.eq_ignore_ascii_case(switch))
         || ["env:", "file:", "fd:"].iter().any(|start| value.starts_with(start))
         || is_variable(value)
-        || matches!(secret, Secret::UnlessPath | Secret::Code) && is_path()
+        || matches!(secret, Secret::UnlessPath | Secret::Code) && is_path(value)
         || secret == Secret::Code && value.len() < LEAST_CODE_BYTES
         || secret == Secret::No
+}
+
+fn is_path(value: &str) -> bool {
+    ["./", "../", "~/", "@"].iter().any(|start| value.starts_with(start))
+        || value.starts_with('/') && !is_base64(value)
+}
+
+/// A key in Base64, which may begin with `/` and have more of them: one in 64 characters is
+/// one, in paths many more are. Shorter ones are taken for paths.
+fn is_base64(value: &str) -> bool {
+    /// 15 random bytes; also the least characters of a key to each `/` in it.
+    const LEAST: usize = 20;
+    let body = value.trim_end_matches('=');
+    let has = |is: fn(&u8) -> bool| body.as_bytes().iter().any(|byte| is(byte));
+    let slashes = body.bytes().filter(|&byte| byte == b'/').count();
+    body.len() >= LEAST
+        && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_uppercase)
+        && (body.len() < value.len() || slashes * LEAST <= body.len())
 }
 
 /// `$NAME` or `${NAME}` alone: what the shell had not put in yet.
@@ -297,6 +355,13 @@ mod tests {
         }
         for value in ["/etc/pw", "$1$salt$hash", "hunter2", "$", "${a b}"] {
             assert!(!is_harmless(value, Secret::Always), "{value}");
+        }
+        for value in ["/srv/Keys2026/Production/Main01", "/keys", "./wJalrXUtnFEMI7MDENG0bPxRfiC"] {
+            assert!(is_harmless(value, Secret::UnlessPath), "{value}");
+        }
+        for value in ["/JalrXUtnFEMI7K7MDENG/bPxRfiCYEXAMPLEKEY", "/a/7MDENG/bPxRfiCYEXAMPLEKE/w=="]
+        {
+            assert!(!is_harmless(value, Secret::UnlessPath), "{value}");
         }
         assert!(is_harmless("/etc/key.pem", Secret::UnlessPath));
         assert!(is_harmless("/run/pin", Secret::Code) && is_harmless("13", Secret::Code));

@@ -2,6 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 mod forms;
+mod named;
 
 fn masked(args: &[&str]) -> Vec<String> {
     let mut args: Vec<String> = args.iter().map(ToString::to_string).collect();

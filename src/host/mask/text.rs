@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::MASK;
-use super::names::{Secret, is_harmless, is_proxy, is_signature, secret};
+use super::names::{Secret, in_query, is_harmless, is_login, is_proxy, is_signature, secret};
 
 /// A text with its secrets masked; nothing when it has none. In a script an
 /// assignment at the beginning ends with its word.
@@ -14,7 +14,7 @@ pub(super) fn mask(text: &str, is_script: bool) -> Option<String> {
     let mut masked: Option<String> = None;
     let word = (!is_script).then_some(assignment as Find);
     let finds = [key_block as Find, header].into_iter().chain(word);
-    for find in finds.chain([pairs as Find, url_password, bearer, tokens]) {
+    for find in finds.chain([pairs as Find, url_password, bearer, bot_token, tokens]) {
         let current = masked.as_deref().unwrap_or(text);
         let secrets = find(current);
         if let Some(new) = replace(current, &secrets) {
@@ -70,7 +70,7 @@ fn header(text: &str) -> Vec<Range<usize>> {
         let before = text[..start].chars().next_back();
         let may_precede = |c: char| {
             c.is_whitespace()
-                || matches!(c, '\'' | '"' | '{' | ',' | 'H' | '=')
+                || matches!(c, '\'' | '"' | '{' | '(' | ',' | 'H' | '=')
                 || c == '/' && start == 1
         };
         if before.is_some_and(|c| !may_precede(c)) {
@@ -79,12 +79,14 @@ fn header(text: &str) -> Vec<Range<usize>> {
         let value = colon + 1;
         let value = value + (text[value..].len() - text[value..].trim_start().len());
         let spaced = value > colon + 1;
-        let end = match before {
-            Some(quote @ ('\'' | '"')) => closing(text, value, quote),
-            Some(_) if !spaced => text[value..].find(char::is_whitespace).map(|end| value + end),
-            _ => None,
-        }
-        .unwrap_or(text.len());
+        let (value, end) = match (before, text[value..].chars().next()) {
+            (Some(quote @ ('\'' | '"')), _) => (value, closing(text, value, quote)),
+            // `login(password: '...')`.
+            (Some('('), Some(quote @ ('\'' | '"'))) => (value + 1, closing(text, value + 1, quote)),
+            (Some(_), _) if !spaced => (value, blank(text, value)),
+            _ => (value, None),
+        };
+        let end = end.unwrap_or(text.len());
         // A path is no header's value, but the other half of `volume:/path`.
         let kind = if is_header { kind } else { Secret::UnlessPath };
         if !is_harmless(&text[value..end], kind) {
@@ -107,9 +109,15 @@ fn assignment(text: &str) -> Vec<Range<usize>> {
         if !is_harmless(&text[value..], secret(name)) {
             return one(value..text.len());
         }
-        if is_proxy(name)
-            && let Some(password) = user_info(&text[value..])
-        {
+        let rest = &text[value..];
+        let password = if is_proxy(name) {
+            user_info(rest)
+        } else if is_login(name) {
+            login(rest)
+        } else {
+            None
+        };
+        if let Some(password) = password {
             return one(value + password.start..value + password.end);
         }
         start = value;
@@ -131,11 +139,12 @@ fn name_start(text: &str, end: usize) -> usize {
     end - name
 }
 
-/// `name=value` among others, and JSON's `"name": "value"`: to what separates
-/// them.
+/// `name=value` and `name = value` among others, and JSON's `"name": "value"`: to what
+/// separates them.
 fn pairs(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
     let mut from = 0;
+    let mut query = Query::default();
     for (at, mark) in text.match_indices(['=', ':']) {
         if at < from {
             continue;
@@ -145,12 +154,15 @@ fn pairs(text: &str) -> Vec<Range<usize>> {
         let end = match (mark, quoted) {
             (":", None) => continue,
             (_, Some(before)) => before.strip_suffix('\\').unwrap_or(before).len(),
-            (_, None) => at,
+            // `a == b` compares.
+            (_, None) if before.len() < at && text[at + 1..].starts_with('=') => continue,
+            (_, None) => before.len(),
         };
         let start = name_start(text, end);
         let name = &text[start..end];
         let is_signed = || text[..start].ends_with(['?', '&', ';']) && is_signature(name);
         let kind = if is_signed() { Secret::Always } else { secret(name) };
+        let kind = if kind == Secret::No && query.has(text, start) { in_query(name) } else { kind };
         if kind == Secret::No {
             continue;
         }
@@ -175,6 +187,39 @@ fn pairs(text: &str) -> Vec<Range<usize>> {
         }
     }
     found
+}
+
+/// Whether names belong to a URL's query, asked from the first to the last of a text.
+#[derive(Default)]
+struct Query {
+    seen: usize,
+    is_open: bool,
+}
+
+impl Query {
+    fn has(&mut self, text: &str, name: usize) -> bool {
+        for c in text.get(self.seen..name).unwrap_or_default().chars() {
+            self.is_open = match c {
+                '?' => true,
+                '"' | '\'' | '#' => false,
+                _ => self.is_open && !c.is_whitespace(),
+            };
+        }
+        self.seen = self.seen.max(name);
+        self.is_open && text[..name].ends_with(['?', '&'])
+    }
+}
+
+/// Where the first white space from `from` on is that no backslash joins to its word.
+fn blank(text: &str, from: usize) -> Option<usize> {
+    let mut escaped = false;
+    for (at, c) in text[from..].char_indices() {
+        if c.is_whitespace() && !escaped {
+            return Some(from + at);
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    None
 }
 
 /// Where a quote closes that was opened before `from`.
@@ -244,7 +289,16 @@ pub(super) fn user_info(text: &str) -> Option<Range<usize>> {
     (!is_harmless(&text[password..end], Secret::Always)).then_some(password..end)
 }
 
-/// The same of a word that is nothing but a URL without its scheme: where programs take
+/// The password of `user:password`, where the user may as well be a URL, or a script.
+pub(super) fn login(text: &str) -> Option<Range<usize>> {
+    let colon = text.find(':')?;
+    let is_user = |c: char| is_name(c) || matches!(c, '@' | '+' | '%' | '\\');
+    let password = &text[colon + 1..];
+    let is_login = colon > 0 && text[..colon].chars().all(is_user) && !password.starts_with("//");
+    (is_login && !is_harmless(password, Secret::Always)).then_some(colon + 1..text.len())
+}
+
+/// The same as [`user_info`] of a word that is nothing but a URL without its scheme: where programs take
 /// such. Elsewhere it may be an image (`nginx:1.27@sha256:...`) or an address to write to.
 pub(super) fn bare_user_info(word: &str) -> Option<Range<usize>> {
     let password = user_info(word)?;
@@ -279,6 +333,25 @@ fn bearer(text: &str) -> Vec<Range<usize>> {
         let is_all = at == 0 && end == text.len();
         if !token.is_empty() && (is_all || token.len() >= LEAST && is_random) {
             found.push(start..end);
+        }
+    }
+    found
+}
+
+/// What follows the number of a Telegram bot: `/bot123456789:...`.
+fn bot_token(text: &str) -> Vec<Range<usize>> {
+    const LENGTH: usize = 35;
+    /// Of the bot's number, which is a user's.
+    const MOST_DIGITS: usize = 20;
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let mut found = Vec::new();
+    for (colon, _) in text.match_indices(':') {
+        let before = text.as_bytes()[..colon].iter().rev();
+        let digits = before.take(MOST_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
+        let start = colon + 1;
+        let length = text.as_bytes()[start..].iter().take_while(|byte| is_token(byte)).count();
+        if digits > 0 && text[..colon - digits].ends_with("bot") && length == LENGTH {
+            found.push(start..start + length);
         }
     }
     found

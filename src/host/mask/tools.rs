@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::MASK;
 use super::names::{Secret, is_harmless};
-use super::text::{bare_user_info, user_info};
+use super::text::{bare_user_info, login, user_info};
 
 /// What of a value is the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(super) enum Shape {
     After(char),
     /// The password of `user:password@host`.
     UserInfo,
+    /// The password of `user:password`, unless it may be anything else.
+    Login,
     /// All of a cookie, `name=value`; else it is a file of cookies.
     Cookie,
 }
@@ -28,6 +30,7 @@ impl Shape {
                     .then(|| format!("{user}{mark}{MASK}"))
             }
             Self::UserInfo => without_password(value, user_info(value)?),
+            Self::Login => without_password(value, login(value)?),
             Self::Cookie if value.contains('=') => Self::Whole.mask(value, secret),
             Self::Cookie => None,
         }
@@ -54,6 +57,10 @@ pub(super) struct Tools {
     seen: Vec<&'static Options>,
     /// A program was named that takes URLs without their scheme.
     takes_urls: bool,
+    /// Words after which the program that was named takes names and values.
+    setters: &'static [&'static str],
+    /// Such a word was said.
+    sets: bool,
     /// `login` was said: `-p` of container tools is a port elsewhere.
     login: bool,
     words: usize,
@@ -124,7 +131,7 @@ static OPTIONS: &[Options] = &[
     options(&["sshpass"], &[("-p", Either, Shape::Whole)]),
     options(&["redis-cli", "valkey-cli"], &[("-a", Word, Shape::Whole)]),
     Options {
-        programs: &["smbclient", "rpcclient", "smbmap"],
+        programs: &["smbclient", "rpcclient", "smbmap", "net"],
         prefixes: &[],
         options: &[("-U", Either, Shape::After('%')), ("--user=", Attached, Shape::After('%'))],
         only_login: false,
@@ -152,15 +159,44 @@ static OPTIONS: &[Options] = &[
         only_login: false,
     },
     options(
-        &["ipmitool", "sqlcmd", "bcp", "tsql", "zip", "mosquitto_pub", "mosquitto_sub"],
+        &["ipmitool", "sqlcmd", "bcp", "tsql", "zip", "unzip", "mosquitto_pub", "mosquitto_sub"],
         &[("-P", Either, Shape::Whole)],
     ),
-    options(&["7z", "7za", "7zr", "rar", "unrar"], &[("-p", Attached, Shape::Whole)]),
+    options(&["ssh-keygen"], &[("-N", Either, Shape::Whole), ("-P", Either, Shape::Whole)]),
+    options(&["ldappasswd"], &[("-s", Either, Shape::Whole), ("-a", Either, Shape::Whole)]),
     options(
-        &["rdesktop", "useradd", "usermod", "hydra", "nxc", "netexec", "evil-winrm"],
+        &["7z", "7za", "7zr", "rar", "unrar"],
+        &[("-p", Attached, Shape::Whole), ("-hp", Attached, Shape::Whole)],
+    ),
+    options(
+        &[
+            "rdesktop",
+            "useradd",
+            "usermod",
+            "hydra",
+            "nxc",
+            "netexec",
+            "crackmapexec",
+            "evil-winrm",
+            "twine",
+            "cqlsh",
+            "cypher-shell",
+        ],
         &[("-p", Either, Shape::Whole)],
     ),
-    options(&["xfreerdp", "wlfreerdp"], &[("/p:", Attached, Shape::Whole)]),
+    Options {
+        programs: &[],
+        prefixes: &["xfreerdp", "wlfreerdp"],
+        options: &[("/p:", Attached, Shape::Whole)],
+        only_login: false,
+    },
+    // Of Poppler and Xpdf: pdftotext, pdfimages.
+    Options {
+        programs: &[],
+        prefixes: &["pdf"],
+        options: &[("-upw", Word, Shape::Whole), ("-opw", Word, Shape::Whole)],
+        only_login: false,
+    },
     options(&["openssl"], &[("-k", Word, Shape::Whole), ("-K", Word, Shape::Whole)]),
     Options {
         programs: &[
@@ -170,6 +206,13 @@ static OPTIONS: &[Options] = &[
         options: &[("-p", Either, Shape::Whole)],
         only_login: true,
     },
+];
+
+/// Programs that take a setting's name and its value as plain words, and after which word.
+static SETTERS: &[(&[&str], &[&str])] = &[
+    (&["aws", "kubectl", "npm", "pnpm", "yarn", "redis-cli", "valkey-cli", "wg"], &["set"]),
+    (&["nmcli"], &["add", "connect", "hotspot", "mod", "modify"]),
+    (&["wpa_cli"], &["set_network"]),
 ];
 
 /// Programs whose plain words may be URLs without a scheme.
@@ -191,6 +234,10 @@ impl Tools {
         self.login |= word == "login";
         let name = word.rsplit('/').next().unwrap_or(word);
         self.takes_urls |= URL_PROGRAMS.contains(&name);
+        self.sets |= self.setters.iter().any(|setter| name.eq_ignore_ascii_case(setter));
+        if let Some((_, setters)) = SETTERS.iter().find(|(programs, _)| programs.contains(&name)) {
+            self.setters = setters;
+        }
         for options in OPTIONS {
             let named = options.programs.contains(&name)
                 || options.prefixes.iter().any(|prefix| name.starts_with(prefix));
@@ -198,6 +245,15 @@ impl Tools {
                 self.seen.push(options);
             }
         }
+    }
+
+    /// Whether a word that names a secret is a setting whose value follows:
+    /// `wg set wg0 private-key ...`.
+    pub(super) fn takes_setting(&self, word: &str) -> bool {
+        // npm's begin with a registry's address without its scheme; other addresses, and
+        // `secret/name` of kubectl, are no settings.
+        let is_name = !word.contains('/') || word.starts_with("//");
+        self.sets && is_name && !word.starts_with('-') && !word.contains(is_no_setting)
     }
 
     /// A word that is a URL without its scheme, its password masked.
@@ -226,6 +282,10 @@ impl Tools {
             })
         })
     }
+}
+
+fn is_no_setting(c: char) -> bool {
+    c == '=' || c.is_whitespace()
 }
 
 /// Where an option ends in a word, and its value begins: `-u`, `-uname`, and of curl
