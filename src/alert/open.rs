@@ -150,7 +150,10 @@ impl Open {
         self.last_second = self.last_second.max(finding.second);
         self.subjects.insert(finding.subject, finding.second);
         self.one_sided |= telemetry.one_sided;
-        for gap in &telemetry.missing {
+        // A rule that waits for a second one is told of the first one's gaps too.
+        let since = |&(_, at): &(&String, &i64)| *at >= finding.start_second;
+        let lately = telemetry.lately.iter().filter(since).map(|(gap, _)| gap);
+        for gap in telemetry.missing.iter().chain(lately) {
             if !self.missing.contains(gap) {
                 self.missing.push(gap.clone());
             }

@@ -45,6 +45,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -91,6 +92,9 @@ pub struct Telemetry {
     /// Further gaps, as they stand in an alert (`cut_packets`, `packets_lost`,
     /// `sampled_flows`, `unread_payloads`).
     pub missing: Vec<String>,
+    /// Gaps of this second and the minute before it, and the last second of each: what
+    /// began earlier than it was told has those of its time.
+    pub lately: BTreeMap<String, i64>,
     /// What the interfaces lost in this second; empty offline.
     pub losses: Vec<Loss>,
 }

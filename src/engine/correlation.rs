@@ -547,7 +547,9 @@ impl<'a> Correlation<'a> {
         debug_assert_eq!(slice.second(), second);
         let losses = std::mem::take(&mut self.losses);
         gaps.lost = losses.iter().any(|loss| loss.lost() > 0);
-        let telemetry = Telemetry { one_sided: self.is_one_sided(), missing: gaps.names(), losses };
+        let missing = gaps.names();
+        let lately = self.gaps.with(second, &missing).clone();
+        let telemetry = Telemetry { one_sided: self.is_one_sided(), missing, lately, losses };
         let mut assembled = self.assembler.assemble(slice, logs, coarse, telemetry.one_sided);
         assembled.sizes = sizes;
         self.sink.window(&assembled);

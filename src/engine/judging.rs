@@ -72,10 +72,10 @@ pub(super) struct RecentGaps(BTreeMap<String, i64>);
 
 impl RecentGaps {
     /// Those of a second and of the minute before it.
-    fn with(&mut self, second: i64, gaps: Vec<String>) -> Vec<String> {
-        self.0.extend(gaps.into_iter().map(|gap| (gap, second)));
+    pub(super) fn with(&mut self, second: i64, gaps: &[String]) -> &BTreeMap<String, i64> {
+        self.0.extend(gaps.iter().map(|gap| (gap.clone(), second)));
         self.0.retain(|_, &mut at| second - at <= REMEMBERED_S);
-        self.0.keys().cloned().collect()
+        &self.0
     }
 }
 
@@ -97,7 +97,7 @@ impl Correlation<'_> {
         let second = assembled.slice.second();
         self.looked_s = self.looked_s.max(second);
         // Loss is a matter of its second.
-        let missing = self.gaps.with(second, telemetry.missing);
+        let missing = telemetry.lately.keys().cloned().collect();
         self.known = Telemetry { losses: Vec::new(), missing, ..telemetry };
         let minutes = self.entities.begin(second);
         self.show_minutes(minutes);
@@ -238,14 +238,17 @@ mod tests {
     #[test]
     fn gaps_of_a_minute_are_those_of_each_of_its_seconds() {
         let mut recent = RecentGaps::default();
+        let names = |recent: &mut RecentGaps, second, gaps: &[String]| {
+            recent.with(second, gaps).keys().cloned().collect::<Vec<_>>()
+        };
         let cut = Gaps { cut_packets: 1, ..Gaps::default() };
-        assert_eq!(recent.with(100, cut.names()), ["cut_packets"]);
+        assert_eq!(names(&mut recent, 100, &cut.names()), ["cut_packets"]);
         let behind = Gaps { shed: Shed::NewFlows, ..Gaps::default() };
         assert_eq!(
-            recent.with(160, behind.names()),
+            names(&mut recent, 160, &behind.names()),
             ["cut_packets", "sampled_flows", "unread_payloads"]
         );
-        assert_eq!(recent.with(161, Vec::new()), ["sampled_flows", "unread_payloads"]);
+        assert_eq!(names(&mut recent, 161, &[]), ["sampled_flows", "unread_payloads"]);
         assert!(Gaps::default().names().is_empty());
     }
 }

@@ -243,6 +243,7 @@ pub(crate) fn alert() -> Alert {
         summary: String::new(),
         sensor: String::new(),
         interface: String::new(),
+        interfaces: Vec::new(),
         clock_synchronised: None,
     };
     alert.summary = sentence(&alert);

@@ -297,8 +297,11 @@ fn fragments_name_the_flood_that_they_are_nearly_all_of() {
 #[test]
 fn a_one_sided_capture_uses_no_answer_ratio_and_says_so() {
     let mut run = Run::new();
-    run.telemetry =
-        Telemetry { one_sided: true, missing: vec!["cut_packets".to_owned()], losses: Vec::new() };
+    run.telemetry = Telemetry {
+        one_sided: true,
+        missing: vec!["cut_packets".to_owned()],
+        ..Telemetry::default()
+    };
     for second in 0..5 {
         let acks = delta(host("10.0.0.7"), host("203.0.113.80"), C::TcpAck, 50_000, 0);
         run.second(T + second, &[udp(5_000), acks]);
@@ -312,6 +315,21 @@ fn a_one_sided_capture_uses_no_answer_ratio_and_says_so() {
     );
     assert_eq!(alert.evidence.answer_ratio, None);
     assert!(alert.confidence < 0.4, "{}", alert.confidence);
+}
+
+/// What is told in its second second was lost in the first.
+#[test]
+fn an_alert_names_what_was_lost_since_its_start_and_nothing_of_before() {
+    for (lost_at, named) in [(T, true), (T - 1, false)] {
+        let mut run = Run::new();
+        run.telemetry.lately = [("packets_lost".to_owned(), lost_at)].into();
+        run.second(T, &[udp(5_000)]);
+        assert!(run.detection.alerts_so_far().is_empty(), "one second is not enough");
+        run.second(T + 1, &[udp(5_000)]);
+        let alert = run.alerts().remove(0);
+        assert_eq!(alert.start_ns, T * 1_000_000_000);
+        assert_eq!(alert.missing_telemetry.contains(&"packets_lost".to_owned()), named);
+    }
 }
 
 #[test]
