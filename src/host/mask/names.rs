@@ -260,7 +260,7 @@ fn is_base64(value: &str) -> bool {
     /// 15 random bytes; also the least characters of a key to each `/` in it.
     const LEAST: usize = 20;
     let body = value.trim_end_matches('=');
-    let has = |is: fn(&u8) -> bool| body.as_bytes().iter().any(|byte| is(byte));
+    let has = |is: fn(&u8) -> bool| body.as_bytes().iter().any(is);
     let slashes = body.bytes().filter(|&byte| byte == b'/').count();
     body.len() >= LEAST
         && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))

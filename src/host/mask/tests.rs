@@ -201,6 +201,18 @@ fn words() -> impl Strategy<Value = Vec<String>> {
         "x",
         "docker login",
         "-su",
+        "password = ",
+        "(token: ",
+        "==",
+        "?key=",
+        "&code=",
+        "--login",
+        "-http-auth=",
+        "wg set",
+        "nmcli add",
+        "psk",
+        "\\ ",
+        "bot1:",
     ]);
     let part = prop_oneof![3 => known.prop_map(str::to_owned), 1 => "\\PC{0,6}"];
     let word = prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat());
