@@ -63,7 +63,10 @@ fn a_full_disk_is_told_to_receivers_and_in_health_and_the_summary_is_printed() {
         let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
         if missing.iter().any(|&kind| event["kind"] == kind) {
             missing.retain(|&kind| event["kind"] != kind);
-            assert!(event["text"].as_str().unwrap().contains("No space left"), "{event}");
+            // Packets may be missing before the disk is asked for room.
+            let said = event["text"].as_str().unwrap();
+            let is_full = |text: &str| said.contains(text);
+            assert!(is_full("No space left") || is_full("too slow or full"), "{event}");
         }
     }
     wait_for("health that fails", || {
