@@ -6,6 +6,7 @@
 //! a window or a detector.
 
 pub mod app;
+mod began;
 pub mod community_id;
 mod cut;
 mod entropy;
