@@ -35,6 +35,15 @@ struct Look {
     heads: Option<HashSet<Print>>,
 }
 
+/// Whether a file is a copy of one that is read anyway.
+enum Copied {
+    No,
+    /// Were it truncated now, it would be found again in the copy by what was read.
+    Begun,
+    /// Nothing would show then that the copy has what was in it.
+    Unread,
+}
+
 impl Files {
     pub(super) fn scan(&mut self, now: Instant) {
         self.next_scan = Some(now + self.options.pause);
@@ -213,9 +222,14 @@ impl Files {
         if passed_over {
             return Ok(());
         }
-        if self.is_copy(found, &file, packing, look)? {
-            self.passed_over.insert(found.inode, found.stamp);
-            return Ok(());
+        match self.copied(found, &file, packing, look)? {
+            Copied::No => {}
+            Copied::Begun => {
+                self.passed_over.insert(found.inode, found.stamp);
+                return Ok(());
+            }
+            // The next look tells whether it was truncated before anything was read of it.
+            Copied::Unread => return Ok(()),
         }
         if found.packed_by_name && packing.is_none() {
             self.passed_over.insert(found.inode, found.stamp);
@@ -276,49 +290,51 @@ impl Files {
     }
 
     /// Whether all of a file was read elsewhere, or is going to be.
-    fn is_copy(
+    fn copied(
         &self,
         found: &Found,
         file: &File,
         packing: Option<Packing>,
         look: &mut Look,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Copied> {
         // What a name is given for is never a copy.
         if self.place.is_target(&found.path) {
-            return Ok(false);
+            return Ok(Copied::No);
         }
+        let of = |entry: &Entry| if entry.read > 0 { Copied::Begun } else { Copied::Unread };
         let Some(packing) = packing else {
             let bytes = found.stamp.bytes;
             for entry in look.open.iter().filter_map(|id| self.known.get(id)) {
                 let ours = entry.open.as_ref().filter(|_| entry.packing.is_none());
                 if ours.map_or(Ok(false), |ours| is_copy_of(ours, file, bytes))? {
-                    return Ok(true);
+                    return Ok(of(entry));
                 }
             }
             // One that rests, or that was found just now, is not open.
             for path in found.rotated_from() {
                 let Ok(ours) = File::open(path) else { continue };
                 let inode = Inode::of(&ours.metadata()?);
-                if inode != found.inode
-                    && self.by_inode.contains_key(&inode)
+                let entry = self.by_inode.get(&inode).and_then(|id| self.known.get(id));
+                if let Some(entry) = entry.filter(|_| inode != found.inode)
                     && is_copy_of(&ours, file, bytes)?
                 {
-                    return Ok(true);
+                    return Ok(of(entry));
                 }
             }
-            return Ok(false);
+            return Ok(Copied::No);
         };
         let head: Print = match head_print(file, packing) {
             Ok(head) => head,
             // Not complete. What a file is rotated to is waited for; of a folder it is read
             // as far as it goes, and the rest when it changes.
-            Err(_) => return Ok(matches!(self.place, Place::File(_))),
+            Err(_) if matches!(self.place, Place::File(_)) => return Ok(Copied::Begun),
+            Err(_) => return Ok(Copied::No),
         };
         let heads = look.heads.get_or_insert_with(|| {
             let plain = self.known.values().filter(|entry| entry.packing.is_none());
             plain.map(|entry| entry.head).collect()
         });
-        Ok(heads.contains(&head))
+        Ok(if heads.contains(&head) { Copied::Begun } else { Copied::No })
     }
 
     fn close_what_rests(&mut self, now: Instant) {

@@ -349,3 +349,30 @@ fn no_log_text_is_kept_in_the_state() {
     let state = fs::read_to_string(place.state()).unwrap();
     assert!(state.contains("\"offset\":16") && !state.contains("secret"), "{state}");
 }
+
+/// Regression: the copy was passed over as one of a log that is read anyway, and the log
+/// was truncated after that look and before anything was read of it.
+#[test]
+fn truncated_between_the_look_that_finds_its_copy_and_the_first_read() {
+    for target in [Place::file, Place::all] {
+        let place = Place::new();
+        place.append("app.log", "one\n");
+        let mut reader = Reader::start(&target(&place), None);
+        reader.poll();
+        let closes_at = reader.now + Options::default().grace;
+        place.rename("app.log", "app.log.2");
+        place.append("app.log", "");
+        // Up to the look that tells of the renamed file before anything else is read.
+        while reader.now + Options::default().pause < closes_at {
+            reader.poll();
+        }
+        reader.now += Options::default().pause;
+        place.append("app.log", "two\n");
+        fs::copy(place.path("app.log"), place.path("app.log.1")).unwrap();
+        assert!(reader.poll_once());
+        assert_eq!(reader.closed.len(), 1);
+        fs::write(place.path("app.log"), "").unwrap();
+        reader.wait(GRACE);
+        assert_eq!(reader.take(), ["one", "two"]);
+    }
+}
