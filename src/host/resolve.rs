@@ -1,9 +1,12 @@
 //! Who was at one end of a conversation: a map asked.
 //!
 //! Of all claims that cover the end and its time the strongest wins (the order of
-//! [`Basis`]), then the more exact one, then the one that was there longest. The
+//! [`Basis`]), then the more exact one, then the one that was there longest; of several
+//! datagram sockets at one port the one that the kernel chooses (`port`). The
 //! answer depends on what had been told at the time of knowledge and on nothing
 //! else.
+
+mod port;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -68,6 +71,8 @@ pub struct Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     late: bool,
+    /// Another socket gets the packets to this address and port.
+    outreached: bool,
     basis: Basis,
     tier: usize,
     begun: Begun,
@@ -115,8 +120,9 @@ struct Candidate {
     process: ProcessKey,
     method: Method,
     since_ns: i64,
-    /// Which socket it was told to hold alone, and when.
-    holds: Option<(SocketName, i64)>,
+    from_ns: i64,
+    name: Option<SocketName>,
+    learned_ns: i64,
 }
 
 impl HostMap {
@@ -252,7 +258,8 @@ impl HostMap {
                     continue;
                 }
                 let overlap_ns = std::cmp::Reverse(overlap_ns);
-                let rank = Rank { late, basis: claim.basis, tier, begun, overlap_ns };
+                let basis = claim.basis;
+                let rank = Rank { late, outreached: false, basis, tier, begun, overlap_ns };
                 if claim.basis == Basis::SharesIt
                     && !late
                     && let Some(name) = claim.name
@@ -260,31 +267,43 @@ impl HostMap {
                     let found_ns = shared.entry((claim.source, name)).or_insert(i64::MIN);
                     *found_ns = claim.learned_ns.max(*found_ns);
                 }
-                let (method, since_ns) = (claim.method, claim.known_since_ns());
-                let holds = claim.name.filter(|_| claim.basis == Basis::Holds);
-                let holds = holds.map(|name| (name, claim.learned_ns));
-                found.push(Candidate { rank, process, method, since_ns, holds });
+                let &Claim { method, from_ns, name, learned_ns, .. } = claim;
+                let since_ns = claim.known_since_ns();
+                found.push(Candidate {
+                    rank,
+                    process,
+                    method,
+                    since_ns,
+                    from_ns,
+                    name,
+                    learned_ns,
+                });
             }
         }
         for candidate in &mut found {
-            if let Some((name, learned_ns)) = candidate.holds
+            if candidate.rank.basis == Basis::Holds
+                && let Some(name) = candidate.name
                 && let Some(&found_ns) = shared.get(&(candidate.process.source, name))
-                && learned_ns < found_ns
+                && candidate.learned_ns < found_ns
             {
                 candidate.rank.basis = Basis::SharesIt;
             }
         }
-        let &Candidate { rank, process, method, since_ns, .. } = found.iter().min()?;
-        let others: BTreeSet<ProcessKey> = found
+        port::put_back_outreached(&mut found, question);
+        let best = found.iter().min()?;
+        let &Candidate { rank, process, method, since_ns, .. } = best;
+        let mut others: BTreeSet<ProcessKey> = found
             .iter()
             .filter(|candidate| {
                 let other = candidate.rank;
                 candidate.process != process
-                    && (other.late, other.basis, other.tier) == (rank.late, rank.basis, rank.tier)
+                    && (other.late, other.outreached) == (rank.late, rank.outreached)
+                    && (other.basis, other.tier) == (rank.basis, rank.tier)
                     && other.begun.is_near(rank.begun)
             })
             .map(|candidate| candidate.process)
             .collect();
+        others.extend(port::holders_of_others(&found, best, question));
         let others = others.into_iter().take(MAX_OTHERS).collect();
         let basis = rank.basis;
         Some(Answer { process, basis, method, since_ns, others, translated: false })
