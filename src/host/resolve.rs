@@ -9,7 +9,7 @@
 mod port;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering;
 
 use super::attribution::{Basis, Method};
@@ -130,8 +130,8 @@ impl HostMap {
     pub fn resolve(&self, question: &Question) -> Result<Option<Answer>, Reason> {
         // Of a flood of strange addresses this is all that is done: who claims a socket
         // at an address makes the address known.
-        let is_known =
-            self.may_have.has(question.local) && self.addresses.contains_key(&question.local);
+        let local = self.known_as(question.local);
+        let is_known = self.may_have.has(local) && self.addresses.contains_key(&local);
         if !is_known
             && !self.had_refused(question.known_ns)
             && !self.has_translated.load(Ordering::Acquire)
@@ -157,12 +157,24 @@ impl HostMap {
         Err(self.why_not(question, &presences, saw_socket))
     }
 
+    /// All of 127.0.0.0/8 is the host's own (RFC 1122, section 3.2.1.3), of which it
+    /// names 127.0.0.1 alone.
+    fn known_as(&self, address: IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V4(v4) if v4.is_loopback() && !self.addresses.contains_key(&address) => {
+                Ipv4Addr::LOCALHOST.into()
+            }
+            _ => address,
+        }
+    }
+
     /// Whether the address is that of a host of which nothing was told at this time:
     /// before its map began, or after it ended. While a map grows neither can be. An
     /// address that was told after the time of knowledge, and not with the map's first
     /// look either, may have been anybody's.
     fn is_outside(&self, question: &Question) -> bool {
-        let Some(spans) = self.addresses.get(&question.local) else { return false };
+        let local = self.known_as(question.local);
+        let Some(spans) = self.addresses.get(&local) else { return false };
         let sources = self.sources.lock();
         let misses = |of: &MapSource| {
             question.end_ns < of.from_ns || of.ended && question.start_ns > of.until_ns
@@ -184,7 +196,7 @@ impl HostMap {
                 && span.until_ns >= question.start_ns.saturating_sub(SLACK_NS)
                 && span.learned_ns <= question.known_ns
         };
-        let spans = self.addresses.get(&question.local);
+        let spans = self.addresses.get(&self.known_as(question.local));
         let mut presences: Vec<Presence> =
             spans.map_or_else(Vec::new, |spans| spans.iter().filter(there).cloned().collect());
         let sources = self.sources.lock();

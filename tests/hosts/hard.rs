@@ -79,6 +79,26 @@ for _ in range(12):
     print(s.getsockname()[1],int(s.recv(9))); s.close()
 for c in servers: os.kill(c,signal.SIGTERM); os.waitpid(c,0)";
 
+/// One that reads what comes to any address, and one bound to 127.0.0.1 that never reads.
+/// Prints a client's port and whose socket it sent to, for each.
+const AT_ONE_PORT: &str = "\
+import os,signal,socket
+r,w=os.pipe(); servers=[]
+for address,reads in (('0.0.0.0',True),('127.0.0.1',False)):
+    c=os.fork()
+    if c==0:
+        l=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
+        l.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)
+        l.bind((address,42900)); os.write(w,b'.')
+        while reads: l.recv(9); os.write(w,b'.')
+        signal.pause()
+    os.read(r,1); servers.append(c)
+for address,server in (('127.0.0.2',servers[0]),('127.0.0.1',servers[1])):
+    s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.connect((address,42900)); s.send(b'?')
+    print(s.getsockname()[1],server)
+    if server==servers[0]: os.read(r,1)
+for c in servers: os.kill(c,signal.SIGTERM); os.waitpid(c,0)";
+
 const OTHER_NAMESPACE: &str = "\
 import ctypes,os,socket,sys,threading
 libc=ctypes.CDLL(None,use_errno=True)
@@ -222,6 +242,26 @@ fn of_servers_at_one_port_the_one_that_answered_is_named() {
                 assert_how(&flow["dst_host"], "ebpf", "used", 1.0);
             }
         }
+        true
+    });
+}
+
+#[test]
+fn what_comes_to_an_address_is_that_of_who_is_bound_to_it() {
+    in_time(|| {
+        let Some(lab) = lab("sockets at one port") else { return true };
+        let watched = Watched::start(&lab, (0, &["lo"]), "ebpf", &[]);
+        let sent = python(&lab, AT_ONE_PORT, &[]).1;
+        let records = watched.stop();
+        if !records.is_whole() {
+            return false;
+        }
+        let reads = records.by_client_port(17, sent[0]);
+        assert_eq!(pid(&reads["dst_host"]), sent[1], "{reads:#}");
+        assert_how(&reads["dst_host"], "ebpf", "used", 1.0);
+        let waits = records.by_client_port(17, sent[2]);
+        assert_eq!(pid(&waits["dst_host"]), sent[3], "{waits:#}");
+        assert_how(&waits["dst_host"], "ebpf", "opened", 0.95);
         true
     });
 }

@@ -108,3 +108,11 @@ fn connections_are_still_those_of_who_used_them() {
     let found = answer(&map, &Question { local_port: 443, remote_port: 50_000, ..from_here() });
     assert_eq!((found.process.id, found.others.len()), (pid(1), 0));
 }
+
+#[test]
+fn any_loopback_address_is_the_hosts_own() {
+    let events = [at(0, address("127.0.0.1", 1)), opened(S, 1, None)];
+    let map = map(events);
+    let loopback = Question { local: ip("127.0.0.53"), remote: ip("127.0.0.1"), ..to_here() };
+    assert_eq!(who(&map, &loopback), 1);
+}
