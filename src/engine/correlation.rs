@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ahash::HashMap;
 use crossbeam_channel::Receiver;
 
-use super::entities::Entities;
+use super::entities::{Entities, Sight};
 use super::features::{Asked, Awaiting};
 use super::feed::{ShardWindow, SidedCount, Vantage};
 use super::judging::{Gaps, RecentGaps, detection_of};
@@ -139,7 +139,11 @@ impl<'a> Correlation<'a> {
             detects: options.detects,
             inventory: None,
             reported: Reported::new(ReportedLimits::default(), Seed::default()),
-            entities: Entities::new(options.hosts.is_some() || options.baselines.is_some()),
+            entities: Entities::new(match (&options.hosts, &options.baselines) {
+                (_, Some(_)) => Sight::All,
+                (Some(_), None) => Sight::OfKnown,
+                (None, None) => Sight::Large,
+            }),
             baselines: options.baselines.clone(),
             looked_s: 0,
             known: Telemetry::default(),

@@ -17,7 +17,7 @@ use crate::entity::{
 };
 use crate::host::attribution::Basis;
 use crate::host::inventory::Instance;
-use crate::host::join::{Joiner, Seat};
+use crate::host::join::{Joiner, Seat, Seated};
 
 /// Rows of a second that are joined; the largest, and a sample of the rest, where there
 /// are more. Joining one takes about half a microsecond: 8 ms of a second.
@@ -46,6 +46,8 @@ pub(super) struct Entities {
     addresses: HashMap<Host, Address>,
     most_rows: usize,
     least_bytes: u64,
+    /// The same where no end is that of a host with a map or of an instance.
+    least_bytes_of_strangers: u64,
     /// Of the second at hand: who sent name queries and echoes to whom, by process, with
     /// the bytes of the one that sent the most.
     senders: HashMap<(Host, Host, u8), (u64, Arc<Who>)>,
@@ -54,6 +56,16 @@ pub(super) struct Entities {
     served: Served,
     /// Of all rows that were looked at.
     pub(super) bytes: Bytes,
+}
+
+/// Which rows are looked at, as far as there is room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// Large ones: nothing is known of hosts, and no normal is learned.
+    Large,
+    /// All of hosts that something is known of, and large ones of others.
+    OfKnown,
+    All,
 }
 
 /// A row's part of one entity.
@@ -90,8 +102,8 @@ const DNS_PORT: u16 = 53;
 const LEAST_CERTAINTY: f64 = 0.5;
 
 impl Entities {
-    /// `all_rows`: something is known of hosts, or learned.
-    pub(super) fn new(all_rows: bool) -> Self {
+    pub(super) fn new(sight: Sight) -> Self {
+        let all_rows = sight != Sight::Large;
         let seed = Seed::default();
         Self {
             ledger: Ledger::new("packets".into(), LedgerLimits::default(), seed),
@@ -107,6 +119,10 @@ impl Entities {
             bytes: Bytes::default(),
             most_rows: if all_rows { ROWS } else { ROWS_UNKNOWN },
             least_bytes: if all_rows { 0 } else { LEAST_BYTES_UNKNOWN },
+            least_bytes_of_strangers: match sight {
+                Sight::All => 0,
+                Sight::Large | Sight::OfKnown => LEAST_BYTES_UNKNOWN,
+            },
         }
     }
 
@@ -117,7 +133,7 @@ impl Entities {
 
     /// Something is known of hosts after all: by the flows themselves.
     pub(super) fn see_all_rows(&mut self) {
-        (self.most_rows, self.least_bytes) = (ROWS, 0);
+        (self.most_rows, self.least_bytes, self.least_bytes_of_strangers) = (ROWS, 0, 0);
     }
 
     /// Who is at the ends of flows of the next second that is counted.
@@ -197,26 +213,35 @@ impl Entities {
             let row = &rows[at as usize];
             let ends = [row.there.src, row.there.dst];
             let homes = ends.map(|host| home.contains(&host));
-            let external = ends.map(|host| !home.contains(&host) && !host.is_group());
+            let external = [0, 1].map(|end| !homes[end] && !ends[end].is_group());
             self.bytes.add(row.wire_bytes().saturating_mul(row.scale), external == [true; 2]);
-            for (end, from_there) in [(0, true), (1, false)] {
-                let external = external[1 - end];
-                let view = View::of(row, second, from_there, external);
+            let views = [(true, external[1]), (false, external[0])]
+                .map(|(from_there, external)| View::of(row, second, from_there, external));
+            let seats = [0, 1].map(|end| match joiner.as_deref_mut() {
+                Some(joiner) => joiner.seat(&views[end], row.echo_id),
+                None => told.seat(row, end).map_or(Seated::Stranger, Seated::At),
+            });
+            let instance = |end: usize| match joiner.as_deref() {
+                Some(joiner) => joiner.instance_of(ends[end].ip()),
+                None => told.instance(row, end),
+            };
+            if row.wire_bytes() < self.least_bytes_of_strangers
+                && seats.iter().all(|seat| matches!(seat, Seated::Stranger))
+                && !(0..2).any(|end| homes[end] && instance(end).is_some())
+            {
+                continue;
+            }
+            for (end, seat) in seats.into_iter().enumerate() {
+                let (from_there, external) = (end == 0, external[1 - end]);
                 let nothing =
                     Share { id: 0, row: at, from_there, external, behind: None, certainty: None };
                 let share = |id| Share { id, ..nothing };
-                let seat = match joiner.as_deref_mut() {
-                    Some(joiner) => joiner.seat(&view, row.echo_id),
-                    None => told.seat(row, end),
+                let behind = match seat {
+                    Seated::At(seat) => self.take_process(seat, &views[end], share),
+                    Seated::Stranger | Seated::Unclaimed => Behind::Nobody,
                 };
-                let behind =
-                    seat.map_or(Behind::Nobody, |seat| self.take_process(seat, &view, share));
                 if homes[end] {
-                    let instance = |host: Host| match joiner.as_deref() {
-                        Some(joiner) => joiner.instance_of(host.ip()),
-                        None => told.instance(row, end),
-                    };
-                    let id = self.address(ends[end], instance);
+                    let id = self.address(ends[end], || instance(end));
                     let share = id.map(|id| Share { behind: Some(behind), ..share(id) });
                     self.shares.extend(share);
                 }
@@ -258,7 +283,7 @@ impl Entities {
     fn address(
         &mut self,
         host: Host,
-        instance: impl Fn(Host) -> Option<Arc<Instance>>,
+        instance: impl Fn() -> Option<Arc<Instance>>,
     ) -> Option<WhoId> {
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.clear();
@@ -267,7 +292,7 @@ impl Entities {
         let address = self.addresses.entry(host).or_insert_with(|| {
             // Loopback is every host's own.
             let is_own = host.ip().is_loopback() || host.ip().is_unspecified();
-            let instance = if is_own { None } else { instance(host) };
+            let instance = if is_own { None } else { instance() };
             let digest = match &instance {
                 Some(instance) => seed.text(2, &instance.id),
                 None => seed.mix(seed.host(&host), 1),
@@ -363,7 +388,7 @@ mod tests {
         };
         row.there.classes[PacketClass::Udp as usize] = 1;
         let take = |basis: Basis, certainty, from_there, workload: bool| {
-            let mut entities = Entities::new(true);
+            let mut entities = Entities::new(Sight::All);
             entities.begin(0);
             let seat = Seat {
                 process: Arc::new(ProcessView::default()),

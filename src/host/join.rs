@@ -61,6 +61,16 @@ pub struct HostKnowledge {
     pub home_nets: HomeNets,
 }
 
+/// What an end of a flow is to the map.
+#[derive(Clone, Debug)]
+pub(crate) enum Seated {
+    /// Of no host that has a map.
+    Stranger,
+    /// Of one that has, and nobody is known to have the socket.
+    Unclaimed,
+    At(Seat),
+}
+
 /// Who sits at the end of a flow.
 #[derive(Clone, Debug)]
 pub struct Seat {
@@ -256,11 +266,14 @@ impl Joiner {
     }
 
     /// Who was at this end of a flow in a second of it.
-    pub(crate) fn seat(&mut self, view: &View<'_>, echo_id: u16) -> Option<Seat> {
-        let map = self.map.clone()?;
+    pub(crate) fn seat(&mut self, view: &View<'_>, echo_id: u16) -> Seated {
         let is_icmp = is_icmp(view.proto);
         let start_ns = view.second.saturating_mul(SECOND_NS);
         let end_ns = start_ns.saturating_add(SECOND_NS - 1);
+        let known_ns = end_ns.saturating_add(HOLD_NS);
+        // Of a flood of strange addresses this is all that is done.
+        let of_host = self.map.as_ref().filter(|map| map.may_know(view.sent.src.ip(), known_ns));
+        let Some(map) = of_host.cloned() else { return Seated::Stranger };
         let question = Question {
             protocol: view.proto,
             local: view.sent.src.ip(),
@@ -273,9 +286,13 @@ impl Joiner {
             end_ns,
             // Nobody counted which packet of the second was the first of all.
             begun_by_ns: end_ns,
-            known_ns: end_ns.saturating_add(HOLD_NS),
+            known_ns,
         };
-        let answer = map.resolve(&question).ok()??;
+        let answer = match map.resolve(&question) {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Seated::Stranger,
+            Err(_) => return Seated::Unclaimed,
+        };
         let mut process = self.view(&map, answer.process, end_ns, question.known_ns);
         let source = answer.process.source;
         let workload = self.workload(&map, source, &process.process, question.known_ns);
@@ -284,7 +301,7 @@ impl Joiner {
             process = self.attended(answer.process, process, at);
         }
         let (certainty, basis) = (certainty(&answer), Some(answer.basis));
-        Some(Seat { process, workload, host, boot, certainty, basis })
+        Seated::At(Seat { process, workload, host, boot, certainty, basis })
     }
 
     /// The process with who was at its machine.

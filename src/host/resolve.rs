@@ -128,14 +128,7 @@ struct Candidate {
 impl HostMap {
     /// Who was there. `Ok(None)` where the address belongs to no host with a map.
     pub fn resolve(&self, question: &Question) -> Result<Option<Answer>, Reason> {
-        // Of a flood of strange addresses this is all that is done: who claims a socket
-        // at an address makes the address known.
-        let local = self.known_as(question.local);
-        let is_known = self.may_have.has(local) && self.addresses.contains_key(&local);
-        if !is_known
-            && !self.had_refused(question.known_ns)
-            && !self.has_translated.load(Ordering::Acquire)
-        {
+        if !self.may_know(question.local, question.known_ns) {
             return Ok(None);
         }
         let presences = self.presences(question);
@@ -166,6 +159,15 @@ impl HostMap {
             }
             _ => address,
         }
+    }
+
+    /// Whether more than this has to be asked about an address. Who claims a socket at one
+    /// makes it known.
+    pub(super) fn may_know(&self, address: IpAddr, known_ns: i64) -> bool {
+        let address = self.known_as(address);
+        (self.may_have.has(address) && self.addresses.contains_key(&address))
+            || self.had_refused(known_ns)
+            || self.has_translated.load(Ordering::Acquire)
     }
 
     /// Whether the address is that of a host of which nothing was told at this time:

@@ -43,7 +43,7 @@ fn named(events: impl IntoIterator<Item = HostEvent>) -> (u32, Basis, Vec<u32>) 
 fn what_comes_to_an_address_is_that_of_who_is_bound_to_it_not_of_who_reads_from_all() {
     let (all, exact) = (None, Some(HERE));
     let both = [opened(S, 1, all), opened(2 * S, 2, exact)];
-    let reads = both.clone().into_iter().chain([read(3 * S, 1, all)]);
+    let reads = both.into_iter().chain([read(3 * S, 1, all)]);
     assert_eq!(named(reads.clone()), (2, Basis::Opened, vec![]));
     assert_eq!(named(reads.chain([read(11 * S, 2, exact)])), (2, Basis::Used, vec![]));
 }
