@@ -256,8 +256,9 @@ fn values_of_queries_are_masked_unless_they_are_to_stay() {
     assert!(!requests.contains("token"), "{requests}");
 }
 
-/// One packet in a pcapng file whose statistics say that more were dropped.
-fn pcapng_with_drops(interface: u64, system: u64) -> Vec<u8> {
+/// One packet in a pcapng file whose statistics say that more were dropped, and which says
+/// that some were lost before it.
+fn pcapng_with_drops(interface: u64, system: u64, before: u64) -> Vec<u8> {
     let block = |kind: u32, body: &[u8]| {
         let total = (12 + body.len() as u32).to_le_bytes();
         [&kind.to_le_bytes(), &total, body, &total].concat()
@@ -269,7 +270,7 @@ fn pcapng_with_drops(interface: u64, system: u64) -> Vec<u8> {
     frame.resize(frame.len().next_multiple_of(4), 0);
     let length = (frame.len() as u32).to_le_bytes();
     let section = [&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat();
-    let packet = [&[0; 12][..], &length, &length, &frame].concat();
+    let packet = [&[0; 12][..], &length, &length, &frame, &option(4, before), &[0; 4]].concat();
     let statistics = [&[0; 12][..], &option(5, interface), &option(7, system), &[0; 4]].concat();
     [
         block(0x0a0d_0d0a, &section),
@@ -283,17 +284,19 @@ fn pcapng_with_drops(interface: u64, system: u64) -> Vec<u8> {
 #[test]
 fn what_a_capture_says_was_lost_before_it_was_written_is_told() {
     let dir = Dir::new();
-    dir.write("lossy.pcapng", &pcapng_with_drops(900, 90));
+    dir.write("lossy.pcapng", &pcapng_with_drops(900, 90, 997));
     let summary: Value =
         serde_json::from_slice(&dir.run(["read", "--json", "lossy.pcapng"]).stdout).expect("JSON");
     let file = &summary["files"][0];
-    assert_eq!((&file["interface_drops"], &file["system_drops"]), (&900.into(), &90.into()));
+    let drops = ["interface_drops", "system_drops", "unplaced_drops"].map(|name| &file[name]);
+    assert_eq!(drops, [900, 90, 7]);
     assert_eq!(summary["packets"], 1);
     let schema: Value = serde_json::from_str(flowtap::output::SUMMARY_SCHEMA).expect("JSON");
     jsonschema::validate(&schema, &summary).expect("as the schema says");
     let page = text(&dir.run(["read", "lossy.pcapng"]).stdout);
     assert!(page.contains("900 packets were lost at interfaces"), "{page}");
     assert!(page.contains("90 packets were lost in the systems"), "{page}");
+    assert!(page.contains("7 packets were lost before others"), "{page}");
 }
 
 /// What alerts say of names and requests is of payloads as well.

@@ -30,6 +30,7 @@ pub(crate) mod origin;
 mod pcap;
 mod pcapng;
 pub(crate) mod pcapng_codes;
+mod pcapng_drops;
 mod pcapng_options;
 pub(crate) mod peek;
 mod pieces;

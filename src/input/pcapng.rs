@@ -10,7 +10,10 @@ use super::block::{Frame, frame_flag};
 use super::error::{InputError, InputErrorKind};
 use super::pcapng_codes::Observer;
 use super::pcapng_codes::{BYTE_ORDER_MAGIC, block::*};
-use super::pcapng_options::{InterfaceOptions, Resolution, is_our_section, statistics};
+use super::pcapng_drops::{Drops, Told};
+use super::pcapng_options::{
+    InterfaceOptions, Resolution, is_our_section, lost_before_packet, statistics,
+};
 use super::report::Interface;
 use super::walk::{Found, Limits, MAX_CAPTURED_BYTES, Notes, Stop, UNTIMED, Walked, frame};
 use crate::output::recording::blocks::BlockWriter;
@@ -20,6 +23,9 @@ use crate::packet::LinkType;
 const BLOCK_HEAD_BYTES: usize = 8;
 const BLOCK_TAIL_BYTES: usize = 4;
 const SMALLEST_BLOCK_BYTES: u32 = 12;
+
+/// Where the packet begins in the body of an enhanced or obsolete packet block.
+const DATA_AT: usize = 20;
 
 /// Blocks that are read, rather than skipped, hold a packet and its options,
 /// or some options: nothing a writer has reason to make longer.
@@ -39,8 +45,7 @@ struct Local {
     snaplen_bytes: u32,
     interface: u16,
     resolution: Resolution,
-    /// Last counters of this section's statistics blocks.
-    drops: (Option<u64>, Option<u64>),
+    drops: Told,
 }
 
 /// A block that is passed over without being held.
@@ -63,7 +68,7 @@ pub(super) struct PcapngWalker {
     /// interfaces say who captured.
     ours: bool,
     /// Drops reported by earlier sections.
-    earlier_drops: (Option<u64>, Option<u64>),
+    earlier_drops: Drops,
     /// Said once.
     stray_statistics: bool,
 }
@@ -150,9 +155,19 @@ impl PcapngWalker {
         let body = block.get(BLOCK_HEAD_BYTES..total_bytes - BLOCK_TAIL_BYTES).unwrap_or_default();
         let body_at = at + BLOCK_HEAD_BYTES;
         match kind {
-            ENHANCED_PACKET => found.push(self.enhanced(body, body_at)?),
+            ENHANCED_PACKET => {
+                let frame = self.enhanced(body, body_at)?;
+                let data_end = DATA_AT + (frame.captured_bytes as usize).next_multiple_of(4);
+                if body.len() > data_end {
+                    self.count_lost_before(body, data_end);
+                }
+                found.push(frame);
+            }
             SIMPLE_PACKET => found.push(self.simple(body, body_at)?),
-            OBSOLETE_PACKET => found.push(self.obsolete(body, body_at)?),
+            OBSOLETE_PACKET => {
+                found.push(self.obsolete(body, body_at)?);
+                self.count_lost_before_obsolete(body);
+            }
             INTERFACE_DESCRIPTION => self.describe(body, notes)?,
             INTERFACE_STATISTICS => {
                 if self.ours {
@@ -202,7 +217,6 @@ impl PcapngWalker {
         body: &[u8],
         body_at: usize,
     ) -> Result<Frame, Pause> {
-        const DATA_AT: usize = 20;
         let local = self.interface(interface)?;
         if captured as usize > body.len() - DATA_AT {
             return Err(Pause::Damage(format!(
@@ -305,7 +319,7 @@ impl PcapngWalker {
             snaplen_bytes,
             interface,
             resolution: Resolution::new(options.tsresol, options.tsoffset_s),
-            drops: (None, None),
+            drops: Told::default(),
         });
         Ok(())
     }
@@ -326,15 +340,34 @@ impl PcapngWalker {
         Ok(())
     }
 
-    /// Counters run on from block to block of a section: the last one counts.
+    /// The options of an enhanced packet block, which begin there.
+    #[cold]
+    fn count_lost_before(&mut self, body: &[u8], options_at: usize) {
+        let options = body.get(options_at..).unwrap_or_default();
+        let interface = self.u32_at(body, 0).unwrap_or(0);
+        if let Some(lost) = lost_before_packet(options, self.big_endian)
+            && let Some(local) = self.interfaces.get_mut(interface as usize)
+        {
+            local.drops.before_packet(lost);
+        }
+    }
+
+    /// An obsolete packet block always has a count, or says that it has none.
+    fn count_lost_before_obsolete(&mut self, body: &[u8]) {
+        const UNKNOWN: u16 = u16::MAX;
+        let (interface, lost) = (self.u16_at(body, 0), self.u16_at(body, 2));
+        if let (Some(interface), Some(lost)) = (interface, lost.filter(|&lost| lost != UNKNOWN))
+            && let Some(local) = self.interfaces.get_mut(usize::from(interface))
+        {
+            local.drops.before_packet(u64::from(lost));
+        }
+    }
+
     fn count_drops(&mut self, body: &[u8], notes: &mut Notes<'_>) {
         let Some(index) = self.u32_at(body, 0) else { return };
         let drops = statistics(body.get(12..).unwrap_or_default(), self.big_endian);
         match self.interfaces.get_mut(index as usize) {
-            Some(local) => {
-                local.drops.0 = drops.0.or(local.drops.0);
-                local.drops.1 = drops.1.or(local.drops.1);
-            }
+            Some(local) => local.drops.statistics(drops.0, drops.1),
             None if !self.stray_statistics => {
                 self.stray_statistics = true;
                 notes.report.warn(format!(
@@ -391,15 +424,9 @@ impl PcapngWalker {
         self.skip.is_some()
     }
 
-    /// Sums of the interfaces' drop counters over all sections.
-    pub(super) fn total_drops(&self) -> (Option<u64>, Option<u64>) {
-        let add = |a: Option<u64>, b: Option<u64>| match (a, b) {
-            (None, None) => None,
-            _ => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
-        };
-        self.interfaces.iter().fold(self.earlier_drops, |sum, local| {
-            (add(sum.0, local.drops.0), add(sum.1, local.drops.1))
-        })
+    /// Sums over the interfaces of all sections.
+    pub(super) fn total_drops(&self) -> Drops {
+        self.interfaces.iter().fold(self.earlier_drops, |sum, local| sum.with(local.drops))
     }
 
     fn skip_on(&mut self, bytes: &[u8], at: usize, skip: Skip) -> Result<usize, Pause> {

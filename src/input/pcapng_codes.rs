@@ -23,6 +23,7 @@ pub(crate) mod option {
     pub(crate) const IF_TSRESOL: u16 = 9;
     pub(crate) const IF_FCSLEN: u16 = 13;
     pub(crate) const IF_TSOFFSET: u16 = 14;
+    pub(crate) const EPB_DROPCOUNT: u16 = 4;
     pub(crate) const ISB_IFRECV: u16 = 4;
     pub(crate) const ISB_IFDROP: u16 = 5;
     pub(crate) const ISB_OSDROP: u16 = 7;

@@ -68,6 +68,12 @@ pub(super) fn statistics(bytes: &[u8], big_endian: bool) -> (Option<u64>, Option
     drops
 }
 
+/// `epb_dropcount` among the options of an enhanced packet block.
+pub(super) fn lost_before_packet(bytes: &[u8], big_endian: bool) -> Option<u64> {
+    Options { rest: bytes, big_endian }
+        .find_map(|(code, value)| (code == EPB_DROPCOUNT).then(|| to_u64(value, big_endian))?)
+}
+
 /// Turns the ticks of an interface into nanoseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Resolution {
@@ -207,6 +213,7 @@ mod tests {
             prop_assert!(count <= bytes.len() / 4);
             let _ = InterfaceOptions::read(&bytes, big_endian);
             let _ = statistics(&bytes, big_endian);
+            let _ = lost_before_packet(&bytes, big_endian);
         }
 
         /// It is not after the time, and the next one that is another time is.

@@ -188,7 +188,10 @@ impl FileReader {
         if self.done
             && let Walker::Pcapng(walker) = &self.walker
         {
-            (report.interface_drops, report.system_drops) = walker.total_drops();
+            let drops = walker.total_drops();
+            report.interface_drops = drops.interface;
+            report.system_drops = drops.system;
+            report.unplaced_drops = drops.unplaced;
         }
         batch
     }

@@ -100,6 +100,8 @@ pub struct FileReport {
     pub interface_drops: Option<u64>,
     /// Packets that the operating system says it dropped.
     pub system_drops: Option<u64>,
+    /// Packets that packets say were lost before them (pcapng), beyond those two.
+    pub unplaced_drops: Option<u64>,
     pub warnings: Vec<String>,
     pub error: Option<InputError>,
 }

@@ -187,6 +187,9 @@ pub struct InputFile {
     pub interface_drops: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_drops: Option<u64>,
+    /// What its packets say was lost before them, beyond those two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unplaced_drops: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -266,6 +269,7 @@ impl Summary {
                     truncated_records: file.truncated_records,
                     interface_drops: file.interface_drops,
                     system_drops: file.system_drops,
+                    unplaced_drops: file.unplaced_drops,
                     warnings: file.warnings.clone(),
                     error: file.error.as_ref().map(ToString::to_string),
                 })

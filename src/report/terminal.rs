@@ -204,6 +204,10 @@ fn notes(summary: &Summary) -> Vec<String> {
         dropped(|file| file.system_drops),
         "packets were lost in the systems that captured, the captures say",
     );
+    note(
+        dropped(|file| file.unplaced_drops),
+        "packets were lost before others that were written, the captures say",
+    );
     note(summary.time_anomalies, "time stamps made no sense: the packet before gave the time");
     note(
         summary.length_anomalies,

@@ -232,6 +232,43 @@ fn binary_time_resolution_and_drops_of_all_sections_are_read() {
 }
 
 #[test]
+fn packets_say_what_was_lost_before_them() {
+    let packet = |second: u64| Packet::at(second * 1_000_000);
+    for big_endian in [false, true] {
+        let mut file = Pcapng::new(big_endian);
+        file.interface(1, 0, 6, "eth0");
+        file.enhanced(0, 1_000_000, &packet(1));
+        let drops = |file: &Pcapng| {
+            let found = read_bytes(&file.out);
+            assert_eq!(found.reports[0].error, None);
+            let report = &found.reports[0];
+            (report.interface_drops, report.system_drops, report.unplaced_drops)
+        };
+        assert_eq!(drops(&file), (None, None, None));
+        file.enhanced_after(0, &packet(2), 5);
+        file.enhanced_after(0, &packet(3), 7);
+        assert_eq!(drops(&file), (None, None, Some(12)));
+        file.obsolete_after(0, 4_000_000, &packet(4), 3);
+        file.obsolete_after(0, 5_000_000, &packet(5), u16::MAX);
+        assert_eq!(drops(&file), (None, None, Some(15)));
+        // The statistics count the same losses, and one that no packet told.
+        file.statistics(0, 6, 10);
+        assert_eq!(drops(&file), (Some(6), Some(10), Some(0)));
+        // Another interface lost other packets: the one's count takes nothing from the other's.
+        file.interface(1, 0, 6, "eth1");
+        file.enhanced_after(1, &packet(6), 8);
+        file.statistics(1, 1, 2);
+        assert_eq!(drops(&file), (Some(7), Some(12), Some(5)));
+        file.section(1);
+        file.interface(1, 0, 6, "eth0");
+        file.enhanced_after(0, &packet(7), 100);
+        assert_eq!(drops(&file), (Some(7), Some(12), Some(105)));
+        file.enhanced_after(0, &packet(8), u64::MAX);
+        assert_eq!(drops(&file).2, Some(u64::MAX));
+    }
+}
+
+#[test]
 fn wire_lengths_over_the_bound_are_replaced_and_counted() {
     let huge = Packet { micros: 1, data: vec![1; 60], wire_bytes: 1 << 30 };
     let short = Packet { micros: 2, data: vec![1; 60], wire_bytes: 40 };

@@ -176,20 +176,49 @@ impl Pcapng {
 
     /// `ticks` in the unit of the interface.
     pub(super) fn enhanced(&mut self, interface: u32, ticks: u64, packet: &Packet) {
+        self.enhanced_with(interface, ticks, packet, &[(1, b"a comment")]);
+    }
+
+    /// A packet that says how many were lost before it.
+    pub(super) fn enhanced_after(&mut self, interface: u32, packet: &Packet, lost: u64) {
+        let lost = if self.big_endian { lost.to_be_bytes() } else { lost.to_le_bytes() };
+        let options = [(1, b"a comment".as_slice()), (4, &lost)];
+        self.enhanced_with(interface, packet.micros, packet, &options);
+    }
+
+    fn enhanced_with(
+        &mut self,
+        interface: u32,
+        ticks: u64,
+        packet: &Packet,
+        options: &[(u16, &[u8])],
+    ) {
         let order = self.order();
         let mut body = order.u32(interface).to_vec();
         self.packet(ticks, packet, &mut body);
-        let comment = self.clone();
         body.resize(body.len().next_multiple_of(4), 0);
-        comment.option(1, b"a comment", &mut body);
-        comment.option(0, &[], &mut body);
+        for (code, value) in options {
+            self.option(*code, value, &mut body);
+        }
+        self.option(0, &[], &mut body);
         self.block(6, &body);
     }
 
     pub(super) fn obsolete(&mut self, interface: u16, ticks: u64, packet: &Packet) {
+        self.obsolete_after(interface, ticks, packet, 3);
+    }
+
+    /// A packet that says how many were lost before it; 0xffff: not known.
+    pub(super) fn obsolete_after(
+        &mut self,
+        interface: u16,
+        ticks: u64,
+        packet: &Packet,
+        lost: u16,
+    ) {
         let order = self.order();
         let mut body = order.u16(interface).to_vec();
-        body.extend(order.u16(3));
+        body.extend(order.u16(lost));
         self.packet(ticks, packet, &mut body);
         self.block(2, &body);
     }
