@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::AtomicBool;
 
 use flowtap::host::event::HostEvent;
 use flowtap::lab::formats::{Answered, Conversation, Interval};
@@ -195,7 +196,7 @@ fn played(behaviour: &str, duration_s: u32, seed: u64) -> Vec<Seen> {
     let scenario = parse(&text, &[]).unwrap();
     let world = World::new(&scenario, seed).unwrap();
     let mut packets = Packets::default();
-    play(&scenario, &world, seed, 1.0, &mut packets).unwrap();
+    play(&scenario, &world, seed, 1.0, &AtomicBool::new(false), &mut packets).unwrap();
     packets.0
 }
 

@@ -258,6 +258,104 @@ fn a_sweep_that_is_stopped_leaves_nothing_behind() {
     assert_eq!(left(), 0);
 }
 
+/// Killed when dropped: what it does has no end that a test could wait for.
+struct Endless(Child);
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_sweep_stops_while_it_writes_a_capture() {
+    for (scenario, learned_days, first) in
+        [("udp-flood", "0", "udp-flood-1"), ("exfiltration", "1", "exfiltration-1-before")]
+    {
+        let dir = Dir::new();
+        std::fs::create_dir(dir.path("tmp")).expect("a folder");
+        let args = ["lab", "sweep", scenario, "--learn-days", learned_days, "--scale", "1000"];
+        let ten_days = ["--set", "duration_s=864000"];
+        let mut command = dir.command([&args[..], &ten_days].concat());
+        let command = command.env("TMPDIR", dir.path("tmp")).stdout(Stdio::null());
+        let mut endless = Endless(command.spawn().expect("the binary starts"));
+        let child = &mut endless.0;
+        let folder = dir.path("tmp").join(format!("flowtap-sweep-{}", child.id())).join(first);
+        let written = || std::fs::metadata(folder.join("traffic.pcap")).map_or(0, |it| it.len());
+        wait_until("it writes", || written() > 1 << 20);
+        signal(child, "TERM");
+        let mut code = None;
+        wait_until("it ends", || {
+            code = child.try_wait().expect("a child").map(|status| status.code());
+            code.is_some()
+        });
+        assert_eq!(code, Some(Some(143)));
+        assert_eq!(std::fs::read_dir(dir.path("tmp")).expect("there").count(), 0);
+    }
+}
+
+#[test]
+fn a_sweep_of_what_can_not_be_is_refused_and_leaves_nothing_behind() {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.path("tmp")).expect("a folder");
+    let scenario = |name: &str, behaviour: &str| {
+        let host = |name: &str, n: u8| format!("[[host]]\nname={name:?}\naddress=\"10.0.0.{n}\"\n");
+        let head = "start=\"2026-03-02T09:00:00Z\"\nduration_s=9\n";
+        let text = format!("{head}{}{}[[behaviour]]\n{behaviour}", host("a", 1), host("b", 2));
+        dir.write(name, text.as_bytes());
+    };
+    let behaviour = "kind=\"udp_flood\"\nlabel=\"f\"\nfrom=\"a\"\nto=";
+    scenario("nobody.toml", &format!("{behaviour}\"c\"\n"));
+    scenario("shares.toml", &format!("{behaviour}\"b\"\njitter_share=1.5\n"));
+    let long = format!("{}.toml", "x".repeat(220));
+    scenario(&long, &format!("{behaviour}\"b\"\n"));
+    let rate = "rate_per_s is";
+    let number = "must be a number over 0, at most 1,000,000";
+    for (args, said) in [
+        (&["udp-flood", "--vary", "strength=100,-5"][..], &["with strength=-5", rate, number][..]),
+        (&["udp-flood", "--vary", "strength=0"], &["with strength=0", rate, number]),
+        (&["udp-flood", "--set", "strength=NaN"], &["rate_per_s is \"NaN\"", number]),
+        (&["udp-flood", "--set", "strength=inf"], &["rate_per_s is \"inf\"", number]),
+        (&["udp-flood", "--set", "strength=1e300"], &[rate, number]),
+        (&["udp-flood", "--vary", "strength="], &["rate_per_s is \"\"", number]),
+        (&["held-open", "--set", "strength=0"], &["connections is 0", "from 1 to 100,000"]),
+        (&["relay", "--set", "gap_s=0"], &["gap_s is 0", "over 0"]),
+        (&["udp-flood", "--set", "duration_s=-1"], &["duration_s is -1", "over 0"]),
+        (&["udp-flood", "--scale", "NaN"], &["a number above 0, at most a million"]),
+        (&["udp-flood", "--vary", "detect.egress_deviation=NaN"], &["a number from"]),
+        (&["udp-flood", "--gate", "recall>=NaN"], &["NaN is no number"]),
+        (&["udp-flood", "--formats", "combined"], &["there is nothing for combined"]),
+        (&["udp-flood", "--first-seed", "18446744073709551615"], &["--first-seed"]),
+        (&["shares.toml"], &["behaviour 1 (f): jitter_share is 1.5", "from 0 to 1"]),
+        (&["nobody.toml"], &["there is no host or process c"]),
+        (&[&long], &["at most 200 bytes"]),
+        (
+            &[""],
+            &["there is no scenario or file with an empty name", "udp-flood, egress-lookalikes"],
+        ),
+        (&["a\u{1b}[2J"], &["there is no scenario or file a\\u{1b}[2J"]),
+        (&["/"], &["there is no scenario or file /;"]),
+    ] {
+        let mut command = dir.command([&["lab", "sweep", "--seeds", "2"], args].concat());
+        let command = command.env("TMPDIR", dir.path("tmp")).stdout(Stdio::piped());
+        let output = command.output().expect("the binary starts");
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert!(said.iter().all(|said| told.contains(said)), "{args:?}: {told}");
+        assert_eq!(text(&output.stdout), "", "{args:?}");
+        assert_eq!(std::fs::read_dir(dir.path("tmp")).expect("there").count(), 0, "{args:?}");
+    }
+    // A folder of the user's own: what is in it stays, and no more comes.
+    std::fs::create_dir_all(dir.path("work/udp-flood-1")).expect("a folder");
+    dir.write("work/udp-flood-1/mine", b"");
+    let short = ["--set", "duration_s=70", "--seeds", "1", "--work", "work"];
+    let output = dir.run([&["lab", "sweep", "udp-flood"], &short[..]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(dir.path("work/udp-flood-1/mine").is_file());
+    assert_eq!(std::fs::read_dir(dir.path("work")).expect("there").count(), 1);
+}
+
 #[test]
 fn the_newest_run_is_also_one_with_a_folder_of_its_own_and_is_told() {
     let dir = Dir::new();

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -17,9 +17,10 @@ use super::report_args::ReportArgs;
 use super::stop::StopSignals;
 use super::{Usage, backtest};
 use crate::alert::Severity;
+use crate::input::ending::end_with;
 use crate::lab::formats::Format;
 use crate::lab::scenario::load::{EMBEDDED, load};
-use crate::lab::scenario::make::make_with;
+use crate::lab::scenario::make::{Making, make_with};
 use crate::lab::scenario::sweep::{Gate, Row, Sweep, Vary, check, sweep};
 use crate::lab::synth::{self, SynthArgs};
 use crate::report::html::sweep_page;
@@ -102,7 +103,8 @@ pub(crate) struct SweepArgs {
     /// Alerts below it are no false ones.
     #[arg(long, value_name = "SEVERITY", default_value = "low")]
     least: Severity,
-    /// Folder for captures while they are read [default: a new one among temporary files].
+    /// Folder in which a new one holds captures while they are read [default: that of temporary
+    /// files].
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
     /// Print JSON, a row a line.
@@ -130,8 +132,11 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
             if let Some(days) = args.days_before {
                 scenario = scenario.days_before(days)?;
             }
-            let formats = &args.formats;
-            let made = make_with(&name, &scenario, &args.output, args.seed, args.scale, formats)?;
+            // A signal ends it at once: what it wrote by then has a name that the user gave.
+            let stop = AtomicBool::new(false);
+            let MakeArgs { seed, scale, ref formats, .. } = *args;
+            let how = Making { seed, scale, formats, stop: &stop };
+            let made = make_with(&name, &scenario, &args.output, how)?;
             let played = made.played;
             let report = serde_json::json!({
                 "packets": played.packets,
@@ -159,14 +164,13 @@ pub(crate) fn run(command: &LabCommand) -> anyhow::Result<ExitCode> {
 
 fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
     args.report.check()?;
-    let (stop, signal) = (Arc::default(), Arc::default());
-    StopSignals::listen()?.set(&stop, &signal)?;
-    let folder = args.work.clone().map_or_else(temporary_folder, Ok)?;
+    let parent = args.work.clone().unwrap_or_else(std::env::temp_dir);
+    let folder = parent.join(format!("flowtap-sweep-{}", std::process::id()));
     let told = Sweep {
         scenario: args.scenario.clone(),
         set: args.set.clone(),
         vary: args.vary.clone(),
-        seeds: (0..args.seeds).map(|at| args.first_seed.saturating_add(at)).collect(),
+        seeds: args.seeds()?,
         scale: args.scale,
         learn_days: args.learn_days,
         formats: args.formats.clone(),
@@ -174,6 +178,11 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
         folder: folder.clone(),
     };
     check(&told).map_err(|error| Usage(format!("{error:#}")))?;
+    let (stop, signal) = (Arc::default(), Arc::default());
+    // What was made is read in this process too.
+    end_with(&stop);
+    StopSignals::listen()?.set(&stop, &signal)?;
+    let folder = WorkFolder::create(folder)?;
     let mut out = std::io::stdout().lock();
     if !args.json {
         writeln!(
@@ -192,9 +201,7 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
             failures.push(failure);
         }
     });
-    if args.work.is_none() {
-        let _ = fs::remove_dir_all(&folder);
-    }
+    drop(folder);
     let rows = rows?;
     if let signal @ 1.. = signal.load(Ordering::Acquire) {
         eprintln!("flowtap: stopped by a signal");
@@ -205,15 +212,38 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(4) })
 }
 
-/// A folder that nobody had a hand in: captures in it take gigabytes for as long as they are
-/// read.
-fn temporary_folder() -> anyhow::Result<PathBuf> {
-    let folder = std::env::temp_dir().join(format!("flowtap-sweep-{}", std::process::id()));
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&folder).with_context(|| format!("can't make {}", folder.display()))?;
-    Ok(folder)
+impl SweepArgs {
+    fn seeds(&self) -> Result<Vec<u64>, Usage> {
+        let last = self.first_seed.checked_add(self.seeds - 1);
+        let refused = || Usage(format!("--first-seed: {} seeds go beyond 2^64", self.seeds));
+        Ok((self.first_seed..=last.ok_or_else(refused)?).collect())
+    }
+}
+
+/// A folder that nobody else had a hand in; gone when dropped, with the gigabytes of captures
+/// that may lie in it.
+struct WorkFolder(PathBuf);
+
+impl WorkFolder {
+    fn create(folder: PathBuf) -> anyhow::Result<Self> {
+        let wrong = || format!("can't make {}", folder.display());
+        if let Some(parent) = folder.parent() {
+            fs::create_dir_all(parent).with_context(wrong)?;
+        }
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&folder).with_context(wrong)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("flowtap: warning: can't remove {}: {error}", self.0.display());
+        }
+    }
 }
 
 fn print_row(out: &mut impl Write, row: &Row, json: bool) -> anyhow::Result<()> {

@@ -11,11 +11,10 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
 use super::Scenario;
-use super::make::make_with;
+use super::make::{Making, make_with};
 use super::sweep::run_made;
 use crate::baseline::{BaselineSettings, Baselines, Lent};
 use crate::detect::DetectSettings;
-use crate::lab::formats::Format;
 
 /// Files of what was learned so far.
 #[derive(Debug, Default)]
@@ -29,12 +28,12 @@ impl Learned {
         &mut self,
         (name, scenario): (&str, &Scenario),
         folder: &Path,
-        seed: u64,
-        (scale, formats): (f64, &[Format]),
+        how: Making<'_>,
         detect: &DetectSettings,
     ) -> Result<Option<Lent>> {
         let Some(learn) = scenario.learn.filter(|learn| learn.days > 0) else { return Ok(None) };
         let settings = BaselineSettings::from(detect);
+        let Making { seed, scale, formats, .. } = how;
         let first = scenario.days_before(learn.days)?;
         let told = format!("{first:?} {seed} {scale} {formats:?} {settings:?}");
         let digest: [u8; 32] = Sha256::digest(told.as_bytes()).into();
@@ -49,7 +48,7 @@ impl Learned {
                 for days in (1..=learn.days).rev() {
                     let day = scenario.days_before(days)?;
                     let dir = folder.join(format!("{name}-{seed}-before"));
-                    let made = make_with(name, &day, &dir, seed, scale, formats)?;
+                    let made = make_with(name, &day, &dir, how)?;
                     let read = run_made(&made, detect, Some(lent.clone()));
                     let removed = fs::remove_dir_all(&dir);
                     read.with_context(|| format!("{days} days before {name}"))?;

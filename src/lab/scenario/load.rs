@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::Scenario;
+use super::{Scenario, limits};
 
 macro_rules! embedded {
     [$($name:literal),* $(,)?] => {
@@ -49,11 +49,21 @@ pub const EMBEDDED: &[(&str, &str)] = embedded![
 /// Far over what anybody writes.
 const LONGEST_BYTES: u64 = 4 << 20;
 
+/// Longest title: files and folders are named after it, which file systems let have 255.
+const LONGEST_TITLE_BYTES: usize = 200;
+
 /// A scenario by its file or by the name of an embedded one, with `KEY=VALUE`s: a
 /// parameter, or `LABEL.FIELD` of a behaviour.
 pub fn load(name: &str, set: &[(String, String)]) -> Result<(String, Scenario)> {
     let text = text_among(EMBEDDED, name)?;
     let title = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or(name);
+    if title.len() > LONGEST_TITLE_BYTES || title.chars().any(char::is_control) {
+        bail!(
+            "{:?} can't name files: a scenario's name has at most {LONGEST_TITLE_BYTES} bytes, \
+             none of them control characters",
+            Path::new(name)
+        );
+    }
     let scenario = parse(&text, set).with_context(|| format!("scenario {name}"))?;
     Ok((title.to_owned(), scenario))
 }
@@ -66,7 +76,11 @@ pub(in crate::lab) fn text_among(embedded: &[(&str, &str)], name: &str) -> Resul
     let path = Path::new(name);
     if !path.is_file() {
         let names: Vec<&str> = embedded.iter().map(|(name, _)| *name).collect();
-        bail!("there is no scenario or file {name}; embedded are: {}", names.join(", "));
+        let called = match name {
+            "" => "with an empty name".to_owned(),
+            name => name.escape_debug().to_string(),
+        };
+        bail!("there is no scenario or file {called}; embedded are: {}", names.join(", "));
     }
     let length = path.metadata().with_context(|| format!("can't read {name}"))?.len();
     if length > LONGEST_BYTES {
@@ -94,7 +108,9 @@ pub(in crate::lab) fn table(text: &str, set: &[(String, String)]) -> Result<Map<
 
 /// A scenario from its text.
 pub fn parse(text: &str, set: &[(String, String)]) -> Result<Scenario> {
-    let mut scenario: Scenario = whole(table(text, set)?)?;
+    let table = table(text, set)?;
+    limits::check(&table)?;
+    let mut scenario: Scenario = whole(table)?;
     for name in scenario.include.clone() {
         let Some((_, text)) = EMBEDDED.iter().find(|(known, _)| *known == name) else {
             bail!("include: there is no embedded scenario {name}");

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::play::{Notes, Played, Stage, play};
+use super::play::{Notes, Played, Player, Stage, play};
 use super::truth::Truth;
 use super::world::World;
 use super::{Kind, Scenario};
@@ -32,26 +33,28 @@ pub struct Made {
     pub played: Played,
 }
 
-/// Writes what a scenario gives into a folder.
-pub fn make(name: &str, scenario: &Scenario, dir: &Path, seed: u64, scale: f64) -> Result<Made> {
-    make_with(name, scenario, dir, seed, scale, &[])
+/// How a scenario is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Making<'a> {
+    pub seed: u64,
+    /// Multiplies the rates of what is no attack.
+    pub scale: f64,
+    /// Logs in these formats beside it.
+    pub formats: &'a [Format],
+    /// Set, it fails with [`super::Stopped`]; what was written by then stays.
+    pub stop: &'a AtomicBool,
 }
 
-/// The same, with logs in these formats beside it.
-pub fn make_with(
-    name: &str,
-    scenario: &Scenario,
-    dir: &Path,
-    seed: u64,
-    scale: f64,
-    formats: &[Format],
-) -> Result<Made> {
-    check(name, scenario, formats)?;
-    let mut world = World::new(scenario, seed)?;
-    if formats.contains(&Format::AwsVpc) {
-        world.give_interfaces();
-    }
-    let mut truth = Truth::new(name, seed, scenario, &world)?;
+/// Writes what a scenario gives into a folder.
+pub fn make(name: &str, scenario: &Scenario, dir: &Path, seed: u64, scale: f64) -> Result<Made> {
+    let stop = AtomicBool::new(false);
+    make_with(name, scenario, dir, Making { seed, scale, formats: &[], stop: &stop })
+}
+
+/// The same, told more closely.
+pub fn make_with(name: &str, scenario: &Scenario, dir: &Path, how: Making<'_>) -> Result<Made> {
+    let Making { seed, scale, formats, stop } = how;
+    let (world, mut truth) = prepare(name, scenario, how)?;
     fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
     let (logs, paths) = Logs::create(dir, &world, "", formats)?;
     let (capture, file) = create(dir, "traffic.pcap")?;
@@ -59,7 +62,7 @@ pub fn make_with(
     let mut failed = None;
     let played = write_behind(file, |out| {
         files.pcap = Some(PcapWriter::new(out, PcapOptions::default())?);
-        let played = match play(scenario, &world, seed, scale, &mut files) {
+        let played = match play(scenario, &world, seed, scale, stop, &mut files) {
             Ok(played) => played,
             Err(error) => {
                 failed = Some(error);
@@ -82,8 +85,24 @@ pub fn make_with(
     Ok(Made { capture, maps, access_log, vpc_log, counters, asked, truth, played })
 }
 
+/// All that can be wrong with a scenario before anything of it is written.
+pub(super) fn check(name: &str, scenario: &Scenario, how: Making<'_>) -> Result<()> {
+    let (world, _) = prepare(name, scenario, how)?;
+    Player::new(scenario, &world, how.seed, how.scale).map(drop)
+}
+
+fn prepare(name: &str, scenario: &Scenario, how: Making<'_>) -> Result<(World, Truth)> {
+    check_formats(name, scenario, how.formats)?;
+    let mut world = World::new(scenario, how.seed)?;
+    if how.formats.contains(&Format::AwsVpc) {
+        world.give_interfaces();
+    }
+    let truth = Truth::new(name, how.seed, scenario, &world)?;
+    Ok((world, truth))
+}
+
 /// A log in which nothing could ever stand is a mistake.
-fn check(name: &str, scenario: &Scenario, formats: &[Format]) -> Result<()> {
+fn check_formats(name: &str, scenario: &Scenario, formats: &[Format]) -> Result<()> {
     let asks = |kind| matches!(kind, Kind::Requests | Kind::Exploit);
     for format in formats {
         let missing = match format.of() {

@@ -19,6 +19,7 @@ pub mod dns;
 pub mod draw;
 mod hostmap;
 pub mod learn;
+mod limits;
 pub mod load;
 mod logs;
 pub mod make;
@@ -34,9 +35,15 @@ pub mod world;
 
 use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
+use thiserror::Error;
 
 use crate::alert::Severity;
 use crate::host::process::Context;
+
+/// It was told to stop before it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("stopped before the end")]
+pub struct Stopped;
 
 /// A scenario as its file has it.
 #[derive(Clone, Debug, Deserialize)]

@@ -8,8 +8,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 
 use super::counters::CounterLog;
 use super::hostmap::HostMaps;
@@ -18,7 +19,7 @@ use super::ordinary::Source;
 use super::talk::{Form, Talk, Workshop};
 use super::tunnel::{Tunnel, TunnelKind};
 use super::world::{Seat, World};
-use super::{Behaviour, Scenario};
+use super::{Behaviour, Scenario, Stopped};
 use crate::host::event::HostEvent;
 use crate::lab::formats::{Answered, Conversation, Interval};
 use crate::lab::synth::Rng;
@@ -71,17 +72,22 @@ impl Item {
     }
 }
 
-/// Plays a scenario; `scale` multiplies the rates of what is no attack.
+/// Plays a scenario; `scale` multiplies the rates of what is no attack. With `stop` set it
+/// fails with [`Stopped`].
 pub fn play(
     scenario: &Scenario,
     world: &World,
     seed: u64,
     scale: f64,
+    stop: &AtomicBool,
     stage: &mut dyn Stage,
 ) -> Result<Played> {
     let mut player = Player::new(scenario, world, seed, scale)?;
     player.begin(stage)?;
     while player.next_ns().is_some() {
+        if stop.load(Ordering::Relaxed) {
+            bail!(Stopped);
+        }
         player.step(stage)?;
     }
     player.finish(stage)

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Serialize;
 
-use super::Learn;
 use super::learn::Learned;
 use super::load::load;
-use super::make::{Made, make_with};
+use super::make::{self, Made, Making, make_with};
 use super::score::{Report, Scored, alerts_from, score};
+use super::{Learn, Scenario, Stopped};
 use crate::alert::{Alert, Severity};
 use crate::baseline::Lent;
 use crate::detect::{DetectSettings, SETTINGS, SettingRange, SettingValue};
@@ -84,7 +84,8 @@ impl Row {
     }
 }
 
-/// Each combination of values in turn, told as it is done; with `stop` set no more seeds.
+/// Each combination of values in turn, told as it is done. With `stop` set those that are
+/// done are all, and its folder is left as it is.
 pub fn sweep(sweep: &Sweep, stop: &AtomicBool, mut told: impl FnMut(&Row)) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut learned = Learned::default();
@@ -93,10 +94,11 @@ pub fn sweep(sweep: &Sweep, stop: &AtomicBool, mut told: impl FnMut(&Row)) -> Re
         let mut reports = Vec::new();
         let mut packets = 0;
         for &seed in &sweep.seeds {
-            if stop.load(Ordering::Acquire) {
-                return Ok(rows);
-            }
-            let (report, made) = one(sweep, &set, seed, &mut learned)?;
+            let (report, made) = match one(sweep, &set, seed, &mut learned, stop) {
+                // What is made or read of it when that is broken off may make no sense.
+                Err(_) if stop.load(Ordering::Acquire) => return Ok(rows),
+                done => done?,
+            };
             packets += made.played.packets;
             reports.push(report);
         }
@@ -113,24 +115,34 @@ fn one(
     set: &[(String, String)],
     seed: u64,
     learned: &mut Learned,
+    stop: &AtomicBool,
 ) -> Result<(Report, Made)> {
     let (of_detection, of_scenario) = parted(set.iter());
     let detect = settings(&DetectSettings::default(), &of_detection)?;
-    let (name, mut scenario) = load(&sweep.scenario, &of_scenario)?;
-    if let Some(days) = sweep.learn_days {
-        let duration_s = scenario.learn.and_then(|learn| learn.duration_s);
-        scenario.learn = Some(Learn { days, duration_s });
-    }
-    let known = (name.as_str(), &scenario);
-    let by = (sweep.scale, sweep.formats.as_slice());
-    let baselines = learned.of(known, &sweep.folder, seed, by, &detect)?;
+    let (name, scenario) = sweep.load(&of_scenario)?;
+    let how = Making { seed, scale: sweep.scale, formats: &sweep.formats, stop };
+    let baselines = learned.of((&name, &scenario), &sweep.folder, how, &detect)?;
     let dir = sweep.folder.join(format!("{name}-{seed}"));
-    let made = make_with(&name, &scenario, &dir, seed, sweep.scale, &sweep.formats)?;
+    let made = make_with(&name, &scenario, &dir, how)?;
     let alerts = run_made(&made, &detect, baselines);
     let removed = fs::remove_dir_all(&dir);
+    if stop.load(Ordering::Acquire) {
+        bail!(Stopped);
+    }
     let report = score(&made.truth, &alerts?, sweep.least)?;
     removed.with_context(|| format!("can't remove {}", dir.display()))?;
     Ok((report, made))
+}
+
+impl Sweep {
+    fn load(&self, set: &[(String, String)]) -> Result<(String, Scenario)> {
+        let (name, mut scenario) = load(&self.scenario, set)?;
+        if let Some(days) = self.learn_days {
+            let duration_s = scenario.learn.and_then(|learn| learn.duration_s);
+            scenario.learn = Some(Learn { days, duration_s });
+        }
+        Ok((name, scenario))
+    }
 }
 
 /// Reads what was made, and of formats that were asked for these alone; alerts with the time
@@ -242,12 +254,28 @@ pub fn settings(base: &DetectSettings, set: &[(String, String)]) -> Result<Detec
     Ok(settings)
 }
 
-/// What each combination of values sets, all of it known and in range.
+/// What each combination of values sets, all of it known and in range, and makes a scenario
+/// that can be played. Writes nothing.
 pub fn check(sweep: &Sweep) -> Result<()> {
-    for values in combinations(&sweep.vary) {
-        let (of_detection, of_scenario) = parted(sweep.set.iter().chain(&values));
+    let stop = AtomicBool::new(false);
+    let seed = sweep.seeds.first().copied().unwrap_or_default();
+    let how = Making { seed, scale: sweep.scale, formats: &sweep.formats, stop: &stop };
+    let one = |values: &Set| -> Result<()> {
+        let (of_detection, of_scenario) = parted(sweep.set.iter().chain(values));
         settings(&DetectSettings::default(), &of_detection)?;
-        load(&sweep.scenario, &of_scenario)?;
+        let (name, scenario) = sweep.load(&of_scenario)?;
+        if let Some(learn) = scenario.learn.filter(|learn| learn.days > 0) {
+            make::check(&name, &scenario.days_before(learn.days)?, how)?;
+        }
+        make::check(&name, &scenario, how)
+    };
+    for values in combinations(&sweep.vary) {
+        let checked = one(&values);
+        let told = || {
+            let pairs = values.iter().map(|(key, value)| format!("{key}={value}"));
+            format!("with {}", pairs.collect::<Vec<_>>().join(" "))
+        };
+        if values.is_empty() { checked? } else { checked.with_context(told)? }
     }
     Ok(())
 }
@@ -345,7 +373,8 @@ impl std::str::FromStr for Gate {
                 let names: Vec<&str> = FIGURES.iter().map(|(name, _)| *name).collect();
                 return Err(format!("there is no figure {key}; there are {}", names.join(", ")));
             }
-            let value = value.trim().parse().map_err(|_| format!("{value} is no number"))?;
+            let number = value.trim().parse().ok().filter(|number: &f64| number.is_finite());
+            let value = number.ok_or_else(|| format!("{value} is no number"))?;
             Ok((key.trim().to_owned(), at_least, value))
         };
         Ok(Self { conditions: text.split(',').map(condition).collect::<Result<_, _>>()? })
@@ -413,6 +442,7 @@ mod tests {
         assert_eq!(gate.failures(&row), ["recall is 0.9, not >= 0.95"]);
         assert!("recal>=1".parse::<Gate>().unwrap_err().contains("false_per_day"));
         assert!("recall=1".parse::<Gate>().is_err());
+        assert!("recall>=nan".parse::<Gate>().unwrap_err().contains("nan is no number"));
     }
 
     #[test]
