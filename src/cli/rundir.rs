@@ -28,6 +28,9 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
     Some(base.join("flowtap"))
 }
 
+/// What a live run covers so far; in its folder while there is no summary.
+pub(crate) const SO_FAR: &str = ".flowtap.coverage";
+
 /// The lock of a run that goes on, in its folder; it goes with the process.
 const LOCK: &str = ".running";
 
@@ -221,13 +224,8 @@ fn whose(dir: &Path) -> String {
 }
 
 /// Of a run that [`find`] gave.
-pub(crate) fn why_no_summary(dir: &Path) -> String {
-    let why = if folder_lock::is_being_written(dir) {
-        "this run is still going; what it covered is known at its end"
-    } else {
-        "this run was ended before it could write its summary"
-    };
-    format!("{}: {why}", dir.display())
+pub(crate) fn is_going_on(dir: &Path) -> bool {
+    folder_lock::is_being_written(dir)
 }
 
 /// Whether it is one of the runs that nobody named a folder for.

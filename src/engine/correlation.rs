@@ -406,6 +406,7 @@ impl<'a> Correlation<'a> {
             if let Some(coverage) = self.coverage() {
                 self.sink.hosts(&coverage);
             }
+            self.sink.inputs(self.detection.inputs());
             self.sink.closed_before(before_s, flows);
         }
     }

@@ -150,6 +150,9 @@ pub trait RecordSink {
     /// second's end.
     fn hosts(&mut self, _: &Coverage) {}
 
+    /// What kinds of telemetry there were so far. Told before each second's end.
+    fn inputs(&mut self, _: &Inputs) {}
+
     /// All seconds before this one are closed: their records and alerts have
     /// been given.
     fn closed_before(&mut self, _second: i64, _: FlowGauge) {}

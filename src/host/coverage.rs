@@ -131,6 +131,11 @@ impl Coverage {
         self.named().plus(sum(&self.unattributed))
     }
 
+    /// All flows that were counted.
+    pub fn all(&self) -> Share {
+        self.of_hosts().plus(self.no_host).plus(self.not_looked_up)
+    }
+
     /// Flows with a process.
     pub fn named(&self) -> Share {
         sum(&self.attributed)

@@ -28,6 +28,9 @@ use common::{Dir, captures, text};
 use lab::{Lab, alerts, complete, read, shape, written};
 use support::netns::{Link, LinkOptions, Netns, wait_for};
 
+/// In the folder of a run without a summary.
+const SO_FAR: &str = ".flowtap.coverage";
+
 #[test]
 fn a_flood_of_pings_is_counted_to_the_packet() {
     let Some(lab) = Lab::or_skip("ping", &["ping"], LinkOptions::default()) else { return };
@@ -194,9 +197,21 @@ fn an_alert_is_on_disk_while_it_goes_on_and_its_packets_are_shown() {
         assert!(output.status.success(), "while it goes on: {}", text(&output.stderr));
         assert!(text(&output.stdout).contains(told), "{}", text(&output.stdout));
     }
-    let output = lab.dir.run(["coverage", "--run", out_text]);
-    assert!(text(&output.stderr).contains("still going"), "{}", text(&output.stderr));
+    wait_for("what it covers so far", || out.join(SO_FAR).is_file());
+    let coverage = || {
+        let output = lab.dir.run(["coverage", "--json", "--run", out_text]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), text(&output.stderr))
+    };
+    let (so_far, told) = coverage();
+    let as_of = so_far["as_of"].as_str().expect("a time");
+    assert!(told.contains("still going") && told.contains(as_of), "{told}");
     let summary = live.stop();
+    let (whole, told) = coverage();
+    assert_eq!((&whole["as_of"], told.as_str()), (&Value::Null, ""));
+    let analytics = |told: &Value| told["analytics"].as_array().expect("a list").len();
+    assert_eq!((analytics(&so_far), analytics(&whole)), (5, 5));
+    assert!(!out.join(SO_FAR).exists());
     let id = summary["alerts"][0]["id"].as_str().unwrap();
     let pcap = lab.dir.path("alert.pcapng");
     let show = ["show", "alert", id, "--run", out_text, "--pcap", pcap.to_str().unwrap()];
@@ -215,10 +230,19 @@ fn what_a_killed_capture_had_written_is_found_again() {
     let mut live = lab.listen(&args);
     lab.net.run(0, ["ping", "-q", "-f", "-c", "100", &lab.link.ipv4[1]]);
     wait_for("the flow's record", || written(&out, "flows").contains("icmp"));
+    wait_for("what it covers so far", || out.join(SO_FAR).is_file());
     live.running.signal("KILL");
     live.running.wait(Duration::from_secs(5));
     assert!(unfinished(&out) > 0);
+    let coverage = || {
+        let output = lab.dir.run(["coverage", "--run", out.to_str().unwrap()]);
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    };
+    let (told, page, state) = coverage();
+    assert!(told && page.contains("AN0971"), "{page}");
+    assert!(state.contains("before it could write its summary"), "{state}");
     let again = lab.listen(&args);
+    assert!(!coverage().2.contains("before it could"), "an earlier start's");
     assert!(again.lines.iter().any(|line| line.contains("flows-")), "{:?}", again.lines);
     assert_eq!(unfinished(&out), 0, "completed, and nothing new was written");
     assert!(written(&out, "flows").contains("icmp"));

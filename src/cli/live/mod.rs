@@ -6,6 +6,7 @@ mod hosts;
 mod logs;
 mod run_file;
 mod sink;
+mod so_far;
 mod troubles;
 
 use std::io::{self, Write};
@@ -22,6 +23,7 @@ use tracing::{info, warn};
 
 use heard::Heard;
 use sink::{Finished, Sink, now_ns};
+use so_far::SoFar;
 use troubles::Troubles;
 
 use crate::cli::Usage;
@@ -37,12 +39,13 @@ use crate::cli::named::each_once;
 use crate::cli::output_args::{OutputArgs, limits};
 use crate::cli::read_files::{ALLOWED, write_allowed};
 use crate::cli::report_args::ReportArgs;
-use crate::cli::rundir::{Word, state_run, write_whole};
+use crate::cli::rundir::{SO_FAR, Word, state_run, write_whole};
 use crate::cli::sensor_id::SensorId;
 use crate::cli::stop::stop_on_signals;
 use crate::cli::values::{Bytes, Listen, TimeoutNs};
 use crate::cli::{log, machine};
 use crate::detect::DetectSettings;
+use crate::detect::analytic::Inputs;
 use crate::engine::{LiveRun, run as run_engine};
 use crate::host::map::{HostMap, MapLimits};
 use crate::input::live::{KernelClock, LiveOptions, Method};
@@ -292,6 +295,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         // An earlier start's: this one has none before its end.
         run_folder::remove(&dir.join("summary.json"))
             .and_then(|()| run_folder::remove(&dir.join(ALLOWED)))
+            .and_then(|()| run_folder::remove(&dir.join(SO_FAR)))
             .with_context(|| format!("can't write into {}", dir.display()))?;
         owed = run_file::write(dir, args, &privacy, confined)?;
     }
@@ -339,6 +343,8 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         listening: args.listening(),
         reloads: ReloadCounters::default(),
         hosts: None,
+        inputs: Inputs::default(),
+        so_far: dir.as_deref().map(SoFar::start).transpose()?,
         troubles: Troubles::default(),
         telemetry: options.telemetry.clone(),
         keeps_observed: args.output.out.is_some(),
@@ -356,7 +362,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         heard.finish();
     }
     let privacy = Arc::clone(&sink.privacy);
-    let collected = sink.collector.take();
+    let (collected, so_far) = (sink.collector.take(), sink.so_far.take());
     let Finished { lost, recording, output, delivery } = sink.finish();
     let mut summary = Summary::new(&report, started.elapsed());
     if let Some(capture) = &mut summary.capture {
@@ -371,6 +377,9 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         write_whole(&dir.join("summary.json"), &serde_json::to_vec_pretty(&summary)?)?;
         if args.output.out.is_some() { write_allowed(dir, &summary) } else { Ok(()) }
     });
+    if let Some(so_far) = so_far {
+        so_far.finish(kept.is_ok());
+    }
     let reported = collected.map_or(Ok(()), |collected| {
         let made = RunPage::new(collected, &report, learned.as_ref());
         args.report.write(|| run_page(&summary, &made))

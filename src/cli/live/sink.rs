@@ -8,10 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
+use super::so_far::{Known, SoFar};
 use super::troubles::{Told, Troubles};
 
 use crate::alert::Alert;
 use crate::cli::control::Control;
+use crate::detect::analytic::Inputs;
 use crate::engine::window::Assembled;
 use crate::engine::{FlowGauge, Joined, RecordSink, Reload, SensorEvent};
 use crate::flow::FlowRecord;
@@ -27,6 +29,7 @@ use crate::service::metrics::{Published, ReloadCounters, Snapshot};
 use crate::service::notify::Notifier;
 use crate::telemetry::Observation;
 use crate::telemetry::feed::Feed;
+use crate::telemetry::report::SourceReport;
 
 /// How long the end of a run waits for a disk that does not answer.
 const FINISH_WITHIN: Duration = Duration::from_secs(30);
@@ -52,6 +55,9 @@ pub(super) struct Sink {
     pub(super) listening: String,
     pub(super) reloads: ReloadCounters,
     pub(super) hosts: Option<Coverage>,
+    pub(super) inputs: Inputs,
+    /// Nothing where no folder is kept.
+    pub(super) so_far: Option<SoFar>,
     pub(super) telemetry: Option<Feed>,
     /// Without --out only summary and alerts are kept.
     pub(super) keeps_observed: bool,
@@ -181,6 +187,18 @@ impl Sink {
             sources: self.telemetry.as_ref().map(Feed::reports).unwrap_or_default(),
         });
     }
+
+    fn tell_so_far(&self, second: i64) {
+        let Some(so_far) = &self.so_far else { return };
+        let sources = self.telemetry.as_ref().map(Feed::reports).unwrap_or_default();
+        so_far.tell(Known {
+            closed_ns: second.saturating_mul(1_000_000_000),
+            hosts: self.hosts.clone(),
+            inputs: self.inputs.clone(),
+            flow_records_lost: sources.iter().any(SourceReport::lost_flows),
+            platform_omitted: sources.iter().any(SourceReport::omits_platform),
+        });
+    }
 }
 
 impl RecordSink for Sink {
@@ -265,12 +283,17 @@ impl RecordSink for Sink {
         self.hosts = Some(coverage.clone());
     }
 
+    fn inputs(&mut self, inputs: &Inputs) {
+        self.inputs = inputs.clone();
+    }
+
     fn closed_before(&mut self, second: i64, flows: FlowGauge) {
         if let Some(output) = &mut self.output {
             output.second(now_ns());
         }
         self.tell_troubles();
         self.publish(second, flows);
+        self.tell_so_far(second);
         self.control.closed(second, flows, now_ns());
         self.notifier.progress();
         if self.seconds.is_some_and(|seconds| self.started.elapsed().as_secs() >= seconds) {
