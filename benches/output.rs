@@ -46,6 +46,7 @@ fn record(n: u64) -> FlowRecord {
         },
         forward_is_a_to_b: true,
         originator_guessed: false,
+        continues: false,
         start_ns,
         end_ns: start_ns + 250_000_001,
         decided_ns: start_ns + 5_000_000_000,

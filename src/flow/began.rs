@@ -28,9 +28,14 @@ impl Began {
         self.0 = flags.fold(self.0 & Self::DIRECTION | Self::HANDED_ON, |bits, flag| bits | flag);
     }
 
+    /// The flow has a record before this one.
+    pub(super) fn continues(self) -> bool {
+        self.0 & Self::HANDED_ON != 0
+    }
+
     /// Direction of the originator, and whether that is a guess.
     pub(super) fn handed_on(self) -> Option<(usize, bool)> {
         let known = (usize::from(self.0 & Self::ORIGINATOR != 0), self.0 & Self::GUESSED != 0);
-        (self.0 & Self::HANDED_ON != 0).then_some(known)
+        self.continues().then_some(known)
     }
 }

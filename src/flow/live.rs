@@ -563,6 +563,7 @@ impl Live {
             key: self.key,
             forward_is_a_to_b: originator == 0,
             originator_guessed,
+            continues: self.began.continues(),
             start_ns: self.start_ns,
             end_ns: self.end_ns(),
             decided_ns,

@@ -19,6 +19,8 @@ pub struct FlowRecord {
     /// No SYN was seen, or it came second: the first packet decided who is the
     /// originator.
     pub originator_guessed: bool,
+    /// The flow has an earlier record, which was cut by age ([`EndReason::Active`]).
+    pub continues: bool,
     pub start_ns: i64,
     pub end_ns: i64,
     /// When it was decided that the record is over; orders the output.

@@ -277,9 +277,10 @@ fn payload_sizes_are_counted_whatever_their_number_and_length() {
     assert_eq!(sequence, steps[..16].iter().map(|step| step.payload).collect::<Vec<_>>());
 }
 
-/// Who began a flow whose record was cut by age, by what its records say.
-fn originators(steps: &[(u8, bool, i64, u16)]) -> Vec<(bool, bool)> {
-    let step = |&(flow, forward, advance_ms, flags)| Step {
+type ShortStep = (u8, bool, i64, u16);
+
+fn records_of(steps: &[ShortStep]) -> Vec<FlowRecord> {
+    let step = |&(flow, forward, advance_ms, flags): &ShortStep| Step {
         flow,
         forward,
         advance_ms,
@@ -287,17 +288,41 @@ fn originators(steps: &[(u8, bool, i64, u16)]) -> Vec<(bool, bool)> {
         flags,
     };
     let steps: Vec<_> = steps.iter().map(step).collect();
-    let (records, _) = run(&rows(&steps), 100, |_| true);
+    run(&rows(&steps), 100, |_| true).0
+}
+
+/// Who began a flow whose record was cut by age, by what its records say.
+fn originators(steps: &[ShortStep]) -> Vec<(bool, bool)> {
+    let records = records_of(steps);
     records.iter().map(|record| (record.forward_is_a_to_b, record.originator_guessed)).collect()
+}
+
+/// A packet each 50 s, from the server; an answer now and then.
+fn long(flow: u8, first: u16) -> Vec<ShortStep> {
+    let more = (1..20).map(move |n| (flow, n % 5 == 0, 50_000, ACK));
+    [(flow, true, 0, first), (flow, false, 1, ACK)].into_iter().chain(more).collect()
+}
+
+#[test]
+fn a_record_says_whether_one_of_its_flow_was_cut_by_age_before_it() {
+    let told = |steps: &[ShortStep]| -> Vec<(EndReason, bool)> {
+        records_of(steps).iter().map(|record| (record.end_reason, record.continues)).collect()
+    };
+    let cut =
+        [(EndReason::Active, false), (EndReason::Active, true), (EndReason::EndOfInput, true)];
+    for (flow, first) in [(0, SYN), (0, ACK), (3, 0)] {
+        assert_eq!(told(&long(flow, first)), cut, "flow {flow}");
+    }
+    let idle = [(3, true, 0, 0), (3, false, 10, 0), (3, false, 400_000, 0), (3, false, 10, 0)];
+    assert_eq!(told(&idle), [(EndReason::Idle, false), (EndReason::EndOfInput, false)]);
+    // Nor does what comes after a record that was cut and then over.
+    let mut over = long(3, 0);
+    over.extend(&idle[2..]);
+    assert_eq!(told(&over).last(), Some(&(EndReason::EndOfInput, false)));
 }
 
 #[test]
 fn who_began_a_flow_is_known_after_its_record_was_cut_by_age() {
-    // Each 50 s, from the server; an answer now and then.
-    let long = |flow, first| {
-        let more = (1..20).map(move |n| (flow, n % 5 == 0, 50_000, ACK));
-        [(flow, true, 0, first), (flow, false, 1, ACK)].into_iter().chain(more).collect::<Vec<_>>()
-    };
     assert_eq!(originators(&long(0, SYN)), [(true, false); 3]);
     assert_eq!(originators(&long(0, ACK)), [(true, true); 3], "a guess stays one");
     assert_eq!(originators(&long(3, 0)), [(true, false); 3]);

@@ -128,7 +128,7 @@ type OfDirection = (&'static str, Kind, for<'a> fn(&Side<'a>) -> Value<'a>);
 type OfOrigin = (&'static str, Kind, fn(&Origin) -> Value<'_>);
 type OfApp = (&'static str, Kind, fn(&AppInfo) -> Value<'_>);
 
-const RECORD: [OfRecord; 24] = [
+const RECORD: [OfRecord; 25] = [
     ("start", Kind::Time, |r| Value::Time(r.start_ns)),
     ("end", Kind::Time, |r| Value::Time(r.end_ns)),
     ("duration_ns", Kind::Int, |r| int(duration_ns(r))),
@@ -142,6 +142,7 @@ const RECORD: [OfRecord; 24] = [
     ("state", Kind::Text, |r| text(r.state.name())),
     ("answered", Kind::Bool, |r| Value::Bool(r.answered)),
     ("originator_guessed", Kind::Bool, |r| Value::Bool(r.originator_guessed)),
+    ("continues", Kind::Bool, |r| Value::Bool(r.continues)),
     ("end_reason", Kind::Text, |r| text(r.end_reason.name())),
     ("decided", Kind::Time, |r| Value::Time(r.decided_ns)),
     ("icmp_type", Kind::Int, |r| icmp(r).map_or(Value::Null, |icmp| int(icmp.kind))),

@@ -5,7 +5,7 @@
 //! - a direction without packets, and `payload_sizes` of one without payload;
 //! - counts of zero that tell nothing new: `empty`, `fragments`,
 //!   `retransmitted`, `out_of_order`, `missed_bytes` (also where they can't be
-//!   told); and `originator_guessed` where it is not;
+//!   told); `originator_guessed` and `continues` where that is not so;
 //! - the statistics of values that are all the same: where `min` is `max`, the
 //!   mean, the percentiles and a deviation of zero; `ttl_max` where there was
 //!   one TTL; `duration_ns` of a single packet;
@@ -90,6 +90,9 @@ fn flow(json: &mut Json, record: &FlowRecord) {
     json.bool("answered", record.answered);
     if record.originator_guessed {
         json.bool("originator_guessed", true);
+    }
+    if record.continues {
+        json.bool("continues", true);
     }
     json.plain("end_reason", record.end_reason.name().as_bytes());
     if let Some(origin) = &record.origin {

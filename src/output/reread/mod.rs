@@ -63,6 +63,8 @@ struct Line<'a> {
     answered: bool,
     #[serde(default)]
     originator_guessed: bool,
+    #[serde(default)]
+    continues: bool,
     #[serde(borrow)]
     end_reason: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -254,6 +256,7 @@ impl Reread {
             key,
             forward_is_a_to_b,
             originator_guessed: line.originator_guessed,
+            continues: line.continues,
             start_ns,
             end_ns,
             decided_ns: decided_ns.max(end_ns),

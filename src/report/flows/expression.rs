@@ -369,6 +369,7 @@ mod tests {
             "fwd.gaps.stddev_ns = 0",
             "originator_guessed = false",
             "not originator_guessed",
+            "continues = false",
             "not fwd.retransmitted",
         ] {
             assert!(holds(text, &one), "{text}");

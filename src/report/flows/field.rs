@@ -192,7 +192,7 @@ fn left_out(flow: &Value, path: &[String]) -> Option<Value> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path[..] {
         ["duration_ns"] => Some(0.into()),
-        ["originator_guessed"] => Some(false.into()),
+        ["originator_guessed" | "continues"] => Some(false.into()),
         ["fwd" | "rev", "retransmitted" | "out_of_order"] if flow["proto"] != TCP => None,
         ["fwd" | "rev", count] if COUNTS.contains(&count) => Some(0.into()),
         [side @ ("fwd" | "rev"), "ttl_max"] => flow[side].get("ttl_min").cloned(),
@@ -224,7 +224,7 @@ fn left_out(flow: &Value, path: &[String]) -> Option<Value> {
 fn is_known_left_out(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path[..] {
-        ["duration_ns" | "originator_guessed"] => true,
+        ["duration_ns" | "originator_guessed" | "continues"] => true,
         ["fwd" | "rev", count] => COUNTS.contains(&count),
         ["fwd" | "rev", "payload_sizes" | "gaps", _] => true,
         _ => false,
