@@ -21,7 +21,8 @@ pub enum Template {
 pub(super) const TEMPLATES: usize = 5;
 
 /// Bytes that a time stamp may take; 0 for none.
-const STAMPS: [usize; 4] = [0, 16, 8, 4];
+const STAMPS: [usize; 4] = [0, LONGEST_STAMP, 8, 4];
+const LONGEST_STAMP: usize = 16;
 /// Longest pattern that ping programs take (`ping -p`).
 const LONGEST_PATTERN: usize = 16;
 /// Fewer bytes behind what may be a stamp say nothing.
@@ -38,6 +39,9 @@ impl Template {
         if data.iter().enumerate().all(|(at, &byte)| byte == b'a' + (at % 23) as u8) {
             return Self::Alphabet;
         }
+        if may_not_repeat(data) {
+            return Self::Other;
+        }
         let is_filled = |&stamp: &usize| {
             let behind = data.get(stamp..).unwrap_or_default();
             is_pattern(behind) && (stamp == 0 || behind.len() >= LEAST_BEHIND_STAMP)
@@ -49,6 +53,13 @@ impl Template {
     }
 }
 
+/// What repeats from a place on does so from any later one: most data are told by their
+/// end alone.
+fn may_not_repeat(data: &[u8]) -> bool {
+    let behind_all = data.get(LONGEST_STAMP..).unwrap_or_default();
+    behind_all.len() >= 2 * LONGEST_PATTERN && !is_pattern(behind_all)
+}
+
 /// Needs a byte behind the stamp, unless all of it is the stamp.
 fn is_ramp(data: &[u8], stamp: usize) -> bool {
     data.len() >= stamp && data.iter().enumerate().skip(stamp).all(|(at, &byte)| byte == at as u8)
@@ -56,9 +67,7 @@ fn is_ramp(data: &[u8], stamp: usize) -> bool {
 
 /// Twice at least, or of one byte.
 fn is_pattern(data: &[u8]) -> bool {
-    let repeats = |period: usize| {
-        data.get(period..).is_some_and(|later| data.iter().zip(later).all(|(x, y)| x == y))
-    };
+    let repeats = |period: usize| data.get(period..) == data.get(..data.len() - period);
     (1..=LONGEST_PATTERN.min(data.len() / 2)).any(repeats) || data.len() == 1
 }
 
@@ -86,6 +95,21 @@ mod tests {
         assert_eq!(Template::of(&stamped(16, dead_beef, 64)), Template::Pattern, "ping -p");
         assert_eq!(Template::of(&[b'X'; 100]), Template::Pattern, "hping3");
         assert_eq!(Template::of(&[]), Template::Empty);
+    }
+
+    #[test]
+    fn each_pattern_is_known_behind_each_stamp_and_one_byte_of_it_changed_is_not() {
+        for period in 1..=LONGEST_PATTERN {
+            for stamp in STAMPS {
+                for len in [stamp + 2 * period.max(9), 64, 120] {
+                    // No shorter period, and none that the stamp goes on with.
+                    let mut data = stamped(stamp, |at| (at % period * 13 + 100) as u8, len);
+                    assert_eq!(Template::of(&data), Template::Pattern, "{period} {stamp} {len}");
+                    data[len - 1] ^= 0xff;
+                    assert_eq!(Template::of(&data), Template::Other, "{period} {stamp} {len}");
+                }
+            }
+        }
     }
 
     #[test]
