@@ -91,6 +91,7 @@ fn a_verdict_is_kept_and_its_draft_allows_what_it_says_once_it_is_put_in_force()
     assert!(!mark("true").contains("[[allow]]"));
     let draft = mark("expected");
     assert!(draft.contains("[[allow]]") && draft.contains("owner = \"ann\""), "{draft}");
+    assert!(draft.contains("\npeer = \"203.0.113.7\"\nport = 53\n"), "{draft}");
     let verdicts = std::fs::read_to_string(run.join("verdicts.ndjson")).expect("verdicts");
     let verdicts: Vec<Value> =
         verdicts.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

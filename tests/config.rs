@@ -328,6 +328,56 @@ fn a_scan_that_is_allowed_is_counted_and_not_raised() {
 }
 
 #[test]
+fn a_scan_is_allowed_towards_its_targets_alone() {
+    let towards = |lines: &str| {
+        let rest = format!("expires = 2199-12-31\n{lines}");
+        scan_with(&entry("port_scan", SCANNER, &rest)).0
+    };
+    let whole = scan_with(&entry("host_scan", SCANNER, "expires = 2199-12-31")).0;
+    let target = whole["alerts"][0]["peers"][0]["address"].as_str().unwrap().to_owned();
+    let summary = towards(&format!("peer = ['192.0.2.99', '{target}']"));
+    assert_eq!(summary["alerts"], serde_json::json!([]));
+    assert_eq!(summary["alerts_allowed"][0]["peer"], serde_json::json!(["192.0.2.99", target]));
+    follows(SUMMARY_SCHEMA, &summary);
+    // It is of many ports, so no few of them are all.
+    for other in ["peer = '192.0.2.99'".to_owned(), format!("peer = '{target}'\nport = 443")] {
+        assert_eq!(towards(&other)["alerts"].as_array().unwrap().len(), 1, "{other}");
+    }
+}
+
+#[test]
+fn what_an_entry_is_towards_is_shown_as_it_is_read() {
+    let rest = "expires = 2199-12-31\npeer = ['192.0.2.9/24', '::1']\nport = 443";
+    let dir = with_config(&format!("[[allow]]\n{}", entry("any", "10.0.0.1", rest)));
+    let shown = dir.run(["config", "show", "flowtap.toml"]);
+    let shown = text(&shown.stdout);
+    assert!(shown.contains("\npeer = [\"192.0.2.0/24\", \"::1\"]\nport = [443]\n"), "{shown}");
+    let again = with_config(&shown).run(["config", "show", "flowtap.toml"]);
+    assert_eq!(text(&again.stdout), shown);
+}
+
+#[test]
+fn an_entry_towards_nonsense_is_refused_by_its_line() {
+    for (line, why) in [
+        ("peer = 'store.example'", "peer: \"store.example\" is not allowed: an address"),
+        ("peer = 443", "peer: 443 is not allowed: an address"),
+        ("peer = ['10.0.0.1', '10.0.0.0/33']", "peer: \"10.0.0.0/33\" is not allowed: an address"),
+        ("peer = []", "peer: the list is empty: leave it out"),
+        ("peer = ['10.0.0.1', '10.0.0.1/32']", "peer: \"10.0.0.1/32\" is there twice"),
+        ("port = 0", "port: 0 is not allowed: a port from 1 to 65535"),
+        ("port = 65536", "port: 65536 is not allowed: a port"),
+        ("port = '443'", "port: \"443\" is not allowed: a port"),
+        ("port = [443, -1]", "port: -1 is not allowed: a port"),
+        ("ports = 443", "ports: no such key in [[allow]]: did you mean \"port\"?"),
+    ] {
+        let rest = format!("expires = 2199-12-31\n{line}");
+        let found = problems(&format!("[[allow]]\n{}", entry("any", "::1", &rest)));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("7: {why}")), "{}", found[0]);
+    }
+}
+
+#[test]
 fn an_entry_ends_by_the_time_of_the_packets_and_says_so() {
     let at = |expires: &str| scan_with(&entry("any", SCANNER, &format!("expires = {expires}")));
     let alerts = |summary: &Value| summary["alerts"].as_array().unwrap().len();

@@ -1,7 +1,7 @@
 //! What an operator has allowed: alerts that are counted instead of raised.
 //!
-//! An [`AllowEntry`] names a detector, an entity, why, by whom and until when;
-//! it may have bounds in packets/s and bytes a minute, beyond which the alert is
+//! An [`AllowEntry`] names a detector, an entity, why, by whom and until when, and where to if
+//! that is to matter ([`Towards`]); it may have bounds in packets/s and bytes a minute, beyond which the alert is
 //! raised after all and says so. So it is where nobody knows how much it was (a chain of
 //! stages has no volume): what can't be held against a bound is not within it. Judged in
 //! the alert book, where an alert would open: packets,
@@ -20,6 +20,8 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::open::Open;
+use super::towards::{Named, Towards, net_text};
 use super::{Entity, EntityKind, second_ns};
 use crate::detect::Finding;
 use crate::time::rfc3339;
@@ -82,6 +84,7 @@ pub struct AllowEntry {
     /// One of [`DETECTORS`]; nothing for any.
     pub detector: Option<String>,
     pub entity: AllowedEntity,
+    pub towards: Towards,
     /// Why.
     pub reason: String,
     /// Who answers for it.
@@ -169,10 +172,7 @@ fn is_station(text: &str) -> bool {
 impl std::fmt::Display for AllowedEntity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Net(net) if net.prefix_len() == net.max_prefix_len() => {
-                write!(f, "{}", net.addr())
-            }
-            Self::Net(net) => write!(f, "{net}"),
+            Self::Net(net) => f.write_str(&net_text(net)),
             Self::Mac(id) => f.write_str(id),
             Self::Interface(name) => write!(f, "interface:{name}"),
             Self::Named(kind, name) => write!(f, "{}:{name}", kind.name()),
@@ -220,6 +220,7 @@ impl AllowEntry {
         !self.has_expired(second_ns(second))
             && self.detector.as_ref().is_none_or(|name| name == finding.detector)
             && (self.entity.covers(&finding.entity) || self.covers_name(finding))
+            && (self.towards.is_anywhere() || self.towards.holds(&Named::of(finding)))
     }
 
     /// The name that stays over restarts is that of the baseline.
@@ -282,6 +283,11 @@ impl Volume {
 pub struct AllowCount {
     pub detector: String,
     pub entity: String,
+    /// Where to; empty for anywhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peer: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub port: Vec<u16>,
     pub reason: String,
     pub owner: String,
     pub expires: String,
@@ -387,16 +393,17 @@ impl Allowances {
         self.listed.is_empty()
     }
 
-    /// For [`Self::news`]: what came up to now.
+    /// For [`Open::seen_entries`]: what came up to now.
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// What entries that came after `seen` say, in this second, of an alert that was open
-    /// before them. Without a volume those without bounds alone are asked.
+    /// What entries that it has not seen say, in this second, of an alert that was open
+    /// before them, and of a finding that goes on with it. Without a volume those without
+    /// bounds alone are asked.
     pub(super) fn news(
         &self,
-        seen: u64,
+        open: &Open,
         finding: &Finding,
         second: i64,
         volume: Option<Volume>,
@@ -404,8 +411,9 @@ impl Allowances {
         let mut beyond: Option<&AllowEntry> = None;
         for listed in &self.listed {
             let entry = &listed.entry;
-            if listed.generation.is_none_or(|came| came <= seen)
+            if listed.generation.is_none_or(|came| came <= open.seen_entries)
                 || !entry.covers_at(finding, second)
+                || !entry.towards.holds(&open.named)
             {
                 continue;
             }
@@ -457,9 +465,10 @@ impl Allowances {
         let most = up_to(entry.max_packets_per_s, "packets/s")
             + &up_to(entry.max_bytes_per_minute, "bytes/minute");
         Some(format!(
-            "{} (by {}{most}, until {})",
+            "{} (by {}{}{most}, until {})",
             entry.reason,
             entry.owner,
+            entry.towards,
             rfc3339(entry.expires_ns)
         ))
     }
@@ -498,6 +507,8 @@ impl Listed {
         AllowCount {
             detector: entry.detector.clone().unwrap_or_else(|| "any".to_owned()),
             entity: entry.entity.to_string(),
+            peer: entry.towards.peer_texts(),
+            port: entry.towards.ports.clone(),
             reason: entry.reason.clone(),
             owner: entry.owner.clone(),
             expires: rfc3339(entry.expires_ns),
@@ -518,13 +529,20 @@ pub(super) fn beyond_detail(bound: &Bound) -> Value {
 
 /// As it stands in an alert that it closed.
 pub(super) fn entry_detail(entry: &AllowEntry) -> Value {
-    json!({
+    let mut detail = json!({
         "max_packets_per_s": entry.max_packets_per_s,
         "max_bytes_per_minute": entry.max_bytes_per_minute,
         "reason": entry.reason,
         "owner": entry.owner,
         "expires": rfc3339(entry.expires_ns),
-    })
+    });
+    if !entry.towards.peers.is_empty() {
+        detail["peer"] = entry.towards.peer_texts().into();
+    }
+    if !entry.towards.ports.is_empty() {
+        detail["port"] = entry.towards.ports.clone().into();
+    }
+    detail
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ fn entry(entity: &str) -> AllowEntry {
     AllowEntry {
         detector: None,
         entity: entity.parse().unwrap(),
+        towards: Towards::default(),
         reason: "backup".to_owned(),
         owner: "ops".to_owned(),
         expires_ns: i64::MAX,

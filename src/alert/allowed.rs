@@ -6,14 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::allow::AllowEntry;
+use super::allow::{AllowEntry, entry_detail};
 use super::ended::Ended;
 use super::open::Open;
 use super::{Alert, State};
 use crate::detect::{Finding, Telemetry};
-use crate::time::rfc3339;
 
 /// A quarter of the alerts that may be open: each is as large as one of those.
 const MOST_OPEN: usize = 256;
@@ -110,21 +109,16 @@ impl Allowed {
 }
 
 fn detail(entry: &AllowEntry) -> Value {
-    json!({
-        "detector": entry.detector.as_deref().unwrap_or("any"),
-        "entity": entry.entity.to_string(),
-        "reason": entry.reason,
-        "owner": entry.owner,
-        "expires": rfc3339(entry.expires_ns),
-        "max_packets_per_s": entry.max_packets_per_s,
-        "max_bytes_per_minute": entry.max_bytes_per_minute,
-    })
+    let mut detail = entry_detail(entry);
+    detail["detector"] = entry.detector.as_deref().unwrap_or("any").into();
+    detail["entity"] = entry.entity.to_string().into();
+    detail
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Case, Entity, EntityKind, Score};
+    use crate::alert::{Case, Entity, EntityKind, Score, Towards};
     use crate::detect::{Family, Rule, Subject, Traffic};
 
     fn finding(entity: usize, second: i64) -> Finding {
@@ -143,6 +137,7 @@ mod tests {
         AllowEntry {
             detector: None,
             entity: "192.0.2.0/24".parse().unwrap(),
+            towards: Towards::default(),
             reason: "backup".to_owned(),
             owner: "ops".to_owned(),
             expires_ns: i64::MAX,

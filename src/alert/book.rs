@@ -216,7 +216,7 @@ impl AlertBook {
         let numbers: Vec<u64> = self.open.keys().copied().collect();
         for number in numbers {
             let Some(open) = self.open.get_mut(&number) else { continue };
-            let news = self.allowances.news(open.seen_entries, open.about(), second, None);
+            let news = self.allowances.news(open, open.about(), second, None);
             if let News::Allowed(entry) = news {
                 open.allowed = Some(entry);
                 self.close(number);
@@ -235,7 +235,7 @@ impl AlertBook {
             return false;
         }
         let volume = Some(volume_in(volumes, finding));
-        match self.allowances.news(open.seen_entries, finding, finding.second, volume) {
+        match self.allowances.news(open, finding, finding.second, volume) {
             News::Allowed(entry) => {
                 open.allowed = Some(entry);
                 self.close(number);

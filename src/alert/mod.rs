@@ -16,6 +16,7 @@ mod entity;
 mod grade;
 mod open;
 mod sentence;
+mod towards;
 
 pub use allow::{AllowCount, AllowEntry, AllowedEntity, DETECTORS};
 pub use book::{AlertBook, Update};
@@ -26,6 +27,8 @@ pub use grade::{CONFIDENCE_WITHOUT_BASELINE, Grade, Severity, SeverityTerm, clip
 use sentence::seconds_text;
 pub use sentence::sentence;
 pub(crate) use sentence::{bits, lasted, thousands};
+pub use towards::Towards;
+pub(crate) use towards::{ALL_AT_ONE_PORT, towards_words};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::act::{Acts, News};
 use super::allow::{AllowEntry, Bound, beyond_detail, entry_detail};
 use super::grade::{Circumstances, Grade, Severity, weighs};
+use super::towards::Named;
 use super::{
     Alert, AlertPeer, Case, Evidence, Known, Peak, Related, SizeCount, State, alert_id, lasted,
     second_ns, seconds_text, sentence,
@@ -51,6 +52,8 @@ pub(super) struct Open {
     pub(super) wire_bytes: u64,
     pub(super) sizes: [u64; SIZE_BINS],
     pub(super) peers: BTreeMap<(PeerRole, Host), Option<(u64, u64)>>,
+    /// Where it goes, to be held against entries.
+    pub(super) named: Named,
     pub(super) sources: u64,
     pub(super) destinations: u64,
     pub(super) spoofed: bool,
@@ -111,6 +114,7 @@ impl Open {
             wire_bytes: 0,
             sizes: [0; SIZE_BINS],
             peers: BTreeMap::new(),
+            named: Named::of(&finding),
             sources: 0,
             destinations: 0,
             spoofed: false,
@@ -158,8 +162,9 @@ impl Open {
                 self.missing.push(gap.clone());
             }
         }
-        if finding.detector != self.detector {
-            self.also_see(finding.detector);
+        match finding.detector == self.detector {
+            true => self.named.add(Named::of(&finding)),
+            false => self.also_see(finding.detector),
         }
         self.acts.add(&finding);
         if let Some(case) = &finding.case {
@@ -442,6 +447,13 @@ impl Open {
         (!names.is_empty()).then(|| ("corroborated_by".to_owned(), names.into()))
     }
 
+    /// Where its detector tells all of them.
+    fn destination_ports(&self, finding: &Finding) -> Option<(String, Value)> {
+        let ports = self.named.ports.known().filter(|_| !finding.to_ports.is_empty())?;
+        let ports: Vec<u16> = ports.iter().copied().collect();
+        Some(("destination_ports".to_owned(), ports.into()))
+    }
+
     fn evidence(&self) -> Evidence {
         let finding = self.shown();
         let busiest = &self.busiest.at;
@@ -493,6 +505,7 @@ impl Open {
                         .iter()
                         .map(|by| ("closed_as_allowed".to_owned(), entry_detail(by))),
                 )
+                .chain(self.destination_ports(finding))
                 .chain(self.corroborations())
                 .collect(),
         }

@@ -53,6 +53,11 @@ pub struct Finding {
     pub src_port: Option<PortShare>,
     pub dst_port: Option<PortShare>,
     pub peers: Vec<Peer>,
+    /// Whether `peers` has everybody whom it went to; nothing where `destinations` says it.
+    pub names_all_peers: Option<bool>,
+    /// Ports that it went to: those of a hundredth of it and more, where none of those is left
+    /// out; else none.
+    pub to_ports: Vec<u16>,
     /// The detector's own measurements.
     pub details: BTreeMap<&'static str, Value>,
     /// Of an entity's behaviour, where that is judged rather than a flood.
@@ -112,6 +117,8 @@ impl Finding {
             src_port: None,
             dst_port: None,
             peers: Vec::new(),
+            names_all_peers: None,
+            to_ports: Vec::new(),
             details: BTreeMap::new(),
             case: None,
             background: Background::default(),

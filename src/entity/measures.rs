@@ -254,6 +254,8 @@ impl Default for Measures {
 }
 
 const TCP: u8 = 6;
+const UDP: u8 = 17;
+const SCTP: u8 = 132;
 
 impl Measures {
     /// Counts a flow's second. Seconds come in order.
@@ -352,6 +354,30 @@ impl Measures {
         let top = self.services.iter().max_by_key(|service| (service.sent_bytes, service.key))?;
         let sure = top.sent_bytes.saturating_sub(top.error_bytes);
         Some((top, sure as f64 / self.sent.wire_bytes.max(1) as f64))
+    }
+
+    /// Ports at the other end that a hundredth and more of what was sent went to: what is
+    /// less is a name asked or a clock read. None where such a port may be missing here, or
+    /// what went there has none.
+    pub fn destination_ports(&self) -> Vec<u16> {
+        let is_much = |part: u64, all: u64| part > 0 && part.saturating_mul(100) >= all;
+        let has = |sent: &PeerSums<(u8, u16)>| {
+            is_much(sent.sent_bytes, self.sent.wire_bytes)
+                || is_much(sent.sent_packets, self.sent.packets)
+        };
+        let largest = self.services.iter().filter(|sent| has(sent));
+        let is_known = |sent: &&PeerSums<(u8, u16)>| {
+            let (protocol, port) = sent.key;
+            matches!(protocol, TCP | UDP | SCTP) && port > 0
+        };
+        let left_out = |sent: &PeerSums<_>| is_much(sent.error_bytes, self.sent.wire_bytes);
+        if self.services.iter().any(left_out) || !largest.clone().all(|sent| is_known(&sent)) {
+            return Vec::new();
+        }
+        let mut ports: Vec<u16> = largest.map(|sent| sent.key.1).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 
     /// Packets received by packets sent.
@@ -455,6 +481,47 @@ mod tests {
         let [peer] = measures.top[..] else { panic!("one peer") };
         assert!(peer.opened_bytes == 0 || peer.opened_bytes == peer.sent_bytes);
         peer.opened_bytes > 0
+    }
+
+    /// What was sent to services, in bytes, by the rows of a second.
+    fn sent_to(services: &[(u8, u16, u64)]) -> Measures {
+        let [own, peer] = [[10, 0, 0, 1], [203, 0, 113, 1]].map(|ip| Host::from(IpAddr::from(ip)));
+        let mut measures = Measures::default();
+        for &(proto, remote_port, bytes) in services {
+            let mut sent = Delta::new(own, peer, proto, 50_000, remote_port);
+            sent.classes[ACK as usize] = (bytes / 100) as u32;
+            sent.wire_bytes = bytes;
+            let view = View {
+                second: 0,
+                peer,
+                external: true,
+                proto,
+                local_port: 50_000,
+                remote_port,
+                leg: Leg::of(50_000, remote_port),
+                sent: &sent,
+                received: &Delta::new(peer, own, proto, remote_port, 50_000),
+                scale: 1,
+            };
+            measures.add(&view, Seed::default());
+        }
+        measures
+    }
+
+    #[test]
+    fn ports_that_much_went_to_are_told_where_none_of_them_is_left_out() {
+        let much = (TCP, 443, 1_000_000);
+        let ports = |services: &[_]| sent_to(services).destination_ports();
+        assert_eq!(ports(&[much]), [443]);
+        assert_eq!(ports(&[(UDP, 8_443, 20_000), much, (UDP, 443, 20_000)]), [443, 8_443]);
+        assert_eq!(ports(&[much, (UDP, 53, 500)]), [443], "a name was asked");
+        assert!(ports(&[much, (1, 8, 20_000)]).is_empty(), "ICMP has no ports");
+        assert!(ports(&[]).is_empty());
+        // More services than are kept: one that gave up its place may have been large.
+        let others = (0..SERVICES as u16).map(|n| (TCP, 40_000 + n, 50_000));
+        assert!(ports(&others.chain([much]).collect::<Vec<_>>()).is_empty());
+        let small = (0..SERVICES as u16).map(|n| (TCP, 40_000 + n, 500));
+        assert_eq!(ports(&[much].into_iter().chain(small).collect::<Vec<_>>()), [443]);
     }
 
     #[test]

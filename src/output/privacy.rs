@@ -167,6 +167,7 @@ impl Privacy {
         capture.for_each(|receiver| rewrite(&mut receiver.target));
         for allowed in &mut summary.alerts_allowed {
             [&mut allowed.entity, &mut allowed.reason].into_iter().for_each(rewrite);
+            allowed.peer.iter_mut().for_each(rewrite);
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use super::detail::printable;
-use crate::alert::{Alert, Severity, sentence, thousands as grouped};
+use crate::alert::{Alert, Severity, sentence, thousands as grouped, towards_words};
 use crate::flow::sizes::bin_of;
 use crate::output::Summary;
 use crate::output::capture::{CaptureSummary, OutputSummary};
@@ -403,8 +403,9 @@ fn one_line(text: &str) -> String {
 fn allowed(page: &mut String, summary: &Summary) {
     for entry in summary.alerts_allowed.iter().filter(|entry| entry.suppressed > 0) {
         let (count, entity) = (grouped(entry.suppressed), &entry.entity);
+        let to = towards_words(&entry.peer, &entry.port);
         let (reason, owner) = (&entry.reason, &entry.owner);
-        line(page, format_args!("  {count} allowed to {entity} ({reason}, by {owner})"));
+        line(page, format_args!("  {count} allowed to {entity}{to} ({reason}, by {owner})"));
     }
 }
 

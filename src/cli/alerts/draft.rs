@@ -6,12 +6,17 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use crate::alert::ALL_AT_ONE_PORT;
+
 /// Days until somebody has to look again.
 const DAYS: i64 = 90;
 
 /// Of what was measured: an everyday day may be twice as busy, an attack that hides
 /// behind the entry is more.
 const ROOM: u64 = 2;
+
+/// Peers and ports that a draft lists: who reads more of them can't say that each is meant.
+const FEW: usize = 4;
 
 /// What the same traffic would raise: the alert, those that were part of it, and by the
 /// other detectors that saw it.
@@ -39,12 +44,19 @@ impl Act {
             };
             // Of a part that the run no longer has: it is of the same packets.
             let peak = peak_of(alert).or_else(|| peak_of(&self.alert)).unwrap_or_default();
+            let towards = match alert["peers"].is_array() {
+                true => Towards::of(alert),
+                false => Towards { ports: Vec::new(), ..Towards::of(&self.alert) },
+            };
             let seen = alert["evidence"]["also_seen"].as_array().into_iter().flatten();
             let also = seen.filter_map(Value::as_str);
             for detector in alert["detector"].as_str().or(Some("any")).into_iter().chain(also) {
-                let entry = Entry { detector, entity, peak };
+                let entry = Entry { detector, entity, peak, towards: towards.clone() };
                 match entries.iter_mut().find(|known| known.is_about_the_same(&entry)) {
-                    Some(known) => known.peak = known.peak.max(peak),
+                    Some(known) => {
+                        known.peak = known.peak.max(peak);
+                        known.towards = known.towards.with(&entry.towards);
+                    }
                     None => entries.push(entry),
                 }
             }
@@ -58,6 +70,55 @@ struct Entry<'a> {
     entity: &'a str,
     /// Packets/s; 0 where none were counted.
     peak: u64,
+    towards: Towards,
+}
+
+/// Where to, as far as the alert says of all of it and that is little; else anywhere.
+#[derive(Clone)]
+struct Towards {
+    peers: Vec<String>,
+    ports: Vec<u64>,
+}
+
+impl Towards {
+    fn of(alert: &Value) -> Self {
+        let evidence = &alert["evidence"];
+        let to = alert["peers"].as_array().into_iter().flatten();
+        let to = to.filter(|peer| peer["role"] == "destination");
+        let peers: Vec<String> =
+            to.filter_map(|peer| peer["address"].as_str().map(str::to_owned)).collect();
+        // Those that it does not name are more than it counts, or not counted.
+        let counted = evidence["distinct_destinations"].as_u64().unwrap_or(0);
+        let are_all =
+            counted <= peers.len() as u64 && (evidence["shape"] != "one_to_many" || counted > 1);
+        let most = &evidence["top_destination_port"];
+        let most =
+            most["port"].as_u64().filter(|_| most["share"].as_f64() >= Some(ALL_AT_ONE_PORT));
+        let ports: Vec<u64> = match evidence["details"]["destination_ports"].as_array() {
+            Some(ports) => ports.iter().filter_map(Value::as_u64).collect(),
+            None => most.into_iter().collect(),
+        };
+        Self {
+            peers: if are_all && peers.len() <= FEW { peers } else { Vec::new() },
+            ports: if ports.len() <= FEW { ports } else { Vec::new() },
+        }
+    }
+
+    fn is_somewhere(&self) -> bool {
+        !self.peers.is_empty() || !self.ports.is_empty()
+    }
+
+    /// Of two alerts that one entry is for.
+    fn with(&self, other: &Self) -> Self {
+        Self { peers: both(&self.peers, &other.peers), ports: both(&self.ports, &other.ports) }
+    }
+}
+
+/// Anywhere, where one of them is, or where they are many.
+fn both<T: Clone + PartialEq>(some: &[T], others: &[T]) -> Vec<T> {
+    let mut all = some.to_vec();
+    all.extend(others.iter().filter(|other| !some.contains(other)).cloned());
+    if some.is_empty() || others.is_empty() || all.len() > FEW { Vec::new() } else { all }
 }
 
 impl Entry<'_> {
@@ -93,17 +154,31 @@ pub(super) fn entries(
                     # (`flowtap config check` reads it, SIGHUP takes it over).\n"
         .to_owned();
     if pseudonyms {
-        text.push_str("# This run has pseudonyms: write the real name of the entity.\n");
+        text.push_str(
+            "# This run has pseudonyms: write the real names of the entity and its peers.\n",
+        );
     }
     let entries = act.entries()?;
     if entries.len() > 1 {
         text.push_str("# Several detectors saw the same traffic: leave one out and it alerts.\n");
     }
-    for Entry { detector, entity, peak } in entries {
+    if entries.iter().any(|entry| entry.towards.is_somewhere()) {
+        text.push_str("# Towards these alone: leave `peer` or `port` out to allow more.\n");
+    }
+    for Entry { detector, entity, peak, towards } in entries {
+        let peers: Vec<String> = towards.peers.iter().map(|peer| quoted(peer)).collect();
+        let ports: Vec<String> = towards.ports.iter().map(u64::to_string).collect();
+        let line = |name: &str, values: &[String]| match values {
+            [] => String::new(),
+            [one] => format!("{name} = {one}\n"),
+            several => format!("{name} = [{}]\n", several.join(", ")),
+        };
         text.push_str(&format!(
-            "[[allow]]\ndetector = {}\nentity = {}\nreason = {}\nowner = {}\nexpires = {expires}\n",
+            "[[allow]]\ndetector = {}\nentity = {}\n{}{}reason = {}\nowner = {}\nexpires = {expires}\n",
             quoted(detector),
             quoted(entity),
+            line("peer", &peers),
+            line("port", &ports),
             quoted(why),
             quoted(owner),
         ));
@@ -168,6 +243,45 @@ mod tests {
         alert["case"]["baseline_key"] = json!("address:10.0.0.1");
         alert["entity"]["id"] = json!("10.0.0.1");
         assert!(of(&alert).contains("entity = \"10.0.0.1\""));
+    }
+
+    #[test]
+    fn a_draft_is_for_the_few_peers_and_ports_of_the_alert_alone() {
+        let alert = |peers: &[&str], counted: u64, shape: &str, ports: Value| {
+            let peer = |ip: &&str| json!({"address": ip, "role": "destination"});
+            let mut peers: Vec<Value> = peers.iter().map(peer).collect();
+            peers.push(json!({"address": "203.0.113.1", "role": "source"}));
+            let evidence = json!({
+                "distinct_destinations": counted, "shape": shape, "peak": {},
+                "details": {"destination_ports": ports},
+            });
+            json!({"detector": "egress", "entity": {"id": "10.0.0.1"}, "peers": peers,
+                   "evidence": evidence})
+        };
+        let towards = |alert: &Value| -> Vec<String> {
+            let act = Act { alert: alert.clone(), parts: Vec::new() };
+            let draft = entries(&act, "why", "me", 0, false).unwrap();
+            assert!(DeTable::parse(&draft).is_ok(), "{draft}");
+            let is_it = |line: &&str| line.starts_with("peer = ") || line.starts_with("port = ");
+            draft.lines().filter(is_it).map(str::to_owned).collect()
+        };
+        let one = alert(&["192.0.2.5"], 1, "one_to_one", json!([443]));
+        assert_eq!(towards(&one), ["peer = \"192.0.2.5\"", "port = 443"]);
+        let two = alert(&["192.0.2.5", "192.0.2.6"], 2, "one_to_many", json!([80, 443]));
+        assert_eq!(towards(&two), ["peer = [\"192.0.2.5\", \"192.0.2.6\"]", "port = [80, 443]"]);
+        // Many, or more than are named, or none.
+        let many = alert(&["192.0.2.5"; 5], 5, "one_to_many", json!([1, 2, 3, 4, 5]));
+        let more = alert(&["192.0.2.5", "192.0.2.6"], 3, "one_to_many", Value::Null);
+        let not_counted = alert(&["192.0.2.5"], 1, "one_to_many", Value::Null);
+        let none = alert(&[], 1, "many_to_one", Value::Null);
+        for whole in [&many, &more, &not_counted, &none] {
+            assert_eq!(towards(whole), Vec::<String>::new(), "{whole}");
+        }
+        let mut flood = none;
+        for (share, found) in [(0.95, &["port = 443"][..]), (0.7, &[])] {
+            flood["evidence"]["top_destination_port"] = json!({"port": 443, "share": share});
+            assert_eq!(towards(&flood), found);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum as _};
 use serde_json::Value;
 
 use super::verdicts;
-use crate::alert::{DETECTORS, Severity};
+use crate::alert::{DETECTORS, Severity, towards_words};
 use crate::cli::config::did_you_mean;
 use crate::cli::{Usage, records, rundir};
 use crate::report::detail;
@@ -98,7 +98,17 @@ impl ListArgs {
 /// An entry, as `[[allow]]` has it.
 fn entry(by: &Value) -> String {
     let of = |name: &str| word(by, name).replace('\n', " ");
-    format!("{} by {} ({}, by {})", of("entity"), of("detector"), of("reason"), of("owner"))
+    let all = |name: &str| by[name].as_array().into_iter().flatten();
+    let peers: Vec<String> = all("peer").filter_map(Value::as_str).map(str::to_owned).collect();
+    let ports = all("port").filter_map(Value::as_u64).filter_map(|port| port.try_into().ok());
+    format!(
+        "{}{} by {} ({}, by {})",
+        of("entity"),
+        towards_words(&peers, &ports.collect::<Vec<u16>>()),
+        of("detector"),
+        of("reason"),
+        of("owner")
+    )
 }
 
 fn none_allowed(dir: &Path) -> &'static str {

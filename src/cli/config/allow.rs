@@ -1,19 +1,23 @@
 //! `[[allow]]`: entries of what is allowed, from a file. Start at
 //! [`Reader::allow`].
 
+use std::net::IpAddr;
 use std::ops::Range;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use toml::de::{DeTable, DeValue};
 
 use super::file::{File, Key, Reader, Value, did_you_mean, shown};
-use crate::alert::{AllowEntry, AllowedEntity, DETECTORS};
+use crate::alert::{AllowEntry, AllowedEntity, DETECTORS, Towards};
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 9] = [
     "detector",
     "entity",
+    "peer",
+    "port",
     "reason",
     "owner",
     "expires",
@@ -23,6 +27,9 @@ const KEYS: [&str; 7] = [
 
 /// An alert is held against each: more than this nobody looks after.
 const MOST: usize = 1_000;
+
+/// Peers or ports of one entry: whoever has more names prefixes, or the entity as a whole.
+const MOST_TOWARDS: usize = 256;
 
 impl Reader<'_> {
     pub(super) fn allow(&mut self, key: &Key<'_>, value: &Value<'_>, file: &mut File) {
@@ -59,6 +66,14 @@ impl Reader<'_> {
         let detector = self.value(table, "detector", &span, detector);
         let entity =
             self.value(table, "entity", &span, |value| text(value)?.parse::<AllowedEntity>());
+        let peers = match table.contains_key("peer") {
+            true => self.value(table, "peer", &span, |value| listed(value, peer)),
+            false => Some(Vec::new()),
+        };
+        let ports = match table.contains_key("port") {
+            true => self.value(table, "port", &span, |value| listed(value, port)),
+            false => Some(Vec::new()),
+        };
         let reason = self.value(table, "reason", &span, text);
         let owner = self.value(table, "owner", &span, text);
         let expires_ns = self.value(table, "expires", &span, expiry);
@@ -70,6 +85,7 @@ impl Reader<'_> {
         Some(AllowEntry {
             detector: detector?,
             entity: entity?,
+            towards: Towards { peers: peers?, ports: ports? },
             reason: reason?,
             owner: owner?,
             expires_ns: expires_ns?,
@@ -123,6 +139,51 @@ fn detector(value: &DeValue<'_>) -> Result<Option<String>, String> {
     }
     let meant = did_you_mean(&name, DETECTORS.into_iter());
     Err(format!("there is no detector {name:?}{meant} (any, {})", DETECTORS.join(", ")))
+}
+
+/// One, or a list of some.
+fn listed<T: PartialEq>(
+    value: &DeValue<'_>,
+    read: fn(&DeValue<'_>) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let DeValue::Array(values) = value else { return Ok(vec![read(value)?]) };
+    if values.is_empty() {
+        return Err("the list is empty: leave it out to allow all".to_owned());
+    }
+    if values.len() > MOST_TOWARDS {
+        return Err(format!("{} in the list: {MOST_TOWARDS} are allowed", values.len()));
+    }
+    let mut all = Vec::new();
+    for value in values.iter() {
+        let one = read(value.get_ref())?;
+        if all.contains(&one) {
+            return Err(format!("{} is there twice", shown(value.get_ref())));
+        }
+        all.push(one);
+    }
+    Ok(all)
+}
+
+fn peer(value: &DeValue<'_>) -> Result<IpNet, String> {
+    let wrong = || {
+        format!(
+            "{} is not allowed: an address (192.0.2.1), a prefix (10.0.0.0/8) or a list of them",
+            shown(value)
+        )
+    };
+    let DeValue::String(text) = value else { return Err(wrong()) };
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address.or_else(|_| text.parse::<IpNet>().map(|net| net.trunc())).map_err(|_| wrong())
+}
+
+fn port(value: &DeValue<'_>) -> Result<u16, String> {
+    let number = match value {
+        DeValue::Integer(number) => u16::from_str_radix(number.as_str(), number.radix()).ok(),
+        _ => None,
+    };
+    number.filter(|&port| port > 0).ok_or_else(|| {
+        format!("{} is not allowed: a port from 1 to 65535 or a list of them", shown(value))
+    })
 }
 
 fn count(value: &DeValue<'_>) -> Result<u64, String> {

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 use super::file::{ALLOW, DETECT, File, TOP};
 use super::options::{self, Shape};
+use crate::alert::Towards;
 use crate::detect::{DetectSettings, SETTINGS};
 use crate::time::rfc3339;
 
@@ -101,6 +102,8 @@ fn allow(text: &mut String, file: &File) {
          # [[{ALLOW}]]\n\
          # detector = \"port_scan\"      # as in an alert, or \"any\"\n\
          # entity = \"192.0.2.7\"        # address, prefix, MAC, interface:eth0, instance:ID, workload:NAME, process:NAME\n\
+         # peer = \"198.51.100.9\"      # or a list: only what goes to these addresses or prefixes alone\n\
+         # port = [443, 8443]          # or one: only what goes to these ports alone\n\
          # reason = \"weekly audit\"\n\
          # owner = \"ops\"\n\
          # expires = 2027-01-31        # a date, to its end in UTC, or a time with its offset\n\
@@ -111,8 +114,9 @@ fn allow(text: &mut String, file: &File) {
         let detector = literal_text(entry.detector.as_deref().unwrap_or("any"));
         let _ = writeln!(
             text,
-            "\n[[{ALLOW}]]\ndetector = {detector}\nentity = {}\nreason = {}\nowner = {}\nexpires = {}",
+            "\n[[{ALLOW}]]\ndetector = {detector}\nentity = {}\n{}reason = {}\nowner = {}\nexpires = {}",
             literal_text(&entry.entity.to_string()),
+            towards(&entry.towards),
             literal_text(&entry.reason),
             literal_text(&entry.owner),
             rfc3339(entry.expires_ns),
@@ -124,6 +128,17 @@ fn allow(text: &mut String, file: &File) {
             let _ = writeln!(text, "max_bytes_per_minute = {most}");
         }
     }
+}
+
+/// Lines of where to, as far as that matters.
+fn towards(towards: &Towards) -> String {
+    let line = |name: &str, values: Vec<String>| match values.is_empty() {
+        true => String::new(),
+        false => format!("{name} = [{}]\n", values.join(", ")),
+    };
+    let peers = towards.peer_texts().iter().map(|peer| literal_text(peer)).collect();
+    let ports = towards.ports.iter().map(u16::to_string).collect();
+    line("peer", peers) + &line("port", ports)
 }
 
 /// A value as TOML: a number where it is one.

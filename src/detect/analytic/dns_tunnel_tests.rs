@@ -272,6 +272,7 @@ fn alerts_with(max_bytes_per_minute: Option<u64>) -> Vec<crate::alert::Alert> {
     let allow = crate::alert::AllowEntry {
         detector: Some(NAME.to_owned()),
         entity: "10.0.0.1".parse().unwrap(),
+        towards: Default::default(),
         reason: "a known agent".to_owned(),
         owner: "ops".to_owned(),
         expires_ns: i64::MAX,

@@ -369,6 +369,9 @@ impl Judged<'_> {
             Some(_) if home_client => vec![peer(server, PeerRole::Destination)],
             client => client.map(|client| peer(client, PeerRole::Source)).into_iter().collect(),
         };
+        if client.is_some() && home_client {
+            finding.to_ports = vec![port];
+        }
         finding.details.extend([
             ("held_at_once", json!(self.most.0)),
             (NEVER_ANSWERED, json!(round3(self.never_answered()))),

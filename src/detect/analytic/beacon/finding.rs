@@ -52,6 +52,7 @@ impl Judged<'_> {
             packets: Some(pair.untold.packets),
             wire_bytes: Some(pair.untold.wire_bytes),
         }];
+        finding.to_ports = vec![*port];
         if let (Some(view), Some(class)) = (&who.process, &self.class) {
             finding.details = details(view, class);
         }
