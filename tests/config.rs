@@ -328,6 +328,22 @@ fn a_scan_that_is_allowed_is_counted_and_not_raised() {
 }
 
 #[test]
+fn what_is_allowed_to_an_instance_is_allowed_to_its_address() {
+    let entry = entry("any", "instance:i-0abc", "expires = 2199-12-31");
+    let dir = with_config(&format!("json = true\n[[allow]]\n{entry}"));
+    let summary = |address: &str| -> Value {
+        dir.write("inventory.csv", format!("id,address\ni-0abc,{address}\n").as_bytes());
+        let args = ["read", "--config", "flowtap.toml", "--inventory", "inventory.csv"];
+        let output = dir.run([&args[..], &[&capture("nmap-syn.pcap")]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    assert_eq!(summary(SCANNER)["alerts"], serde_json::json!([]));
+    assert_eq!(summary(SCANNER)["alerts_allowed"][0]["suppressed"], 1);
+    assert_eq!(summary("203.0.113.67")["alerts"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_scan_is_allowed_towards_its_targets_alone() {
     let towards = |lines: &str| {
         let rest = format!("expires = 2199-12-31\n{lines}");

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -24,6 +25,7 @@ use super::open::Open;
 use super::towards::{Named, Towards, net_text};
 use super::{Entity, EntityKind, second_ns};
 use crate::detect::Finding;
+use crate::host::inventory::Inventory;
 use crate::time::rfc3339;
 
 /// Names that an alert's `detector` can have.
@@ -105,7 +107,7 @@ pub enum AllowedEntity {
     Mac(String),
     /// An interface of the sensor.
     Interface(String),
-    /// An instance by its id, a workload by its id or stable name, a process by its
+    /// An instance by its id, as well where an address of it or its host is meant; a workload by its id or stable name, a process by its
     /// name or executable.
     Named(EntityKind, String),
 }
@@ -181,7 +183,8 @@ impl std::fmt::Display for AllowedEntity {
 }
 
 impl AllowedEntity {
-    fn covers(&self, entity: &Entity) -> bool {
+    /// Detectors of windows know addresses alone: whose they are says the inventory.
+    fn covers(&self, entity: &Entity, inventory: Option<&Inventory>) -> bool {
         match (self, entity.kind) {
             (Self::Net(net), EntityKind::Address) => {
                 entity.id.parse::<IpAddr>().is_ok_and(|address| net.contains(&address))
@@ -195,6 +198,16 @@ impl AllowedEntity {
             }
             (Self::Interface(name), EntityKind::Host) => {
                 entity.id.strip_prefix("sensor:").is_some_and(|found| found == name)
+            }
+            (
+                Self::Named(EntityKind::Instance, id),
+                found @ (EntityKind::Address | EntityKind::Host),
+            ) => {
+                let instance = inventory.and_then(|inventory| match found {
+                    EntityKind::Host => inventory.by_host(&entity.id),
+                    _ => inventory.by_address(entity.id.parse().ok()?),
+                });
+                instance.is_some_and(|instance| instance.id == *id)
             }
             (Self::Named(kind, name), found) if *kind == found => {
                 let labels = ["name", "exe"].map(|label| entity.labels.get(label));
@@ -211,15 +224,11 @@ impl AllowEntry {
         at_ns >= self.expires_ns
     }
 
-    fn covers(&self, finding: &Finding) -> bool {
-        self.covers_at(finding, finding.second)
-    }
-
     /// Whether it is about the same and, in that second, in force.
-    fn covers_at(&self, finding: &Finding, second: i64) -> bool {
+    fn covers_at(&self, finding: &Finding, second: i64, inventory: Option<&Inventory>) -> bool {
         !self.has_expired(second_ns(second))
             && self.detector.as_ref().is_none_or(|name| name == finding.detector)
-            && (self.entity.covers(&finding.entity) || self.covers_name(finding))
+            && (self.entity.covers(&finding.entity, inventory) || self.covers_name(finding))
             && (self.towards.is_anywhere() || self.towards.holds(&Named::of(finding)))
     }
 
@@ -343,6 +352,7 @@ pub(super) struct Allowances {
     listed: Vec<Listed>,
     /// Of an earlier configuration, with counts.
     former: Vec<Listed>,
+    inventory: Option<Arc<Inventory>>,
 }
 
 #[derive(Debug)]
@@ -389,6 +399,11 @@ impl Allowances {
         self.former = known;
     }
 
+    /// Whose addresses are whose from here on.
+    pub(super) fn set_inventory(&mut self, inventory: Arc<Inventory>) {
+        self.inventory = Some(inventory);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.listed.is_empty()
     }
@@ -412,7 +427,7 @@ impl Allowances {
         for listed in &self.listed {
             let entry = &listed.entry;
             if listed.generation.is_none_or(|came| came <= open.seen_entries)
-                || !entry.covers_at(finding, second)
+                || !entry.covers_at(finding, second, self.inventory.as_deref())
                 || !entry.towards.holds(&open.named)
             {
                 continue;
@@ -443,7 +458,9 @@ impl Allowances {
         quiet_time_s: u64,
     ) -> Verdict {
         let mut beyond: Option<&AllowEntry> = None;
-        for listed in self.listed.iter_mut().filter(|listed| listed.entry.covers(finding)) {
+        let (at, inventory) = (finding.second, self.inventory.as_deref());
+        let covers = |listed: &&mut Listed| listed.entry.covers_at(finding, at, inventory);
+        for listed in self.listed.iter_mut().filter(covers) {
             if listed.entry.allows(volume) {
                 listed.count(finding, quiet_time_s);
                 return Verdict::Suppressed(listed.entry.clone());
@@ -458,7 +475,8 @@ impl Allowances {
     /// The first entry in force that covers it, in words.
     pub(super) fn covering(&self, finding: &Finding) -> Option<String> {
         let mut entries = self.listed.iter().map(|listed| &listed.entry);
-        let entry = entries.find(|entry| entry.covers(finding))?;
+        let (at, inventory) = (finding.second, self.inventory.as_deref());
+        let entry = entries.find(|entry| entry.covers_at(finding, at, inventory))?;
         let up_to = |most: Option<u64>, unit: &str| {
             most.map_or_else(String::new, |most| format!(", up to {most} {unit}"))
         };

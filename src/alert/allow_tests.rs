@@ -57,10 +57,36 @@ fn entities_are_covered_by_what_holds_them() {
         ("workload:i-1", EntityKind::Instance, "i-1", false),
     ] {
         let allowed: AllowedEntity = allowed.parse().unwrap();
-        assert_eq!(allowed.covers(&entity(kind, id)), covered, "{allowed} {id}");
+        assert_eq!(allowed.covers(&entity(kind, id), None), covered, "{allowed} {id}");
     }
     for bad in ["", "eth0", "192.0.2.1/33", "02:00:00:00:00", "02:00:00:00:00:+a", "sensor:"] {
         assert!(bad.parse::<AllowedEntity>().is_err(), "{bad}");
+    }
+}
+
+/// The addresses and the host of an instance, of which floods and scans know no more.
+#[test]
+fn an_entry_for_an_instance_covers_its_addresses_and_its_host_by_the_inventory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("inventory.csv");
+    let lines =
+        "id,name,address\ni-1,web-1,192.0.2.1 2001:db8::1 10.9.0.0/16\ni-2,web-2,10.9.0.7\n";
+    std::fs::write(&path, lines).unwrap();
+    let inventory = Inventory::read(&path).unwrap().0;
+    let allowed: AllowedEntity = "instance:i-1".parse().unwrap();
+    for (kind, id, covered) in [
+        (EntityKind::Address, "192.0.2.1", true),
+        (EntityKind::Address, "2001:db8::1", true),
+        (EntityKind::Address, "10.9.0.6", true),
+        (EntityKind::Address, "10.9.0.7", false),
+        (EntityKind::Address, "192.0.2.2", false),
+        (EntityKind::Host, "web-1", true),
+        (EntityKind::Host, "web-2", false),
+        (EntityKind::Host, "sensor:eth0", false),
+        (EntityKind::Prefix, "192.0.2.0/24", false),
+    ] {
+        assert_eq!(allowed.covers(&entity(kind, id), Some(&inventory)), covered, "{id}");
+        assert!(!allowed.covers(&entity(kind, id), None), "{id}: nobody says whose it is");
     }
 }
 
@@ -123,8 +149,8 @@ fn a_workload_is_named_as_its_baseline_is() {
     let mut case = Case::new(Score::of(Vec::new(), 0.0));
     case.baseline_key = Some("workload:shop/Deployment/api/app".into());
     found.case = Some(Box::new(case));
-    assert!(entry("workload:shop/Deployment/api/app").covers(&found));
-    assert!(!entry("workload:shop/Deployment/api").covers(&found));
+    assert!(entry("workload:shop/Deployment/api/app").covers_at(&found, 1, None));
+    assert!(!entry("workload:shop/Deployment/api").covers_at(&found, 1, None));
 }
 
 #[test]

@@ -24,6 +24,7 @@
 //! still open when there is room again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::allow::{AllowCount, Allowances, News, Verdict, Volume};
 use super::allowed::AllowedAlerts;
@@ -32,6 +33,7 @@ use super::open::Open;
 use super::{Alert, State, act};
 use crate::detect::{DetectSettings, Family, Finding, Subject, Telemetry};
 use crate::engine::window::Host;
+use crate::host::inventory::Inventory;
 
 #[derive(Debug)]
 pub struct AlertBook {
@@ -89,6 +91,11 @@ impl AlertBook {
         self.settings = settings.clone();
         self.allowances.replace(&settings.allow);
         self.has_new_entries = !self.open.is_empty();
+    }
+
+    /// Whose addresses are whose from here on, where entries name instances.
+    pub fn set_inventory(&mut self, inventory: Arc<Inventory>) {
+        self.allowances.set_inventory(inventory);
     }
 
     /// Takes the findings up to this second and closes what has gone quiet.

@@ -196,8 +196,10 @@ impl Detection {
         self.settings = settings;
     }
 
-    /// What the inventory names is ours, from the next second on.
-    pub fn set_inventory(&mut self, inventory: &Inventory) {
+    /// What the inventory names is ours, and is meant by entries for instances, from the next
+    /// second on.
+    pub fn set_inventory(&mut self, inventory: &Arc<Inventory>) {
+        self.book.set_inventory(Arc::clone(inventory));
         let instances = inventory.instances().iter();
         self.settings.home_nets.set_inventory(instances.flat_map(|instance| {
             let addresses = instance.addresses.iter().map(|&address| address.into());
