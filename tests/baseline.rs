@@ -104,6 +104,64 @@ fn what_was_learned_is_shown_compared_exported_and_forgotten() {
 }
 
 #[test]
+fn maturity_is_as_the_configuration_has_it_and_said_so() {
+    let dir = Dir::new();
+    capture(&dir, "monday.pcap", 1, 0, 60, 100);
+    capture(&dir, "later.pcap", 1, 36_000, 60, 100);
+    dir.write("soon.toml", b"[detect]\nbaseline_mature_days = 0.25\n");
+    let learn = ["baseline", "learn", "-q", "monday.pcap", "--baseline"];
+    assert!(dir.run([&learn[..], &["before.db"]].concat()).status.success());
+    assert!(dir.run([&learn[..], &["after.db", "later.pcap"]].concat()).status.success());
+    let show =
+        |more: &[&str]| dir.run([&["baseline", "show", "--baseline", "after.db"], more].concat());
+    let soon = ["--config", "soon.toml"];
+    let json = |more: &[&str]| lines(&show(&[more, &["--json"]].concat())).remove(0);
+    assert_eq!(json(&[])["mature"], false);
+    assert_eq!(json(&[])["mature_from_days"], 7.0);
+    assert_eq!(json(&soon)["mature"], true);
+    assert_eq!(json(&soon)["mature_from_days"], 0.25);
+    let table = text(&show(&soon).stdout);
+    assert!(table.contains("1 mature from 0.25 days on (by soon.toml)"), "{table}");
+    let page = text(&show(&["10.0.0.0"]).stdout);
+    assert!(page.contains("not yet mature from 7 days on (the default)"), "{page}");
+
+    let diff =
+        |more: &[&str]| dir.run([&["baseline", "diff", "before.db", "after.db"], more].concat());
+    let soon = diff(&soon);
+    assert!(
+        text(&soon.stdout).contains("history: mature by now, 0.0 -> 0."),
+        "{}",
+        text(&soon.stdout)
+    );
+    assert!(text(&soon.stderr).contains("mature from 0.25 days on (by soon.toml)"));
+    let plain = diff(&[]);
+    assert!(!text(&plain.stdout).contains("mature"), "{}", text(&plain.stdout));
+    assert!(text(&plain.stderr).contains("mature from 7 days on (the default)"));
+    let nonsense = diff(&["--config", "nothing.toml"]);
+    assert_eq!(nonsense.status.code(), Some(2), "{}", text(&nonsense.stderr));
+}
+
+#[test]
+fn learning_takes_a_configuration_as_reading_does() {
+    let dir = Dir::new();
+    capture(&dir, "monday.pcap", 1, 0, 5, 100);
+    dir.write("wrong.toml", b"[detect]\nbaseline_mature_days = 0\n");
+    // Nobody of it is at home: there is nobody to learn of.
+    dir.write("elsewhere.toml", b"[read]\nhome-net = [\"192.0.2.0/24\"]\n");
+    let learn = |config: &str| {
+        let args = ["baseline", "learn", "monday.pcap", "--baseline", "b.db", "--config", config];
+        dir.run(args)
+    };
+    let wrong = learn("wrong.toml");
+    assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong.stderr));
+    assert!(text(&wrong.stderr).contains("wrong.toml:2: baseline_mature_days"));
+    let elsewhere = learn("elsewhere.toml");
+    assert!(elsewhere.status.success(), "{}", text(&elsewhere.stderr));
+    let told = text(&elsewhere.stderr);
+    assert!(told.contains("0 minutes learned"), "{told}");
+}
+
+#[test]
 fn what_is_no_file_of_baselines_is_said() {
     let dir = Dir::new();
     capture(&dir, "monday.pcap", 1, 0, 5, 100);

@@ -21,6 +21,8 @@ pub struct View {
     pub schema: &'static str,
     pub entity: String,
     pub mature: bool,
+    /// Days of history from which it is.
+    pub mature_from_days: f64,
     pub first_seen: Option<String>,
     pub last_seen: Option<String>,
     pub days: f64,
@@ -165,6 +167,7 @@ impl View {
             schema: SCHEMA,
             entity: entity.to_owned(),
             mature: profile.days() >= mature_days,
+            mature_from_days: mature_days,
             first_seen: seen.map(|(first_s, _)| time_text(first_s)),
             last_seen: seen.map(|(_, last_s)| time_text(last_s)),
             days: (profile.days() * 10.0).round() / 10.0,
@@ -189,6 +192,10 @@ impl View {
     /// less on.
     pub fn changes(&self, before: &Self, times: f64) -> Vec<String> {
         let mut lines = Vec::new();
+        if self.mature != before.mature {
+            let now = if self.mature { "mature by now" } else { "not mature any more" };
+            lines.push(format!("history: {now}, {:.1} -> {:.1} days", before.days, self.days));
+        }
         for (name, now) in &self.normal {
             let Some(was) = before.normal.get(name) else {
                 lines.push(format!("{name}: new, median {:.0} a minute", now.normal.median));

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure};
 use clap::{Args, Subcommand};
 
-use super::baseline_args::{open, tell};
+use super::baseline_args::{Maturity, MaturityArgs, open, tell};
 use super::{Usage, read};
 use crate::baseline::{Baselines, View};
 use crate::detect::DetectSettings;
@@ -34,6 +34,8 @@ pub(crate) struct ShowArgs {
     /// File that was learned into.
     #[arg(long, value_name = "PATH")]
     baseline: PathBuf,
+    #[command(flatten)]
+    maturity: MaturityArgs,
     /// Print JSON, an entity a line.
     #[arg(long)]
     json: bool,
@@ -48,6 +50,8 @@ pub(crate) struct DiffArgs {
     /// Measures that are so many times more or less count as changed.
     #[arg(long, value_name = "X", default_value_t = 1.5)]
     times: f64,
+    #[command(flatten)]
+    maturity: MaturityArgs,
     /// Print JSON, an entity a line.
     #[arg(long)]
     json: bool,
@@ -58,6 +62,8 @@ pub(crate) struct ExportArgs {
     /// File that was learned into.
     #[arg(long, value_name = "PATH")]
     baseline: PathBuf,
+    #[command(flatten)]
+    maturity: MaturityArgs,
     /// JSON, an entity a line, with everything.
     #[arg(long)]
     json: bool,
@@ -114,7 +120,8 @@ fn ensure_whole(path: &Path, baselines: &Baselines) -> anyhow::Result<()> {
 }
 
 fn show(args: &ShowArgs) -> anyhow::Result<()> {
-    let baselines = open(&args.baseline, &DetectSettings::default(), false)?;
+    let maturity = args.maturity.read()?;
+    let baselines = open(&args.baseline, &maturity.settings, false)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let wanted = |view: &View| match &args.entity {
         Some(entity) => view.entity == *entity,
@@ -135,13 +142,14 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
             writeln!(out)?;
         }
     } else if args.entity.is_some() {
-        found.iter().try_for_each(|view| write_page(&mut out, view))?;
+        found.iter().try_for_each(|view| write_page(&mut out, view, &maturity))?;
     } else {
         write_table(&mut out, &found)?;
         writeln!(
             out,
-            "{} entities, {} spans wait for a verdict",
+            "{} entities, {} {maturity}, {} spans wait for a verdict",
             found.len(),
+            found.iter().filter(|view| view.mature).count(),
             baselines.pending()
         )?;
     }
@@ -178,12 +186,12 @@ fn write_table(out: &mut impl Write, views: &[View]) -> io::Result<()> {
     Ok(())
 }
 
-fn write_page(out: &mut impl Write, view: &View) -> io::Result<()> {
-    let maturity = if view.mature { "mature" } else { "not mature yet" };
+fn write_page(out: &mut impl Write, view: &View, maturity: &Maturity) -> io::Result<()> {
+    let not_yet = if view.mature { "" } else { "not yet " };
     writeln!(out, "{}", view.entity)?;
     writeln!(
         out,
-        "  history       {:.1} days ({maturity}), {} minutes, active on {} of the last 64 days",
+        "  history       {:.1} days, {not_yet}{maturity}, {} minutes, active on {} of the last 64 days",
         view.days, view.minutes, view.active_days
     )?;
     if let (Some(first), Some(last)) = (&view.first_seen, &view.last_seen) {
@@ -251,9 +259,12 @@ fn diff(args: &DiffArgs) -> anyhow::Result<()> {
     if args.times.is_nan() || args.times <= 1.0 {
         return Err(Usage("--times must be over 1".to_owned()).into());
     }
-    let settings = DetectSettings::default();
-    let (before, after) =
-        (open(&args.before, &settings, false)?, open(&args.after, &settings, false)?);
+    let maturity = args.maturity.read()?;
+    let [before, after] =
+        [&args.before, &args.after].map(|path| open(path, &maturity.settings, false));
+    let (before, after) = (before?, after?);
+    // Who takes the differences to a program has nothing else there.
+    eprintln!("flowtap: baselines are {maturity}");
     let mut keys: Vec<_> = before.keys().chain(after.keys()).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -284,7 +295,7 @@ fn diff(args: &DiffArgs) -> anyhow::Result<()> {
 }
 
 fn export(args: &ExportArgs) -> anyhow::Result<()> {
-    let baselines = open(&args.baseline, &DetectSettings::default(), false)?;
+    let baselines = open(&args.baseline, &args.maturity.read()?.settings, false)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
         for view in views(&baselines) {

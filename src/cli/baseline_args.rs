@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Usage;
+use super::{Usage, config};
 use crate::baseline::{BaselineSettings, Baselines, Lent, StoreError};
 use crate::detect::DetectSettings;
 
@@ -28,6 +28,40 @@ impl BaselineArgs {
         let mut baselines = open(path, settings, learning)?;
         tell(&mut baselines);
         Ok(Some(Lent::new(baselines)))
+    }
+}
+
+/// Options of what looks at baselines without a run.
+#[derive(Debug, Args)]
+pub(crate) struct MaturityArgs {
+    /// Take from this TOML file after how many days a baseline is mature
+    /// (`baseline_mature_days`).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// After how many days a baseline is mature, and who says so.
+pub(crate) struct Maturity {
+    pub(crate) settings: DetectSettings,
+    by: String,
+}
+
+impl MaturityArgs {
+    pub(crate) fn read(&self) -> anyhow::Result<Maturity> {
+        let Some(path) = &self.config else {
+            let (settings, by) = (DetectSettings::default(), "the default".to_owned());
+            return Ok(Maturity { settings, by });
+        };
+        let (settings, warnings) = config::detection(path)?;
+        warnings.iter().for_each(|warning| eprintln!("flowtap: warning: {warning}"));
+        Ok(Maturity { settings, by: format!("by {}", path.display()) })
+    }
+}
+
+impl std::fmt::Display for Maturity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let days = self.settings.baseline_mature_days;
+        write!(f, "mature from {days} days on ({})", self.by)
     }
 }
 

@@ -39,6 +39,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use ipnet::IpNet;
 
+use super::baseline::BaselineCommand;
 use super::links::folders_along;
 use super::values::prefix;
 use super::{Cli, Command, Usage};
@@ -84,6 +85,13 @@ pub(crate) enum Refusal {
 
 /// The command line with what its `--config` says, and warnings.
 pub(crate) fn parse(arguments: &[OsString]) -> Result<(Cli, Vec<String>), Refusal> {
+    if let Some(read) = learning_as_read(arguments) {
+        let (mut cli, warnings) = parse(&read)?;
+        if let Command::Read(args) = cli.command {
+            cli.command = Command::Baseline(BaselineCommand::Learn(args));
+        }
+        return Ok((cli, warnings));
+    }
     let Some((name, path)) = find_config(arguments) else {
         let cli = Cli::try_parse_from(arguments).map_err(Refusal::Arguments)?;
         return Ok((cli, Vec::new()));
@@ -145,6 +153,16 @@ fn find_config(arguments: &[OsString]) -> Option<(String, PathBuf)> {
     let (name, matches) = matches.subcommand()?;
     let path = matches.try_get_one::<PathBuf>(options::CONFIG).ok()??;
     Some((name.to_owned(), path.clone()))
+}
+
+/// `baseline learn` with a file is `read` with it, and learns.
+fn learning_as_read(arguments: &[OsString]) -> Option<Vec<OsString>> {
+    let learning = ["baseline", "learn"];
+    let (program, rest) = arguments.split_first()?;
+    let rest = rest.strip_prefix(&learning.map(OsString::from)[..])?;
+    let read = [program.clone(), "read".into()].into_iter().chain(rest.iter().cloned());
+    let read: Vec<OsString> = read.collect();
+    find_config(&read).is_some().then_some(read)
 }
 
 /// The command line with the file's options right after the command's name,
