@@ -104,6 +104,69 @@ fn what_was_learned_is_shown_compared_exported_and_forgotten() {
 }
 
 #[test]
+fn a_file_that_was_learned_from_is_passed_over_until_it_is_to_count_twice() {
+    let dir = Dir::new();
+    capture(&dir, "monday.pcap", 1, 0, 30, 100);
+    capture(&dir, "tuesday.pcap", 1, 86_400, 30, 100);
+    let learn = |files: &[&str]| {
+        dir.run([&["baseline", "learn", "--baseline", "normal.db"], files].concat())
+    };
+    let minutes = || show(&dir, "normal.db")[0]["minutes"].clone();
+    assert!(learn(&["monday.pcap"]).status.success());
+    assert_eq!(minutes(), 30);
+
+    // Whatever it is called.
+    std::fs::rename(dir.path("monday.pcap"), dir.path("other.pcap")).expect("renamed");
+    let again = learn(&["other.pcap"]);
+    assert_eq!(again.status.code(), Some(0));
+    let told = text(&again.stderr);
+    let words =
+        "other.pcap: learned before with what was from 2026-11-26T00:00Z to 2026-11-26T00:29Z";
+    assert!(told.contains(words) && told.contains("--again"), "{told}");
+    assert!(told.contains("all of it was learned before: nothing is read"), "{told}");
+    assert_eq!(minutes(), 30);
+
+    // Of several those that are new are learned.
+    let both = learn(&["other.pcap", "tuesday.pcap"]);
+    assert!(both.status.success(), "{}", text(&both.stderr));
+    assert!(text(&both.stderr).contains("other.pcap: learned before"));
+    assert!(!text(&both.stderr).contains("tuesday.pcap: learned before"));
+    assert_eq!(minutes(), 60);
+    let folder = dir.path("folder");
+    std::fs::create_dir(&folder).expect("made");
+    std::fs::copy(dir.path("other.pcap"), folder.join("a.pcap")).expect("copied");
+    capture(&dir, "folder/b.pcap", 1, 2 * 86_400, 30, 100);
+    assert!(learn(&["folder"]).status.success());
+    assert_eq!(minutes(), 90);
+
+    assert!(learn(&["other.pcap", "--again"]).status.success());
+    assert_eq!(minutes(), 120);
+    assert!(text(&learn(&["other.pcap"]).stderr).contains("learned before"));
+}
+
+#[test]
+fn reading_with_learning_refuses_what_was_learned_from_and_reading_alone_does_not() {
+    let dir = Dir::new();
+    capture(&dir, "monday.pcap", 1, 0, 30, 100);
+    let read = |more: &[&str]| {
+        let read = ["read", "-q", "monday.pcap", "--baseline", "normal.db"];
+        dir.run([&read[..], more].concat())
+    };
+    assert!(read(&["--learn"]).status.success());
+    let before = show(&dir, "normal.db");
+    let refused = read(&["--learn", "--out", "run"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = text(&refused.stderr);
+    assert!(told.contains("monday.pcap: learned before with what was from"), "{told}");
+    assert!(told.contains("leave --learn out, or give --again"), "{told}");
+    assert!(!dir.path("run/summary.json").exists());
+    assert!(read(&[]).status.success());
+    assert_eq!(show(&dir, "normal.db"), before);
+    assert!(read(&["--learn", "--again"]).status.success());
+    assert_eq!(show(&dir, "normal.db")[0]["minutes"], 60);
+}
+
+#[test]
 fn maturity_is_as_the_configuration_has_it_and_said_so() {
     let dir = Dir::new();
     capture(&dir, "monday.pcap", 1, 0, 60, 100);
@@ -159,6 +222,10 @@ fn learning_takes_a_configuration_as_reading_does() {
     assert!(elsewhere.status.success(), "{}", text(&elsewhere.stderr));
     let told = text(&elsewhere.stderr);
     assert!(told.contains("0 minutes learned"), "{told}");
+    // Of which nothing was learned is no file that was learned from.
+    dir.write("here.toml", b"[read]\nhome-net = [\"10.0.0.0/8\"]\n");
+    let here = text(&learn("here.toml").stderr);
+    assert!(here.contains("5 minutes learned"), "{here}");
 }
 
 #[test]
@@ -198,22 +265,25 @@ fn a_damaged_file_is_said_without_the_text_of_a_panic_and_a_cut_one_is_set_aside
     let learn = ["read", "-q", "monday.pcap", "--learn", "--baseline"];
     assert!(dir.run([&learn[..], &["whole.db"]].concat()).status.success());
     let whole = std::fs::read(dir.path("whole.db")).expect("there");
-    // Where what is read lies is the library's: some sixth of its pages holds some of it.
+    // Where what is read first lies is the library's: some sixth of its pages holds some of it.
+    // Others hold profiles alone, each of which is damaged by itself.
     let sixth = (whole.len() - 4_096) / 6;
     let damaged = (0..6).map(|part| {
         let mut damaged = whole.clone();
         damaged[4_096 + part * sixth..][..sixth].fill(0);
         damaged
     });
-    let exports = |bytes: &[u8]| {
+    let opens = |bytes: &[u8]| {
         dir.write("normal.db", bytes);
         let output = dir.run(["baseline", "export", "--baseline", "normal.db"]);
-        assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
-        output.status.success()
+        let said = text(&output.stderr);
+        assert!(!said.contains("panicked"), "{said}");
+        !said.contains("or damaged: ")
     };
-    let damaged: Vec<_> = damaged.filter(|bytes| !exports(bytes)).collect();
+    let damaged: Vec<_> = damaged.filter(|bytes| !opens(bytes)).collect();
     let damaged = damaged.first().expect("one that can't be read");
-    let cut = &whole[..whole.len() * 5 / 9];
+    let mut cuts = (1..9).rev().map(|ninths| &whole[..whole.len() * ninths / 9]);
+    let cut = cuts.find(|bytes| !opens(bytes)).expect("one that can't be read");
     for bytes in [&damaged[..], cut, &whole[..300]] {
         let _ = std::fs::remove_file(dir.path("normal.db.damaged-1"));
         dir.write("normal.db", bytes);

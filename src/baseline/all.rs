@@ -12,6 +12,7 @@ use super::destinations::prefix_of;
 use super::fleet::{Fleet, Others, Places, is_place};
 use super::frozen::{Freeze, Frozen};
 use super::inbox::{Inbox, inbox_path};
+use super::learned::{FileMark, LearnedFile, LearnedFiles};
 use super::names::NameDigest;
 use super::pending::Pending;
 use super::profile::Profile;
@@ -41,6 +42,8 @@ pub struct Baselines {
     /// Some were learned since the file was opened.
     has_names: bool,
     store: Option<Store>,
+    /// What was learned from, other than interfaces.
+    files: LearnedFiles,
     /// Verdicts that others leave while this process learns.
     inbox: Option<Inbox>,
     flushed_s: Option<i64>,
@@ -115,6 +118,7 @@ impl Baselines {
                 all.counters.damaged += 1;
             }
         }
+        all.files = LearnedFiles::new(store.files()?);
         let fleet = store.fleet()?;
         all.store = Some(store);
         all.take_fleet(fleet);
@@ -151,6 +155,19 @@ impl Baselines {
             }
             fleet
         });
+    }
+
+    /// What is known of a file, where it was learned from.
+    pub fn learned_from(&self, file: FileMark) -> Option<LearnedFile> {
+        self.files.get(file)
+    }
+
+    /// A file was learned from, to its end if it is `whole`; `span_ns` is from the first to
+    /// the last packet of all that was read with it, in nanoseconds since the epoch.
+    pub fn note_file(&mut self, file: FileMark, span_ns: Option<(i64, i64)>, whole: bool) {
+        if self.learning {
+            self.files.note(file, span_ns, whole);
+        }
     }
 
     pub fn settings(&self) -> &BaselineSettings {
@@ -417,6 +434,7 @@ impl Baselines {
             pending: self.pending.changes(),
             fleet: self.fleet.has_changed().then(|| self.fleet.bytes()),
             has_names: self.has_names,
+            files: self.files.changes(),
             lost: self.lost.iter().cloned().collect(),
         };
         if let Err(error) = store.write(&batch) {
@@ -438,6 +456,7 @@ impl Baselines {
         self.lost.clear();
         self.pending.written();
         self.fleet.written();
+        self.files.written();
         self.counters.flushes += 1;
         true
     }

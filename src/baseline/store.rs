@@ -16,6 +16,7 @@ use redb::{
 use thiserror::Error;
 
 use super::code::is_newer;
+use super::learned::{FileMark, LearnedFile};
 use crate::output::access::Access;
 
 /// Rises when older programs can't read what newer ones write: since names, sizes
@@ -34,6 +35,10 @@ const INDEX: TableDefinition<'_, &str, i64> = TableDefinition::new("index");
 const PENDING: TableDefinition<'_, (&str, i64), &[u8]> = TableDefinition::new("pending");
 const FLEET: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("fleet");
 const LOST: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("lost");
+/// By a file's mark: its number, when the first and the last packet were, whether it was read
+/// to its end. Not in a file of before there was any; older programs pass it over.
+const FILES: TableDefinition<'_, &[u8; 32], FileRow> = TableDefinition::new("learned_files");
+type FileRow = (u64, Option<(i64, i64)>, bool);
 /// The fleet's rows, by prefix and by name.
 const PLACES: &str = "places";
 const NAMES: &str = "names";
@@ -64,6 +69,8 @@ pub(super) struct Batch {
     /// Without bytes: over.
     pub(super) pending: Vec<(std::sync::Arc<str>, i64, Option<Vec<u8>>)>,
     pub(super) fleet: Option<FleetBytes>,
+    /// Without anything: over.
+    pub(super) files: Vec<(FileMark, Option<LearnedFile>)>,
     /// There are names in it.
     pub(super) has_names: bool,
     /// Profiles that could not be read.
@@ -232,6 +239,24 @@ impl Store {
         read.map_err(|error| self.failed(error))
     }
 
+    /// Files that were learned from.
+    pub(super) fn files(&self) -> Result<Vec<(FileMark, LearnedFile)>, StoreError> {
+        let read = self.read(|read| {
+            let files = match read.open_table(FILES) {
+                Ok(files) => files,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            };
+            let rows = files.iter()?.map(|row| {
+                let (mark, file) = row?;
+                let (number, span_ns, whole) = file.value();
+                Ok((FileMark(*mark.value()), LearnedFile { number, span_ns, whole }))
+            });
+            rows.collect::<Result<Vec<_>, redb::Error>>()
+        });
+        read.map_err(|error| self.failed(error))
+    }
+
     pub(super) fn fleet(&self) -> Result<Option<FleetBytes>, StoreError> {
         let read = self.read(|read| {
             let fleet = read.open_table(FLEET)?;
@@ -288,6 +313,17 @@ impl Store {
                         Some(bytes) => pending.insert((&**key, *from_s), &**bytes)?,
                         None => pending.remove((&**key, *from_s))?,
                     };
+                }
+                if !batch.files.is_empty() {
+                    let mut files = write.open_table(FILES)?;
+                    for (mark, file) in &batch.files {
+                        match file {
+                            Some(LearnedFile { number, span_ns, whole }) => {
+                                files.insert(&mark.0, (*number, *span_ns, *whole))?
+                            }
+                            None => files.remove(&mark.0)?,
+                        };
+                    }
                 }
                 if let Some(FleetBytes { prefixes, names }) = &batch.fleet {
                     let mut fleet = write.open_table(FLEET)?;

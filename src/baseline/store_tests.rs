@@ -79,6 +79,40 @@ fn what_waits_for_anothers_verdict_comes_back_and_is_settled_by_it() {
     assert_eq!((after.pending(), learned_minutes(&after, &who(2))), (0, 1));
 }
 
+/// Files of before there was a table of what was learned from, which older programs then go
+/// on with.
+#[test]
+fn a_file_without_what_was_learned_from_opens_and_gets_it_with_the_first() {
+    let (dir, path) = place();
+    let mut before = open(&path, true);
+    teach(&mut before, 2, 1);
+    assert!(before.flush());
+    drop(before);
+    assert!(!tables_of(&path).contains(&"learned_files".to_owned()));
+    let format = format_of(&path);
+    let capture = dir.path().join("a.pcap");
+    std::fs::write(&capture, b"packets").expect("written");
+    let mark = FileMark::of(&capture).expect("read").expect("a file");
+
+    let mut after = open(&path, true);
+    assert_eq!((after.len(), after.learned_from(mark)), (2, None));
+    after.note_file(mark, Some((1, 2)), false);
+    assert!(after.flush());
+    drop(after);
+    assert!(tables_of(&path).contains(&"learned_files".to_owned()));
+    assert_eq!(format_of(&path), format, "older programs read it as before");
+    let again = open(&path, false);
+    let known = again.learned_from(mark).expect("known");
+    assert_eq!((known.span_ns, known.whole, again.len()), (Some((1, 2)), false, 2));
+}
+
+fn tables_of(path: &std::path::Path) -> Vec<String> {
+    use redb::{ReadableDatabase as _, TableHandle as _};
+    let file = redb::Database::open(path).expect("opens");
+    let read = file.begin_read().expect("begins");
+    read.list_tables().expect("read").map(|table| table.name().to_owned()).collect()
+}
+
 /// Older versions counted processes and workloads beside the places they are in.
 #[test]
 fn a_fleet_that_was_counted_otherwise_is_counted_anew() {

@@ -9,6 +9,7 @@ use anyhow::{bail, ensure};
 use clap::{Args, Subcommand};
 
 use super::baseline_args::{Maturity, MaturityArgs, open, tell};
+use super::learned_files::Known;
 use super::{Usage, read};
 use crate::baseline::{Baselines, View};
 use crate::detect::DetectSettings;
@@ -94,7 +95,7 @@ fn learn(mut args: read::ReadArgs) -> anyhow::Result<ExitCode> {
     if args.baselines.baseline.is_none() {
         return Err(Usage("name the file to learn into by --baseline PATH".to_owned()).into());
     }
-    args.learn = true;
+    (args.learn, args.known) = (true, Known::PassedOver);
     read::run(&args)
 }
 

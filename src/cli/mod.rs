@@ -24,6 +24,7 @@ mod inputs;
 mod lab;
 #[cfg(target_os = "linux")]
 mod lab_run;
+mod learned_files;
 mod links;
 mod live;
 mod log;

@@ -11,11 +11,12 @@ use anyhow::Context as _;
 use clap::Args;
 use clap::builder::Resettable;
 
-use super::baseline_args::{BaselineArgs, take_back};
+use super::baseline_args::{BaselineArgs, take_back, tell};
 use super::confine_args::{ConfineArgs, state_folder};
 use super::digests::Hashes;
 use super::engine_args::EngineArgs;
 use super::host_args::HostArgs;
+use super::learned_files::{Known, LearnedFiles};
 use super::output_args::PayloadArgs;
 use super::read_files;
 use super::read_files::Named;
@@ -23,8 +24,8 @@ use super::read_hosts::{MapSpans, host_knowledge};
 use super::report_args::ReportArgs;
 use super::rundir::{leave_word, state_run};
 use super::stop::StopSignals;
-use super::telemetry_args::TelemetryArgs;
-use crate::baseline::Baselines;
+use super::telemetry_args::{Split, TelemetryArgs};
+use crate::baseline::{Baselines, Lent};
 use crate::detect::Watch;
 use crate::engine::window::Assembled;
 use crate::engine::{Joined, RecordSink, RunOptions, run as run_engine};
@@ -84,6 +85,11 @@ pub(crate) struct ReadArgs {
     /// Learn into the file of --baseline what entities did.
     #[arg(long, requires = "baseline", help_heading = "Baselines")]
     pub(crate) learn: bool,
+    /// Learn also from files that were learned from before: what is in them counts twice.
+    #[arg(long, requires = "baseline", help_heading = "Baselines")]
+    again: bool,
+    #[arg(skip)]
+    pub(crate) known: Known,
     #[command(flatten)]
     confine: ConfineArgs,
 }
@@ -96,6 +102,34 @@ impl ReadArgs {
         let named = self.engine.config.as_deref().into_iter().chain(self.engine.paths());
         let named = named.chain(self.procs.iter().map(PathBuf::as_path));
         named.chain(self.hosts.paths()).chain(baseline).map(PathBuf::from).collect()
+    }
+
+    /// What was named, by what it is.
+    fn split(&self) -> anyhow::Result<Split> {
+        let split = self.telemetry.split(&self.paths)?;
+        for odd in &split.odd {
+            eprintln!("flowtap: warning: {odd}");
+        }
+        for path in &split.strangers {
+            eprintln!(
+                "flowtap: warning: {}: passed over: no capture, and no log of a kind that is known (`flowtap inputs`)",
+                path.display()
+            );
+        }
+        Ok(split)
+    }
+
+    /// What is to be learned from, without what was before.
+    fn learned_files(
+        &self,
+        split: &mut Split,
+        lent: Option<&Lent>,
+    ) -> anyhow::Result<LearnedFiles> {
+        let baselines = lent.filter(|_| self.learn).and_then(|lent| Some((lent, lent.take()?)));
+        let Some((lent, baselines)) = baselines else { return Ok(LearnedFiles::default()) };
+        let files = LearnedFiles::of(split, &baselines, self.known, self.again);
+        lent.give_back(baselines);
+        Ok(files?)
     }
 
     /// Baselines that are not what the run held entities against, since it learned into them.
@@ -117,6 +151,9 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     if args.out.is_none() && args.format != [Format::Ndjson] {
         eprintln!("flowtap: warning: --format without --out: does nothing");
     }
+    if args.again && !args.learn {
+        eprintln!("flowtap: warning: --again without --learn: does nothing");
+    }
     let mut options = args.engine.run_options()?;
     let progress = Arc::new(Progress::default());
     let input_options = InputOptions {
@@ -136,7 +173,13 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     args.confine.apply(&plan)?;
     signals.set(&stop, &signal).context("can't listen for signals")?;
     let started = Instant::now();
-    let (input, maps) = open(args, &mut options, input_options)?;
+    let mut split = args.split()?;
+    let files = args.learned_files(&mut split, options.baselines.as_ref())?;
+    if files.leaves_nothing_of(&split) {
+        eprintln!("flowtap: all of it was learned before: nothing is read");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (input, maps) = open(args, split, &mut options, input_options)?;
     let privacy = Arc::new(args.payload.privacy());
     let mut sink = Sink::open(args, options.workers, &privacy)?;
     let hashes =
@@ -147,7 +190,12 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
     // One that comes later ends nothing of this.
     let signal = signal.load(Ordering::Acquire);
     drop(bar);
-    let learned = take_back(options.baselines.as_ref());
+    let mut learned = take_back(options.baselines.as_ref());
+    if let Some(learned) = &mut learned {
+        files.tell(learned, &report, signal != 0);
+        learned.flush();
+        tell(learned);
+    }
     let dir = sink.dir.take();
     // Until everything is written.
     let _folder = sink.folder.take();
@@ -301,19 +349,10 @@ fn write_run(
 /// Opens what is to be read, and sets up what is read beside it.
 fn open(
     args: &ReadArgs,
+    split: Split,
     options: &mut RunOptions,
     input_options: InputOptions,
 ) -> anyhow::Result<(Input, MapSpans)> {
-    let split = args.telemetry.split(&args.paths)?;
-    for odd in &split.odd {
-        eprintln!("flowtap: warning: {odd}");
-    }
-    for path in &split.strangers {
-        eprintln!(
-            "flowtap: warning: {}: passed over: no capture, and no log of a kind that is known (`flowtap inputs`)",
-            path.display()
-        );
-    }
     let (hosts, maps) = host_knowledge(&args.procs, &args.hosts, options, &split)?;
     options.hosts = hosts;
     let input = if split.captures.is_empty() {
@@ -341,7 +380,7 @@ pub(super) fn look_again(args: &ReadArgs, watch: Watch) -> anyhow::Result<()> {
     let mut plan = Plan::read(&args.paths, Vec::new());
     plan.reads.extend(args.also_read());
     args.confine.apply(&plan)?;
-    let (input, _) = open(args, &mut options, input_options)?;
+    let (input, _) = open(args, args.split()?, &mut options, input_options)?;
     let mut nowhere = Nowhere { records: args.out.is_some() || args.report.wanted() };
     run_engine(input, &options, &mut nowhere);
     Ok(())
