@@ -56,7 +56,7 @@ pub struct Finding {
     /// Whether `peers` has everybody whom it went to; nothing where `destinations` says it.
     pub names_all_peers: Option<bool>,
     /// Ports that it went to: those of a hundredth of it and more, where none of those is left
-    /// out; else none.
+    /// out and what is less is not what the finding is about; else none.
     pub to_ports: Vec<u16>,
     /// The detector's own measurements.
     pub details: BTreeMap<&'static str, Value>,

@@ -105,6 +105,7 @@ impl DataRatio {
         let own = ["payload_bytes", "send_receive_ratio"];
         let judged = Judged { terms: signs.sums(ctx), own: &own, kind: "data_ratio" };
         let mut finding = judged.finding(minute, &signs, minute.start_s, ctx)?;
+        finding.to_ports = measures.destination_ports();
         if let Some(entropy) = entropy {
             finding.details.insert("entropy_bits_per_byte", json!(entropy));
         }

@@ -343,6 +343,8 @@ impl<'a> Seen<'a> {
         let span = (minute.start_s, last_s);
         let mut finding = about("egress", &minute.who, span, rule, score, ctx.seed);
         measured_in(&mut finding, minute);
+        // It is about all of the minute, and not about what is little of it.
+        finding.to_ports = minute.measures.destination_ports();
         finding.kind = if self.stateless { "stateless" } else { "any" };
         finding.stateless = self.stateless;
         finding.measured = over.value as u64;

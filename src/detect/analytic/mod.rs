@@ -452,7 +452,6 @@ pub fn measured_in(finding: &mut Finding, minute: &Minute) {
     let mut top = measures.top.clone();
     top.sort_by_key(|peer| (u64::MAX - peer.sent_bytes, peer.key));
     finding.names_all_peers = Some(top.iter().all(|peer| peer.error_bytes == 0));
-    finding.to_ports = measures.destination_ports();
     finding.peers = top
         .iter()
         .filter(|peer| peer.sent_packets > 0)
