@@ -318,6 +318,36 @@ fn coverage_names_what_traffic_mirrors_and_flow_logs_of_aws_never_carry() {
     assert!(!page.contains("traffic mirror"), "{page}");
 }
 
+/// A busy host talks to others in the minute of the flood, too.
+#[test]
+fn a_draft_allows_a_flood_and_its_minute_towards_the_victim_and_nobody_else() {
+    let dir = Dir::new();
+    let output = dir.run(["lab", "make", "udp-flood", "-o", "lab", "--set", "strength=1500"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(dir.run(["read", "-q", "lab/traffic.pcap", "--out", "run"]).status.success());
+    let lines = std::fs::read_to_string(dir.path("run/alerts.ndjson")).expect("alerts");
+    let mut alerts = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let flood = alerts.find(|alert| alert["detector"] == "udp_flood").expect("the flood");
+    let mark = ["alerts", "mark", id(&flood), "expected", "--why", "drill", "--run", "run"];
+    let draft = text(&dir.run(mark).stdout);
+    let victim = flood["peers"][0]["address"].as_str().expect("an address");
+    assert_eq!(
+        draft.matches(&format!("\npeer = \"{victim}\"\nport = 7777\n")).count(),
+        2,
+        "{draft}"
+    );
+    let left = |draft: &str| -> Vec<String> {
+        dir.write("flowtap.toml", draft.as_bytes());
+        let args = ["read", "--json", "lab/traffic.pcap", "--config", "flowtap.toml"];
+        let summary: Value = serde_json::from_slice(&dir.run(args).stdout).expect("JSON");
+        let alerts = summary["alerts"].as_array().expect("alerts").iter();
+        alerts.map(|alert| alert["detector"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(left(&draft), Vec::<String>::new());
+    assert_eq!(left(&draft.replace(victim, "192.0.2.1")), ["udp_flood", "egress"]);
+    assert_eq!(left(&draft.replace("port = 7777", "port = 443")), ["udp_flood", "egress"]);
+}
+
 /// Baselines belong to the process that learns them. An analyst's verdict reaches it.
 #[test]
 fn a_verdict_reaches_baselines_that_another_process_is_learning() {

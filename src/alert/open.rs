@@ -447,11 +447,14 @@ impl Open {
         (!names.is_empty()).then(|| ("corroborated_by".to_owned(), names.into()))
     }
 
-    /// Where its detector tells all of them.
-    fn destination_ports(&self, finding: &Finding) -> Option<(String, Value)> {
-        let ports = self.named.ports.known().filter(|_| !finding.to_ports.is_empty())?;
-        let ports: Vec<u16> = ports.iter().copied().collect();
-        Some(("destination_ports".to_owned(), ports.into()))
+    /// Where its detector tells those that much went to.
+    fn destinations(&self, finding: &Finding) -> impl Iterator<Item = (String, Value)> {
+        let ports = self.named.ports.known().filter(|_| !finding.to_ports.is_empty());
+        let ports = ports.map(|ports| ports.iter().copied().collect::<Vec<u16>>().into());
+        let peers = self.named.peers.known().filter(|_| !finding.to_peers.is_empty());
+        let peers = peers.map(|peers| peers.iter().map(ToString::to_string).collect());
+        let named = [("destination_ports", ports), ("destinations", peers)];
+        named.into_iter().filter_map(|(name, all)| Some((name.to_owned(), all?)))
     }
 
     fn evidence(&self) -> Evidence {
@@ -505,7 +508,7 @@ impl Open {
                         .iter()
                         .map(|by| ("closed_as_allowed".to_owned(), entry_detail(by))),
                 )
-                .chain(self.destination_ports(finding))
+                .chain(self.destinations(finding))
                 .chain(self.corroborations())
                 .collect(),
         }

@@ -70,7 +70,7 @@ pub(super) fn net_text(net: &IpNet) -> String {
 /// Destinations that an alert names.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
-    peers: Places<IpAddr>,
+    pub(super) peers: Places<IpAddr>,
     pub(super) ports: Places<u16>,
 }
 
@@ -109,12 +109,16 @@ impl Named {
         let own = finding.entity.id.parse::<IpAddr>().ok();
         let to = finding.peers.iter().filter(|peer| peer.role == PeerRole::Destination);
         let to = to.map(|peer| peer.host.ip()).filter(|&ip| Some(ip) != own);
-        let to: BTreeSet<IpAddr> = to.collect();
+        let mut to: BTreeSet<IpAddr> = to.collect();
         let are_all = finding.names_all_peers.unwrap_or_else(|| {
             // One that sends to many, and does not count them, names the largest.
             let is_counted = finding.shape != Shape::OneToMany || finding.destinations > 1;
             is_counted && finding.destinations <= to.len() as u64
         });
+        let are_all = are_all || !finding.to_peers.is_empty();
+        if !finding.to_peers.is_empty() {
+            to = finding.to_peers.iter().map(|host| host.ip()).collect();
+        }
         let ports = match finding.dst_port {
             _ if !finding.to_ports.is_empty() => finding.to_ports.iter().copied().collect(),
             Some(most) if most.share >= ALL_AT_ONE_PORT => BTreeSet::from([most.port]),
@@ -241,6 +245,16 @@ mod tests {
 
     fn with(entries: Vec<AllowEntry>) -> DetectSettings {
         DetectSettings { allow: entries, ..DetectSettings::default() }
+    }
+
+    /// A backup server asks for names too.
+    #[test]
+    fn of_a_minute_of_egress_those_count_that_much_went_to() {
+        let mut minute = sent(&[STORE, OTHER], &[443]);
+        minute.to_peers = vec![host(STORE)];
+        assert!(is_covered(&minute, &["192.0.2.5/32"], &[443]));
+        minute.to_peers.push(host(OTHER));
+        assert!(!is_covered(&minute, &["192.0.2.5/32"], &[443]));
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Finding {
     pub src_port: Option<PortShare>,
     pub dst_port: Option<PortShare>,
     pub peers: Vec<Peer>,
+    /// Whom it went to, as `to_ports`; none where all of `peers` count.
+    pub to_peers: Vec<Host>,
     /// Whether `peers` has everybody whom it went to; nothing where `destinations` says it.
     pub names_all_peers: Option<bool>,
     /// Ports that it went to: those of a hundredth of it and more, where none of those is left
@@ -117,6 +119,7 @@ impl Finding {
             src_port: None,
             dst_port: None,
             peers: Vec::new(),
+            to_peers: Vec::new(),
             names_all_peers: None,
             to_ports: Vec::new(),
             details: BTreeMap::new(),

@@ -360,24 +360,37 @@ impl Measures {
     /// less is a name asked or a clock read. None where such a port may be missing here, or
     /// what went there has none.
     pub fn destination_ports(&self) -> Vec<u16> {
-        let is_much = |part: u64, all: u64| part > 0 && part.saturating_mul(100) >= all;
-        let has = |sent: &PeerSums<(u8, u16)>| {
-            is_much(sent.sent_bytes, self.sent.wire_bytes)
-                || is_much(sent.sent_packets, self.sent.packets)
-        };
-        let largest = self.services.iter().filter(|sent| has(sent));
-        let is_known = |sent: &&PeerSums<(u8, u16)>| {
-            let (protocol, port) = sent.key;
-            matches!(protocol, TCP | UDP | SCTP) && port > 0
-        };
-        let left_out = |sent: &PeerSums<_>| is_much(sent.error_bytes, self.sent.wire_bytes);
-        if self.services.iter().any(left_out) || !largest.clone().all(|sent| is_known(&sent)) {
+        let largest = self.largest(&self.services);
+        let has_port =
+            |&(protocol, port): &(u8, u16)| matches!(protocol, TCP | UDP | SCTP) && port > 0;
+        if !largest.iter().all(has_port) {
             return Vec::new();
         }
-        let mut ports: Vec<u16> = largest.map(|sent| sent.key.1).collect();
+        let mut ports: Vec<u16> = largest.into_iter().map(|(_, port)| port).collect();
         ports.sort_unstable();
         ports.dedup();
         ports
+    }
+
+    /// The same of addresses at the other end.
+    pub fn destinations(&self) -> Vec<Host> {
+        let mut hosts = self.largest(&self.top);
+        hosts.sort_unstable();
+        hosts
+    }
+
+    /// Those that a hundredth of what was sent and more went to; none where one may be
+    /// missing.
+    fn largest<K: Copy>(&self, sums: &[PeerSums<K>]) -> Vec<K> {
+        let is_much = |part: u64, all: u64| part > 0 && part.saturating_mul(100) >= all;
+        let (bytes, packets) = (self.sent.wire_bytes, self.sent.packets);
+        if sums.iter().any(|sums| is_much(sums.error_bytes, bytes)) {
+            return Vec::new();
+        }
+        let has = |sums: &&PeerSums<K>| {
+            is_much(sums.sent_bytes, bytes) || is_much(sums.sent_packets, packets)
+        };
+        sums.iter().filter(has).map(|sums| sums.key).collect()
     }
 
     /// Packets received by packets sent.
@@ -485,9 +498,12 @@ mod tests {
 
     /// What was sent to services, in bytes, by the rows of a second.
     fn sent_to(services: &[(u8, u16, u64)]) -> Measures {
-        let [own, peer] = [[10, 0, 0, 1], [203, 0, 113, 1]].map(|ip| Host::from(IpAddr::from(ip)));
+        let own = Host::from(IpAddr::from([10, 0, 0, 1]));
         let mut measures = Measures::default();
         for &(proto, remote_port, bytes) in services {
+            // Each at an address of its own.
+            let [high, low] = remote_port.to_be_bytes();
+            let peer = Host::from(IpAddr::from([203, 0, high, low]));
             let mut sent = Delta::new(own, peer, proto, 50_000, remote_port);
             sent.classes[ACK as usize] = (bytes / 100) as u32;
             sent.wire_bytes = bytes;
@@ -522,6 +538,17 @@ mod tests {
         assert!(ports(&others.chain([much]).collect::<Vec<_>>()).is_empty());
         let small = (0..SERVICES as u16).map(|n| (TCP, 40_000 + n, 500));
         assert_eq!(ports(&[much].into_iter().chain(small).collect::<Vec<_>>()), [443]);
+    }
+
+    #[test]
+    fn addresses_that_much_went_to_are_told_where_none_of_them_is_left_out() {
+        let much = (TCP, 443, 1_000_000);
+        let store = Host::from(IpAddr::from([203, 0, 1, 187]));
+        assert_eq!(sent_to(&[much, (UDP, 53, 500)]).destinations(), [store]);
+        assert_eq!(sent_to(&[much, (1, 8, 20_000)]).destinations().len(), 2);
+        let others = (0..TOP_PEERS as u16).map(|n| (TCP, 40_000 + n, 50_000));
+        let others: Vec<_> = others.chain([much]).collect();
+        assert!(sent_to(&others).destinations().is_empty());
     }
 
     #[test]

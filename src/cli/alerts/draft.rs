@@ -85,12 +85,16 @@ impl Towards {
         let evidence = &alert["evidence"];
         let to = alert["peers"].as_array().into_iter().flatten();
         let to = to.filter(|peer| peer["role"] == "destination");
-        let peers: Vec<String> =
-            to.filter_map(|peer| peer["address"].as_str().map(str::to_owned)).collect();
+        let named: Vec<&str> = to.filter_map(|peer| peer["address"].as_str()).collect();
         // Those that it does not name are more than it counts, or not counted.
         let counted = evidence["distinct_destinations"].as_u64().unwrap_or(0);
         let are_all =
-            counted <= peers.len() as u64 && (evidence["shape"] != "one_to_many" || counted > 1);
+            counted <= named.len() as u64 && (evidence["shape"] != "one_to_many" || counted > 1);
+        let (peers, are_all) = match evidence["details"]["destinations"].as_array() {
+            Some(largest) => (largest.iter().filter_map(Value::as_str).collect(), true),
+            None => (named, are_all),
+        };
+        let peers: Vec<String> = peers.into_iter().map(str::to_owned).collect();
         let most = &evidence["top_destination_port"];
         let most =
             most["port"].as_u64().filter(|_| most["share"].as_f64() >= Some(ALL_AT_ONE_PORT));
@@ -277,6 +281,9 @@ mod tests {
         for whole in [&many, &more, &not_counted, &none] {
             assert_eq!(towards(whole), Vec::<String>::new(), "{whole}");
         }
+        let mut egress = more.clone();
+        egress["evidence"]["details"]["destinations"] = json!(["192.0.2.5"]);
+        assert_eq!(towards(&egress), ["peer = \"192.0.2.5\""], "what others got is little");
         let mut flood = none;
         for (share, found) in [(0.95, &["port = 443"][..]), (0.7, &[])] {
             flood["evidence"]["top_destination_port"] = json!({"port": 443, "share": share});

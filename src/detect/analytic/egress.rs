@@ -345,6 +345,7 @@ impl<'a> Seen<'a> {
         measured_in(&mut finding, minute);
         // It is about all of the minute, and not about what is little of it.
         finding.to_ports = minute.measures.destination_ports();
+        finding.to_peers = minute.measures.destinations();
         finding.kind = if self.stateless { "stateless" } else { "any" };
         finding.stateless = self.stateless;
         finding.measured = over.value as u64;
