@@ -281,7 +281,7 @@ mod tests {
         for whole in [&many, &more, &not_counted, &none] {
             assert_eq!(towards(whole), Vec::<String>::new(), "{whole}");
         }
-        let mut egress = more.clone();
+        let mut egress = more;
         egress["evidence"]["details"]["destinations"] = json!(["192.0.2.5"]);
         assert_eq!(towards(&egress), ["peer = \"192.0.2.5\""], "what others got is little");
         let mut flood = none;
