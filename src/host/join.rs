@@ -503,9 +503,10 @@ impl Joiner {
     }
 }
 
-/// One of several with the same claim is right as often as any other of them.
+/// One of several with the same claim, or with the same address, is right as often as any
+/// other of them.
 fn certainty(answer: &Answer) -> f64 {
-    answer.basis.certainty() / (1 + answer.others.len()) as f64
+    answer.basis.certainty() / (1 + answer.others.len() + answer.elsewhere) as f64
 }
 
 fn attribution(answer: &Answer) -> Attribution {

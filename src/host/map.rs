@@ -114,6 +114,23 @@ pub(super) struct MapSource {
     pub(super) losses: Vec<(i64, i64)>,
 }
 
+/// What a conversation is on the other side of a translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Translation {
+    pub(super) to: Ends,
+    pub(super) changed: Changed,
+    /// The map of the host that translates.
+    pub(super) source: u16,
+}
+
+/// Which end is not its own: who began knows the destination by another address than it
+/// has, who answers the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    Source,
+    Destination,
+}
+
 #[derive(Debug, Default)]
 pub struct HostMap {
     pub(super) claims: DashMap<Endpoint, Vec<Claim>, RandomState>,
@@ -127,7 +144,7 @@ pub struct HostMap {
     /// By source: addresses that were up there, those of containers left out.
     pub(super) own: DashMap<u16, Vec<IpAddr>, RandomState>,
     pub(super) may_have: MayHave,
-    pub(super) translations: DashMap<(u8, Ends), Versions<Ends>, RandomState>,
+    pub(super) translations: DashMap<(u8, Ends), Versions<Translation>, RandomState>,
     pub(super) has_translated: AtomicBool,
     /// By the host's name: what says it need not be what knows its processes.
     presences: DashMap<String, Presences, RandomState>,
@@ -445,7 +462,7 @@ impl HostMap {
         }
     }
 
-    pub(super) fn translate(&self, ns: i64, learned_ns: i64, nat: &Nat) {
+    pub(super) fn translate(&self, ns: i64, learned_ns: i64, source: u16, nat: &Nat) {
         // Of an echo the identifier is the "port" of both ends.
         let echo = matches!(nat.protocol, ICMP | ICMPV6);
         let echoed = |ends: Ends| {
@@ -458,7 +475,8 @@ impl HostMap {
             dst: reply.src,
             dst_port: reply.src_port,
         };
-        let insert = |from: Ends, to: Ends| {
+        let insert = |from: Ends, to: Ends, changed: Changed| {
+            let to = Translation { to, changed, source };
             let key = (nat.protocol, from);
             if self.translations.len() as u64 >= self.limits.translations
                 && !self.translations.contains_key(&key)
@@ -472,8 +490,8 @@ impl HostMap {
                 self.refuse(learned_ns);
             }
         };
-        insert(original, as_seen_behind);
-        insert(as_seen_behind, original);
+        insert(original, as_seen_behind, Changed::Destination);
+        insert(as_seen_behind, original, Changed::Source);
         self.has_translated.store(true, Ordering::Release);
     }
 }

@@ -6,6 +6,7 @@
 //! answer depends on what had been told at the time of knowledge and on nothing
 //! else.
 
+mod places;
 mod port;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,9 +17,10 @@ use super::attribution::{Basis, Method};
 pub use super::claim::ProcessKey;
 use super::claim::{ANY_PROTOCOL, COVERING, Claim, Endpoint, ICMP, ICMPV6, SocketName};
 use super::event::Ends;
-use super::map::{HostMap, MapSource, Presence};
+use super::map::{Changed, HostMap, MapSource, Presence, Translation};
 use super::process::ProcessId;
 use super::side::Reason;
+use places::are_of_one_boot;
 
 /// How far a claim reaches beyond what was told. A provider speaks after the
 /// packet has gone (a process may be set aside in between, for a scheduler's turn
@@ -62,8 +64,11 @@ pub struct Answer {
     pub method: Method,
     /// When it was first known to have the socket.
     pub since_ns: i64,
-    /// Others with a claim of the same strength, ascending.
+    /// Others with a claim of the same strength, or with one where somebody else had the
+    /// address; ascending.
     pub others: Vec<ProcessKey>,
+    /// Hosts and namespaces that had the address too and of which no such socket is known.
+    pub elsewhere: usize,
     /// The kernel had changed the addresses on the way.
     pub translated: bool,
 }
@@ -78,6 +83,13 @@ struct Rank {
     begun: Begun,
     /// Time in common, negative so that most comes first.
     overlap_ns: std::cmp::Reverse<i64>,
+}
+
+impl Rank {
+    /// Both ends of the flow are known to be the socket's.
+    fn is_exact(self) -> bool {
+        self.tier == 0
+    }
 }
 
 /// When an endless claim began, seen from the flow's start: the latest before goes
@@ -122,6 +134,7 @@ struct Candidate {
     since_ns: i64,
     from_ns: i64,
     name: Option<SocketName>,
+    netns: Option<u64>,
     learned_ns: i64,
 }
 
@@ -133,16 +146,23 @@ impl HostMap {
         }
         let presences = self.presences(question);
         let mut saw_socket = false;
-        if let Some(answer) = self.look_up(question, &presences, &mut saw_socket) {
+        let here = self.look_up(question, &presences, &mut saw_socket);
+        // A translation of before may have ended: nobody says so.
+        if let Some((answer, true)) = here {
             return Ok(Some(answer));
         }
-        if let Some(behind) = self.behind_translation(question) {
-            let presences = self.presences(&behind);
+        // Packets that are sent on come to no socket here, whatever is bound to the port.
+        if let Some((behind, source)) = self.behind_translation(question) {
+            let presences = self.presences_of(&behind, source);
+            let mut saw_socket = false;
             return match self.look_up(&behind, &presences, &mut saw_socket) {
-                Some(answer) => Ok(Some(Answer { translated: true, ..answer })),
+                Some((answer, _)) => Ok(Some(Answer { translated: true, ..answer })),
                 None if presences.is_empty() => Err(Reason::Forwarded),
                 None => Err(self.why_not(question, &presences, saw_socket)),
             };
+        }
+        if let Some((answer, _)) = here {
+            return Ok(Some(answer));
         }
         if presences.is_empty() {
             return if self.is_outside(question) { Err(Reason::OutsideMap) } else { Ok(None) };
@@ -213,12 +233,21 @@ impl HostMap {
         presences
     }
 
+    /// Those of one map's host.
+    fn presences_of(&self, question: &Question, source: u16) -> Vec<Presence> {
+        let mut presences = self.presences(question);
+        let sources = self.sources.lock();
+        presences.retain(|span| are_of_one_boot(&sources, span.source, source));
+        presences
+    }
+
+    /// Also whether the socket is known by both ends, so that it is nobody else's.
     fn look_up(
         &self,
         question: &Question,
         presences: &[Presence],
         saw_socket: &mut bool,
-    ) -> Option<Answer> {
+    ) -> Option<(Answer, bool)> {
         let mut found: Vec<Candidate> = Vec::new();
         let exact = Endpoint {
             protocol: question.protocol,
@@ -281,7 +310,7 @@ impl HostMap {
                     let found_ns = shared.entry((claim.source, name)).or_insert(i64::MIN);
                     *found_ns = claim.learned_ns.max(*found_ns);
                 }
-                let &Claim { method, from_ns, name, learned_ns, .. } = claim;
+                let &Claim { method, from_ns, name, netns, learned_ns, .. } = claim;
                 let since_ns = claim.known_since_ns();
                 found.push(Candidate {
                     rank,
@@ -290,6 +319,7 @@ impl HostMap {
                     since_ns,
                     from_ns,
                     name,
+                    netns,
                     learned_ns,
                 });
             }
@@ -318,9 +348,21 @@ impl HostMap {
             .map(|candidate| candidate.process)
             .collect();
         others.extend(port::holders_of_others(&found, best, question));
-        let others = others.into_iter().take(MAX_OTHERS).collect();
-        let basis = rank.basis;
-        Some(Answer { process, basis, method, since_ns, others, translated: false })
+        let (named, elsewhere) = places::elsewhere(&found, best, presences, &sources);
+        others.extend(named);
+        // Told by another map of the same host, it is no other.
+        let mut distinct: Vec<ProcessKey> = Vec::new();
+        for other in others {
+            let is_known = |known: &ProcessKey| places::are_same(&sources, *known, other);
+            if !is_known(&process) && !distinct.iter().any(is_known) && distinct.len() < MAX_OTHERS
+            {
+                distinct.push(other);
+            }
+        }
+        let (basis, others) = (rank.basis, distinct);
+        let translated = false;
+        let answer = Answer { process, basis, method, since_ns, others, elsewhere, translated };
+        Some((answer, rank.is_exact() && !rank.late))
     }
 
     /// Whether the process, as far as its start is known, had not begun when the first
@@ -357,8 +399,12 @@ impl HostMap {
         (overlap >= -SLACK_NS).then_some((true, 0))
     }
 
-    /// The same end as it is on the other side of a translation of this host.
-    fn behind_translation(&self, question: &Question) -> Option<Question> {
+    /// The same end as it is on the other side of a translation, where it is not this side's
+    /// own; and the map that tells of it.
+    fn behind_translation(&self, question: &Question) -> Option<(Question, u16)> {
+        if !self.has_translated.load(Ordering::Acquire) {
+            return None;
+        }
         let local_is_source = Ends {
             src: question.local,
             src_port: question.local_port,
@@ -377,24 +423,27 @@ impl HostMap {
             let id = question.local_port;
             if echo { Ends { src_port: id, dst_port: id, ..ends } } else { ends }
         };
-        if !self.has_translated.load(Ordering::Acquire) {
-            return None;
-        }
-        let find = |ends: Ends| {
+        let find = |ends: Ends, changed: Changed| {
             let known = self.translations.get(&(question.protocol, echoed(ends)))?;
             let by_ns = question.end_ns.saturating_add(SLACK_NS);
-            Some(known.at(by_ns, question.known_ns)?.value)
+            let found = known.at(by_ns, question.known_ns)?.value;
+            (found.changed == changed).then_some(found)
         };
-        let (local, local_port, remote, remote_port) = match find(local_is_source) {
-            Some(to) => (to.src, to.src_port, to.dst, to.dst_port),
-            None => {
-                let to = find(local_is_destination)?;
-                (to.dst, to.dst_port, to.src, to.src_port)
-            }
-        };
+        let (source, local, local_port, remote, remote_port) =
+            match find(local_is_source, Changed::Source) {
+                Some(Translation { to, source, .. }) => {
+                    (source, to.src, to.src_port, to.dst, to.dst_port)
+                }
+                None => {
+                    let found = find(local_is_destination, Changed::Destination)?;
+                    let to = found.to;
+                    (found.source, to.dst, to.dst_port, to.src, to.src_port)
+                }
+            };
         let remote_port = if echo { 0 } else { remote_port };
         let behind = Question { local, local_port, remote, remote_port, ..*question };
-        (local != question.local || local_port != question.local_port).then_some(behind)
+        let is_other = local != question.local || local_port != question.local_port;
+        is_other.then_some((behind, source))
     }
 
     fn why_not(&self, question: &Question, presences: &[Presence], saw_socket: bool) -> Reason {

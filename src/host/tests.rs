@@ -17,6 +17,7 @@ mod candidates;
 mod connected;
 mod errors;
 mod outside;
+mod places;
 mod port;
 mod room;
 mod translated;

@@ -88,7 +88,7 @@ impl MapWriter {
             What::Workload(workload) => {
                 self.workload(ns, source, workload);
             }
-            What::Nat(nat) => map.translate(ns, known_ns, nat),
+            What::Nat(nat) => map.translate(ns, known_ns, source, nat),
             What::Lost { events, .. } => {
                 map.lost_events.fetch_add(*events, Ordering::Relaxed);
                 self.lost(source, known_ns);

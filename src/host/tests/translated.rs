@@ -81,3 +81,62 @@ fn a_port_translated_again_leads_to_who_had_it_at_the_time() {
     assert_eq!(who(&map, &outside), 1);
     assert_eq!(who(&map, &Question { start_ns: 30 * S, end_ns: 31 * S, ..outside }), 2);
 }
+
+/// Docker keeps a proxy at each published port of the host, and it is idle.
+#[test]
+fn a_published_port_is_the_containers_whatever_is_bound_to_it_on_the_host() {
+    for protocol in [6, 17] {
+        let kind = if protocol == 6 { SocketKind::Listener } else { SocketKind::Datagram };
+        let original = Ends { src: ip(THERE), src_port: 50_000, dst: ip(HERE), dst_port: 8080 };
+        let reply = Ends { src: ip("10.1.0.2"), src_port: 80, dst: ip(THERE), dst_port: 50_000 };
+        let server = Socket { netns: Some(2), ..bound(kind, protocol, None, 80, 1) };
+        let events = [
+            at(S, address("10.1.0.2", 2)),
+            at(S, What::SocketOpen(bound(kind, protocol, None, 8080, 3))),
+            at(10 * S, What::Nat(Nat { protocol, original, reply, netns: Some(1) })),
+        ];
+        let question = Question { protocol, local_port: 8080, remote_port: 50_000, ..from_here() };
+        let served = map(events.clone().into_iter().chain([at(S, What::SocketOpen(server))]));
+        let found = answer(&served, &question);
+        assert_eq!((found.process.id, found.translated), (pid(1), true), "{protocol}");
+        // Of whom nothing is known behind it, the proxy is not it either.
+        assert_eq!(map(events.clone()).resolve(&question), Err(Reason::NoSocket));
+        // A client that was not translated came to the proxy.
+        let other = Question { remote_port: 50_001, ..question };
+        assert_eq!(who(&map(events), &other), 3);
+    }
+}
+
+#[test]
+fn who_is_bound_to_the_port_that_a_masqueraded_sender_has_outside_is_not_the_sender() {
+    let inside = Ends { src: ip("10.1.0.2"), src_port: 51_820, dst: ip(THERE), dst_port: 443 };
+    let reply = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: 51_820 };
+    let client =
+        Socket { netns: Some(2), ..bound(SocketKind::Datagram, 17, Some("10.1.0.2"), 51_820, 1) };
+    let idle = bound(SocketKind::Datagram, 17, None, 51_820, 3);
+    let map = map([
+        at(S, address("10.1.0.2", 2)),
+        at(S, What::SocketOpen(client)),
+        at(S, What::SocketOpen(idle)),
+        at(10 * S, What::Nat(Nat { protocol: 17, original: inside, reply, netns: Some(1) })),
+    ]);
+    let outside = Question { protocol: 17, local_port: 51_820, ..from_here() };
+    let found = answer(&map, &outside);
+    assert_eq!((found.process.id, found.translated), (pid(1), true));
+    // Inside it has its own address.
+    let found = answer(&map, &Question { local: ip("10.1.0.2"), ..outside });
+    assert_eq!((found.process.id, found.translated), (pid(1), false));
+}
+
+#[test]
+fn a_socket_with_both_ends_is_its_own_after_a_translation_of_the_same_ends_is_over() {
+    let original = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: 40_000 };
+    let reply = Ends { src: ip("10.1.0.2"), src_port: 80, dst: ip(THERE), dst_port: 443 };
+    let map = map([
+        at(S, address("10.1.0.2", 2)),
+        at(2 * S, What::Nat(Nat { protocol: 6, original, reply, netns: Some(1) })),
+        at(9 * S, What::SocketUse(tcp(1, Basis::Used))),
+    ]);
+    let found = answer(&map, &from_here());
+    assert_eq!((found.process.id, found.translated), (pid(1), false));
+}
