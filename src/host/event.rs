@@ -114,8 +114,8 @@ pub struct Socket {
     /// IP protocol number; 0 for packet sockets.
     #[serde(default)]
     pub protocol: u8,
-    /// Nothing where it is not bound, or to any address. IPv4 in its own form,
-    /// on dual-stack sockets too.
+    /// `0.0.0.0` or `::` where it takes any address of that version; nothing where not
+    /// even the version is known. IPv4 in its own form, on dual-stack sockets too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<IpAddr>,
     /// 0 where not bound. Of ICMP echo sockets the identifier.

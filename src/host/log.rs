@@ -113,12 +113,14 @@ struct Events<'a> {
     span: Option<(i64, i64)>,
     /// The map's own time.
     told_ns: i64,
+    /// The boot that the last start told of.
+    boot: Option<String>,
 }
 
 impl<'a> Events<'a> {
     fn new(path: &'a Path, map: &'a mut MapWriter) -> Self {
         let (read, told_ns) = (MapRead::default(), i64::MIN);
-        Self { path, map, read, held: None, before_ns: None, span: None, told_ns }
+        Self { path, map, read, held: None, before_ns: None, span: None, told_ns, boot: None }
     }
 
     fn add(&mut self, line: u64, event: HostEvent) {
@@ -154,6 +156,12 @@ impl<'a> Events<'a> {
             self.odd(line, ns, "lies far ahead of the lines around it", near_ns);
             // Others than these two speak for themselves alone.
             if matches!(event.what, What::Time | What::Start(_)) {
+                // Begun again at no time that can be believed, it ends nothing.
+                if let What::Start(start) = &event.what
+                    && self.boot.as_ref() == Some(&start.boot)
+                {
+                    event.what = What::Unknown;
+                }
                 event.time_ns = near_ns;
                 self.before_ns.get_or_insert(near_ns);
             }
@@ -170,6 +178,9 @@ impl<'a> Events<'a> {
                 self.odd(line, event.time_ns, "is before what the map had come to", self.told_ns);
             }
             self.told_ns = if went_back { event.time_ns } else { self.told_ns.max(event.time_ns) };
+        }
+        if let What::Start(start) = &event.what {
+            self.boot = Some(start.boot.clone());
         }
         self.read.events += 1;
         self.map.apply(&event);

@@ -404,6 +404,19 @@ impl HostMap {
         }
     }
 
+    /// What was open and up when a watch ended: nobody says what became of it. What is still
+    /// there is told again.
+    pub(super) fn close_all(&self, source: u16, at_ns: i64) {
+        let of_source = self.open.iter().map(|open| *open.key()).filter(|(of, _)| *of == source);
+        let names: Vec<_> = of_source.collect();
+        names.into_iter().for_each(|(_, name)| self.close(source, name, at_ns));
+        for mut spans in self.addresses.iter_mut() {
+            for span in spans.iter_mut().filter(|span| span.source == source) {
+                span.until_ns = span.until_ns.min(at_ns);
+            }
+        }
+    }
+
     pub(super) fn close(&self, source: u16, name: SocketName, at_ns: i64) {
         let Some((_, endpoints)) = self.open.remove(&(source, name)) else { return };
         for endpoint in endpoints {

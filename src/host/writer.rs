@@ -118,7 +118,10 @@ impl MapWriter {
             && known.start.boot == start.boot
         {
             // The same host goes on; between, nothing was watched.
-            known.losses.push((known.until_ns, ns));
+            let left_ns = known.until_ns;
+            known.losses.push((left_ns, ns));
+            drop(sources);
+            self.map.close_all(source, left_ns);
             return source;
         }
         if let Some(left) = self.source

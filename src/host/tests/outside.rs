@@ -173,3 +173,26 @@ fn a_map_in_reverse_order_is_told() {
     assert!(read.first_odd.expect("told").contains("line 3:"));
     assert_eq!(who(&map, &as_captured()), 1);
 }
+
+#[test]
+fn what_was_open_when_a_recording_stopped_is_open_no_more_unless_the_next_one_finds_it() {
+    let server = |process, local| {
+        let socket = bound(SocketKind::Datagram, 17, local, 7600, process);
+        What::SocketOpen(Socket { method: Method::SockDiag, inode: Some(process.into()), ..socket })
+    };
+    // Stopped at 5 s; begun again at 8 s, when another server has the port.
+    let again = |found: &[HostEvent]| {
+        let before = [at(S, server(1, Some(HERE))), at(5 * S, What::Time)];
+        let goes_on = [start(), at(8 * S, address(HERE, 1))];
+        let goes_on = goes_on.into_iter().map(|event| at(8 * S, event.what));
+        map(before.into_iter().chain(goes_on).chain(found.iter().cloned()))
+    };
+    let question = Question { protocol: 17, local_port: 7600, sent: false, ..from_here() };
+    let other = again(&[at(8 * S, server(2, None))]);
+    assert_eq!(who(&other, &question), 2);
+    let early = Question { start_ns: 2 * S, end_ns: 3 * S, begun_by_ns: 2 * S, ..question };
+    assert_eq!(who(&other, &early), 1);
+    let same = again(&[at(8 * S, server(1, Some(HERE)))]);
+    assert_eq!(who(&same, &question), 1);
+    assert!(answer(&same, &question).others.is_empty());
+}

@@ -116,3 +116,14 @@ fn any_loopback_address_is_the_hosts_own() {
     let loopback = Question { local: ip("127.0.0.53"), remote: ip("127.0.0.1"), ..to_here() };
     assert_eq!(who(&map, &loopback), 1);
 }
+
+#[test]
+fn a_socket_bound_to_any_address_takes_its_own_version_alone() {
+    let at_any = |process, any| at(S, What::SocketOpen(socket(process, Some(any))));
+    let events = [at(0, address("2001:db8::1", 1)), at_any(1, "0.0.0.0"), at_any(2, "::")];
+    let map = map(events);
+    let v6 = Question { local: ip("2001:db8::1"), remote: ip("2001:db8::2"), ..to_here() };
+    let found = [to_here(), v6].map(|question| answer(&map, &question));
+    assert_eq!(found.clone().map(|found| found.process.id.pid), [1, 2]);
+    assert!(found.iter().all(|found| found.others.is_empty()));
+}

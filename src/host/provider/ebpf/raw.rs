@@ -106,23 +106,33 @@ fn socket(mut fields: Fields<'_>, process: ProcessId, basis: u8, clock: &Clock) 
         6 => SocketKind::Packet,
         _ => return None,
     };
-    let dual_stack = fields.u8()? != 0;
+    let takes_both = fields.u8()? != 0;
     let alone = fields.u8()? != 0;
+    let basis = match basis {
+        1 => Basis::Created,
+        2 => Basis::Opened,
+        3 => Basis::Used,
+        _ => return None,
+    };
+    let is_bound = kind == SocketKind::Datagram && basis == Basis::Opened;
+    let local = match local {
+        // Of any version.
+        local if local.is_unspecified() && kind == SocketKind::Packet => None,
+        // Where it is bound the kernel does not show whether it takes IPv4 too.
+        IpAddr::V6(v6) if v6.is_unspecified() && is_bound => None,
+        local => Some(local),
+    };
     Some(Socket {
         method: Method::Ebpf,
-        basis: match basis {
-            1 => Basis::Created,
-            2 => Basis::Opened,
-            3 => Basis::Used,
-            _ => return None,
-        },
+        basis,
         kind,
         protocol,
         local,
         local_port,
-        remote,
+        remote: (!remote.is_unspecified()).then_some(remote),
         remote_port,
-        dual_stack,
+        dual_stack: takes_both
+            && matches!(kind, SocketKind::Datagram | SocketKind::Listener | SocketKind::Stream),
         process: (process.pid != 0).then_some(process),
         shared_with: Vec::new(),
         cookie: (cookie != 0).then_some(cookie),
@@ -214,10 +224,8 @@ impl<'a> Fields<'a> {
         Some((ProcessId { pid, start_ticks: start_ns / TICK_NS }, start_ns))
     }
 
-    /// Nothing for the address that stands for any.
-    fn address(&mut self) -> Option<Option<IpAddr>> {
-        let address = Ipv6Addr::from(self.array::<16>()?).to_canonical();
-        Some((!address.is_unspecified()).then_some(address))
+    fn address(&mut self) -> Option<IpAddr> {
+        Some(Ipv6Addr::from(self.array::<16>()?).to_canonical())
     }
 }
 

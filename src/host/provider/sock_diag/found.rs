@@ -118,6 +118,7 @@ pub(super) struct Found {
     /// 0 where no descriptor leads to it.
     pub(super) inode: u32,
     pub(super) cookie: Option<u64>,
+    /// Unspecified, it says of which version the socket is.
     pub(super) local: Option<IpAddr>,
     pub(super) local_port: u16,
     pub(super) remote: Option<IpAddr>,

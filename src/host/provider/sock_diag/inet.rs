@@ -101,7 +101,7 @@ fn parse_inet(table: Table, payload: &[u8]) -> Option<Found> {
         protocol: if raw { u8::try_from(ends.source_port).ok()? } else { table.protocol() },
         inode: header.inode,
         cookie: cookie(ends.cookie),
-        local: specified(ends.source_address),
+        local: Some(ends.source_address.to_canonical()),
         local_port: if raw { 0 } else { ends.source_port },
         remote,
         remote_port: if raw { 0 } else { ends.destination_port },

@@ -63,7 +63,7 @@ pub(super) fn parse(table: Table, line: &str) -> Option<Found> {
         protocol: if raw { u8::try_from(local_port).ok()? } else { table.protocol() },
         inode,
         cookie: None,
-        local: specified(local),
+        local: Some(local.to_canonical()),
         local_port: if raw { 0 } else { local_port },
         remote: specified(remote),
         remote_port: if raw { 0 } else { remote_port },
