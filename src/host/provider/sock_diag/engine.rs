@@ -377,7 +377,7 @@ impl<E: ProcessEvents> Engine<E> {
         }
         let clock = self.clock;
         let read_at = &self.read_at;
-        unresolved.decide(now, |netns, found, basis, holders| {
+        unresolved.decide(now, super::index::still_holds, |netns, found, basis, holders| {
             let mut socket = super::known::socket(self.method, netns, found, holders);
             socket.basis = basis;
             let before = read_at.get(&(netns, found.table)).copied();

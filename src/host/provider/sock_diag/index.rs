@@ -242,6 +242,12 @@ impl Reading {
     }
 }
 
+/// Whether a process has the descriptor that it was seen with; not where it is gone.
+pub(super) fn still_holds(socket: &NewSocket) -> bool {
+    Reading::of(socket.pid)
+        .is_some_and(|process| process.descriptors.iter().any(|&(inode, _)| inode == socket.inode))
+}
+
 impl Folder {
     fn of(at: impl std::os::fd::AsFd, path: impl rustix::path::Arg) -> Option<Self> {
         let about = statat(at, path, AtFlags::empty()).ok()?;

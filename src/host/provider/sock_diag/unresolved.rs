@@ -104,13 +104,18 @@ impl Unresolved {
     }
 
     /// Calls `claim` for destroyed sockets of which by now is known what can be,
-    /// with the processes that may have had them: first who ended closest to it.
+    /// with the processes that may have had them: first who ended closest to it. Nobody
+    /// where none comes into question, or too many do. `holds`: whether a process that
+    /// lives on has the descriptor that it was seen with, and so had another socket.
     pub(super) fn decide(
         &mut self,
         now: Instant,
+        holds: impl Fn(&NewSocket) -> bool,
         mut claim: impl FnMut(u64, &Found, Basis, &[ProcessId]),
     ) {
         let mut claimed = Vec::new();
+        // Asked once for all that are decided now.
+        let mut held: AHashMap<u32, bool> = AHashMap::new();
         let mut decided = 0;
         for (at, netns, found) in &self.destroyed {
             if now.duration_since(*at) < MEETING_TIME {
@@ -132,7 +137,12 @@ impl Unresolved {
                     waiting.socket.netns == *netns
                         && waiting.socket.tables.has(found.table)
                         && waiting.since <= *at
-                        && waiting.ended.is_none_or(|ended| distance(ended) <= MEETING_TIME)
+                        && match waiting.ended {
+                            Some(ended) => distance(ended) <= MEETING_TIME,
+                            None => !*held
+                                .entry(waiting.socket.inode)
+                                .or_insert_with(|| holds(&waiting.socket)),
+                        }
                 })
                 .collect();
             for waiting in &seen {
@@ -143,15 +153,14 @@ impl Unresolved {
             candidates.sort_unstable();
             let ids: Vec<ProcessId> = candidates.iter().map(|&(_, id)| id).collect();
             match (&ids[..], &seen[..]) {
-                ([], _) => {}
                 ([_], [only]) => {
                     claim(*netns, found, Basis::Created, &ids);
                     claimed.push(only.socket.inode);
                 }
-                (ids, _) if ids.len() <= MAX_CANDIDATES => {
+                (ids, _) if (1..=MAX_CANDIDATES).contains(&ids.len()) => {
                     claim(*netns, found, Basis::EndedWith, ids);
                 }
-                _ => {}
+                _ => claim(*netns, found, Basis::EndedWith, &[]),
             }
         }
         self.destroyed.drain(..decided);
@@ -248,9 +257,14 @@ mod tests {
 
     fn claims(unresolved: &mut Unresolved, now: Instant) -> Vec<(u16, Basis, Vec<u32>)> {
         let mut claims = Vec::new();
-        unresolved.decide(now, |_, found, basis, ids| {
-            claims.push((found.local_port, basis, ids.iter().map(|id| id.pid).collect()));
-        });
+        // Odd ones have theirs still.
+        unresolved.decide(
+            now,
+            |socket| socket.pid % 2 == 1,
+            |_, found, basis, ids| {
+                claims.push((found.local_port, basis, ids.iter().map(|id| id.pid).collect()));
+            },
+        );
         claims
     }
 
@@ -293,11 +307,29 @@ mod tests {
         unresolved.ended(process(4), None, end);
         // Never bound: no packet came from it.
         unresolved.destroyed(1, udp(0), end);
-        assert_eq!(claims(&mut unresolved, end + MEETING_TIME), []);
+        let nobodys = |port| (port, Basis::EndedWith, vec![]);
+        assert_eq!(claims(&mut unresolved, end + MEETING_TIME), [nobodys(4000)]);
         unresolved.destroyed(1, udp(4001), end);
         for pid in 0..=u32::try_from(MAX_CANDIDATES).unwrap() {
             unresolved.ended(process(pid), Some(1), end);
         }
-        assert_eq!(claims(&mut unresolved, end + MEETING_TIME), []);
+        assert_eq!(claims(&mut unresolved, end + MEETING_TIME), [nobodys(4001)]);
+    }
+
+    /// Regression: a program that had a socket ready was named for those of others.
+    #[test]
+    fn who_has_its_socket_still_had_no_part_in_another_ones_end() {
+        let mut unresolved = Unresolved::default();
+        saw(&mut unresolved, 5);
+        let end = Instant::now();
+        unresolved.destroyed(1, udp(4000), end);
+        let told = claims(&mut unresolved, end + MEETING_TIME);
+        assert_eq!(told, [(4000, Basis::EndedWith, vec![])]);
+        // Who closed it and lives on.
+        saw(&mut unresolved, 6);
+        let end = Instant::now();
+        unresolved.destroyed(1, udp(4001), end);
+        let told = claims(&mut unresolved, end + MEETING_TIME);
+        assert_eq!(told, [(4001, Basis::Created, vec![6])]);
     }
 }
