@@ -286,7 +286,8 @@ fn both_ends_of_a_connection_are_named_and_its_listener() {
     let listener = watch.socket("the listener", |socket| {
         socket.kind == SocketKind::Listener && u64::from(socket.local_port) == port
     });
-    assert_eq!((pid(&listener), listener.local), (server, None));
+    let any = Some(std::net::Ipv6Addr::UNSPECIFIED.into());
+    assert_eq!((pid(&listener), listener.local), (server, any));
     assert!(listener.dual_stack);
     let accepted = watch.socket("the accepted connection", |socket| {
         used_by(socket, server) && u64::from(socket.local_port) == port && socket.remote.is_some()
