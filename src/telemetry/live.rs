@@ -174,6 +174,21 @@ struct Known {
     /// Place of the target's report of this kind, and what is to be added to it.
     report: u16,
     counted: SourceReport,
+    /// When it was given bytes last.
+    fed: Instant,
+}
+
+impl Reading {
+    /// What goes first where there are too many: what rested longest, and rather what
+    /// nothing is held of.
+    fn keep(&self) -> (u8, Option<Instant>) {
+        match self {
+            Self::Known(known) => {
+                (u8::from(known.cutter.mark().offset < known.fed_bytes), Some(known.fed))
+            }
+            Self::Unknown { .. } => (2, None),
+        }
+    }
 }
 
 impl Followed {
@@ -293,6 +308,7 @@ impl Followed {
             out: Out::default(),
             report,
             counted: SourceReport::new("", kind),
+            fed: Instant::now(),
         };
         known.cutter.feed(head);
         while known.decode_all() {
@@ -323,9 +339,16 @@ impl Followed {
             self.try_to_know(&opened, &head, false);
             return;
         }
-        let Some(Reading::Known(mut known)) = self.sources.remove(&source) else { return };
+        let Some(Reading::Known(mut known)) = self.sources.remove(&source) else {
+            // Not ours to decode without what came before: its next bytes open it again.
+            let text = format!("{} bytes of a source of {} were not read", bytes.len(), self.name);
+            self.shared.notice("source.lost", &self.name, text);
+            self.follower.release(source, Mark::START);
+            return;
+        };
         known.cutter.feed(bytes);
         known.fed_bytes += bytes.len() as u64;
+        known.fed = Instant::now();
         self.decode(source, &mut known);
         self.sources.insert(source, Reading::Known(known));
     }
@@ -337,7 +360,9 @@ impl Followed {
         match recognise(&Head::new(head, full)) {
             Some(kind) => {
                 self.begin(kind, opened, &[]);
-                self.bytes(opened.source, head);
+                if let Some(Reading::Known(_)) = self.sources.get(&opened.source) {
+                    self.bytes(opened.source, head);
+                }
             }
             None if full && !head.is_empty() => {
                 self.refuse(opened, "it is no log of a kind that is known (`flowtap inputs`)");
@@ -425,11 +450,17 @@ impl Followed {
 
     /// Sources that rest are few, but in a folder of many files.
     fn make_room(&mut self) {
-        if self.sources.len() >= MAX_SOURCES
-            && let Some(&oldest) = self.sources.keys().min()
-        {
-            self.close(oldest, Closed::Rotated);
+        if self.sources.len() < MAX_SOURCES {
+            return;
         }
+        let least = self.sources.iter().min_by_key(|(id, reading)| (reading.keep(), **id));
+        let Some((&source, reading)) = least else { return };
+        let mark = match reading {
+            Reading::Known(known) => known.cutter.mark(),
+            Reading::Unknown { opened, .. } => opened.from,
+        };
+        self.close(source, Closed::Rotated);
+        self.follower.release(source, mark);
     }
 
     fn tell(&self, told: &Told) {

@@ -190,6 +190,32 @@ fn what_comes_later_than_its_kind_may_is_told_and_counted() {
     assert_eq!(summary["sources"][0]["late"], 3);
 }
 
+/// More sources than are held at a time: the oldest file is the one that is written.
+#[test]
+fn a_log_that_is_written_is_read_on_however_many_others_come() {
+    let lab = Lab::new();
+    fs::create_dir(lab.path("logs")).unwrap();
+    let make = |names: std::ops::Range<u16>| {
+        names.for_each(|n| append(&lab.path(&format!("logs/{n:04}.log")), n..n + 1));
+    };
+    let told = |number: usize| {
+        let what = format!("{number} lines");
+        lab.wait_for(&what, || lab.lines("out", "reported_flows").len() == number);
+    };
+    make(1..3600);
+    let child = lab.live("out", &["--log", "logs", "--log-from-start"]);
+    told(3599);
+    append(&lab.path("logs/0001.log"), 5000..5001);
+    told(3600);
+    // Fewer than those of which the follower says that they rest.
+    make(3600..4400);
+    told(4400);
+    append(&lab.path("logs/0001.log"), 5001..5002);
+    told(4401);
+    let said = String::from_utf8_lossy(&stop(child).stderr).into_owned();
+    assert!(!said.contains("not read"), "{said}");
+}
+
 #[test]
 fn what_is_no_log_is_told_and_does_not_end_the_run() {
     let lab = Lab::new();

@@ -289,6 +289,12 @@ impl Follower {
         }
     }
 
+    /// The consumer no longer holds the source, and has taken what came of it up to the
+    /// mark: when more comes, it is opened again.
+    pub fn release(&mut self, source: SourceId, mark: Mark) {
+        self.engine.release(source, mark);
+    }
+
     /// Keeps what was acknowledged.
     pub fn finish(mut self) -> io::Result<()> {
         self.save()
@@ -320,6 +326,8 @@ trait Engine {
     fn step(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Step;
     fn acknowledge(&mut self, source: SourceId, mark: Mark);
     fn ignore(&mut self, source: SourceId);
+    /// Where sources are too few for a consumer to give one up, nothing is to be done.
+    fn release(&mut self, _: SourceId, _: Mark) {}
     fn save(&mut self, saved: &mut Saved);
 }
 

@@ -8,7 +8,7 @@
 mod known;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -42,6 +42,8 @@ pub(super) struct Objects {
     known: Arc<Mutex<Known>>,
     /// Those open and those not acknowledged to their ends.
     keys: HashMap<SourceId, String>,
+    /// Those open that are not wanted, of which pieces may be on their way.
+    ignored: HashSet<SourceId>,
 }
 
 impl Objects {
@@ -76,25 +78,31 @@ impl Objects {
             .name("follow-objects".into())
             .spawn(move || worker.run(&stopped, pause))
             .map_err(|error| error.to_string())?;
-        Ok(Self { messages, _stop: stop, known, keys: HashMap::new() })
+        Ok(Self { messages, _stop: stop, known, keys: HashMap::new(), ignored: HashSet::new() })
     }
 }
 
 impl Engine for Objects {
     fn step(&mut self, _: Instant, buffer: &mut Vec<u8>) -> Step {
-        match self.messages.try_recv() {
-            Ok(Message::Event(event)) => Step::Event(event),
-            Ok(Message::Opened { key, opened }) => {
-                self.keys.insert(opened.source, key);
-                Step::Event(Event::Opened(opened))
-            }
-            Ok(Message::Bytes(source, bytes)) => {
-                *buffer = bytes;
-                Step::Bytes(source, 0..buffer.len())
-            }
-            Ok(Message::Closed(source, why)) => Step::Event(Event::Closed(source, why)),
-            Err(TryRecvError::Empty) => Step::Waiting,
-            Err(TryRecvError::Disconnected) => Step::Ended,
+        loop {
+            return match self.messages.try_recv() {
+                Ok(Message::Event(event)) => Step::Event(event),
+                Ok(Message::Opened { key, opened }) => {
+                    self.keys.insert(opened.source, key);
+                    Step::Event(Event::Opened(opened))
+                }
+                Ok(Message::Bytes(source, _)) if self.ignored.contains(&source) => continue,
+                Ok(Message::Bytes(source, bytes)) => {
+                    *buffer = bytes;
+                    Step::Bytes(source, 0..buffer.len())
+                }
+                Ok(Message::Closed(source, why)) => {
+                    self.ignored.remove(&source);
+                    Step::Event(Event::Closed(source, why))
+                }
+                Err(TryRecvError::Empty) => Step::Waiting,
+                Err(TryRecvError::Disconnected) => Step::Ended,
+            };
         }
     }
 
@@ -111,6 +119,7 @@ impl Engine for Objects {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = self.keys.remove(&source) {
             known.ignore(&key, source);
+            self.ignored.insert(source);
         }
     }
 

@@ -61,6 +61,8 @@ pub(super) struct Entry {
     failed: Option<io::Error>,
     /// The consumer has it as an open source.
     pub(super) announced: bool,
+    /// Where the consumer was when it gave it up.
+    pub(super) released: Option<Mark>,
     /// The consumer wants none of it.
     pub(super) ignored: bool,
     /// From the state file, and not yet found again.
@@ -110,6 +112,7 @@ impl Entry {
             unpacked: None,
             failed: None,
             announced: false,
+            released: None,
             ignored: false,
             is_restored: false,
             ends_in_line_end: true,
@@ -250,10 +253,9 @@ impl Entry {
 
     /// Where the next bytes are, as a consumer that begins with them is told.
     pub(super) fn next_mark(&self) -> Mark {
-        match self.acked.offset == self.read {
-            true => self.acked,
-            false => Mark { offset: self.read, line: self.line, within: None },
-        }
+        let marks = [Some(self.acked), self.released];
+        let here = marks.into_iter().flatten().find(|mark| mark.offset == self.read);
+        here.unwrap_or(Mark { offset: self.read, line: self.line, within: None })
     }
 
     /// For the consumer, before the bytes from `from` on.

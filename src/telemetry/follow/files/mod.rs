@@ -281,6 +281,13 @@ impl Engine for Files {
         }
     }
 
+    fn release(&mut self, id: SourceId, mark: Mark) {
+        if let Some(entry) = self.known.get_mut(&id) {
+            entry.announced = false;
+            entry.released = Some(mark);
+        }
+    }
+
     fn save(&mut self, saved: &mut Saved) {
         saved.files = Some(SavedFiles {
             forgotten_ns: self.forgotten_ns,

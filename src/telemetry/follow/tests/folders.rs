@@ -210,3 +210,23 @@ fn ignored_sources_say_nothing_and_stay_read() {
     reader.poll();
     assert_eq!(reader.finish(), [""; 0]);
 }
+
+/// Regression: what came after a consumer had given a source up was for nobody.
+#[test]
+fn a_source_that_was_given_up_is_opened_again_where_it_goes_on() {
+    let place = Place::new();
+    place.append("a", "one\n");
+    let mut reader = Reader::start(&place.all(), None);
+    reader.poll();
+    let source = reader.opened[0].source;
+    let (_, cutter) = reader.cutters.remove(&source).unwrap();
+    reader.follower.release(source, cutter.mark());
+    reader.poll();
+    assert_eq!(reader.opened.len(), 1, "nothing came");
+    place.append("a", "two\n");
+    reader.poll();
+    assert_eq!(reader.take(), ["one", "two"]);
+    let again = &reader.opened[1];
+    let from = Mark { offset: 4, line: 2, within: None };
+    assert_eq!((again.source, again.from, &again.head[..]), (source, from, &b"one\n"[..]));
+}
