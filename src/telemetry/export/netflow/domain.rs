@@ -19,6 +19,7 @@ const MAX_WEIGHT: usize = 1 << 18;
 /// minutes, and senders that never do must not fill the memory.
 const MAX_PENDING_BYTES: usize = 1 << 20;
 const MAX_ALL_PENDING_BYTES: usize = 32 << 20;
+const NS_PER_MS: i64 = 1_000_000;
 /// Samplers of one domain.
 const MAX_SAMPLERS: usize = 256;
 /// Applications that one domain has named.
@@ -38,8 +39,8 @@ pub(super) struct Domain {
     pub(super) known: Known,
     pub(super) templates: Templates,
     pub(super) sequence: Sequence,
-    /// The exporter's uptime in its last datagram.
-    pub(super) uptime_ms: Option<u32>,
+    /// What the last datagram with an uptime said of time.
+    last: Option<Export>,
     /// By template.
     pending: HashMap<u16, Vec<Pending>, ahash::RandomState>,
     pending_bytes: usize,
@@ -137,13 +138,35 @@ impl Domain {
         }
     }
 
-    /// The exporter has been up for so long: less than before says that it began anew.
-    /// Its templates may have changed then, and are sent again.
-    pub(super) fn up(&mut self, uptime_ms: u32) -> bool {
-        /// Datagrams that overtook others are no new start.
-        const OVERTAKEN_MS: i32 = 60_000;
-        let before = self.uptime_ms.replace(uptime_ms);
-        before.is_some_and(|before| (uptime_ms.wrapping_sub(before) as i32) < -OVERTAKEN_MS)
+    /// Whether the exporter has begun anew since its last datagram: its uptime went back.
+    ///
+    /// Not where it only ran over, as it does each 49.7 days: then it went on by as much
+    /// as the exporter's clock did. IPFIX says nothing of uptime, and its templates over
+    /// UDP hold until they are withdrawn, replaced or long silent.
+    pub(super) fn up(&mut self, export: &Export) -> bool {
+        /// Datagrams that overtook others are no new start, and clocks are set.
+        const TOLERATED_MS: i64 = 60_000;
+        let Some(uptime_ms) = export.uptime_ms else { return false };
+        let Some(last) = self.last.replace(*export) else { return false };
+        let Some(before_ms) = last.uptime_ms else { return false };
+        if i64::from(uptime_ms) >= i64::from(before_ms) - TOLERATED_MS {
+            return false;
+        }
+        let on_ms = i64::from(uptime_ms.wrapping_sub(before_ms));
+        let clock_ms = (export.exported_ns - last.exported_ns) / NS_PER_MS;
+        (on_ms - clock_ms).abs() > TOLERATED_MS
+    }
+
+    /// Forgets what an exporter sends again after a new start, as any of it may mean
+    /// something else now. Returns how many numbers are now known to be lost.
+    pub(super) fn begin_anew(&mut self, out: &mut Out) -> u64 {
+        self.drop_pending(out);
+        self.templates = Templates::default();
+        self.known.system_start_ms = None;
+        self.known.samplers.clear();
+        self.known.applications.clear();
+        self.not_sent = None;
+        self.sequence.restart()
     }
 
     /// A message of IPFIX with its number and so many data records. Returns how many

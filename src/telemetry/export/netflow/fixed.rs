@@ -57,8 +57,8 @@ impl<'a> Header<'a> {
         texts: &mut Texts,
         out: &mut Out,
     ) -> Result<(), Bad> {
-        if self.export.uptime_ms.is_some_and(|uptime_ms| domain.up(uptime_ms)) {
-            lose(self.version, domain.sequence.restart(), out);
+        if domain.up(&self.export) {
+            lose(self.version, domain.begin_anew(out), out);
         }
         let lost = domain.sequence.seen(self.sequence, Some(u32::from(self.count)));
         lose(self.version, lost, out);

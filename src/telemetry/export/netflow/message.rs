@@ -50,8 +50,8 @@ impl<'a> Header<'a> {
         texts: &mut Texts,
         out: &mut Out,
     ) -> Result<(), Bad> {
-        if self.export.uptime_ms.is_some_and(|uptime_ms| domain.up(uptime_ms)) {
-            lose(9, domain.sequence.restart(), out);
+        if domain.up(&self.export) {
+            lose(9, domain.begin_anew(out), out);
         }
         // Of v9 messages are counted, of IPFIX data records.
         let mut records = Some(0);

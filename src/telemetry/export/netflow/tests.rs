@@ -370,6 +370,57 @@ fn times_since_the_system_started_may_run_over() {
     assert_eq!((flow.start_ns, flow.end_ns), (EXPORTED_NS - 2 * S, EXPORTED_NS - S / 2));
 }
 
+/// As [`v9`], exported so many seconds later.
+fn v9_later(after_s: u32, uptime_ms: u32, sequence: u32, sets: &[Vec<u8>]) -> Vec<u8> {
+    let mut datagram = v9(uptime_ms, sequence, sets);
+    datagram[8..12].copy_from_slice(&(EXPORTED_S + after_s).to_be_bytes());
+    datagram
+}
+
+#[test]
+fn an_exporter_that_began_anew_is_not_read_by_its_old_templates_and_samplers() {
+    let options = set(1, &u16s(&[400, 4, 4, 1, 4, 34, 4]));
+    let sampled = set(400, &[vec![192, 0, 2, 1], u32s(&[1000])].concat());
+    let swapped = [(12, 4), (8, 4), (4, 1), (2, 2)];
+    let data = set(300, &short(1));
+    // Short of half of the range of uptimes, and beyond it.
+    for before_ms in [10_000_000, 3_000_000_000] {
+        let first = [template(0, 300, SHORT), options.clone(), sampled.clone(), data.clone()];
+        let out = read(&[
+            v9(before_ms, 70, &first),
+            v9_later(60, 50_000, 0, std::slice::from_ref(&data)),
+            v9_later(61, 51_000, 1, &[template(0, 300, &swapped)]),
+        ]);
+        let told: Vec<_> =
+            flows(&out).iter().map(|flow| (flow.src.to_string(), flow.sampled_1_of)).collect();
+        let expected = [("198.51.100.1".to_owned(), Some(1000)), ("203.0.113.9".to_owned(), None)];
+        assert_eq!(told, expected, "{before_ms}");
+        assert!(out.lost.is_empty() && out.bad_parts.is_empty(), "{out:?}");
+    }
+    // What waited for a template of before is not read by one of after.
+    let waits = v9(10_000_000, 70, std::slice::from_ref(&data));
+    let out = read(&[waits, v9_later(60, 50_000, 0, &[template(0, 300, SHORT)])]);
+    assert_eq!(flows(&out).len(), 0);
+    assert_eq!(out.bad_parts["data set whose template never came"], 1);
+}
+
+#[test]
+fn an_uptime_that_runs_over_or_was_overtaken_keeps_templates() {
+    let data = set(300, &short(1));
+    let then = |after_s: u32, uptime_ms: u32, sequence: u32| {
+        v9_later(after_s, uptime_ms, sequence, std::slice::from_ref(&data))
+    };
+    let first = |uptime_ms| v9(uptime_ms, 70, &[template(0, 300, SHORT)]);
+    let near = u32::MAX - 999;
+    // Over the end, back by a datagram from before it, and on.
+    let out = read(&[first(near), then(2, 1000, 71), then(1, near + 500, 72), then(3, 2000, 73)]);
+    assert_eq!(flows(&out).len(), 3);
+    // Over the end after an hour of silence.
+    assert_eq!(flows(&read(&[first(near), then(3601, 3_600_000, 71)])).len(), 1);
+    let overtaken = [first(10_000_000), then(0, 9_970_000, 71), then(1, 10_001_000, 72)];
+    assert_eq!(flows(&read(&overtaken)).len(), 2);
+}
+
 #[test]
 fn gaps_are_counted_as_the_source_counts() {
     let flow = template(2, 300, SHORT);
