@@ -126,6 +126,8 @@ pub struct Out {
     pub lost: BTreeMap<&'static str, u64>,
     /// Of each reason: bad parts of records that were otherwise used.
     pub bad_parts: BTreeMap<&'static str, u64>,
+    /// What people should know of a source that is received, each told once.
+    pub notices: Vec<String>,
 }
 
 impl Out {

@@ -108,6 +108,12 @@ impl Shared {
         let observations = std::mem::take(&mut out.observations);
         observations.iter().for_each(|observation| counted.count(observation));
         counted.late = late(&observations, counted.kind, scrape::now_ns());
+        if !out.notices.is_empty() {
+            let name = self.reports.lock().get(usize::from(report)).map(|it| it.name.clone());
+            for text in out.notices.drain(..) {
+                self.notice("source.sampling", name.as_deref().unwrap_or_default(), text);
+            }
+        }
         counted.take_tallies(out);
         if let Some(report) = self.reports.lock().get_mut(usize::from(report)) {
             report.add(counted);

@@ -125,6 +125,8 @@ impl SourceReport {
         add(&mut self.passed, std::mem::take(&mut out.passed));
         add(&mut self.lost, std::mem::take(&mut out.lost));
         add(&mut self.bad_parts, std::mem::take(&mut out.bad_parts));
+        // Where nobody took them, the counts say the same.
+        out.notices.clear();
         self.add_unknown_fields(std::mem::take(&mut out.unknown_fields));
         self.further_unknown_fields += std::mem::take(&mut out.further_unknown_fields);
     }

@@ -1,5 +1,6 @@
 //! What is known of the exporters: templates, samplers, where their numbers stand.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,18 +69,36 @@ pub(super) struct Known {
     pub(super) since_it_began: Arc<str>,
     pub(super) system_start_ms: Option<u64>,
     samplers: Vec<(Option<u64>, u32)>,
+    /// It was told that flows may be of any of several samplers.
+    ambiguity_told: Cell<bool>,
     applications: HashMap<u128, Arc<str>, ahash::RandomState>,
 }
 
 impl Known {
-    /// Of a record that does not say itself: by its sampler, or by the only one there is.
-    pub(super) fn sampled_1_of(&self, record: &Sampled) -> Option<u32> {
+    /// Of a record that does not say itself: by its sampler, or by the only rate there is.
+    ///
+    /// Of several rates none is taken, be it the one announced last: samplers of several
+    /// interfaces are announced in turn and hold side by side.
+    pub(super) fn sampled_1_of(&self, record: &Sampled, out: &mut Out) -> Option<u32> {
         match (record.id, self.samplers.as_slice()) {
             (Some(id), samplers) => {
                 samplers.iter().find(|(known, _)| *known == Some(id)).map(|(_, one_of)| *one_of)
             }
-            (None, &[(_, one_of)]) => Some(one_of),
-            _ => None,
+            (None, &[]) => None,
+            (None, &[(_, one_of), ref others @ ..]) => {
+                if others.iter().all(|&(_, other)| other == one_of) {
+                    return Some(one_of);
+                }
+                out.bad_part("flow whose sampling rate is not known");
+                if !record.is_off() && !self.ambiguity_told.replace(true) {
+                    out.notices.push(format!(
+                        "{} samples at several rates and does not say which flow has which: \
+                         such flows are counted as they are",
+                        self.observer
+                    ));
+                }
+                None
+            }
         }
     }
 
@@ -113,6 +132,9 @@ impl Domain {
             } else {
                 out.bad_part("sampler over the bound on samplers");
             }
+        } else if parts.sampling.is_off() {
+            used = true;
+            self.known.samplers.retain(|(known, _)| *known != id);
         }
         if let Some(start_ms) = parts.system_start_ms {
             used = true;

@@ -68,6 +68,11 @@ pub(super) struct Sampled {
 }
 
 impl Sampled {
+    /// An interval of 0 and nothing else of a rate: of a sampler, that it is off.
+    pub(super) fn is_off(&self) -> bool {
+        self.one_of == Some(0) && self.one_of().is_none()
+    }
+
     /// Packets that each counted one stands for, rounded where that is no whole number.
     pub(super) fn one_of(&self) -> Option<u32> {
         let ratio = |part: u64, whole: u64| (part > 0).then(|| whole / part);
@@ -237,7 +242,8 @@ impl Parts {
         flow.rev = template.reverse.then_some(self.rev);
         flow.direction = self.direction;
         flow.app = self.application_name.take();
-        flow.sampled_1_of = self.sampling.one_of().or_else(|| known.sampled_1_of(&self.sampling));
+        let own = self.sampling.one_of();
+        flow.sampled_1_of = own.or_else(|| known.sampled_1_of(&self.sampling, out));
         flow.observer = match self.exporter {
             Some(exporter) => address_text(exporter, texts),
             None => Arc::clone(&known.observer),

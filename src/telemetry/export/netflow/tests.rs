@@ -247,6 +247,42 @@ fn samplers_are_taken_from_options() {
 }
 
 #[test]
+fn a_sampler_that_is_switched_off_scales_no_more_flows() {
+    let options = set(1, &u16s(&[400, 4, 8, 1, 4, 34, 4, 35, 1]));
+    let says = |interval: u32, algorithm: u8| {
+        set(400, &[&[192, 0, 2, 1][..], &interval.to_be_bytes(), &[algorithm]].concat())
+    };
+    let (flow, data) = (template(0, 300, SHORT), set(300, &short(1)));
+    let out = read(&[
+        v9(1000, 0, &[flow, options, says(1000, 1), data.clone()]),
+        v9(1001, 1, &[says(0, 0), data.clone()]),
+        v9(1002, 2, &[says(500, 1), data]),
+    ]);
+    let sampled: Vec<_> = flows(&out).iter().map(|flow| flow.sampled_1_of).collect();
+    assert_eq!(sampled, [Some(1000), None, Some(500)]);
+    assert!(out.passed.is_empty() && out.notices.is_empty(), "{out:?}");
+}
+
+#[test]
+fn flows_that_may_be_of_several_samplers_are_told_once() {
+    let options = set(1, &u16s(&[400, 4, 8, 1, 4, 48, 1, 50, 4]));
+    let says = |id: u8, interval: u32| {
+        set(400, &[&[192, 0, 2, 1, id][..], &interval.to_be_bytes()].concat())
+    };
+    let (flow, data) = (template(0, 300, SHORT), set(300, &short(1).repeat(2)));
+    let out = read(&[
+        v9(1000, 0, &[flow, options, says(1, 500), says(2, 500), data.clone()]),
+        v9(1001, 1, &[says(1, 1000), data.clone()]),
+        v9(1002, 2, &[says(1, 0), data]),
+    ]);
+    let sampled: Vec<_> = flows(&out).iter().map(|flow| flow.sampled_1_of).collect();
+    let same = Some(500);
+    assert_eq!(sampled, [same, same, None, None, same, same]);
+    assert_eq!(out.bad_parts["flow whose sampling rate is not known"], 2);
+    assert_eq!(out.notices.len(), 1, "{:?}", out.notices);
+}
+
+#[test]
 fn applications_are_named_by_options() {
     let options = set(3, &u16s(&[400, 2, 1, 95, 4, 96, 8]));
     let name = set(400, b"\x0d\x00\x00\x2atelnet\0\0");
