@@ -59,7 +59,7 @@ fn an_address_that_several_hosts_have_is_each_ones_whatever_is_bound_how() {
     let a = told("a", &[2], [server(1, 2, None, Basis::Holds)]);
     let b = told("b", &[2], [server(2, 2, Some(PRIVATE), Basis::Used)]);
     let without = told("d", &[2], []);
-    assert_eq!(among(&maps(&[a.clone()]), &asked()), 1);
+    assert_eq!(among(&maps(std::slice::from_ref(&a)), &asked()), 1);
     assert_eq!(among(&maps(&[a.clone(), b.clone()]), &asked()), 2);
     // Nobody is known there, who may have had it all the same.
     assert_eq!(among(&maps(&[b.clone(), without.clone()]), &asked()), 2);
