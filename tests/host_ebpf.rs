@@ -386,7 +386,9 @@ fn of_a_scan_some_packets_are_told_and_for_the_others_the_socket_itself() {
         packets.sort_unstable();
         assert!((256..2000).contains(&packets.len()), "{kind:?}: {}", packets.len());
         let itself = |socket: &Socket| {
-            used_by(socket, sender) && socket.remote.is_none() && socket.local.is_none()
+            used_by(socket, sender)
+                && socket.remote.is_none()
+                && socket.local.is_none_or(|local| local.is_unspecified())
         };
         // When it began to send more than is told.
         let since = told().filter(|(_, socket)| itself(socket)).find(|(ns, _)| *ns >= packets[255]);
