@@ -210,7 +210,7 @@ impl<'a> Correlation<'a> {
         let last = Ended {
             records: self.records.pop_last().map(|(_, last)| last).unwrap_or_default(),
             outlines: self.outlines.pop_last().map(|(_, last)| last).unwrap_or_default(),
-            unanswered: self.unanswered.pop_last().into_iter().collect(),
+            unanswered: BTreeMap::from_iter(self.unanswered.pop_last()).into(),
         };
         self.close(i64::MAX);
         self.last = last;
@@ -355,7 +355,7 @@ impl<'a> Correlation<'a> {
             let second = flow.outline.decided_ns.div_euclid(SECOND_NS);
             self.outlines.entry(second).or_default().push(flow);
         }
-        for (second, flows) in output.ended.unanswered {
+        for (second, flows) in output.ended.unanswered.into_seconds() {
             self.unanswered.entry(second).or_default().merge(flows);
         }
     }

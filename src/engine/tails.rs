@@ -55,11 +55,11 @@ impl Correlation<'_> {
                     && !ended.is_empty()
                 {
                     named.append(&mut self.count(ended.outlines));
-                    last.merge_unanswered(ended.unanswered);
+                    last.unanswered.merge(ended.unanswered);
                 }
             }
             self.learn(named);
-            for flows in last.unanswered.into_values() {
+            for flows in last.unanswered.into_seconds().into_values() {
                 self.count_unanswered(flows);
             }
             return;

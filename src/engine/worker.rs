@@ -17,7 +17,7 @@ use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
 use super::window::features::concerns;
 use crate::flow::Ended;
-use crate::flow::app::may_tell;
+use crate::flow::app::{may_begin, may_tell};
 use crate::input::filter::Filter;
 use crate::input::{Block, Frame, Input, Next, ReadAhead, frame_flag};
 use crate::lock::Lock;
@@ -250,12 +250,12 @@ impl Shared {
         if self.extracts && concerns(row, bytes) {
             row.flags |= row_flag::SPEAKS;
         }
-        if self.names_alone && row.payload_captured > 0 {
-            let payload = bytes.get(row.payload_at as usize..).unwrap_or_default();
-            let payload = &payload[..payload.len().min(row.payload_captured as usize)];
-            if may_tell(row, payload) {
-                row.flags |= row_flag::TELLS;
-            }
+        if self.names_alone
+            && row.payload_captured > 0
+            && let Some(&first) = bytes.get(row.payload_at as usize)
+            && may_begin(row, first)
+        {
+            mark_names(row, bytes);
         }
     }
 
@@ -282,6 +282,16 @@ impl Shared {
             hasher.write_u32(frame.wire_bytes);
             hasher.finish()
         })
+    }
+}
+
+/// Called where the payload may begin so that it tells names.
+#[inline(never)]
+fn mark_names(row: &mut PacketRow, bytes: &[u8]) {
+    let payload = bytes.get(row.payload_at as usize..).unwrap_or_default();
+    let payload = &payload[..payload.len().min(row.payload_captured as usize)];
+    if may_tell(row, payload) {
+        row.flags |= row_flag::TELLS;
     }
 }
 

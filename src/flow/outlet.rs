@@ -1,9 +1,6 @@
 //! Where ended flows go: into the sums of the summary, and into records or outlines
 //! where somebody wants them.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use super::app::AppInfo;
 use super::live::{Bins, Live};
 use super::outline::{EndedFlow, Outline};
@@ -13,7 +10,7 @@ use super::slab::Slab;
 use super::stub::Stub;
 use super::talkers::Sought;
 use super::totals::FlowTotals;
-use super::unanswered::Unanswered;
+use super::unanswered::BySecond;
 
 /// Where ended flows go.
 pub(crate) struct Outlet {
@@ -28,8 +25,8 @@ pub(crate) struct Outlet {
 pub(crate) struct Ended {
     pub(crate) records: Vec<FlowRecord>,
     pub(crate) outlines: Vec<EndedFlow>,
-    /// Of a run without records, by the second in which it was decided that they are over.
-    pub(crate) unanswered: BTreeMap<i64, Unanswered>,
+    /// Of a run without records.
+    pub(crate) unanswered: BySecond,
 }
 
 impl Ended {
@@ -42,23 +39,7 @@ impl Ended {
         if app.is_some() || outline.answered() {
             self.outlines.push(EndedFlow { outline, app });
         } else {
-            self.unanswered_at(outline.decided_ns).add(outline);
-        }
-    }
-
-    fn unanswered_at(&mut self, decided_ns: i64) -> &mut Unanswered {
-        self.unanswered.entry(decided_ns.div_euclid(1_000_000_000)).or_default()
-    }
-
-    /// Adds what else ended without an answer.
-    pub(crate) fn merge_unanswered(&mut self, others: BTreeMap<i64, Unanswered>) {
-        for (second, other) in others {
-            match self.unanswered.entry(second) {
-                Entry::Vacant(place) => {
-                    place.insert(other);
-                }
-                Entry::Occupied(place) => place.into_mut().merge(other),
-            }
+            self.unanswered.at(outline.decided_ns).add(outline);
         }
     }
 }
@@ -135,12 +116,13 @@ impl Outlet {
         self.totals.add_stub(stub, addresses, reason);
         match self.wanted {
             Wanted::Counts | Wanted::Answered => {}
+            // One packet is never answered.
+            Wanted::Outlines if stub.extra.is_none() => {
+                self.ended.unanswered.at(decided_ns).add_stub(stub, reason, decided_ns);
+            }
             Wanted::Outlines => {
-                match stub.extra.take().and_then(|extra| extra.app) {
-                    // One packet is never answered.
-                    None => self.ended.unanswered_at(decided_ns).add_stub(stub, reason, decided_ns),
-                    app => self.ended.add(stub.outline(reason, decided_ns), app),
-                }
+                let app = stub.extra.take().and_then(|extra| extra.app);
+                self.ended.add(stub.outline(reason, decided_ns), app);
             }
             Wanted::Records => {
                 let live = Live::from_stub(stub, bins);

@@ -145,13 +145,13 @@ fn run_with(
         table.finish(clock_ns, |mut ended| {
             tail.records.append(&mut ended.records);
             tail.outlines.append(&mut ended.outlines);
-            tail.merge_unanswered(ended.unanswered);
+            tail.unanswered.merge(ended.unanswered);
         });
     }
     let mut ended = table.outlet.take();
     ended.records.append(&mut tail.records);
     ended.outlines.append(&mut tail.outlines);
-    ended.merge_unanswered(tail.unanswered);
+    ended.unanswered.merge(tail.unanswered);
     (ended, refused)
 }
 
@@ -180,7 +180,7 @@ proptest! {
         prop_assert!(ended.records.is_empty());
         let mut outlines: Vec<_> = ended.outlines.iter().map(|flow| flow.outline).collect();
         prop_assert!(outlines.iter().all(Outline::answered));
-        for (second, flows) in ended.unanswered {
+        for (second, flows) in ended.unanswered.into_seconds() {
             let (flows, left_out) = flows.into_parts();
             prop_assert_eq!(left_out, Amount::default());
             let of_second = |flow: &Outline| flow.decided_ns.div_euclid(SECOND_NS) == second;

@@ -32,6 +32,12 @@ impl Seed {
         fold(value ^ self.0, B)
     }
 
+    /// One round of both: for samples of a flood, of whose every flow it is asked.
+    #[inline]
+    pub(crate) fn pair(self, a: u64, b: u64) -> u64 {
+        fold(a ^ self.0, b ^ A)
+    }
+
     /// Of a text, eight bytes at a time.
     pub fn text(self, start: u64, text: &str) -> u64 {
         let word = |chunk: &[u8]| chunk.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));

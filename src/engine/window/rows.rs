@@ -73,11 +73,13 @@ impl FlowRow {
 
 impl Assembled {
     /// Rows of the second with at least `least_bytes` on the wire, and those that say who
-    /// began where ports do not; beyond `cap` rows the largest, and a sample of the others.
+    /// began where ports do not; beyond `cap` rows the largest, and a sample of the others
+    /// of about `sample`.
     /// None where the second had too many flows to keep rows.
     pub fn flows(
         &self,
         cap: usize,
+        sample: usize,
         least_bytes: u64,
         seed: Seed,
     ) -> impl Iterator<Item = FlowRow> + '_ {
@@ -93,11 +95,10 @@ impl Assembled {
                 _ => 0,
             };
             let rest = rows - bytes.iter().filter(|&&bytes| bytes > floor).count();
-            (floor, rest.div_ceil(cap).max(1) as u64)
+            (floor, rest.div_ceil(sample).max(1) as u64)
         };
-        let chosen = move |a: &Host, b: &Host, ports: u64| {
-            scale == 1 || hash_of(seed, a, b, ports).is_multiple_of(scale)
-        };
+        let below = u64::MAX / scale;
+        let chosen = move |a: &Host, b: &Host, ports: u64| hash_of(seed, a, b, ports) <= below;
         let of_flows = flows()
             .filter(move |row| bytes_of(row) >= least_bytes || tells(row))
             .filter_map(move |row| {
@@ -143,14 +144,14 @@ fn ports_of(first: u16, second: u16) -> u64 {
     u64::from(first) << 16 | u64::from(second)
 }
 
-/// One round for both ends: a flood asks for it with each of its rows.
+/// A flood asks for it with each of its rows.
 #[inline]
 fn hash_of(seed: Seed, a: &Host, b: &Host, rest: u64) -> u64 {
     let word = |host: &Host| {
         let [high, low] = halves(&host.address);
         high.rotate_left(32) ^ low
     };
-    seed.mix(word(a) ^ rest.rotate_left(32), word(b))
+    seed.pair(word(a) ^ rest.rotate_left(32), word(b))
 }
 
 #[cfg(test)]
@@ -178,7 +179,7 @@ mod tests {
         }
         let window = feed.close_next(1).expect("a second");
         let assembled = Assembled { slice: window.slice, sizes: None, logs: vec![window.log] };
-        assembled.flows(16, 4_096, seed).collect()
+        assembled.flows(16, 16, 4_096, seed).collect()
     }
 
     #[test]

@@ -167,10 +167,20 @@ fn kind_of(proto: u8, ports: [u16; 2], bytes: &[u8]) -> Option<Kind> {
 }
 
 /// False where [`inspect`] would find nothing to learn names from: by the first five bytes.
-#[inline]
 pub(crate) fn may_tell(packet: &PacketRow, payload: &[u8]) -> bool {
     kind_of(packet.key.proto, [packet.key.port_a, packet.key.port_b], payload)
         .is_some_and(|kind| kind != Kind::IcmpError)
+}
+
+/// The same by the first byte alone, which turns most away: every packet is asked.
+#[inline(always)]
+pub(crate) fn may_begin(packet: &PacketRow, first: u8) -> bool {
+    let [a, b] = [packet.key.port_a, packet.key.port_b];
+    match packet.key.proto {
+        UDP => quic::may_begin(first) || dns::is_port(a) || dns::is_port(b),
+        TCP => first == tls::HANDSHAKE || first.is_ascii_uppercase() || a == 53 || b == 53,
+        _ => false,
+    }
 }
 
 /// Reads the first payload packet of a direction and adds what it tells to

@@ -70,6 +70,12 @@ const VERSIONS: [Version; 2] = [
     },
 ];
 
+/// Long header with the fixed bit (RFC 9000 section 17.2).
+#[inline(always)]
+pub(super) fn may_begin(first: u8) -> bool {
+    first & 0xc0 == 0xc0
+}
+
 /// Long header with the fixed bit, of a known version and the Initial type.
 pub(super) fn may_be_initial(bytes: &[u8]) -> bool {
     version_of(bytes).is_some()
@@ -103,7 +109,7 @@ fn version_of(bytes: &[u8]) -> Option<&'static Version> {
     let (&[first, number @ ..], _) = bytes.split_first_chunk::<5>()?;
     let number = u32::from_be_bytes(number);
     VERSIONS.iter().find(|version| {
-        version.number == number && first & 0xc0 == 0xc0 && first >> 4 & 3 == version.initial_type
+        version.number == number && may_begin(first) && first >> 4 & 3 == version.initial_type
     })
 }
 

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::tls::tests::{RFC_9001_HELLO, records, unhex};
 use super::*;
+use crate::packet::FlowKey;
 
 fn payload(proto: u8, dst_port: u16, bytes: &[u8]) -> Payload<'_> {
     Payload { proto, src_port: 50_000, dst_port, from_originator: true, bytes }
@@ -87,6 +88,23 @@ fn opening() -> impl Strategy<Value = (u8, u16, Vec<u8>)> {
 }
 
 proptest! {
+    #[test]
+    fn the_first_byte_turns_nothing_away_that_tells_names(
+        proto in prop_oneof![Just(TCP), Just(UDP), Just(ICMP), any::<u8>()],
+        ports in [0, 1].map(|_| prop_oneof![Just(53_u16), Just(5353), Just(5355), any::<u16>()]),
+        first in prop_oneof![Just(b'S'), Just(b'G'), Just(22_u8), Just(0xc3), any::<u8>()],
+        rest in prop_oneof![
+            Just(b"SH-".to_vec()),
+            Just(vec![0, 0, 0, 1]),
+            prop::collection::vec(any::<u8>(), 0..8),
+        ],
+    ) {
+        let key = FlowKey { proto, port_a: ports[0], port_b: ports[1], ..FlowKey::ZERO };
+        let packet = PacketRow { key, ..PacketRow::NOTHING };
+        let bytes = [&[first][..], &rest].concat();
+        prop_assert!(may_begin(&packet, first) || !may_tell(&packet, &bytes));
+    }
+
     #[test]
     fn any_bytes_give_bounded_printable_texts_or_nothing(
         (proto, port, mut bytes) in opening(),
