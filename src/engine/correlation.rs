@@ -21,7 +21,7 @@ use super::reload::Reloads;
 use super::run::{FlowGauge, RecordSink, RunOptions};
 use super::sensor::{REFUSED, RELOADED, Sensor};
 use super::shard::ShardOutput;
-use super::tails::in_order;
+use super::tails::{add_by_second, in_order, places_in_order};
 use super::telemetry::{Lane, Turn};
 use super::window::features::Features;
 use super::window::{Assembler, FineSizes, Seed, Slice};
@@ -305,12 +305,10 @@ impl<'a> Correlation<'a> {
 
     /// Joins flows that have no records, and shows those to the analytics that were
     /// answered. Those from which names are to be learned.
-    pub(super) fn count(&mut self, mut flows: Vec<EndedFlow>) -> Vec<EndedFlow> {
-        flows.sort_by(|x, y| {
-            let (x, y) = (&x.outline, &y.outline);
-            (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key))
-        });
-        for EndedFlow { outline, app } in &flows {
+    pub(super) fn count(&mut self, flows: Vec<EndedFlow>) -> Vec<EndedFlow> {
+        let order = places_in_order(&flows, |flow| (flow.outline.start_ns, flow.outline.key));
+        for at in order {
+            let EndedFlow { outline, app } = &flows[at as usize];
             let hosts = match &mut self.joiner {
                 Some(joiner) if outline.answered() => joiner.join_outline(outline),
                 Some(joiner) => {
@@ -347,14 +345,8 @@ impl<'a> Correlation<'a> {
         for window in output.windows {
             self.windows.entry(window.slice.second()).or_default().push(window);
         }
-        for record in output.ended.records {
-            let second = record.decided_ns.div_euclid(SECOND_NS);
-            self.records.entry(second).or_default().push(record);
-        }
-        for flow in output.ended.outlines {
-            let second = flow.outline.decided_ns.div_euclid(SECOND_NS);
-            self.outlines.entry(second).or_default().push(flow);
-        }
+        add_by_second(output.ended.records, |record| record.decided_ns, &mut self.records);
+        add_by_second(output.ended.outlines, |flow| flow.outline.decided_ns, &mut self.outlines);
         for (second, flows) in output.ended.unanswered.into_seconds() {
             self.unanswered.entry(second).or_default().merge(flows);
         }

@@ -1,23 +1,60 @@
 //! Records in the output's order: those of a second, and at the end those that shards
 //! still held, merged as they come.
 
+use std::collections::BTreeMap;
+
 use crossbeam_channel::Receiver;
 
 use super::correlation::{Correlation, SECOND_NS};
 use crate::flow::{Ended, FlowRecord};
+use crate::packet::FlowKey;
 
 fn by_start_and_key(x: &FlowRecord, y: &FlowRecord) -> std::cmp::Ordering {
     (x.start_ns, &x.key).cmp(&(y.start_ns, &y.key))
 }
 
 /// Records of a second in the output's order. Records are large: only their
-/// places are sorted. Stable: records of one key come from one shard, in their
-/// order.
+/// places are sorted.
 pub(super) fn in_order(records: Vec<FlowRecord>) -> impl Iterator<Item = FlowRecord> {
-    let mut order: Vec<usize> = (0..records.len()).collect();
-    order.sort_by(|&x, &y| by_start_and_key(&records[x], &records[y]));
+    let order = places_in_order(&records, |record| (record.start_ns, record.key));
     let mut records: Vec<_> = records.into_iter().map(Some).collect();
-    order.into_iter().filter_map(move |at| records[at].take())
+    order.into_iter().filter_map(move |at| records[at as usize].take())
+}
+
+/// Places by start and key, those of equals in the order in which they are: they come
+/// from one shard, in its order.
+pub(super) fn places_in_order<T>(flows: &[T], of: impl Fn(&T) -> (i64, FlowKey)) -> Vec<u32> {
+    // By numbers first: flows lie far apart. A second never has 2^32 of them.
+    let mut order: Vec<(i64, u32)> =
+        flows.iter().zip(0_u32..).map(|(flow, at)| (of(flow).0, at)).collect();
+    order.sort_unstable();
+    for equal in order.chunk_by_mut(|x, y| x.0 == y.0).filter(|equal| equal.len() > 1) {
+        equal.sort_by_key(|&(_, at)| of(&flows[at as usize]).1);
+    }
+    order.into_iter().map(|(_, at)| at).collect()
+}
+
+/// Adds flows to those of the seconds in which it was decided that they are over. What ends
+/// at one look is mostly of one second: then it is taken over whole.
+pub(super) fn add_by_second<T>(
+    mut flows: Vec<T>,
+    decided_ns: impl Fn(&T) -> i64,
+    seconds: &mut BTreeMap<i64, Vec<T>>,
+) {
+    let second = |flow: &T| decided_ns(flow).div_euclid(SECOND_NS);
+    let Some(first) = flows.first().map(second) else { return };
+    if flows.iter().any(|flow| second(flow) != first) {
+        for flow in flows {
+            seconds.entry(second(&flow)).or_default().push(flow);
+        }
+        return;
+    }
+    let there = seconds.entry(first).or_default();
+    if there.is_empty() {
+        *there = flows;
+    } else {
+        there.append(&mut flows);
+    }
 }
 
 /// A shard's tail on its way through the merge.
