@@ -75,6 +75,8 @@ pub(super) struct Entry {
     is_in_hole: bool,
     /// Among what is ready, under this order.
     pub(super) queued: Option<PathBuf>,
+    /// Its place among those that rest, or its last one there.
+    pub(super) rested: Option<u64>,
     pub(super) last_growth: Instant,
     pub(super) missing_since: Option<Instant>,
     /// As it was last seen, and since when: what is packed is complete once this stays.
@@ -119,6 +121,7 @@ impl Entry {
             is_truncated: false,
             is_in_hole: true,
             queued: None,
+            rested: None,
             last_growth: now,
             missing_since: None,
             seen: None,

@@ -26,8 +26,10 @@ use entry::{Entry, Got, SavedFile};
 pub(super) use place::Place;
 use place::{Inode, Stamp};
 
-/// Files that are held open while they are not read.
-const MAX_OPEN: usize = 64;
+/// Files that are held open while they are not read: more than the 110 pods that a node
+/// of Kubernetes has at most by default, far fewer than the 1024 files that a process
+/// may have open.
+const MAX_OPEN: usize = 128;
 
 /// Sources that the consumer has at a time, of those that wait for nothing.
 const MAX_SOURCES: usize = 1024;
@@ -57,8 +59,11 @@ pub(super) struct Files {
     /// Files last changed up to then that are not known are not read.
     forgotten_ns: Option<i64>,
     events: VecDeque<Event>,
-    /// Of a folder, those that were read to their ends last, in that order.
-    resting: VecDeque<SourceId>,
+    /// Of a folder, those that were read to their ends last, each once, in that order.
+    resting: BTreeMap<u64, SourceId>,
+    /// The latest of them, which stay open.
+    resting_open: BTreeMap<u64, SourceId>,
+    next_rest: u64,
     /// Read and not yet handed out: where in the buffer.
     bytes: Option<(SourceId, Range<usize>)>,
     next_scan: Option<Instant>,
@@ -88,7 +93,9 @@ impl Files {
             ready: BTreeSet::new(),
             forgotten_ns: saved.as_ref().and_then(|saved| saved.forgotten_ns),
             events: VecDeque::new(),
-            resting: VecDeque::new(),
+            resting: BTreeMap::new(),
+            resting_open: BTreeMap::new(),
+            next_rest: 0,
             bytes: None,
             next_scan: None,
             is_first: saved.is_none(),
@@ -148,6 +155,8 @@ impl Files {
                 if entry.packing.is_some() {
                     entry.whole = entry.seen.map(|(stamp, _)| stamp);
                     self.close_source(id, Closed::Idle);
+                } else if entry.ignored {
+                    entry.close_file();
                 } else if matches!(self.place, Place::Folder(_)) {
                     self.let_rest(id);
                 }
@@ -186,23 +195,34 @@ impl Files {
     /// A folder's files of which all was read: the latest stay open, and those before
     /// with the consumer.
     fn let_rest(&mut self, id: SourceId) {
-        self.resting.push_back(id);
-        let last_open = self.resting.len().checked_sub(1 + MAX_OPEN);
-        let last_open = last_open.and_then(|at| self.resting.get(at)).copied();
-        if let Some(entry) = last_open.and_then(|id| self.known.get_mut(&id))
+        let number = self.next_rest;
+        self.next_rest += 1;
+        self.no_longer_rests(id);
+        let Some(entry) = self.known.get_mut(&id) else { return };
+        entry.rested = Some(number);
+        self.resting.insert(number, id);
+        self.resting_open.insert(number, id);
+        if self.resting_open.len() > MAX_OPEN
+            && let Some((_, oldest)) = self.resting_open.pop_first()
+            && let Some(entry) = self.known.get_mut(&oldest)
             && entry.queued.is_none()
-            && last_open != Some(id)
         {
             entry.close_file();
         }
         if self.resting.len() > MAX_SOURCES
-            && let Some(oldest) = self.resting.pop_front()
+            && let Some((_, oldest)) = self.resting.pop_first()
             && let Some(entry) = self.known.get(&oldest)
             && entry.queued.is_none()
             && entry.ends_in_line_end
-            && oldest != id
         {
             self.close_source(oldest, Closed::Idle);
+        }
+    }
+
+    fn no_longer_rests(&mut self, id: SourceId) {
+        if let Some(number) = self.known.get_mut(&id).and_then(|entry| entry.rested.take()) {
+            self.resting.remove(&number);
+            self.resting_open.remove(&number);
         }
     }
 
@@ -239,7 +259,10 @@ impl Files {
 
     fn close_source(&mut self, id: SourceId, why: Closed) {
         let Some(entry) = self.known.get_mut(&id) else { return };
-        if !self.place.is_target(&entry.path) {
+        // Its last lines may come when it is gone from here already.
+        let rests_open = entry.rested.is_some_and(|number| self.resting_open.contains_key(&number));
+        let may_grow = why == Closed::Idle && entry.packing.is_none() && rests_open;
+        if !may_grow && !self.place.is_target(&entry.path) {
             entry.close_file();
         }
         if std::mem::replace(&mut entry.announced, false) && !entry.ignored {

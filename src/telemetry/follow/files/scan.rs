@@ -122,10 +122,17 @@ impl Files {
         entry.see(found.stamp, now);
         // Its last lines may come when it is gone from here already.
         let is_target = self.place.is_target(&found.path);
-        if entry.whole == Some(found.stamp) {
+        let is_whole = entry.whole == Some(found.stamp);
+        // One of a folder that was read to its end before the start.
+        let may_rest_open = is_whole
+            && entry.is_restored
+            && matches!(self.place, Place::Folder(_))
+            && entry.packing.is_none()
+            && self.resting_open.len() < MAX_OPEN;
+        if is_whole {
             entry.is_restored = false;
         }
-        if entry.whole == Some(found.stamp) && !(is_target && entry.open.is_none()) {
+        if is_whole && !((is_target || may_rest_open) && entry.open.is_none()) {
             return true;
         }
         if entry.packing.is_some() {
@@ -156,7 +163,9 @@ impl Files {
         } else {
             entry.whole = Some(found.stamp).filter(|stamp| stamp.bytes == entry.read);
         }
-        if !was_open
+        if may_rest_open {
+            self.let_rest(id);
+        } else if !was_open
             && !is_target
             && let Some(entry) = self.known.get_mut(&id)
         {
@@ -408,6 +417,7 @@ impl Files {
 
     fn remove(&mut self, id: SourceId) -> Option<Entry> {
         self.rest(id);
+        self.no_longer_rests(id);
         let entry = self.known.remove(&id)?;
         if let Some(inode) = entry.inode
             && self.by_inode.get(&inode) == Some(&id)
