@@ -301,6 +301,10 @@ impl Follower {
     }
 
     fn save_when_due(&mut self, now: Instant) -> io::Result<()> {
+        let has_changed = self.engine.has_changed();
+        if let Some(state) = self.state.as_mut().filter(|_| has_changed) {
+            state.changed();
+        }
         match self.state.as_mut().is_some_and(|state| state.is_due(now)) {
             true => self.save(),
             false => Ok(()),
@@ -328,6 +332,11 @@ trait Engine {
     fn ignore(&mut self, source: SourceId);
     /// Where sources are too few for a consumer to give one up, nothing is to be done.
     fn release(&mut self, _: SourceId, _: Mark) {}
+    /// Whether what is kept changed otherwise than by what the consumer says, since this
+    /// was asked last.
+    fn has_changed(&mut self) -> bool {
+        false
+    }
     fn save(&mut self, saved: &mut Saved);
 }
 

@@ -73,6 +73,8 @@ pub(super) struct Files {
     has_looked: bool,
     told_unreadable: bool,
     told_too_many: bool,
+    /// What is kept did, since it was asked.
+    has_changed: bool,
     next_id: u64,
 }
 
@@ -102,6 +104,7 @@ impl Files {
             has_looked: false,
             told_unreadable: false,
             told_too_many: false,
+            has_changed: false,
             next_id: 0,
         };
         if let Some(saved) = saved {
@@ -237,6 +240,7 @@ impl Files {
     fn part_from_inode(&mut self, id: SourceId, now: Instant) {
         self.rest(id);
         let Some(entry) = self.known.get_mut(&id) else { return };
+        self.has_changed = true;
         entry.close_file();
         entry.missing_since = Some(now);
         if let Some(inode) = entry.inode.take()
@@ -311,7 +315,15 @@ impl Engine for Files {
         }
     }
 
+    fn has_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
     fn save(&mut self, saved: &mut Saved) {
+        // The next start is the first one then, which decides what is history.
+        if self.is_first {
+            return;
+        }
         saved.files = Some(SavedFiles {
             forgotten_ns: self.forgotten_ns,
             // Of what nothing was read, nothing would show that it is the same.

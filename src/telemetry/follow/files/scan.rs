@@ -98,7 +98,8 @@ impl Files {
                 self.tell_unreadable(&found.path.display().to_string(), &error);
             }
         }
-        self.is_first = false;
+        // What is history must not be asked again after a kill: more has come by then.
+        self.has_changed |= std::mem::replace(&mut self.is_first, false);
         self.close_what_rests(now);
         self.forget(now);
     }

@@ -376,3 +376,39 @@ fn truncated_between_the_look_that_finds_its_copy_and_the_first_read() {
         assert_eq!(reader.take(), ["one", "two"]);
     }
 }
+
+/// Regression: nothing was kept before the first line was acknowledged, and what came
+/// until the start after a kill was history then.
+#[test]
+fn what_is_history_stays_so_when_a_kill_comes_before_the_first_line_is_acknowledged() {
+    let options = Options { from_start: false, ..Options::default() };
+    let place = Place::new();
+    place.append("app.log.1", "older\n");
+    place.append("app.log", "old\n");
+    let start = || Reader::with(&place.file(), Some(&place.state()), &options);
+    let mut reader = start();
+    reader.poll();
+    place.append("app.log", "one\n");
+    reader.poll_after(Duration::from_secs(2));
+    assert_eq!(reader.take(), ["one"]);
+    drop(reader);
+    place.append("app.log", "two\n");
+    place.rename("app.log", "app.log.2");
+    place.append("app.log", "three\n");
+    let mut reader = start();
+    reader.poll();
+    assert_eq!(reader.take(), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_stop_before_the_first_look_leaves_what_is_history_to_the_next_start() {
+    let options = Options { from_start: false, ..Options::default() };
+    let place = Place::new();
+    place.append("app.log", "old\n");
+    Reader::with(&place.file(), Some(&place.state()), &options).finish();
+    let mut reader = Reader::with(&place.file(), Some(&place.state()), &options);
+    reader.poll();
+    place.append("app.log", "new\n");
+    reader.poll();
+    assert_eq!(reader.take(), ["new"]);
+}

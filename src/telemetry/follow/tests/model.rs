@@ -89,9 +89,8 @@ impl World {
             again,
             acknowledged: 0,
         };
+        // What was rotated before the first look is history.
         world.reader().poll();
-        // The first start decides what is history: it is not to be lost in a crash.
-        world.stop();
         world
     }
 
