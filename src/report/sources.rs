@@ -70,7 +70,7 @@ fn details(page: &mut String, source: &InputSource, width: usize, style: Style) 
     }
     let lost = listed(&source.lost);
     if !lost.is_empty() {
-        detail(format!("lost before it was written: {lost}"), true);
+        detail(format!("lost: {lost}"), true);
     }
     let bad = listed(&source.bad);
     if !bad.is_empty() {

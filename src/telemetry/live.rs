@@ -55,6 +55,9 @@ const MAX_SOURCES: usize = 1 << 12;
 /// Names of files that are read once they are complete.
 const PACKED: [&str; 4] = [".gz", ".zst", ".xz", ".lz4"];
 
+/// Files that went, or were truncated, when not all in them may have been read.
+const LOST_ENDS: &str = "ends of files";
+
 /// Hosts of one target that have a map of their own.
 const MAX_HOSTS: usize = 1 << 12;
 
@@ -98,7 +101,8 @@ impl Shared {
         });
         // What was waited for has come.
         if let Some(report) = reports.get_mut(at).filter(|report| is_awaited(report)) {
-            *report = SourceReport::new(name, kind);
+            let lost = std::mem::take(&mut report.lost);
+            *report = SourceReport { lost, ..SourceReport::new(name, kind) };
         }
         u16::try_from(at).unwrap_or(u16::MAX)
     }
@@ -476,10 +480,27 @@ impl Followed {
                 self.shared.report(&self.name, &UNKNOWN);
                 ("source.not_there", format!("{name} is not there yet: waiting for it"))
             }
-            Told::Lost { name, offset } => (
-                "source.lost",
-                format!("what was not read yet of {name}, from byte {offset} on, is gone"),
-            ),
+            Told::Lost { name, offset, surely } => {
+                self.count_lost();
+                let text = if *surely {
+                    format!("what was not read yet of {name}, from byte {offset} on, is gone")
+                } else {
+                    format!(
+                        "{name} went while it was not open: what was added behind its byte \
+                         {offset}, if anything, was not read"
+                    )
+                };
+                ("source.lost", text)
+            }
+            Told::Rewritten { name, offset } => {
+                self.count_lost();
+                let text = format!(
+                    "{name} was rewritten or truncated: what was read of it, {offset} bytes, is \
+                     neither in it nor in a copy. It is read from its start again: what is still \
+                     in it counts twice, and what was added last may not have been read"
+                );
+                ("source.rewritten", text)
+            }
             Told::Unreadable { name, error } => {
                 // Landlock's refusals look like any other.
                 let is_denied = error.contains("Permission denied");
@@ -499,6 +520,15 @@ impl Followed {
             }
         };
         self.shared.notice(kind, &self.name, text);
+    }
+
+    /// Among what its sources lost, with what was read last.
+    fn count_lost(&self) {
+        let kind = self.last.map(|(_, kind)| kind).or(self.follow.kind).unwrap_or(&UNKNOWN);
+        let at = self.shared.report(&self.name, kind);
+        if let Some(report) = self.shared.reports.lock().get_mut(usize::from(at)) {
+            *report.lost.entry(LOST_ENDS).or_default() += 1;
+        }
     }
 
     fn acknowledge_before(&mut self, now: Instant) {

@@ -20,7 +20,7 @@ pub struct SourceReport {
     pub observations: Counts,
     /// Records that are fine and say nothing that is used, by what they are.
     pub passed: BTreeMap<&'static str, u64>,
-    /// What the source says that it lost itself.
+    /// What the source says that it lost itself, and what went before it was read.
     pub lost: BTreeMap<&'static str, u64>,
     /// Records that are left out, by reason.
     pub bad: BTreeMap<&'static str, u64>,

@@ -32,7 +32,7 @@ impl Page {
             }
         }
         let name = "flowtap_source_lost_total";
-        self.family(name, "counter", "What other sources say that they lost, by what.");
+        self.family(name, "counter", "What other sources lost, by what.");
         for source in sources {
             for (what, count) in &source.lost {
                 let labels =

@@ -151,8 +151,12 @@ pub enum Closed {
 pub enum Told {
     /// The file to follow is not there yet: it is waited for. A mistyped path looks the same.
     NotThere { name: String },
-    /// What was not yet read of it is gone: removed or overwritten while nobody followed.
-    Lost { name: String, offset: u64 },
+    /// What was not yet read of it is gone: removed or overwritten while nobody followed,
+    /// or while it was not open. Where that is not sure, there may have been nothing.
+    Lost { name: String, offset: u64, surely: bool },
+    /// What was read of it, up to there, is neither in it nor in a copy: what is in it
+    /// now was read from its start. What was added last before that may be lost.
+    Rewritten { name: String, offset: u64 },
     /// Is passed over until it changes.
     Unreadable { name: String, error: String },
     /// So many files are in the folder that not all are looked at or remembered.

@@ -35,6 +35,28 @@ pub(super) struct SavedFile {
     whole: Option<Stamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     closing: Option<Closing>,
+    /// Where it was no longer there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gone: Option<Gone>,
+}
+
+/// How a file went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Gone {
+    /// It was read to its end, as far as is known.
+    Read,
+    /// It was not open: what was added last was not seen.
+    Unseen,
+    /// Something else is in it, or another version of it under its name.
+    Rewritten,
+}
+
+impl SavedFile {
+    /// When something was added to it last, where all of it was read.
+    pub(super) fn changed_ns(&self) -> Option<i64> {
+        self.whole.map(|stamp| stamp.modified_ns)
+    }
 }
 
 pub(super) struct Entry {
@@ -79,6 +101,8 @@ pub(super) struct Entry {
     pub(super) rested: Option<u64>,
     pub(super) last_growth: Instant,
     pub(super) missing_since: Option<Instant>,
+    /// How it went, once it is missing.
+    pub(super) gone: Gone,
     /// As it was last seen, and since when: what is packed is complete once this stays.
     pub(super) seen: Option<(Stamp, Instant)>,
 }
@@ -124,12 +148,13 @@ impl Entry {
             rested: None,
             last_growth: now,
             missing_since: None,
+            gone: Gone::Read,
             seen: None,
         }
     }
 
     pub(super) fn restored(saved: SavedFile, now: Instant) -> Self {
-        let SavedFile { path, inode, packing, mark, head, tail, whole, closing } = saved;
+        let SavedFile { path, inode, packing, mark, head, tail, whole, closing, gone } = saved;
         let inode_or_none = inode.unwrap_or(Inode { device: 0, number: 0 });
         Self {
             inode,
@@ -144,6 +169,8 @@ impl Entry {
             saved_tail: Some((mark.offset, tail)),
             is_restored: true,
             is_in_hole: mark.offset == 0,
+            missing_since: gone.map(|_| now),
+            gone: gone.unwrap_or(Gone::Read),
             ..Self::new(path.into(), inode_or_none, now)
         }
     }
@@ -425,6 +452,7 @@ impl Entry {
             tail,
             whole: self.whole.filter(|_| settled),
             closing: self.closing.filter(|_| settled),
+            gone: self.missing_since.map(|_| self.gone),
         }
     }
 }

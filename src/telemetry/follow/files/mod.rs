@@ -15,14 +15,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::super::framing::Mark;
 use super::state::Saved;
 use super::{Closed, Engine, Event, Options, SourceId, Step, Told};
-use entry::{Entry, Got, SavedFile};
+use entry::{Entry, Gone, Got, SavedFile};
 pub(super) use place::Place;
 use place::{Inode, Stamp};
 
@@ -109,8 +109,14 @@ impl Files {
         };
         if let Some(saved) = saved {
             files.passed_over = saved.passed_over.into_iter().collect();
+            let latest_ns = saved.known.iter().filter_map(SavedFile::changed_ns).max();
             for known in saved.known {
-                files.insert(Entry::restored(known, now));
+                let rested_ns = latest_ns.zip(known.changed_ns()).map(|(a, b)| a.saturating_sub(b));
+                let rested_ns = rested_ns.and_then(|ns| u64::try_from(ns).ok()).unwrap_or(0);
+                let mut entry = Entry::restored(known, now);
+                let growth = now.checked_sub(Duration::from_nanos(rested_ns));
+                entry.last_growth = growth.unwrap_or(now);
+                files.insert(entry);
             }
         }
         // A folder that can't be read is an error at the start, and waited for later.
@@ -234,6 +240,7 @@ impl Files {
         self.part_from_inode(id, now);
         if let Some(entry) = self.known.get_mut(&id) {
             entry.is_truncated = true;
+            entry.gone = Gone::Rewritten;
         }
     }
 

@@ -90,6 +90,18 @@ impl Place {
         matches!(self, Self::File(target) if target == path)
     }
 
+    /// Whether a file's going from here is more than its rotation's last step: it is what
+    /// is followed, or one of a folder that is not what another was rotated to.
+    pub(super) fn is_written_under(&self, path: &Path) -> bool {
+        match self {
+            Self::File(target) => {
+                // A state may have been kept by a run that named it otherwise.
+                std::path::absolute(target).ok() == std::path::absolute(path).ok()
+            }
+            Self::Folder(_) => !rotated_from(path).iter().any(|before| before.exists()),
+        }
+    }
+
     /// Also files under any other name whose inode's number is known. Fails where the
     /// folder can't be read: then nothing is known of what is in it.
     pub(super) fn list(&self, is_known: impl Fn(u64) -> bool) -> io::Result<Listing> {
@@ -201,21 +213,19 @@ fn is_rotated(base: &OsStr, name: &OsStr) -> bool {
     behind || before
 }
 
-impl Found {
-    /// What it may have been copied from or called before, by its name.
-    pub(super) fn rotated_from(&self) -> Vec<PathBuf> {
-        let name = self.path.file_name().unwrap_or_default().as_bytes();
-        let dot = name.iter().rposition(|&byte| byte == b'.').unwrap_or(name.len());
-        let (stem, extension) = name.split_at(dot);
-        let begins = |text: &[u8]| -> Vec<usize> {
-            let is_turn = |at: &usize| is_turn(&text[*at..]) || &text[*at..] == b".old";
-            (1..text.len()).filter(is_turn).collect()
-        };
-        let behind = begins(name).into_iter().map(|at| name[..at].to_vec());
-        let before = begins(stem).into_iter().map(|at| [&stem[..at], extension].concat());
-        let names = behind.chain(before);
-        names.map(|name| self.path.with_file_name(OsStr::from_bytes(&name))).collect()
-    }
+/// What a file may have been copied from or called before, by its name.
+pub(super) fn rotated_from(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let dot = name.iter().rposition(|&byte| byte == b'.').unwrap_or(name.len());
+    let (stem, extension) = name.split_at(dot);
+    let begins = |text: &[u8]| -> Vec<usize> {
+        let is_turn = |at: &usize| is_turn(&text[*at..]) || &text[*at..] == b".old";
+        (1..text.len()).filter(is_turn).collect()
+    };
+    let behind = begins(name).into_iter().map(|at| name[..at].to_vec());
+    let before = begins(stem).into_iter().map(|at| [&stem[..at], extension].concat());
+    let names = behind.chain(before);
+    names.map(|name| path.with_file_name(OsStr::from_bytes(&name))).collect()
 }
 
 /// `.1`, `-20261125`, `_2026-11-25T10:00:00Z`

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::super::print::{Print, bytes_at};
 use super::super::unpack::{Packing, head_print};
 use super::super::{Closed, Event, SourceId, Told};
-use super::entry::Entry;
-use super::place::{Found, Inode, Place};
+use super::entry::{Entry, Gone};
+use super::place::{Found, Inode, Place, rotated_from};
 use super::{Files, MAX_OPEN, MAX_SOURCES, Mark};
 
 /// Files that are remembered; the oldest are forgotten first, and none as old as
@@ -19,6 +19,10 @@ const MAX_KNOWN: usize = 1 << 16;
 /// How long a file that is gone is remembered: it may be on its way to another name,
 /// or be found again compressed.
 const FORGET: Duration = Duration::from_secs(60);
+
+/// A file that nothing was added to for so long was not written to just before it went:
+/// old ones are removed all the time.
+const WRITTEN: Duration = Duration::from_secs(3600);
 
 /// Between two looks, for each file that is there: looking at one takes some
 /// microseconds, and all looking is to take a tenth of the time at most.
@@ -119,7 +123,7 @@ impl Files {
     fn look_again(&mut self, id: SourceId, found: &Found, now: Instant) -> bool {
         let Some(entry) = self.known.get_mut(&id) else { return false };
         let before = std::mem::replace(&mut entry.path, found.path.clone());
-        entry.missing_since = None;
+        let was_gone = entry.missing_since.take().map(|_| entry.gone);
         entry.see(found.stamp, now);
         // Its last lines may come when it is gone from here already.
         let is_target = self.place.is_target(&found.path);
@@ -154,8 +158,15 @@ impl Files {
             }
         };
         if !is_same {
+            // Where it was gone before, or this is elsewhere, its inode is another file's now.
+            let is_reused = before != found.path;
             entry.path = before;
+            let unseen = || how_gone(&self.place, entry, was_open, now);
+            let gone = was_gone.or_else(|| is_reused.then(unseen));
             self.part(id, now);
+            if let Some((entry, gone)) = self.known.get_mut(&id).zip(gone) {
+                entry.gone = gone;
+            }
             return false;
         }
         entry.is_restored = false;
@@ -180,7 +191,11 @@ impl Files {
         let missing: Vec<_> = self.known.keys().filter(|id| !seen.contains(id)).copied().collect();
         for &id in &missing {
             let Some(entry) = self.known.get_mut(&id) else { continue };
-            entry.missing_since.get_or_insert(now);
+            if entry.missing_since.is_none() {
+                self.has_changed = true;
+                entry.missing_since = Some(now);
+                entry.gone = how_gone(&self.place, entry, entry.open.is_some(), now);
+            }
             let bytes = entry.open.as_ref().and_then(|file| file.metadata().ok()?.len().into());
             match bytes {
                 Some(bytes) if bytes > entry.read => self.make_ready(id),
@@ -255,6 +270,17 @@ impl Files {
             return Ok(());
         }
         self.passed_over.remove(&found.inode);
+        for id in look.missing.iter().filter(|_| packing.is_none()) {
+            if let Some(entry) = self.known.get_mut(id)
+                && entry.path == found.path
+                && entry.missing_since == Some(now)
+                && entry.packing.is_none()
+                && entry.head.bytes > 0
+                && entry.head.begins_file(&file)?
+            {
+                entry.gone = Gone::Rewritten;
+            }
+        }
         if self.forgotten_ns.is_some_and(|until_ns| found.stamp.modified_ns <= until_ns) {
             return Ok(());
         }
@@ -321,7 +347,7 @@ impl Files {
                 }
             }
             // One that rests, or that was found just now, is not open.
-            for path in found.rotated_from() {
+            for path in rotated_from(&found.path) {
                 let Ok(ours) = File::open(path) else { continue };
                 let inode = Inode::of(&ours.metadata()?);
                 let entry = self.by_inode.get(&inode).and_then(|id| self.known.get(id));
@@ -393,10 +419,17 @@ impl Files {
         }
         for id in gone {
             let Some(entry) = self.remove(id) else { continue };
-            if entry.is_restored && entry.whole.is_none() && !entry.ignored {
-                let name = entry.path.display().to_string();
-                self.events.push_back(Event::Told(Told::Lost { name, offset: entry.read }));
+            if entry.ignored || entry.packing.is_some() && entry.whole.is_some() {
+                continue;
             }
+            let (name, offset) = (entry.path.display().to_string(), entry.read);
+            let surely = entry.is_restored && entry.whole.is_none();
+            let told = match entry.gone {
+                Gone::Rewritten if !surely => Told::Rewritten { name, offset },
+                Gone::Read if !surely => continue,
+                _ => Told::Lost { name, offset, surely },
+            };
+            self.events.push_back(Event::Told(told));
         }
         let over = self.known.len().saturating_sub(MAX_KNOWN);
         if over == 0 {
@@ -419,6 +452,7 @@ impl Files {
     fn remove(&mut self, id: SourceId) -> Option<Entry> {
         self.rest(id);
         self.no_longer_rests(id);
+        self.has_changed = true;
         let entry = self.known.remove(&id)?;
         if let Some(inode) = entry.inode
             && self.by_inode.get(&inode) == Some(&id)
@@ -438,6 +472,14 @@ impl Files {
             self.events.push_back(Event::Told(Told::TooManyFiles));
         }
     }
+}
+
+/// How a file went that is no longer here.
+fn how_gone(place: &Place, entry: &Entry, was_open: bool, now: Instant) -> Gone {
+    // What is packed was whole.
+    let may_have_grown = !was_open && entry.packing.is_none();
+    let is_written = now < entry.last_growth + WRITTEN && place.is_written_under(&entry.path);
+    if may_have_grown && is_written { Gone::Unseen } else { Gone::Read }
 }
 
 /// Whether a file is a smaller or equal copy of the beginning of ours, as far as its

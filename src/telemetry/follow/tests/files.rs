@@ -4,6 +4,9 @@ use super::*;
 
 const GRACE: Duration = Duration::from_secs(11);
 
+/// Longer than what is gone is looked for.
+const LONG: Duration = Duration::from_secs(72);
+
 #[test]
 fn a_file_that_grows_is_read_line_by_line() {
     let place = Place::new();
@@ -309,7 +312,83 @@ fn what_is_gone_unread_is_told() {
     reader.wait(Duration::from_secs(61));
     assert_eq!(reader.take(), ["three"]);
     let name = place.path("app.log").display().to_string();
-    assert_eq!(reader.told, [Told::Lost { name, offset: 4 }]);
+    assert_eq!(reader.told, [Told::Lost { name, offset: 4, surely: true }]);
+}
+
+/// Regression: only where the rest of a line was missing.
+#[test]
+fn what_was_added_while_nobody_followed_and_went_before_the_start_is_told() {
+    for how in ["packed unreadably", "gone", "truncated"] {
+        let place = Place::new();
+        let name = place.path("app.log").display().to_string();
+        place.append("app.log", "one\n");
+        let mut reader = Reader::start(&place.file(), Some(&place.state()));
+        reader.poll();
+        reader.finish();
+        place.append("app.log", "two\n");
+        let told = if how == "truncated" {
+            fs::write(place.path("app.log"), "").unwrap();
+            Told::Rewritten { name, offset: 4 }
+        } else {
+            fs::rename(place.path("app.log"), place.folder.path().join("out")).unwrap();
+            Told::Lost { name, offset: 4, surely: false }
+        };
+        if how == "packed unreadably" {
+            fs::write(place.path("app.log.1.xz"), b"\xfd7zXZ\0").unwrap();
+        }
+        place.append("app.log", "three\n");
+        let mut reader = Reader::start(&place.file(), Some(&place.state()));
+        reader.wait(LONG);
+        assert_eq!(reader.take(), ["three"], "{how}");
+        assert_eq!(reader.told, [told], "{how}");
+        reader.finish();
+        let mut reader = Reader::start(&place.file(), Some(&place.state()));
+        reader.wait(LONG);
+        assert_eq!(reader.told, [], "{how}: once");
+    }
+}
+
+#[test]
+fn what_went_while_it_was_followed_is_not_told_as_lost_after_a_restart() {
+    for target in [Place::file, Place::all] {
+        let place = Place::new();
+        place.append("app.log", "one\n");
+        let mut reader = Reader::start(&target(&place), Some(&place.state()));
+        reader.poll();
+        place.append("app.log", "two\n");
+        fs::rename(place.path("app.log"), place.folder.path().join("out")).unwrap();
+        reader.poll();
+        assert_eq!(reader.finish(), ["one", "two"]);
+        let mut reader = Reader::start(&target(&place), Some(&place.state()));
+        reader.wait(LONG);
+        assert_eq!(reader.told, []);
+    }
+}
+
+/// Regression: all of it came again without a word.
+#[test]
+fn a_log_that_is_rewritten_in_place_or_by_another_file_is_told() {
+    for (bytes, in_place) in [(100, true), (3000, true), (3000, false)] {
+        let place = Place::new();
+        let mut text = many("a", bytes);
+        place.append("app.log", &text);
+        let mut reader = Reader::start(&place.file(), None);
+        reader.poll();
+        reader.acknowledge();
+        let offset = text.len() as u64;
+        text.truncate(text.trim_end().rfind('\n').unwrap() + 1);
+        if in_place {
+            fs::write(place.path("app.log"), &text).unwrap();
+        } else {
+            fs::write(place.path("new"), &text).unwrap();
+            place.rename("new", "app.log");
+        }
+        reader.take();
+        reader.wait(LONG);
+        assert_eq!(reader.take(), text.lines().collect::<Vec<_>>());
+        let name = place.path("app.log").display().to_string();
+        assert_eq!(reader.told, [Told::Rewritten { name, offset }]);
+    }
 }
 
 #[test]

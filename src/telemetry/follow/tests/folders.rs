@@ -278,3 +278,50 @@ fn a_file_that_rested_is_read_to_its_end_when_it_leaves_the_folder() {
     reader.poll();
     assert_eq!(reader.finish(), ["four"]);
 }
+
+/// More files than stay open, of which the first rested longest.
+#[test]
+fn a_file_that_leaves_the_folder_while_it_is_not_open_is_told() {
+    let place = Place::new();
+    for n in 0..140 {
+        place.append(&format!("{n:03}"), "one\n");
+    }
+    let mut reader = Reader::start(&place.all(), None);
+    reader.poll();
+    reader.acknowledge();
+    for name in ["000", "139"] {
+        place.append(name, "two\n");
+        place.remove(name);
+    }
+    reader.wait(Duration::from_secs(72));
+    let lines = reader.take();
+    assert_eq!((lines.len(), lines.last().map(String::as_str)), (141, Some("two")));
+    let name = place.path("000").display().to_string();
+    assert_eq!(reader.told, [Told::Lost { name, offset: 4, surely: false }]);
+}
+
+/// Of those that went while nobody followed, the ones that rotations and cleaners remove
+/// all the time are no loss.
+#[test]
+fn of_files_that_were_removed_while_nobody_followed_the_written_ones_are_told() {
+    let place = Place::new();
+    for name in ["app.log", "app.log.1", "old.log", "written.log"] {
+        place.append(name, &format!("{name}\n"));
+    }
+    fs::write(place.path("packed.gz"), gzip(b"packed\n")).unwrap();
+    let old = fs::File::options().append(true).open(place.path("old.log")).unwrap();
+    let written = old.metadata().unwrap().modified().unwrap();
+    old.set_modified(written - Duration::from_secs(2 * 3600)).unwrap();
+    let mut reader = Reader::start(&place.all(), Some(&place.state()));
+    reader.wait(Duration::from_secs(4));
+    assert_eq!(reader.finish().len(), 5);
+    for name in ["app.log.1", "old.log", "written.log", "packed.gz"] {
+        place.remove(name);
+    }
+    // These may take the inodes.
+    (0..8).for_each(|n| place.append(&format!("new.{n}.log"), "new\n"));
+    let mut reader = Reader::start(&place.all(), Some(&place.state()));
+    reader.wait(Duration::from_secs(72));
+    let name = place.path("written.log").display().to_string();
+    assert_eq!(reader.told, [Told::Lost { name, offset: 12, surely: false }]);
+}

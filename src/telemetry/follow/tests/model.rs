@@ -250,7 +250,9 @@ proptest! {
             world.step(step);
         }
         world.end_line();
-        world.poll(Duration::from_secs(12));
+        // Until what is gone and was not found in a copy is told.
+        world.acknowledge();
+        world.poll(Duration::from_secs(75));
         // Of what a crash had forgotten, everything came again.
         let mut read = world.read.clone();
         read.sort_unstable();
