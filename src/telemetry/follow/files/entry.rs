@@ -79,6 +79,8 @@ pub(super) struct Entry {
     pub(super) closing: Option<Closing>,
     pub(super) open: Option<File>,
     unpacked: Option<Unpacked>,
+    /// As it was when it was found to be cut off.
+    pub(super) cut_off_as: Option<Stamp>,
     /// What ended unpacking, told once the bytes before it were handed on.
     failed: Option<io::Error>,
     /// The consumer has it as an open source.
@@ -136,6 +138,7 @@ impl Entry {
             closing: None,
             open: None,
             unpacked: None,
+            cut_off_as: None,
             failed: None,
             announced: false,
             released: None,
@@ -276,6 +279,7 @@ impl Entry {
                     self.closing = Closing::of(file, self.read, self.line)?;
                 }
             }
+            Got::NotYet => self.cut_off_as = self.seen.map(|(stamp, _)| stamp),
             _ => {}
         }
         Ok(got)

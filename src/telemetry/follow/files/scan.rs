@@ -142,7 +142,8 @@ impl Files {
         }
         if entry.packing.is_some() {
             entry.is_restored = false;
-            if entry.whole != Some(found.stamp) {
+            // Unpacking it again would bring no more: it is done from its start each time.
+            if ![entry.whole, entry.cut_off_as].contains(&Some(found.stamp)) {
                 self.make_ready(id);
             }
             return true;

@@ -86,6 +86,34 @@ fn a_compressed_file_that_is_still_written_is_read_once_it_is_whole() {
     assert_eq!(reader.told, []);
 }
 
+/// Regression: it was unpacked from its start at each look.
+#[test]
+fn a_compressed_file_that_is_cut_off_is_looked_into_again_once_it_changed() {
+    let place = Place::new();
+    let path = place.path("a.gz");
+    let mut cut_off = gzip(b"one\n");
+    let mut whole = cut_off.clone();
+    whole.extend(gzip(b"two\n"));
+    // Of another part, the start of a long name in its header.
+    cut_off.extend([0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff]);
+    cut_off.resize(whole.len(), b'a');
+    let modified = std::time::SystemTime::now() - Duration::from_secs(60);
+    let write = |bytes: &[u8], modified| {
+        fs::write(&path, bytes).unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().set_modified(modified).unwrap();
+    };
+    write(&cut_off, modified);
+    let mut reader = Reader::start(&place.all(), None);
+    reader.wait(Duration::from_secs(4));
+    write(&whole, modified);
+    reader.wait(Duration::from_secs(4));
+    assert_eq!(reader.take(), ["one"], "nothing shows that it changed");
+    write(&whole, modified + Duration::from_secs(1));
+    reader.wait(Duration::from_secs(4));
+    assert_eq!(reader.take(), ["two"]);
+    assert_eq!(reader.told, []);
+}
+
 #[test]
 fn a_restart_goes_on_in_the_middle_of_a_compressed_file() {
     let place = Place::new();
