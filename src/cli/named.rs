@@ -31,6 +31,25 @@ pub(super) fn maps_once(maps: &[PathBuf]) -> Result<(), Usage> {
 
 /// Named twice under one name or two, and folders that are not gone into.
 pub(super) fn oddities(paths: &[PathBuf]) -> Vec<String> {
+    counted_twice(paths, false)
+}
+
+/// The logs to follow, each once, and what to warn of.
+pub(super) fn each_log_once(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<String>) {
+    let (mut once, mut odd): (Vec<PathBuf>, Vec<String>) = Default::default();
+    let same = |a: &Path, b: &Path| std::path::absolute(a).ok() == std::path::absolute(b).ok();
+    for path in paths {
+        if once.iter().any(|before| same(before, path)) {
+            odd.push(format!("{} is named twice: it is followed once", path.display()));
+        } else {
+            once.push(path.clone());
+        }
+    }
+    odd.extend(counted_twice(&once, true));
+    (once, odd)
+}
+
+fn counted_twice(paths: &[PathBuf], into_subfolders: bool) -> Vec<String> {
     let mut odd = Vec::new();
     let mut seen: HashMap<(u64, u64), PathBuf> = HashMap::new();
     let mut note = |path: &Path, about: &Metadata, odd: &mut Vec<String>| {
@@ -61,11 +80,36 @@ pub(super) fn oddities(paths: &[PathBuf]) -> Vec<String> {
                     _ => {}
                 }
             }
-            if folders > 0 {
+            if folders > 0 && !into_subfolders {
                 let what = if folders == 1 { "subfolder was" } else { "subfolders were" };
                 odd.push(format!("{}: {folders} {what} not looked into", path.display()));
             }
         }
     }
     odd
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: each was followed by itself, with one state for both.
+    #[test]
+    fn a_log_that_is_named_twice_is_followed_once_and_one_with_two_names_is_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(path("logs/more")).unwrap();
+        std::fs::write(path("logs/a.log"), "").unwrap();
+        std::os::unix::fs::symlink(path("logs/a.log"), path("link")).unwrap();
+        let here = |name: &str| PathBuf::from(name);
+        let twice = [path("logs/a.log"), path("logs/./a.log"), here("-"), here("-")];
+        let (once, odd) = each_log_once(&twice);
+        assert_eq!(once, [path("logs/a.log"), here("-")]);
+        assert_eq!(odd.len(), 2);
+        assert!(odd.iter().all(|odd| odd.ends_with("is named twice: it is followed once")));
+        let (all, odd) = each_log_once(&[path("logs"), path("link")]);
+        assert_eq!(all.len(), 2);
+        assert_eq!(odd.len(), 1, "{odd:?}");
+        assert!(odd[0].contains("link: is the same file as") && odd[0].contains("counts twice"));
+    }
 }

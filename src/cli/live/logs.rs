@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::cli::links::folders_read;
+use crate::cli::named::each_log_once;
 use crate::cli::telemetry_args::TelemetryArgs;
 use crate::cli::values::TimeoutNs;
 use crate::host::map::HostMap;
@@ -141,7 +142,11 @@ impl LogArgs {
         let context = self.telemetry.context();
         let named: Vec<_> = self.log.iter().cloned().chain(self.scraped()).collect();
         let mut follows = Vec::new();
-        for path in &self.log {
+        let (logs, odd) = each_log_once(&self.log);
+        for odd in odd {
+            warn!(event = "source.twice", "{odd}");
+        }
+        for path in &logs {
             let mut context = context.clone();
             context.name = path.display().to_string();
             follows.push(Follow {
