@@ -61,6 +61,7 @@ impl Files {
                 if !std::mem::replace(&mut self.told_unreadable, true) {
                     self.tell_unreadable(&self.place.folder().display().to_string(), &error);
                 }
+                self.read_on_in_open_ones();
                 return;
             }
         };
@@ -185,6 +186,19 @@ impl Files {
             entry.close_file();
         }
         true
+    }
+
+    /// Where the folder is gone, or not to be read for now: nothing is known then of what
+    /// is in it, but what is open may still grow.
+    fn read_on_in_open_ones(&mut self) {
+        let grown = |entry: &Entry| {
+            let bytes = entry.open.as_ref().and_then(|file| Some(file.metadata().ok()?.len()));
+            entry.packing.is_none() && bytes.is_some_and(|bytes| bytes > entry.read)
+        };
+        let known = self.known.iter().filter(|(_, entry)| grown(entry));
+        for id in known.map(|(&id, _)| id).collect::<Vec<_>>() {
+            self.make_ready(id);
+        }
     }
 
     /// Files that are no longer there, some of which are still open and read on.

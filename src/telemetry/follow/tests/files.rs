@@ -491,3 +491,26 @@ fn a_stop_before_the_first_look_leaves_what_is_history_to_the_next_start() {
     reader.poll();
     assert_eq!(reader.take(), ["new"]);
 }
+
+/// Regression: nothing was read any more, and the folder alone was told.
+#[test]
+fn a_log_is_read_on_when_its_folder_is_removed_and_made_anew() {
+    for target in [Place::file, Place::all] {
+        let place = Place::new();
+        place.append("app.log", "one\n");
+        let mut writer = OpenOptions::new().append(true).open(place.path("app.log")).unwrap();
+        let mut reader = Reader::start(&target(&place), None);
+        reader.poll();
+        for line in ["two\n", "three\n"] {
+            writer.write_all(line.as_bytes()).unwrap();
+            let _ = fs::remove_dir_all(place.path(""));
+            reader.wait(GRACE);
+        }
+        assert_eq!(reader.take(), ["one", "two", "three"]);
+        assert_eq!(reader.told.len(), 1, "{:?}", reader.told);
+        fs::create_dir(place.path("")).unwrap();
+        place.append("app.log", "four\n");
+        reader.poll();
+        assert_eq!(reader.take(), ["four"]);
+    }
+}
