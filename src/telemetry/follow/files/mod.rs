@@ -11,7 +11,7 @@ mod entry;
 mod place;
 mod scan;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::framing::Mark;
 use super::state::Saved;
-use super::{Closed, Engine, Event, Options, SourceId, Step, Told};
+use super::{Closed, Engine, Event, Options, SourceId, Step};
 use entry::{Entry, Gone, Got, SavedFile};
 pub(super) use place::Place;
 use place::{Inode, Stamp};
@@ -52,6 +52,9 @@ pub(super) struct Files {
     /// Files that are not read as long as they stay as they are: copies of others, and
     /// compressed ones that belong to no one.
     passed_over: HashMap<Inode, Stamp>,
+    /// Files that may not be read, each told once: they are tried at each look, since a
+    /// right that is given changes nothing else of them.
+    refused: HashSet<Inode>,
     /// Compressed files that are not known yet, and since when they stay as they are.
     settling: HashMap<Inode, (Stamp, Instant)>,
     /// With something to read, by order.
@@ -91,6 +94,7 @@ impl Files {
             known: BTreeMap::new(),
             by_inode: HashMap::new(),
             passed_over: HashMap::new(),
+            refused: HashSet::new(),
             settling: HashMap::new(),
             ready: BTreeSet::new(),
             forgotten_ns: saved.as_ref().and_then(|saved| saved.forgotten_ns),
@@ -260,11 +264,17 @@ impl Files {
     fn give_up(&mut self, id: SourceId, error: &io::Error) {
         self.rest(id);
         let Some(entry) = self.known.get_mut(&id) else { return };
-        // Not tried again until it changes.
-        entry.whole = entry.seen.map(|(stamp, _)| stamp);
+        let is_refused = error.kind() == io::ErrorKind::PermissionDenied;
+        if !is_refused {
+            // Not tried again until it changes.
+            entry.whole = entry.seen.map(|(stamp, _)| stamp);
+        }
         entry.close_file();
         let name = entry.path.display().to_string();
-        self.events.push_back(Event::Told(Told::Unreadable { name, error: error.to_string() }));
+        let is_told = is_refused && entry.inode.is_some_and(|inode| !self.refused.insert(inode));
+        if !is_told {
+            self.tell_unreadable(&name, error);
+        }
         self.close_source(id, Closed::Broken);
     }
 

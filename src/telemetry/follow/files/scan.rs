@@ -75,6 +75,7 @@ impl Files {
         let inodes: HashSet<_> = listing.found.iter().map(|found| found.inode).collect();
         self.passed_over.retain(|inode, _| inodes.contains(inode));
         self.settling.retain(|inode, _| inodes.contains(inode));
+        self.refused.retain(|inode| inodes.contains(inode));
         let mut seen = HashSet::new();
         let mut unknown = Vec::new();
         for found in listing.found {
@@ -99,7 +100,11 @@ impl Files {
                 if error.kind() == io::ErrorKind::NotFound {
                     continue;
                 }
-                self.passed_over.insert(found.inode, found.stamp);
+                if error.kind() != io::ErrorKind::PermissionDenied {
+                    self.passed_over.insert(found.inode, found.stamp);
+                } else if !self.refused.insert(found.inode) {
+                    continue;
+                }
                 self.tell_unreadable(&found.path.display().to_string(), &error);
             }
         }
@@ -151,7 +156,10 @@ impl Files {
         }
         let was_open = entry.open.is_some();
         let is_same = match entry.opened_and_same() {
-            Ok(Some(is_same)) => is_same,
+            Ok(Some(is_same)) => {
+                self.refused.remove(&found.inode);
+                is_same
+            }
             // Renamed meanwhile: the next look finds it.
             Ok(None) => return true,
             Err(error) => {
@@ -230,6 +238,7 @@ impl Files {
             return Ok(());
         }
         let file = File::open(&found.path)?;
+        self.refused.remove(&found.inode);
         if Inode::of(&file.metadata()?) != found.inode {
             // Renamed meanwhile: the next look finds it.
             return Ok(());
@@ -477,7 +486,7 @@ impl Files {
         Some(entry)
     }
 
-    fn tell_unreadable(&mut self, name: &str, error: &io::Error) {
+    pub(super) fn tell_unreadable(&mut self, name: &str, error: &io::Error) {
         let told = Told::Unreadable { name: name.to_owned(), error: error.to_string() };
         self.events.push_back(Event::Told(told));
     }

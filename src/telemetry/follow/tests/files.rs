@@ -514,3 +514,39 @@ fn a_log_is_read_on_when_its_folder_is_removed_and_made_anew() {
         assert_eq!(reader.take(), ["four"]);
     }
 }
+
+/// Regression: a right that was given was seen only once the log grew.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_may_be_read_later_is_read_then() {
+    use std::os::unix::fs::PermissionsExt;
+
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+    // Of this thread alone: root may read everything else.
+    let none = CapabilitySet::empty();
+    let nothing = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, nothing).unwrap();
+    let place = Place::new();
+    let set_mode = |name: &str, mode| {
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    place.append("plain", "one\n");
+    fs::write(place.path("packed.gz"), gzip(b"two\n")).unwrap();
+    place.append("known", "three\n");
+    let mut reader = Reader::start(&place.all(), Some(&place.state()));
+    ["plain", "packed.gz"].iter().for_each(|name| set_mode(name, 0));
+    reader.wait(GRACE);
+    assert_eq!(reader.take(), ["three"]);
+    assert_eq!(reader.told.len(), 2, "each once: {:?}", reader.told);
+    reader.finish();
+    place.append("known", "four\n");
+    set_mode("known", 0);
+    let mut reader = Reader::start(&place.all(), Some(&place.state()));
+    reader.wait(GRACE);
+    assert_eq!(reader.told.len(), 3, "each once: {:?}", reader.told);
+    ["plain", "packed.gz", "known"].iter().for_each(|name| set_mode(name, 0o600));
+    reader.wait(GRACE);
+    reader.lines.sort_unstable();
+    assert_eq!(reader.finish(), ["four", "one", "two"]);
+}
