@@ -64,17 +64,35 @@ impl Target {
         if path.is_dir() { Self::Folder(path.to_owned()) } else { Self::File(path.to_owned()) }
     }
 
-    /// How a state file names it.
+    /// How a state file names it: the same from wherever it is named.
     fn name(&self) -> String {
         match self {
-            Self::File(path) => format!("file {}", path.display()),
-            Self::Folder(path) => format!("folder {}", path.display()),
+            Self::File(path) => format!("file {}", absolute(path).display()),
+            Self::Folder(path) => format!("folder {}", absolute(path).display()),
             Self::Stdin => "standard input".into(),
             Self::Journal(arguments) => format!("journal {}", arguments.join(" ")),
             #[cfg(feature = "object-store")]
             Self::Objects { url, .. } => format!("objects {url}"),
         }
     }
+
+    /// Whether a state file's name is its own; earlier versions kept paths as they were
+    /// given.
+    fn is_named(&self, name: &str) -> bool {
+        let (path, theirs) = match self {
+            Self::File(path) => (path, name.strip_prefix("file ")),
+            Self::Folder(path) => (path, name.strip_prefix("folder ")),
+            _ => return name == self.name(),
+        };
+        let (ours, theirs) = (absolute(path), theirs.map(Path::new));
+        theirs.is_some_and(|theirs| {
+            absolute(theirs) == ours || (theirs.is_relative() && ours.ends_with(theirs))
+        })
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 #[derive(Clone, Debug)]
@@ -223,7 +241,7 @@ impl Follower {
         options: &Options,
         now: Instant,
     ) -> Result<Self, FollowError> {
-        let state = state.map(|path| StateFile::new(path, target.name()));
+        let state = state.map(|path| StateFile::new(path, target.clone()));
         let saved = state.as_ref().map(StateFile::load).transpose()?.flatten();
         let files = |place, files| {
             Files::start(place, files, options, now)

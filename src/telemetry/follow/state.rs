@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::FollowError;
 use super::files::SavedFiles;
+use super::{FollowError, Target};
 use crate::output::access::Access;
 
 const VERSION: u32 = 1;
@@ -35,14 +35,14 @@ pub(super) struct Saved {
 
 pub(super) struct StateFile {
     path: PathBuf,
-    target: String,
+    target: Target,
     changed: bool,
     /// When it may be written next.
     due: Option<Instant>,
 }
 
 impl StateFile {
-    pub(super) fn new(path: &Path, target: String) -> Self {
+    pub(super) fn new(path: &Path, target: Target) -> Self {
         Self { path: path.to_owned(), target, changed: false, due: None }
     }
 
@@ -63,7 +63,7 @@ impl StateFile {
         if saved.version != VERSION {
             return Err(wrong(format!("version {}, not {VERSION}", saved.version)));
         }
-        if saved.target != self.target {
+        if !self.target.is_named(&saved.target) {
             return Err(FollowError::OtherTarget { path: self.path.clone(), theirs: saved.target });
         }
         Ok(Some(saved))
@@ -82,7 +82,7 @@ impl StateFile {
     }
 
     pub(super) fn save(&mut self, saved: Saved) -> io::Result<()> {
-        let whole = Saved { version: VERSION, target: self.target.clone(), ..saved };
+        let whole = Saved { version: VERSION, target: self.target.name(), ..saved };
         let mut name = self.path.as_os_str().to_owned();
         name.push(".new");
         let new = PathBuf::from(name);

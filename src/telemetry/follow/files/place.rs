@@ -10,6 +10,8 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::absolute;
+
 /// Folders within folders: object stores' exports have about ten (account, service,
 /// region, year, month, day, hour).
 const MAX_DEPTH: usize = 16;
@@ -96,7 +98,7 @@ impl Place {
         match self {
             Self::File(target) => {
                 // A state may have been kept by a run that named it otherwise.
-                std::path::absolute(target).ok() == std::path::absolute(path).ok()
+                absolute(target) == absolute(path)
             }
             Self::Folder(_) => !rotated_from(path).iter().any(|before| before.exists()),
         }

@@ -418,6 +418,32 @@ fn a_state_of_something_else_is_refused() {
     assert!(start(&Target::File(place.path("no/app.log"))).is_err());
 }
 
+/// Regression: a relative path and its absolute one were two targets.
+#[test]
+fn a_state_is_the_same_from_wherever_its_log_is_named() {
+    let here = std::env::current_dir().unwrap();
+    for target in [Target::File, Target::Folder] {
+        let (near, far) = (target("logs/app".into()), target(here.join("logs/app")));
+        assert_eq!(near.name(), far.name());
+        assert!(near.is_named(&far.name()) && far.is_named(&near.name()));
+        assert!(!near.is_named(&target(here.join("app")).name()));
+    }
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.poll();
+    reader.finish();
+    // As an earlier version kept it.
+    let state = fs::read_to_string(place.state()).unwrap();
+    let name = format!("\"file {}\"", place.path("app.log").display());
+    assert!(state.contains(&name), "{state}");
+    fs::write(place.state(), state.replace(&name, "\"file logs/app.log\"")).unwrap();
+    place.append("app.log", "two\n");
+    let mut reader = Reader::start(&place.file(), Some(&place.state()));
+    reader.poll();
+    assert_eq!(reader.finish(), ["two"]);
+}
+
 #[test]
 fn no_log_text_is_kept_in_the_state() {
     let place = Place::new();
