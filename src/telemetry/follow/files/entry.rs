@@ -48,7 +48,7 @@ pub(super) enum Gone {
     Read,
     /// It was not open: what was added last was not seen.
     Unseen,
-    /// Something else is in it, or another version of it under its name.
+    /// Something else is in it.
     Rewritten,
 }
 

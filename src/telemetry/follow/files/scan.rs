@@ -37,6 +37,8 @@ struct Look {
     open: Vec<SourceId>,
     /// Fingerprints of the uncompressed ones, once they are asked for.
     heads: Option<HashSet<Print>>,
+    /// Missing ones under whose names are others that begin as they did.
+    rewritten: Vec<SourceId>,
 }
 
 /// Whether a file is a copy of one that is read anyway.
@@ -91,7 +93,7 @@ impl Files {
         let open =
             self.known.iter().filter(|(id, entry)| entry.open.is_some() && seen.contains(id));
         let open = open.map(|(&id, _)| id).collect();
-        let mut look = Look { now, missing, open, heads: None };
+        let mut look = Look { now, missing, open, heads: None, rewritten: Vec::new() };
         // The file itself first, so that a copy of it is known for one.
         unknown.sort_by_key(|found| !self.place.is_target(&found.path));
         for found in unknown {
@@ -107,6 +109,15 @@ impl Files {
                 }
                 self.tell_unreadable(&found.path.display().to_string(), &error);
             }
+        }
+        // No rotation leaves a log that begins as the one before.
+        for id in look.rewritten.iter().filter(|id| look.missing.contains(id)) {
+            let Some(entry) = self.known.get_mut(id).filter(|entry| !entry.ignored) else {
+                continue;
+            };
+            entry.gone = Gone::Read;
+            let (name, offset) = (entry.path.display().to_string(), entry.read);
+            self.events.push_back(Event::Told(Told::Rewritten { name, offset }));
         }
         // What is history must not be asked again after a kill: more has come by then.
         self.has_changed |= std::mem::replace(&mut self.is_first, false);
@@ -302,7 +313,7 @@ impl Files {
                 && entry.head.bytes > 0
                 && entry.head.begins_file(&file)?
             {
-                entry.gone = Gone::Rewritten;
+                look.rewritten.push(*id);
             }
         }
         if self.forgotten_ns.is_some_and(|until_ns| found.stamp.modified_ns <= until_ns) {

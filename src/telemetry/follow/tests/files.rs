@@ -384,10 +384,15 @@ fn a_log_that_is_rewritten_in_place_or_by_another_file_is_told() {
             place.rename("new", "app.log");
         }
         reader.take();
-        reader.wait(LONG);
+        reader.poll();
         assert_eq!(reader.take(), text.lines().collect::<Vec<_>>());
         let name = place.path("app.log").display().to_string();
-        assert_eq!(reader.told, [Told::Rewritten { name, offset }]);
+        let told = [Told::Rewritten { name, offset }];
+        // A short one may yet be found in a copy.
+        let at_once = &told[..usize::from(bytes > 1024)];
+        assert_eq!(reader.told, at_once);
+        reader.wait(LONG);
+        assert_eq!(reader.told, told);
     }
 }
 
