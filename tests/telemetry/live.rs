@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -373,4 +373,48 @@ fn a_log_that_falls_silent_is_told_each_time() {
     )
     .unwrap();
     assert!(child.wait().unwrap().success());
+}
+
+/// One record of NetFlow v5 from a port, the number of which counts records.
+fn netflow(number: u32, src_port: u16) -> Vec<u8> {
+    let mut datagram = vec![0; 24 + 48];
+    datagram[..4].copy_from_slice(&[0, 5, 0, 1]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32;
+    datagram[8..12].copy_from_slice(&now.to_be_bytes());
+    datagram[16..20].copy_from_slice(&number.to_be_bytes());
+    datagram[24 + 32..24 + 34].copy_from_slice(&src_port.to_be_bytes());
+    datagram[24 + 38] = 17;
+    datagram
+}
+
+#[test]
+fn exports_that_came_before_the_end_are_told() {
+    const SENT: u32 = 20_000;
+    let lab = Lab::new();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let live = lab.live("out", &["--listen", &address]);
+    sender.connect(&address).unwrap();
+    lab.wait_for("the first flow", || {
+        // Refused until it listens.
+        sender.send(&netflow(0, 1)).is_ok() && !lab.lines("out", "reported_flows").is_empty()
+    });
+    let pid = rustix::process::Pid::from_child(&live);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    for number in 1..=SENT {
+        sender.send(&netflow(number, 2)).unwrap();
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let output = live.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary = fs::read(lab.path("out/summary.json")).unwrap();
+    let summary: Value = serde_json::from_slice(&summary).unwrap();
+    // Without rights the kernel's buffer is small.
+    let lost = &summary["sources"][0]["lost"]["export datagrams that the kernel dropped"];
+    let flows = lab.lines("out", "reported_flows");
+    let told = flows.iter().filter(|flow| flow["src_port"] == 2).count() as u64;
+    assert!(told > 100, "{told}");
+    assert_eq!(told + lost.as_u64().unwrap_or(0), u64::from(SENT), "{:#}", summary["sources"]);
 }

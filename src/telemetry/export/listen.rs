@@ -24,6 +24,8 @@ const BUFFER_BYTES: usize = 64 << 20;
 const MAX_DATAGRAMS: usize = 256;
 /// The largest that UDP can carry.
 const MAX_DATAGRAM_BYTES: usize = 1 << 16;
+/// For counting what is left at the end: some million datagrams.
+const MAX_COUNTING: Duration = Duration::from_secs(1);
 /// Between two looks at the kernel's count of drops.
 const DROPS_EVERY: Duration = Duration::from_secs(1);
 
@@ -94,11 +96,31 @@ impl Listener {
         Ok(received)
     }
 
-    /// No more is received: hands out what waited, and counts what never came.
+    /// No more is received: hands out what waited, and counts what never came and what
+    /// still lies in the sockets.
     pub fn end(&mut self, out: &mut Out) {
+        let left = self.left();
+        if left > 0 {
+            out.lost("export datagrams that were not read at the end", left);
+        }
         self.count_drops(out);
         self.netflow.end(out);
         self.sflow.end(out);
+    }
+
+    /// How many datagrams nobody has received; they are gone then.
+    fn left(&mut self) -> u64 {
+        let (begun, mut left) = (Instant::now(), 0);
+        for Socket { socket, .. } in &self.sockets {
+            while begun.elapsed() < MAX_COUNTING {
+                match socket.recv(&mut self.buffer) {
+                    Ok(_) => left += 1,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        left
     }
 
     fn wait(&self, timeout: Duration) -> io::Result<bool> {
