@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::record::{Export, Parts, Sampled};
+use super::sampler::{Rate, Samplers};
 use super::template::Templates;
 use super::value::address_text;
 use crate::telemetry::decode::Out;
 use crate::telemetry::export::sequence::Sequence;
 use crate::telemetry::export::texts::Texts;
+use crate::telemetry::observation::FlowDirection;
 
 /// Domains that are known at a time; those that have long said nothing go first.
 const MAX_DOMAINS: usize = 4096;
@@ -21,8 +23,6 @@ const MAX_WEIGHT: usize = 1 << 18;
 const MAX_PENDING_BYTES: usize = 1 << 20;
 const MAX_ALL_PENDING_BYTES: usize = 32 << 20;
 const NS_PER_MS: i64 = 1_000_000;
-/// Samplers of one domain.
-const MAX_SAMPLERS: usize = 256;
 /// Applications that one domain has named.
 const MAX_APPLICATIONS: usize = 4096;
 
@@ -68,29 +68,30 @@ pub(super) struct Known {
     pub(super) domain: Option<Arc<str>>,
     pub(super) since_it_began: Arc<str>,
     pub(super) system_start_ms: Option<u64>,
-    samplers: Vec<(Option<u64>, u32)>,
+    pub(super) samplers: Samplers,
     /// It was told that flows may be of any of several samplers.
     ambiguity_told: Cell<bool>,
     applications: HashMap<u128, Arc<str>, ahash::RandomState>,
 }
 
 impl Known {
-    /// Of a record that does not say itself: by its sampler, or by the only rate there is.
+    /// Of a flow that does not say itself: by its sampler, or by the only rate there is.
     ///
     /// Of several rates none is taken, be it the one announced last: samplers of several
     /// interfaces are announced in turn and hold side by side.
-    pub(super) fn sampled_1_of(&self, record: &Sampled, out: &mut Out) -> Option<u32> {
-        match (record.id, self.samplers.as_slice()) {
-            (Some(id), samplers) => {
-                samplers.iter().find(|(known, _)| *known == Some(id)).map(|(_, one_of)| *one_of)
-            }
-            (None, &[]) => None,
-            (None, &[(_, one_of), ref others @ ..]) => {
-                if others.iter().all(|&(_, other)| other == one_of) {
-                    return Some(one_of);
-                }
+    pub(super) fn sampled_1_of(
+        &self,
+        flow: &Sampled,
+        interfaces: [Option<u64>; 2],
+        direction: Option<FlowDirection>,
+        out: &mut Out,
+    ) -> Option<u32> {
+        match self.samplers.rate_of(flow, interfaces, direction) {
+            Rate::None => None,
+            Rate::OneOf(one_of) => Some(one_of),
+            Rate::Unclear => {
                 out.bad_part("flow whose sampling rate is not known");
-                if !record.is_off() && !self.ambiguity_told.replace(true) {
+                if !flow.is_off() && !self.ambiguity_told.replace(true) {
                     out.notices.push(format!(
                         "{} samples at several rates and does not say which flow has which: \
                          such flows are counted as they are",
@@ -119,22 +120,11 @@ impl Domain {
     }
 
     /// Takes an options record.
-    pub(super) fn learn(&mut self, parts: Parts, out: &mut Out) {
-        let id = parts.sampling.id;
-        let mut used = false;
-        if let Some(one_of) = parts.sampling.one_of() {
-            used = true;
-            let samplers = &mut self.known.samplers;
-            if let Some((_, known)) = samplers.iter_mut().find(|(known, _)| *known == id) {
-                *known = one_of;
-            } else if samplers.len() < MAX_SAMPLERS {
-                samplers.push((id, one_of));
-            } else {
-                out.bad_part("sampler over the bound on samplers");
-            }
-        } else if parts.sampling.is_off() {
-            used = true;
-            self.known.samplers.retain(|(known, _)| *known != id);
+    pub(super) fn learn(&mut self, template: u16, parts: Parts, export: &Export, out: &mut Out) {
+        let said = &parts.sampling;
+        let mut used = said.one_of().is_some() || said.is_off() || said.names_sampler();
+        if used && !self.known.samplers.learn(said, template, export.exported_ns) {
+            out.bad_part("sampler over the bound on samplers");
         }
         if let Some(start_ms) = parts.system_start_ms {
             used = true;
@@ -185,7 +175,7 @@ impl Domain {
         self.drop_pending(out);
         self.templates = Templates::default();
         self.known.system_start_ms = None;
-        self.known.samplers.clear();
+        self.known.samplers = Samplers::default();
         self.known.applications.clear();
         self.not_sent = None;
         self.sequence.restart()

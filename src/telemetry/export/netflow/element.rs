@@ -49,6 +49,8 @@ pub(super) enum Op {
     ApplicationId,
     ApplicationName,
     Sampling(Sampling),
+    /// Kept as a label too, under the name with this index in the template.
+    Interface(u16, End),
     /// Flows that the exporter says it did not send, since it started.
     NotSent,
     /// Kept as it is, under the name with this index in the template.
@@ -91,11 +93,22 @@ pub(super) enum Clock {
     Ntp,
 }
 
+/// Which end of the way through an exporter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Input,
+    Output,
+}
+
 /// Parts of "one of how many", by whom it is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sampling {
     /// The sampler that the record is about.
     Id,
+    /// Where it is used.
+    Interface,
+    LineCard,
+    Sequence,
     OneOf,
     /// Sampled and passed over, one after the other.
     Taken,
@@ -123,6 +136,8 @@ pub(super) enum Element {
     Known(Op),
     /// Known, and kept under a label of its own.
     Kept(&'static str, Render),
+    /// An interface: of a flow, or in options the one that they are about.
+    Interface(&'static str, End),
     /// Not known.
     Other,
 }
@@ -158,10 +173,10 @@ fn of_iana(id: u16) -> Element {
         6 => Op::TcpFlags,
         7 | 180 | 182 => Op::SourcePort,
         8 | 27 => Op::Source,
-        10 => return kept(label::INPUT_INTERFACE, Form::Number),
+        10 => return Element::Interface(label::INPUT_INTERFACE, End::Input),
         11 | 181 | 183 => Op::DestinationPort,
         12 | 28 => Op::Destination,
-        14 => return kept(label::OUTPUT_INTERFACE, Form::Number),
+        14 => return Element::Interface(label::OUTPUT_INTERFACE, End::Output),
         15 => return kept(label::NEXT_HOP, Form::Ipv4),
         16 => return kept(label::SRC_AS, Form::Number),
         17 => return kept(label::DST_AS, Form::Number),
@@ -193,6 +208,7 @@ fn of_iana(id: u16) -> Element {
         129 => return kept("netflow.bgpPrevAdjacentAsNumber", Form::Number),
         130 | 131 => Op::Exporter,
         136 => Op::EndReason,
+        141 => Op::Sampling(Sampling::LineCard),
         148 => return Element::Kept(label::UID, Is(Form::Number)),
         150 => Op::Start(Seconds),
         151 => Op::End(Seconds),
@@ -228,6 +244,7 @@ fn of_iana(id: u16) -> Element {
         253 => return kept("netflow.egressPhysicalInterface", Form::Number),
         298 => Op::Count(Initiator, Packets),
         299 => Op::Count(Responder, Packets),
+        301 => Op::Sampling(Sampling::Sequence),
         305 => Op::Sampling(Sampling::Taken),
         306 => Op::Sampling(Sampling::Passed),
         309 => Op::Sampling(Sampling::Size),
@@ -255,7 +272,7 @@ fn of_iana(id: u16) -> Element {
         | 91
         | 94
         | 138
-        | 141..=145
+        | 142..=145
         | 149
         | 163..=165
         | 167

@@ -88,8 +88,9 @@ impl<'a> Header<'a> {
                 }
                 (_, FIRST_TEMPLATE..) => {
                     let template = domain.templates.get(id).map(Arc::clone);
-                    let count = template
-                        .map(|template| data(&template, content, &self.export, domain, texts, out));
+                    let count = template.map(|template| {
+                        data((id, &template), content, &self.export, domain, texts, out)
+                    });
                     if count.is_none() {
                         let pending = Pending { export: self.export, set: content.into() };
                         domain.keep(id, pending, out);
@@ -133,6 +134,9 @@ impl<'a> Header<'a> {
                 domain.templates.remove(written.id);
                 continue;
             }
+            if domain.templates.get(written.id).is_some_and(|known| known.options) {
+                domain.known.samplers.forget_template(written.id);
+            }
             let template = written.template(self.dialect, &mut out.names);
             let inserted = template.and_then(|it| domain.templates.insert(written.id, it));
             match inserted {
@@ -152,13 +156,13 @@ impl<'a> Header<'a> {
 fn waited(id: u16, domain: &mut Domain, texts: &mut Texts, out: &mut Out) {
     let Some(template) = domain.templates.get(id).map(Arc::clone) else { return };
     for Pending { export, set } in domain.take_pending(id) {
-        data(&template, &set, &export, domain, texts, out);
+        data((id, &template), &set, &export, domain, texts, out);
     }
 }
 
 /// Reads a data set. Returns how many records it has.
 fn data(
-    template: &Template,
+    (id, template): (u16, &Template),
     set: &[u8],
     export: &Export,
     domain: &mut Domain,
@@ -175,7 +179,7 @@ fn data(
         };
         count += 1;
         if template.options {
-            domain.learn(parts, out);
+            domain.learn(id, parts, export, out);
         } else {
             parts.report(template, &domain.known, export, texts, out);
         }

@@ -15,6 +15,7 @@ mod element;
 mod fixed;
 mod message;
 mod record;
+mod sampler;
 mod template;
 mod value;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::domain::Known;
 use super::element::{Measure, Op, Sampling};
+use super::sampler::Place;
 use super::template::{Field, Template, VARIABLE};
 use super::value::{
     Time, address, address_text, application, of_uptime, put_address, small, text, time, uint,
@@ -51,6 +52,8 @@ pub(super) struct Parts {
     pub(super) application: Option<u128>,
     pub(super) application_name: Option<Arc<str>>,
     pub(super) sampling: Sampled,
+    /// Where it came in and where it left, by the interfaces' numbers.
+    interfaces: [Option<u64>; 2],
     pub(super) not_sent: Option<u64>,
     labels: Labels,
 }
@@ -59,6 +62,8 @@ pub(super) struct Parts {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sampled {
     pub(super) id: Option<u64>,
+    /// The first that is named.
+    pub(super) place: Option<Place>,
     one_of: Option<u64>,
     taken: Option<u64>,
     passed: Option<u64>,
@@ -71,6 +76,11 @@ impl Sampled {
     /// An interval of 0 and nothing else of a rate: of a sampler, that it is off.
     pub(super) fn is_off(&self) -> bool {
         self.one_of == Some(0) && self.one_of().is_none()
+    }
+
+    /// Which sampler is used at a place.
+    pub(super) fn names_sampler(&self) -> bool {
+        self.id.is_some() && self.place.is_some()
     }
 
     /// Packets that each counted one stands for, rounded where that is no whole number.
@@ -197,6 +207,14 @@ impl Parts {
             }
             Op::Sampling(part) => self.sampling.take(part, value)?,
             Op::NotSent => self.not_sent = Some(uint(value)?),
+            Op::Interface(index, end) => {
+                let interface = self.interfaces.get_mut(end as usize)?;
+                *interface = Some(uint(value)?).filter(|&number| number != 0);
+                if let Some(number) = *interface {
+                    let name = template.labels.get(usize::from(index))?;
+                    self.labels.push((Arc::clone(name), texts.number(number)));
+                }
+            }
             Op::Label(_, _) if template.options => {}
             Op::Label(index, render) => {
                 if let Some(value) = render.of(value, texts, out)? {
@@ -243,7 +261,8 @@ impl Parts {
         flow.direction = self.direction;
         flow.app = self.application_name.take();
         let own = self.sampling.one_of();
-        flow.sampled_1_of = own.or_else(|| known.sampled_1_of(&self.sampling, out));
+        flow.sampled_1_of = own
+            .or_else(|| known.sampled_1_of(&self.sampling, self.interfaces, self.direction, out));
         flow.observer = match self.exporter {
             Some(exporter) => address_text(exporter, texts),
             None => Arc::clone(&known.observer),
@@ -361,6 +380,9 @@ impl Sampled {
     fn take(&mut self, part: Sampling, value: &[u8]) -> Option<()> {
         match part {
             Sampling::Id => self.id = Some(uint(value)?),
+            Sampling::Interface => self.at(Place::Interface, value)?,
+            Sampling::LineCard => self.at(Place::LineCard, value)?,
+            Sampling::Sequence => self.at(Place::Sequence, value)?,
             Sampling::OneOf => self.one_of = Some(uint(value)?),
             Sampling::Taken => self.taken = Some(uint(value)?),
             Sampling::Passed => self.passed = Some(uint(value)?),
@@ -372,6 +394,17 @@ impl Sampled {
                     _ => f64::from_be_bytes(value.try_into().ok()?),
                 });
             }
+        }
+        Some(())
+    }
+}
+
+impl Sampled {
+    /// A number of 0 says none.
+    fn at(&mut self, place: fn(u64) -> Place, value: &[u8]) -> Option<()> {
+        let number = uint(value)?;
+        if number != 0 {
+            self.place.get_or_insert(place(number));
         }
         Some(())
     }

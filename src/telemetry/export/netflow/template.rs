@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::element::{Clock, Counter, Element, Op, Render, element};
+use super::element::{Clock, Counter, Element, Op, Render, Sampling, element};
 use crate::telemetry::decode::Bad;
 use crate::telemetry::export::reader::Reader;
+use crate::telemetry::export::texts::Form;
 use crate::telemetry::names::Names;
 
 /// Fields of one template; real ones have some dozen.
@@ -101,7 +102,7 @@ impl<'a> Written<'a> {
         if self.count > MAX_FIELDS {
             return Err(Bad::new("template of too many fields"));
         }
-        let mut new = Building::default();
+        let mut new = Building { options: self.options, ..Building::default() };
         let mut least_bytes = 0;
         let mut rest = Reader(self.bytes);
         for at in 0..self.count {
@@ -114,12 +115,11 @@ impl<'a> Written<'a> {
             if length == 0 {
                 continue;
             }
-            // Scopes of v9 have numbers of their own: system, interface, card, cache.
             let scope = at < self.scopes && dialect == Dialect::V9;
             let varies = dialect == Dialect::Ipfix && length == VARIABLE;
             least_bytes += if varies { 1 } else { usize::from(length) };
             let (op, reverse) =
-                if scope { (Op::Skip, false) } else { new.op(enterprise, id, varies, names) };
+                if scope { (of_scope(id), false) } else { new.op(enterprise, id, varies, names) };
             new.fields.push(Field { op, reverse, length });
         }
         if least_bytes == 0 {
@@ -140,8 +140,21 @@ impl<'a> Written<'a> {
     }
 }
 
+/// An interface's number of 0 says that there is none.
+const INTERFACE: Render = Render::NotZero(Form::Number);
+
+/// Scopes of v9 have numbers of their own: system, interface, line card, cache, template.
+fn of_scope(id: u16) -> Op {
+    match id {
+        2 => Op::Sampling(Sampling::Interface),
+        3 => Op::Sampling(Sampling::LineCard),
+        _ => Op::Skip,
+    }
+}
+
 #[derive(Default)]
 struct Building {
+    options: bool,
     fields: Vec<Field>,
     labels: Vec<Arc<str>>,
     unknown: Vec<Arc<str>>,
@@ -152,6 +165,16 @@ impl Building {
         let (element, reverse) = element(enterprise, id);
         let (name, render) = match element {
             Element::Known(op) => return (op, reverse),
+            Element::Interface(..) if self.options => {
+                return (Op::Sampling(Sampling::Interface), reverse);
+            }
+            Element::Interface(name, end) if !reverse => {
+                self.labels.push(names.of(name.as_bytes()));
+                return (Op::Interface((self.labels.len() - 1) as u16, end), reverse);
+            }
+            Element::Interface(name, _) => {
+                (names.of(format!("netflow.reverse.{name}").as_bytes()), INTERFACE)
+            }
             Element::Kept(name, render) if reverse => {
                 let name = name.trim_start_matches("netflow.");
                 (names.of(format!("netflow.reverse.{name}").as_bytes()), render)

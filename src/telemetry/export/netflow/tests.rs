@@ -7,6 +7,8 @@ use crate::telemetry::Observation;
 use crate::telemetry::export::fixture::datagrams;
 use crate::telemetry::observation::{Action, FlowDirection, FlowReport, Span};
 
+mod samplers;
+
 const S: i64 = 1_000_000_000;
 const EXPORTED_S: u32 = 1_772_360_102;
 const EXPORTED_NS: i64 = EXPORTED_S as i64 * S;
@@ -224,62 +226,6 @@ fn a_template_is_replaced_and_withdrawn() {
         let out = read(&[given.clone(), ipfix(0, &[withdrawal, set(300, &short(1))])]);
         assert_eq!(flows(&out).len(), 0);
     }
-}
-
-#[test]
-fn samplers_are_taken_from_options() {
-    let flow = template(0, 300, &[(8, 4), (12, 4), (48, 1)]);
-    // Scope: the system (1, 4 bytes); sampler and its random interval.
-    let options = set(1, &u16s(&[400, 4, 8, 1, 4, 48, 1, 50, 4]));
-    let sampler = |id: u8, interval: u8| vec![192, 0, 2, 1, id, 0, 0, 0, interval];
-    let samplers = set(400, &[sampler(1, 100), sampler(2, 50)].concat());
-    let record = |sampler: u8| [&short(1)[..8], &[sampler]].concat();
-    let data = set(300, &[record(1), record(2), record(9)].concat());
-    let out = read(&[v9(1000, 0, &[flow, options, samplers, data])]);
-    let sampled: Vec<_> = flows(&out).iter().map(|flow| flow.sampled_1_of).collect();
-    assert_eq!(sampled, [Some(100), Some(50), None]);
-
-    let spaces = set(3, &u16s(&[400, 3, 1, 302, 2, 305, 4, 306, 4]));
-    let one_in_ten = set(400, &[u16s(&[1]), u32s(&[1, 9])].concat());
-    let (flow, data) = (template(2, 300, SHORT), set(300, &short(1)));
-    let out = read(&[ipfix(0, &[spaces, one_in_ten, flow, data])]);
-    assert_eq!(flows(&out)[0].sampled_1_of, Some(10));
-}
-
-#[test]
-fn a_sampler_that_is_switched_off_scales_no_more_flows() {
-    let options = set(1, &u16s(&[400, 4, 8, 1, 4, 34, 4, 35, 1]));
-    let says = |interval: u32, algorithm: u8| {
-        set(400, &[&[192, 0, 2, 1][..], &interval.to_be_bytes(), &[algorithm]].concat())
-    };
-    let (flow, data) = (template(0, 300, SHORT), set(300, &short(1)));
-    let out = read(&[
-        v9(1000, 0, &[flow, options, says(1000, 1), data.clone()]),
-        v9(1001, 1, &[says(0, 0), data.clone()]),
-        v9(1002, 2, &[says(500, 1), data]),
-    ]);
-    let sampled: Vec<_> = flows(&out).iter().map(|flow| flow.sampled_1_of).collect();
-    assert_eq!(sampled, [Some(1000), None, Some(500)]);
-    assert!(out.passed.is_empty() && out.notices.is_empty(), "{out:?}");
-}
-
-#[test]
-fn flows_that_may_be_of_several_samplers_are_told_once() {
-    let options = set(1, &u16s(&[400, 4, 8, 1, 4, 48, 1, 50, 4]));
-    let says = |id: u8, interval: u32| {
-        set(400, &[&[192, 0, 2, 1, id][..], &interval.to_be_bytes()].concat())
-    };
-    let (flow, data) = (template(0, 300, SHORT), set(300, &short(1).repeat(2)));
-    let out = read(&[
-        v9(1000, 0, &[flow, options, says(1, 500), says(2, 500), data.clone()]),
-        v9(1001, 1, &[says(1, 1000), data.clone()]),
-        v9(1002, 2, &[says(1, 0), data]),
-    ]);
-    let sampled: Vec<_> = flows(&out).iter().map(|flow| flow.sampled_1_of).collect();
-    let same = Some(500);
-    assert_eq!(sampled, [same, same, None, None, same, same]);
-    assert_eq!(out.bad_parts["flow whose sampling rate is not known"], 2);
-    assert_eq!(out.notices.len(), 1, "{:?}", out.notices);
 }
 
 #[test]
