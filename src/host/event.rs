@@ -177,6 +177,9 @@ pub enum SocketKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     pub address: IpAddr,
+    /// Of all hosts of its network at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broadcast: Option<IpAddr>,
     #[serde(default)]
     pub interface: String,
     #[serde(default)]

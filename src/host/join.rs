@@ -346,8 +346,8 @@ impl Joiner {
             Ok(answer) => answer?,
             Err(reason) => {
                 let host = match reason {
-                    // Another's packets.
-                    Reason::Forwarded => Arc::default(),
+                    // Another's packets, or everybody's.
+                    Reason::Forwarded | Reason::Multicast | Reason::Broadcast => Arc::default(),
                     _ => self.host_without_socket(&map, question),
                 };
                 let attribution = Attribution { reason: Some(reason), ..Attribution::default() };

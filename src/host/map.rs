@@ -141,6 +141,8 @@ pub struct HostMap {
     pub(super) numbers: Numbers,
     pub(super) workloads: DashMap<(u16, String), Versions<Arc<Workload>>, RandomState>,
     pub(super) addresses: DashMap<IpAddr, Vec<Presence>, RandomState>,
+    /// Addresses of all hosts of a network, and when each was told.
+    pub(super) broadcasts: DashMap<IpAddr, i64, RandomState>,
     /// By source: addresses that were up there, those of containers left out.
     pub(super) own: DashMap<u16, Vec<IpAddr>, RandomState>,
     pub(super) may_have: MayHave,
@@ -445,6 +447,12 @@ impl HostMap {
             return;
         }
         self.may_have.add(address);
+        if let Some(broadcast) = up.broadcast
+            && (self.broadcasts.len() as u64) < self.limits.addresses
+        {
+            self.may_have.add(broadcast);
+            self.broadcasts.entry(broadcast).or_insert(learned_ns);
+        }
         let mut spans = self.addresses.entry(address).or_default();
         let is_up = |span: &Presence| {
             let same = (span.source, span.netns, span.of_container);

@@ -141,6 +141,31 @@ struct Candidate {
 impl HostMap {
     /// Who was there. `Ok(None)` where the address belongs to no host with a map.
     pub fn resolve(&self, question: &Question) -> Result<Option<Answer>, Reason> {
+        let found = self.resolve_one(question);
+        match found {
+            // Who is bound to a group may be known; that nobody is says nothing.
+            Ok(None) | Err(Reason::NoSocket | Reason::OutsideMap) => {
+                self.group_of(question.local, question.known_ns).map_or(found, Err)
+            }
+            found => found,
+        }
+    }
+
+    /// The reason that nobody sits at an address which is of several hosts at once.
+    fn group_of(&self, address: IpAddr, known_ns: i64) -> Option<Reason> {
+        let is_broadcast = |address| {
+            let known = || self.may_have.has(address).then(|| self.broadcasts.get(&address));
+            address == IpAddr::from(Ipv4Addr::BROADCAST)
+                || known().flatten().is_some_and(|known| *known <= known_ns)
+        };
+        match address {
+            _ if address.is_multicast() => Some(Reason::Multicast),
+            _ if is_broadcast(address) => Some(Reason::Broadcast),
+            _ => None,
+        }
+    }
+
+    fn resolve_one(&self, question: &Question) -> Result<Option<Answer>, Reason> {
         if !self.may_know(question.local, question.known_ns) {
             return Ok(None);
         }

@@ -99,6 +99,10 @@ pub enum Reason {
     EventsLost,
     /// The map was full.
     MapFull,
+    /// The end is a group: the packets go to whoever listens to it, on any host.
+    Multicast,
+    /// The packets go to all hosts of a link.
+    Broadcast,
 }
 
 impl Reason {
@@ -110,6 +114,8 @@ impl Reason {
             Self::Forwarded => "forwarded",
             Self::EventsLost => "events_lost",
             Self::MapFull => "map_full",
+            Self::Multicast => "multicast",
+            Self::Broadcast => "broadcast",
         }
     }
 }

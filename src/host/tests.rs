@@ -16,6 +16,7 @@ use super::side::Reason;
 mod candidates;
 mod connected;
 mod errors;
+mod groups;
 mod outside;
 mod places;
 mod port;
@@ -79,6 +80,7 @@ fn at(time_ns: i64, what: What) -> HostEvent {
 fn address(text: &str, netns: u64) -> What {
     What::AddressUp(Address {
         address: ip(text),
+        broadcast: None,
         interface: "eth0".to_owned(),
         interface_index: 2,
         netns: Some(netns),

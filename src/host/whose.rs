@@ -217,6 +217,7 @@ mod tests {
             };
             let up = Address {
                 address: ip(address),
+                broadcast: None,
                 interface: String::new(),
                 interface_index: 0,
                 netns: Some(netns),

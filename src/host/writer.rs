@@ -287,6 +287,7 @@ impl MapWriter {
         if let Some(local) = socket.local.filter(|local| !local.is_unspecified()) {
             let address = Address {
                 address: local,
+                broadcast: None,
                 interface: String::new(),
                 interface_index: 0,
                 netns: socket.netns,

@@ -167,6 +167,8 @@ pub(super) fn reason_words(reason: &str) -> String {
         "forwarded" => "only passing through".to_owned(),
         "events_lost" => "events were lost".to_owned(),
         "map_full" => "the map was full".to_owned(),
+        "multicast" => "to a group".to_owned(),
+        "broadcast" => "to all hosts of a link".to_owned(),
         other => printable(other).replace(['_', '\n'], " "),
     }
 }

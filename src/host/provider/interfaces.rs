@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::ProviderError;
@@ -22,6 +22,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_STATS64: u16 = 23;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
 
 /// Between looks at addresses; a new container's is known within that.
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(2);
@@ -53,8 +54,8 @@ impl InterfaceTables {
         Ok((dump, found))
     }
 
-    /// Every address with the index of its interface.
-    fn addresses(&mut self) -> io::Result<(Dump, Vec<(u32, IpAddr)>)> {
+    /// Every address.
+    fn addresses(&mut self) -> io::Result<(Dump, Vec<Found>)> {
         let mut found = Vec::new();
         let dump = self.0.dump(RTM_GETADDR, &[0; ADDRESS_HEADER_BYTES], |kind, payload| {
             if kind == RTM_NEWADDR && found.len() < MAX_ADDRESSES {
@@ -63,6 +64,15 @@ impl InterfaceTables {
         })?;
         Ok((dump, found))
     }
+}
+
+/// An address of an interface.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    index: u32,
+    address: IpAddr,
+    /// That of all hosts of its network.
+    broadcast: Option<IpAddr>,
 }
 
 /// What has been told of interfaces.
@@ -121,13 +131,7 @@ impl Interfaces {
         }
     }
 
-    fn compare(
-        &mut self,
-        netns: u64,
-        links: &[Counters],
-        found: Vec<(u32, IpAddr)>,
-        out: &mut Vec<What>,
-    ) {
+    fn compare(&mut self, netns: u64, links: &[Counters], found: Vec<Found>, out: &mut Vec<What>) {
         let others: usize = self
             .addresses
             .iter()
@@ -135,15 +139,16 @@ impl Interfaces {
             .map(|(_, addresses)| addresses.len())
             .sum();
         let known = self.addresses.entry(netns).or_default();
-        let found: AHashSet<(u32, IpAddr)> = found.into_iter().collect();
+        let found: AHashMap<(u32, IpAddr), Option<IpAddr>> =
+            found.into_iter().map(|it| ((it.index, it.address), it.broadcast)).collect();
         known.retain(|&(index, address), name| {
-            let there = found.contains(&(index, address));
+            let there = found.contains_key(&(index, address));
             if !there {
                 out.push(What::AddressDown(told(netns, index, address, std::mem::take(name))));
             }
             there
         });
-        for (index, address) in found {
+        for ((index, address), broadcast) in found {
             if known.contains_key(&(index, address)) || others + known.len() >= MAX_ADDRESSES {
                 continue;
             }
@@ -152,14 +157,15 @@ impl Interfaces {
                 .find(|link| link.interface_index == index)
                 .map(|link| link.interface.clone())
                 .unwrap_or_default();
-            out.push(What::AddressUp(told(netns, index, address, name.clone())));
+            let up = told(netns, index, address, name.clone());
+            out.push(What::AddressUp(Address { broadcast, ..up }));
             known.insert((index, address), name);
         }
     }
 }
 
 fn told(netns: u64, interface_index: u32, address: IpAddr, interface: String) -> Address {
-    Address { address, interface, interface_index, netns: Some(netns) }
+    Address { address, broadcast: None, interface, interface_index, netns: Some(netns) }
 }
 
 fn parse_link(payload: &[u8]) -> Option<Counters> {
@@ -183,11 +189,27 @@ fn parse_link(payload: &[u8]) -> Option<Counters> {
     })
 }
 
-fn parse_address(payload: &[u8]) -> Option<(u32, IpAddr)> {
+fn parse_address(payload: &[u8]) -> Option<Found> {
     let (header, attributes) = payload.split_at_checked(ADDRESS_HEADER_BYTES)?;
+    let of = |kind| attribute(attributes, kind).and_then(address);
     // Of a tunnel's end the other attribute is the peer's.
-    let bytes = attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS))?;
-    Some((index(&header[4..])?, address(bytes)?))
+    let (local, of_network) = (of(IFA_LOCAL), of(IFA_ADDRESS));
+    let broadcast = of(IFA_BROADCAST)
+        .filter(|address| !address.is_unspecified())
+        .or_else(|| last_of(of_network?, *header.get(1)?));
+    Some(Found { index: index(&header[4..])?, address: local.or(of_network)?, broadcast })
+}
+
+/// The last address of a network of IPv4, by which the kernel reaches all hosts whatever it
+/// was told; networks of two addresses and of one have none (RFC 3021).
+fn last_of(address: IpAddr, prefix_bits: u8) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) if prefix_bits < 31 && !v4.is_loopback() => {
+            let hosts = u32::MAX >> prefix_bits;
+            Some(IpAddr::from(std::net::Ipv4Addr::from(v4.to_bits() | hosts)))
+        }
+        _ => None,
+    }
 }
 
 /// 4 or 16 bytes.
@@ -213,6 +235,35 @@ pub fn available() -> Result<(), ProviderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_has_an_address_of_all_its_hosts() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (address, bits, expected) in [
+            ("192.0.2.10", 24, Some("192.0.2.255")),
+            ("10.1.2.3", 22, Some("10.1.3.255")),
+            ("10.1.2.3", 31, None),
+            ("10.1.2.3", 32, None),
+            ("127.0.0.1", 8, None),
+            ("2001:db8::1", 64, None),
+        ] {
+            assert_eq!(last_of(ip(address), bits), expected.map(ip), "{address}/{bits}");
+        }
+        // As the kernel tells of `ip address add 192.0.2.10/24 brd 192.0.2.127`.
+        let attribute = |kind: u16, value: [u8; 4]| {
+            [&8_u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &value].concat()
+        };
+        let mut told = vec![2, 24, 0, 0];
+        told.extend(3_u32.to_ne_bytes());
+        told.extend([attribute(1, [192, 0, 2, 10]), attribute(2, [192, 0, 2, 10])].concat());
+        let found = parse_address(&told).unwrap();
+        assert_eq!(found.broadcast, Some(ip("192.0.2.255")));
+        told.extend(attribute(4, [192, 0, 2, 127]));
+        let found = parse_address(&told).unwrap();
+        let expected =
+            Found { index: 3, address: ip("192.0.2.10"), broadcast: Some(ip("192.0.2.127")) };
+        assert_eq!(found, expected);
+    }
 
     #[test]
     fn the_loopback_interface_has_its_address_and_counters() {

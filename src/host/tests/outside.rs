@@ -30,6 +30,7 @@ fn a_host_before_its_map_began_and_after_it_ended_is_outside_of_it() {
             180 * S,
             What::AddressDown(Address {
                 address: ip("192.0.2.11"),
+                broadcast: None,
                 interface: String::new(),
                 interface_index: 0,
                 netns: Some(1),

@@ -212,5 +212,11 @@ fn ends<'t>(
 }
 
 fn address(address: std::net::IpAddr, netns: u64) -> Address {
-    Address { address, interface: "eth0".to_owned(), interface_index: 2, netns: Some(netns) }
+    Address {
+        address,
+        broadcast: None,
+        interface: "eth0".to_owned(),
+        interface_index: 2,
+        netns: Some(netns),
+    }
 }

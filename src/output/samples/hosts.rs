@@ -142,6 +142,8 @@ pub(super) fn random(next: &mut impl FnMut(u64) -> u64) -> Option<Box<FlowHosts>
             Reason::Forwarded,
             Reason::EventsLost,
             Reason::MapFull,
+            Reason::Multicast,
+            Reason::Broadcast,
         ];
         let methods = [Method::Ebpf, Method::SockDiag, Method::Polling, Method::Imported];
         let attribution = match &view {
@@ -154,9 +156,10 @@ pub(super) fn random(next: &mut impl FnMut(u64) -> u64) -> Option<Box<FlowHosts>
                 provoked: next(2) == 0,
                 reason: None,
             },
-            None => {
-                Attribution { reason: Some(reasons[next(6) as usize]), ..Attribution::default() }
-            }
+            None => Attribution {
+                reason: Some(reasons[next(reasons.len() as u64) as usize]),
+                ..Attribution::default()
+            },
         };
         HostSide {
             process: view.map(Arc::new),
