@@ -20,8 +20,11 @@ pub(super) fn sent_by_kernel(flow: &Outline) -> [bool; 2] {
     let ports = [flow.src_port(), flow.dst_port()];
     [0, 1].map(|end| match proto {
         TCP => is_by_tcp(flow.tcp_flags[end], flow.tcp_flags[1 - end]),
-        // The end's own "port" is the type of what it sent.
-        _ => flow.packets[end] > 0 && is_by_icmp(proto, ports[end]),
+        // An end's own "port" is the type of what it sent.
+        _ => {
+            let types = [ports[end], ports[1 - end]];
+            is_by_icmp(proto, types, [flow.packets[end] > 0, flow.packets[1 - end] > 0])
+        }
     })
 }
 
@@ -29,7 +32,10 @@ pub(super) fn sent_by_kernel(flow: &Outline) -> [bool; 2] {
 pub(super) fn sent_by_kernel_in(view: &View<'_>) -> bool {
     match view.proto {
         TCP => is_by_tcp(flags_of(view.sent), flags_of(view.received)),
-        proto => view.sent.packets() > 0 && is_by_icmp(proto, view.local_port),
+        proto => {
+            let types = [view.local_port, view.remote_port];
+            is_by_icmp(proto, types, [view.sent.packets() > 0, view.received.packets() > 0])
+        }
     }
 }
 
@@ -43,11 +49,17 @@ fn is_by_tcp(sent: u16, received: u16) -> bool {
     acknowledged || accepted || refused
 }
 
+/// By the types of what an end sent and received, and whether it did.
+///
 /// Answers and errors, and what IPv6 keeps its links by: groups that somebody listens to
-/// (RFC 3810), neighbours (RFC 4861). Routers' words are those of programs.
-fn is_by_icmp(proto: u8, icmp_type: u16) -> bool {
-    let keeps_link = proto == ICMPV6 && matches!(icmp_type, 131 | 132 | 135 | 136 | 143);
-    keeps_link || is_icmp_answer(proto, icmp_type)
+/// (RFC 3810), who looks for routers, neighbours, and redirects (RFC 4861). Routers' other
+/// words are those of programs, and so is what answers them. Of neighbours and redirects the
+/// kernel also is who they are for, whoever else hears them.
+fn is_by_icmp(proto: u8, [sent, received]: [u16; 2], [did, heard]: [bool; 2]) -> bool {
+    let is_link = proto == ICMPV6;
+    let sends = is_link && matches!(sent, 131..=133 | 135..=137 | 143);
+    let takes = is_link && matches!(received, 135..=137);
+    did && (sends || is_icmp_answer(proto, sent)) || heard && takes
 }
 
 /// As far as classes of packets tell: whether a reset acknowledges, they do not.
@@ -109,7 +121,12 @@ mod tests {
             ("a port unreachable", 1, (3, 3), [1, 0], [true, false]),
             ("one of IPv6", 58, (1, 4), [1, 0], [true, false]),
             ("who looks for a neighbour", 58, (135, 136), [1, 1], [true, true]),
+            ("and is heard by the neighbour alone", 58, (135, 136), [1, 0], [true, true]),
+            ("a neighbour's word unasked", 58, (136, 135), [1, 0], [true, true]),
+            ("a redirect", 58, (137, 0), [1, 0], [true, true]),
+            ("who looks for a router", 58, (133, 134), [1, 0], [true, false]),
             ("a router's word", 58, (134, 133), [1, 0], [false, false]),
+            ("who is in which group", 58, (143, 0), [1, 0], [true, false]),
             ("a datagram to a port of that number", 17, (0, 3), [1, 1], [false, false]),
         ] {
             let mut flow = outline(0, "192.0.2.1", "192.0.2.2");

@@ -45,8 +45,8 @@ pub struct Question {
     pub remote_port: u16,
     /// This end sent packets: only then could they be a packet socket's.
     pub sent: bool,
-    /// What it sent the kernel sends by itself, or in a connection of its own: no raw or
-    /// packet socket did.
+    /// What it sent the kernel sends by itself, or in a connection of its own, or what it got
+    /// the kernel alone answers: no raw or packet socket did.
     pub by_kernel: bool,
     pub start_ns: i64,
     pub end_ns: i64,

@@ -1,6 +1,8 @@
 //! Processes that only may have been it: whom to leave out, and what is said then.
 
 use super::*;
+use crate::detect::analytic::testing::outline;
+use crate::host::join::{HostKnowledge, Joiner};
 
 /// A process that began at some time, as a watcher of `/proc` tells it.
 fn began(process: u32, started_ns: i64) -> HostEvent {
@@ -63,6 +65,41 @@ fn sockets_that_any_packet_could_be_of_are_no_sockets_of_the_kernel() {
     assert_eq!(map.resolve(&from_here()), Err(Reason::NoSocket));
     let heard_only = Question { sent: false, ..from_here() };
     assert_eq!(map.resolve(&heard_only), Err(Reason::NoSocket));
+}
+
+#[test]
+fn a_raw_socket_has_no_share_in_what_the_kernel_says_to_neighbours() {
+    let (near, router) = ("2001:db8::10", "2001:db8::1");
+    let raw = || bound(SocketKind::Raw, 58, None, 0, 5);
+    let with = |socket| {
+        let open = |socket| at(S, What::SocketOpen(socket));
+        let map = map([at(0, address(near, 1)), open(socket)]);
+        Joiner::new(HostKnowledge { map: Some(map), ..HostKnowledge::default() })
+    };
+    // Who sent and who received, by their processes.
+    let found = |joiner: &mut Joiner, src: &str, dst: &str, types: (u16, u16)| {
+        let mut flow = outline(50, src, dst);
+        (flow.key.proto, flow.packets) = (58, [1, 0]);
+        (flow.key.port_a, flow.key.port_b) = types;
+        let hosts = joiner.join_outline(&flow).unwrap_or_default();
+        [hosts.src, hosts.dst].map(|side| side?.process.map(|view| view.process.id.pid))
+    };
+    let mut joiner = with(raw());
+    for (what, src, dst, types, expected) in [
+        ("asks", near, "ff02::1:ff00:1", (135, 136), [None, None]),
+        ("is asked", router, near, (135, 136), [None, None]),
+        ("answers", near, router, (136, 135), [None, None]),
+        ("is answered", router, near, (136, 135), [None, None]),
+        ("looks for a router", near, "ff02::2", (133, 134), [None, None]),
+        ("hears a router", router, near, (134, 133), [None, Some(5)]),
+        ("pings", near, router, (128, 129), [Some(5), None]),
+    ] {
+        assert_eq!(found(&mut joiner, src, dst, types), expected, "{what}");
+    }
+    // Seen sending there, it did: a program that asks by itself.
+    let sent = Socket { basis: Basis::Used, remote: Some(ip("ff02::2")), ..raw() };
+    let mut joiner = with(sent);
+    assert_eq!(found(&mut joiner, near, "ff02::2", (133, 134)), [Some(5), None]);
 }
 
 #[test]
