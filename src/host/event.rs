@@ -63,6 +63,9 @@ pub enum What {
     /// The kernel translates a connection's addresses.
     #[serde(rename = "nat")]
     Nat(Nat),
+    /// It does so no more.
+    #[serde(rename = "nat.end")]
+    NatEnd(Nat),
     /// Someone was at the host at this time, or nobody.
     #[serde(rename = "host.presence")]
     Presence(Presence),
@@ -232,6 +235,9 @@ pub struct Nat {
     pub reply: Ends,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<u64>,
+    /// Its end will be told too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ends_told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

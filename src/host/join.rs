@@ -504,9 +504,10 @@ impl Joiner {
 }
 
 /// One of several with the same claim, or with the same address, is right as often as any
-/// other of them.
+/// other of them; who is behind a translation that may have ended as often as it has not.
 fn certainty(answer: &Answer) -> f64 {
-    answer.basis.certainty() / (1 + answer.others.len() + answer.elsewhere) as f64
+    let others = 1 + answer.others.len() + answer.elsewhere;
+    answer.basis.certainty() / others as f64 / (1 + answer.stale) as f64
 }
 
 fn attribution(answer: &Answer) -> Attribution {

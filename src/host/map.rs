@@ -20,14 +20,15 @@ use ahash::RandomState;
 use dashmap::DashMap;
 
 use super::attribution::Basis;
-use super::claim::{Claim, Endpoint, ICMP, ICMPV6, MayHave, ProcessKey, Shapes, SocketName};
+use super::claim::{Claim, Endpoint, MayHave, ProcessKey, Shapes, SocketName};
 use super::eldest::Eldest;
-use super::event::{Address, Ends, MapStart, Nat, Presence as AtTerminal};
+use super::event::{Address, Ends, MapStart, Presence as AtTerminal};
 use super::execs::Begun;
 use super::numbers::Numbers;
 use super::presence::{self, AtMachine, Presences};
 use super::process::Process;
-use super::versions::{Version, Versions};
+use super::translation::Translation;
+use super::versions::Versions;
 use super::workload::Workload;
 pub use super::writer::MapWriter;
 use crate::lock::Lock;
@@ -112,23 +113,6 @@ pub(super) struct MapSource {
     pub(super) ended: bool,
     /// Spans in which providers lost events.
     pub(super) losses: Vec<(i64, i64)>,
-}
-
-/// What a conversation is on the other side of a translation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Translation {
-    pub(super) to: Ends,
-    pub(super) changed: Changed,
-    /// The map of the host that translates.
-    pub(super) source: u16,
-}
-
-/// Which end is not its own: who began knows the destination by another address than it
-/// has, who answers the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Changed {
-    Source,
-    Destination,
 }
 
 #[derive(Debug, Default)]
@@ -271,7 +255,7 @@ impl HostMap {
                 with_processes.contains(of) || known.told_ns().is_some_and(|told| told >= ns)
             });
         }
-        // Nobody says when a translation ends: they stay while there is room.
+        // Of many nobody says when they end: they stay while there is room.
         if self.translations.len() as u64 > self.limits.translations / 2 {
             self.translations.retain(|_, to| to.told_ns().is_some_and(|told| told >= ns));
         }
@@ -481,38 +465,5 @@ impl HostMap {
                 span.until_ns = ns;
             }
         }
-    }
-
-    pub(super) fn translate(&self, ns: i64, learned_ns: i64, source: u16, nat: &Nat) {
-        // Of an echo the identifier is the "port" of both ends.
-        let echo = matches!(nat.protocol, ICMP | ICMPV6);
-        let echoed = |ends: Ends| {
-            if echo { Ends { dst_port: ends.src_port, ..ends } } else { ends }
-        };
-        let (original, reply) = (echoed(nat.original), echoed(nat.reply));
-        let as_seen_behind = Ends {
-            src: reply.dst,
-            src_port: reply.dst_port,
-            dst: reply.src,
-            dst_port: reply.src_port,
-        };
-        let insert = |from: Ends, to: Ends, changed: Changed| {
-            let to = Translation { to, changed, source };
-            let key = (nat.protocol, from);
-            if self.translations.len() as u64 >= self.limits.translations
-                && !self.translations.contains_key(&key)
-            {
-                self.refuse(learned_ns);
-                return;
-            }
-            let mut known = self.translations.entry(key).or_default();
-            let version = Version { from_ns: ns, learned_ns, value: to };
-            if known.latest(ns) != Some(&to) && !known.insert(version) {
-                self.refuse(learned_ns);
-            }
-        };
-        insert(original, as_seen_behind, Changed::Destination);
-        insert(as_seen_behind, original, Changed::Source);
-        self.has_translated.store(true, Ordering::Release);
     }
 }

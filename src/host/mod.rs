@@ -41,6 +41,7 @@ pub mod side;
 pub mod starts;
 pub mod table;
 mod time_text;
+mod translation;
 mod versions;
 pub mod watch;
 mod whose;

@@ -15,18 +15,18 @@ use std::sync::atomic::Ordering;
 
 use super::attribution::{Basis, Method};
 pub use super::claim::ProcessKey;
-use super::claim::{ANY_PROTOCOL, COVERING, Claim, Endpoint, ICMP, ICMPV6, SocketName};
-use super::event::Ends;
-use super::map::{Changed, HostMap, MapSource, Presence, Translation};
+use super::claim::{ANY_PROTOCOL, COVERING, Claim, Endpoint, SocketName};
+use super::map::{HostMap, MapSource, Presence};
 use super::process::ProcessId;
 use super::side::Reason;
+use super::translation::Behind;
 use places::are_of_one_boot;
 
 /// How far a claim reaches beyond what was told. A provider speaks after the
 /// packet has gone (a process may be set aside in between, for a scheduler's turn
 /// or some), and the kernel finishes a closed connection by itself. Claims that
 /// were there in time go first.
-const SLACK_NS: i64 = 100_000_000;
+pub(super) const SLACK_NS: i64 = 100_000_000;
 
 /// How exact the times of other tools are: many have seconds.
 const TOLD_NS: i64 = 1_000_000_000;
@@ -71,6 +71,9 @@ pub struct Answer {
     pub elsewhere: usize,
     /// The kernel had changed the addresses on the way.
     pub translated: bool,
+    /// How many times as old as it may get unused the translation is, of whose end nobody
+    /// would have told: each makes it as much likelier that it was over.
+    pub stale: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,19 +175,24 @@ impl HostMap {
         let presences = self.presences(question);
         let mut saw_socket = false;
         let here = self.look_up(question, &presences, &mut saw_socket);
-        // A translation of before may have ended: nobody says so.
+        // A translation of before may have ended without a word.
         if let Some((answer, true)) = here {
             return Ok(Some(answer));
         }
-        // Packets that are sent on come to no socket here, whatever is bound to the port.
-        if let Some((behind, source)) = self.behind_translation(question) {
+        // Packets that are sent on come to no socket here, whatever is bound to the port,
+        // while the translation holds.
+        let behind = self.behind_translation(question);
+        if let Some(Behind { question: behind, source, stale }) = behind
+            && (stale == 0 || here.is_none())
+        {
             let presences = self.presences_of(&behind, source);
             let mut saw_socket = false;
-            return match self.look_up(&behind, &presences, &mut saw_socket) {
-                Some((answer, _)) => Ok(Some(Answer { translated: true, ..answer })),
-                None if presences.is_empty() => Err(Reason::Forwarded),
-                None => Err(self.why_not(question, &presences, saw_socket)),
-            };
+            match self.look_up(&behind, &presences, &mut saw_socket) {
+                Some((answer, _)) => return Ok(Some(Answer { translated: true, stale, ..answer })),
+                None if stale > 0 => {}
+                None if presences.is_empty() => return Err(Reason::Forwarded),
+                None => return Err(self.why_not(question, &presences, saw_socket)),
+            }
         }
         if let Some((answer, _)) = here {
             return Ok(Some(answer));
@@ -385,8 +393,9 @@ impl HostMap {
             }
         }
         let (basis, others) = (rank.basis, distinct);
-        let translated = false;
-        let answer = Answer { process, basis, method, since_ns, others, elsewhere, translated };
+        let (translated, stale) = (false, 0);
+        let answer =
+            Answer { process, basis, method, since_ns, others, elsewhere, translated, stale };
         Some((answer, rank.is_exact() && !rank.late))
     }
 
@@ -422,53 +431,6 @@ impl HostMap {
             return Some((false, overlap));
         }
         (overlap >= -SLACK_NS).then_some((true, 0))
-    }
-
-    /// The same end as it is on the other side of a translation, where it is not this side's
-    /// own; and the map that tells of it.
-    fn behind_translation(&self, question: &Question) -> Option<(Question, u16)> {
-        if !self.has_translated.load(Ordering::Acquire) {
-            return None;
-        }
-        let local_is_source = Ends {
-            src: question.local,
-            src_port: question.local_port,
-            dst: question.remote,
-            dst_port: question.remote_port,
-        };
-        let local_is_destination = Ends {
-            src: question.remote,
-            src_port: question.remote_port,
-            dst: question.local,
-            dst_port: question.local_port,
-        };
-        // Of an echo the identifier is the "port" of both ends.
-        let echo = matches!(question.protocol, ICMP | ICMPV6);
-        let echoed = |ends: Ends| {
-            let id = question.local_port;
-            if echo { Ends { src_port: id, dst_port: id, ..ends } } else { ends }
-        };
-        let find = |ends: Ends, changed: Changed| {
-            let known = self.translations.get(&(question.protocol, echoed(ends)))?;
-            let by_ns = question.end_ns.saturating_add(SLACK_NS);
-            let found = known.at(by_ns, question.known_ns)?.value;
-            (found.changed == changed).then_some(found)
-        };
-        let (source, local, local_port, remote, remote_port) =
-            match find(local_is_source, Changed::Source) {
-                Some(Translation { to, source, .. }) => {
-                    (source, to.src, to.src_port, to.dst, to.dst_port)
-                }
-                None => {
-                    let found = find(local_is_destination, Changed::Destination)?;
-                    let to = found.to;
-                    (found.source, to.dst, to.dst_port, to.src, to.src_port)
-                }
-            };
-        let remote_port = if echo { 0 } else { remote_port };
-        let behind = Question { local, local_port, remote, remote_port, ..*question };
-        let is_other = local != question.local || local_port != question.local_port;
-        is_other.then_some((behind, source))
     }
 
     fn why_not(&self, question: &Question, presences: &[Presence], saw_socket: bool) -> Reason {

@@ -56,6 +56,11 @@ impl<T> Versions<T> {
         self.0[..self.place(from_ns)].last().map(|version| &version.value)
     }
 
+    pub(super) fn latest_mut(&mut self, from_ns: i64) -> Option<&mut T> {
+        let place = self.place(from_ns);
+        self.0[..place].last_mut().map(|version| &mut version.value)
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.0.len() < MAX_VERSIONS
     }

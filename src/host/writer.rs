@@ -89,6 +89,7 @@ impl MapWriter {
                 self.workload(ns, source, workload);
             }
             What::Nat(nat) => map.translate(ns, known_ns, source, nat),
+            What::NatEnd(nat) => map.untranslate(ns, known_ns, source, nat),
             What::Lost { events, .. } => {
                 map.lost_events.fetch_add(*events, Ordering::Relaxed);
                 self.lost(source, known_ns);

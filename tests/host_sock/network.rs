@@ -98,6 +98,16 @@ fn a_masqueraded_connection_is_told_with_both_sides() {
     expect(4001);
     send(4002);
     expect(4002);
+    // Its end: the kernel lets go of what ran out of time at the latest when it shows it.
+    net.run(1, ["sh", "-c", "echo 1 > /proc/sys/net/netfilter/nf_conntrack_udp_timeout"]);
+    send(4003);
+    expect(4003);
+    net.run(1, ["sh", "-c", "sleep 2; cat /proc/net/nf_conntrack"]);
+    let ended = watch.wait_event("end of a translated connection", |what| match what {
+        What::NatEnd(nat) => Some(nat.clone()),
+        _ => None,
+    });
+    assert_eq!((ended.original.src_port, ended.netns), (4003, Some(inode(&net, 1))));
     // In the inner namespace nothing is translated.
     let events = watch.events();
     let elsewhere = events.iter().filter(|event| {

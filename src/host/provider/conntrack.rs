@@ -1,25 +1,27 @@
 //! Connections whose addresses the kernel translates (NAT), by ctnetlink.
 //!
-//! Told when they begin, and what there was when the watch began. Connections
-//! that are only tracked are not told.
+//! Told when they begin and end, and what there was when the watch began: of these the
+//! kernel need not tell the end. Connections that are only tracked are not told.
 
 use std::io;
 use std::net::IpAddr;
 
-use ahash::AHashSet;
+use ahash::{AHashMap, AHashSet};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::ProviderError;
 use super::interfaces::address;
 use super::netlink::{Netlink, attribute};
-use crate::host::event::{Ends, Nat};
+use crate::host::event::{Ends, Nat, What};
 
-/// Subsystem 1, message 1: get; new ones come as message 0.
+/// Subsystem 1, message 1: get; new ones come as message 0, those that end as 2.
 const GET: u16 = 0x0101;
 const NEW: u16 = 0x0100;
+const END: u16 = 0x0102;
 
-/// Multicast group of new connections.
+/// Multicast groups of connections that begin and that end.
 const NEW_GROUP: u32 = 1;
+const END_GROUP: u32 = 3;
 
 const HEADER_BYTES: usize = 4;
 const CTA_TUPLE_ORIG: u16 = 1;
@@ -41,6 +43,10 @@ const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// Connections of the text table remembered as told.
 const MAX_TOLD: usize = 1 << 18;
 
+/// Translated connections of the text table, and how they are answered.
+#[derive(Default)]
+pub(super) struct Told(AHashMap<(u8, Ends), Ends>);
+
 /// What stays open in a namespace.
 pub(super) enum ConnectionTable {
     Netlink {
@@ -50,19 +56,19 @@ pub(super) enum ConnectionTable {
         present: Option<Box<Netlink>>,
     },
     /// `/proc/net/nf_conntrack`, read again and again.
-    Text { file: std::fs::File, told: AHashSet<(u8, Ends)> },
+    Text { file: std::fs::File, told: Told },
 }
 
 impl ConnectionTable {
     /// In the namespace of the calling thread.
     pub(super) fn open() -> io::Result<Self> {
-        match Netlink::notices(NETLINK_NETFILTER, &[NEW_GROUP]) {
+        match Netlink::notices(NETLINK_NETFILTER, &[NEW_GROUP, END_GROUP]) {
             Ok(notices) => {
                 let present = Some(Box::new(Netlink::open(NETLINK_NETFILTER)?));
                 Ok(Self::Netlink { notices, present })
             }
             Err(error) => std::fs::File::open("/proc/thread-self/net/nf_conntrack")
-                .map(|file| Self::Text { file, told: AHashSet::new() })
+                .map(|file| Self::Text { file, told: Told::default() })
                 .map_err(|_| error),
         }
     }
@@ -72,11 +78,13 @@ impl ConnectionTable {
         matches!(self, Self::Text { .. })
     }
 
-    /// Translated connections since the last call, and how often some were lost.
-    pub(super) fn take(&mut self, netns: u64, mut each: impl FnMut(Nat)) -> io::Result<u64> {
-        let mut tell = |nat: Option<Nat>| {
-            if let Some(nat) = nat.filter(is_translated) {
-                each(Nat { netns: Some(netns), ..nat });
+    /// Translated connections that began and ended since the last call, and how often some
+    /// were lost.
+    pub(super) fn take(&mut self, netns: u64, mut each: impl FnMut(What)) -> io::Result<u64> {
+        let netns = Some(netns);
+        let mut tell = |payload: &[u8], ends_told, what: fn(Nat) -> What| {
+            if let Some(nat) = parse(payload).filter(is_translated) {
+                each(what(Nat { netns, ends_told, ..nat }));
             }
         };
         match self {
@@ -84,14 +92,15 @@ impl ConnectionTable {
                 if let Some(mut present) = present.take() {
                     present.dump(GET, &[0; HEADER_BYTES], |kind, payload| {
                         if kind == NEW {
-                            tell(parse(payload));
+                            // Nobody may have asked for its notices when it began.
+                            tell(payload, false, What::Nat);
                         }
                     })?;
                 }
-                notices.take_notices(|kind, payload| {
-                    if kind == NEW {
-                        tell(parse(payload));
-                    }
+                notices.take_notices(|kind, payload| match kind {
+                    NEW => tell(payload, true, What::Nat),
+                    END => tell(payload, false, What::NatEnd),
+                    _ => {}
                 })
             }
             Self::Text { file, told } => {
@@ -99,17 +108,44 @@ impl ConnectionTable {
                 let mut text = String::new();
                 file.rewind()?;
                 file.take(MAX_TEXT_BYTES).read_to_string(&mut text)?;
-                for nat in text.lines().filter_map(parse_line) {
-                    if told.len() >= MAX_TOLD {
-                        told.clear();
-                    }
-                    if told.insert((nat.protocol, nat.original)) {
-                        tell(Some(nat));
-                    }
-                }
+                let is_whole = (text.len() as u64) < MAX_TEXT_BYTES;
+                told.compare(&text, is_whole, |what, nat| each(what(Nat { netns, ..nat })));
                 Ok(0)
             }
         }
+    }
+}
+
+impl Told {
+    /// Tells what is new in the table, and what is no longer.
+    fn compare(&mut self, text: &str, is_whole: bool, mut tell: impl FnMut(fn(Nat) -> What, Nat)) {
+        let mut there = AHashSet::new();
+        for nat in text.lines().filter_map(parse_line).filter(is_translated) {
+            let key = (nat.protocol, nat.original);
+            there.insert(key);
+            if self.0.get(&key) == Some(&nat.reply) {
+                continue;
+            }
+            // What finds no room is told each time, and its end is not.
+            let ends_told = is_whole && (self.0.len() < MAX_TOLD || self.0.contains_key(&key));
+            if ends_told {
+                self.0.insert(key, nat.reply);
+            }
+            tell(What::Nat, Nat { ends_told, ..nat });
+        }
+        if !is_whole {
+            return;
+        }
+        self.0.retain(|key, reply| {
+            let goes_on = there.contains(key);
+            if !goes_on {
+                let (protocol, original) = *key;
+                let reply = *reply;
+                let nat = Nat { protocol, original, reply, netns: None, ends_told: false };
+                tell(What::NatEnd, nat);
+            }
+            goes_on
+        });
     }
 }
 
@@ -128,7 +164,7 @@ fn parse(payload: &[u8]) -> Option<Nat> {
     let attributes = payload.get(HEADER_BYTES..)?;
     let (protocol, original) = parse_tuple(attribute(attributes, CTA_TUPLE_ORIG)?)?;
     let (_, reply) = parse_tuple(attribute(attributes, CTA_TUPLE_REPLY)?)?;
-    Some(Nat { protocol, original, reply, netns: None })
+    Some(Nat { protocol, original, reply, netns: None, ends_told: false })
 }
 
 fn parse_tuple(tuple: &[u8]) -> Option<(u8, Ends)> {
@@ -161,7 +197,8 @@ fn parse_line(line: &str) -> Option<Nat> {
     let protocol = line.split_ascii_whitespace().nth(3)?.parse().ok()?;
     let second = line.rfind("src=")?;
     let (original, reply) = line.split_at_checked(second)?;
-    Some(Nat { protocol, original: parse_ends(original)?, reply: parse_ends(reply)?, netns: None })
+    let (original, reply) = (parse_ends(original)?, parse_ends(reply)?);
+    Some(Nat { protocol, original, reply, netns: None, ends_told: false })
 }
 
 fn parse_ends(text: &str) -> Option<Ends> {
@@ -208,6 +245,33 @@ mod tests {
         assert!(!is_translated(&parse_line(plain).unwrap()));
         let other_id = plain.replace("code=0 id=7 mark", "code=0 id=8 mark");
         assert!(is_translated(&parse_line(&other_id).unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_longer_in_the_table_has_ended() {
+        let line = |port| {
+            format!(
+                "ipv4     2 udp      17 29 src=10.77.0.1 dst=10.77.1.2 sport={port} dport=53 src=10.77.1.2 dst=10.77.1.1 sport=53 dport={} mark=0 use=1\n",
+                port + 1
+            )
+        };
+        let mut told = Told::default();
+        let mut compare = |ports: &[u16], is_whole| {
+            let (text, mut changes) =
+                (ports.iter().map(|&port| line(port)).collect::<String>(), vec![]);
+            told.compare(&text, is_whole, |what, nat| {
+                let port = nat.original.src_port;
+                assert_eq!(nat.reply.dst_port, port + 1);
+                changes.push((matches!(what(nat.clone()), What::Nat(_)), port, nat.ends_told));
+            });
+            changes.sort_unstable();
+            changes
+        };
+        assert_eq!(compare(&[4000, 5000], true), [(true, 4000, true), (true, 5000, true)]);
+        assert_eq!(compare(&[5000, 6000], true), [(false, 4000, false), (true, 6000, true)]);
+        // Of a table that is cut nobody knows what it has not.
+        assert_eq!(compare(&[5000, 7000], false), [(true, 7000, false)]);
+        assert_eq!(compare(&[], true), [(false, 5000, false), (false, 6000, false)]);
     }
 
     proptest! {

@@ -84,7 +84,7 @@ impl NetworkWatch {
                     && (slow || !table.is_slow())
                 {
                     // Where it can't be read this once, the next look does.
-                    lost += table.take(netns, |nat| out.push(What::Nat(nat))).unwrap_or(0);
+                    lost += table.take(netns, |what| out.push(what)).unwrap_or(0);
                 }
             }
             let tables = namespaces.iter_mut().map(|(netns, open)| (netns, &mut open.interfaces));
