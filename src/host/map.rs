@@ -24,6 +24,7 @@ use super::claim::{Claim, Endpoint, MayHave, ProcessKey, Shapes, SocketName};
 use super::eldest::Eldest;
 use super::event::{Address, Ends, MapStart, Presence as AtTerminal};
 use super::execs::Begun;
+use super::forks::Forks;
 use super::numbers::Numbers;
 use super::presence::{self, AtMachine, Presences};
 use super::process::Process;
@@ -147,6 +148,7 @@ pub struct HostMap {
     pub(super) unknown_events: AtomicU64,
     pub(super) lost_events: AtomicU64,
     pub(super) begun: Begun,
+    pub(super) forks: Forks,
     pub(super) containers: Eldest,
 }
 
@@ -246,6 +248,7 @@ impl HostMap {
             keep
         });
         self.processes_held.fetch_sub(gone, Ordering::Relaxed);
+        self.forks.forget_before(ns);
         // To know whose processes these are takes a look at all: while there is room they stay.
         let held = self.containers.len().max(self.workloads.len());
         if held as u64 > self.limits.workloads / 2 {

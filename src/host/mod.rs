@@ -20,6 +20,7 @@ pub mod destination;
 mod eldest;
 pub mod event;
 pub mod execs;
+mod forks;
 pub(crate) mod gate;
 pub mod inventory;
 pub mod join;

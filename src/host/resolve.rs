@@ -383,6 +383,13 @@ impl HostMap {
         others.extend(port::holders_of_others(&found, best, question));
         let (named, elsewhere) = places::elsewhere(&found, best, presences, &sources);
         others.extend(named);
+        let is_looked_for = matches!(method, Method::SockDiag | Method::Polling);
+        let heirs = match rank.basis {
+            Basis::Holds if is_looked_for => self.heirs(process, best.from_ns, question),
+            _ => Vec::new(),
+        };
+        let basis = if heirs.is_empty() { rank.basis } else { Basis::SharesIt };
+        others.extend(heirs);
         // Told by another map of the same host, it is no other.
         let mut distinct: Vec<ProcessKey> = Vec::new();
         for other in others {
@@ -392,7 +399,7 @@ impl HostMap {
                 distinct.push(other);
             }
         }
-        let (basis, others) = (rank.basis, distinct);
+        let others = distinct;
         let (translated, stale) = (false, 0);
         let answer =
             Answer { process, basis, method, since_ns, others, elsewhere, translated, stale };

@@ -16,6 +16,7 @@ use super::side::Reason;
 mod candidates;
 mod connected;
 mod errors;
+mod forks;
 mod groups;
 mod outside;
 mod places;

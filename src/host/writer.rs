@@ -221,6 +221,13 @@ impl MapWriter {
             if let Some(started_ns) = process.started_ns.filter(|_| is_told_by_others) {
                 map.numbers.note(source, process.id, started_ns);
             }
+            // Of what was there before the map the start is known, and no fork.
+            if let Some(parent) = process.parent
+                && !is_exec
+                && from_ns > map_began_ns
+            {
+                map.forks.note(ProcessKey { source, id: parent }, from_ns, process.id);
+            }
             if !is_change && (is_exec || from_ns > map_began_ns) {
                 map.begun.note(from_ns, key, limit);
             }
