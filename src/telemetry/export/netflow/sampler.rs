@@ -75,7 +75,7 @@ pub(super) struct Samplers {
     used: HashMap<Place, u64, ahash::RandomState>,
     /// By template the round of announcements that is under way.
     rounds: HashMap<u16, u32, ahash::RandomState>,
-    /// When the last announcement of all came.
+    /// When the last announcement of all came; clocks are also set back.
     now_ns: i64,
     /// What flows that name nothing have.
     common: Cell<Option<Common>>,
@@ -99,7 +99,9 @@ impl Samplers {
         let Some(one_of) = said.one_of() else {
             if said.is_off() {
                 self.known.remove(&key);
-                self.known.remove(&Key { id: None, ..key });
+                if key.place.is_some() {
+                    self.known.remove(&Key { id: None, ..key });
+                }
                 self.common.set(None);
             } else if let (Some(place), Some(id)) = (said.place, said.id)
                 && (self.used.len() < MAX_SAMPLERS || self.used.contains_key(&place))
@@ -125,7 +127,7 @@ impl Samplers {
                 return false;
             }
         }
-        self.now_ns = self.now_ns.max(sampler.told.at_ns);
+        self.now_ns = sampler.told.at_ns;
         self.known.insert(key, sampler);
         self.common.set(None);
         true

@@ -90,6 +90,35 @@ fn a_sampler_that_another_replaced_keeps_no_rate_unknown() {
 }
 
 #[test]
+fn what_is_for_all_flows_stays_where_one_sampler_is_switched_off() {
+    let options = |id: u16, fields: &[u16]| {
+        set(1, &[u16s(&[id, 4, fields.len() as u16 * 2, 1, 4]), u16s(fields)].concat())
+    };
+    let (by_id, for_all) = (options(400, &[48, 1, 50, 4]), options(401, &[34, 4]));
+    let one = |interval| set(400, &[vec![192, 0, 2, 1, 1], u32s(&[interval])].concat());
+    let all = set(401, &[vec![192, 0, 2, 1], u32s(&[500])].concat());
+    let (flow, data) = (template(0, 300, SHORT), set(300, &short(1)));
+    let out = read(&[v9(1000, 0, &[flow, by_id, for_all, all, one(1000), one(0), data])]);
+    assert_eq!(rates(&out), [Some(500)]);
+}
+
+#[test]
+fn samplers_outlast_a_clock_that_is_set_back() {
+    let options = set(1, &u16s(&[400, 4, 4, 2, 2, 34, 4]));
+    let rate = |interface: u16, interval: u32| {
+        set(400, &[&interface.to_be_bytes()[..], &interval.to_be_bytes()].concat())
+    };
+    let flow = template(0, 300, &[(8, 4), (12, 4), (10, 2)]);
+    let data = set(300, &[&short(1)[..8], &[0, 4]].concat());
+    let out = read(&[
+        v9_later(1_000_000, 1000, 0, &[flow, options, rate(3, 10)]),
+        v9_later(0, 2000, 1, &[rate(4, 20)]),
+        v9_later(1, 3000, 2, &[rate(3, 10), data]),
+    ]);
+    assert_eq!(rates(&out), [Some(20)]);
+}
+
+#[test]
 fn a_sampler_that_another_template_replaced_keeps_no_rate_unknown() {
     let options = |id: u16, fields: &[u16]| {
         set(1, &[u16s(&[id, 4, fields.len() as u16 * 2, 1, 4]), u16s(fields)].concat())
