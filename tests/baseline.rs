@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::{Dir, text};
 use flowtap::baseline::{BaselineSettings, Baselines};
 use flowtap::engine::window::Host;
-use flowtap::entity::{Leg, Measures, Minute, PeerSums, Service, Spoken, Who};
+use flowtap::entity::{Leg, Measures, Minute, OneService, PeerSums, Service, Spoken, Who};
 use serde_json::Value;
 
 /// A Monday.
@@ -344,6 +344,7 @@ fn minute_of(n: u32, at: i64) -> Minute {
         received_packets: 0,
         received_payload: 0,
         error_bytes: 0,
+        service: OneService::None,
     });
     Minute {
         who: Arc::new(Who::address(&Host::from(ip(10)))),

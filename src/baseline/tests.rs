@@ -44,6 +44,7 @@ pub(super) fn minute(who: &Arc<Who>, start_s: i64, bytes: f64, peer: &str) -> Mi
         received_packets: 0,
         received_payload: 0,
         error_bytes: 0,
+        service: crate::entity::OneService::None,
     });
     Minute {
         who: Arc::clone(who),

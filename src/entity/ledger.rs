@@ -11,6 +11,7 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::measures::{Measures, Sent, View, vote};
+use super::ports::SentPorts;
 use super::silent::Silent;
 use super::who::Who;
 use crate::alert::Beginning;
@@ -88,6 +89,8 @@ pub struct SecondOf {
     pub own: Option<(Host, u64)>,
     /// Port of a flow with many of them.
     pub remote_port: u16,
+    /// All of them, where they are few.
+    pub ports: SentPorts,
 }
 
 struct Open {
@@ -339,6 +342,7 @@ impl SecondOf {
             top_peer: None,
             own: None,
             remote_port: 0,
+            ports: SentPorts::default(),
         }
     }
 
@@ -356,10 +360,12 @@ impl SecondOf {
             top_peer,
             own,
             remote_port,
+            ports,
         } = self;
         (*sent, *received, *by_protocol) = (Sent::default(), Sent::default(), [0; 4]);
         (*syn_sent, *flows, *unanswered_packets) = (0, 0, 0);
         silent.clear();
+        ports.clear();
         (*top_peer, *own, *remote_port) = (None, None, 0);
     }
 
@@ -389,6 +395,7 @@ impl SecondOf {
             self.unanswered_packets += packets;
             self.silent.add(&view.peer, packets);
         }
+        self.ports.add(view);
         let lead = self.top_peer.map_or(0, |(_, lead)| lead);
         vote(&mut self.top_peer, view.peer, packets);
         vote(&mut self.own, view.sent.src, packets);

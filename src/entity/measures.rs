@@ -1,5 +1,6 @@
 //! What an entity did in some time: sums of fixed size, whatever it did.
 
+use super::ports::{OneService, has_port};
 use super::spoken::{Spoken, speak};
 use crate::engine::window::{
     Delta, EPHEMERAL, FlowRow, Hll, Host, SIZE_BINS, Seed, is_between_clients, is_icmp_request,
@@ -73,6 +74,8 @@ pub struct PeerSums<K> {
     pub received_payload: u64,
     /// Bytes that may belong to others that had this place before.
     pub error_bytes: u64,
+    /// Where all of it went; not known of who had no place for a time.
+    pub service: OneService,
 }
 
 impl<K> PeerSums<K> {
@@ -254,8 +257,6 @@ impl Default for Measures {
 }
 
 const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
 
 impl Measures {
     /// Counts a flow's second. Seconds come in order.
@@ -361,9 +362,7 @@ impl Measures {
     /// what went there has none.
     pub fn destination_ports(&self) -> Vec<u16> {
         let largest = self.largest(&self.services);
-        let has_port =
-            |&(protocol, port): &(u8, u16)| matches!(protocol, TCP | UDP | SCTP) && port > 0;
-        if !largest.iter().all(has_port) {
+        if !largest.iter().all(|&service| has_port(service)) {
             return Vec::new();
         }
         let mut ports: Vec<u16> = largest.into_iter().map(|(_, port)| port).collect();
@@ -431,6 +430,7 @@ fn keep<K: Copy + Ord>(
             received_packets: 0,
             received_payload: 0,
             error_bytes: sent_bytes,
+            service: if sent_bytes > 0 { OneService::Several } else { OneService::None },
         };
         if kept.len() < most {
             kept.push(fresh(0));
@@ -442,6 +442,9 @@ fn keep<K: Copy + Ord>(
         at
     });
     let sums = &mut kept[at];
+    if view.sent.packets() > 0 {
+        sums.service.add(view.proto, view.remote_port);
+    }
     let sent_bytes = view.sent.wire_bytes * view.scale;
     sums.sent_bytes += sent_bytes;
     sums.opened_bytes += if began.opened { sent_bytes } else { 0 };
@@ -459,6 +462,7 @@ mod tests {
 
     use super::*;
 
+    const UDP: u8 = 17;
     const ACK: PacketClass = PacketClass::TcpAck;
     const RST: PacketClass = PacketClass::TcpRst;
 

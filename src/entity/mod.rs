@@ -15,6 +15,7 @@
 mod finest;
 mod ledger;
 mod measures;
+mod ports;
 mod reported;
 mod served;
 mod silent;
@@ -24,6 +25,8 @@ mod who;
 pub(crate) use finest::Finest;
 pub use ledger::{Behind, Ledger, LedgerLimits, Minute, Minutes, ReportedFacts, SecondOf, WhoId};
 pub use measures::{Leg, Measures, PeerSums, SECONDS, SERVICES, Sent, TOP_PEERS, View};
+pub(crate) use ports::has_port;
+pub use ports::{OneService, SentPorts};
 pub use reported::{Bytes, Reported, ReportedCounts, ReportedLimits};
 pub(crate) use served::Served;
 pub use silent::Silent;

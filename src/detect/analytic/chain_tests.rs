@@ -9,7 +9,7 @@ use crate::detect::analytic::testing::outline;
 use crate::detect::analytic::{Event, Exec, FlowEnd, Inputs, Source};
 use crate::detect::{DetectSettings, Detection, Telemetry};
 use crate::engine::window::Host;
-use crate::entity::{Measures, Minute, PeerSums, Who};
+use crate::entity::{Measures, Minute, OneService, PeerSums, Who};
 use crate::flow::app::{AppInfo, HttpInfo};
 use crate::host::attribution::Method;
 use crate::host::execs::Served;
@@ -186,6 +186,7 @@ fn learned(who: Who, dst: &str, days: i64) -> Baselines {
             received_packets: 10,
             received_payload: 0,
             error_bytes: 0,
+            service: OneService::None,
         });
         baselines.learn(&Minute {
             who: Arc::clone(&who),

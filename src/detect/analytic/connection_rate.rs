@@ -26,10 +26,25 @@ use crate::entity::SecondOf;
 
 #[derive(Debug, Default)]
 pub(super) struct ConnectionRate {
-    /// Seconds that were over, a bit for each of the 64 up to the last one.
-    over: BTreeMap<Entity, (i64, u64)>,
+    over: BTreeMap<Entity, Over>,
     refused: u64,
 }
+
+/// Seconds of an entity that were over.
+#[derive(Debug)]
+struct Over {
+    /// The last one.
+    last_s: i64,
+    /// A bit for each of the 64 up to it.
+    bits: u64,
+    /// Ports that it opened connections to, with the last second of each.
+    ports: BTreeMap<u16, i64>,
+    /// The last second of which they are not all there.
+    unknown_s: Option<i64>,
+}
+
+/// Ports of an entity's seconds that are told apart; whoever opens to more is a scanner.
+const PORTS: usize = 16;
 
 const MAX_ENTITIES: usize = 4_096;
 const SECONDS: u32 = 5;
@@ -51,9 +66,10 @@ impl Analytic for ConnectionRate {
             matches!(entity.who.entity.kind, EntityKind::Process | EntityKind::Workload)
                 && entity.syn_sent >= threshold
         }) {
-            let seconds = self.count(&entity.who.entity, *second, window);
+            let (seconds, ports) = self.count(entity, *second, window);
             if seconds >= SECONDS {
-                out.extend(finding(entity, *second, seconds, threshold, ctx));
+                let over = (seconds, threshold, ports);
+                out.extend(finding(entity, *second, over, ctx));
             }
         }
     }
@@ -64,28 +80,58 @@ impl Analytic for ConnectionRate {
 }
 
 impl ConnectionRate {
-    /// Seconds of the window that were over, this one included.
-    fn count(&mut self, entity: &Entity, second: i64, window: u64) -> u32 {
+    /// Seconds of the window that were over, this one included, and the ports of all of
+    /// them; none where one may be missing.
+    fn count(&mut self, of: &SecondOf, second: i64, window: u64) -> (u32, Vec<u16>) {
+        let entity = &of.who.entity;
         if self.over.len() >= MAX_ENTITIES && !self.over.contains_key(entity) {
-            self.over.retain(|_, (last_s, _)| second.saturating_sub(*last_s) < 64);
+            self.over.retain(|_, over| second.saturating_sub(over.last_s) < 64);
             if self.over.len() >= MAX_ENTITIES {
                 self.refused += 1;
-                return 0;
+                return (0, Vec::new());
             }
         }
-        let (last_s, bits) = self.over.entry(entity.clone()).or_insert((second, 0));
-        let by = second.saturating_sub(*last_s).max(0);
-        *bits = if by < 64 { *bits << by } else { 0 } | 1;
-        *last_s = second.max(*last_s);
-        (*bits & (u64::MAX >> (64 - window))).count_ones()
+        let over = self.over.entry(entity.clone()).or_insert_with(|| Over::new(second));
+        over.add(second);
+        let ports = over.ports_of(of, second, window);
+        ((over.bits & (u64::MAX >> (64 - window))).count_ones(), ports)
+    }
+}
+
+impl Over {
+    fn new(second: i64) -> Self {
+        Self { last_s: second, bits: 0, ports: BTreeMap::new(), unknown_s: None }
+    }
+
+    fn add(&mut self, second: i64) {
+        let by = second.saturating_sub(self.last_s).max(0);
+        self.bits = if by < 64 { self.bits << by } else { 0 } | 1;
+        self.last_s = second.max(self.last_s);
+    }
+
+    /// Adds those of this second.
+    fn ports_of(&mut self, of: &SecondOf, second: i64, window: u64) -> Vec<u16> {
+        let from = second.saturating_sub(window.cast_signed());
+        self.ports.retain(|_, last_s| *last_s > from);
+        match of.ports.much() {
+            Some(ports) => self.ports.extend(ports.into_iter().map(|port| (port, second))),
+            None => self.unknown_s = Some(second),
+        }
+        while self.ports.len() > PORTS {
+            self.ports.pop_last();
+            self.unknown_s = Some(second);
+        }
+        match self.unknown_s.is_some_and(|unknown_s| unknown_s > from) {
+            true => Vec::new(),
+            false => self.ports.keys().copied().collect(),
+        }
     }
 }
 
 fn finding(
     entity: &SecondOf,
     second: i64,
-    seconds: u32,
-    threshold: u64,
+    (seconds, threshold, ports): (u32, u64, Vec<u16>),
     ctx: &AnalyticContext<'_>,
 ) -> Option<Finding> {
     let packets = entity.sent.packets.max(1) as f64;
@@ -138,6 +184,7 @@ fn finding(
             wire_bytes: None,
         })
         .collect();
+    finding.to_ports = ports;
     finding.act = entity.own.map(|(from, _)| Act {
         from,
         to: entity.top_peer.filter(|_| one_peer >= 0.5).map(|(host, _)| host),
@@ -208,6 +255,16 @@ mod tests {
     }
 
     fn run_of(who: impl Fn() -> Arc<Who>, syn: u32, answered: bool, seconds: i64) -> Vec<Finding> {
+        run_to(who, |_| 80, syn, answered, seconds)
+    }
+
+    fn run_to(
+        who: impl Fn() -> Arc<Who>,
+        port: impl Fn(i64) -> u16,
+        syn: u32,
+        answered: bool,
+        seconds: i64,
+    ) -> Vec<Finding> {
         let mut bench = Bench::new(ConnectionRate::default());
         let mut ledger = Ledger::new("packets".into(), LedgerLimits::default(), Seed::default());
         let own: Host = IpAddr::from([10, 0, 0, 1]).into();
@@ -216,10 +273,11 @@ mod tests {
         for second in 0..seconds {
             ledger.begin(second);
             let id = ledger.id(1, &who).unwrap();
-            let mut sent = Delta::new(own, peer, 6, 40_000, 80);
+            let port = port(second);
+            let mut sent = Delta::new(own, peer, 6, 40_000, port);
             sent.classes[PacketClass::TcpSyn as usize] = syn;
             sent.wire_bytes = u64::from(syn) * 60;
-            let mut received = Delta::new(peer, own, 6, 80, 40_000);
+            let mut received = Delta::new(peer, own, 6, port, 40_000);
             received.classes[PacketClass::TcpSynAck as usize] = if answered { syn } else { 0 };
             let view = View {
                 second,
@@ -227,7 +285,7 @@ mod tests {
                 external: true,
                 proto: 6,
                 local_port: 40_000,
-                remote_port: 80,
+                remote_port: port,
                 leg: Leg::Opened,
                 sent: &sent,
                 received: &received,
@@ -271,6 +329,22 @@ mod tests {
         let found = run_of(|| process("/usr/bin/wrk"), 600, false, 5);
         let summary = &found[0].case.as_ref().unwrap().summary;
         assert!(summary.starts_with("wrk (pid 7) opens 600 connections/s"), "{summary}");
+    }
+
+    #[test]
+    fn ports_of_all_seconds_that_it_rests_on_are_named() {
+        let ports = |port: fn(i64) -> u16, seconds| {
+            let found = run_to(|| workload("app", "app:1"), port, 600, false, seconds);
+            found.last().unwrap().to_ports.clone()
+        };
+        assert_eq!(ports(|_| 443, 5), [443]);
+        assert_eq!(ports(|second| if second == 0 { 22 } else { 443 }, 5), [22, 443]);
+        assert_eq!(ports(|second| if second == 0 { 22 } else { 443 }, 40), [443], "long over");
+        let many = |second: i64| 1_000 + (second % 20) as u16;
+        assert_eq!(ports(many, 15).len(), 15);
+        let unknown = |second: i64| if second == 3 { 0 } else { 443 };
+        assert!(ports(unknown, 10).is_empty());
+        assert_eq!(ports(unknown, 40), [443]);
     }
 
     #[test]

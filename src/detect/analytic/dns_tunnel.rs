@@ -23,7 +23,9 @@ use super::tunnelled::Tunnelled;
 use super::{Analytic, AnalyticContext, DnsSecond, Event, about, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::{Direction, Finding, Rule, Subject, round3};
-use crate::engine::window::features::{DnsStats, DnsType, ORDINARY_ANSWER, SYMBOLS, Text, entropy};
+use crate::engine::window::features::{
+    DNS_PORT, DnsStats, DnsType, ORDINARY_ANSWER, SYMBOLS, Text, entropy,
+};
 use crate::engine::window::{Hll, Host};
 use crate::entity::Who;
 
@@ -130,6 +132,7 @@ struct Asked {
     told: bool,
     /// Of several, the last that was asked.
     server: Host,
+    asks_several: bool,
     sums: Sums,
     /// Of the windows before, where it was told of in them.
     before: Option<Box<Sums>>,
@@ -208,10 +211,11 @@ impl Asked {
         // What another sent, and was not told of, is none of it.
         let is_anothers = self.before.is_some() && self.own_before().is_none();
         let whole = (!is_anothers).then(|| Box::new(self.whole()));
-        let Self { domain, server, told_s, told_as, mut volume, .. } = self;
+        let Self { domain, server, asks_several, told_s, told_as, mut volume, .. } = self;
         let who = if is_anothers { told_as.clone() } else { self.who };
         volume.begin();
-        let of_it = Self { domain, who, server, told_s, told_as, volume, ..Self::default() };
+        let of_it =
+            Self { domain, who, server, asks_several, told_s, told_as, volume, ..Self::default() };
         Some(Self { before: whole.or(self.before), ..of_it })
     }
 
@@ -234,6 +238,8 @@ impl Asked {
             self.forget_before();
         }
         self.volume.fill(finding, self.server);
+        finding.names_all_peers = Some(!self.asks_several);
+        finding.to_ports = vec![DNS_PORT];
         self.volume.told();
         (self.told, self.told_s) = (true, finding.second);
         self.told_as.clone_from(&self.who);
@@ -259,8 +265,9 @@ impl Asked {
 
     fn add(&mut self, dns: &DnsSecond<'_>) {
         let stats = dns.stats;
-        if self.domain.is_empty() {
-            self.domain = stats.domain;
+        match self.domain.is_empty() {
+            true => self.domain = stats.domain,
+            false => self.asks_several |= self.server != dns.key.server,
         }
         if self.before.is_some() && !self.is_alert(dns.second) {
             self.forget_before();

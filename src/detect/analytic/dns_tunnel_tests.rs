@@ -111,6 +111,22 @@ fn data_in_names_and_answers_are_a_tunnel() {
 }
 
 #[test]
+fn a_tunnel_names_its_port_and_its_server_where_that_is_one() {
+    let asks = |servers: u8| {
+        let name =
+            |n: usize, at: usize| format!("{}.t.example.com", encoded(n * 5 + at, 60, BASE32));
+        let second = move |n: usize| {
+            let server = RESOLVER + n as u8 % servers;
+            (0..5).flat_map(|at| exchange(CLIENT, server, &name(n, at), 10, 500)).collect()
+        };
+        judged(&settings(), (0..240).map(second)).pop().expect("a tunnel")
+    };
+    let (one, two) = (asks(1), asks(2));
+    assert_eq!((&*one.to_ports, one.names_all_peers), (&[53][..], Some(true)));
+    assert_eq!((&*two.to_ports, two.names_all_peers), (&[53][..], Some(false)));
+}
+
+#[test]
 fn the_process_that_asks_is_named() {
     let name = |n| format!("{}.t.example.com", encoded(n, 60, BASE32));
     let seconds = asked(10, 5, 500, name).into_iter();

@@ -22,7 +22,7 @@ use super::{AnalyticContext, DnsSecond, NotDnsSecond, about, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term, thousands};
 use crate::detect::{Direction, Finding, Rule, Subject, round3};
 use crate::engine::window::Host;
-use crate::engine::window::features::{NotDnsKey, NotDnsStats};
+use crate::engine::window::features::{DNS_PORT, NotDnsKey, NotDnsStats};
 use crate::entity::Who;
 
 const NAME: &str = "dns_tunnel";
@@ -241,6 +241,7 @@ impl Pair {
         finding.home_sender = at_home;
         finding.measured = value as u64;
         self.volume.fill(&mut finding, server);
+        finding.to_ports = vec![DNS_PORT];
         let received = self.sums.packets.saturating_sub(self.sums.sent);
         finding.unanswered = self.sums.sent.saturating_sub(received);
         self.tell(&mut finding, &who, server, strange);

@@ -52,6 +52,7 @@ fn raw_packets_of_iodine_are_a_tunnel_with_all_that_they_carried() {
     let found = judged(minute(IODINE, 20, 1_000).into_iter());
     let first = found.first().expect("a tunnel");
     assert!(first.second - START_S < 10, "{}", first.second - START_S);
+    assert_eq!(first.to_ports, [53]);
     let (alert, _) = alert_of(found);
     assert_eq!((alert.entity.id.as_str(), alert.severity), ("10.0.0.1", Severity::High));
     assert_eq!(alert.peers[0].address.to_string(), "10.0.0.2");

@@ -2,6 +2,7 @@
 
 use super::payload_tests::{INSIDE, NOW_S, OUTSIDE, Run, Traffic, minute};
 use super::*;
+use crate::entity::Leg;
 use crate::host::process::Context;
 
 const EXE: &str = "/opt/backup/agent";
@@ -71,6 +72,7 @@ fn a_shift_on_a_small_service_under_a_big_one_is_found_and_named() {
     }
     assert!(case.baseline.contains("of tcp/8443 in 216 minutes"), "{}", case.baseline);
     assert_eq!(shift.details["service"], "tcp/8443");
+    assert_eq!(shift.to_ports, [8_443], "where what moved went");
     let judged = shift.details["services"].as_array().unwrap();
     assert_eq!((judged.len(), &judged[0]["service"]), (2, &"tcp/443".into()));
     assert!(judged[0]["divergence"].as_f64() < judged[0]["threshold"].as_f64());
@@ -115,6 +117,7 @@ fn of_a_service_without_history_the_whole_decides() {
     let case = shift.case.as_ref().unwrap();
     assert!(case.summary.contains("not its own: divergence"), "{}", case.summary);
     assert!(!shift.details.contains_key("service"), "{:?}", shift.details);
+    assert_eq!(shift.to_ports, [443, 9_999], "of a hundredth of all and more");
     assert_eq!(shift.details["services"].as_array().map(Vec::len), Some(2), "both as ever");
     // Before thirty minutes of it the whole decides too, as it did before there were services.
     let mut young = learned(&[BULK], |minute| minute);
@@ -135,6 +138,19 @@ fn two_services_that_move_at_once_are_one_finding() {
     let both = ["tcp/443", "tcp/8443"].map(|name| summary.contains(name));
     assert_eq!(both, [true, true], "{summary}");
     assert!(summary.contains("So are those of"), "{summary}");
+    assert_eq!(shift.to_ports, [443, 8_443]);
+}
+
+#[test]
+fn a_shift_in_what_is_answered_goes_to_no_port_that_an_entry_could_name() {
+    let served = |mut minute: Minute| {
+        minute.measures.spoken.iter_mut().for_each(|spoken| spoken.service.leg = Leg::Accepted);
+        minute
+    };
+    let mut run = learned(&[BULK, SMALL], served);
+    let found = run.minute(&served(together(NOW_S, &[BULK, JUNK])));
+    let [shift] = shifts(&found)[..] else { panic!("{}", found.len()) };
+    assert_eq!((&shift.details["service"], &*shift.to_ports), (&"tcp/8443 served".into(), &[][..]));
 }
 
 #[test]

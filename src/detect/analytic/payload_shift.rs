@@ -22,7 +22,7 @@
 //! refused.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -34,7 +34,7 @@ use crate::alert::{DecidedBy, Score, Term, thousands};
 use crate::baseline::{KnownService, Profile};
 use crate::detect::{DetectSettings, Finding, Rule, round3};
 use crate::engine::window::SIZE_BINS;
-use crate::entity::{Minute, Spoken};
+use crate::entity::{Leg, Minute, Spoken, has_port};
 
 const NAME: &str = "payload_shift";
 const KEPT: usize = 4_096;
@@ -161,8 +161,10 @@ impl PayloadShift {
         }
         let services = by_service(minute, profile, ctx.settings);
         let whole = self.whole(minute, profile, ctx.settings);
-        let moved = services.iter().chain(&whole).filter(|held| held.has_moved());
+        let all = services.iter().chain(&whole).filter(|held| held.has_moved());
+        let moved: Vec<&Held<'_>> = all.collect();
         let shift = moved
+            .iter()
             .map(|held| Shift::of(held, minute, ctx))
             .reduce(|best, next| if next.is_before(&best) { next } else { best })?;
         let name = shift.held.part.service.map(|service| service.to_string());
@@ -170,7 +172,9 @@ impl PayloadShift {
         if !ctx.decide_part(NAME, &minute.who, name.as_deref(), minute.start_s, told) {
             return None;
         }
-        Some(finding(minute, &shift, &services, ctx))
+        let mut finding = finding(minute, &shift, &services, ctx);
+        finding.to_ports = ports_of(minute, &moved).unwrap_or_default();
+        Some(finding)
     }
 
     /// All that was sent, held against what its mix of services lets expect.
@@ -288,6 +292,25 @@ fn expected(minute: &Minute, profile: &Profile, settings: &DetectSettings) -> Si
     }
     let times = with_payload(learned) as f64 / all.max(1) as f64;
     sizes.map(|packets| (packets * times).round() as u64)
+}
+
+/// Ports that what has moved went to: of services theirs, where the entity asked, of the whole
+/// those of the minute. Nothing where one of them is not known.
+fn ports_of(minute: &Minute, moved: &[&Held<'_>]) -> Option<Vec<u16>> {
+    let mut ports = BTreeSet::new();
+    for held in moved {
+        match held.part.service {
+            Some(service) => {
+                let is_port = service.leg == Leg::Opened && has_port((service.proto, service.port));
+                ports.insert(is_port.then_some(service.port)?);
+            }
+            None => {
+                let all = minute.measures.destination_ports();
+                ports.extend((!all.is_empty()).then_some(all)?);
+            }
+        }
+    }
+    Some(ports.into_iter().collect())
 }
 
 fn finding(

@@ -9,7 +9,7 @@ use crate::alert::Severity;
 use crate::baseline::BaselineSettings;
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::{Host, SIZE_BINS, size_bin};
-use crate::entity::{Leg, PeerSums, Service, Spoken};
+use crate::entity::{Leg, OneService, PeerSums, Service, Spoken};
 use crate::host::process::{Context, Process, ProcessId};
 
 pub(super) struct Run {
@@ -112,10 +112,12 @@ pub(super) fn minute(exe: &str, context: Context, start_s: i64, traffic: &Traffi
             received_packets: 0,
             received_payload: 0,
             error_bytes: 0,
+            service: OneService::None,
         }
     }
     let host = IpAddr::from(traffic.to).into();
     measures.top = vec![peer(host, sent_bytes, sent_packets, sent_payload)];
+    measures.top[0].service = OneService::One(6, traffic.port);
     measures.services = vec![peer((6, traffic.port), sent_bytes, sent_packets, sent_payload)];
     let mut spoken = Spoken::new(Service { proto: 6, port: traffic.port, leg: Leg::Opened });
     for (size, count) in traffic.sizes {
@@ -376,6 +378,30 @@ fn a_leak_that_is_small_in_each_minute_is_added_up() {
     let words = "to 192.0.2.9, which was new to it, in 103 minutes since 1970-01-11T00:00Z";
     assert!(case.summary.contains(words), "{}", case.summary);
     assert_eq!(case.score.recompute(), case.score.value);
+}
+
+#[test]
+fn a_leak_names_the_ports_that_all_of_it_went_to_or_none() {
+    let ports = |service: fn(i64, u16) -> OneService| {
+        let mut run = Run::default();
+        run.learn(&ORDINARY, "/opt/shop/shopd");
+        let pieces = Traffic { sizes: OF_ONE_SIZE, received: 0, to: OUTSIDE, port: 9_999 };
+        let found = (0..288).find_map(|n| {
+            let mut minute = minute("/opt/shop/shopd", Context::None, NOW_S + 300 * n, &pieces);
+            minute.measures.top[0].service = service(n, pieces.port);
+            ratio_of(&mut run, &minute)
+        });
+        let found = found.unwrap();
+        assert_eq!(found.to_peers, [IpAddr::from(OUTSIDE).into()]);
+        found.to_ports
+    };
+    assert_eq!(ports(|_, port| OneService::One(6, port)), [9_999]);
+    assert_eq!(ports(|n, port| OneService::One(6, port + (n % 3) as u16)), [9_999, 10_000, 10_001]);
+    assert!(ports(|n, port| OneService::One(6, port + n as u16)).is_empty(), "more than are kept");
+    assert!(ports(|_, _| OneService::One(1, 8)).is_empty(), "ICMP has no ports");
+    // In one minute something went to another port too, and once is enough.
+    let once = |n, port| if n == 7 { OneService::Several } else { OneService::One(6, port) };
+    assert!(ports(once).is_empty());
 }
 
 #[test]

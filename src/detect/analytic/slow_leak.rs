@@ -15,7 +15,7 @@ use super::room::make_room;
 use super::signs::LEAST_MINUTES;
 use crate::baseline::Profile;
 use crate::engine::window::Host;
-use crate::entity::{Minute, PeerSums};
+use crate::entity::{Minute, OneService, PeerSums};
 
 const KEPT: usize = 4_096;
 
@@ -42,6 +42,25 @@ pub(super) struct Leak {
     /// More than one entity of the sender's normal: processes of one program, replicas of
     /// one workload.
     pub(super) several: bool,
+    ports: Ports,
+}
+
+/// Ports of the peer that all of it went to; nothing where others may be among them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ports(Option<[u16; MOST_PORTS]>);
+
+/// Of one peer: more are no habit. Unused ones are 0.
+const MOST_PORTS: usize = 4;
+
+impl Ports {
+    fn add(&mut self, service: OneService) {
+        let added = self.0.zip(service.port()).and_then(|(mut known, port)| {
+            let place = known.iter_mut().find(|known| **known == port || **known == 0)?;
+            *place = port;
+            Some(known)
+        });
+        self.0 = added;
+    }
 }
 
 impl Leak {
@@ -54,7 +73,12 @@ impl Leak {
             sent_payload: 0,
             received_payload: 0,
             several: false,
+            ports: Ports(Some([0; MOST_PORTS])),
         }
+    }
+
+    pub(super) fn to_ports(&self) -> Vec<u16> {
+        self.ports.0.into_iter().flatten().filter(|&port| port > 0).collect()
     }
 
     pub(super) fn ratio(&self) -> f64 {
@@ -74,6 +98,9 @@ impl Leak {
         }
         self.sent_payload = self.sent_payload.saturating_add(peer.sent_payload);
         self.received_payload = self.received_payload.saturating_add(peer.received_payload);
+        if peer.sent_packets > 0 {
+            self.ports.add(peer.service);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::detect::analytic::testing::alert_of;
 use crate::detect::analytic::{Inputs, Source};
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
-use crate::entity::{SecondOf, Sent, Silent};
+use crate::entity::{SecondOf, Sent, SentPorts, Silent};
 use crate::flow::Outline;
 use crate::host::process::{Context, Process, ProcessId};
 use crate::host::side::{FlowHosts, HostSide, ProcessView};
@@ -102,6 +102,7 @@ fn sent_by(view: &Arc<ProcessView>) -> SecondOf {
         top_peer: None,
         own: None,
         remote_port: 0,
+        ports: SentPorts::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The finding of a flood by a process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::json;
 
@@ -167,6 +167,7 @@ impl Judged<'_> {
     fn fill(&self, finding: &mut Finding) {
         let mut traffic = Traffic::default();
         let mut peers = BTreeMap::new();
+        let mut ports = Some(BTreeSet::new());
         for Second { rates, .. } in self.untold {
             traffic.packets += rates.packets;
             traffic.wire_bytes += rates.wire_bytes;
@@ -175,6 +176,10 @@ impl Judged<'_> {
                 *sum += packets;
             }
             finding.unanswered += rates.unanswered;
+            ports = ports.zip(rates.ports.much()).map(|(mut known, more)| {
+                known.extend(more);
+                known
+            });
             if let Some((host, packets)) = rates.top_peer {
                 *peers.entry(host).or_insert(0) += packets;
             }
@@ -187,6 +192,7 @@ impl Judged<'_> {
             wire_bytes: None,
         };
         finding.peers = peers.into_iter().map(peer).collect();
+        finding.to_ports = ports.into_iter().flatten().collect();
         let Second { second, rates, .. } = self.busiest;
         finding.busiest = Some(Busiest {
             second: *second,

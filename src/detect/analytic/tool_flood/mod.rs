@@ -47,7 +47,7 @@ use crate::entity::{SecondOf, Who};
 
 const NAME: &str = "tool_flood";
 
-/// Senders over a floor within the window: 200 bytes each, and 600 for each second that
+/// Senders over a floor within the window: 200 bytes each, and 900 for each second that
 /// no finding has told of.
 const FOLLOWED: usize = 4_096;
 

@@ -3,7 +3,7 @@
 use crate::detect::DetectSettings;
 use crate::detect::classes::{Class, ClassKind, Tool};
 use crate::engine::window::{Host, SIZE_BINS};
-use crate::entity::{SecondOf, Silent};
+use crate::entity::{SecondOf, SentPorts, Silent};
 
 /// Servers, agents and kernel threads talk to many by themselves: a proxy opens
 /// thousands of connections, a monitor pings a site.
@@ -34,6 +34,7 @@ pub(super) struct Rates {
     /// Address of the busiest of them.
     pub own: Option<Host>,
     pub remote_port: u16,
+    pub ports: SentPorts,
     /// Processes that sent.
     pub senders: u64,
     /// Packets of the busiest of them, and the most that one of them sent unanswered.
@@ -57,6 +58,7 @@ impl Rates {
         let share = second.unanswered_packets as f64 / sent.max(1) as f64;
         self.unanswered_bytes += (second.sent.wire_bytes as f64 * share.min(1.0)) as u64;
         self.silent.join(&second.silent);
+        self.ports.join(&second.ports);
         self.connections += second.syn_sent;
         self.received += second.received.packets;
         self.senders += u64::from(sent > 0);

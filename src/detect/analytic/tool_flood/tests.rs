@@ -8,7 +8,7 @@ use crate::baseline::{BaselineSettings, Baselines};
 use crate::detect::analytic::Inputs;
 use crate::detect::{DetectSettings, Names, Telemetry};
 use crate::engine::window::{Host, Seed};
-use crate::entity::{Measures, Minute, PeerSums, Sent, Silent};
+use crate::entity::{Measures, Minute, OneService, PeerSums, Sent, SentPorts, Silent};
 use crate::host::process::{Context, Process, ProcessId};
 use crate::host::side::{Ancestor, ProcessView};
 
@@ -91,6 +91,7 @@ fn sender(view: ProcessView, traffic: &Traffic) -> SecondOf {
         top_peer: Some((peer, packets)),
         own: Some((Host::from(IpAddr::from([10, 0, 0, 1])), packets)),
         remote_port: 80,
+        ports: SentPorts::unanswered(&[((6, 80), tcp), ((17, 80), udp), ((1, 8), icmp)]),
     }
 }
 
@@ -280,6 +281,7 @@ fn learned_of(who: &Arc<Who>, most: u64, most_unanswered: u64, peers: &[[u8; 4]]
             received_packets: 10,
             received_payload: 0,
             error_bytes: 0,
+            service: OneService::None,
         }));
         let minute = Minute {
             who: Arc::clone(who),
@@ -474,6 +476,33 @@ fn many_of_one_program_that_do_what_each_always_does_are_quiet_where_they_always
         elsewhere.into_iter().map(|one| spread(one, &BACKENDS[..5])).collect();
     let mut run = learned_of(&to_backends[0].who, 50, 50, &BACKENDS);
     assert!(run.seconds(20, &to_backends).is_empty(), "figures for several collectors");
+}
+
+#[test]
+fn a_flood_names_its_ports_over_all_seconds_and_all_senders() {
+    let flood = Traffic { udp: 20_000, answered: false, ..QUIET };
+    let to = |services: &[((u8, u16), u64)]| {
+        let mut one = sender(process(7, "/opt/x", Context::None), &flood);
+        one.ports = SentPorts::unanswered(services);
+        one
+    };
+    let ports = |seconds: &[SecondOf]| {
+        let mut run = Run::default();
+        let at = NOW..;
+        let found = at.zip(seconds).map(|(at, one)| run.second(at, std::slice::from_ref(one)));
+        found.flatten().next().expect("a flood").to_ports
+    };
+    let (web, name) = (to(&[((17, 443), 20_000)]), to(&[((17, 53), 20_000)]));
+    assert_eq!(ports(&[web.clone(), web.clone()]), [443]);
+    assert_eq!(ports(&[name, web.clone()]), [53, 443], "the second before was told of with it");
+    let spray: Vec<_> = (1..200).map(|port| ((17, port), 100)).collect();
+    assert!(ports(&[to(&spray), web]).is_empty(), "others are not known");
+    let pings = pool(30, |_| "/bin/ping".to_owned(), &Traffic { icmp: 50, ..QUIET });
+    let found = Run::default().seconds(6, &pings);
+    assert!(found[0].to_ports.is_empty(), "ICMP has none");
+    let mut senders = pool(30, |_| "/opt/job/sender".to_owned(), &Traffic { udp: 50, ..flood });
+    senders[3].ports = SentPorts::unanswered(&[((6, 22), 50)]);
+    assert_eq!(Run::default().seconds(6, &senders)[0].to_ports, [22, 80]);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use super::domain::registered_len;
 use super::{Carried, Ends, Features, Text, digest};
 use crate::packet::PacketRow;
 
-pub(super) const PORT: u16 = 53;
+/// The only one at which messages are read.
+pub const PORT: u16 = 53;
 
 const HEADER: usize = 12;
 /// RFC 1035, 2.3.4: 255 on the wire, with a length before each label and the root behind.

@@ -23,7 +23,7 @@ mod text;
 mod told;
 
 pub use carried::Carried;
-pub use dns::{DnsKey, DnsStats, DnsType, ORDINARY_ANSWER, SYMBOLS};
+pub use dns::{DnsKey, DnsStats, DnsType, ORDINARY_ANSWER, PORT as DNS_PORT, SYMBOLS};
 pub use domain::registered;
 pub use echo::{EchoKey, EchoStats, Exchange, Exchanges, Sampled, Symbols};
 pub use http::{AnswerKey, RequestKey, RequestLine, Status};
