@@ -107,7 +107,7 @@ pub enum AllowedEntity {
     Mac(String),
     /// An interface of the sensor.
     Interface(String),
-    /// An instance by its id, as well where an address of it or its host is meant; a workload by its id or stable name, a process by its
+    /// An instance by its id, as well where an address of it, a prefix that is all its own or its host is meant; a workload by its id or stable name, a process by its
     /// name or executable.
     Named(EntityKind, String),
 }
@@ -201,10 +201,11 @@ impl AllowedEntity {
             }
             (
                 Self::Named(EntityKind::Instance, id),
-                found @ (EntityKind::Address | EntityKind::Host),
+                found @ (EntityKind::Address | EntityKind::Host | EntityKind::Prefix),
             ) => {
                 let instance = inventory.and_then(|inventory| match found {
                     EntityKind::Host => inventory.by_host(&entity.id),
+                    EntityKind::Prefix => inventory.by_prefix(entity.id.parse().ok()?),
                     _ => inventory.by_address(entity.id.parse().ok()?),
                 });
                 instance.is_some_and(|instance| instance.id == *id)

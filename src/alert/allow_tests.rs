@@ -66,7 +66,7 @@ fn entities_are_covered_by_what_holds_them() {
 
 /// The addresses and the host of an instance, of which floods and scans know no more.
 #[test]
-fn an_entry_for_an_instance_covers_its_addresses_and_its_host_by_the_inventory() {
+fn an_entry_for_an_instance_covers_its_addresses_prefixes_and_host_by_the_inventory() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("inventory.csv");
     let lines =
@@ -83,6 +83,12 @@ fn an_entry_for_an_instance_covers_its_addresses_and_its_host_by_the_inventory()
         (EntityKind::Host, "web-1", true),
         (EntityKind::Host, "web-2", false),
         (EntityKind::Host, "sensor:eth0", false),
+        // Its network, but for what another has inside.
+        (EntityKind::Prefix, "10.9.1.0/24", true),
+        (EntityKind::Prefix, "10.9.0.0/24", false),
+        (EntityKind::Prefix, "10.9.0.0/16", false),
+        (EntityKind::Prefix, "10.8.0.0/15", false),
+        // One address of it.
         (EntityKind::Prefix, "192.0.2.0/24", false),
     ] {
         assert_eq!(allowed.covers(&entity(kind, id), Some(&inventory)), covered, "{id}");

@@ -102,6 +102,19 @@ impl Inventory {
         self.instance(claim)
     }
 
+    /// The instance that every address of the prefix belongs to: one whose network holds it,
+    /// where nobody else has an address or a network inside. Addresses that are listed one by
+    /// one make no prefix.
+    pub fn by_prefix(&self, prefix: IpNet) -> Option<Arc<Instance>> {
+        let prefix = prefix.trunc();
+        let mut holding = self.by_network.holding(prefix.addr());
+        let (_, claim) = holding.find(|(net, _)| net.prefix_len() <= prefix.prefix_len())?;
+        let addresses = self.by_address.iter().filter(|(address, _)| prefix.contains(*address));
+        let mut inside = addresses.map(|(_, other)| other).chain(self.by_network.inside(prefix));
+        let is_anothers = inside.any(|other| other.instance != claim.instance);
+        if is_anothers { None } else { self.instance(Some(claim)) }
+    }
+
     /// By the identifier of an interface: `eni-...`, `vni:4711`.
     pub fn by_interface(&self, interface: &str) -> Option<Arc<Instance>> {
         self.instance(self.by_interface.get(interface))

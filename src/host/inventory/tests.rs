@@ -422,3 +422,30 @@ fn load_of_a_hundred_thousand_rows() {
         );
     }
 }
+
+#[test]
+fn a_prefix_is_whose_network_holds_it_unless_another_has_part_of_it() {
+    let lines = "id,address\nlab,10.9.0.0/16\nbox,10.9.5.7\nsub,10.9.64.0/20\nv6,2001:db8::/48\n";
+    let (inventory, _) = read(lines);
+    let whose = |prefix: &str| {
+        let found = inventory.by_prefix(prefix.parse().expect("prefix"));
+        found.map(|instance| instance.id.clone())
+    };
+    for (prefix, id) in [
+        ("10.9.1.0/24", Some("lab")),
+        ("10.9.5.0/24", None),
+        ("10.9.5.0/29", None),
+        ("10.9.5.8/29", Some("lab")),
+        ("10.9.65.0/24", Some("sub")),
+        ("10.9.64.0/20", Some("sub")),
+        ("10.9.64.0/19", None),
+        ("10.9.128.0/17", Some("lab")),
+        ("10.9.0.0/16", None),
+        ("10.0.0.0/8", None),
+        ("192.0.2.0/24", None),
+        ("2001:db8:0:7::/64", Some("v6")),
+        ("::/0", None),
+    ] {
+        assert_eq!(whose(prefix).as_deref(), id, "{prefix}");
+    }
+}

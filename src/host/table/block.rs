@@ -105,6 +105,14 @@ impl<V> Blocks<V> {
         })
     }
 
+    /// All of more bits that lie inside of a prefix, in no order.
+    pub(in crate::host) fn inside(&self, net: IpNet) -> impl Iterator<Item = &V> {
+        let values = self.values.iter();
+        values
+            .filter(move |(inner, _)| **inner != net && net.contains(*inner))
+            .map(|(_, value)| value)
+    }
+
     pub(in crate::host) fn longest(&self, address: IpAddr) -> Option<(IpNet, &V)> {
         self.holding(address).next()
     }
