@@ -199,8 +199,10 @@ fn a_host_has_the_flows_of_its_peers_and_a_log_is_no_capture() {
 #[test]
 fn packets_are_of_the_captures_that_the_run_read_or_there_are_none() {
     let dir = Dir::new();
-    std::fs::copy(captures().join("dns.pcap"), dir.path("dns.pcap")).expect("copied");
-    let alert = flood(&dir, &["dns.pcap"]);
+    // Another tap's, of the same time.
+    std::fs::copy(captures().join("demo-udp-flood.pcap.zst"), dir.path("tap2.pcap.zst"))
+        .expect("copied");
+    let alert = flood(&dir, &["tap2.pcap.zst"]);
     let id = id(&alert);
     let bundle = || {
         let output = dir.run(["bundle", id, "--run", "run", "-o", "b", "--json"]);
@@ -209,11 +211,11 @@ fn packets_are_of_the_captures_that_the_run_read_or_there_are_none() {
         (files.contains("packets.pcapng"), told["left_out"].to_string())
     };
     let show = || dir.run(["show", "alert", id, "--run", "run", "--pcap", "p.pcapng"]);
-    let why = "dns.pcap has changed since it was read";
-    let mut bytes = std::fs::read(dir.path("dns.pcap")).expect("a capture");
+    let why = "tap2.pcap.zst has changed since it was read";
+    let mut bytes = std::fs::read(dir.path("tap2.pcap.zst")).expect("a capture");
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
-    dir.write("dns.pcap", &bytes);
+    dir.write("tap2.pcap.zst", &bytes);
     // The rest is what it was.
     let (packets, left_out) = bundle();
     assert!(packets && left_out.contains(why), "{left_out}");
@@ -237,6 +239,36 @@ fn packets_are_of_the_captures_that_the_run_read_or_there_are_none() {
         }
     });
     assert_eq!(show().status.code(), Some(0), "{}", said(&show()));
+}
+
+#[test]
+fn an_alert_names_the_captures_of_its_time_and_packets_are_looked_for_in_them_alone() {
+    let alone = Dir::new();
+    assert_eq!(flood(&alone, &[])["files"], Value::Null, "there is no other");
+    let dir = Dir::new();
+    std::fs::copy(captures().join("dns.pcap"), dir.path("dns.pcap")).expect("copied");
+    let mut alert = flood(&dir, &["dns.pcap"]);
+    assert_eq!(alert["files"], json!(["flood.pcap.zst"]));
+    let id = id(&alert).to_owned();
+    let page = dir.run(["show", "alert", &id, "--run", "run"]);
+    let stdout = text(&page.stdout);
+    let line = stdout.lines().find(|line| line.trim_start().starts_with("captures "));
+    assert!(line.is_some_and(|line| line.ends_with(" flood.pcap.zst")), "{}", said(&page));
+    // What else was read says nothing of it, whatever became of that.
+    std::fs::remove_file(dir.path("dns.pcap")).expect("removed");
+    let show = || dir.run(["show", "alert", &id, "--run", "run", "--pcap", "p.pcapng"]);
+    assert_eq!(show().status.code(), Some(0), "{}", said(&show()));
+    let bundle = dir.run(["bundle", &id, "--run", "run", "-o", "b", "--json"]);
+    let told: Value = serde_json::from_slice(&bundle.stdout).expect("JSON");
+    assert!(told["files"].to_string().contains("packets.pcapng"), "{told:#}");
+    assert!(!told["left_out"].to_string().contains("dns.pcap"), "{told:#}");
+
+    for at in ["start", "end"] {
+        alert[at] = "2001-01-01T00:00:00Z".into();
+    }
+    std::fs::write(dir.path("run/alerts.ndjson"), format!("{alert}\n")).expect("written");
+    let output = show();
+    assert!(text(&output.stderr).contains("has packets of that time"), "{}", said(&output));
 }
 
 #[test]

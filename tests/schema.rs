@@ -28,7 +28,13 @@ fn flows_alerts_and_summaries_of_every_capture_follow_their_schemas() {
     for path in common::all_captures("schemas").iter().filter(|path| path.starts_with(captures())) {
         let out = dir.path("out");
         let mut command = dir.command(["read", "--quiet", "--out"]);
-        let output = command.arg(&out).arg(path).output().expect("the binary starts");
+        // Beside another, alerts say which of them they are in.
+        let output = command
+            .arg(&out)
+            .arg(path)
+            .arg(captures().join("ping.pcap"))
+            .output()
+            .expect("the binary starts");
         assert!(output.status.success(), "{}: {}", path.display(), text(&output.stderr));
         let name = path.display().to_string();
         let read = |file: &str| std::fs::read_to_string(out.join(file)).expect("written");

@@ -42,7 +42,11 @@ use sha2::{Digest, Sha256};
 use crate::detect::{Direction, PeerRole, PortShare, Rule, Shape};
 use crate::host::destination::Context;
 use crate::host::inventory::Instance;
+use crate::input::FileReport;
 use crate::input::origin::Origins;
+
+/// Captures that an alert names: a flood of hours lies in a few files of a ring.
+const LISTED_FILES: usize = 16;
 
 /// One attack.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -97,6 +101,13 @@ pub struct Alert {
     /// alert came through is not known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<String>,
+    /// Of several captures that were read those with packets from its start to its end, the
+    /// first ones first: where to look for its packets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+    /// Further ones that are not named.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub further_files: u64,
     /// Whether the sensor's clock followed a reference from start to end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_synchronised: Option<bool>,
@@ -112,6 +123,22 @@ impl Alert {
             false => Vec::new(),
         };
         self.clock_synchronised = origin.clock_synchronised;
+    }
+
+    /// Names those of the captures that were read that its time is in.
+    pub(crate) fn set_files(&mut self, captures: &[FileReport]) {
+        (self.files, self.further_files) = (Vec::new(), 0);
+        let spans = captures.iter().filter_map(|file| Some((file.span_ns?, file)));
+        let mut spans: Vec<_> = spans.collect();
+        if spans.len() < 2 {
+            return;
+        }
+        spans
+            .retain(|&((first_ns, last_ns), _)| first_ns < self.end_ns && last_ns >= self.start_ns);
+        spans.sort_by_key(|&((first_ns, _), _)| first_ns);
+        self.further_files = spans.len().saturating_sub(LISTED_FILES) as u64;
+        let named = spans.iter().take(LISTED_FILES);
+        self.files = named.map(|(_, file)| file.path.clone()).collect();
     }
 }
 
@@ -140,6 +167,10 @@ fn shared<T: Serialize, S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     value.as_deref().serialize(serializer)
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 fn shared_text<S: Serializer>(value: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -416,6 +416,8 @@ impl Open {
             sensor: String::new(),
             interface: String::new(),
             interfaces: Vec::new(),
+            files: Vec::new(),
+            further_files: 0,
             clock_synchronised: None,
         };
         alert.summary = sentence(&alert);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::super::{Alert, Case, Entity, EntityKind, Score, Severity, State, Term};
 use crate::detect::analytic::testing::alert_of;
 use crate::detect::{Busiest, Family, Finding, Rule, Subject};
+use crate::input::FileReport;
 
 const RULE: Rule = Rule { name: "r", threshold: 100, unit: "packets/s", formula: "f" };
 
@@ -197,4 +198,28 @@ fn a_syn_flood_says_that_there_is_no_handshake() {
     assert!(refused.contains(", without SYN-ACK;"), "{refused}");
     assert!(sentence("udp", 0.0).contains(", unanswered;"));
     assert!(sentence("tcp_syn", 0.5).contains(", answer ratio 0.5;"));
+}
+
+#[test]
+fn captures_of_its_time_are_named_by_their_first_packet_and_few_of_many() {
+    let at_ns = |second: i64| second * 1_000_000_000;
+    let capture = |(path, first_s, last_s): (&str, i64, i64)| FileReport {
+        path: path.to_owned(),
+        span_ns: Some((at_ns(first_s), at_ns(last_s))),
+        ..FileReport::default()
+    };
+    let mut told =
+        Alert { start_ns: at_ns(10), end_ns: at_ns(20), ..alert(vec![second(10, 1, 60, 0, 60.0)]) };
+    let mut named = |captures: &[FileReport]| {
+        told.set_files(captures);
+        (told.files.join(" "), told.further_files)
+    };
+    let ring = [("c", 15, 40), ("a", 0, 9), ("b", 5, 10), ("d", 20, 30), ("e", 12, 13)];
+    let ring = ring.map(capture);
+    assert_eq!(named(&ring), ("b e c".to_owned(), 0), "the end is no part of it");
+    let empty = FileReport { path: "f".to_owned(), ..FileReport::default() };
+    assert_eq!(named(&[ring[0].clone(), empty]), (String::new(), 0), "one capture has packets");
+    let many: Vec<_> = (0..20).map(|_| capture(("x", 11, 12))).collect();
+    let (files, further) = named(&many);
+    assert_eq!((files.split(' ').count(), further), (16, 4));
 }

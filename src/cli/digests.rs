@@ -23,6 +23,11 @@ pub(super) struct FileDigest {
     /// Of an input: `capture`, or `log`, which has no packets. Absent where it was passed over.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
+    /// Times of a capture's packets. Absent where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_packet: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_packet: Option<String>,
 }
 
 /// Digests of all that a run read.
@@ -55,13 +60,17 @@ impl Hashes {
         }
     }
 
-    /// With the kinds of inputs, as the summary has them.
+    /// With the kinds and times of inputs, as the summary has them.
     pub(super) fn finish(self, summary: &Summary) -> Digests {
         let mut digests = self.thread.join().unwrap_or_default();
         for input in &mut digests.inputs {
             let is_log = summary.sources.iter().any(|log| log.path == input.path);
-            let is_capture = summary.files.iter().any(|capture| capture.path == input.path);
-            input.kind = if is_log { Some("log") } else { is_capture.then_some("capture") };
+            let capture = summary.files.iter().find(|capture| capture.path == input.path);
+            input.kind = if is_log { Some("log") } else { capture.map(|_| "capture") };
+            if let Some(capture) = capture {
+                input.first_packet.clone_from(&capture.first_packet);
+                input.last_packet.clone_from(&capture.last_packet);
+            }
         }
         digests
     }
@@ -88,6 +97,8 @@ fn digests(files: Vec<PathBuf>, stop: &AtomicBool) -> Vec<FileDigest> {
         sha256: path.is_file().then(|| digest(&path, stop)).and_then(Result::ok),
         path: path.display().to_string(),
         kind: None,
+        first_packet: None,
+        last_packet: None,
     };
     files.into_iter().map(digest).collect()
 }

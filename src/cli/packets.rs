@@ -189,7 +189,7 @@ fn captures(
     } else {
         for input in record["inputs"].as_array().into_iter().flatten() {
             let path = digests::path_of(record, input);
-            if digests::is_log(&path, input) {
+            if digests::is_log(&path, input) || !may_hold(input, from_ns, to_ns) {
                 continue;
             }
             match digests::check(&path, input) {
@@ -199,6 +199,11 @@ fn captures(
         }
         let inputs = record["inputs"].as_array().map(Vec::as_slice).unwrap_or_default();
         if captures.is_empty() && changed.is_empty() && !inputs.is_empty() {
+            if inputs.iter().any(|input| input["first_packet"].is_string()) {
+                bail!(
+                    "no capture that the run read has packets of that time: name others by --from"
+                );
+            }
             bail!("the run read logs alone: name captures by --from");
         }
     }
@@ -206,6 +211,15 @@ fn captures(
         bail!("the run does not say where its packets are: name the captures by --from");
     }
     Ok((captures, changed))
+}
+
+/// Whether a capture that the run read may have had packets of that time, as far as the run
+/// says.
+fn may_hold(input: &Value, from_ns: i64, to_ns: i64) -> bool {
+    match (time_of(&input["first_packet"]), time_of(&input["last_packet"])) {
+        (Ok(first_ns), Ok(last_ns)) => first_ns <= to_ns && from_ns <= last_ns,
+        _ => true,
+    }
 }
 
 /// A file itself; of a recording's folder what may hold the packets, of any

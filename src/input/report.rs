@@ -94,6 +94,9 @@ pub struct FileReport {
     pub frames: u64,
     pub wire_bytes: u64,
     pub captured_bytes: u64,
+    /// Earliest and latest time of a packet, in nanoseconds since the epoch; nothing without
+    /// packets, and where the stream has another time scale.
+    pub span_ns: Option<(i64, i64)>,
     /// 1 when the file ends in the middle of a record or block.
     pub truncated_records: u64,
     /// Packets that the interfaces say they dropped (pcapng statistics).
@@ -114,6 +117,12 @@ impl FileReport {
     /// Nothing was read behind this.
     pub(super) fn fail(&mut self, kind: InputErrorKind) {
         self.error = Some(InputError::new(&self.path, kind));
+    }
+
+    /// Packets of these times were read too.
+    pub(super) fn reach(&mut self, first_ns: i64, last_ns: i64) {
+        let (first, last) = self.span_ns.unwrap_or((first_ns, last_ns));
+        self.span_ns = Some((first.min(first_ns), last.max(last_ns)));
     }
 
     pub(super) fn warn(&mut self, text: String) {

@@ -279,6 +279,8 @@ impl Input {
             if let Some(rescale) = &mut self.rescale {
                 mark_ns = mark_ns.and_then(|mark_ns| rescale.mark(mark_ns));
                 rescale.frames(&mut batch.frames, &mut batch.tally);
+                // Their own times are none of the stream's.
+                self.reports.iter_mut().for_each(|report| report.span_ns = None);
             }
             match mark_ns {
                 Some(mark_ns) if self.marks.reach(mark_ns) => {

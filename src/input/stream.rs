@@ -53,6 +53,7 @@ impl FileStream {
         report.wire_bytes += batch.tally.wire_bytes;
         report.captured_bytes += batch.tally.captured_bytes;
         report.frames += batch.frames.len() as u64;
+        report.reach(batch.tally.least_ns, batch.tally.latest_ns);
         Some(batch)
     }
 }

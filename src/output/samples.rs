@@ -245,6 +245,8 @@ pub(crate) fn alert() -> Alert {
         sensor: String::new(),
         interface: String::new(),
         interfaces: Vec::new(),
+        files: Vec::new(),
+        further_files: 0,
         clock_synchronised: None,
     };
     alert.summary = sentence(&alert);

@@ -180,6 +180,10 @@ pub struct InputFile {
     pub format: String,
     pub packets: u64,
     pub wire_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_packet: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_packet: Option<String>,
     pub truncated_records: u64,
     /// What a pcapng file says was lost before it was written: at its interfaces, and in the
     /// system that captured.
@@ -266,6 +270,8 @@ impl Summary {
                     format: file.format.clone(),
                     packets: file.frames,
                     wire_bytes: file.wire_bytes,
+                    first_packet: file.span_ns.map(|(first_ns, _)| rfc3339(first_ns)),
+                    last_packet: file.span_ns.map(|(_, last_ns)| rfc3339(last_ns)),
                     truncated_records: file.truncated_records,
                     interface_drops: file.interface_drops,
                     system_drops: file.system_drops,

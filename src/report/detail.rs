@@ -55,6 +55,15 @@ pub(super) fn same_act(record: &Value) -> Vec<(&'static str, String)> {
     whole.into_iter().chain(parts.map(|part| ("its part", named(part)))).collect()
 }
 
+/// Captures that have packets of the alert's time, where it names any.
+pub(super) fn files(record: &Value) -> String {
+    let named = list(&record["files"]);
+    match record["further_files"].as_u64() {
+        Some(further) => format!("{named} and {} more", thousands(further)),
+        None => named,
+    }
+}
+
 /// The page of one alert.
 pub fn alert(record: &Value, style: Style) -> String {
     let mut page = Page::new(style);
@@ -86,6 +95,7 @@ pub fn alert(record: &Value, style: Style) -> String {
     page.field("analytics", list(&record["analytics"]));
     page.field("possible", list(&record["possible_analytics"]));
     page.field("missing", list(&record["missing_telemetry"]));
+    page.field("captures", files(record));
     for (name, text) in same_act(record) {
         page.field(name, text);
     }

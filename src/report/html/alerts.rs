@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::super::detail::{list, plain, same_act, word};
+use super::super::detail::{files, list, plain, same_act, word};
 use super::super::terminal::bytes;
 use super::charts::{Chart, Lane, Marked, Unit, bars, lanes};
 use super::markup::{Cell, Html, SEVERITIES, Table, figure_text};
@@ -184,6 +184,7 @@ fn details(html: &mut Html, shown: &Shown, drawn: bool) {
         ("analytics", list(&record["analytics"])),
         ("possible", list(&record["possible_analytics"])),
         ("missing", list(&record["missing_telemetry"])),
+        ("captures", files(record)),
     ];
     facts.extend(same_act(record));
     facts.extend(known::facts_of_entity(record));

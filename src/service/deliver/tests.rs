@@ -76,6 +76,8 @@ pub(super) fn alert(id: &str) -> Alert {
         sensor: String::new(),
         interface: String::new(),
         interfaces: Vec::new(),
+        files: Vec::new(),
+        further_files: 0,
         clock_synchronised: None,
     }
 }
