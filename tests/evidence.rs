@@ -313,6 +313,39 @@ fn why_not_refuses_when_a_file_that_the_arguments_name_is_not_what_it_was() {
     refused("b.redb has changed since it was read");
 }
 
+/// Why-not's windows of an address, by the real binary.
+fn windows(dir: &Dir, who: &str) -> usize {
+    let output = dir.run(["why-not", who, "--run", "run", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(told["notes"].to_string().contains("the run learned into b.redb"), "{told:#}");
+    told["windows"].as_array().expect("windows").len()
+}
+
+#[test]
+fn why_not_answers_of_a_run_that_learned_by_what_it_read() {
+    let dir = Dir::new();
+    for name in ["dns.pcap", "ping.pcap"] {
+        std::fs::copy(captures().join(name), dir.path(name)).expect("copied");
+    }
+    let learn = |files: &[&str]| {
+        let args = ["baseline", "learn", "-q", "--baseline", "b.redb", "--out", "run"];
+        let output = dir.run(args.iter().chain(files));
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    };
+    let client = "10.77.0.1";
+    learn(&["dns.pcap"]);
+    let of_dns = windows(&dir, client);
+    assert!(of_dns > 0);
+    // What was learned before is not read once more.
+    learn(&["dns.pcap", "ping.pcap"]);
+    let of_pings = windows(&dir, client);
+    let read = ["read", "-q", "--out", "run", "--baseline", "b.redb", "--learn", "--again"];
+    let output = dir.run(read.iter().chain(&["ping.pcap"]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(windows(&dir, client), of_pings);
+}
+
 #[test]
 fn why_not_names_the_runs_own_alerts_and_says_what_it_can_not_know() {
     let dir = Dir::new();

@@ -91,12 +91,17 @@ pub(crate) fn run(command: BaselineCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn learn(mut args: read::ReadArgs) -> anyhow::Result<ExitCode> {
+fn learn(args: read::ReadArgs) -> anyhow::Result<ExitCode> {
     if args.baselines.baseline.is_none() {
         return Err(Usage("name the file to learn into by --baseline PATH".to_owned()).into());
     }
+    read::run(&that_learn(args))
+}
+
+/// What `read` takes for `baseline learn`.
+pub(super) fn that_learn(mut args: read::ReadArgs) -> read::ReadArgs {
     (args.learn, args.known) = (true, Known::PassedOver);
-    read::run(&args)
+    args
 }
 
 fn views(baselines: &Baselines) -> impl Iterator<Item = View> {

@@ -132,6 +132,12 @@ impl ReadArgs {
         Ok(files?)
     }
 
+    /// The same of these inputs alone.
+    pub(super) fn of_inputs(mut self, inputs: Vec<PathBuf>) -> Self {
+        self.paths = inputs;
+        self
+    }
+
     /// Baselines that are not what the run held entities against, since it learned into them.
     pub(super) fn learned_into(&self) -> Option<&Path> {
         self.baselines.baseline.as_deref().filter(|_| self.learn)

@@ -15,6 +15,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
+use super::baseline::{self, BaselineCommand};
 use super::{Command, config, digests, packets, read, records, rundir};
 use crate::detect::{Seen, Watch};
 use crate::report::terminal::Style;
@@ -142,6 +143,13 @@ fn as_it_was_read(dir: &Path, record: &Value) -> anyhow::Result<read::ReadArgs> 
     })?;
     match cli.command {
         Command::Read(args) => Ok(*args),
+        Command::Baseline(BaselineCommand::Learn(args)) => {
+            // Files that were learned before were passed over: they have no kind.
+            let inputs = record["inputs"].as_array().into_iter().flatten();
+            let inputs = inputs.filter(|input| input["kind"].is_string());
+            let inputs = inputs.filter_map(|input| input["path"].as_str().map(PathBuf::from));
+            Ok(baseline::that_learn(args.of_inputs(inputs.collect())))
+        }
         _ => bail!(
             "this run was live: read its recording with `flowtap read --out DIR`, and ask of that"
         ),
