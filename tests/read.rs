@@ -297,6 +297,12 @@ fn what_a_capture_says_was_lost_before_it_was_written_is_told() {
     assert!(page.contains("900 packets were lost at interfaces"), "{page}");
     assert!(page.contains("90 packets were lost in the systems"), "{page}");
     assert!(page.contains("7 packets were lost before others"), "{page}");
+    assert!(dir.run(["read", "-q", "--report", "r.html", "lossy.pcapng"]).status.success());
+    let report = std::fs::read_to_string(dir.path("r.html")).expect("a report");
+    for words in ["900 packets were lost at its", "90 packets were lost in", "7 packets were lost"]
+    {
+        assert!(report.contains(words), "{words}");
+    }
 }
 
 /// What alerts say of names and requests is of payloads as well.

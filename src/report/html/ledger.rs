@@ -6,8 +6,9 @@ use serde_json::Value;
 use super::super::coverage::reason_words;
 use super::super::detail::word;
 use super::markup::{Cell, Html, Table};
+use crate::alert::thousands;
 use crate::output::Summary;
-use crate::output::summary::LedgerSums;
+use crate::output::summary::{InputFile, LedgerSums};
 
 /// Where each packet went. The rows add up to what was read.
 pub(super) fn accounting(html: &mut Html, summary: &Summary) {
@@ -83,10 +84,23 @@ fn protocols(html: &mut Html, summary: &Summary) {
     }
 }
 
+/// What a capture says was lost before it was written.
+fn lost_before(file: &InputFile) -> impl Iterator<Item = String> {
+    let lost = [
+        (file.interface_drops, "at its interfaces"),
+        (file.system_drops, "in the system that captured"),
+        (file.unplaced_drops, "before others that it has"),
+    ];
+    let lost = lost.into_iter().filter_map(|(packets, place)| Some((packets?, place)));
+    let lost = lost.filter(|&(packets, _)| packets > 0);
+    lost.map(|(packets, place)| format!("{} packets were lost {place}", thousands(packets)))
+}
+
 fn inputs(html: &mut Html, summary: &Summary) {
     let mut table = Table::new("What was read", &["Input", "Kind", "Records", "Bytes", "Trouble"]);
     for file in &summary.files {
-        let trouble = file.warnings.iter().chain(&file.error).cloned().collect::<Vec<_>>();
+        let trouble = lost_before(file).chain(file.warnings.iter().chain(&file.error).cloned());
+        let trouble = trouble.collect::<Vec<_>>();
         table.row(vec![
             file.path.clone().into(),
             file.format.clone().into(),
