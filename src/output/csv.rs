@@ -156,6 +156,7 @@ mod tests {
             ("src_attribution_basis", "used"),
             ("src_attribution_others", "4721"),
             ("src_attribution_translated", "true"),
+            ("src_attribution_provoked", "false"),
             ("dst_process_pid", ""),
             ("dst_attribution_method", ""),
             ("dst_attribution_certainty", ""),
@@ -163,6 +164,7 @@ mod tests {
             ("dst_attribution_basis", ""),
             ("dst_attribution_others", ""),
             ("dst_attribution_translated", ""),
+            ("dst_attribution_provoked", ""),
         ] {
             assert_eq!(rows[0][column], expected, "{column}");
         }

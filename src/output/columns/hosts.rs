@@ -11,7 +11,7 @@ use crate::output::printable::{command_line, printable};
 pub(in crate::output) type OfHost = (&'static str, Kind, fn(&HostSide) -> Value<'_>);
 
 /// Behind `src_` and `dst_`.
-pub(in crate::output) const HOST: [OfHost; 17] = [
+pub(in crate::output) const HOST: [OfHost; 18] = [
     ("process_pid", Kind::Int, |h| process(h).map_or(Value::Null, |p| int(p.id.pid))),
     ("process_name", Kind::Text, |h| known(process(h).map(|p| &*p.name))),
     ("process_exe", Kind::Text, |h| known(process(h).map(|p| &*p.exe))),
@@ -50,6 +50,10 @@ pub(in crate::output) const HOST: [OfHost; 17] = [
     ("attribution_translated", Kind::Bool, |h| {
         let how = h.attribution.as_ref().filter(|how| how.method.is_some());
         how.map_or(Value::Null, |how| Value::Bool(how.translated))
+    }),
+    ("attribution_provoked", Kind::Bool, |h| {
+        let how = h.attribution.as_ref().filter(|how| how.method.is_some());
+        how.map_or(Value::Null, |how| Value::Bool(how.provoked))
     }),
 ];
 
