@@ -151,7 +151,7 @@ impl DataRatio {
             to.packets = to.packets.map(|packets| packets + before.packets);
             to.wire_bytes = to.wire_bytes.map(|bytes| bytes + before.wire_bytes);
         }
-        (finding.to_peers, finding.to_ports) = (vec![peer], leak.to_ports());
+        (finding.to_peers, finding.to_ports) = (vec![peer], leak.known_ports());
         finding.whole = Some(ctx.seed.host(&peer));
         let leaked = json!({
             "to": peer.ip(),

@@ -77,7 +77,7 @@ impl Leak {
         }
     }
 
-    pub(super) fn to_ports(&self) -> Vec<u16> {
+    pub(super) fn known_ports(&self) -> Vec<u16> {
         self.ports.0.into_iter().flatten().filter(|&port| port > 0).collect()
     }
 
