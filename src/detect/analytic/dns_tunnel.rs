@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::not_dns::NotDns;
 use super::process_context::subject;
-use super::tunnelled::Tunnelled;
+use super::tunnelled::{Servers, Tunnelled};
 use super::{Analytic, AnalyticContext, DnsSecond, Event, about, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::{Direction, Finding, Rule, Subject, round3};
@@ -132,7 +132,7 @@ struct Asked {
     told: bool,
     /// Of several, the last that was asked.
     server: Host,
-    asks_several: bool,
+    servers: Servers,
     sums: Sums,
     /// Of the windows before, where it was told of in them.
     before: Option<Box<Sums>>,
@@ -211,11 +211,11 @@ impl Asked {
         // What another sent, and was not told of, is none of it.
         let is_anothers = self.before.is_some() && self.own_before().is_none();
         let whole = (!is_anothers).then(|| Box::new(self.whole()));
-        let Self { domain, server, asks_several, told_s, told_as, mut volume, .. } = self;
+        let Self { domain, server, servers, told_s, told_as, mut volume, .. } = self;
         let who = if is_anothers { told_as.clone() } else { self.who };
         volume.begin();
         let of_it =
-            Self { domain, who, server, asks_several, told_s, told_as, volume, ..Self::default() };
+            Self { domain, who, server, servers, told_s, told_as, volume, ..Self::default() };
         Some(Self { before: whole.or(self.before), ..of_it })
     }
 
@@ -238,7 +238,8 @@ impl Asked {
             self.forget_before();
         }
         self.volume.fill(finding, self.server);
-        finding.names_all_peers = Some(!self.asks_several);
+        finding.names_all_peers = Some(self.servers.all().is_some());
+        finding.to_peers = self.servers.all().unwrap_or_default().to_vec();
         finding.to_ports = vec![DNS_PORT];
         self.volume.told();
         (self.told, self.told_s) = (true, finding.second);
@@ -265,10 +266,10 @@ impl Asked {
 
     fn add(&mut self, dns: &DnsSecond<'_>) {
         let stats = dns.stats;
-        match self.domain.is_empty() {
-            true => self.domain = stats.domain,
-            false => self.asks_several |= self.server != dns.key.server,
+        if self.domain.is_empty() {
+            self.domain = stats.domain;
         }
+        self.servers.add(dns.key.server);
         if self.before.is_some() && !self.is_alert(dns.second) {
             self.forget_before();
         }

@@ -110,20 +110,32 @@ fn data_in_names_and_answers_are_a_tunnel() {
     assert!(case.score.value > 80.0, "{:?}", case.score);
 }
 
-#[test]
-fn a_tunnel_names_its_port_and_its_server_where_that_is_one() {
-    let asks = |servers: u8| {
-        let name =
-            |n: usize, at: usize| format!("{}.t.example.com", encoded(n * 5 + at, 60, BASE32));
-        let second = move |n: usize| {
-            let server = RESOLVER + n as u8 % servers;
-            (0..5).flat_map(|at| exchange(CLIENT, server, &name(n, at), 10, 500)).collect()
-        };
-        judged(&settings(), (0..240).map(second)).pop().expect("a tunnel")
+/// Whether an entry for these peers and this port covers a tunnel through so many servers,
+/// asked in turn.
+fn is_allowed_towards(servers: u8, peers: &[&str], port: u16) -> bool {
+    let name = |n: usize, at: usize| format!("{}.t.example.com", encoded(n * 5 + at, 60, BASE32));
+    let second = |n: usize| {
+        let server = RESOLVER + n as u8 % servers;
+        (0..5).flat_map(|at| exchange(CLIENT, server, &name(n, at), 10, 500)).collect()
     };
-    let (one, two) = (asks(1), asks(2));
-    assert_eq!((&*one.to_ports, one.names_all_peers), (&[53][..], Some(true)));
-    assert_eq!((&*two.to_ports, two.names_all_peers), (&[53][..], Some(false)));
+    let towards = crate::alert::Towards {
+        peers: peers.iter().map(|peer| peer.parse().unwrap()).collect(),
+        ports: vec![port],
+    };
+    alerts_of((0..240).map(second), towards, None).is_empty()
+}
+
+#[test]
+fn an_entry_for_servers_and_their_port_covers_a_tunnel_through_them_alone() {
+    assert!(is_allowed_towards(1, &[], 53));
+    assert!(!is_allowed_towards(1, &[], 54));
+    assert!(is_allowed_towards(1, &["10.0.0.2/32"], 53));
+    assert!(!is_allowed_towards(1, &["10.0.0.3/32"], 53));
+    // Not whichever is asked last.
+    assert!(!is_allowed_towards(2, &["10.0.0.2/32"], 53));
+    assert!(!is_allowed_towards(2, &["10.0.0.3/32"], 53));
+    assert!(is_allowed_towards(2, &["10.0.0.2/31"], 53));
+    assert!(!is_allowed_towards(5, &["10.0.0.0/8"], 53), "more than are told apart");
 }
 
 #[test]
@@ -285,10 +297,19 @@ fn what_goes_on_over_windows_is_one_tunnel_with_all_that_it_carried() {
 /// What the book makes of the tunnel where it is allowed up to a bound.
 fn alerts_with(max_bytes_per_minute: Option<u64>) -> Vec<crate::alert::Alert> {
     let name = |n| format!("{}.example.com", encoded(n, 60, BASE32));
+    let seen = asked(10, 5, 500, name).into_iter();
+    alerts_of(seen, Default::default(), max_bytes_per_minute)
+}
+
+fn alerts_of(
+    seen: impl Iterator<Item = Vec<Seen>>,
+    towards: crate::alert::Towards,
+    max_bytes_per_minute: Option<u64>,
+) -> Vec<crate::alert::Alert> {
     let allow = crate::alert::AllowEntry {
         detector: Some(NAME.to_owned()),
         entity: "10.0.0.1".parse().unwrap(),
-        towards: Default::default(),
+        towards,
         reason: "a known agent".to_owned(),
         owner: "ops".to_owned(),
         expires_ns: i64::MAX,
@@ -297,7 +318,7 @@ fn alerts_with(max_bytes_per_minute: Option<u64>) -> Vec<crate::alert::Alert> {
     };
     let settings = DetectSettings { allow: vec![allow], ..settings() };
     let mut book = crate::alert::AlertBook::new(&settings);
-    for finding in judged(&settings, asked(10, 5, 500, name).into_iter()) {
+    for finding in judged(&settings, seen) {
         let telemetry = crate::detect::Telemetry::default();
         book.record(finding.second, &mut vec![finding], &telemetry, &settings);
     }

@@ -103,3 +103,33 @@ impl Tunnelled {
         self.is_told = true;
     }
 }
+
+/// Whom a client asked about what goes through a tunnel, in the order of addresses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Servers {
+    known: [Host; MOST_SERVERS],
+    len: u8,
+    are_more: bool,
+}
+
+/// A host has two resolvers, or three.
+const MOST_SERVERS: usize = 4;
+
+impl Servers {
+    pub(super) fn add(&mut self, server: Host) {
+        let len = usize::from(self.len);
+        let Err(at) = self.known[..len].binary_search(&server) else { return };
+        if len == MOST_SERVERS {
+            self.are_more = true;
+            return;
+        }
+        self.known.copy_within(at..len, at + 1);
+        self.known[at] = server;
+        self.len += 1;
+    }
+
+    /// All of them; nothing where they are more.
+    pub(super) fn all(&self) -> Option<&[Host]> {
+        (!self.are_more).then_some(&self.known[..self.len.into()])
+    }
+}
