@@ -263,6 +263,13 @@ fn an_alert_names_the_captures_of_its_time_and_packets_are_looked_for_in_them_al
     assert!(told["files"].to_string().contains("packets.pcapng"), "{told:#}");
     assert!(!told["left_out"].to_string().contains("dns.pcap"), "{told:#}");
 
+    // At another time scale a capture's own times are none of the alert's.
+    let scaled = dir.summary(["--time-scale", "10x", "flood.pcap.zst", "access.log"]);
+    assert_eq!(scaled["files"][0]["first_packet"], Value::Null);
+    let own = dir.summary(["flood.pcap.zst", "access.log"]);
+    assert_eq!(own["files"][0]["first_packet"], own["first_packet"]);
+    assert_eq!(own["files"][0]["last_packet"], own["last_packet"]);
+
     for at in ["start", "end"] {
         alert[at] = "2001-01-01T00:00:00Z".into();
     }
