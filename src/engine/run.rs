@@ -363,10 +363,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let coverage = correlation.coverage();
     let inputs = correlation.detection.inputs().clone();
     let (reported, bytes) = (correlation.reported.counts, correlation.entities.bytes);
-    let (mut alerts, mut detection, sided, write_error) = correlation.finish();
-    for alert in alerts.iter_mut().chain(&mut detection.allowed_alerts) {
-        alert.set_files(input.reports());
-    }
+    let (alerts, detection, sided, write_error) = correlation.finish();
     let totals = totals.unwrap_or_else(|| FlowTotals::new(hash_state));
     let by_tap = |status: &LiveStatus| {
         status.sum_by_tap(|add| origins.by_name(&totals.inferred_losses, add))

@@ -14,6 +14,7 @@ use crate::flow::talkers::Talker;
 use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::flow::{EndReason, sizes};
 use crate::host::coverage::Coverage;
+use crate::input::FileReport;
 use crate::output::analytics::{AnalyticState, Given, states};
 use crate::output::capture::CaptureSummary;
 use crate::output::names::proto_name;
@@ -297,10 +298,10 @@ impl Summary {
                 platform_omitted: report.sources.iter().any(SourceReport::omits_platform),
             }),
             capture: report.capture.as_ref().map(|capture| CaptureSummary::new(capture, report)),
-            alerts: report.alerts.clone(),
+            alerts: in_files(&report.alerts, &report.files),
             alerts_suppressed: report.detection.alerts_suppressed,
             alerts_allowed: report.detection.allowed.clone(),
-            allowed_alerts: report.detection.allowed_alerts.clone(),
+            allowed_alerts: in_files(&report.detection.allowed_alerts, &report.files),
             write_error: report.write_error.as_ref().map(ToString::to_string),
             elapsed_s: round3(elapsed.as_secs_f64()),
             workers: report.workers,
@@ -315,6 +316,14 @@ impl Summary {
         debug_assert_eq!(self.wire_bytes, total.wire_bytes, "wire bytes of the ledger");
         self
     }
+}
+
+/// Alerts with the captures that they are in: the engine's own are the same however a capture
+/// is cut into files.
+fn in_files(alerts: &[Alert], captures: &[FileReport]) -> Vec<Alert> {
+    let mut alerts = alerts.to_vec();
+    alerts.iter_mut().for_each(|alert| alert.set_files(captures));
+    alerts
 }
 
 fn sums(
