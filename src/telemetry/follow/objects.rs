@@ -68,7 +68,7 @@ impl Objects {
         let store: Arc<dyn ObjectStore> = Arc::new(builder.build().map_err(|e| e.to_string())?);
         let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|e| e.to_string())?;
         let is_first = saved.is_none() && !options.from_start;
-        let known = Arc::new(Mutex::new(Known::new(saved.unwrap_or_default())));
+        let known = Arc::new(Mutex::new(Known::new(saved)));
         let (sender, messages) = sync_channel(AHEAD);
         let (stop, stopped) = sync_channel(0);
         let pause = options.object_pause;
@@ -123,8 +123,12 @@ impl Engine for Objects {
         }
     }
 
+    fn has_changed(&mut self) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).has_changed()
+    }
+
     fn save(&mut self, saved: &mut Saved) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        saved.objects = Some(known.saved());
+        saved.objects = known.saved();
     }
 }

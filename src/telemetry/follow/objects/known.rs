@@ -73,10 +73,17 @@ pub(super) struct From {
 pub(super) struct Known {
     objects: BTreeMap<String, Object>,
     forgotten_ns: Option<i64>,
+    /// A listing was whole, or is kept: it is settled what was there before the first
+    /// start.
+    is_listed: bool,
+    /// That is so since [`has_changed`](Self::has_changed) was asked last.
+    has_changed: bool,
 }
 
 impl Known {
-    pub(super) fn new(saved: SavedObjects) -> Self {
+    pub(super) fn new(saved: Option<SavedObjects>) -> Self {
+        let is_listed = saved.is_some();
+        let saved = saved.unwrap_or_default();
         let objects = saved.objects.into_iter().map(|saved| {
             let SavedObject { key, version, mark, whole } = saved;
             let read = mark.offset;
@@ -84,7 +91,16 @@ impl Known {
                 Object { version, source: None, read, mark, whole, ignored: false, listing: 0 };
             (key, object)
         });
-        Self { objects: objects.collect(), forgotten_ns: saved.forgotten_ns }
+        let objects = objects.collect();
+        Self { objects, forgotten_ns: saved.forgotten_ns, is_listed, has_changed: false }
+    }
+
+    pub(super) fn listed(&mut self) {
+        self.has_changed |= !std::mem::replace(&mut self.is_listed, true);
+    }
+
+    pub(super) fn has_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
     }
 
     /// Where to begin with what a listing has; nothing where it was read.
@@ -182,13 +198,15 @@ impl Known {
         over > 0
     }
 
-    pub(super) fn saved(&self) -> SavedObjects {
+    /// Nothing before the first listing: the next start is the first one then.
+    pub(super) fn saved(&self) -> Option<SavedObjects> {
         let objects = self.objects.iter().map(|(key, object)| SavedObject {
             key: key.clone(),
             version: object.version.clone(),
             mark: object.mark,
             whole: object.is_settled() || object.ignored,
         });
-        SavedObjects { forgotten_ns: self.forgotten_ns, objects: objects.collect() }
+        let saved = SavedObjects { forgotten_ns: self.forgotten_ns, objects: objects.collect() };
+        self.is_listed.then_some(saved)
     }
 }

@@ -130,6 +130,7 @@ impl Worker {
             }
         }
         self.passes_over = false;
+        self.known().listed();
         Ok((new, more))
     }
 

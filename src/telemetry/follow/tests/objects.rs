@@ -113,6 +113,26 @@ fn objects_are_read_once_as_they_come() {
     assert_eq!(reader.finish(), ["two", "three", "four", "five"]);
 }
 
+/// Regression: what came after a kill, or a stop before the first listing, was history
+/// then, or all history was new.
+#[test]
+fn what_is_history_is_kept_from_the_first_listing_on() {
+    let Some(store) = Store::start() else { return };
+    let place = Place::new();
+    store.put("/logs/AWSLogs/1.log", b"old\n");
+    let options = Options { from_start: false, ..options() };
+    let start = || Reader::with(&store.target(), Some(&place.state()), &options);
+    start().finish();
+    let mut reader = start();
+    read(&mut reader, 0);
+    assert_eq!(reader.take(), [""; 0]);
+    drop(reader);
+    store.put("/logs/AWSLogs/2.log", b"new\n");
+    let mut reader = start();
+    read(&mut reader, 1);
+    assert_eq!(reader.finish(), ["new"]);
+}
+
 #[test]
 fn a_restart_goes_on_within_an_object() {
     let Some(store) = Store::start() else { return };
