@@ -404,7 +404,7 @@ impl Sampled {
     fn at(&mut self, place: fn(u64) -> Place, value: &[u8]) -> Option<()> {
         let number = uint(value)?;
         if number != 0 {
-            self.place.get_or_insert(place(number));
+            self.place.get_or_insert_with(|| place(number));
         }
         Some(())
     }
