@@ -51,8 +51,8 @@ pub struct Coverage {
     /// A process at one end or both, by the method that named it (the originator's
     /// where both have one).
     pub attributed: BTreeMap<&'static str, Share>,
-    /// Flows of a host with a map that have no process, by the reason (the
-    /// originator's where both have one).
+    /// Flows of a host with a map, or to a group or all hosts of a link, that have no
+    /// process, by the reason (the originator's where both have one).
     pub unattributed: BTreeMap<&'static str, Share>,
     /// Neither end belongs to a host with a map.
     pub no_host: Share,
