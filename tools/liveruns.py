@@ -50,6 +50,9 @@ class Tool:
     def command(self, interface, work):
         raise NotImplementedError
 
+    def when_ready(self, pid):
+        """It listens, and nothing was sent yet."""
+
     def before_stop(self, work):
         """What it says only while it runs."""
         return ""
@@ -96,6 +99,7 @@ class Process:
         self.reader.start()
         self.said = ""
         self.wait_until_ready()
+        tool.when_ready(self.child.pid)
 
     def read(self):
         for line in self.child.stdout:

@@ -205,7 +205,13 @@ impl AllowedEntity {
             ) => {
                 let instance = inventory.and_then(|inventory| match found {
                     EntityKind::Host => inventory.by_host(&entity.id),
-                    EntityKind::Prefix => inventory.by_prefix(entity.id.parse().ok()?),
+                    EntityKind::Prefix => {
+                        let prefix: IpNet = entity.id.parse().ok()?;
+                        // Nearly always the first address says that it is not.
+                        let first = inventory.by_address(prefix.network());
+                        first.filter(|first| first.id == *id)?;
+                        inventory.by_prefix(prefix)
+                    }
                     _ => inventory.by_address(entity.id.parse().ok()?),
                 });
                 instance.is_some_and(|instance| instance.id == *id)

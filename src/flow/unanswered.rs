@@ -190,8 +190,8 @@ impl BySecond {
     }
 }
 
-/// Of the flow alone: neither of the run's keys nor of the machine. One round, as each flow
-/// of a flood is asked for it; flows that differ in nothing else are kept together.
+/// Of the flow alone: neither of the run's keys nor of the machine. Flows that differ in
+/// nothing else are kept together.
 #[inline]
 fn hash(key: &FlowKey, start_ns: i64) -> u64 {
     let half = |address: &[u8; 16]| {
@@ -199,7 +199,9 @@ fn hash(key: &FlowKey, start_ns: i64) -> u64 {
         (value as u64) ^ (value >> 64) as u64
     };
     let ports = u64::from(key.port_a) << 16 | u64::from(key.port_b);
-    Seed::default().pair(half(&key.a) ^ ports, half(&key.b) ^ start_ns.cast_unsigned())
+    let seed = Seed::default();
+    // Two rounds: whatever the first makes of chosen addresses, the time decides.
+    seed.pair(seed.pair(half(&key.a) ^ ports, half(&key.b)), start_ns.cast_unsigned())
 }
 
 #[cfg(test)]

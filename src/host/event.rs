@@ -235,9 +235,6 @@ pub struct Nat {
     pub reply: Ends,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<u64>,
-    /// Its end will be told too.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub ends_told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -290,7 +290,7 @@ impl Joiner {
         };
         let answer = match map.resolve(&question) {
             Ok(Some(answer)) => answer,
-            Ok(None) => return Seated::Stranger,
+            Ok(None) | Err(Reason::Multicast | Reason::Broadcast) => return Seated::Stranger,
             Err(_) => return Seated::Unclaimed,
         };
         let mut process = self.view(&map, answer.process, end_ns, question.known_ns);
@@ -507,7 +507,7 @@ impl Joiner {
 /// other of them; who is behind a translation that may have ended as often as it has not.
 fn certainty(answer: &Answer) -> f64 {
     let others = 1 + answer.others.len() + answer.elsewhere;
-    answer.basis.certainty() / others as f64 / (1 + answer.stale) as f64
+    answer.basis.certainty() / others as f64
 }
 
 fn attribution(answer: &Answer) -> Attribution {

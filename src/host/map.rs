@@ -438,7 +438,8 @@ impl HostMap {
             && (self.broadcasts.len() as u64) < self.limits.addresses
         {
             self.may_have.add(broadcast);
-            self.broadcasts.entry(broadcast).or_insert(learned_ns);
+            let known = self.broadcasts.entry(broadcast);
+            known.and_modify(|ns| *ns = learned_ns.min(*ns)).or_insert(learned_ns);
         }
         let mut spans = self.addresses.entry(address).or_default();
         let is_up = |span: &Presence| {

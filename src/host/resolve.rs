@@ -19,7 +19,6 @@ use super::claim::{ANY_PROTOCOL, COVERING, Claim, Endpoint, SocketName};
 use super::map::{HostMap, MapSource, Presence};
 use super::process::ProcessId;
 use super::side::Reason;
-use super::translation::Behind;
 use places::are_of_one_boot;
 
 /// How far a claim reaches beyond what was told. A provider speaks after the
@@ -71,9 +70,6 @@ pub struct Answer {
     pub elsewhere: usize,
     /// The kernel had changed the addresses on the way.
     pub translated: bool,
-    /// How many times as old as it may get unused the translation is, of whose end nobody
-    /// would have told: each makes it as much likelier that it was over.
-    pub stale: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,7 +144,9 @@ impl HostMap {
         match found {
             // Who is bound to a group may be known; that nobody is says nothing.
             Ok(None) | Err(Reason::NoSocket | Reason::OutsideMap) => {
-                self.group_of(question.local, question.known_ns).map_or(found, Err)
+                // Who sent is no group.
+                let group = Some(question).filter(|question| !question.sent);
+                group.and_then(|end| self.group_of(end.local, end.known_ns)).map_or(found, Err)
             }
             found => found,
         }
@@ -179,20 +177,15 @@ impl HostMap {
         if let Some((answer, true)) = here {
             return Ok(Some(answer));
         }
-        // Packets that are sent on come to no socket here, whatever is bound to the port,
-        // while the translation holds.
-        let behind = self.behind_translation(question);
-        if let Some(Behind { question: behind, source, stale }) = behind
-            && (stale == 0 || here.is_none())
-        {
+        // Packets that are sent on come to no socket here, whatever is bound to the port.
+        if let Some((behind, source)) = self.behind_translation(question) {
             let presences = self.presences_of(&behind, source);
             let mut saw_socket = false;
-            match self.look_up(&behind, &presences, &mut saw_socket) {
-                Some((answer, _)) => return Ok(Some(Answer { translated: true, stale, ..answer })),
-                None if stale > 0 => {}
-                None if presences.is_empty() => return Err(Reason::Forwarded),
-                None => return Err(self.why_not(question, &presences, saw_socket)),
-            }
+            return match self.look_up(&behind, &presences, &mut saw_socket) {
+                Some((answer, _)) => Ok(Some(Answer { translated: true, ..answer })),
+                None if presences.is_empty() => Err(Reason::Forwarded),
+                None => Err(self.why_not(question, &presences, saw_socket)),
+            };
         }
         if let Some((answer, _)) = here {
             return Ok(Some(answer));
@@ -400,9 +393,8 @@ impl HostMap {
             }
         }
         let others = distinct;
-        let (translated, stale) = (false, 0);
-        let answer =
-            Answer { process, basis, method, since_ns, others, elsewhere, translated, stale };
+        let translated = false;
+        let answer = Answer { process, basis, method, since_ns, others, elsewhere, translated };
         Some((answer, rank.is_exact() && !rank.late))
     }
 
@@ -466,7 +458,7 @@ impl HostMap {
 }
 
 /// What a map that has ended knew to be open may be anybody's later.
-fn end_of(source: Option<&MapSource>) -> i64 {
+pub(super) fn end_of(source: Option<&MapSource>) -> i64 {
     source.filter(|source| source.ended).map_or(i64::MAX, |source| source.until_ns)
 }
 

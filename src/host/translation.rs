@@ -1,17 +1,15 @@
 //! Connections whose addresses the kernel translates (NAT): told, and asked for.
 //!
 //! One lasts until its end is told, until the kernel is told to translate one of its two
-//! sides to something else, or, where nobody tells of ends (maps of earlier versions, what was
-//! there when a watch began, notices that were lost), for as long as conntrack keeps it
-//! unused. What is older than that may still be, as nobody tells of its packets either: it
-//! says less the older it gets.
+//! sides to something else, or until its map ends. Maps of earlier versions tell of no ends:
+//! how old a translation is says nothing there, as nobody tells of its packets either.
 
 use std::sync::atomic::Ordering;
 
-use super::claim::{ICMP, ICMPV6, TCP};
+use super::claim::{ICMP, ICMPV6};
 use super::event::{Ends, Nat};
 use super::map::HostMap;
-use super::resolve::{Question, SLACK_NS};
+use super::resolve::{Question, SLACK_NS, end_of};
 use super::versions::Version;
 
 /// What a conversation is on the other side of a translation.
@@ -24,8 +22,6 @@ pub(super) struct Translation {
     /// Where: what is translated elsewhere says nothing of it.
     netns: Option<u64>,
     ended: Option<Ended>,
-    /// Its end would have been told.
-    ends_told: bool,
 }
 
 /// Which end is not its own: who began knows the destination by another address than it
@@ -42,34 +38,10 @@ struct Ended {
     learned_ns: i64,
 }
 
-/// An end as it is on the other side of a translation.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Behind {
-    pub(super) question: Question,
-    /// The map of the host that translates.
-    pub(super) source: u16,
-    /// As [`Answer::stale`](super::resolve::Answer::stale).
-    pub(super) stale: usize,
-}
-
-/// How long conntrack keeps a connection of which no packet comes: the defaults of Linux,
-/// Documentation/networking/nf_conntrack-sysctl.rst, of such as had packets both ways.
-fn unused_s(protocol: u8) -> i64 {
-    match protocol {
-        // nf_conntrack_tcp_timeout_established: five days.
-        TCP => 432_000,
-        // nf_conntrack_udp_timeout_stream; UDP-Lite counts as UDP.
-        17 | 136 => 120,
-        // nf_conntrack_icmp_timeout and nf_conntrack_icmpv6_timeout.
-        ICMP | ICMPV6 => 30,
-        // nf_conntrack_gre_timeout_stream.
-        47 => 180,
-        // nf_conntrack_sctp_timeout_established.
-        132 => 210,
-        // nf_conntrack_generic_timeout.
-        _ => 600,
-    }
-}
+/// One connection after the other between the same ends, of which each is kept by itself;
+/// further ones count as the last of them going on. A name server that is asked each minute
+/// from one port has thousands.
+const MAX_AGAIN: usize = 8;
 
 /// An end and what it is on the other side. Of an echo the identifier is the "port" of both
 /// ends.
@@ -89,8 +61,7 @@ impl HostMap {
         let [original, behind] = two_sides(nat);
         let sides = [(original, behind, Changed::Destination), (behind, original, Changed::Source)];
         for (from, to, changed) in sides {
-            let (netns, ends_told) = (nat.netns, nat.ends_told);
-            let to = Translation { to, changed, source, netns, ended: None, ends_told };
+            let to = Translation { to, changed, source, netns: nat.netns, ended: None };
             self.side(nat.protocol, from, (ns, learned_ns), to);
         }
         self.has_translated.store(true, Ordering::Release);
@@ -116,16 +87,15 @@ impl HostMap {
         }
         let mut known = self.translations.entry(key).or_default();
         let before = known.latest(ns).copied();
-        let goes_on = before.is_some_and(|before| {
-            before.ended.is_none()
-                && (before.to, before.changed, before.source) == (to.to, to.changed, to.source)
+        let is_again = before.is_some_and(|before| {
+            (before.to, before.changed, before.source) == (to.to, to.changed, to.source)
         });
-        let version = Version { from_ns: ns, learned_ns, value: to };
-        if goes_on {
+        let goes_on = before.is_some_and(|before| before.ended.is_none());
+        if is_again && (goes_on || known.len() >= MAX_AGAIN) {
             if let Some(latest) = known.latest_mut(ns) {
-                latest.ends_told |= to.ends_told;
+                latest.ended = None;
             }
-        } else if !known.insert(version) {
+        } else if !known.insert(Version { from_ns: ns, learned_ns, value: to }) {
             self.refuse(learned_ns);
         }
         drop(known);
@@ -152,8 +122,8 @@ impl HostMap {
     }
 
     /// The same end as it is on the other side of a translation, where it is not this side's
-    /// own.
-    pub(super) fn behind_translation(&self, question: &Question) -> Option<Behind> {
+    /// own; and the map that tells of it.
+    pub(super) fn behind_translation(&self, question: &Question) -> Option<(Question, u16)> {
         if !self.has_translated.load(Ordering::Acquire) {
             return None;
         }
@@ -178,47 +148,29 @@ impl HostMap {
         let find = |ends: Ends, changed: Changed| {
             let known = self.translations.get(&(question.protocol, echoed(ends)))?;
             let by_ns = question.end_ns.saturating_add(SLACK_NS);
-            let version = known.at(by_ns, question.known_ns)?;
-            let found = version.value;
+            let found = known.at(by_ns, question.known_ns)?.value;
             let is_over = found.ended.is_some_and(|ended| {
                 ended.learned_ns <= question.known_ns
                     && ended.at_ns < question.start_ns.saturating_sub(SLACK_NS)
             });
-            (found.changed == changed && !is_over).then_some((found, version.from_ns))
+            (found.changed == changed && !is_over).then_some(found)
         };
-        let (found, from_ns, local, local_port, remote, remote_port) =
+        let (source, local, local_port, remote, remote_port) =
             match find(local_is_source, Changed::Source) {
-                Some((found, from_ns)) => {
-                    let to = found.to;
-                    (found, from_ns, to.src, to.src_port, to.dst, to.dst_port)
+                Some(Translation { to, source, .. }) => {
+                    (source, to.src, to.src_port, to.dst, to.dst_port)
                 }
                 None => {
-                    let (found, from_ns) = find(local_is_destination, Changed::Destination)?;
+                    let found = find(local_is_destination, Changed::Destination)?;
                     let to = found.to;
-                    (found, from_ns, to.dst, to.dst_port, to.src, to.src_port)
+                    (found.source, to.dst, to.dst_port, to.src, to.src_port)
                 }
             };
+        let has_ended = end_of(self.sources.lock().get(usize::from(source)))
+            < question.start_ns.saturating_sub(SLACK_NS);
         let remote_port = if echo { 0 } else { remote_port };
         let behind = Question { local, local_port, remote, remote_port, ..*question };
         let is_other = local != question.local || local_port != question.local_port;
-        is_other.then(|| Behind {
-            question: behind,
-            source: found.source,
-            stale: self.stale(&found, from_ns, question),
-        })
-    }
-
-    /// How many times over nobody can have used a translation that is over.
-    fn stale(&self, known: &Translation, from_ns: i64, question: &Question) -> usize {
-        let lost_since = || {
-            let sources = self.sources.lock();
-            let source = sources.get(usize::from(known.source));
-            source.is_some_and(|source| source.losses.iter().any(|&(_, until)| until >= from_ns))
-        };
-        if known.ends_told && !lost_since() {
-            return 0;
-        }
-        let age_s = question.start_ns.saturating_sub(from_ns) / 1_000_000_000;
-        usize::try_from(age_s / unused_s(question.protocol)).unwrap_or(0)
+        (is_other && !has_ended).then_some((behind, source))
     }
 }

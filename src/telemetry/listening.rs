@@ -80,16 +80,15 @@ impl<'a> Receiving<'a> {
     /// Datagrams that came before the end are of the run; those that would keep it too long
     /// are told as lost.
     fn finish(mut self, most: Duration) {
-        let begun = Instant::now();
-        while begun.elapsed() < most
+        let (begun, mut all_read) = (Instant::now(), false);
+        while !all_read
+            && begun.elapsed() < most
             && let Ok(received) = self.listener.receive(&mut self.out, Duration::ZERO)
         {
             self.count(&received);
-            if received.datagrams == 0 {
-                break;
-            }
+            all_read = received.datagrams == 0;
         }
-        self.listener.end(&mut self.out);
+        self.listener.end(&mut self.out, all_read);
         self.hand_on(SourceReport::new(self.name, self.kind));
     }
 

@@ -32,10 +32,12 @@ impl Seed {
         fold(value ^ self.0, B)
     }
 
-    /// One round of both: for samples of a flood, of whose every flow it is asked.
+    /// One round of both: for samples of a flood, of whose every flow it is asked. Who knows
+    /// the seed finds an `a` or a `b` of which the other decides nothing: it is to differ from
+    /// sample to sample.
     #[inline]
     pub(crate) fn pair(self, a: u64, b: u64) -> u64 {
-        fold(a ^ self.0, b ^ A)
+        fold(a ^ self.0, b ^ self.0.rotate_left(32) ^ A)
     }
 
     /// Of a text, eight bytes at a time.

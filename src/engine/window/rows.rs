@@ -98,6 +98,8 @@ impl Assembled {
             (floor, rest.div_ceil(sample).max(1) as u64)
         };
         let below = u64::MAX / scale;
+        // Another sample in each second: nobody is in all of them, or in none.
+        let seed = Seed(seed.mix(self.slice.second().cast_unsigned(), scale));
         let chosen = move |a: &Host, b: &Host, ports: u64| hash_of(seed, a, b, ports) <= below;
         let of_flows = flows()
             .filter(move |row| bytes_of(row) >= least_bytes || tells(row))

@@ -82,9 +82,9 @@ impl ConnectionTable {
     /// were lost.
     pub(super) fn take(&mut self, netns: u64, mut each: impl FnMut(What)) -> io::Result<u64> {
         let netns = Some(netns);
-        let mut tell = |payload: &[u8], ends_told, what: fn(Nat) -> What| {
+        let mut tell = |payload: &[u8], what: fn(Nat) -> What| {
             if let Some(nat) = parse(payload).filter(is_translated) {
-                each(what(Nat { netns, ends_told, ..nat }));
+                each(what(Nat { netns, ..nat }));
             }
         };
         match self {
@@ -92,14 +92,13 @@ impl ConnectionTable {
                 if let Some(mut present) = present.take() {
                     present.dump(GET, &[0; HEADER_BYTES], |kind, payload| {
                         if kind == NEW {
-                            // Nobody may have asked for its notices when it began.
-                            tell(payload, false, What::Nat);
+                            tell(payload, What::Nat);
                         }
                     })?;
                 }
                 notices.take_notices(|kind, payload| match kind {
-                    NEW => tell(payload, true, What::Nat),
-                    END => tell(payload, false, What::NatEnd),
+                    NEW => tell(payload, What::Nat),
+                    END => tell(payload, What::NatEnd),
                     _ => {}
                 })
             }
@@ -127,11 +126,10 @@ impl Told {
                 continue;
             }
             // What finds no room is told each time, and its end is not.
-            let ends_told = is_whole && (self.0.len() < MAX_TOLD || self.0.contains_key(&key));
-            if ends_told {
+            if is_whole && (self.0.len() < MAX_TOLD || self.0.contains_key(&key)) {
                 self.0.insert(key, nat.reply);
             }
-            tell(What::Nat, Nat { ends_told, ..nat });
+            tell(What::Nat, nat);
         }
         if !is_whole {
             return;
@@ -141,7 +139,7 @@ impl Told {
             if !goes_on {
                 let (protocol, original) = *key;
                 let reply = *reply;
-                let nat = Nat { protocol, original, reply, netns: None, ends_told: false };
+                let nat = Nat { protocol, original, reply, netns: None };
                 tell(What::NatEnd, nat);
             }
             goes_on
@@ -164,7 +162,7 @@ fn parse(payload: &[u8]) -> Option<Nat> {
     let attributes = payload.get(HEADER_BYTES..)?;
     let (protocol, original) = parse_tuple(attribute(attributes, CTA_TUPLE_ORIG)?)?;
     let (_, reply) = parse_tuple(attribute(attributes, CTA_TUPLE_REPLY)?)?;
-    Some(Nat { protocol, original, reply, netns: None, ends_told: false })
+    Some(Nat { protocol, original, reply, netns: None })
 }
 
 fn parse_tuple(tuple: &[u8]) -> Option<(u8, Ends)> {
@@ -198,7 +196,7 @@ fn parse_line(line: &str) -> Option<Nat> {
     let second = line.rfind("src=")?;
     let (original, reply) = line.split_at_checked(second)?;
     let (original, reply) = (parse_ends(original)?, parse_ends(reply)?);
-    Some(Nat { protocol, original, reply, netns: None, ends_told: false })
+    Some(Nat { protocol, original, reply, netns: None })
 }
 
 fn parse_ends(text: &str) -> Option<Ends> {
@@ -262,16 +260,16 @@ mod tests {
             told.compare(&text, is_whole, |what, nat| {
                 let port = nat.original.src_port;
                 assert_eq!(nat.reply.dst_port, port + 1);
-                changes.push((matches!(what(nat.clone()), What::Nat(_)), port, nat.ends_told));
+                changes.push((matches!(what(nat), What::Nat(_)), port));
             });
             changes.sort_unstable();
             changes
         };
-        assert_eq!(compare(&[4000, 5000], true), [(true, 4000, true), (true, 5000, true)]);
-        assert_eq!(compare(&[5000, 6000], true), [(false, 4000, false), (true, 6000, true)]);
+        assert_eq!(compare(&[4000, 5000], true), [(true, 4000), (true, 5000)]);
+        assert_eq!(compare(&[5000, 6000], true), [(false, 4000), (true, 6000)]);
         // Of a table that is cut nobody knows what it has not.
-        assert_eq!(compare(&[5000, 7000], false), [(true, 7000, false)]);
-        assert_eq!(compare(&[], true), [(false, 5000, false), (false, 6000, false)]);
+        assert_eq!(compare(&[5000, 7000], false), [(true, 7000)]);
+        assert_eq!(compare(&[], true), [(false, 5000), (false, 6000)]);
     }
 
     proptest! {

@@ -92,10 +92,7 @@ fn a_translation_leads_to_containers_of_its_own_host() {
     let original = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: 5300 };
     let reply = Ends { src: ip(PRIVATE), src_port: 53, dst: ip(THERE), dst_port: 443 };
     let mut a = told("a", &[2], []);
-    a.push(at(
-        9 * S,
-        What::Nat(Nat { protocol: 17, original, reply, netns: Some(1), ends_told: false }),
-    ));
+    a.push(at(9 * S, What::Nat(Nat { protocol: 17, original, reply, netns: Some(1) })));
     let b = vec![
         told("b", &[2], [server(2, 2, None, Basis::Holds)]).remove(0),
         at(0, address(PRIVATE, 2)),

@@ -6,7 +6,7 @@ use super::*;
 fn a_connection_behind_address_translation_is_followed_to_its_process() {
     let inside = Ends { src: ip("10.1.0.2"), src_port: 40_000, dst: ip(THERE), dst_port: 443 };
     let reply = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: 61_000 };
-    let nat = Nat { protocol: 6, original: inside, reply, netns: Some(1), ends_told: false };
+    let nat = Nat { protocol: 6, original: inside, reply, netns: Some(1) };
     let client = Socket { local: Some(ip("10.1.0.2")), netns: Some(2), ..tcp(1, Basis::Used) };
     let outside = Question { local_port: 61_000, ..from_here() };
     let translated = map([
@@ -35,10 +35,7 @@ fn an_echo_behind_address_translation_is_followed_by_its_identifiers() {
     let map = map([
         at(S, address("10.1.0.2", 2)),
         at(10 * S, What::SocketUse(ping)),
-        at(
-            10 * S,
-            What::Nat(Nat { protocol: 1, original, reply, netns: Some(1), ends_told: false }),
-        ),
+        at(10 * S, What::Nat(Nat { protocol: 1, original, reply, netns: Some(1) })),
     ]);
     let outside = Question { protocol: 1, local_port: 9, remote_port: 0, ..from_here() };
     let found = answer(&map, &outside);
@@ -53,10 +50,7 @@ fn a_published_port_leads_to_the_server_behind_it() {
     let map = map([
         at(S, address("10.1.0.2", 2)),
         at(S, What::SocketOpen(server)),
-        at(
-            10 * S,
-            What::Nat(Nat { protocol: 6, original, reply, netns: Some(1), ends_told: false }),
-        ),
+        at(10 * S, What::Nat(Nat { protocol: 6, original, reply, netns: Some(1) })),
     ]);
     let question = Question { local_port: 8080, remote_port: 50_000, ..from_here() };
     let found = answer(&map, &question);
@@ -68,7 +62,7 @@ fn a_port_translated_again_leads_to_who_had_it_at_the_time() {
     let nat = |port, to_port| {
         let original = Ends { src: ip("10.1.0.2"), src_port: port, dst: ip(THERE), dst_port: 443 };
         let reply = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: to_port };
-        What::Nat(Nat { protocol: 6, original, reply, netns: Some(1), ends_told: false })
+        What::Nat(Nat { protocol: 6, original, reply, netns: Some(1) })
     };
     let client = |process, local_port| {
         let netns = Some(2);
@@ -99,10 +93,7 @@ fn a_published_port_is_the_containers_whatever_is_bound_to_it_on_the_host() {
         let events = [
             at(S, address("10.1.0.2", 2)),
             at(S, What::SocketOpen(bound(kind, protocol, None, 8080, 3))),
-            at(
-                10 * S,
-                What::Nat(Nat { protocol, original, reply, netns: Some(1), ends_told: false }),
-            ),
+            at(10 * S, What::Nat(Nat { protocol, original, reply, netns: Some(1) })),
         ];
         let question = Question { protocol, local_port: 8080, remote_port: 50_000, ..from_here() };
         let served = map(events.clone().into_iter().chain([at(S, What::SocketOpen(server))]));
@@ -127,16 +118,7 @@ fn who_is_bound_to_the_port_that_a_masqueraded_sender_has_outside_is_not_the_sen
         at(S, address("10.1.0.2", 2)),
         at(S, What::SocketOpen(client)),
         at(S, What::SocketOpen(idle)),
-        at(
-            10 * S,
-            What::Nat(Nat {
-                protocol: 17,
-                original: inside,
-                reply,
-                netns: Some(1),
-                ends_told: false,
-            }),
-        ),
+        at(10 * S, What::Nat(Nat { protocol: 17, original: inside, reply, netns: Some(1) })),
     ]);
     let outside = Question { protocol: 17, local_port: 51_820, ..from_here() };
     let found = answer(&map, &outside);
@@ -152,10 +134,7 @@ fn a_socket_with_both_ends_is_its_own_after_a_translation_of_the_same_ends_is_ov
     let reply = Ends { src: ip("10.1.0.2"), src_port: 80, dst: ip(THERE), dst_port: 443 };
     let map = map([
         at(S, address("10.1.0.2", 2)),
-        at(
-            2 * S,
-            What::Nat(Nat { protocol: 6, original, reply, netns: Some(1), ends_told: false }),
-        ),
+        at(2 * S, What::Nat(Nat { protocol: 6, original, reply, netns: Some(1) })),
         at(9 * S, What::SocketUse(tcp(1, Basis::Used))),
     ]);
     let found = answer(&map, &from_here());
@@ -163,10 +142,10 @@ fn a_socket_with_both_ends_is_its_own_after_a_translation_of_the_same_ends_is_ov
 }
 
 /// A container's datagrams to there, by one of its ports and one of the host's.
-fn masqueraded(port: u16, to_port: u16, ends_told: bool) -> Nat {
+fn masqueraded(port: u16, to_port: u16) -> Nat {
     let original = Ends { src: ip("10.1.0.2"), src_port: port, dst: ip(THERE), dst_port: 443 };
     let reply = Ends { src: ip(THERE), src_port: 443, dst: ip(HERE), dst_port: to_port };
-    Nat { protocol: 17, original, reply, netns: Some(1), ends_told }
+    Nat { protocol: 17, original, reply, netns: Some(1) }
 }
 
 /// A map of a host with such a container, whose socket stays open.
@@ -192,44 +171,8 @@ fn outside(start_s: i64) -> Question {
 }
 
 #[test]
-fn a_translation_of_whose_end_nobody_tells_says_less_the_older_it_gets() {
-    let begun = at(10 * S, What::Nat(masqueraded(40_000, 61_000, false)));
-    let map = with_container([begun.clone()]);
-    let stale = |map: &HostMap, at_s| {
-        let found = answer(map, &outside(at_s));
-        assert_eq!((found.process.id, found.translated), (pid(1), true), "{at_s}");
-        found.stale
-    };
-    // conntrack keeps what is not used for two minutes.
-    assert_eq!([10, 129, 130, 249, 580].map(|at_s| stale(&map, at_s)), [0, 0, 1, 1, 4]);
-    // Who is bound to the port on the host has it then.
-    let own = at(5 * S, What::SocketOpen(bound(SocketKind::Datagram, 17, None, 61_000, 3)));
-    let map = with_container([own, begun]);
-    assert_eq!([10, 129, 130].map(|at_s| who(&map, &outside(at_s))), [1, 1, 3]);
-    // Where ends are told it lasts until then, unless some could not be told.
-    let begun = at(10 * S, What::Nat(masqueraded(40_000, 61_000, true)));
-    let lost = What::Lost { method: Method::Network, events: 1 };
-    assert_eq!(stale(&with_container([begun.clone()]), 580), 0);
-    assert_eq!(stale(&with_container([begun, at(20 * S, lost)]), 580), 4);
-}
-
-#[test]
-fn a_stale_translation_makes_a_process_less_certain() {
-    let map = with_container([at(10 * S, What::Nat(masqueraded(40_000, 61_000, false)))]);
-    let hosts = crate::host::join::HostKnowledge { map: Some(map), ..Default::default() };
-    let mut joiner = crate::host::join::Joiner::new(hosts);
-    let mut certainty = |at_s| {
-        let mut flow = crate::detect::analytic::testing::outline(at_s, HERE, THERE);
-        (flow.key.proto, flow.key.port_a, flow.packets) = (17, 61_000, [1, 1]);
-        let side = joiner.join_outline(&flow).expect("known").src.expect("a host's");
-        side.attribution.expect("attributed").certainty
-    };
-    assert_eq!([10, 130, 250].map(&mut certainty), [0.9, 0.45, 0.9 / 3.0]);
-}
-
-#[test]
 fn a_translation_that_ended_leads_nowhere() {
-    let nat = masqueraded(40_000, 61_000, true);
+    let nat = masqueraded(40_000, 61_000);
     let ended = at(20 * S, What::NatEnd(nat.clone()));
     let map = with_container([at(10 * S, What::Nat(nat.clone())), ended.clone()]);
     assert_eq!(who(&map, &outside(15)), 1);
@@ -244,17 +187,31 @@ fn a_translation_that_ended_leads_nowhere() {
 #[test]
 fn a_translation_ends_when_its_connection_is_translated_to_something_else() {
     let map = with_container([
-        at(10 * S, What::Nat(masqueraded(40_000, 61_000, false))),
-        at(20 * S, What::Nat(masqueraded(40_000, 62_000, false))),
+        at(10 * S, What::Nat(masqueraded(40_000, 61_000))),
+        at(20 * S, What::Nat(masqueraded(40_000, 62_000))),
     ]);
     assert_eq!(who(&map, &outside(10)), 1);
     assert_eq!(map.resolve(&outside(21)), Err(Reason::NoSocket));
     assert_eq!(who(&map, &Question { local_port: 62_000, ..outside(21) }), 1);
     // The same ends in another namespace are another connection's.
-    let elsewhere = Nat { netns: Some(3), ..masqueraded(40_000, 62_000, false) };
+    let elsewhere = Nat { netns: Some(3), ..masqueraded(40_000, 62_000) };
     let map = with_container([
-        at(10 * S, What::Nat(masqueraded(40_000, 61_000, false))),
+        at(10 * S, What::Nat(masqueraded(40_000, 61_000))),
         at(20 * S, What::Nat(elsewhere)),
     ]);
     assert_eq!(who(&map, &outside(21)), 1);
+}
+
+/// A name server that is asked each minute from one port, through a masquerading host.
+#[test]
+fn a_translation_that_comes_again_and_again_fills_no_map() {
+    let nat = masqueraded(40_000, 61_000);
+    let minutes = (1..=200).flat_map(|minute| {
+        let begun = at(60 * minute * S, What::Nat(nat.clone()));
+        [begun, at((60 * minute + 30) * S, What::NatEnd(nat.clone()))]
+    });
+    let map = with_container(minutes);
+    assert_eq!(who(&map, &outside(60 * 200)), 1);
+    assert_eq!(who(&map, &outside(60 * 3)), 1);
+    assert_eq!(map.resolve(&outside(60 * 200 + 31)), Err(Reason::NoSocket), "no full map");
 }

@@ -71,6 +71,8 @@ pub(super) enum Rate {
 #[derive(Debug, Default)]
 pub(super) struct Samplers {
     known: HashMap<Key, Sampler, ahash::RandomState>,
+    /// The latest of a number, wherever it is used: a flow may name no place, or another one.
+    numbered: HashMap<u64, Sampler, ahash::RandomState>,
     /// Which sampler is used at a place, of which no rate is said there.
     used: HashMap<Place, u64, ahash::RandomState>,
     /// By template the round of announcements that is under way.
@@ -99,6 +101,9 @@ impl Samplers {
         let Some(one_of) = said.one_of() else {
             if said.is_off() {
                 self.known.remove(&key);
+                if let Some(id) = key.id {
+                    self.numbered.remove(&id);
+                }
                 if key.place.is_some() {
                     self.known.remove(&Key { id: None, ..key });
                 }
@@ -114,8 +119,11 @@ impl Samplers {
         let told = Told { template, round, at_ns };
         let fits = self.insert(key, Sampler { one_of, told });
         // Flows that do not name the sampler may name the place.
-        if key.id.is_some() && key.place.is_some() {
+        if let (Some(id), Some(_)) = (key.id, key.place) {
             self.insert(Key { id: None, ..key }, Sampler { one_of, told });
+            if self.numbered.len() < MAX_SAMPLERS || self.numbered.contains_key(&id) {
+                self.numbered.insert(id, Sampler { one_of, told });
+            }
         }
         fits
     }
@@ -152,6 +160,7 @@ impl Samplers {
     pub(super) fn forget_template(&mut self, template: u16) {
         self.rounds.remove(&template);
         self.known.retain(|_, sampler| sampler.told.template != template);
+        self.numbered.retain(|_, sampler| sampler.told.template != template);
         self.common.set(None);
     }
 
@@ -178,6 +187,7 @@ impl Samplers {
         if let Some(id) = id {
             let at = |place| self.known.get(&Key { id: Some(id), place });
             let here = places().find_map(|place| at(Some(place))).or_else(|| at(None));
+            let here = here.or_else(|| self.numbered.get(&id));
             if let Some(sampler) = here {
                 return Rate::OneOf(sampler.one_of);
             }
@@ -225,6 +235,9 @@ impl Samplers {
         let mut known = std::mem::take(&mut self.known);
         known.retain(|_, sampler| !self.is_gone(sampler));
         self.known = known;
+        let mut numbered = std::mem::take(&mut self.numbered);
+        numbered.retain(|_, sampler| !self.is_gone(sampler));
+        self.numbered = numbered;
     }
 }
 

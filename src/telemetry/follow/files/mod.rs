@@ -81,6 +81,15 @@ pub(super) struct Files {
     next_id: u64,
 }
 
+/// Whether a file that could not be opened may be at the next look, without a change of its
+/// own: a right is given, or others were closed.
+fn is_for_now(error: &io::Error) -> bool {
+    /// EMFILE and ENFILE: the process, or the machine, has as many open as it may.
+    const TOO_MANY_OPEN: [i32; 2] = [24, 23];
+    error.kind() == io::ErrorKind::PermissionDenied
+        || error.raw_os_error().is_some_and(|code| TOO_MANY_OPEN.contains(&code))
+}
+
 impl Files {
     pub(super) fn start(
         place: Place,
@@ -264,7 +273,7 @@ impl Files {
     fn give_up(&mut self, id: SourceId, error: &io::Error) {
         self.rest(id);
         let Some(entry) = self.known.get_mut(&id) else { return };
-        let is_refused = error.kind() == io::ErrorKind::PermissionDenied;
+        let is_refused = is_for_now(error);
         if !is_refused {
             // Not tried again until it changes.
             entry.whole = entry.seen.map(|(stamp, _)| stamp);

@@ -10,7 +10,7 @@ use super::super::unpack::{Packing, head_print};
 use super::super::{Closed, Event, SourceId, Told};
 use super::entry::{Entry, Gone};
 use super::place::{Found, Inode, Place, rotated_from};
-use super::{Files, MAX_OPEN, MAX_SOURCES, Mark};
+use super::{Files, MAX_OPEN, MAX_SOURCES, Mark, is_for_now};
 
 /// Files that are remembered; the oldest are forgotten first, and none as old as
 /// those is read then.
@@ -102,7 +102,7 @@ impl Files {
                 if error.kind() == io::ErrorKind::NotFound {
                     continue;
                 }
-                if error.kind() != io::ErrorKind::PermissionDenied {
+                if !is_for_now(&error) {
                     self.passed_over.insert(found.inode, found.stamp);
                 } else if !self.refused.insert(found.inode) {
                     continue;
