@@ -121,7 +121,7 @@ impl Journal {
         let is_first = cursor.is_none() && !options.from_start;
         let last = if is_first { last_cursor(program, arguments)? } else { None };
         let has_changed = last.is_some();
-        let cursor = last.or_else(|| cursor.map(Into::into));
+        let cursor = last.or(cursor.map(Into::into));
         let mut journal = Self {
             program,
             arguments: arguments.to_vec(),
