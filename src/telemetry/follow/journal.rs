@@ -105,8 +105,6 @@ pub(super) struct Journal {
     /// Of the last entry that was read.
     read: Option<Box<str>>,
     acknowledged: Option<Box<str>>,
-    /// What is kept did, since it was asked.
-    has_changed: bool,
     events: VecDeque<Event>,
     bytes: Option<(SourceId, usize)>,
 }
@@ -118,10 +116,7 @@ impl Journal {
         cursor: Option<String>,
         options: &Options,
     ) -> io::Result<Self> {
-        let is_first = cursor.is_none() && !options.from_start;
-        let last = if is_first { last_cursor(program, arguments)? } else { None };
-        let has_changed = last.is_some();
-        let cursor = last.or(cursor.map(Into::into));
+        let cursor = cursor.map(Into::into);
         let mut journal = Self {
             program,
             arguments: arguments.to_vec(),
@@ -138,7 +133,6 @@ impl Journal {
             handed_out: VecDeque::new(),
             read: cursor.clone(),
             acknowledged: cursor,
-            has_changed,
             events: VecDeque::new(),
             bytes: None,
         };
@@ -303,19 +297,6 @@ impl Journal {
     }
 }
 
-/// Where what comes is new: kept from the start on, since more has come by the next one
-/// after a kill. Nothing where there is no entry, or journalctl fails: it says why when it
-/// follows.
-fn last_cursor(program: &str, arguments: &[String]) -> io::Result<Option<Box<str>>> {
-    let mut command = Command::new(program);
-    command.args(["--lines=1", "--output=json", "--no-pager", "--quiet"]);
-    // It would never end.
-    let arguments = arguments.iter().filter(|argument| !["-f", "--follow"].contains(&&***argument));
-    command.arg("--output-fields=_HOSTNAME").args(arguments).stdin(Stdio::null());
-    let said = command.output()?.stdout;
-    Ok(serde_json::from_slice::<Entry<'_>>(&said).ok().map(|entry| entry.cursor.into()))
-}
-
 impl Engine for Journal {
     fn step(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Step {
         loop {
@@ -349,10 +330,6 @@ impl Engine for Journal {
             self.bytes = None;
         }
         self.advance();
-    }
-
-    fn has_changed(&mut self) -> bool {
-        std::mem::take(&mut self.has_changed)
     }
 
     fn save(&mut self, saved: &mut Saved) {
