@@ -205,12 +205,12 @@ fn a_flow_has_the_rate_of_the_sampler_at_its_interface_or_in_its_selection_seque
 /// Regression: a sampler that is told with an interface was found at that one alone.
 #[test]
 fn a_flow_that_names_its_sampler_has_its_rate_wherever_it_was() {
-    let options = set(1, &u16s(&[400, 4, 12, 2, 2, 48, 1, 50, 4]));
+    let options = set(1, &u16s(&[400, 4, 8, 2, 2, 48, 1, 50, 4]));
     let said = set(400, &[&[0, 5, 1][..], &u32s(&[100])].concat());
-    let flows = template(0, 300, &[(8, 4), (12, 4), (48, 1), (10, 2)]).concat();
+    let flows = template(0, 300, &[(8, 4), (12, 4), (48, 1), (10, 2)]);
     let flow = |interface: u8, id| [&short(1)[..8], &[id, 0, interface]].concat();
-    let flows = [flows, set(300, &[flow(5, 1), flow(6, 1), flow(6, 2)].concat())].concat();
-    let out = read(&[v9(1000, 0, &[options, said, flows])]);
+    let of_three = set(300, &[flow(5, 1), flow(6, 1), flow(6, 2)].concat());
+    let out = read(&[v9(1000, 0, &[options, said, flows, of_three])]);
     assert_eq!(rates(&out), [Some(100), Some(100), None]);
 }
 
