@@ -20,7 +20,9 @@ SLOWER = 0.05
 # capture without watchers need not even make them. At the top rate a sender on the same host
 # that is slowed down makes each packet dearer to hear: a ring's blocks then hold fewer. Rates
 # that are the same show what watching itself costs: they decide, and the top rate shows what
-# a sender on a watched host has of it.
+# a sender on a watched host has of it. Memory is had at the start there (--preallocate), as
+# on an appliance: on a virtual machine the first touch of a page takes longer than all else
+# that is done with a packet, and is never the same twice.
 EQUAL_PPS = 400_000
 CASES = [("64-flows", EQUAL_PPS, False), ("64-random", EQUAL_PPS, False), ("64-flows", None, False), ("64-random", None, True),
          ("64-random", None, False)]
@@ -107,8 +109,9 @@ class Watching(Flowtap):
         self.watcher_s = []
         self.start_s = 0.0
 
-    def write(self, records):
-        self.options = [*self.watch, *(["--out", "{work}/out"] if records else [])]
+    def run_as(self, rate, records):
+        ahead = ["--preallocate"] if rate == EQUAL_PPS else []
+        self.options = [*self.watch, *ahead, *(["--out", "{work}/out"] if records else [])]
 
     def when_ready(self, pid):
         self.start_s = threads_s(pid)
@@ -134,7 +137,7 @@ def costs(flowtap, chosen):
     chosen.dir.mkdir(parents=True, exist_ok=True)
     for case, rate, _ in CASES:
         Traffic(case, rate, chosen.seconds, chosen.dir).file(flowtap)
-    idle = {tool.name: [] for tool in tools}
+    idle = {(tool.name, rate): [] for tool in tools for rate in (None, EQUAL_PPS)}
     by_case = {case: {tool.name: Runs() for tool in tools} for case in CASES}
     before = os.getloadavg()[0]
     with Lab() as lab, tempfile.TemporaryDirectory(prefix="flowtap-cost-") as scratch:
@@ -142,14 +145,15 @@ def costs(flowtap, chosen):
             # Who is first pays for what has cooled down: in turns.
             order = tools[turn % len(tools):] + tools[:turn % len(tools)]
             for tool in order:
-                tool.write(False)
-                warm_memory()
-                process, _ = run(lab, cores, tool, None, flowtap, Path(scratch), chosen.seconds)
-                idle[tool.name].append((process.cpu_s - tool.start_s, tool.watcher_s[-1]))
+                for rate in (None, EQUAL_PPS):
+                    tool.run_as(rate, False)
+                    warm_memory()
+                    process, _ = run(lab, cores, tool, None, flowtap, Path(scratch), chosen.seconds)
+                    idle[tool.name, rate].append((process.cpu_s - tool.start_s, tool.watcher_s[-1]))
             for (case, rate, written), by_tool in by_case.items():
                 traffic = Traffic(case, rate, chosen.seconds, chosen.dir)
                 for tool in order:
-                    tool.write(written)
+                    tool.run_as(rate, written)
                     warm_memory()
                     process, measured = run(lab, cores, tool, traffic, flowtap, Path(scratch), chosen.seconds)
                     if measured.got is None:
@@ -166,11 +170,11 @@ def costs(flowtap, chosen):
     load = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
     parts = [f"## Cost beside a capture\n\nMedians of {chosen.rounds} rounds in which the providers took turns, {chosen.seconds} s of "
              "traffic each; the generator on one core, the capture and its watcher on the other. `ns/packet`: processor time of the "
-             "capture once it listens, less that of a run without traffic. `watcher`: of one core, from start to end. `sender ns`: "
+             "capture once it listens, less that of a run without traffic; at equal rates with `--preallocate`. `watcher`: of one core, from start to end. `sender ns`: "
              "the generator's, in which the programs in the kernel run. "
              f"Losses are the worst of the rounds. Load average {load}."]
-    idle_s = {name: statistics.median(cpu for cpu, _ in runs) for name, runs in idle.items()}
-    rest = {name: statistics.median(watcher for _, watcher in runs) for name, runs in idle.items()}
+    idle_s = {run_as: statistics.median(cpu for cpu, _ in runs) for run_as, runs in idle.items()}
+    rest = {tool.name: statistics.median(watcher for _, watcher in idle[tool.name, None]) for tool in tools}
     slower = []
     for (case, rate, written), by_tool in by_case.items():
         rows, base = [], None
@@ -180,7 +184,7 @@ def costs(flowtap, chosen):
             if not runs.of_capture:
                 rows.append([name, "failed", *[""] * 8])
                 continue
-            ns = runs.median(lambda run: max(0.0, run.cpu_s - idle_s[name]) * 1e9 / run.got)
+            ns = runs.median(lambda run: max(0.0, run.cpu_s - idle_s[name, rate]) * 1e9 / run.got)
             sender = runs.median(lambda run: run.sender_cpu_s * 1e9 / run.sent)
             heard = runs.median(lambda run: run.got / (run.sent / run.rate))
             base = base or (ns, sender, heard)
