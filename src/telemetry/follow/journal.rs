@@ -105,6 +105,8 @@ pub(super) struct Journal {
     /// Of the last entry that was read.
     read: Option<Box<str>>,
     acknowledged: Option<Box<str>>,
+    /// What is kept did, since it was asked.
+    has_changed: bool,
     events: VecDeque<Event>,
     bytes: Option<(SourceId, usize)>,
 }
@@ -116,7 +118,13 @@ impl Journal {
         cursor: Option<String>,
         options: &Options,
     ) -> io::Result<Self> {
-        let cursor = cursor.map(Into::into);
+        let is_first = cursor.is_none()
+            && !options.from_start
+            && !says(arguments, words_of_since)
+            && !says(arguments, words_of_lines);
+        let last = if is_first { last_cursor(program, arguments)? } else { None };
+        let has_changed = last.is_some();
+        let cursor = last.or(cursor.map(Into::into));
         let mut journal = Self {
             program,
             arguments: arguments.to_vec(),
@@ -133,6 +141,7 @@ impl Journal {
             handed_out: VecDeque::new(),
             read: cursor.clone(),
             acknowledged: cursor,
+            has_changed,
             events: VecDeque::new(),
             bytes: None,
         };
@@ -144,12 +153,18 @@ impl Journal {
         let mut command = Command::new(self.program);
         command.args(["--follow", "--output=json", "--all", "--no-pager", "--quiet"]);
         command.arg(format!("--output-fields={FIELDS}"));
-        match &self.read {
-            Some(cursor) => command.arg("--no-tail").arg(format!("--after-cursor={cursor}")),
-            None if self.from_start => command.arg("--no-tail"),
-            None => command.arg("--lines=0"),
-        };
-        command.args(&self.arguments);
+        let arguments = &self.arguments;
+        if let Some(cursor) = &self.read {
+            command.arg("--no-tail").arg(format!("--after-cursor={cursor}"));
+            command.args(without_beginning(arguments));
+        } else {
+            if self.from_start || says(arguments, words_of_since) {
+                command.arg("--no-tail");
+            } else if !says(arguments, words_of_lines) {
+                command.arg("--lines=0");
+            }
+            command.args(arguments);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let pipes = (child.stdout.take(), child.stderr.take());
@@ -297,6 +312,62 @@ impl Journal {
     }
 }
 
+/// Words of an option that says from when on, which `words` may start with: 0 if it is another.
+fn words_of_since(words: &[String]) -> usize {
+    const NAMES: [&str; 6] = ["-S", "-c", "--since", "--cursor", "--after-cursor", "--cursor-file"];
+    let Some(first) = words.first().map(String::as_str) else { return 0 };
+    if NAMES.contains(&first) {
+        return 2;
+    }
+    let short = first.starts_with("-S") || first.starts_with("-c");
+    let long = first.split_once('=').is_some_and(|(name, _)| NAMES.contains(&name));
+    usize::from(short || long)
+}
+
+/// The same of one that says how many entries back.
+fn words_of_lines(words: &[String]) -> usize {
+    let Some((first, rest)) = words.split_first() else { return 0 };
+    let is_number = |word: &String| {
+        word == "all" || word.trim_start_matches('+').bytes().all(|byte| byte.is_ascii_digit())
+    };
+    match first.as_str() {
+        "-n" | "--lines" => 1 + usize::from(rest.first().is_some_and(is_number)),
+        first => usize::from(first.starts_with("-n") || first.starts_with("--lines=")),
+    }
+}
+
+fn says(arguments: &[String], words_of: fn(&[String]) -> usize) -> bool {
+    (0..arguments.len()).any(|at| words_of(&arguments[at..]) > 0)
+}
+
+/// What is kept goes before what the user said of the beginning: journalctl takes one of them.
+fn without_beginning(mut arguments: &[String]) -> Vec<&String> {
+    let mut others = Vec::new();
+    while let Some((first, rest)) = arguments.split_first() {
+        let words = words_of_since(arguments).max(words_of_lines(arguments));
+        if words == 0 {
+            others.push(first);
+            arguments = rest;
+        } else {
+            arguments = arguments.get(words..).unwrap_or_default();
+        }
+    }
+    others
+}
+
+/// Where what comes is new: kept from the start on, since more has come by the next one
+/// after a kill. Nothing where there is no entry, or journalctl fails: it says why when it
+/// follows.
+fn last_cursor(program: &str, arguments: &[String]) -> io::Result<Option<Box<str>>> {
+    let mut command = Command::new(program);
+    command.args(["--lines=1", "--output=json", "--no-pager", "--quiet"]);
+    // It would never end.
+    let arguments = arguments.iter().filter(|argument| !["-f", "--follow"].contains(&&***argument));
+    command.arg("--output-fields=_HOSTNAME").args(arguments).stdin(Stdio::null());
+    let said = command.output()?.stdout;
+    Ok(serde_json::from_slice::<Entry<'_>>(&said).ok().map(|entry| entry.cursor.into()))
+}
+
 impl Engine for Journal {
     fn step(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Step {
         loop {
@@ -330,6 +401,10 @@ impl Engine for Journal {
             self.bytes = None;
         }
         self.advance();
+    }
+
+    fn has_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
     }
 
     fn save(&mut self, saved: &mut Saved) {

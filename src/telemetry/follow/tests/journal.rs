@@ -103,6 +103,59 @@ fn only_what_was_acknowledged_is_not_read_again() {
     assert_eq!(reader.finish(), [""; 0]);
 }
 
+/// Regression: what came after a kill was history then.
+#[test]
+fn what_comes_after_a_kill_before_the_first_entry_is_no_history() {
+    if !is_there() {
+        return;
+    }
+    let place = Place::new();
+    let journal = place.path("web1.journal");
+    make(&journal, &[("a", b"old"), ("b", b"older")]);
+    let target = Target::Journal(vec![format!("--file={}", journal.display())]);
+    let options = Options { from_start: false, ..Options::default() };
+    let mut reader = Reader::with(&target, Some(&place.state()), &options);
+    read(&mut reader, 0);
+    assert_eq!(reader.take(), [""; 0]);
+    drop(reader);
+    make(&journal, &[("a", b"one"), ("b", b"two")]);
+    let mut reader = Reader::with(&target, Some(&place.state()), &options);
+    read(&mut reader, 2);
+    assert_eq!(reader.take(), ["one", "two"]);
+}
+
+/// Regression: journalctl refuses to begin at two places.
+#[test]
+fn a_beginning_of_the_users_own_is_for_the_first_start() {
+    if !is_there() {
+        return;
+    }
+    for since in [
+        &["--since=@1772360101"][..],
+        &["--since", "@1772360101"],
+        &["-S", "@1772360101"],
+        &["-S@1772360101"],
+        &["-n", "2"],
+        &["--lines=2"],
+    ] {
+        let place = Place::new();
+        let journal = place.path("web1.journal");
+        make(&journal, &[("a", b"one"), ("a", b"two"), ("a", b"three")]);
+        let words = since.iter().map(|word| (*word).to_owned());
+        let words = words.chain([format!("--file={}", journal.display())]);
+        let target = Target::Journal(words.collect());
+        let options = Options { from_start: false, ..Options::default() };
+        let mut reader = Reader::with(&target, Some(&place.state()), &options);
+        read(&mut reader, 2);
+        assert_eq!(reader.take(), ["two", "three"], "{since:?}");
+        reader.finish();
+        make(&journal, &[("a", b"four"), ("a", b"five"), ("a", b"six")]);
+        let mut reader = Reader::with(&target, Some(&place.state()), &options);
+        read(&mut reader, 3);
+        assert_eq!(reader.finish(), ["four", "five", "six"], "{since:?}");
+    }
+}
+
 #[test]
 fn without_journalctl_the_start_says_so() {
     let error = Journal::start("no-such-journalctl", &[], None, &Options::default()).err();
