@@ -10,25 +10,25 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::attribution::Basis;
-use super::claim::{ICMP, ICMPV6, ProcessKey};
+use super::claim::ProcessKey;
 use super::coverage::{Coverage, End, Found};
 use super::destination::{Destinations, Lists};
 use super::inventory::{Instance, Inventory};
-use super::kernel::{sent_by_kernel, sent_by_kernel_in};
 use super::map::HostMap;
 use super::mirrored::{Interface, Mirrored, Sessions};
 use super::presence::AtMachine;
 use super::process::Process;
+use super::questions;
+use super::ran::{Ran, ancestors};
 use super::resolve::{Answer, Question};
-use super::side::{Ancestor, Attribution, FlowHosts, HostSide, ProcessView, Reason};
+use super::side::{Attribution, FlowHosts, HostSide, ProcessView, Reason};
 use super::table::Watched;
-use super::versions::Version;
 use super::workload::Workload;
 use crate::alert::{Alert, Known};
 use crate::detect::HomeNets;
 use crate::entity::View;
 use crate::flow::app::Quoted;
-use crate::flow::{APP_PACKETS, Amount, EndedFlow, FlowRecord, Outline, Unanswered};
+use crate::flow::{Amount, EndedFlow, FlowRecord, Outline, Unanswered};
 use crate::telemetry::observation::FlowReport;
 
 /// How much later than a record's decision something may be told and still count
@@ -36,17 +36,8 @@ use crate::telemetry::observation::FlowReport;
 /// twice the interval at which providers say that they are up to date.
 pub const HOLD_NS: i64 = 500_000_000;
 
-const SECOND_NS: i64 = 1_000_000_000;
-
-/// A packet and the error about it take no longer, once around the world and through full
-/// queues: who sent it may have closed its socket since.
-const ON_THE_WAY_NS: i64 = SECOND_NS;
-
 /// Processes whose texts are kept put together.
 const MAX_VIEWS: usize = 1 << 16;
-
-/// Parents that are followed: more than any real chain has.
-const MAX_ANCESTORS: usize = 32;
 
 /// What a run is told of hosts.
 #[derive(Clone, Debug, Default)]
@@ -147,28 +138,9 @@ impl Joiner {
         Some(hosts)
     }
 
-    /// Who sent the packet that an error is about: it came back to its sender.
+    /// Who sent the packet that an error is about, where that is known.
     fn provoker(&mut self, flow: &Outline, quoted: &Quoted) -> Option<HostSide> {
-        // Errors that nobody read may be about anybody's packets.
-        let all_were_read = flow.packets.iter().all(|&packets| packets <= APP_PACKETS);
-        if !all_were_read || quoted.several || quoted.src != flow.dst_ip() {
-            return None;
-        }
-        let is_echo = is_icmp(quoted.proto);
-        let [local_port, remote_port] = if is_echo { [quoted.echo_id, 0] } else { quoted.ports };
-        let mut side = self.side(&Question {
-            protocol: quoted.proto,
-            local: quoted.src,
-            local_port,
-            remote: quoted.dst,
-            remote_port,
-            sent: true,
-            by_kernel: false,
-            start_ns: flow.start_ns.saturating_sub(ON_THE_WAY_NS),
-            end_ns: flow.end_ns,
-            begun_by_ns: flow.start_ns,
-            known_ns: flow.decided_ns.saturating_add(HOLD_NS),
-        })?;
+        let mut side = self.side(&questions::of_quoted(flow, quoted)?)?;
         side.process.as_ref()?;
         side.attribution.as_mut()?.provoked = true;
         Some(side)
@@ -176,7 +148,7 @@ impl Joiner {
 
     /// What is known of both ends of a flow that has no record; counts it.
     pub(crate) fn join_outline(&mut self, flow: &Outline) -> Option<Box<FlowHosts>> {
-        let [src, dst] = questions(flow).map(|question| self.side(&question));
+        let [src, dst] = questions::of_flow(flow).map(|question| self.side(&question));
         let hosts = with_instances(FlowHosts { src, dst }, self.instances_of(flow));
         let ends = [&hosts.src, &hosts.dst].map(|side| End::of(side.as_ref()));
         self.coverage.count(ends, flow.packets.iter().sum(), flow.wire_bytes);
@@ -186,7 +158,7 @@ impl Joiner {
     /// Counts a flow of which there is no record, as [`Self::join`] would have.
     pub(crate) fn count(&mut self, flow: &Outline) {
         let [of_src, of_dst] = self.instances_of(flow).map(|instance| instance.is_some());
-        let [src, dst] = questions(flow);
+        let [src, dst] = questions::of_flow(flow);
         let ends = [(src, of_src), (dst, of_dst)]
             .map(|(question, has_instance)| End { has_instance, process: self.find(&question) });
         self.coverage.count(ends, flow.packets.iter().sum(), flow.wire_bytes);
@@ -228,29 +200,9 @@ impl Joiner {
     /// What is known of both ends of a flow that another source reported. It does not
     /// count in the coverage, which is of packets.
     pub fn join_report(&mut self, flow: &FlowReport) -> Option<Box<FlowHosts>> {
-        let mut hosts = FlowHosts::default();
-        // Without a protocol and ports no socket can be told to be the flow's.
-        if let (Some(protocol), Some(src_port), Some(dst_port)) =
-            (flow.protocol, flow.src_port, flow.dst_port)
-            && !is_icmp(protocol)
-        {
-            let of_src = Question {
-                protocol,
-                local: flow.src,
-                local_port: src_port,
-                remote: flow.dst,
-                remote_port: dst_port,
-                sent: true,
-                by_kernel: false,
-                start_ns: flow.start_ns,
-                end_ns: flow.end_ns,
-                begun_by_ns: flow.start_ns,
-                known_ns: flow.end_ns.saturating_add(HOLD_NS),
-            };
-            let answered = flow.rev.is_some_and(|rev| rev.packets != Some(0));
-            hosts.src = self.side(&of_src);
-            hosts.dst = self.side(&of_src.of_the_other_end(answered, false));
-        }
+        let sides = questions::of_report(flow).map(|ends| ends.map(|end| self.side(&end)));
+        let [src, dst] = sides.unwrap_or_default();
+        let hosts = FlowHosts { src, dst };
         known(with_instances(hosts, self.instances([flow.src, flow.dst])))
     }
 
@@ -267,37 +219,21 @@ impl Joiner {
 
     /// Who was at this end of a flow in a second of it.
     pub(crate) fn seat(&mut self, view: &View<'_>, echo_id: u16) -> Seated {
-        let is_icmp = is_icmp(view.proto);
-        let start_ns = view.second.saturating_mul(SECOND_NS);
-        let end_ns = start_ns.saturating_add(SECOND_NS - 1);
-        let known_ns = end_ns.saturating_add(HOLD_NS);
+        let known_ns = questions::known_in_ns(view.second);
         // Of a flood of strange addresses this is all that is done.
         let of_host = self.map.as_ref().filter(|map| map.may_know(view.sent.src.ip(), known_ns));
         let Some(map) = of_host.cloned() else { return Seated::Stranger };
-        let question = Question {
-            protocol: view.proto,
-            local: view.sent.src.ip(),
-            local_port: if is_icmp { echo_id } else { view.local_port },
-            remote: view.peer.ip(),
-            remote_port: if is_icmp { 0 } else { view.remote_port },
-            sent: view.sent.packets() > 0,
-            by_kernel: sent_by_kernel_in(view),
-            start_ns,
-            end_ns,
-            // Nobody counted which packet of the second was the first of all.
-            begun_by_ns: end_ns,
-            known_ns,
-        };
+        let question = questions::of_second(view, echo_id);
         let answer = match map.resolve(&question) {
             Ok(Some(answer)) => answer,
             Ok(None) | Err(Reason::Multicast | Reason::Broadcast) => return Seated::Stranger,
             Err(_) => return Seated::Unclaimed,
         };
-        let mut process = self.view(&map, answer.process, end_ns, question.known_ns);
+        let mut process = self.view(&map, answer.process, question.end_ns, known_ns);
         let source = answer.process.source;
-        let workload = self.workload(&map, source, &process.process, question.known_ns);
+        let workload = self.workload(&map, source, &process.process, known_ns);
         let (host, boot) = self.host_of(&map, source);
-        if let Some(at) = map.at_machine(&host, start_ns, question.known_ns) {
+        if let Some(at) = map.at_machine(&host, question.start_ns, known_ns) {
             process = self.attended(answer.process, process, at);
         }
         let (certainty, basis) = (certainty(&answer), Some(answer.basis));
@@ -533,114 +469,4 @@ fn with_instances(mut hosts: FlowHosts, instances: [Option<Arc<Instance>>; 2]) -
 
 fn known(hosts: FlowHosts) -> Option<Box<FlowHosts>> {
     (hosts.src.is_some() || hosts.dst.is_some()).then(|| Box::new(hosts))
-}
-
-fn is_icmp(protocol: u8) -> bool {
-    matches!(protocol, ICMP | ICMPV6)
-}
-
-/// Who was at the originator's end, and who at the responder's.
-fn questions(flow: &Outline) -> [Question; 2] {
-    let is_icmp = is_icmp(flow.key.proto);
-    // Of an echo its identifier, at both ends.
-    let port = |port: u16| if is_icmp { flow.key.echo_id } else { port };
-    let of_kernel = sent_by_kernel(flow);
-    let of_src = Question {
-        protocol: flow.key.proto,
-        local: flow.src_ip(),
-        local_port: port(flow.src_port()),
-        remote: flow.dst_ip(),
-        remote_port: port(flow.dst_port()),
-        sent: flow.packets[0] > 0,
-        by_kernel: of_kernel[0],
-        start_ns: flow.start_ns,
-        end_ns: flow.end_ns,
-        begun_by_ns: flow.start_ns,
-        known_ns: flow.decided_ns.saturating_add(HOLD_NS),
-    };
-    let answered = flow.packets[1] > 0;
-    let ends = [of_src, of_src.of_the_other_end(answered, of_kernel[1])];
-    ends.map(|end| Question { remote_port: if is_icmp { 0 } else { end.remote_port }, ..end })
-}
-
-impl Question {
-    fn of_the_other_end(self, sent: bool, by_kernel: bool) -> Self {
-        Self {
-            local: self.remote,
-            local_port: self.remote_port,
-            remote: self.local,
-            remote_port: self.local_port,
-            sent,
-            by_kernel,
-            ..self
-        }
-    }
-}
-
-fn ancestors(
-    map: &HostMap,
-    source: u16,
-    process: &Process,
-    at_ns: i64,
-    known_ns: i64,
-) -> Vec<Ancestor> {
-    let mut chain: Vec<Ancestor> = Vec::new();
-    let mut next = process.parent;
-    while let Some(id) = next
-        && chain.len() < MAX_ANCESTORS
-        && let id = map.meant(source, id, at_ns)
-        && id != process.id
-        && chain.iter().all(|known| known.id != id)
-    {
-        let Some(ran) = map.process_at(ProcessKey { source, id }, at_ns, known_ns) else {
-            chain.push(Ancestor { id, ..Ancestor::default() });
-            break;
-        };
-        let parent = ran.process;
-        chain.push(Ancestor { id, name: parent.name.clone(), exe: parent.exe.clone() });
-        next = parent.parent;
-    }
-    chain
-}
-
-/// A program that a process ran.
-#[derive(Clone, Debug)]
-pub struct Ran {
-    pub from_ns: i64,
-    pub learned_ns: i64,
-    pub process: Arc<Process>,
-}
-
-impl Ran {
-    fn of(version: &Version<Arc<Process>>) -> Self {
-        Self {
-            from_ns: version.from_ns,
-            learned_ns: version.learned_ns,
-            process: Arc::clone(&version.value),
-        }
-    }
-}
-
-impl HostMap {
-    /// What the process ran at a time, by what had been told at another.
-    pub fn process_at(&self, key: ProcessKey, at_ns: i64, known_ns: i64) -> Option<Ran> {
-        let history = self.processes.get(&key)?;
-        history.versions.at_or_first(at_ns, known_ns).map(Ran::of)
-    }
-
-    /// What the process ran that answers a question. Of one that holds the socket nobody
-    /// saw when it used it: what it ran longest in the flow's time. Else what it ran when
-    /// it was first known to have the socket.
-    pub fn program_of(&self, answer: &Answer, question: &Question) -> Option<Ran> {
-        let history = self.processes.get(&answer.process)?;
-        let (versions, known_ns) = (&history.versions, question.known_ns);
-        let from_ns = question.start_ns.max(answer.since_ns);
-        let version = match answer.basis {
-            Basis::Holds | Basis::SharesIt | Basis::EndedWith => {
-                versions.longest(from_ns, question.end_ns, known_ns)
-            }
-            _ => versions.at_or_first(from_ns, known_ns),
-        };
-        version.map(Ran::of)
-    }
 }

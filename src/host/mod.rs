@@ -36,6 +36,8 @@ pub mod owners;
 pub mod presence;
 pub mod process;
 pub mod provider;
+mod questions;
+mod ran;
 pub mod rendered;
 pub mod resolve;
 pub mod side;
