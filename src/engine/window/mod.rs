@@ -42,6 +42,7 @@
 
 mod assemble;
 mod counted;
+mod delta;
 pub mod features;
 mod filter;
 mod hash;
@@ -50,6 +51,7 @@ mod hosts;
 mod links;
 mod log;
 mod packets;
+mod payload_sizes;
 mod rows;
 mod sample;
 mod services;
@@ -62,6 +64,7 @@ mod tests;
 
 pub(crate) use assemble::drain;
 pub use assemble::{Assembled, Assembler};
+pub use delta::Delta;
 pub use hash::Seed;
 pub use hll::Hll;
 pub(crate) use hll::Register;
@@ -70,6 +73,7 @@ pub use links::{Cast, LinkDelta, LinkKey, LinkStats, SOURCE_SAMPLE, Station, Sta
 pub(crate) use log::Written;
 pub use log::{ChunkPool, Log, RowRef};
 pub(crate) use packets::StationCache;
+pub use payload_sizes::{FineSizes, SIZE_BINS, size_bin, size_bin_range};
 pub(crate) use rows::is_between_clients;
 pub use rows::{EPHEMERAL, FlowRow};
 pub use sample::BottomK;
@@ -83,10 +87,8 @@ use std::net::IpAddr;
 
 use counted::{Classes, Counted};
 
-use crate::flow::sizes::{BINS, bin_of, bin_range};
-use crate::packet::facts::PACKET_CLASSES;
 use crate::packet::key::{from_ip, to_ip};
-use crate::packet::{Address, IpVersion, Mac, PacketClass};
+use crate::packet::{Address, IpVersion, PacketClass};
 
 /// Address of either version as a window's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,159 +131,6 @@ impl From<IpAddr> for Host {
     fn from(ip: IpAddr) -> Self {
         let (version, address) = from_ip(ip);
         Self { version, address }
-    }
-}
-
-/// What one flow did in one second in one direction: the unit that windows are
-/// fed with. Splitting it in several never changes the result.
-#[derive(Clone, Copy, Debug)]
-pub struct Delta {
-    pub src: Host,
-    pub dst: Host,
-    pub proto: u8,
-    /// For ICMP the type of the packets.
-    pub src_port: u16,
-    pub dst_port: u16,
-    /// Packets by [`PacketClass`].
-    pub classes: [u32; PACKET_CLASSES],
-    pub wire_bytes: u64,
-    pub payload_bytes: u64,
-    /// IP fragments among them (first and later ones).
-    pub fragments: u32,
-    /// Packets by payload size, in [`SIZE_BINS`] coarse bins.
-    pub sizes: [u32; SIZE_BINS],
-    /// The frames' source MAC.
-    pub src_mac: Mac,
-    pub src_mac_known: bool,
-    pub dst_is_broadcast: bool,
-    pub dst_is_multicast: bool,
-    /// Innermost VLAN identifier, 0 without one.
-    pub vlan: u16,
-    /// VNI plus one, 0 without one; as in the flow key.
-    pub vni: u32,
-}
-
-impl Delta {
-    /// Nothing yet from `src` to `dst`; the caller fills in what it counted.
-    pub fn new(src: Host, dst: Host, proto: u8, src_port: u16, dst_port: u16) -> Self {
-        Self {
-            src,
-            dst,
-            proto,
-            src_port,
-            dst_port,
-            classes: [0; PACKET_CLASSES],
-            wire_bytes: 0,
-            payload_bytes: 0,
-            fragments: 0,
-            sizes: [0; SIZE_BINS],
-            src_mac: [0; 6],
-            src_mac_known: false,
-            dst_is_broadcast: false,
-            dst_is_multicast: false,
-            vlan: 0,
-            vni: 0,
-        }
-    }
-
-    #[inline]
-    pub fn packets(&self) -> u32 {
-        self.classes.iter().fold(0, |sum, &n| sum.saturating_add(n))
-    }
-
-    /// Adds what the same flow did in the same second and direction.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for (sum, &packets) in self.classes.iter_mut().zip(&other.classes) {
-            *sum = sum.saturating_add(packets);
-        }
-        for (sum, &packets) in self.sizes.iter_mut().zip(&other.sizes) {
-            *sum = sum.saturating_add(packets);
-        }
-        self.wire_bytes += other.wire_bytes;
-        self.payload_bytes += other.payload_bytes;
-        self.fragments = self.fragments.saturating_add(other.fragments);
-    }
-
-    fn station(&self) -> Station {
-        let mac = self.src_mac_known.then_some(self.src_mac);
-        Station { mac, vlan: self.vlan, vni: self.vni }
-    }
-}
-
-/// Coarse payload-size bins of windows: 0, 1 to 63, then by octave to 32,767,
-/// over: enough to name a flood's size and cheap to carry for each host.
-pub const SIZE_BINS: usize = 12;
-
-/// Coarse bin of a payload size.
-#[inline]
-pub fn size_bin(bytes: u32) -> usize {
-    match bytes {
-        0 => 0,
-        1..64 => 1,
-        64..32_768 => (31 - bytes.leading_zeros()) as usize - 4,
-        _ => SIZE_BINS - 1,
-    }
-}
-
-/// Smallest and largest payload size of a coarse bin, both inclusive; the last
-/// one has no upper end.
-pub fn size_bin_range(bin: usize) -> (u32, Option<u32>) {
-    match bin {
-        0 => (0, Some(0)),
-        1 => (1, Some(63)),
-        2..11 => (16 << bin, Some((32 << bin) - 1)),
-        _ => (32_768, None),
-    }
-}
-
-/// Packets by payload size in the bins of flow records: one for a second, not
-/// one for each host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FineSizes {
-    pub bins: [u64; BINS],
-    /// Over packets with payload; 0 when there are none.
-    pub min: u32,
-    pub max: u32,
-}
-
-impl Default for FineSizes {
-    fn default() -> Self {
-        Self { bins: [0; BINS], min: 0, max: 0 }
-    }
-}
-
-impl FineSizes {
-    #[inline]
-    pub fn record(&mut self, bytes: u32) {
-        self.bins[bin_of(bytes)] += 1;
-        self.max = self.max.max(bytes);
-        // 0 stands for none: it wraps to the largest.
-        self.min = self.min.wrapping_sub(1).min(bytes.wrapping_sub(1)).wrapping_add(1);
-    }
-
-    pub fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in self.bins.iter_mut().zip(&other.bins) {
-            *mine = mine.saturating_add(*theirs);
-        }
-        self.max = self.max.max(other.max);
-        self.min = self.min.wrapping_sub(1).min(other.min.wrapping_sub(1)).wrapping_add(1);
-    }
-
-    /// Packets with at least one byte of payload.
-    pub fn count(&self) -> u64 {
-        self.bins[1..].iter().sum()
-    }
-
-    /// As [`crate::flow::sizes::Sizes::percentile`].
-    pub fn percentile(&self, percent: u64) -> Option<u32> {
-        let count = self.count();
-        let rank = count.saturating_mul(percent).div_ceil(100).max(1);
-        let mut seen = 0u64;
-        let at = self.bins.iter().enumerate().skip(1).find(|&(_, &packets)| {
-            seen = seen.saturating_add(packets);
-            seen >= rank
-        });
-        at.map(|(bin, _)| bin_range(bin).1.clamp(self.min, self.max))
     }
 }
 

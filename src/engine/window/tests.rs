@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::feed::WindowFeed;
+use crate::packet::facts::PACKET_CLASSES;
 use crate::packet::key::mapped;
 use crate::packet::{FlowKey, Macs, PacketRow, row_flag};
 

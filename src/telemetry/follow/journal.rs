@@ -124,7 +124,7 @@ impl Journal {
             && !says(arguments, words_of_lines);
         let last = if is_first { last_cursor(program, arguments)? } else { None };
         let has_changed = last.is_some();
-        let cursor = last.or(cursor.map(Into::into));
+        let cursor = last.or_else(|| cursor.map(Into::into));
         let mut journal = Self {
             program,
             arguments: arguments.to_vec(),
