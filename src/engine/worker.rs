@@ -21,7 +21,7 @@ use crate::flow::app::{may_begin, may_tell};
 use crate::input::filter::Filter;
 use crate::input::{Block, Frame, Input, Next, ReadAhead, frame_flag};
 use crate::lock::Lock;
-use crate::packet::{Decoder, Facts, PacketRow, Verdict, row_flag};
+use crate::packet::{Decoder, Direct, Facts, PacketRow, Shape, Verdict, row_flag};
 
 /// Blocks between the input and the last shard for each worker: enough that
 /// nobody waits, few enough that they stay in the last-level cache.
@@ -196,12 +196,25 @@ impl Shared {
                 ledger.filtered.add(frame.wire_bytes);
                 continue;
             }
-            if let Some(mut direct) = self.decoder.direct(frame.link, data, frame.wire_bytes) {
-                let hash = direct.hash(&self.hash_state);
-                let digest = self.digest(data, frame, Some(direct.ip_offset));
-                direct.row.put_in_stream(frame, hash, at as u16, clock_ns);
-                let row = rows[shard_of(hash, self.workers)].push(direct.row, digest);
-                self.mark_payload(row, all);
+            let (wire_bytes, decoder) = (frame.wire_bytes, &self.decoder);
+            let push = Push { frame, at: at as u16, clock_ns, data, all, rows: &mut rows };
+            // Code of its own for each: see `packet::direct`.
+            let is_direct = match decoder.shape(frame.link, data) {
+                Some(Shape::Tcp4) => {
+                    self.push(decoder.direct::<false, false>(data, wire_bytes), push)
+                }
+                Some(Shape::Udp4) => {
+                    self.push(decoder.direct::<false, true>(data, wire_bytes), push)
+                }
+                Some(Shape::Tcp6) => {
+                    self.push(decoder.direct::<true, false>(data, wire_bytes), push)
+                }
+                Some(Shape::Udp6) => {
+                    self.push(decoder.direct::<true, true>(data, wire_bytes), push)
+                }
+                None => false,
+            };
+            if is_direct {
                 continue;
             }
             let kind = match self.decoder.general(frame.link, data, frame.wire_bytes, facts) {
@@ -244,6 +257,18 @@ impl Shared {
         Decoded { sequence, rows, fragments, data, closed_before_s, first_frame, shed }
     }
 
+    /// False where there is nothing.
+    #[inline(always)]
+    fn push(&self, direct: Option<Direct>, to: Push<'_>) -> bool {
+        let Some(mut direct) = direct else { return false };
+        let hash = direct.hash(&self.hash_state);
+        let digest = self.digest(to.data, to.frame, Some(direct.ip_offset));
+        direct.row.put_in_stream(to.frame, hash, to.at, to.clock_ns);
+        let row = to.rows[shard_of(hash, self.workers)].push(direct.row, digest);
+        self.mark_payload(row, to.all);
+        true
+    }
+
     /// Here, where its bytes are at hand: on the way to its shard they leave the cache.
     #[inline]
     fn mark_payload(&self, row: &mut PacketRow, bytes: &[u8]) {
@@ -283,6 +308,18 @@ impl Shared {
             hasher.finish()
         })
     }
+}
+
+/// Where a packet comes from, and where it goes.
+struct Push<'a> {
+    frame: &'a Frame,
+    /// The frame's place in its block.
+    at: u16,
+    clock_ns: i64,
+    data: &'a [u8],
+    /// The block's bytes.
+    all: &'a [u8],
+    rows: &'a mut [Rows],
 }
 
 /// Called where the payload may begin so that it tells names.

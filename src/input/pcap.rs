@@ -271,6 +271,7 @@ impl PcapWalker {
         found.frames.reserve(at_most.min(limits.frames));
         // A copy, so that the loop keeps it in registers.
         let mut tally = found.tally;
+        let begun = found.frames.len();
         let mut at = start;
         let stop = loop {
             if found.frames.len() >= limits.frames || at >= limits.bytes {
@@ -311,10 +312,11 @@ impl PcapWalker {
             };
             let time_ns = i64::from(record.seconds) * 1_000_000_000 + i64::from(fraction) * unit_ns;
             let frame = frame(time_ns, data, captured, claimed, link, interface, flags);
-            tally.add(&frame);
+            tally.add_unbounded(&frame);
             found.frames.push(frame);
             at = end;
         };
+        tally.bound(&found.frames[begun..]);
         found.tally = tally;
         Walked { at, stop }
     }

@@ -90,13 +90,34 @@ impl Tally {
 
     #[inline(always)]
     pub(super) fn add(&mut self, frame: &Frame) {
-        self.least_ns = self.least_ns.min(frame.time_ns);
-        self.latest_ns = self.latest_ns.max(frame.time_ns);
+        self.widen(frame);
+        self.add_unbounded(frame);
+    }
+
+    /// Without the least and the latest time, which [`Self::bound`] adds for many frames at
+    /// once: in order they are the first and the last.
+    #[inline(always)]
+    pub(super) fn add_unbounded(&mut self, frame: &Frame) {
         self.backward |= frame.time_ns < self.last_ns;
         self.last_ns = frame.time_ns;
         self.flags |= frame.flags;
         self.wire_bytes += u64::from(frame.wire_bytes);
         self.captured_bytes += u64::from(frame.captured_bytes);
+    }
+
+    /// Adds the bounds of frames that were added without.
+    pub(super) fn bound(&mut self, frames: &[Frame]) {
+        if self.backward {
+            frames.iter().for_each(|frame| self.widen(frame));
+        } else {
+            frames.first().into_iter().chain(frames.last()).for_each(|frame| self.widen(frame));
+        }
+    }
+
+    #[inline(always)]
+    fn widen(&mut self, frame: &Frame) {
+        self.least_ns = self.least_ns.min(frame.time_ns);
+        self.latest_ns = self.latest_ns.max(frame.time_ns);
     }
 }
 

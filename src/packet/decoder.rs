@@ -1,6 +1,6 @@
 //! The decoder's front door.
 
-use super::direct::Direct;
+use super::direct::{Direct, Shape};
 use super::facts::{Facts, Verdict};
 use super::link::LinkType;
 use super::{direct, general};
@@ -36,21 +36,29 @@ impl Decoder {
         wire_bytes: u32,
         facts: &mut Facts,
     ) -> Verdict {
-        if let Some(direct) = self.direct(link, data, wire_bytes) {
+        let may_be_direct = link == LinkType::ETHERNET;
+        if may_be_direct && let Some(direct) = direct::read_any(self.options, data, wire_bytes) {
             direct.fill(facts);
             return Verdict::Flow;
         }
         self.general(link, data, wire_bytes, facts)
     }
 
-    /// Reads a frame of one of the commonest shapes, which is all that
-    /// [`Self::decode`] would say of it.
+    /// Which of the commonest shapes a frame may have.
     #[inline(always)]
-    pub(crate) fn direct(&self, link: LinkType, data: &[u8], wire_bytes: u32) -> Option<Direct> {
-        if link != LinkType::ETHERNET {
-            return None;
-        }
-        direct::read(self.options, data, wire_bytes)
+    pub(crate) fn shape(&self, link: LinkType, data: &[u8]) -> Option<Shape> {
+        if link == LinkType::ETHERNET { direct::shape(data) } else { None }
+    }
+
+    /// Reads a frame that may have one of the commonest shapes: all that [`Self::decode`]
+    /// would say of it, or `None` of another.
+    #[inline(always)]
+    pub(crate) fn direct<const V6: bool, const UDP: bool>(
+        &self,
+        data: &[u8],
+        wire_bytes: u32,
+    ) -> Option<Direct> {
+        direct::read::<V6, UDP>(self.options, data, wire_bytes)
     }
 
     /// Reads a frame of any shape.

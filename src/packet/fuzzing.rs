@@ -13,7 +13,7 @@ use crate::input::Frame;
 /// said something.
 pub fn paths_agree(options: DecodeOptions, data: &[u8], wire_bytes: u32) -> bool {
     // What an earlier frame left behind must not show.
-    let Some(direct) = direct::read(options, data, wire_bytes) else { return false };
+    let Some(direct) = direct::read_any(options, data, wire_bytes) else { return false };
     let mut quick = dirty();
     direct.fill(&mut quick);
     let mut full = dirty();

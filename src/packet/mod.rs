@@ -28,6 +28,7 @@ mod tunnel;
 mod wlan;
 
 pub use decoder::{DecodeOptions, Decoder};
+pub(crate) use direct::{Direct, Shape};
 pub use facts::{
     Facts, Fragment, FragmentId, MAX_TUNNELS, MalformedReason, PacketClass, TunnelKind,
     TunnelLayer, Tunnels, Verdict,
