@@ -7,14 +7,14 @@ use serde::Serialize;
 use crate::engine::window::{Host, Prefix, Station};
 use crate::packet::key::to_ip;
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Entity {
     pub kind: EntityKind,
     pub id: String,
     pub labels: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntityKind {
     Process,
@@ -42,7 +42,7 @@ impl EntityKind {
 
 impl Entity {
     pub fn address(host: &Host) -> Self {
-        Self::new(EntityKind::Address, host.ip().to_string())
+        Self::new(EntityKind::Address, host.text())
     }
 
     pub fn prefix(prefix: &Prefix) -> Self {
@@ -86,18 +86,20 @@ impl Entity {
     }
 
     /// Orders as entities do, but for those that begin alike: what many are sorted by
-    /// before their whole texts are looked at.
+    /// before their whole texts are looked at. The kind, and as much of the id as an address
+    /// of IPv4 takes.
     pub(crate) fn beginning(&self) -> Beginning {
         let mut first = [0; 16];
-        for (place, byte) in first.iter_mut().zip(self.id.bytes()) {
+        first[0] = self.kind as u8;
+        for (place, byte) in first.iter_mut().skip(1).zip(self.id.bytes()) {
             *place = byte;
         }
-        (self.kind, u128::from_be_bytes(first))
+        u128::from_be_bytes(first)
     }
 }
 
 /// See [`Entity::beginning`].
-pub(crate) type Beginning = (EntityKind, u128);
+pub(crate) type Beginning = u128;
 
 #[cfg(test)]
 mod tests {

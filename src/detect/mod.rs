@@ -20,6 +20,7 @@ mod background;
 mod carpet;
 pub mod classes;
 mod connection_flood;
+mod endpoints;
 mod finding;
 mod flood;
 mod home;
@@ -55,7 +56,7 @@ use crate::engine::window::{Seed, Slice};
 use crate::entity::Finest;
 use crate::host::inventory::Inventory;
 
-use analytic::{Analytic, AnalyticContext, Event, Inputs, Measured};
+use analytic::{AnalyticContext, Analytics, Event, Inputs, Measured};
 use background::KnownAddresses;
 use quarantine::{Held, Quarantine};
 
@@ -137,7 +138,7 @@ pub trait Detector: Send {
 pub struct Detection {
     settings: DetectSettings,
     detectors: Vec<Box<dyn Detector>>,
-    analytics: Vec<Box<dyn Analytic>>,
+    analytics: Analytics,
     baselines: Baselines,
     quarantine: Quarantine,
     inputs: Inputs,
@@ -171,7 +172,7 @@ impl Detection {
         Self {
             settings,
             detectors,
-            analytics: analytic::all(),
+            analytics: Analytics::default(),
             baselines: Baselines::default(),
             quarantine: Quarantine::default(),
             inputs: Inputs::default(),
@@ -314,26 +315,12 @@ impl Detection {
         };
         self.findings.clear();
         let mut taught = Vec::new();
-        for analytic in &mut self.analytics {
-            analytic.observe(event, &ctx, &mut self.findings);
-            analytic.teach(&mut taught);
+        self.analytics.show(event, &ctx, &mut self.findings, &mut taught);
+        if self.findings.is_empty() {
+            self.tell_watch();
+        } else {
+            self.take_findings(second, telemetry, coarser.as_ref());
         }
-        // What is narrowed away is no more normal for that.
-        let held = self.held();
-        for finding in &mut self.findings {
-            narrowed::by_image(finding, &self.settings);
-        }
-        if let Some(source) = &coarser {
-            for finding in &mut self.findings {
-                finding.corroborated_by = Some(Arc::clone(source));
-                finding.opens = false;
-            }
-        }
-        self.tell_watch();
-        if !self.findings.is_empty() {
-            self.book.record(second, &mut self.findings, telemetry, &self.settings);
-        }
-        self.hold_back(held);
         if let (Event::Minute(minute), None) = (event, &coarser) {
             self.quarantine.note(minute);
             self.baselines.learn(minute);
@@ -353,6 +340,23 @@ impl Detection {
                 false => self.baselines.learn_habit(&key, metric, at_s, value),
             }
         }
+    }
+
+    /// Takes what was found in an event; where its source is coarser than another, that
+    /// only corroborates.
+    fn take_findings(&mut self, second: i64, telemetry: &Telemetry, coarser: Option<&Arc<str>>) {
+        // What is narrowed away is no more normal for that.
+        let held = self.held();
+        for finding in &mut self.findings {
+            narrowed::by_image(finding, &self.settings);
+            if let Some(source) = coarser {
+                finding.corroborated_by = Some(Arc::clone(source));
+                finding.opens = false;
+            }
+        }
+        self.tell_watch();
+        self.book.record(second, &mut self.findings, telemetry, &self.settings);
+        self.hold_back(held);
     }
 
     /// What the findings keep from being learned, before the book takes them.

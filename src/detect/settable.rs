@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::endpoints::Endpoints;
 use super::{DetectSettings, Kind};
 
 /// A setting by its name.
@@ -437,6 +438,18 @@ impl Field for Vec<String> {
     fn put(&mut self, value: SettingValue) {
         if let SettingValue::Names(names) = value {
             *self = names;
+        }
+    }
+}
+
+impl Field for Endpoints {
+    fn get(&self) -> SettingValue {
+        SettingValue::Names(self.listed().to_vec())
+    }
+
+    fn put(&mut self, value: SettingValue) {
+        if let SettingValue::Names(names) = value {
+            *self = names.into();
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::HomeNets;
 use super::classes::Classes;
+use super::endpoints::Endpoints;
 use super::kind::Kind;
 use super::watch::Watch;
 use crate::alert::AllowEntry;
@@ -195,7 +196,7 @@ pub struct DetectSettings {
     /// `service:tool`). None until somebody knows of one.
     pub allowed_child_list: Vec<String>,
     /// ATT&CK MetadataEndpoints: addresses and names of clouds' metadata services.
-    pub metadata_endpoints: Vec<String>,
+    pub metadata_endpoints: Endpoints,
     /// Days after which a destination, a prefix or a name, is as new again.
     pub first_seen_days: u64,
     /// Share of all other addresses and instances with a baseline from which a destination
@@ -333,7 +334,7 @@ impl Default for DetectSettings {
             web_proc_list: names(&WEB_PROCESSES),
             child_tool_list: names(&CHILD_TOOLS),
             allowed_child_list: Vec::new(),
-            metadata_endpoints: names(&METADATA_ENDPOINTS),
+            metadata_endpoints: names(&METADATA_ENDPOINTS).into(),
             first_seen_days: 30,
             first_seen_prevalence: 0.01,
             relay_symmetry: 0.85,

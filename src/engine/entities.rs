@@ -220,15 +220,20 @@ impl Entities {
         for &at in &order {
             let row = &rows[at as usize];
             let ends = [row.there.src, row.there.dst];
-            let homes = ends.map(|host| home.contains(&host));
-            let external = [0, 1].map(|end| !homes[end] && !ends[end].is_group());
+            // No `map` over arrays here: it moves one by one.
+            let homes = [home.contains(&ends[0]), home.contains(&ends[1])];
+            let is_external = |end: usize| !homes[end] && !ends[end].is_group();
+            let external = [is_external(0), is_external(1)];
             self.bytes.add(row.wire_bytes().saturating_mul(row.scale), external == [true; 2]);
-            let views = [(true, external[1]), (false, external[0])]
-                .map(|(from_there, external)| View::of(row, second, from_there, external));
-            let seats = [0, 1].map(|end| match joiner.as_deref_mut() {
+            let views = [
+                View::of(row, second, true, external[1]),
+                View::of(row, second, false, external[0]),
+            ];
+            let mut seat = |end: usize| match joiner.as_deref_mut() {
                 Some(joiner) => joiner.seat(&views[end], row.echo_id),
                 None => told.seat(row, end).map_or(Seated::Stranger, Seated::At),
-            });
+            };
+            let seats = [seat(0), seat(1)];
             let instance = |end: usize| match joiner.as_deref() {
                 Some(joiner) => joiner.instance_of(ends[end].ip()),
                 None => told.instance(row, end),
@@ -262,13 +267,15 @@ impl Entities {
     fn take_rows(&mut self, assembled: &Assembled) {
         self.rows.clear();
         let (most, sampled) = (self.most_rows, self.sampled_rows);
-        self.rows.extend(assembled.flows(most, sampled, self.least_bytes, self.seed));
         let rows = &mut self.rows;
+        // From within: `extend` asks the chain of filters for each row anew.
+        let flows = assembled.flows(most, sampled, self.least_bytes, self.seed);
+        flows.for_each(|row| rows.push(row));
         // By a hash, then by flow: numbers compare faster than flows, which lie far apart.
         let seed = self.seed;
         self.words.clear();
         self.words.extend(rows.iter().zip(0_u32..).map(|(row, at)| (row.hash(seed), at)));
-        self.words.sort_unstable();
+        self.words.sort_unstable_by_key(|&(word, _)| word);
         for equal in self.words.chunk_by_mut(|x, y| x.0 == y.0).filter(|equal| equal.len() > 1) {
             equal.sort_unstable_by_key(|&(_, at)| (rows[at as usize].key(), at));
         }

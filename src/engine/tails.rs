@@ -27,9 +27,9 @@ pub(super) fn places_in_order<T>(flows: &[T], of: impl Fn(&T) -> (i64, FlowKey))
     // By numbers first: flows lie far apart. A second never has 2^32 of them.
     let mut order: Vec<(i64, u32)> =
         flows.iter().zip(0_u32..).map(|(flow, at)| (of(flow).0, at)).collect();
-    order.sort_unstable();
+    order.sort_unstable_by_key(|&(start_ns, _)| start_ns);
     for equal in order.chunk_by_mut(|x, y| x.0 == y.0).filter(|equal| equal.len() > 1) {
-        equal.sort_by_key(|&(_, at)| of(&flows[at as usize]).1);
+        equal.sort_unstable_by_key(|&(_, at)| (of(&flows[at as usize]).1, at));
     }
     order.into_iter().map(|(_, at)| at).collect()
 }

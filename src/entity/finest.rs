@@ -18,7 +18,7 @@ use super::ledger::Minute;
 use crate::alert::EntityKind;
 use crate::engine::window::Seed;
 
-/// About 40 bytes each.
+/// About 90 bytes each.
 const MAX_ENTITIES: usize = 65_536;
 const MAX_SOURCES: usize = 255;
 const MINUTE_S: i64 = 60;
@@ -27,7 +27,14 @@ const MINUTE_S: i64 = 60;
 #[derive(Debug, Default)]
 pub(crate) struct Finest {
     sources: Vec<Arc<str>>,
-    seen: HashMap<u64, Vec<Seen>>,
+    seen: HashMap<u64, SeenBy>,
+}
+
+/// What sources saw of an entity: mostly one did.
+#[derive(Debug, Default)]
+struct SeenBy {
+    first: Option<Seen>,
+    others: Vec<Seen>,
 }
 
 /// What a source saw of an entity in the last hour.
@@ -54,7 +61,7 @@ impl Finest {
         let seed = Seed::default();
         let digest =
             entity.id.bytes().fold(entity.kind as u64, |sum, byte| seed.mix(sum, byte.into()));
-        if !self.seen.contains_key(&digest) {
+        if self.seen.len() >= MAX_ENTITIES && !self.seen.contains_key(&digest) {
             self.make_room();
         }
         let seen = self.seen.entry(digest).or_default();
@@ -66,14 +73,7 @@ impl Finest {
                 && other.length_s <= minute.length_s
                 && other.overlaps(first, last)
         });
-        match seen.iter_mut().find(|other| other.source == source) {
-            Some(own) => own.add(first, last, minute.length_s),
-            None => {
-                let mut own = Seen { source, length_s: 0, newest: last, minutes: 0 };
-                own.add(first, last, minute.length_s);
-                seen.push(own);
-            }
-        }
+        seen.of(source, last).add(first, last, minute.length_s);
         decides
     }
 
@@ -89,16 +89,34 @@ impl Finest {
     }
 
     fn make_room(&mut self) {
-        if self.seen.len() < MAX_ENTITIES {
-            return;
-        }
-        let newest = |seen: &[Seen]| seen.iter().map(|seen| seen.newest).max().unwrap_or(i64::MIN);
+        let newest = |seen: &SeenBy| seen.iter().map(|seen| seen.newest).max().unwrap_or(i64::MIN);
         let mut ages: Vec<(i64, u64)> =
             self.seen.iter().map(|(&digest, seen)| (newest(seen), digest)).collect();
         ages.sort_unstable();
         for (_, digest) in ages.iter().take(MAX_ENTITIES / 4) {
             self.seen.remove(digest);
         }
+    }
+}
+
+impl SeenBy {
+    fn iter(&self) -> impl Iterator<Item = &Seen> {
+        self.first.iter().chain(&self.others)
+    }
+
+    /// A source's own, from `last` on where it is new.
+    fn of(&mut self, source: u8, last: i64) -> &mut Seen {
+        let new = Seen { source, length_s: 0, newest: last, minutes: 0 };
+        let first = self.first.get_or_insert(new);
+        if first.source == source {
+            return first;
+        }
+        let at = self.others.iter().position(|other| other.source == source);
+        let at = at.unwrap_or_else(|| {
+            self.others.push(new);
+            self.others.len() - 1
+        });
+        &mut self.others[at]
     }
 }
 

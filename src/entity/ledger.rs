@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ahash::HashMap;
 
-use super::measures::{Measures, Sent, View, vote};
+use super::measures::{Measures, Sent, View, add_sizes, vote};
 use super::ports::SentPorts;
 use super::silent::Silent;
 use super::who::Who;
@@ -320,12 +320,16 @@ impl Iterator for Minutes {
 
 /// By kind and id. Most entities differ in their first letters.
 fn in_order<T: Borrow<Open>>(all: impl Iterator<Item = T>) -> Vec<T> {
-    let mut all: Vec<_> = all.map(|open| (open.borrow().beginning, open)).collect();
-    all.sort_by(|(x, this), (y, that)| {
-        let (this, that): (&Open, &Open) = (this.borrow(), that.borrow());
-        x.cmp(y).then_with(|| this.who.entity.cmp(&that.who.entity))
-    });
-    all.into_iter().map(|(_, open)| open).collect()
+    let mut all: Vec<_> = all.map(Some).collect();
+    let beginning = |open: &Option<T>| open.as_ref().map_or(0, |open| open.borrow().beginning);
+    let mut order: Vec<_> =
+        all.iter().zip(0_u32..).map(|(open, at)| (beginning(open), at)).collect();
+    order.sort_unstable_by_key(|&(beginning, _)| beginning);
+    for alike in order.chunk_by_mut(|x, y| x.0 == y.0).filter(|alike| alike.len() > 1) {
+        let entity = |at: u32| all[at as usize].as_ref().map(|open| &open.borrow().who.entity);
+        alike.sort_unstable_by(|&(_, x), &(_, y)| (entity(x), x).cmp(&(entity(y), y)));
+    }
+    order.into_iter().filter_map(|(_, at)| all[at as usize].take()).collect()
 }
 
 impl SecondOf {
@@ -374,10 +378,9 @@ impl SecondOf {
         self.sent.packets += packets;
         self.sent.wire_bytes += view.sent.wire_bytes * view.scale;
         self.sent.payload_bytes += view.sent.payload_bytes * view.scale;
-        for (sum, &packets) in self.sent.sizes.iter_mut().zip(&view.sent.sizes) {
-            *sum += u64::from(packets) * view.scale;
-        }
-        self.received.packets += u64::from(view.received.packets()) * view.scale;
+        add_sizes(&mut self.sent.sizes, &view.sent.sizes, view.scale);
+        let received_packets = u64::from(view.received.packets()) * view.scale;
+        self.received.packets += received_packets;
         self.received.wire_bytes += view.received.wire_bytes * view.scale;
         self.received.payload_bytes += view.received.payload_bytes * view.scale;
         let protocol = match view.proto {
@@ -391,7 +394,7 @@ impl SecondOf {
         if packets > 0 {
             self.flows += view.scale;
         }
-        if view.received.packets() == 0 {
+        if received_packets == 0 {
             self.unanswered_packets += packets;
             self.silent.add(&view.peer, packets);
         }

@@ -32,9 +32,17 @@ impl Sent {
         self.packets += u64::from(delta.packets()) * scale;
         self.wire_bytes += delta.wire_bytes * scale;
         self.payload_bytes += delta.payload_bytes * scale;
-        for (sum, &packets) in self.sizes.iter_mut().zip(&delta.sizes) {
-            *sum += u64::from(packets) * scale;
-        }
+        add_sizes(&mut self.sizes, &delta.sizes, scale);
+    }
+}
+
+/// Mostly a row stands for itself, and there is nothing to multiply.
+#[inline]
+pub(super) fn add_sizes(sums: &mut [u64; SIZE_BINS], sizes: &[u32; SIZE_BINS], scale: u64) {
+    if scale == 1 {
+        sums.iter_mut().zip(sizes).for_each(|(sum, &packets)| *sum += u64::from(packets));
+    } else {
+        sums.iter_mut().zip(sizes).for_each(|(sum, &packets)| *sum += u64::from(packets) * scale);
     }
 }
 
@@ -88,11 +96,19 @@ impl<K> PeerSums<K> {
     }
 }
 
-/// Who began what was sent in a second, as far as that tells.
+/// What a row adds to the sums of its peer and of its service.
 #[derive(Clone, Copy)]
-struct Began {
-    opened: bool,
-    unasked: bool,
+struct Added {
+    /// To who answers.
+    to: (u8, u16),
+    sent_bytes: u64,
+    sent_packets: u64,
+    sent_payload: u64,
+    opened_bytes: u64,
+    unasked_bytes: u64,
+    received_bytes: u64,
+    received_packets: u64,
+    received_payload: u64,
 }
 
 /// A flow of a second, seen from one of its ends.
@@ -166,11 +182,6 @@ impl<'a> View<'a> {
     fn is_of_opened_leg(&self) -> bool {
         let between_clients = is_between_clients(self.proto, (self.local_port, self.remote_port));
         self.is_opened() || (between_clients && self.leg == Leg::Opened)
-    }
-
-    /// Sent without a connection while nothing came back.
-    fn is_unasked(&self) -> bool {
-        self.proto != TCP && self.received.packets() == 0
     }
 }
 
@@ -299,12 +310,21 @@ impl Measures {
             self.opened_outside_bytes += (sent.payload_bytes + received.payload_bytes) * scale;
         }
         vote(&mut self.own, view.sent.src, sent.wire_bytes * scale);
-        let began = Began {
-            opened: sent_packets > 0 && view.is_opened(),
-            unasked: sent_packets > 0 && view.is_unasked(),
+        let sent_bytes = sent.wire_bytes * scale;
+        let if_so = |so: bool| if sent_packets > 0 && so { sent_bytes } else { 0 };
+        let added = Added {
+            to: (view.proto, view.remote_port),
+            sent_bytes,
+            sent_packets: u64::from(sent_packets) * scale,
+            sent_payload: sent.payload_bytes * scale,
+            opened_bytes: if_so(view.is_opened()),
+            unasked_bytes: if_so(view.proto != TCP && received_packets == 0),
+            received_bytes: received.wire_bytes * scale,
+            received_packets: u64::from(received_packets) * scale,
+            received_payload: received.payload_bytes * scale,
         };
-        keep(&mut self.top, TOP_PEERS, view.peer, view, began);
-        keep(&mut self.services, SERVICES, (view.proto, view.remote_port), view, began);
+        keep(&mut self.top, TOP_PEERS, view.peer, &added);
+        keep(&mut self.services, SERVICES, added.to, &added);
         speak(&mut self.spoken, view);
         let leg = view.leg as usize;
         let at = view.second.rem_euclid(SECONDS as i64) as usize;
@@ -411,13 +431,7 @@ pub(super) fn vote(leader: &mut Option<(Host, u64)>, host: Host, weight: u64) {
 
 /// Adds to the sums of a key; where there is no place left the one with the fewest
 /// bytes gives up its own, which count for the new one as its error.
-fn keep<K: Copy + Ord>(
-    kept: &mut Vec<PeerSums<K>>,
-    most: usize,
-    key: K,
-    view: &View<'_>,
-    began: Began,
-) {
+fn keep<K: Copy + Ord>(kept: &mut Vec<PeerSums<K>>, most: usize, key: K, added: &Added) {
     let at = kept.iter().position(|sums| sums.key == key).unwrap_or_else(|| {
         let fresh = |sent_bytes| PeerSums {
             key,
@@ -442,18 +456,17 @@ fn keep<K: Copy + Ord>(
         at
     });
     let sums = &mut kept[at];
-    if view.sent.packets() > 0 {
-        sums.service.add(view.proto, view.remote_port);
+    if added.sent_packets > 0 {
+        sums.service.add(added.to.0, added.to.1);
     }
-    let sent_bytes = view.sent.wire_bytes * view.scale;
-    sums.sent_bytes += sent_bytes;
-    sums.opened_bytes += if began.opened { sent_bytes } else { 0 };
-    sums.unasked_bytes += if began.unasked { sent_bytes } else { 0 };
-    sums.sent_packets += u64::from(view.sent.packets()) * view.scale;
-    sums.sent_payload += view.sent.payload_bytes * view.scale;
-    sums.received_bytes += view.received.wire_bytes * view.scale;
-    sums.received_packets += u64::from(view.received.packets()) * view.scale;
-    sums.received_payload += view.received.payload_bytes * view.scale;
+    sums.sent_bytes += added.sent_bytes;
+    sums.opened_bytes += added.opened_bytes;
+    sums.unasked_bytes += added.unasked_bytes;
+    sums.sent_packets += added.sent_packets;
+    sums.sent_payload += added.sent_payload;
+    sums.received_bytes += added.received_bytes;
+    sums.received_packets += added.received_packets;
+    sums.received_payload += added.received_payload;
 }
 
 #[cfg(test)]

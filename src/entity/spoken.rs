@@ -97,8 +97,13 @@ impl Spoken {
 
     fn add(&mut self, view: &View<'_>) {
         let scale = u32::try_from(view.scale).unwrap_or(u32::MAX);
-        for (sum, &packets) in self.sizes.iter_mut().zip(&view.sent.sizes) {
-            *sum = sum.saturating_add(packets.saturating_mul(scale));
+        let sizes = self.sizes.iter_mut().zip(&view.sent.sizes);
+        // Mostly a row stands for itself.
+        match scale {
+            1 => sizes.for_each(|(sum, &packets)| *sum = sum.saturating_add(packets)),
+            _ => sizes.for_each(|(sum, &packets)| {
+                *sum = sum.saturating_add(packets.saturating_mul(scale));
+            }),
         }
         let sent = view.sent.payload_bytes * view.scale;
         self.sent_payload += sent;

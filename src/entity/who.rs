@@ -38,8 +38,8 @@ impl Who {
     }
 
     pub fn address(host: &Host) -> Self {
-        let id = host.ip().to_string();
-        let baseline = format!("address:{id}");
+        let id = host.text();
+        let baseline = ["address:", &id].concat();
         Self::new(EntityKind::Address, id, baseline)
     }
 

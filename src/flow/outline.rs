@@ -10,6 +10,7 @@ use super::live::{Live, TCP};
 use super::record::{EndReason, FlowRecord};
 use super::stub::Stub;
 use super::tcp::Life;
+use crate::engine::window::Host;
 use crate::packet::{FlowKey, PacketClass};
 
 /// A flow in outline. `src` is the originator.
@@ -47,6 +48,20 @@ impl Outline {
 
     pub fn dst_ip(&self) -> IpAddr {
         if self.forward_is_a_to_b { self.key.ip_b() } else { self.key.ip_a() }
+    }
+
+    /// The same as a window's key.
+    pub fn src(&self) -> Host {
+        self.host(self.forward_is_a_to_b)
+    }
+
+    pub fn dst(&self) -> Host {
+        self.host(!self.forward_is_a_to_b)
+    }
+
+    fn host(&self, is_a: bool) -> Host {
+        let address = if is_a { self.key.a } else { self.key.b };
+        Host { version: self.key.version, address }
     }
 
     pub fn src_port(&self) -> u16 {

@@ -36,7 +36,7 @@ use super::room::make_room;
 use super::shell::Shell;
 use super::stage::{Neighbours, Place, Sign, Stage};
 use super::story::{self, Story};
-use super::{Analytic, AnalyticContext, Event, Measured};
+use super::{Analytic, AnalyticContext, Event, EventKind, Measured};
 use crate::alert::EntityKind;
 use crate::detect::Finding;
 use crate::host::execs::Served;
@@ -93,6 +93,17 @@ impl Analytic for Chain {
         "chain"
     }
 
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[
+            EventKind::Request,
+            EventKind::Asked,
+            EventKind::Exec,
+            EventKind::Flow,
+            EventKind::Report,
+            EventKind::Time,
+        ]
+    }
+
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         match *event {
             Event::Request { source, request, served } => {
@@ -116,9 +127,12 @@ impl Analytic for Chain {
                     self.note_http(flow.hosts, flow.outline.start_ns);
                 }
                 let services = self.shell.services();
-                let metadata = self.metadata.flow(flow, services, ctx);
-                let egress = self.first_seen.flow(flow, services, ctx);
-                for sign in [metadata, egress].into_iter().flatten() {
+                // One after the other: a sign is large, and hardly any flow has one.
+                if let Some(sign) = self.metadata.flow(flow, services, ctx) {
+                    self.take(sign);
+                }
+                let services = self.shell.services();
+                if let Some(sign) = self.first_seen.flow(flow, services, ctx) {
                     self.take(sign);
                 }
             }

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::process_context::subject;
-use super::{Analytic, AnalyticContext, Event, about};
+use super::{Analytic, AnalyticContext, Event, EventKind, about};
 use crate::alert::{Case, DecidedBy, Entity, EntityKind, Score, Severity, Term, thousands};
 use crate::detect::{Act, Busiest, Finding, Peer, PeerRole, Rule, Shape, round3};
 use crate::entity::SecondOf;
@@ -56,6 +56,10 @@ const FORMULA: &str = "SYN sent in one second by a process or workload >= empty_
 impl Analytic for ConnectionRate {
     fn name(&self) -> &'static str {
         "connection_rate"
+    }
+
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Second]
     }
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {

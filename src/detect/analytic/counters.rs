@@ -27,7 +27,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::{Analytic, AnalyticContext, Event, Measured};
+use super::{Analytic, AnalyticContext, Event, EventKind, Measured};
 use crate::alert::{Entity, EntityKind};
 use crate::baseline::{Basis, Metric, Normal};
 use crate::detect::Finding;
@@ -98,6 +98,10 @@ const FORMULA: &str = "bytes sent a minute >= (1 + container_baseline_network_us
 impl Analytic for Counters {
     fn name(&self) -> &'static str {
         "counter_increase"
+    }
+
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Counter]
     }
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::signs::{ENCRYPTED, Signs, is_of_processes, is_whitelisted, sent_to, subject};
 use super::slow_leak::{Leak, Leaks, PAUSE_S, active_seconds};
-use super::{Analytic, AnalyticContext, Event, FlowEnd, about, measured_in};
+use super::{Analytic, AnalyticContext, Event, EventKind, FlowEnd, about, add, measured_in};
 use crate::alert::{DecidedBy, Score, Term, thousands};
 use crate::detect::{Finding, Rule};
 use crate::engine::window::Host;
@@ -45,6 +45,10 @@ impl Analytic for DataRatio {
         NAME
     }
 
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Flow, EventKind::Minute]
+    }
+
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         match event {
             Event::Flow(flow) => self.flow(flow),
@@ -55,7 +59,7 @@ impl Analytic for DataRatio {
                 if found.is_some() {
                     self.leaks.told(minute);
                 }
-                out.extend(found);
+                add(found, out);
             }
             _ => {}
         }

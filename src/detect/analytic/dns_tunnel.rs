@@ -20,7 +20,7 @@ use serde_json::json;
 use super::not_dns::NotDns;
 use super::process_context::subject;
 use super::tunnelled::{Servers, Tunnelled};
-use super::{Analytic, AnalyticContext, DnsSecond, Event, about, trusts_process};
+use super::{Analytic, AnalyticContext, DnsSecond, Event, EventKind, about, add, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::{Direction, Finding, Rule, Subject, round3};
 use crate::engine::window::features::{
@@ -526,12 +526,16 @@ impl Analytic for DnsTunnel {
         NAME
     }
 
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::NotDns, EventKind::Dns]
+    }
+
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         match event {
-            Event::NotDns(seen) => out.extend(self.not_dns.take(seen, ctx)),
+            Event::NotDns(seen) => add(self.not_dns.take(seen, ctx), out),
             Event::Dns(dns) => {
                 self.not_dns.count(dns);
-                out.extend(self.take(dns, ctx));
+                add(self.take(dns, ctx), out);
             }
             _ => {}
         }

@@ -32,7 +32,7 @@ use serde_json::json;
 
 use super::held::{self, hold};
 use super::room::make_room;
-use super::{Analytic, AnalyticContext, Event, Exec, about, measured_in};
+use super::{Analytic, AnalyticContext, Event, EventKind, Exec, about, measured_in};
 use crate::alert::{Case, DecidedBy, EntityKind, Score, Severity, Term};
 use crate::baseline::{Metric, Normal};
 use crate::detect::{Finding, Rule, round3};
@@ -96,6 +96,10 @@ const FORMULA: &str = "egress of a minute >= dormant_active_bytes_per_minute, tw
 impl Analytic for Dormant {
     fn name(&self) -> &'static str {
         "dormant_active"
+    }
+
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Minute, EventKind::Exec]
     }
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {

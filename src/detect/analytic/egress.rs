@@ -30,7 +30,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Analytic, AnalyticContext, Event, about, measured_in};
+use super::{Analytic, AnalyticContext, Event, EventKind, about, measured_in};
 use crate::alert::{DecidedBy, EntityKind, Score, Term};
 use crate::baseline::{Metric, Normal};
 use crate::detect::{Direction, Finding, Kind, Rule, round3};
@@ -68,6 +68,10 @@ const FLOOR: Rule = Rule { name: "egress_floor", formula: BY_FLOOR, ..Rule::NONE
 impl Analytic for Egress {
     fn name(&self) -> &'static str {
         "egress"
+    }
+
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Minute]
     }
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {

@@ -139,7 +139,7 @@ impl FirstSeen {
         ctx: &AnalyticContext<'_>,
     ) -> Option<Sign> {
         let outline = flow.outline;
-        if outline.originator_guessed {
+        if outline.originator_guessed || !leaves((outline.src(), outline.dst()), ctx) {
             return None;
         }
         let side = flow.hosts.and_then(|hosts| hosts.src.as_ref());
@@ -177,10 +177,14 @@ impl FirstSeen {
             app: None,
             translated: false,
         };
+        if !leaves((flow.src.into(), flow.dst.into()), ctx) {
+            return None;
+        }
         let place = Place::of_flow(hosts.and_then(|hosts| hosts.src.as_ref()), flow.src);
         self.reach(&reached, place, services, ctx)
     }
 
+    /// Takes a flow that leaves.
     fn reach(
         &mut self,
         reached: &Reached<'_>,
@@ -190,10 +194,6 @@ impl FirstSeen {
     ) -> Option<Sign> {
         let src = Host::from(place.address?);
         let dst = Host::from(reached.dst);
-        let home = ctx.home();
-        if !home.contains(&src) || home.contains(&dst) || dst.is_group() {
-            return None;
-        }
         if super::metadata::is_endpoint(reached.dst, ctx) {
             return None;
         }
@@ -328,6 +328,12 @@ impl Met {
         }
         gone
     }
+}
+
+/// Whether a flow goes out of the home networks: asked of every one, most come in.
+fn leaves((src, dst): (Host, Host), ctx: &AnalyticContext<'_>) -> bool {
+    let home = ctx.home();
+    home.contains(&src) && !home.contains(&dst) && !dst.is_group()
 }
 
 /// The share of all others that reach a destination, where that makes it common.

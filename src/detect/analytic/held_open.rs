@@ -29,7 +29,7 @@ use serde_json::json;
 
 use super::callers::Callers;
 use super::room::Gate;
-use super::{Analytic, AnalyticContext, Event, FlowEnd, about};
+use super::{Analytic, AnalyticContext, Event, EventKind, FlowEnd, about};
 use crate::alert::{Case, DecidedBy, Score, Severity, Term, thousands};
 use crate::detect::{Direction, Finding, Peer, PeerRole, Rule, Shape, round3};
 use crate::engine::window::Host;
@@ -132,6 +132,10 @@ struct Held {
 impl Analytic for HeldOpen {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Second, EventKind::Flow, EventKind::Time, EventKind::End]
     }
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {

@@ -16,15 +16,15 @@
 //! volume where the bytes are less even than text's; so does data dressed as `ping -p`; other ICMP
 //! types are not looked at.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use ahash::HashMap;
 use serde_json::json;
 
 use super::process_context::subject;
 use super::tunnelled::Tunnelled;
-use super::{Analytic, AnalyticContext, EchoSecond, Event, about, trusts_process};
+use super::{Analytic, AnalyticContext, EchoSecond, Event, EventKind, about, add, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::{Direction, Finding, Rule, Subject, round3};
 use crate::engine::window::features::{EchoKey, Sampled, Template, entropy};
@@ -55,8 +55,8 @@ const ORDINARY_POINTS: f64 = 25.0;
 #[derive(Default)]
 pub(super) struct IcmpTunnel {
     window: i64,
-    /// Boxed: a new one moves those of its node.
-    pairs: BTreeMap<EchoKey, Box<Pair>>,
+    /// Boxed: a new one may move the others.
+    pairs: HashMap<EchoKey, Box<Pair>>,
     /// Of earlier windows and silent in this one: what room can be made of.
     idle: usize,
     refused: u64,
@@ -131,11 +131,14 @@ impl Sums {
         self.incomplete += u64::from(stats.incomplete);
         if strange > 0 {
             self.strange_kinds.merge(&stats.strange);
-            let symbols = self.symbols.get_or_insert_with(|| Box::new([0; 256]));
-            for (sum, &more) in
-                symbols.iter_mut().zip(stats.symbols.iter().flat_map(|all| &all[..]))
-            {
-                *sum = sum.saturating_add(more);
+            match (&mut self.symbols, &stats.symbols) {
+                (Some(symbols), Some(more)) => {
+                    for (sum, &more) in symbols.iter_mut().zip(&more[..]) {
+                        *sum = sum.saturating_add(more);
+                    }
+                }
+                (symbols @ None, more) => symbols.clone_from(more),
+                (Some(_), None) => {}
             }
         }
         let found = stats.exchanges(before, echo.seed);
@@ -432,9 +435,13 @@ impl Analytic for IcmpTunnel {
         NAME
     }
 
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Echo]
+    }
+
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         if let Event::Echo(echo) = event {
-            out.extend(self.take(echo, ctx));
+            add(self.take(echo, ctx), out);
         }
     }
 

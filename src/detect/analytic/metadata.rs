@@ -176,7 +176,7 @@ pub(super) fn endpoint(
     if is_endpoint(dst, ctx) {
         return Some(dst.to_string());
     }
-    let list = &ctx.settings.metadata_endpoints;
+    let list = ctx.settings.metadata_endpoints.listed();
     let host = http.and_then(|http| http.host.as_deref())?;
     let name = host.trim_end_matches('.');
     let name =
@@ -187,21 +187,7 @@ pub(super) fn endpoint(
 
 /// Whether an address is one of a metadata service.
 pub(super) fn is_endpoint(dst: IpAddr, ctx: &AnalyticContext<'_>) -> bool {
-    let list = &ctx.settings.metadata_endpoints;
-    let is_address = |listed: &String| {
-        let may_be = match dst {
-            IpAddr::V4(v4) => first_number(listed) == u32::from(v4.octets()[0]),
-            IpAddr::V6(_) => listed.contains(':'),
-        };
-        may_be && listed.parse::<IpAddr>().is_ok_and(|ip| ip == dst)
-    };
-    list.iter().any(is_address)
-}
-
-/// Of every flow all addresses are asked about: nearly all fail by their first number.
-fn first_number(text: &str) -> u32 {
-    let digits = text.bytes().take_while(u8::is_ascii_digit);
-    digits.fold(0, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')))
+    ctx.settings.metadata_endpoints.has(dst)
 }
 
 fn is_port(text: &str) -> bool {

@@ -120,6 +120,66 @@ pub enum Event<'a> {
     End,
 }
 
+/// What an event is of, for who looks at a few kinds alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EventKind {
+    Second,
+    Minute,
+    Flow,
+    Report,
+    Request,
+    Asked,
+    Counter,
+    Dns,
+    NotDns,
+    Told,
+    Echo,
+    Exec,
+    Time,
+    End,
+}
+
+impl EventKind {
+    pub(super) const ALL: [Self; 14] = [
+        Self::Second,
+        Self::Minute,
+        Self::Flow,
+        Self::Report,
+        Self::Request,
+        Self::Asked,
+        Self::Counter,
+        Self::Dns,
+        Self::NotDns,
+        Self::Told,
+        Self::Echo,
+        Self::Exec,
+        Self::Time,
+        Self::End,
+    ];
+}
+
+impl Event<'_> {
+    pub(super) fn kind(&self) -> EventKind {
+        match self {
+            Self::Second { .. } => EventKind::Second,
+            Self::Minute(_) => EventKind::Minute,
+            Self::Flow(_) => EventKind::Flow,
+            Self::Report { .. } => EventKind::Report,
+            Self::Request { .. } => EventKind::Request,
+            Self::Asked { .. } => EventKind::Asked,
+            Self::Counter { .. } => EventKind::Counter,
+            Self::Dns(_) => EventKind::Dns,
+            Self::NotDns(_) => EventKind::NotDns,
+            Self::Told { .. } => EventKind::Told,
+            Self::Echo(_) => EventKind::Echo,
+            Self::Exec(_) => EventKind::Exec,
+            Self::Time { .. } => EventKind::Time,
+            Self::End => EventKind::End,
+        }
+    }
+}
+
 /// Kind of the source that the run's own packets are.
 pub const PACKETS: &str = "packets";
 
@@ -338,6 +398,9 @@ pub struct Measured {
 pub trait Analytic: Send {
     fn name(&self) -> &'static str;
 
+    /// Kinds of events that it looks at: no others are shown to it.
+    fn looks_at(&self) -> &'static [EventKind];
+
     /// Looks at an event; `out` holds what detectors before this one found in it.
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>);
 
@@ -351,8 +414,55 @@ pub trait Analytic: Send {
     }
 }
 
+/// Analytics, and who of them looks at which events: most events concern a few alone.
+pub(super) struct Analytics {
+    all: Vec<Box<dyn Analytic>>,
+    /// Places of those that look at a kind, by kind.
+    looking: [Vec<usize>; EventKind::ALL.len()],
+}
+
+impl Default for Analytics {
+    fn default() -> Self {
+        let all = all();
+        let looking = EventKind::ALL.map(|kind| {
+            let looks = |at: &usize| all[*at].looks_at().contains(&kind);
+            (0..all.len()).filter(looks).collect()
+        });
+        Self { all, looking }
+    }
+}
+
+impl Analytics {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &dyn Analytic> {
+        self.all.iter().map(|analytic| &**analytic)
+    }
+
+    /// Shows an event, and takes what was measured by it.
+    pub(super) fn show(
+        &mut self,
+        event: &Event<'_>,
+        ctx: &AnalyticContext<'_>,
+        out: &mut Vec<Finding>,
+        taught: &mut Vec<Measured>,
+    ) {
+        for &at in &self.looking[event.kind() as usize] {
+            let analytic = &mut self.all[at];
+            analytic.observe(event, ctx, out);
+            analytic.teach(taught);
+        }
+    }
+}
+
+/// Adds what was found, if anything. `extend` moves it through the stack even where there is
+/// nothing, with each event.
+fn add(found: Option<Finding>, out: &mut Vec<Finding>) {
+    if let Some(found) = found {
+        out.push(found);
+    }
+}
+
 /// All of them, in the order in which they look.
-pub(super) fn all() -> Vec<Box<dyn Analytic>> {
+fn all() -> Vec<Box<dyn Analytic>> {
     vec![
         Box::<egress::Egress>::default(),
         Box::<tool_flood::ToolFlood>::default(),

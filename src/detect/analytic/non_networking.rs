@@ -14,7 +14,7 @@
 //! nothing between minutes.
 
 use super::signs::{Signs, is_whitelisted, sent_to, subject};
-use super::{Analytic, AnalyticContext, Event, about, measured_in};
+use super::{Analytic, AnalyticContext, Event, EventKind, about, add, measured_in};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::classes::{ClassKind, Doubt};
 use crate::detect::{Finding, Rule};
@@ -46,9 +46,13 @@ impl Analytic for NonNetworking {
         NAME
     }
 
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Minute]
+    }
+
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         if let Event::Minute(minute) = event {
-            out.extend(found(minute, ctx));
+            add(found(minute, ctx), out);
         }
     }
 }

@@ -10,9 +10,9 @@
 //! header. VPN programs at port 53 are told of: that is a tunnel. Memory: [`MAX_PAIRS`]
 //! pairs of 1 KB; at the bound those of earlier windows go, and further ones are refused.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ahash::HashMap;
 use serde_json::json;
 
 use super::process_context::subject;
@@ -44,7 +44,7 @@ const NEARLY_ALL: f64 = 0.9;
 
 #[derive(Default)]
 pub(super) struct NotDns {
-    pairs: BTreeMap<NotDnsKey, Pair>,
+    pairs: HashMap<NotDnsKey, Pair>,
     gate: Gate,
     pub(super) refused: u64,
 }

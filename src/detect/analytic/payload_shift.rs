@@ -29,7 +29,7 @@ use serde_json::json;
 
 use super::distance::{Sizes, emd_bits, jsd, with_payload};
 use super::signs::{Part, Signs, is_of_processes, is_whitelisted, subject};
-use super::{Analytic, AnalyticContext, Event, about, measured_in};
+use super::{Analytic, AnalyticContext, Event, EventKind, about, add, measured_in};
 use crate::alert::{DecidedBy, Score, Term, thousands};
 use crate::baseline::{KnownService, Profile};
 use crate::detect::{DetectSettings, Finding, Rule, round3};
@@ -81,9 +81,13 @@ impl Analytic for PayloadShift {
         NAME
     }
 
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Minute]
+    }
+
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         if let Event::Minute(minute) = event {
-            out.extend(self.minute(minute, ctx));
+            add(self.minute(minute, ctx), out);
         }
     }
 

@@ -39,11 +39,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ahash::HashMap;
 use serde_json::json;
 
 use super::held::{self, hold};
 use super::room::make_room;
-use super::{Analytic, AnalyticContext, Event, FlowEnd, about, measured_in};
+use super::{Analytic, AnalyticContext, Event, EventKind, FlowEnd, about, add, measured_in};
 use crate::alert::{Case, DecidedBy, Entity, EntityKind, Score, Severity, Term};
 use crate::baseline::Metric;
 use crate::detect::{DetectSettings, Finding, Rule, round3};
@@ -57,7 +58,8 @@ use legs::{Candidate, Legs, Part, Ways, symmetry};
 
 #[derive(Debug, Default)]
 pub(super) struct Relay {
-    candidates: BTreeMap<Entity, Candidate>,
+    /// Asked of every minute.
+    candidates: HashMap<Entity, Candidate>,
     /// Proxy ports that entities served on: the port, and when last.
     ports: BTreeMap<(EntityKind, String), (u16, i64)>,
     seats: Seats,
@@ -94,10 +96,14 @@ impl Analytic for Relay {
         NAME
     }
 
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Minute, EventKind::Flow]
+    }
+
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         match event {
             Event::Minute(minute) if minute.reported.is_none() => {
-                out.extend(self.minute(minute, ctx));
+                add(self.minute(minute, ctx), out);
             }
             Event::Flow(flow) => self.flow(flow, ctx.settings),
             _ => {}
@@ -169,19 +175,20 @@ impl Relay {
             return;
         }
         let side = flow.hosts.and_then(|hosts| hosts.dst.as_ref());
-        let server = Host::from(outline.dst_ip());
+        let server = outline.dst();
         let known = side.is_some_and(|side| side.workload.is_some() || side.instance.is_some());
         if !known && !settings.home_nets.contains(&server) {
             return;
         }
-        let workload = side.and_then(|side| side.workload.as_ref()).map(Who::workload);
+        let workload = side.and_then(|side| side.workload.as_ref());
+        let workload = workload.map(|workload| Who::workload(workload).entity);
         let place = match side.and_then(|side| side.instance.as_ref()) {
-            Some(instance) => Who::instance(instance),
-            None => Who::address(&server),
+            Some(instance) => Who::instance(instance).entity,
+            None => Entity::address(&server),
         };
         let at_s = outline.end_ns.div_euclid(1_000_000_000);
-        for who in workload.into_iter().chain([place]) {
-            let key = (who.entity.kind, who.entity.id);
+        for entity in workload.into_iter().chain([place]) {
+            let key = (entity.kind, entity.id);
             if !self.ports.contains_key(&key) {
                 self.refused += make_room(&mut self.ports, MAX_CANDIDATES, |&(_, at_s)| at_s);
             }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Analytic, AnalyticContext, Event, PACKETS, about};
+use super::{Analytic, AnalyticContext, Event, EventKind, PACKETS, about};
 use crate::alert::{Case, DecidedBy, Entity, EntityKind, Score, Severity, Term, thousands};
 use crate::detect::{Direction, Finding, Peer, PeerRole, Rule, round3};
 use crate::engine::window::Host;
@@ -92,6 +92,10 @@ const FORMULA: &str = "requests of 10 seconds / 10 >= request_rate_threshold fro
 impl Analytic for RequestFlood {
     fn name(&self) -> &'static str {
         "request_flood"
+    }
+
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Request, EventKind::Time, EventKind::End]
     }
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {

@@ -4,25 +4,90 @@
 //! newcomers as many searches.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
+
+use ahash::HashMap;
+
+/// What room is made in: nothing here depends on a table's order.
+pub(in crate::detect) trait Table<K, V> {
+    fn len(&self) -> usize;
+    fn has(&self, key: &K) -> bool;
+    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
+    where
+        K: 'a,
+        V: 'a;
+    fn remove(&mut self, key: &K);
+    fn retain(&mut self, stays: impl Fn(&V) -> bool);
+}
+
+impl<K: Ord, V> Table<K, V> for BTreeMap<K, V> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn has(&self, key: &K) -> bool {
+        self.contains_key(key)
+    }
+
+    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        self.iter()
+    }
+
+    fn remove(&mut self, key: &K) {
+        self.remove(key);
+    }
+
+    fn retain(&mut self, stays: impl Fn(&V) -> bool) {
+        self.retain(|_, value| stays(value));
+    }
+}
+
+impl<K: Hash + Eq, V> Table<K, V> for HashMap<K, V> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn has(&self, key: &K) -> bool {
+        self.contains_key(key)
+    }
+
+    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        self.iter()
+    }
+
+    fn remove(&mut self, key: &K) {
+        self.remove(key);
+    }
+
+    fn retain(&mut self, stays: impl Fn(&V) -> bool) {
+        self.retain(|_, value| stays(value));
+    }
+}
 
 /// Lets the oldest by `age` go where there are `most` or more, and says how many went.
 /// Of equals those with the lower keys.
 pub(in crate::detect) fn make_room<K: Ord + Clone, V, A: Ord>(
-    table: &mut BTreeMap<K, V>,
+    table: &mut impl Table<K, V>,
     most: usize,
     age: impl Fn(&V) -> A,
 ) -> u64 {
     if table.len() < most {
         return 0;
     }
-    let mut oldest: Vec<(A, &K)> = table.iter().map(|(key, value)| (age(value), key)).collect();
+    let mut oldest: Vec<(A, &K)> = table.entries().map(|(key, value)| (age(value), key)).collect();
     let leaving = (most / 8).max(1);
     let last = leaving.min(oldest.len()) - 1;
     oldest.select_nth_unstable(last);
     let leaving: Vec<K> = oldest[..=last].iter().map(|&(_, key)| key.clone()).collect();
-    leaving.iter().for_each(|key| {
-        table.remove(key);
-    });
+    leaving.iter().for_each(|key| table.remove(key));
     leaving.len() as u64
 }
 
@@ -41,20 +106,20 @@ impl Gate {
     /// Whether there is place for this key; where there is none, all but what `stays` goes.
     pub(super) fn admits<K: Ord, V>(
         &mut self,
-        table: &mut BTreeMap<K, V>,
+        table: &mut impl Table<K, V>,
         key: &K,
         most: usize,
         now_s: i64,
         stays: impl Fn(&V) -> bool,
     ) -> bool {
-        if table.len() < most || table.contains_key(key) {
+        if table.len() < most || table.has(key) {
             return true;
         }
         if now_s < self.cleared_s.saturating_add(CLEARED_EACH_S) {
             return false;
         }
         self.cleared_s = now_s;
-        table.retain(|_, value| stays(value));
+        table.retain(stays);
         table.len() < most
     }
 }

@@ -58,7 +58,8 @@ impl Delta {
 
     #[inline]
     pub fn packets(&self) -> u32 {
-        self.classes.iter().fold(0, |sum, &n| sum.saturating_add(n))
+        let all: u64 = self.classes.iter().map(|&packets| u64::from(packets)).sum();
+        u32::try_from(all).unwrap_or(u32::MAX)
     }
 
     /// Adds what the same flow did in the same second and direction.

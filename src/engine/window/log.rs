@@ -226,8 +226,13 @@ impl FlowSecond {
         } else {
             (&self.counts[1], Delta::new(b, a, self.proto, self.port_b, self.port_a))
         };
-        delta.classes = counts.classes.map(u32::from);
-        delta.sizes = counts.sizes.map(u32::from);
+        // Loops, which become vectors; `map` moves one by one.
+        for (packets, &counted) in delta.classes.iter_mut().zip(&counts.classes) {
+            *packets = counted.into();
+        }
+        for (packets, &counted) in delta.sizes.iter_mut().zip(&counts.sizes) {
+            *packets = counted.into();
+        }
         delta.wire_bytes = u64::from(counts.wire_bytes);
         delta.payload_bytes = u64::from(counts.payload_bytes);
         delta.fragments = u32::from(counts.fragments);

@@ -91,10 +91,26 @@ use crate::packet::key::{from_ip, to_ip};
 use crate::packet::{Address, IpVersion, PacketClass};
 
 /// Address of either version as a window's key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
     pub version: IpVersion,
     pub address: Address,
+}
+
+impl Ord for Host {
+    /// Field by field, the address as one number: byte by byte is a call for each of them.
+    #[inline]
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let number = |host: &Self| (host.version, u128::from_be_bytes(host.address));
+        number(self).cmp(&number(other))
+    }
+}
+
+impl PartialOrd for Host {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl std::hash::Hash for Host {
@@ -114,6 +130,24 @@ impl Default for Host {
 impl Host {
     pub fn ip(&self) -> IpAddr {
         to_ip(self.version, &self.address)
+    }
+
+    /// As people write it: what is called by its address is so asked for often.
+    pub fn text(&self) -> String {
+        let IpAddr::V4(v4) = self.ip() else { return self.ip().to_string() };
+        // Three digits and a dot each.
+        let mut text = String::with_capacity(16);
+        for (at, octet) in v4.octets().into_iter().enumerate() {
+            if at > 0 {
+                text.push('.');
+            }
+            for (unit, least) in [(100, 100), (10, 10), (1, 0)] {
+                if octet >= least {
+                    text.push(char::from(b'0' + octet / unit % 10));
+                }
+            }
+        }
+        text
     }
 
     /// Multicast, or the limited broadcast address.

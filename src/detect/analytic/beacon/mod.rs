@@ -42,7 +42,7 @@ use self::finding::Judged;
 use self::prevalence::{Prevalence, TALKERS};
 use super::callers::Callers;
 use super::room::Gate;
-use super::{Analytic, AnalyticContext, Event, FlowEnd};
+use super::{Analytic, AnalyticContext, Event, EventKind, FlowEnd, add};
 use crate::alert::{Score, Term};
 use crate::detect::Finding;
 use crate::detect::classes::{ClassKind, matches};
@@ -153,8 +153,8 @@ impl<'a> Call<'a> {
         let outline = flow.outline;
         Self {
             source,
-            src: Host::from(outline.src_ip()),
-            dst: Host::from(outline.dst_ip()),
+            src: outline.src(),
+            dst: outline.dst(),
             proto: outline.key.proto,
             source_port: outline.src_port(),
             port: outline.dst_port(),
@@ -210,11 +210,15 @@ impl<'a> Call<'a> {
         })
     }
 
-    fn is_service(&self) -> bool {
-        match self.proto {
-            TCP => self.port == NAMES && self.is_dns,
-            _ => SERVICES.contains(&self.port),
-        }
+    /// Of each flow that ends it is asked whether it is a call at all.
+    fn is_wanted_of(flow: &FlowEnd<'_>, ctx: &AnalyticContext<'_>) -> bool {
+        let outline = flow.outline;
+        let is_dns = || flow.app.is_some_and(|app| app.dns.is_some());
+        is_wanted((outline.key.proto, outline.dst_port()), is_dns, &outline.dst(), ctx)
+    }
+
+    fn is_wanted(&self, ctx: &AnalyticContext<'_>) -> bool {
+        is_wanted((self.proto, self.port), || self.is_dns, &self.dst, ctx)
     }
 
     /// Whether it is more of a connection, of which this was the part before.
@@ -230,6 +234,22 @@ impl<'a> Call<'a> {
             Part::Reported => pause_s <= before.end_s.saturating_sub(before.start_s).max(1),
         }
     }
+}
+
+/// A call to outside that is to no service which is asked by the clock. Also where neither
+/// end is at home: the home networks may not have been told.
+fn is_wanted(
+    (proto, port): (u8, u16),
+    is_dns: impl FnOnce() -> bool,
+    dst: &Host,
+    ctx: &AnalyticContext<'_>,
+) -> bool {
+    let is_service = match proto {
+        TCP => port == NAMES && is_dns(),
+        UDP => SERVICES.contains(&port),
+        _ => return false,
+    };
+    !is_service && !ctx.home().contains(dst) && !dst.is_group()
 }
 
 /// A flow that others may go on with.
@@ -266,16 +286,24 @@ impl Analytic for Beacons {
         NAME
     }
 
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Second, EventKind::Flow, EventKind::Report]
+    }
+
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         match event {
             Event::Second { second, entities } => self.callers.remember(*second, entities),
             Event::Flow(flow) => {
-                let packets = Arc::clone(&self.packets);
-                out.extend(self.call(&Call::of_flow(flow, &packets), ctx));
+                if Call::is_wanted_of(flow, ctx) {
+                    let packets = Arc::clone(&self.packets);
+                    add(self.call(&Call::of_flow(flow, &packets), ctx), out);
+                }
             }
             Event::Report { source, flow, hosts } => {
                 let call = Call::of_report(&source.name, flow, *hosts);
-                out.extend(call.and_then(|call| self.call(&call, ctx)));
+                if let Some(call) = call.filter(|call| call.is_wanted(ctx)) {
+                    add(self.call(&call, ctx), out);
+                }
             }
             _ => {}
         }
@@ -287,13 +315,8 @@ impl Analytic for Beacons {
 }
 
 impl Beacons {
+    /// Takes a call that is wanted.
     fn call(&mut self, call: &Call<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
-        let is_wanted = matches!(call.proto, TCP | UDP) && !call.is_service();
-        // Also where neither end is at home: the home networks may not have been told.
-        let outward = !ctx.home().contains(&call.dst);
-        if !is_wanted || !outward || call.dst.is_group() {
-            return None;
-        }
         let who = self.who(call);
         self.first_s.get_or_insert(call.start_s);
         let digest = |sum: u64, byte: u8| ctx.seed.mix(sum, byte.into());

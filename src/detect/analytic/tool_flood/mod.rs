@@ -40,7 +40,7 @@ use std::sync::Arc;
 use self::finding::Judged;
 use self::rates::{Over, Rates, over};
 use self::together::{group_who, groups};
-use super::{Analytic, AnalyticContext, Event};
+use super::{Analytic, AnalyticContext, Event, EventKind};
 use crate::detect::Finding;
 use crate::detect::classes::Class;
 use crate::entity::{SecondOf, Who};
@@ -80,6 +80,10 @@ struct Second {
 impl Analytic for ToolFlood {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn looks_at(&self) -> &'static [EventKind] {
+        &[EventKind::Second, EventKind::Time]
     }
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {

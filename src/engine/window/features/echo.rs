@@ -22,7 +22,7 @@ const LOOKED_AT: usize = 256;
 /// Exchanges sampled of a second.
 const SAMPLE: usize = 16;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EchoKey {
     pub requester: Host,
     pub responder: Host,

@@ -20,7 +20,7 @@ pub struct Kept<K: Copy + Eq + Ord, V> {
     pub messages: u64,
 }
 
-impl<K: Copy + Eq + Ord, V: Default + Merge> Kept<K, V> {
+impl<K: Copy + Eq + Ord, V: Clone + Default + Merge> Kept<K, V> {
     pub(super) fn new(keep: usize, second: i64, seed: Seed) -> Self {
         Self { keep, second, seed, table: Table::default(), highest: u64::MAX, messages: 0 }
     }
@@ -38,23 +38,33 @@ impl<K: Copy + Eq + Ord, V: Default + Merge> Kept<K, V> {
         if rank > self.highest {
             return None;
         }
-        if self.table.get(hash, &key).is_none() {
-            if self.table.len() >= 2 * self.keep {
-                self.trim();
-                if rank > self.highest {
-                    return None;
-                }
-            }
-            self.table.insert_new(hash, key, V::default());
+        if self.table.get(hash, &key).is_some() {
+            return self.table.get_mut(hash, &key);
         }
-        self.table.get_mut(hash, &key)
+        let has_room = self.has_room(rank);
+        has_room.then(|| self.table.insert_new(hash, key, V::default()))
+    }
+
+    /// Makes room for a new key, unless it can't be among the kept any more.
+    fn has_room(&mut self, rank: u64) -> bool {
+        if self.table.len() >= 2 * self.keep {
+            self.trim();
+        }
+        rank <= self.highest
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.messages = self.messages.saturating_add(other.messages);
         for (hash, key, value) in other.table.entries() {
-            if let Some(sum) = self.entry(hash, *key) {
+            let rank = self.rank(hash);
+            if rank > self.highest {
+                continue;
+            }
+            if let Some(sum) = self.table.get_mut(hash, key) {
                 sum.merge(value);
+            } else if self.has_room(rank) {
+                // As they are: values are large, and most are of one shard.
+                self.table.insert_new(hash, *key, value.clone());
             }
         }
         self.highest = self.highest.min(other.highest);

@@ -25,7 +25,7 @@ const IODINE: [u8; 3] = [0x10, 0xd1, 0x9e];
 /// RFC 8489, section 5.
 const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NotDnsKey {
     pub client: Host,
     pub server: Host,
