@@ -89,6 +89,16 @@ impl Accounting {
         }
     }
 
+    /// Counts what is in flows: by the protocols, less what is untracked.
+    pub(super) fn count_in_flows(&mut self) {
+        let mut all = Count::default();
+        self.protocols.iter().for_each(|&of_protocol| all.merge(of_protocol));
+        self.in_flows = Count {
+            packets: all.packets - self.untracked.packets,
+            wire_bytes: all.wire_bytes - self.untracked.wire_bytes,
+        };
+    }
+
     /// Sum over all kinds; equals what was read.
     pub fn total(&self) -> Count {
         let mut total = self.in_flows;

@@ -18,6 +18,7 @@ use super::window::{
 };
 use crate::flow::live::Sided;
 use crate::input::Shed;
+use crate::memory::prefetch;
 use crate::packet::{PacketRow, row_flag};
 
 /// TCP connections of an interface and VLAN by whether both directions of
@@ -87,15 +88,14 @@ impl WindowFeed {
 
     /// The window that a time lies in, and the pool that its log takes chunks
     /// from.
-    #[inline]
+    #[inline(always)]
     fn window_at(&mut self, time_ns: i64) -> (&mut ShardWindow, &ChunkPool) {
-        let inside = (0..SECOND_NS).contains(&time_ns.wrapping_sub(self.now_ns));
-        if !inside || self.now.is_none() {
+        let since_ns = time_ns.wrapping_sub(self.now_ns) as u64;
+        if since_ns >= SECOND_NS as u64 || self.now.is_none() {
             self.switch(time_ns.div_euclid(SECOND_NS));
         }
         let Self { now, now_ns, settings, logs, pool, .. } = self;
-        let open = || Box::new(ShardWindow::new(now_ns.div_euclid(SECOND_NS), settings, logs));
-        (now.get_or_insert_with(open), pool)
+        (now.get_or_insert_with(|| open(*now_ns, settings, logs)), pool)
     }
 
     /// Puts the last packet's second back and takes this one out.
@@ -197,12 +197,10 @@ impl WindowFeed {
 
     /// Counts a packet of a flow that had one before; `row` is where that was
     /// counted.
+    #[inline(always)]
     pub fn live_packet(&mut self, row: &mut RowRef, packet: &PacketRow) {
-        if packet.is(row_flag::FLOW_ONLY) {
-            return;
-        }
-        if packet.is(row_flag::LATE) {
-            self.late_packets += 1;
+        if packet.is(row_flag::FLOW_ONLY | row_flag::LATE) {
+            self.late_packets += u64::from(!packet.is(row_flag::FLOW_ONLY));
             return;
         }
         let (window, pool) = self.window_at(packet.time_ns);
@@ -217,6 +215,16 @@ impl WindowFeed {
             Written::Stray(other) => {
                 window.slice.count_stray(packet, station, other, &mut window.stations);
             }
+        }
+    }
+
+    /// Asks for what [`Self::extract`] reads first of a packet.
+    #[inline]
+    pub(crate) fn prefetch_message(packet: &PacketRow, bytes: &[u8]) {
+        if packet.is(row_flag::SPEAKS)
+            && let Some(first) = bytes.get(packet.payload_at as usize)
+        {
+            prefetch(first);
         }
     }
 
@@ -271,6 +279,12 @@ impl WindowFeed {
         window.settle();
         Some(window)
     }
+}
+
+/// A second that begins there.
+#[cold]
+fn open(from_ns: i64, settings: &WindowSettings, logs: &mut u32) -> Box<ShardWindow> {
+    Box::new(ShardWindow::new(from_ns.div_euclid(SECOND_NS), settings, logs))
 }
 
 impl ShardWindow {

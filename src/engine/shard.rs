@@ -13,6 +13,7 @@ use crate::flow::settings::TableSettings;
 use crate::flow::table::{Admission, Around, FlowTable, Guess, TableCounters};
 use crate::flow::totals::{FlowTotals, InferredLoss};
 use crate::input::Shed;
+use crate::memory::prefetch_line;
 use crate::packet::{PacketRow, row_flag};
 
 /// Packets in a run: enough that a miss to memory (about as long as two
@@ -76,6 +77,7 @@ impl Shard {
     /// What the shard leaves behind when all is done.
     pub(crate) fn into_sums(mut self) -> ShardSums {
         self.accounting.cut = self.feed.cut_packets;
+        self.accounting.count_in_flows();
         ShardSums {
             accounting: self.accounting,
             counters: self.table.counters,
@@ -94,11 +96,14 @@ impl Shard {
             let start = (number * RUN).min(rows.len());
             &rows[start..(start + RUN).min(rows.len())]
         };
-        let mut guesses = [Guess::default(); RUN];
-        let mut next_guesses = [Guess::default(); RUN];
+        let (mut guesses, mut next_guesses) =
+            (&mut [Guess::default(); RUN], &mut [Guess::default(); RUN]);
+        prefetch_rows(run(0));
+        prefetch_rows(run(1));
+        prefetch_rows(run(2));
         self.table.prefetch_slots(run(0));
         self.table.prefetch_slots(run(1));
-        self.table.guess(run(0), &mut guesses);
+        self.table.guess(run(0), guesses);
         let around = Around {
             bytes: batch.data.all(),
             tunnels: &batch.rows.tunnels,
@@ -107,13 +112,19 @@ impl Shard {
         };
         self.accounting.shed[batch.shed as usize] += rows.len() as u64;
         for number in 0..rows.len().div_ceil(RUN) {
+            prefetch_rows(run(number + 3));
             self.table.prefetch_slots(run(number + 2));
-            self.table.guess(run(number + 1), &mut next_guesses);
-            self.table.prefetch_details(run(number), &guesses, &self.feed);
-            for (at, (row, guess)) in run(number).iter().zip(guesses).enumerate() {
-                self.take_packet(batch, around, number * RUN + at, row, guess);
+            self.table.guess(run(number + 1), next_guesses);
+            if batch.shed < Shed::Hints {
+                run(number + 1)
+                    .iter()
+                    .for_each(|row| WindowFeed::prefetch_message(row, around.bytes));
             }
-            guesses = next_guesses;
+            self.table.prefetch_details(run(number), guesses, &self.feed);
+            for (at, (row, &guess)) in run(number).iter().zip(guesses.iter()).enumerate() {
+                self.take_packet(batch, &around, number * RUN + at, row, guess);
+            }
+            std::mem::swap(&mut guesses, &mut next_guesses);
         }
         self.feed.note_shed(rows, batch.shed);
         self.feed.count_sizes(rows);
@@ -126,7 +137,7 @@ impl Shard {
     fn take_packet(
         &mut self,
         batch: &Batch,
-        around: Around<'_>,
+        around: &Around<'_>,
         at: usize,
         row: &PacketRow,
         guess: Guess,
@@ -149,9 +160,8 @@ impl Shard {
         if batch.shed < Shed::Hints {
             self.feed.extract(row, around.bytes);
         }
-        match self.table.update(row, around, guess, &mut self.feed) {
-            Admission::Counted => self.accounting.in_flows.add(row.wire_bytes),
-            Admission::Refused => self.accounting.untracked.add(row.wire_bytes),
+        if self.table.update(row, around, guess, &mut self.feed) == Admission::Refused {
+            self.accounting.untracked.add(row.wire_bytes);
         }
         self.accounting.protocols[usize::from(row.key.proto)].add(row.wire_bytes);
         if row.payload_captured < row.payload_bytes {
@@ -238,5 +248,14 @@ impl Shard {
         let flows = FlowGauge { held, begun: held + self.table.outlet.flows, overload };
         let inferred_losses = self.table.outlet.totals.inferred_losses.clone();
         ShardOutput { shard, closed_before_s: until_s, windows, ended, flows, inferred_losses }
+    }
+}
+
+/// Asks for rows, which another worker may have written just now.
+#[inline]
+fn prefetch_rows(rows: &[PacketRow]) {
+    for row in rows {
+        prefetch_line(row, 0);
+        prefetch_line(row, 64);
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Half {
 }
 
 impl Half {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add(&mut self, packet: &PacketRow) {
         if self.packets > 0 {
             // Times are from 1970 on: no difference overflows.
@@ -48,10 +48,15 @@ impl Half {
             self.gap_max_ns = self.gap_max_ns.max(gap);
             self.gap_sum_ns = self.gap_sum_ns.saturating_add(gap);
             // Four gaps of centuries fill it, where all time-outs are off.
-            let squares = self.gap_squares().saturating_add(u128::from(gap).pow(2));
+            let (squares, over) = self.gap_squares().overflowing_add(u128::from(gap).pow(2));
             self.gap_squares = [squares as u64, (squares >> 64) as u64];
-            self.ttl_min = self.ttl_min.min(packet.ttl);
-            self.ttl_max = self.ttl_max.max(packet.ttl);
+            if over {
+                self.gap_squares = [u64::MAX; 2];
+            }
+            if (self.ttl_min, self.ttl_max) != (packet.ttl, packet.ttl) {
+                self.ttl_min = self.ttl_min.min(packet.ttl);
+                self.ttl_max = self.ttl_max.max(packet.ttl);
+            }
             self.last_ns = self.last_ns.max(packet.time_ns);
         } else {
             self.ttl_min = packet.ttl;
@@ -78,7 +83,7 @@ impl Half {
 
     /// Counts a TCP segment. `highest_ack` is the highest number that this side
     /// acknowledged.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add_tcp(&mut self, packet: &PacketRow, highest_ack: &mut u32) -> Option<Oddity> {
         self.tcp_flags |= packet.tcp_flags;
         let speaks = packet.tcp_flags & (tcp_flag::ACK | tcp_flag::SYN | tcp_flag::RST);
@@ -86,7 +91,9 @@ impl Half {
             if self.acks & ACK_KNOWN == 0 || before(*highest_ack, packet.tcp_ack) {
                 *highest_ack = packet.tcp_ack;
             }
-            self.acks = (self.acks() + 1).min(MOST_ACKS) | ACK_KNOWN;
+            if self.acks != MOST_ACKS | ACK_KNOWN {
+                self.acks = (self.acks() + 1).min(MOST_ACKS) | ACK_KNOWN;
+            }
         }
         let Self { tcp, watch, .. } = self;
         tcp.segment(watch, packet.tcp_seq, packet.payload_bytes, packet.tcp_flags)

@@ -115,6 +115,15 @@ impl Step {
         Some(Self([a, b, c, d, e, f, g]))
     }
 
+    /// Size alone.
+    #[inline]
+    fn size(self) -> Option<u32> {
+        let [a, b, ..] = self.0;
+        let size = u16::from_le_bytes([a, b]);
+        // No other step has this size.
+        (size != 0xffff).then_some(size.into())
+    }
+
     /// Size and gap.
     fn get(self) -> Option<(u32, u64)> {
         let [a, b, c, d, e, f, g] = self.0;
@@ -231,8 +240,13 @@ impl Live {
     }
 
     /// Counts a packet of this record.
-    #[inline]
     pub(crate) fn add(&mut self, packet: &PacketRow, cut_ns: i64, bins: &mut Slab<Bins>) {
+        self.take_in(packet, cut_ns, bins);
+    }
+
+    /// The same as part of the caller, for the way that nearly all packets go.
+    #[inline(always)]
+    pub(crate) fn take_in(&mut self, packet: &PacketRow, cut_ns: i64, bins: &mut Slab<Bins>) {
         let direction = packet.direction();
         let half = &mut self.halves[direction];
         if half.packets == 0 {
@@ -251,7 +265,7 @@ impl Live {
         }
         self.start_ns = self.start_ns.min(packet.time_ns);
         self.cut_ns = self.cut_ns.max(cut_ns);
-        if packet.is(row_flag::HAS_MAC) && self.state != LiveState::AliveWithMacs {
+        if self.state != LiveState::AliveWithMacs && packet.is(row_flag::HAS_MAC) {
             self.state = LiveState::AliveWithMacs;
             self.macs[direction] = packet.macs.src();
             self.macs[1 - direction] = packet.macs.dst();
@@ -304,6 +318,7 @@ impl Live {
 
     /// Takes in the payload size: as a step of the sequence while there is
     /// room, then in the histograms.
+    #[inline(always)]
     fn add_size(&mut self, direction: usize, packet: &PacketRow, bins: &mut Slab<Bins>) {
         let at = usize::from(self.sequence_len);
         if at < SEQUENCE_LEN {
@@ -460,7 +475,8 @@ impl Live {
         } else {
             for at in self.steps().filter(|&at| self.step_direction(at) == direction) {
                 with_payload += 1;
-                add(sizes::bin_of(self.step(at).0), 1);
+                let payload_bytes = self.sequence[at].size().unwrap_or_else(|| self.step(at).0);
+                add(sizes::bin_of(payload_bytes), 1);
             }
         }
         let empty = self.halves[direction].packets.saturating_sub(with_payload);

@@ -9,27 +9,30 @@ use crate::memory::{populate, prefetch_line, vec_in_huge_pages};
 
 /// Values in the first chunk; each further one holds twice as many.
 const FIRST_CHUNK: u32 = 1024;
+/// A chunk for each bit that may be the highest of an id, so that none is looked for in vain.
+const CHUNKS: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    chunks: Vec<Vec<T>>,
+    /// Empty up to that of [`FIRST_CHUNK`]'s bit, and from the first that is not needed.
+    chunks: [Vec<T>; CHUNKS],
     free: Vec<u32>,
     len: usize,
     high_water: u32,
 }
 
-/// Chunk of an id and its place there. Chunk `c` begins at id
-/// `FIRST_CHUNK * (2^c - 1)`.
-#[inline]
+/// Chunk of an id below 2^31 and its place there: which bit of the id plus [`FIRST_CHUNK`]
+/// is the highest, and the bits below it.
+#[inline(always)]
 fn place(id: u32) -> (usize, usize) {
     let shifted = u64::from(id) + u64::from(FIRST_CHUNK);
-    let chunk = shifted.ilog2() - FIRST_CHUNK.ilog2();
-    (chunk as usize, (shifted - (u64::from(FIRST_CHUNK) << chunk)) as usize)
+    let chunk = shifted.ilog2();
+    (chunk as usize % CHUNKS, (shifted ^ 1 << chunk) as usize)
 }
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), free: Vec::new(), len: 0, high_water: 0 }
+        Self { chunks: [const { Vec::new() }; CHUNKS], free: Vec::new(), len: 0, high_water: 0 }
     }
 
     /// Values in use.
@@ -49,11 +52,12 @@ impl<T> Slab<T> {
             return id;
         }
         let id = self.high_water;
-        let (chunk, _) = place(id);
-        if chunk == self.chunks.len() {
-            self.chunks.push(vec_in_huge_pages((FIRST_CHUNK as usize) << chunk));
+        let (at, first) = place(id);
+        let chunk = &mut self.chunks[at];
+        if first == 0 && chunk.capacity() == 0 {
+            *chunk = vec_in_huge_pages(1 << at);
         }
-        self.chunks[chunk].push(value);
+        chunk.push(value);
         self.high_water += 1;
         id
     }
@@ -61,15 +65,15 @@ impl<T> Slab<T> {
     /// Takes the memory for so many values now.
     pub(crate) fn preallocate(&mut self, values: usize) {
         let mut missing = values.saturating_sub(self.high_water as usize);
-        for chunk in 0.. {
-            if chunk == self.chunks.len() {
-                if missing == 0 {
-                    break;
-                }
-                self.chunks.push(vec_in_huge_pages((FIRST_CHUNK as usize) << chunk));
+        for (at, chunk) in self.chunks.iter_mut().enumerate().skip(place(0).0) {
+            if missing == 0 {
+                break;
             }
-            let room = self.chunks[chunk].capacity() - self.chunks[chunk].len();
-            populate(&mut self.chunks[chunk], missing);
+            if chunk.capacity() == 0 {
+                *chunk = vec_in_huge_pages(1 << at);
+            }
+            let room = chunk.capacity() - chunk.len();
+            populate(chunk, missing);
             missing = missing.saturating_sub(room);
         }
     }
@@ -86,12 +90,35 @@ impl<T> Slab<T> {
         self.free.push(id);
     }
 
+    /// The value of an id, and none where it was never given out.
+    #[inline(always)]
+    pub(crate) fn get(&self, id: u32) -> Option<&T> {
+        let (chunk, at) = place(id);
+        self.chunks[chunk].get(at)
+    }
+
+    /// See [`Self::get`].
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut T> {
+        let (chunk, at) = place(id);
+        self.chunks[chunk].get_mut(at)
+    }
+
     /// Asks for a cache line of a value that will be needed soon.
     #[inline]
     pub(crate) fn prefetch(&self, id: u32, offset_bytes: usize) {
-        let (chunk, at) = place(id);
-        if let Some(value) = self.chunks.get(chunk).and_then(|chunk| chunk.get(at)) {
+        if let Some(value) = self.get(id) {
             prefetch_line(value, offset_bytes);
+        }
+    }
+
+    /// Asks for all of a value that will be needed soon.
+    #[inline]
+    pub(crate) fn prefetch_all(&self, id: u32) {
+        if let Some(value) = self.get(id) {
+            for offset_bytes in (0..size_of::<T>()).step_by(64) {
+                prefetch_line(value, offset_bytes);
+            }
         }
     }
 }

@@ -81,6 +81,7 @@ impl Line {
     }
 
     /// Its slots, with free ones as [`FREE`].
+    #[cfg(test)]
     fn slots(&self) -> impl Iterator<Item = u64> {
         let Self { tags, lows, .. } = *self;
         let join = |(tag, low)| if low == 0 { FREE } else { u64::from(tag) << 32 | u64::from(low) };
@@ -237,8 +238,12 @@ impl Slots {
         let mut strays = Vec::new();
         for at in (0..old_len).rev() {
             let line = std::mem::take(&mut self.lines[at]);
-            for slot in line.slots().filter(|&slot| slot != FREE) {
-                let home = self.home(tag_of(slot));
+            let mut held = !line.low(0) & ALL;
+            while held != 0 {
+                let place = held.trailing_zeros() as usize;
+                held &= held - 1;
+                let slot = u64::from(line.tags[place]) << 32 | u64::from(line.lows[place]);
+                let home = self.home(line.tags[place]);
                 // Up to `at` nothing is in its place yet: what belongs there waits, as
                 // does what finds no room in its own line.
                 match self.lines[home].free() {

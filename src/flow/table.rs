@@ -19,7 +19,7 @@ use super::cut::{Clock, Shortest, cut_reason};
 use super::first_payload::{APP_PACKETS, FirstPayload};
 use super::half::Half;
 use super::index::Index;
-use super::live::{Bins, Live, Sided};
+use super::live::{Bins, Live, Sided, TCP};
 use super::outlet::Outlet;
 use super::record::EndReason;
 use super::remembered::{MAX_REMEMBERED, Remembered};
@@ -61,7 +61,12 @@ pub(crate) struct Around<'a> {
 }
 
 impl<'a> Around<'a> {
-    fn arrival(self, packet: &'a PacketRow) -> Arrival<'a> {
+    /// The packet without its tunnels, of which names alone are wanted.
+    fn hints(&self, packet: &'a PacketRow) -> Arrival<'a> {
+        Self { tunnels: &[], hints_alone: true, ..*self }.arrival(packet)
+    }
+
+    fn arrival(&self, packet: &'a PacketRow) -> Arrival<'a> {
         let start = packet.payload_at as usize;
         let payload = self.bytes.get(start..start + packet.payload_captured as usize);
         let tunnels = self.tunnels.get(packet.tunnels as usize);
@@ -195,7 +200,7 @@ impl FlowTable {
                 self.stubs.prefetch(guess.0, 64);
                 continue;
             }
-            let live = &self.lives[guess.0 & !LIVE];
+            let Some(live) = self.lives.get(guess.0 & !LIVE) else { continue };
             let half = offset_of!(Live, halves) + packet.direction() * size_of::<Half>();
             for offset_bytes in [0, 64, half, half + 64] {
                 prefetch_line(live, offset_bytes);
@@ -213,10 +218,11 @@ impl FlowTable {
         feed: &WindowFeed,
     ) {
         for (packet, guess) in packets.iter().zip(guesses) {
-            if guess.0 == NO_FLOW || guess.0 & LIVE == 0 {
+            if guess.0 & LIVE == 0 {
                 continue;
             }
-            let live = &self.lives[guess.0 & !LIVE];
+            // There is none for no flow.
+            let Some(live) = self.lives.get(guess.0 & !LIVE) else { continue };
             let direction = packet.direction();
             feed.prefetch(&live.row, direction);
             if let Some(bins) = live.bins_id() {
@@ -227,41 +233,70 @@ impl FlowTable {
         }
     }
 
-    /// Counts a packet in its flow and in the windows.
-    #[inline]
+    /// Counts a packet in its flow and in the windows. The way of nearly all packets: of a
+    /// flow that was guessed and goes on.
     pub(crate) fn update(
         &mut self,
         packet: &PacketRow,
-        around: Around<'_>,
+        around: &Around<'_>,
         guess: Guess,
         feed: &mut WindowFeed,
     ) -> Admission {
-        // What only a record tells need not be looked at where nobody wants any.
-        let around = match self.outlet.wanted {
-            Wanted::Records => around,
-            // Names are learned from hints; entropy and tunnels are told by records alone.
-            Wanted::Outlines if packet.is(row_flag::TELLS) => {
-                Around { tunnels: &[], hints_alone: true, ..around }
+        let Self { lives, bins, shortest, outlet, settings, .. } = self;
+        let cut_ns = packet.time_ns.max(packet.clock_ns.saturating_sub(settings.lateness_ns));
+        let id = guess.0 & !LIVE;
+        if guess.0 & LIVE != 0
+            && let Some(live) = lives.get_mut(id)
+            && live.is_alive()
+            && live.key == packet.key
+            && !shortest.may_cut(live, packet, cut_ns)
+        {
+            if take_in(live, bins, outlet.wanted, packet, around, cut_ns, feed) {
+                self.schedule(guess.0);
             }
-            _ => Around { shed: around.shed, ..Around::default() },
-        };
-        let cut_ns = packet.time_ns.max(packet.clock_ns.saturating_sub(self.settings.lateness_ns));
+            return Admission::Counted;
+        }
+        self.update_slowly(packet, around, guess, cut_ns, feed)
+    }
+
+    #[inline(never)]
+    fn update_slowly(
+        &mut self,
+        packet: &PacketRow,
+        around: &Around<'_>,
+        guess: Guess,
+        cut_ns: i64,
+        feed: &mut WindowFeed,
+    ) -> Admission {
         let found = if guess.0 != NO_FLOW && self.is_flow(guess.0, &packet.key) {
             Some(guess.0)
         } else {
             // A wrong guess, or the flow's first packet is just before this one.
             self.index.find(packet.hash, |id| self.is_flow(id, &packet.key))
         };
+        let arrival = self.arrival(packet, around);
         match found {
             Some(id) if id & LIVE != 0 => {
-                self.update_live(id & !LIVE, packet, around, cut_ns, feed);
+                self.update_live(id & !LIVE, arrival, around, cut_ns, feed);
                 Admission::Counted
             }
             Some(id) => {
-                self.update_stub(id, around.arrival(packet), cut_ns, feed);
+                self.update_stub(id, arrival, cut_ns, feed);
                 Admission::Counted
             }
-            None => self.admit(around.arrival(packet), cut_ns, feed),
+            None => self.admit(arrival, cut_ns, feed),
+        }
+    }
+
+    /// With what is to be read of it: what only a record tells need not be looked at where
+    /// nobody wants any.
+    #[inline]
+    fn arrival<'a>(&self, packet: &'a PacketRow, around: &Around<'a>) -> Arrival<'a> {
+        match self.outlet.wanted {
+            Wanted::Records => around.arrival(packet),
+            // Names are learned from hints; entropy and tunnels are told by records alone.
+            Wanted::Outlines if packet.is(row_flag::TELLS) => around.hints(packet),
+            _ => Around { shed: around.shed, ..Around::default() }.arrival(packet),
         }
     }
 
@@ -276,28 +311,21 @@ impl FlowTable {
         }
     }
 
-    #[inline]
     fn update_live(
         &mut self,
         id: u32,
-        packet: &PacketRow,
-        around: Around<'_>,
+        arrival: Arrival<'_>,
+        around: &Around<'_>,
         cut_ns: i64,
         feed: &mut WindowFeed,
     ) {
-        let Self { lives, bins, shortest, outlet, .. } = self;
-        let live = &mut lives[id];
-        let phase_changed = if shortest.may_cut(live, packet, cut_ns) {
-            if self.cut_live(id, around.arrival(packet), cut_ns, feed) {
-                return;
-            }
-            let Self { lives, bins, outlet, .. } = self;
-            take_in(&mut lives[id], bins, outlet.wanted, packet, around, cut_ns, feed)
-        } else {
-            take_in(live, bins, outlet.wanted, packet, around, cut_ns, feed)
-        };
-        // Time alone moves the deadline later, for which the wheel need not know.
-        if phase_changed {
+        let packet = arrival.packet;
+        let may_cut = self.shortest.may_cut(&self.lives[id], packet, cut_ns);
+        if may_cut && self.cut_live(id, arrival, cut_ns, feed) {
+            return;
+        }
+        let Self { lives, bins, outlet, .. } = self;
+        if take_in(&mut lives[id], bins, outlet.wanted, packet, around, cut_ns, feed) {
             self.schedule(id | LIVE);
         }
     }
@@ -427,40 +455,52 @@ fn is_sample(hash: u64) -> bool {
 }
 
 /// Counts a packet in its live flow and in the windows. Whether the flow is in another
-/// phase of its life now.
+/// phase of its life now, which the wheel is to know; time alone moves the deadline later,
+/// for which it need not.
 #[inline(always)]
 fn take_in(
     live: &mut Live,
     bins: &mut Slab<Bins>,
     wanted: Wanted,
     packet: &PacketRow,
-    around: Around<'_>,
+    around: &Around<'_>,
     cut_ns: i64,
     feed: &mut WindowFeed,
 ) -> bool {
     let life = live.life;
-    let early =
-        packet.payload_captured > 0 && live.halves[packet.direction()].packets < APP_PACKETS;
-    let closer = match wanted {
-        Wanted::Records => early || packet.tunnels != NO_TUNNELS,
-        Wanted::Outlines => early && packet.is(row_flag::TELLS),
-        Wanted::Counts | Wanted::Answered => false,
-    };
-    if closer {
-        live.look_closer(around.arrival(packet), early);
+    if wanted == Wanted::Records {
+        let early = is_early(live, packet);
+        if early || packet.tunnels != NO_TUNNELS {
+            live.look_closer(around.arrival(packet), early);
+        }
+    } else if packet.is(row_flag::TELLS) && wanted == Wanted::Outlines && is_early(live, packet) {
+        live.look_closer(around.hints(packet), true);
     }
-    live.add(packet, cut_ns, bins);
+    live.take_in(packet, cut_ns, bins);
     count_live(live, packet, feed);
     live.life != life && live.life.phase() != life.phase()
 }
 
+/// Its payload may tell what the flow is.
+#[inline(always)]
+fn is_early(live: &Live, packet: &PacketRow) -> bool {
+    packet.payload_captured > 0 && live.halves[packet.direction()].packets < APP_PACKETS
+}
+
 /// Counts a packet that a live flow has just taken in.
+#[inline(always)]
 fn count_live(live: &mut Live, packet: &PacketRow, feed: &mut WindowFeed) {
-    if live.sided != Sided::TwoWay {
-        let (now, vantage) = (live.seen_sides(), (live.interface(), live.first_vlan));
-        feed.report_side(&mut live.sided, now, vantage, packet.clock_ns);
+    if live.sided != Sided::TwoWay && live.key.proto == TCP {
+        report_side(live, packet, feed);
     }
     feed.live_packet(&mut live.row, packet);
+}
+
+/// See [`WindowFeed::report_side`].
+#[inline(never)]
+fn report_side(live: &mut Live, packet: &PacketRow, feed: &mut WindowFeed) {
+    let (now, vantage) = (live.seen_sides(), (live.interface(), live.first_vlan));
+    feed.report_side(&mut live.sided, now, vantage, packet.clock_ns);
 }
 
 fn first_stub(arrival: Arrival<'_>, cut_ns: i64) -> Stub {

@@ -60,7 +60,7 @@ impl SendSide {
 
     /// Takes in a segment; `payload` by the headers' lengths. `watch` lies with
     /// the caller's other flags.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn segment(
         &mut self,
         watch: &mut Watch,
@@ -132,7 +132,12 @@ const RESET: u8 = 64;
 const ACKED: u8 = 128;
 
 impl Life {
+    #[inline(always)]
     pub(crate) fn packet(&mut self, direction: usize, flags: u16) {
+        if flags & (SYN | FIN | RST) == 0 {
+            self.bits |= if flags & ACK != 0 { ACKED } else { 0 };
+            return;
+        }
         let side = direction as u8;
         match flags & (SYN | ACK) {
             SYN => self.bits |= SYN_FROM_A << side,

@@ -132,7 +132,8 @@ fn run_with(
         while feed.close_next(until_s).is_some() {}
     };
     for (at, row) in rows.iter().enumerate() {
-        if table.update(row, Around::default(), Guess::default(), &mut feed) == Admission::Refused {
+        if table.update(row, &Around::default(), Guess::default(), &mut feed) == Admission::Refused
+        {
             refused += 1;
         }
         clock_ns = row.clock_ns;
@@ -200,7 +201,7 @@ proptest! {
         let mut table = FlowTable::new(settings(1000), hash_state());
         let mut feed = WindowFeed::default();
         for row in &rows {
-            table.update(row, Around::default(), Guess::default(), &mut feed);
+            table.update(row, &Around::default(), Guess::default(), &mut feed);
             let until_s = row.clock_ns.div_euclid(SECOND_NS) - LATENESS_S;
             table.sweep(until_s);
         }
@@ -350,7 +351,7 @@ fn gaps_of_the_sequence_are_kept_whatever_their_length() {
     let mut table = FlowTable::new(TableSettings { timeouts, ..settings(10) }, hash_state());
     let mut feed = WindowFeed::default();
     for row in &rows(&steps) {
-        table.update(row, Around::default(), Guess::default(), &mut feed);
+        table.update(row, &Around::default(), Guess::default(), &mut feed);
     }
     let mut records = Vec::new();
     table.finish(i64::MAX, |mut more| records.append(&mut more.records));
@@ -388,7 +389,7 @@ fn a_flood_that_pushes_out_its_own_flows_enters_each_place_in_the_wheel_once() {
         row.hash = row.key.hash(&hash_state());
         row.time_ns += 1_000_000;
         row.clock_ns = row.time_ns;
-        table.update(&row, Around::default(), Guess::default(), &mut feed);
+        table.update(&row, &Around::default(), Guess::default(), &mut feed);
     }
     assert_eq!(table.counters.evicted, 10_000 - PLACES as u64);
     assert_eq!(table.wheel_entries(), PLACES);

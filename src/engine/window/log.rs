@@ -31,7 +31,7 @@ const FLOWS: usize = 512;
 pub struct RowRef {
     /// Number of the log, 0 for none.
     pub(crate) log: u32,
-    /// Index of the row; with [`SINGLE`] set, among the singles.
+    /// Where the row is; with [`SINGLE`] set, among the singles.
     pub(crate) row: u32,
 }
 
@@ -157,15 +157,14 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// False when a counter would overflow; then nothing is added.
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, class: PacketClass, wire: u32, payload: u32, fragment: bool) -> bool {
-        let (Some(packets), Some(wire_bytes), Some(payload_bytes)) = (
-            self.packets.checked_add(1),
-            self.wire_bytes.checked_add(wire),
-            self.payload_bytes.checked_add(payload),
-        ) else {
+        let (packets, many) = self.packets.overflowing_add(1);
+        let (wire_bytes, long) = self.wire_bytes.overflowing_add(wire);
+        let (payload_bytes, full) = self.payload_bytes.overflowing_add(payload);
+        if many | long | full {
             return false;
-        };
+        }
         (self.packets, self.wire_bytes, self.payload_bytes) = (packets, wire_bytes, payload_bytes);
         // None of these is ever more than `packets`.
         self.classes[class as usize] += 1;
@@ -240,51 +239,48 @@ impl FlowSecond {
     }
 }
 
-/// Rows in chunks that never move.
+/// Rows in chunks that never move: all but the first of `LARGE` rows.
 #[derive(Debug)]
-struct Rows<T> {
+struct Rows<T, const LARGE: usize> {
     chunks: Vec<Vec<T>>,
     len: u32,
 }
 
-impl<T> Default for Rows<T> {
+impl<T, const LARGE: usize> Default for Rows<T, LARGE> {
     fn default() -> Self {
         Self { chunks: Vec::new(), len: 0 }
     }
 }
 
-impl<T> Rows<T> {
+impl<T, const LARGE: usize> Rows<T, LARGE> {
     /// The next row needs a further chunk.
     #[inline]
     fn is_full(&self) -> bool {
         self.chunks.last().is_none_or(|chunk| chunk.len() == chunk.capacity())
     }
 
+    /// Where the row is: its chunk and its place there, as if the first were as large as
+    /// the others.
     #[inline]
     fn push(&mut self, row: T) -> u32 {
-        if let Some(chunk) = self.chunks.last_mut() {
-            chunk.push(row);
-            self.len += 1;
-        }
-        self.len.wrapping_sub(1)
+        let before = self.chunks.len().saturating_sub(1) * LARGE;
+        let Some(chunk) = self.chunks.last_mut() else { return 0 };
+        let at = before + chunk.len();
+        chunk.push(row);
+        self.len += 1;
+        at as u32
     }
 
-    #[inline]
-    fn get(&self, index: u32, chunk_rows: usize) -> Option<&T> {
-        let index = index as usize;
-        match index.checked_sub(FIRST_ROWS) {
-            None => self.chunks.first()?.get(index),
-            Some(rest) => self.chunks.get(1 + rest / chunk_rows)?.get(rest % chunk_rows),
-        }
+    #[inline(always)]
+    fn get(&self, at: u32) -> Option<&T> {
+        let at = at as usize;
+        self.chunks.get(at / LARGE)?.get(at % LARGE)
     }
 
-    #[inline]
-    fn get_mut(&mut self, index: u32, chunk_rows: usize) -> Option<&mut T> {
-        let index = index as usize;
-        match index.checked_sub(FIRST_ROWS) {
-            None => self.chunks.first_mut()?.get_mut(index),
-            Some(rest) => self.chunks.get_mut(1 + rest / chunk_rows)?.get_mut(rest % chunk_rows),
-        }
+    #[inline(always)]
+    fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+        let at = at as usize;
+        self.chunks.get_mut(at / LARGE)?.get_mut(at % LARGE)
     }
 
     fn iter(&self) -> impl Iterator<Item = &T> {
@@ -306,14 +302,14 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T> Shelf<T> {
-    fn extend(&mut self, rows: &mut Rows<T>, large_rows: usize) {
+    fn extend<const LARGE: usize>(&mut self, rows: &mut Rows<T, LARGE>) {
         let first = rows.chunks.is_empty();
         let (spare, size) =
-            if first { (&mut self.first, FIRST_ROWS) } else { (&mut self.large, large_rows) };
+            if first { (&mut self.first, FIRST_ROWS) } else { (&mut self.large, LARGE) };
         rows.chunks.push(spare.pop().unwrap_or_else(|| exactly(size)));
     }
 
-    fn take_back(&mut self, rows: &mut Rows<T>) {
+    fn take_back<const LARGE: usize>(&mut self, rows: &mut Rows<T, LARGE>) {
         for (at, mut chunk) in rows.chunks.drain(..).enumerate() {
             chunk.clear();
             if at == 0 { self.first.push(chunk) } else { self.large.push(chunk) }
@@ -378,8 +374,8 @@ pub(crate) enum Written {
 pub struct Log {
     /// Number among the logs of a shard, from 1; changes when it is drained.
     number: u32,
-    singles: Rows<Single>,
-    flows: Rows<FlowSecond>,
+    singles: Rows<Single, SINGLES>,
+    flows: Rows<FlowSecond, FLOWS>,
     distinct: Option<FlowCount>,
 }
 
@@ -392,7 +388,7 @@ impl Log {
     #[inline]
     pub(crate) fn single(&mut self, packet: &PacketRow, station: u16, pool: &ChunkPool) -> RowRef {
         if self.singles.is_full() {
-            pool.singles.lock().extend(&mut self.singles, SINGLES);
+            pool.singles.lock().extend(&mut self.singles);
         }
         let row = self.singles.push(Single::new(packet, station));
         RowRef { log: self.number, row: row | SINGLE }
@@ -403,7 +399,7 @@ impl Log {
     pub(crate) fn prefetch(&self, at: &RowRef, direction: usize) {
         if at.log == self.number
             && at.row & SINGLE == 0
-            && let Some(row) = self.flows.get(at.row, FLOWS)
+            && let Some(row) = self.flows.get(at.row)
         {
             prefetch(&row.counts[direction]);
         }
@@ -411,7 +407,7 @@ impl Log {
 
     /// Writes a packet of a flow; `at` says where the one before was written,
     /// and is brought up to date.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn flow(
         &mut self,
         at: &mut RowRef,
@@ -425,7 +421,7 @@ impl Log {
             return Written::New;
         }
         if at.row & SINGLE == 0
-            && let Some(row) = self.flows.get_mut(at.row, FLOWS)
+            && let Some(row) = self.flows.get_mut(at.row)
         {
             let counts = &mut row.counts[packet.direction()];
             let first = counts.packets == 0;
@@ -447,11 +443,12 @@ impl Log {
     /// Writes a row that was counted elsewhere.
     pub(super) fn push(&mut self, row: FlowSecond, pool: &ChunkPool) {
         if self.flows.is_full() {
-            pool.flows.lock().extend(&mut self.flows, FLOWS);
+            pool.flows.lock().extend(&mut self.flows);
         }
         self.flows.push(row);
     }
 
+    #[inline(never)]
     fn new_flow(&mut self, at: &mut RowRef, packet: &PacketRow, station: u16, pool: &ChunkPool) {
         let mut row = FlowSecond::new(packet);
         let counts = &mut row.counts[packet.direction()];
@@ -461,7 +458,7 @@ impl Log {
         counts.station = station;
         self.absorb_single(*at, &mut row);
         if self.flows.is_full() {
-            pool.flows.lock().extend(&mut self.flows, FLOWS);
+            pool.flows.lock().extend(&mut self.flows);
         }
         *at = RowRef { log: self.number, row: self.flows.push(row) };
     }
@@ -472,7 +469,7 @@ impl Log {
         if at.log != self.number || at.row & SINGLE == 0 {
             return;
         }
-        let Some(single) = self.singles.get_mut(at.row & !SINGLE, SINGLES) else { return };
+        let Some(single) = self.singles.get_mut(at.row & !SINGLE) else { return };
         let (wire, payload) = (single.wire_bytes, single.payload_bytes);
         let counts = &mut row.counts[single.direction()];
         if single.is_moved() || (counts.packets > 0 && counts.station != single.station) {
@@ -534,13 +531,13 @@ impl Log {
     pub(super) fn distinct(&mut self, seed: Seed) -> &FlowCount {
         let distinct = self.distinct.get_or_insert_default();
         let (singles, flows) = (distinct.singles, distinct.flows);
-        for row in rows_from(&self.singles, singles, SINGLES) {
+        for row in rows_from(&self.singles, singles) {
             // A moved one is counted again with its flow: the same flow.
             let (src, dst) = ((row.src, row.src_port), (row.dst, row.dst_port));
             let (a, b) = if row.direction() == 0 { (src, dst) } else { (dst, src) };
             distinct.insert(seed, row.proto, a, b);
         }
-        for row in rows_from(&self.flows, flows, FLOWS) {
+        for row in rows_from(&self.flows, flows) {
             distinct.insert(seed, row.proto, (row.a, row.port_a), (row.b, row.port_b));
         }
         (distinct.singles, distinct.flows) = (self.singles.len, self.flows.len);
@@ -549,11 +546,11 @@ impl Log {
 }
 
 /// The rows from `first` on.
-fn rows_from<T>(rows: &Rows<T>, first: u32, chunk_rows: usize) -> impl Iterator<Item = &T> {
+fn rows_from<T, const LARGE: usize>(rows: &Rows<T, LARGE>, first: u32) -> impl Iterator<Item = &T> {
     let first = first as usize;
     let (chunk, at) = match first.checked_sub(FIRST_ROWS) {
         None => (0, first),
-        Some(rest) => (1 + rest / chunk_rows, rest % chunk_rows),
+        Some(rest) => (1 + rest / LARGE, rest % LARGE),
     };
     rows.chunks.iter().skip(chunk).flatten().skip(at)
 }

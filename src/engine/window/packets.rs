@@ -3,8 +3,9 @@
 
 use super::links::{Cast, LinkKey, Station};
 use super::log::{Counts, Log};
-use super::{Host, Slice, size_bin};
-use crate::packet::{IpVersion, Mac, PacketClass, PacketRow, row_flag};
+use super::{Host, SIZE_BINS, Slice, size_bin};
+use crate::packet::facts::PACKET_CLASSES;
+use crate::packet::{IpVersion, Mac, PacketClass, PacketRow, Vlans, row_flag};
 
 /// Where the last stations of a slice are: most links have two, one for each
 /// direction, and a lookup costs more than all other sums of a packet.
@@ -21,29 +22,31 @@ pub(crate) struct StationCache {
 struct Known {
     mac: Mac,
     has_mac: bool,
-    vlan: u16,
+    /// Of which only the innermost counts: the same ones are the same one.
+    vlans: Vlans,
     vni: u32,
     tag: u16,
 }
 
 impl Known {
     /// A free place: no packet has this VNI of 32 bits.
-    const NONE: Self = Self { mac: [0; 6], has_mac: false, vlan: 0, vni: u32::MAX, tag: 0 };
+    const NONE: Self =
+        Self { mac: [0; 6], has_mac: false, vlans: Vlans::NONE, vni: u32::MAX, tag: 0 };
 
     fn new(packet: &PacketRow, tag: u16) -> Self {
         Self {
             mac: packet.macs.src(),
             has_mac: packet.is(row_flag::HAS_MAC),
-            vlan: packet.innermost_vlan(),
+            vlans: packet.vlans,
             vni: packet.key.vni,
             tag,
         }
     }
 
-    #[inline]
-    fn sent(&self, packet: &PacketRow, vlan: u16) -> bool {
+    #[inline(always)]
+    fn sent(&self, packet: &PacketRow) -> bool {
         self.mac == packet.macs.src()
-            && self.vlan == vlan
+            && self.vlans == packet.vlans
             && self.vni == packet.key.vni
             && self.has_mac == packet.is(row_flag::HAS_MAC)
     }
@@ -57,11 +60,10 @@ impl Default for StationCache {
 
 impl Slice {
     /// Tag of the packet's station: equal tags in one slice are equal stations.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn station(&mut self, packet: &PacketRow, cache: &mut StationCache) -> u16 {
-        let vlan = packet.innermost_vlan();
         for known in &cache.known {
-            if known.sent(packet, vlan) {
+            if known.sent(packet) {
                 return known.tag;
             }
         }
@@ -146,13 +148,19 @@ impl Slice {
     /// Adds the rows of a log, complete or about to be drained, to the totals
     /// and to their stations.
     pub(crate) fn settle(&mut self, log: &Log, cache: &mut StationCache) {
-        for row in log.flows() {
+        let mut sums = Sums::default();
+        for (number, row) in log.flows().enumerate() {
             for (counts, port) in row.counts.iter().zip([row.port_a, row.port_b]) {
                 if counts.packets > 0 {
+                    sums.add(counts);
                     self.settle_counts(counts, row.proto, port);
                 }
             }
+            if number % Sums::MOST_ROWS == Sums::MOST_ROWS - 1 {
+                self.settle_sums(std::mem::take(&mut sums));
+            }
         }
+        self.settle_sums(sums);
         for row in log.singles() {
             let total = &mut self.total;
             add(&mut total.classes[row.class as usize], 1);
@@ -173,18 +181,17 @@ impl Slice {
         }
     }
 
-    fn settle_counts(&mut self, counts: &Counts, proto: u8, src_port: u16) {
+    fn settle_sums(&mut self, sums: Sums) {
         let total = &mut self.total;
-        for (sum, &more) in total.classes.iter_mut().zip(&counts.classes) {
-            add(sum, u32::from(more));
-        }
-        for (sum, &more) in total.sizes.iter_mut().zip(&counts.sizes) {
-            add(sum, u32::from(more));
-        }
-        add(&mut total.fragments, u32::from(counts.fragments));
+        total.classes.iter_mut().zip(sums.classes).for_each(|(sum, more)| add(sum, more));
+        total.sizes.iter_mut().zip(sums.sizes).for_each(|(sum, more)| add(sum, more));
+        add(&mut total.fragments, sums.fragments);
+    }
+
+    fn settle_counts(&mut self, counts: &Counts, proto: u8, src_port: u16) {
         let icmp = counts.classes[PacketClass::Icmp as usize];
         if icmp > 0 {
-            total.add_icmp(proto, src_port, u32::from(icmp));
+            self.total.add_icmp(proto, src_port, u32::from(icmp));
         }
         let packets = u64::from(counts.packets);
         self.settle_bytes(counts.station, packets, counts.wire_bytes, counts.payload_bytes);
@@ -199,6 +206,26 @@ impl Slice {
         let station = self.stations.at(at);
         station.packets = station.packets.saturating_add(packets);
         station.wire_bytes = station.wire_bytes.saturating_add(wire_bytes);
+    }
+}
+
+/// Of rows so few that nothing overflows: additions of many lanes at once.
+#[derive(Default)]
+struct Sums {
+    classes: [u32; PACKET_CLASSES],
+    sizes: [u32; SIZE_BINS],
+    fragments: u32,
+}
+
+impl Sums {
+    /// Two directions each, of at most `u16::MAX` packets.
+    const MOST_ROWS: usize = 1 << 14;
+
+    #[inline]
+    fn add(&mut self, counts: &Counts) {
+        self.classes.iter_mut().zip(counts.classes).for_each(|(sum, more)| *sum += u32::from(more));
+        self.sizes.iter_mut().zip(counts.sizes).for_each(|(sum, more)| *sum += u32::from(more));
+        self.fragments += u32::from(counts.fragments);
     }
 }
 

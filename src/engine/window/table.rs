@@ -139,8 +139,14 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         self.keys.into_iter().zip(self.values).map(|(entry, value)| (entry.hash, entry.key, value))
     }
 
+    /// The value of an entry that [`Self::find`] found.
     #[inline]
-    fn find(&self, hash: u64, key: &K) -> Option<usize> {
+    pub(super) fn value(&mut self, index: usize) -> &mut V {
+        &mut self.values[index]
+    }
+
+    #[inline]
+    pub(super) fn find(&self, hash: u64, key: &K) -> Option<usize> {
         if self.slots.is_empty() {
             return None;
         }

@@ -78,13 +78,9 @@ impl FlowTable {
         let mut ending = std::mem::take(&mut self.ending);
         for end in &ending {
             if end.id & LIVE == 0 {
-                for line in 0..size_of::<Stub>().div_ceil(64) {
-                    self.stubs.prefetch(end.id, line * 64);
-                }
+                self.stubs.prefetch_all(end.id);
             } else {
-                for line in 0..size_of::<Live>().div_ceil(64) {
-                    self.lives.prefetch(end.id & !LIVE, line * 64);
-                }
+                self.lives.prefetch_all(end.id & !LIVE);
             }
         }
         for end in &mut ending {

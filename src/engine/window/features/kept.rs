@@ -38,8 +38,8 @@ impl<K: Copy + Eq + Ord, V: Clone + Default + Merge> Kept<K, V> {
         if rank > self.highest {
             return None;
         }
-        if self.table.get(hash, &key).is_some() {
-            return self.table.get_mut(hash, &key);
+        if let Some(at) = self.table.find(hash, &key) {
+            return Some(self.table.value(at));
         }
         let has_room = self.has_room(rank);
         has_room.then(|| self.table.insert_new(hash, key, V::default()))
