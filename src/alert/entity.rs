@@ -42,7 +42,7 @@ impl EntityKind {
 
 impl Entity {
     pub fn address(host: &Host) -> Self {
-        Self::new(EntityKind::Address, host.text())
+        Self::new(EntityKind::Address, host.text_after(""))
     }
 
     pub fn prefix(prefix: &Prefix) -> Self {

@@ -263,7 +263,7 @@ impl Profile {
         }
         self.services.learn(at_s.div_euclid(60), &measures.spoken);
         for leg in [Leg::Accepted, Leg::Opened] {
-            let sums = &measures.series[leg as usize];
+            let sums = measures.series.of(leg);
             let bytes = sums.iter().flatten().map(|&bytes| u64::from(bytes)).sum();
             self.legs[leg as usize] = self.legs[leg as usize].saturating_add(bytes);
         }

@@ -81,40 +81,41 @@ fn is_somebody(host: &Host) -> bool {
 /// every peer of every victim.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Ranges {
-    v4: Vec<(u128, u128)>,
+    v4: Vec<(u32, u32)>,
     v6: Vec<(u128, u128)>,
 }
 
 impl Ranges {
     fn of(nets: impl Iterator<Item = IpNet>) -> Self {
-        let range = |net: IpNet| (number(&net.network().into()), number(&net.broadcast().into()));
-        let (v4, v6): (Vec<_>, Vec<_>) = nets.partition(|net| matches!(net, IpNet::V4(_)));
-        let ranges = |nets: Vec<IpNet>| joined(nets.into_iter().map(range).collect());
-        Self { v4: ranges(v4), v6: ranges(v6) }
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for net in nets {
+            match net {
+                IpNet::V4(net) => v4.push((net.network().into(), net.broadcast().into())),
+                IpNet::V6(net) => v6.push((net.network().into(), net.broadcast().into())),
+            }
+        }
+        Self { v4: joined(v4), v6: joined(v6) }
     }
 
+    #[inline]
     fn contain(&self, host: &Host) -> bool {
-        let number = number(host);
-        let ranges = match host.version {
-            IpVersion::V4 => &self.v4,
-            IpVersion::V6 => &self.v6,
-        };
-        let at = ranges.partition_point(|&(_, last)| last < number);
-        ranges.get(at).is_some_and(|&(first, _)| first <= number)
+        let number = u128::from_be_bytes(host.address);
+        match host.version {
+            IpVersion::V4 => within(&self.v4, number as u32),
+            IpVersion::V6 => within(&self.v6, number),
+        }
     }
 }
 
-/// An address as a number of its version.
-fn number(host: &Host) -> u128 {
-    let address = u128::from_be_bytes(host.address);
-    match host.version {
-        IpVersion::V4 => u128::from(address as u32),
-        IpVersion::V6 => address,
-    }
+/// One of the ranges has the number.
+#[inline]
+fn within<T: Ord>(ranges: &[(T, T)], number: T) -> bool {
+    let at = ranges.partition_point(|(_, last)| *last < number);
+    ranges.get(at).is_some_and(|(first, _)| *first <= number)
 }
 
 /// Ranges in order; those that overlap become one.
-fn joined(mut ranges: Vec<(u128, u128)>) -> Vec<(u128, u128)> {
+fn joined<T: Ord + Copy>(mut ranges: Vec<(T, T)>) -> Vec<(T, T)> {
     ranges.sort_unstable();
     ranges.dedup_by(|next, kept| {
         let overlap = next.0 <= kept.1;

@@ -334,6 +334,9 @@ impl Detection {
             Event::End => self.names.end(&mut self.baselines),
             _ => {}
         }
+        if taught.is_empty() {
+            return;
+        }
         for Measured { key, metric, at_s, value, is_usual } in taught {
             match is_usual {
                 true => self.baselines.learn_value(&key, metric, at_s, value),

@@ -101,6 +101,7 @@ impl<K> PeerSums<K> {
 struct Added {
     /// To who answers.
     to: (u8, u16),
+    has_sent: bool,
     sent_bytes: u64,
     sent_packets: u64,
     sent_payload: u64,
@@ -185,6 +186,38 @@ impl<'a> View<'a> {
     }
 }
 
+/// Payload bytes of the seconds of a minute, by leg, received and sent. A leg takes half a
+/// kilobyte once it has any: most entities only serve, or only ask.
+#[derive(Clone, Debug, Default)]
+pub struct Series([Option<Box<Ways>>; 2]);
+
+/// Received and sent.
+type Ways = [[u32; SECONDS]; 2];
+
+impl Series {
+    pub fn of(&self, leg: Leg) -> &Ways {
+        self.0[leg as usize].as_deref().unwrap_or(&[[0; SECONDS]; 2])
+    }
+
+    /// Adds what a leg received and sent in a second.
+    fn add(&mut self, leg: Leg, second: i64, bytes: [u64; 2]) {
+        if bytes == [0, 0] {
+            return;
+        }
+        let at = second.rem_euclid(SECONDS as i64) as usize;
+        let ways = self.0[leg as usize].get_or_insert_with(|| Box::new([[0; SECONDS]; 2]));
+        for (way, bytes) in ways.iter_mut().zip(bytes) {
+            way[at] = way[at].saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn prefetch(&self, second: i64) {
+        let at = second.rem_euclid(SECONDS as i64) as usize;
+        let ways = self.0.iter().flatten().flat_map(|ways| ways.iter());
+        ways.for_each(|way| prefetch(&way[at]));
+    }
+}
+
 /// Sums of one entity over some seconds. About 3.5 KB.
 #[derive(Clone, Debug)]
 pub struct Measures {
@@ -215,8 +248,8 @@ pub struct Measures {
     pub services: Vec<PeerSums<(u8, u16)>>,
     /// By protocol and the port of who answers, with sizes.
     pub spoken: Vec<Spoken>,
-    /// Payload bytes by second: [accepted, opened] x [received, sent].
-    pub series: Box<[[[u32; SECONDS]; 2]; 2]>,
+    /// Payload bytes by second.
+    pub series: Series,
     /// Payload bytes, sent and received, of flows in which it stood for a workload that is
     /// known: counted for that too. By leg, accepted and opened.
     pub of_workloads_bytes: [u64; 2],
@@ -253,7 +286,7 @@ impl Default for Measures {
             own: None,
             services: Vec::new(),
             spoken: Vec::new(),
-            series: Box::new([[[0; SECONDS]; 2]; 2]),
+            series: Series::default(),
             of_workloads_bytes: [0; 2],
             of_processes_bytes: 0,
             seconds_active: 0,
@@ -314,6 +347,7 @@ impl Measures {
         let if_so = |so: bool| if sent_packets > 0 && so { sent_bytes } else { 0 };
         let added = Added {
             to: (view.proto, view.remote_port),
+            has_sent: sent_packets > 0,
             sent_bytes,
             sent_packets: u64::from(sent_packets) * scale,
             sent_payload: sent.payload_bytes * scale,
@@ -326,13 +360,7 @@ impl Measures {
         keep(&mut self.top, TOP_PEERS, view.peer, &added);
         keep(&mut self.services, SERVICES, added.to, &added);
         speak(&mut self.spoken, view);
-        let leg = view.leg as usize;
-        let at = view.second.rem_euclid(SECONDS as i64) as usize;
-        for (way, delta) in [received, sent].into_iter().enumerate() {
-            let bytes = u32::try_from(delta.payload_bytes * scale).unwrap_or(u32::MAX);
-            let sum = &mut self.series[leg][way][at];
-            *sum = sum.saturating_add(bytes);
-        }
+        self.series.add(view.leg, view.second, [added.received_payload, added.sent_payload]);
         self.now.0 += u64::from(sent_packets) * scale;
         self.now.1 += sent.wire_bytes * scale;
         self.now.2 += sent.payload_bytes * scale;
@@ -347,8 +375,7 @@ impl Measures {
         self.top.iter().for_each(prefetch);
         self.services.iter().for_each(prefetch);
         self.spoken.iter().for_each(prefetch);
-        let at = second.rem_euclid(SECONDS as i64) as usize;
-        self.series.iter().flatten().for_each(|series| prefetch(&series[at]));
+        self.series.prefetch(second);
     }
 
     /// Payload bytes, sent and received.
@@ -359,7 +386,7 @@ impl Measures {
     /// The same of each leg: accepted, opened.
     pub fn leg_bytes(&self) -> [u64; 2] {
         let sum = |bins: &[u32; SECONDS]| bins.iter().map(|&bytes| u64::from(bytes)).sum::<u64>();
-        [0, 1].map(|leg| self.series[leg].iter().map(sum).sum())
+        [Leg::Accepted, Leg::Opened].map(|leg| self.series.of(leg).iter().map(sum).sum())
     }
 
     /// Of all that was sent, the share that the address with the most took, and that
@@ -429,6 +456,14 @@ pub(super) fn vote(leader: &mut Option<(Host, u64)>, host: Host, weight: u64) {
     });
 }
 
+/// Room for one alone: most entities of a minute have a peer and a service, and `push` makes
+/// room for four.
+pub(super) fn reserve_first<T>(kept: &mut Vec<T>) {
+    if kept.capacity() == 0 {
+        kept.reserve_exact(1);
+    }
+}
+
 /// Adds to the sums of a key; where there is no place left the one with the fewest
 /// bytes gives up its own, which count for the new one as its error.
 fn keep<K: Copy + Ord>(kept: &mut Vec<PeerSums<K>>, most: usize, key: K, added: &Added) {
@@ -447,6 +482,7 @@ fn keep<K: Copy + Ord>(kept: &mut Vec<PeerSums<K>>, most: usize, key: K, added: 
             service: if sent_bytes > 0 { OneService::Several } else { OneService::None },
         };
         if kept.len() < most {
+            reserve_first(kept);
             kept.push(fresh(0));
             return kept.len() - 1;
         }
@@ -456,7 +492,7 @@ fn keep<K: Copy + Ord>(kept: &mut Vec<PeerSums<K>>, most: usize, key: K, added: 
         at
     });
     let sums = &mut kept[at];
-    if added.sent_packets > 0 {
+    if added.has_sent {
         sums.service.add(added.to.0, added.to.1);
     }
     sums.sent_bytes += added.sent_bytes;

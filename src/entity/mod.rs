@@ -24,7 +24,7 @@ mod who;
 
 pub(crate) use finest::Finest;
 pub use ledger::{Behind, Ledger, LedgerLimits, Minute, Minutes, ReportedFacts, SecondOf, WhoId};
-pub use measures::{Leg, Measures, PeerSums, SECONDS, SERVICES, Sent, TOP_PEERS, View};
+pub use measures::{Leg, Measures, PeerSums, SECONDS, SERVICES, Sent, Series, TOP_PEERS, View};
 pub(crate) use ports::has_port;
 pub use ports::{OneService, SentPorts};
 pub use reported::{Bytes, Reported, ReportedCounts, ReportedLimits};

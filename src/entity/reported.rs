@@ -24,7 +24,7 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::ledger::{Ledger, LedgerLimits, Minute, ReportedFacts};
-use super::measures::{Leg, SECONDS, View};
+use super::measures::{Leg, Series, View};
 use super::who::Who;
 use crate::alert::EntityKind;
 use crate::detect::HomeNets;
@@ -396,7 +396,7 @@ impl Window {
                 per_second(sent.wire_bytes),
                 per_second(sent.payload_bytes),
             );
-            *measures.series = [[[0; SECONDS]; 2]; 2];
+            measures.series = Series::default();
             if one_sided {
                 (measures.unanswered_packets, measures.unanswered_bytes) = (0, 0);
                 measures.top.iter_mut().for_each(|peer| peer.unasked_bytes = 0);

@@ -59,6 +59,9 @@ impl<K: Eq + Hash, V: Copy> Recent<K, V> {
         if let Some(&known) = self.young.get(&key) {
             return Some(known);
         }
+        if self.old.is_empty() {
+            return None;
+        }
         let known = self.old.remove(&key)?;
         self.young.insert(key, known);
         Some(known)

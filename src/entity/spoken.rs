@@ -3,7 +3,7 @@
 //! A window's rows have sizes by flow, so that nothing is counted twice for this and
 //! nothing per packet.
 
-use super::measures::{Leg, View, vote};
+use super::measures::{Leg, View, reserve_first, vote};
 use crate::engine::window::{Host, SIZE_BINS};
 
 /// Services of a minute that are kept, those with the most packets with payload. A program
@@ -130,6 +130,7 @@ pub(super) fn speak(kept: &mut Vec<Spoken>, view: &View<'_>) {
     let mut spoken = Spoken::new(service);
     spoken.add(view);
     if kept.len() < SPOKEN {
+        reserve_first(kept);
         kept.push(spoken);
         return;
     }

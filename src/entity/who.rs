@@ -38,8 +38,8 @@ impl Who {
     }
 
     pub fn address(host: &Host) -> Self {
-        let id = host.text();
-        let baseline = ["address:", &id].concat();
+        let baseline = host.text_after("address:");
+        let id = baseline["address:".len()..].to_owned();
         Self::new(EntityKind::Address, id, baseline)
     }
 

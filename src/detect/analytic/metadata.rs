@@ -68,9 +68,13 @@ impl Metadata {
         ctx: &AnalyticContext<'_>,
     ) -> Option<Sign> {
         let (outline, http) = (flow.outline, flow.app.and_then(|app| app.http.as_ref()));
+        // Asked of every flow.
+        if http.is_none() && !is_endpoint(outline.dst_ip(), ctx) {
+            return None;
+        }
         let side = flow.hosts.and_then(|hosts| hosts.src.as_ref());
         let is_at_host = side.is_some_and(|side| side.attribution.is_some());
-        // Asked of every flow: on a wire elsewhere a name may be anybody's.
+        // On a wire elsewhere a name may be anybody's.
         let endpoint = endpoint(outline.dst_ip(), http.filter(|_| is_at_host), ctx)?;
         let place = Place::of_flow(side, outline.src_ip());
         self.access(outline.start_ns, place, &endpoint, http, services, ctx)

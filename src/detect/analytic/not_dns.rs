@@ -44,7 +44,8 @@ const NEARLY_ALL: f64 = 0.9;
 
 #[derive(Default)]
 pub(super) struct NotDns {
-    pairs: HashMap<NotDnsKey, Pair>,
+    /// Boxed: a new one may move the others.
+    pairs: HashMap<NotDnsKey, Box<Pair>>,
     gate: Gate,
     pub(super) refused: u64,
 }

@@ -61,7 +61,7 @@ pub(super) struct Relay {
     /// Asked of every minute.
     candidates: HashMap<Entity, Candidate>,
     /// Proxy ports that entities served on: the port, and when last.
-    ports: BTreeMap<(EntityKind, String), (u16, i64)>,
+    ports: HashMap<(EntityKind, String), (u16, i64)>,
     seats: Seats,
     refused: u64,
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{AnalyticContext, PROXY_PORTS, WINDOW_MINUTES};
 use crate::detect::names::prefix;
 use crate::engine::window::{Hll, Host};
-use crate::entity::{Leg, Minute};
+use crate::entity::{Leg, Minute, Series};
 
 /// A way with less than this share of all bytes is requests or acknowledgements.
 const MINOR_WAY: f64 = 0.02;
@@ -23,7 +23,7 @@ pub(super) struct Candidate {
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) start_s: i64,
-    pub(super) series: Box<[[[u32; 60]; 2]; 2]>,
+    pub(super) series: Series,
     /// Payload sent to outside.
     pub(super) external: u64,
     /// Payload of the opened leg, both ways, and of it with outside.
@@ -55,7 +55,7 @@ impl Part {
             start_s: minute.start_s,
             series: measures.series.clone(),
             external: measures.external.payload_bytes,
-            opened: measures.leg_bytes()[OPENED],
+            opened: measures.leg_bytes()[OPENED as usize],
             opened_outside: measures.opened_outside_bytes,
             clients: measures.outside_clients.clone(),
             reached: measures.outside_reached.clone(),
@@ -82,8 +82,8 @@ fn new_peers(minute: &Minute, ctx: &AnalyticContext<'_>) -> Option<BTreeSet<Host
     Some(outside.map(|host| prefix(&host)).collect())
 }
 
-const ACCEPTED: usize = Leg::Accepted as usize;
-const OPENED: usize = Leg::Opened as usize;
+const ACCEPTED: Leg = Leg::Accepted;
+const OPENED: Leg = Leg::Opened;
 const RECEIVED: usize = 0;
 const SENT: usize = 1;
 
@@ -99,7 +99,7 @@ impl Ways {
         let mut ways = Self::default();
         let sum = |bins: &[u32; 60]| bins.iter().map(|&bytes| u64::from(bytes)).sum::<u64>();
         for part in parts {
-            let [accepted, opened] = [&part.series[ACCEPTED], &part.series[OPENED]];
+            let [accepted, opened] = [ACCEPTED, OPENED].map(|leg| part.series.of(leg));
             ways.there.0 += sum(&accepted[RECEIVED]);
             ways.there.1 += sum(&opened[SENT]);
             ways.back.0 += sum(&opened[RECEIVED]);
@@ -209,12 +209,12 @@ impl Candidate {
         })?
     }
 
-    fn bins(&self, leg: usize, way: usize) -> Vec<f64> {
-        let bins = self.parts.iter().flat_map(|part| part.series[leg][way].iter());
+    fn bins(&self, leg: Leg, way: usize) -> Vec<f64> {
+        let bins = self.parts.iter().flat_map(|part| part.series.of(leg)[way].iter());
         bins.map(|&bytes| f64::from(bytes)).collect()
     }
 
-    fn correlation(&self, from: (usize, usize), to: (usize, usize)) -> f64 {
+    fn correlation(&self, from: (Leg, usize), to: (Leg, usize)) -> f64 {
         lagged(&self.bins(from.0, from.1), &self.bins(to.0, to.1))
     }
 

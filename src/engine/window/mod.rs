@@ -132,22 +132,22 @@ impl Host {
         to_ip(self.version, &self.address)
     }
 
-    /// As people write it: what is called by its address is so asked for often.
-    pub fn text(&self) -> String {
-        let IpAddr::V4(v4) = self.ip() else { return self.ip().to_string() };
+    /// As people write it, behind a prefix: what is called by its address is asked for often.
+    pub fn text_after(&self, prefix: &str) -> String {
+        let IpAddr::V4(v4) = self.ip() else { return format!("{prefix}{}", self.ip()) };
         // Three digits and a dot each.
-        let mut text = String::with_capacity(16);
-        for (at, octet) in v4.octets().into_iter().enumerate() {
-            if at > 0 {
-                text.push('.');
-            }
+        let (mut text, mut len) = ([b'.'; 16], 0);
+        for octet in v4.octets() {
             for (unit, least) in [(100, 100), (10, 10), (1, 0)] {
                 if octet >= least {
-                    text.push(char::from(b'0' + octet / unit % 10));
+                    text[len] = b'0' + octet / unit % 10;
+                    len += 1;
                 }
             }
+            len += 1;
         }
-        text
+        let text = std::str::from_utf8(&text[..len - 1]).unwrap_or_default();
+        [prefix, text].concat()
     }
 
     /// Multicast, or the limited broadcast address.

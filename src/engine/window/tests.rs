@@ -394,3 +394,21 @@ fn a_flow_seen_on_both_sides_of_a_router_is_in_few_rows_and_counts_for_both_stat
     let bytes = |first| (first..1_000).step_by(2).map(|n| 60 + n).sum::<u64>();
     assert_eq!(sums, [(500, bytes(0)), (500, bytes(1))]);
 }
+
+proptest! {
+    #[test]
+    fn a_host_is_written_and_ordered_as_its_address_is(
+        hosts in prop::collection::vec(
+            prop_oneof![any::<u32>().prop_map(v4), any::<u128>().prop_map(v6)],
+            2,
+        ),
+        octets in any::<[u8; 4]>(),
+    ) {
+        let one = Host::from(IpAddr::from(octets.map(|octet| octet % 120)));
+        for host in hosts.iter().chain([&one]) {
+            prop_assert_eq!(host.text_after("at "), format!("at {}", host.ip()));
+        }
+        let fields = |host: &Host| (host.version, host.address);
+        prop_assert_eq!(hosts[0].cmp(&hosts[1]), fields(&hosts[0]).cmp(&fields(&hosts[1])));
+    }
+}
