@@ -111,18 +111,25 @@ impl Shard {
             hints_alone: false,
         };
         self.accounting.shed[batch.shed as usize] += rows.len() as u64;
+        let reads = batch.shed < Shed::Hints;
+        let rare = row_flag::WINDOW_ONLY | if reads { row_flag::SPEAKS } else { 0 };
         for number in 0..rows.len().div_ceil(RUN) {
             prefetch_rows(run(number + 3));
             self.table.prefetch_slots(run(number + 2));
             self.table.guess(run(number + 1), next_guesses);
-            if batch.shed < Shed::Hints {
+            if reads {
                 run(number + 1)
                     .iter()
                     .for_each(|row| WindowFeed::prefetch_message(row, around.bytes));
             }
             self.table.prefetch_details(run(number), guesses, &self.feed);
             for (at, (row, &guess)) in run(number).iter().zip(guesses.iter()).enumerate() {
-                self.take_packet(batch, &around, number * RUN + at, row, guess);
+                if (row.is(rare) || self.dedup.is_some())
+                    && !self.is_for_flow(batch, number * RUN + at, row, reads)
+                {
+                    continue;
+                }
+                self.take_packet(&around, row, guess);
             }
             std::mem::swap(&mut guesses, &mut next_guesses);
         }
@@ -133,20 +140,13 @@ impl Shard {
         }
     }
 
-    #[inline]
-    fn take_packet(
-        &mut self,
-        batch: &Batch,
-        around: &Around<'_>,
-        at: usize,
-        row: &PacketRow,
-        guess: Guess,
-    ) {
+    /// Looks at what is rare in packets before they go to their flows, and whether they do.
+    fn is_for_flow(&mut self, batch: &Batch, at: usize, row: &PacketRow, reads: bool) -> bool {
         if row.is(row_flag::WINDOW_ONLY) {
             self.feed.packet(row);
             // It comes again for its flow, and is counted then.
             self.accounting.shed[batch.shed as usize] -= 1;
-            return;
+            return false;
         }
         if let Some(dedup) = &mut self.dedup
             && !row.is(row_flag::FLOW_ONLY)
@@ -155,11 +155,16 @@ impl Shard {
         {
             self.feed.packet(row);
             self.accounting.duplicate.add(row.wire_bytes);
-            return;
+            return false;
         }
-        if batch.shed < Shed::Hints {
-            self.feed.extract(row, around.bytes);
+        if reads {
+            self.feed.extract(row, batch.data.all());
         }
+        true
+    }
+
+    #[inline]
+    fn take_packet(&mut self, around: &Around<'_>, row: &PacketRow, guess: Guess) {
         if self.table.update(row, around, guess, &mut self.feed) == Admission::Refused {
             self.accounting.untracked.add(row.wire_bytes);
         }

@@ -193,6 +193,7 @@ pub(crate) enum Sided {
 
 impl Live {
     /// Makes a live flow of a flow of one packet.
+    #[inline]
     pub(crate) fn from_stub(stub: &mut Stub, bins: &mut Slab<Bins>) -> Self {
         let first = stub.as_row();
         let mut live = Self::start(&first, stub.cut_ns, stub.extra.take(), bins);
@@ -202,6 +203,7 @@ impl Live {
     }
 
     /// Starts a record at this packet. `cut_ns` is its time as time-outs see it.
+    #[inline]
     pub(crate) fn start(
         packet: &PacketRow,
         cut_ns: i64,
@@ -244,9 +246,16 @@ impl Live {
         self.take_in(packet, cut_ns, bins);
     }
 
-    /// The same as part of the caller, for the way that nearly all packets go.
+    /// The same as part of the caller, for the way that nearly all packets go. Whether the
+    /// flow is in another phase of its life now.
     #[inline(always)]
-    pub(crate) fn take_in(&mut self, packet: &PacketRow, cut_ns: i64, bins: &mut Slab<Bins>) {
+    pub(crate) fn take_in(
+        &mut self,
+        packet: &PacketRow,
+        cut_ns: i64,
+        bins: &mut Slab<Bins>,
+    ) -> bool {
+        let mut phase_changed = false;
         let direction = packet.direction();
         let half = &mut self.halves[direction];
         if half.packets == 0 {
@@ -258,7 +267,9 @@ impl Live {
             if let Some(odd) = odd {
                 self.look_for_missed(direction, odd, packet.tcp_flags);
             }
+            let before = self.life;
             self.life.packet(direction, packet.tcp_flags);
+            phase_changed = self.life != before && self.life.phase() != before.phase();
         }
         if packet.payload_bytes > 0 {
             self.add_size(direction, packet, bins);
@@ -273,6 +284,7 @@ impl Live {
         if !packet.vlans.is_empty() {
             packet.vlans.ids().for_each(|vlan| self.remember_vlan(vlan));
         }
+        phase_changed
     }
 
     pub(crate) fn is_alive(&self) -> bool {

@@ -243,7 +243,8 @@ impl FlowTable {
         feed: &mut WindowFeed,
     ) -> Admission {
         let Self { lives, bins, shortest, outlet, settings, .. } = self;
-        let cut_ns = packet.time_ns.max(packet.clock_ns.saturating_sub(settings.lateness_ns));
+        // Times are from 1970 on: no difference overflows.
+        let cut_ns = packet.time_ns.max(packet.clock_ns - settings.lateness_ns);
         let id = guess.0 & !LIVE;
         if guess.0 & LIVE != 0
             && let Some(live) = lives.get_mut(id)
@@ -386,7 +387,9 @@ impl FlowTable {
                 let mut live = Live::start(packet, cut_ns, first.extra, &mut self.bins);
                 live.set_entropy(packet.direction(), first.entropy);
                 live.goes_on(originator);
-                self.become_live(id, packet, live, feed);
+                live.wheel_s = self.lives.predecessor().map_or(NO_ENTRY, |before| before.wheel_s);
+                let live_id = self.lives.insert(live);
+                self.become_live(id, packet, live_id, feed);
                 return;
             }
             let wheel_s = stub.wheel_s;
@@ -396,20 +399,21 @@ impl FlowTable {
             self.schedule(id);
             return;
         }
-        let mut live = Live::from_stub(stub, &mut self.bins);
+        let wheel_s = self.lives.predecessor().map_or(NO_ENTRY, |before| before.wheel_s);
+        let live_id = self.lives.insert(Live::from_stub(stub, &mut self.bins));
+        let live = &mut self.lives[live_id];
+        live.wheel_s = wheel_s;
         if !payload.is_empty() || !tunnels.is_empty() {
             let from_originator = live.originator().0 == packet.direction();
             live.look_at(arrival, from_originator);
         }
         live.add(packet, cut_ns, &mut self.bins);
-        self.become_live(id, packet, live, feed);
+        self.become_live(id, packet, live_id, feed);
     }
 
     /// Puts a live flow, which has taken in this packet, in the place of a stub.
-    fn become_live(&mut self, id: u32, packet: &PacketRow, mut live: Live, feed: &mut WindowFeed) {
+    fn become_live(&mut self, id: u32, packet: &PacketRow, live_id: u32, feed: &mut WindowFeed) {
         self.stubs[id].bury();
-        live.wheel_s = self.lives.predecessor().map_or(NO_ENTRY, |before| before.wheel_s);
-        let live_id = self.lives.insert(live);
         self.stubs.remove(id);
         self.index.replace(packet.hash, id, live_id | LIVE);
         count_live(&mut self.lives[live_id], packet, feed);
@@ -467,24 +471,26 @@ fn take_in(
     cut_ns: i64,
     feed: &mut WindowFeed,
 ) -> bool {
-    let life = live.life;
-    if wanted == Wanted::Records {
-        let early = is_early(live, packet);
-        if early || packet.tunnels != NO_TUNNELS {
-            live.look_closer(around.arrival(packet), early);
-        }
-    } else if packet.is(row_flag::TELLS) && wanted == Wanted::Outlines && is_early(live, packet) {
-        live.look_closer(around.hints(packet), true);
+    if wanted == Wanted::Records || packet.is(row_flag::TELLS) {
+        look_closer(live, wanted, packet, around);
     }
-    live.take_in(packet, cut_ns, bins);
+    let phase_changed = live.take_in(packet, cut_ns, bins);
     count_live(live, packet, feed);
-    live.life != life && live.life.phase() != life.phase()
+    phase_changed
 }
 
-/// Its payload may tell what the flow is.
-#[inline(always)]
-fn is_early(live: &Live, packet: &PacketRow) -> bool {
-    packet.payload_captured > 0 && live.halves[packet.direction()].packets < APP_PACKETS
+/// Reads what a packet tells of its flow, where somebody wants it.
+#[inline(never)]
+fn look_closer(live: &mut Live, wanted: Wanted, packet: &PacketRow, around: &Around<'_>) {
+    let early =
+        packet.payload_captured > 0 && live.halves[packet.direction()].packets < APP_PACKETS;
+    match wanted {
+        Wanted::Records if early || packet.tunnels != NO_TUNNELS => {
+            live.look_closer(around.arrival(packet), early);
+        }
+        Wanted::Outlines if early => live.look_closer(around.hints(packet), true),
+        _ => {}
+    }
 }
 
 /// Counts a packet that a live flow has just taken in.

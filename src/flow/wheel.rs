@@ -17,7 +17,7 @@ const SECONDS: i64 = 512;
 /// few flows stays small.
 const CHUNK_IDS: usize = 62;
 
-/// No chunk.
+/// No chunk: no slab has a value there.
 const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
@@ -60,12 +60,16 @@ impl Wheel {
     pub(crate) fn insert(&mut self, id: u32, deadline_s: i64) -> i64 {
         let at = deadline_s.clamp(self.next_s, self.next_s.saturating_add(SECONDS - 1));
         let head = &mut self.heads[at.rem_euclid(SECONDS) as usize];
-        if *head == NONE || self.chunks[*head].len as usize == CHUNK_IDS {
-            *head = self.chunks.insert(Chunk { ids: [0; CHUNK_IDS], len: 0, next: *head });
+        if let Some(chunk) = self.chunks.get_mut(*head)
+            && let Some(place) = chunk.ids.get_mut(chunk.len as usize)
+        {
+            *place = id;
+            chunk.len += 1;
+        } else {
+            let mut chunk = Chunk { ids: [0; CHUNK_IDS], len: 1, next: *head };
+            chunk.ids[0] = id;
+            *head = self.chunks.insert(chunk);
         }
-        let chunk = &mut self.chunks[*head];
-        chunk.ids[chunk.len as usize] = id;
-        chunk.len += 1;
         at
     }
 

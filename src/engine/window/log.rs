@@ -169,7 +169,9 @@ impl Counts {
         // None of these is ever more than `packets`.
         self.classes[class as usize] += 1;
         self.sizes[size_bin(payload)] += 1;
-        self.fragments += u16::from(fragment);
+        if fragment {
+            self.fragments += 1;
+        }
         true
     }
 }
@@ -397,8 +399,8 @@ impl Log {
     /// Asks for the counters that a flow's next packet will be added to.
     #[inline]
     pub(crate) fn prefetch(&self, at: &RowRef, direction: usize) {
+        // There are never so many flows that one lies where a single's bit is set.
         if at.log == self.number
-            && at.row & SINGLE == 0
             && let Some(row) = self.flows.get(at.row)
         {
             prefetch(&row.counts[direction]);
@@ -420,9 +422,8 @@ impl Log {
             *at = self.single(packet, station, pool);
             return Written::New;
         }
-        if at.row & SINGLE == 0
-            && let Some(row) = self.flows.get_mut(at.row)
-        {
+        // None of a single: there are never so many flows.
+        if let Some(row) = self.flows.get_mut(at.row) {
             let counts = &mut row.counts[packet.direction()];
             let first = counts.packets == 0;
             if first {

@@ -20,7 +20,7 @@ pub(crate) struct StationCache {
 /// What makes a packet one of a station, and the station's tag.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    mac: Mac,
+    mac: (u16, u32),
     has_mac: bool,
     /// Of which only the innermost counts: the same ones are the same one.
     vlans: Vlans,
@@ -31,11 +31,11 @@ struct Known {
 impl Known {
     /// A free place: no packet has this VNI of 32 bits.
     const NONE: Self =
-        Self { mac: [0; 6], has_mac: false, vlans: Vlans::NONE, vni: u32::MAX, tag: 0 };
+        Self { mac: (0, 0), has_mac: false, vlans: Vlans::NONE, vni: u32::MAX, tag: 0 };
 
     fn new(packet: &PacketRow, tag: u16) -> Self {
         Self {
-            mac: packet.macs.src(),
+            mac: parts(packet.macs.src()),
             has_mac: packet.is(row_flag::HAS_MAC),
             vlans: packet.vlans,
             vni: packet.key.vni,
@@ -45,11 +45,17 @@ impl Known {
 
     #[inline(always)]
     fn sent(&self, packet: &PacketRow) -> bool {
-        self.mac == packet.macs.src()
+        self.mac == parts(packet.macs.src())
             && self.vlans == packet.vlans
             && self.vni == packet.key.vni
             && self.has_mac == packet.is(row_flag::HAS_MAC)
     }
+}
+
+/// As numbers that are read as they lie there.
+#[inline(always)]
+fn parts([a, b, c, d, e, f]: Mac) -> (u16, u32) {
+    (u16::from_ne_bytes([a, b]), u32::from_ne_bytes([c, d, e, f]))
 }
 
 impl Default for StationCache {
@@ -223,8 +229,12 @@ impl Sums {
 
     #[inline]
     fn add(&mut self, counts: &Counts) {
-        self.classes.iter_mut().zip(counts.classes).for_each(|(sum, more)| *sum += u32::from(more));
-        self.sizes.iter_mut().zip(counts.sizes).for_each(|(sum, more)| *sum += u32::from(more));
+        for (at, sum) in self.classes.iter_mut().enumerate() {
+            *sum += u32::from(counts.classes[at]);
+        }
+        for (at, sum) in self.sizes.iter_mut().enumerate() {
+            *sum += u32::from(counts.sizes[at]);
+        }
         self.fragments += u32::from(counts.fragments);
     }
 }
