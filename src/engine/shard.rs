@@ -18,7 +18,7 @@ use crate::packet::{PacketRow, row_flag};
 
 /// Packets in a run: enough that a miss to memory (about as long as two
 /// packets take) is over before its run comes, few enough that what was fetched
-/// (five lines a packet) is still in the first-level cache then.
+/// (its row and five lines a packet) is still in the first-level cache then.
 const RUN: usize = 16;
 
 pub(crate) struct Shard {
@@ -88,7 +88,7 @@ impl Shard {
     }
 
     /// Takes its part of a block. Works on runs of packets, and asks for the
-    /// memory that the next two runs will touch: each step of that needs what
+    /// memory that the next three runs will touch: each step of that needs what
     /// the step before has fetched.
     pub(crate) fn take(&mut self, batch: &Batch) {
         let rows = &batch.rows.packets;

@@ -72,14 +72,14 @@ pub(super) fn shape(data: &[u8]) -> Option<Shape> {
         ether_type => (ether_type, rest),
     };
     match ether_type {
-        0x0800 => match packet.get(9)? {
-            &proto::TCP => Some(Shape::Tcp4),
-            &proto::UDP => Some(Shape::Udp4),
+        0x0800 => match *packet.get(9)? {
+            proto::TCP => Some(Shape::Tcp4),
+            proto::UDP => Some(Shape::Udp4),
             _ => None,
         },
-        0x86dd => match packet.get(6)? {
-            &proto::TCP => Some(Shape::Tcp6),
-            &proto::UDP => Some(Shape::Udp6),
+        0x86dd => match *packet.get(6)? {
+            proto::TCP => Some(Shape::Tcp6),
+            proto::UDP => Some(Shape::Udp6),
             _ => None,
         },
         _ => None,

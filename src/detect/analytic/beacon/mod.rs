@@ -293,11 +293,9 @@ impl Analytic for Beacons {
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         match event {
             Event::Second { second, entities } => self.callers.remember(*second, entities),
-            Event::Flow(flow) => {
-                if Call::is_wanted_of(flow, ctx) {
-                    let packets = Arc::clone(&self.packets);
-                    add(self.call(&Call::of_flow(flow, &packets), ctx), out);
-                }
+            Event::Flow(flow) if Call::is_wanted_of(flow, ctx) => {
+                let packets = Arc::clone(&self.packets);
+                add(self.call(&Call::of_flow(flow, &packets), ctx), out);
             }
             Event::Report { source, flow, hosts } => {
                 let call = Call::of_report(&source.name, flow, *hosts);
