@@ -17,13 +17,14 @@ pub trait Merge {
 /// large and many looks end at the key.
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
-    /// Index of an entry plus one; 0 is free. Length is 0 or a power of two.
+    /// Index of an entry plus one; 0 is free. Length is 0 or a power of two. Bits that no
+    /// index needs are those of the hash, so that hardly any look goes to another's key.
     slots: Vec<u32>,
     keys: Vec<Key<K>>,
     values: Vec<V>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Key<K> {
     hash: u64,
     key: K,
@@ -56,6 +57,7 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
     }
 
     /// Adds an entry whose key is not in the table yet.
+    #[inline]
     pub fn insert_new(&mut self, hash: u64, key: K, value: V) -> &mut V {
         debug_assert!(self.find(hash, &key).is_none());
         // Three quarters full at most keeps probes short.
@@ -99,7 +101,7 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
             let mask = self.slots.len() - 1;
             for (index, entry) in self.keys.iter().enumerate() {
                 let mut at = slot_of(entry.hash) & mask;
-                while self.slots[at] != index as u32 + 1 {
+                while self.slots[at] as usize & mask != index + 1 {
                     at = (at + 1) & mask;
                 }
                 self.slots[at] = 0;
@@ -120,19 +122,20 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         self.keys.iter().zip(&self.values).map(|(entry, value)| (entry.hash, &entry.key, value))
     }
 
-    /// Forgets entries by their hashes and keeps the memory.
-    pub(super) fn retain(&mut self, keeps: impl Fn(u64) -> bool) {
-        let mut at = 0;
-        while let Some(entry) = self.keys.get(at) {
-            if keeps(entry.hash) {
-                at += 1;
-            } else {
-                self.keys.swap_remove(at);
-                self.values.swap_remove(at);
+    /// Forgets entries by their places and hashes and keeps the memory.
+    pub(super) fn retain(&mut self, keeps: impl Fn(usize, u64) -> bool) {
+        let mut kept = 0;
+        for at in 0..self.keys.len() {
+            if keeps(at, self.keys[at].hash) {
+                self.keys[kept] = self.keys[at];
+                self.values.swap(kept, at);
+                kept += 1;
             }
         }
+        self.keys.truncate(kept);
+        self.values.truncate(kept);
         self.slots.fill(0);
-        (0..self.keys.len()).for_each(|index| self.link(index));
+        (0..kept).for_each(|index| self.link(index));
     }
 
     pub(super) fn into_entries(self) -> impl Iterator<Item = (u64, K, V)> {
@@ -145,6 +148,7 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         &mut self.values[index]
     }
 
+    /// Where an entry is in the order of [`Self::iter`].
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &K) -> Option<usize> {
         if self.slots.is_empty() {
@@ -153,24 +157,34 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         let mask = self.slots.len() - 1;
         let mut at = slot_of(hash) & mask;
         loop {
-            let index = (self.slots[at] as usize).checked_sub(1)?;
-            let entry = &self.keys[index];
-            if entry.hash == hash && entry.key == *key {
+            let slot = self.slots[at];
+            if slot == 0 {
+                return None;
+            }
+            if slot & !(mask as u32) == tag_of(hash, mask)
+                && let index = (slot as usize & mask) - 1
+                && let entry = &self.keys[index]
+                && entry.hash == hash
+                && entry.key == *key
+            {
                 return Some(index);
             }
             at = (at + 1) & mask;
         }
     }
 
+    #[inline]
     fn link(&mut self, index: usize) {
         let mask = self.slots.len() - 1;
-        let mut at = slot_of(self.keys[index].hash) & mask;
+        let hash = self.keys[index].hash;
+        let mut at = slot_of(hash) & mask;
         while self.slots[at] != 0 {
             at = (at + 1) & mask;
         }
-        self.slots[at] = index as u32 + 1;
+        self.slots[at] = tag_of(hash, mask) | (index as u32 + 1);
     }
 
+    #[cold]
     fn grow(&mut self) {
         let size = (self.slots.len() * 2).max(16);
         self.slots.clear();
@@ -185,6 +199,12 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
 #[inline]
 fn slot_of(hash: u64) -> usize {
     (hash >> 20) as usize
+}
+
+/// What a slot has of a hash: other bits than those that choose the slot.
+#[inline]
+fn tag_of(hash: u64, mask: usize) -> u32 {
+    (hash >> 32) as u32 & !(mask as u32)
 }
 
 impl<K: Copy + Eq + Ord, V: PartialEq> PartialEq for Table<K, V> {
@@ -352,8 +372,8 @@ mod tests {
             after in prop::collection::btree_set(0u64..500, 0..20),
             again in prop::collection::btree_set(0u64..500, 0..300),
         ) {
-            // Slots collide: one in eight differs.
-            let hash = |key: u64| (key / 8) << 20;
+            // Slots collide: one in eight differs. So do tags: one in three.
+            let hash = |key: u64| (key / 8) << 20 | (key / 3) << 40;
             let mut table = Table::<u64, u64>::default();
             for keys in [before, after, again] {
                 table.clear();
@@ -367,6 +387,23 @@ mod tests {
                 for &key in &keys {
                     prop_assert_eq!(table.get(hash(key), &key), Some(&(key + 1)));
                 }
+            }
+        }
+
+        #[test]
+        fn what_is_kept_is_found_and_nothing_else(
+            keys in prop::collection::btree_set(0u64..500, 0..300),
+            divisor in 1usize..5,
+        ) {
+            let hash = |key: u64| (key / 8) << 20 | (key / 3) << 40;
+            let mut table = Table::<u64, u64>::default();
+            keys.iter().for_each(|&key| *table.insert_new(hash(key), key, 0) = key + 1);
+            table.retain(|place, _| place % divisor == 0);
+            let kept: Vec<_> = keys.iter().copied().step_by(divisor).collect();
+            prop_assert!(table.iter().map(|(key, _)| key).eq(&kept));
+            for key in 0..500 {
+                let value = kept.contains(&key).then_some(key + 1);
+                prop_assert_eq!(table.get(hash(key), &key).copied(), value);
             }
         }
     }

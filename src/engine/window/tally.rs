@@ -13,7 +13,7 @@ use crate::packet::PacketClass;
 use crate::packet::facts::PACKET_CLASSES;
 
 /// Sums that every table keeps for its key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
     pub classes: [u32; PACKET_CLASSES],
     /// Packets by payload size, see [`super::size_bin`].
@@ -28,6 +28,23 @@ pub struct Tally {
     pub icmp_replies: u32,
     /// ICMP and ICMPv6 error messages among the packets.
     pub icmp_errors: u32,
+}
+
+impl Default for Tally {
+    /// By hand, since that of an array is a call of its own.
+    #[inline]
+    fn default() -> Self {
+        Self {
+            classes: [0; PACKET_CLASSES],
+            sizes: [0; SIZE_BINS],
+            wire_bytes: 0,
+            payload_bytes: 0,
+            fragments: 0,
+            icmp_requests: 0,
+            icmp_replies: 0,
+            icmp_errors: 0,
+        }
+    }
 }
 
 impl Tally {

@@ -90,7 +90,7 @@ impl<K: Copy + Eq + Ord, V: Clone + Default + Merge> Kept<K, V> {
         // Keys of one rank (one in 2^64) go together, whatever their order.
         let highest = *ranks.select_nth_unstable(last).1;
         let (seed, second) = (self.seed, self.second);
-        self.table.retain(|hash| rank(seed, second, hash) <= highest);
+        self.table.retain(|_, hash| rank(seed, second, hash) <= highest);
         self.highest = highest;
     }
 }
