@@ -128,30 +128,36 @@ impl Assembler {
         let (filters, interest, seed) = (&mut self.filters, &self.interest, slice.seed());
         let places = &mut self.places;
         places.clear();
+        places.reserve(logs.iter().map(Log::rows).sum());
         filters.clear(&plan);
         for log in logs {
-            places.extend(log.flows().map(|row| filters.see_flow(row, &plan)));
-            places.extend(log.singles_ever().map(|row| {
+            for row in log.flows() {
+                places.push(filters.see_flow(row, &plan));
+            }
+            for row in log.singles_ever() {
                 if row.is_moved() {
-                    return Places::NONE;
+                    places.push(Places::NONE);
+                    continue;
                 }
                 let (src, dst) = (row.src(), row.dst());
                 let (src, dst) = ((&src, seed.host(&src)), (&dst, seed.host(&dst)));
-                let places = filters.see_single(row, src, dst, &plan);
-                let Some((roles, left)) = filters.early_roles(places, &plan, interest) else {
-                    return places;
-                };
-                slice.add_detail(row, src.1, dst.1, roles);
-                left
-            }));
+                let all = filters.see_single(row, src, dst, &plan);
+                let early = filters.early_roles(all, &plan, interest);
+                places.push(early.map_or(all, |(_, left)| left));
+                if let Some((roles, _)) = early {
+                    slice.add_detail(row, src.1, dst.1, roles);
+                }
+            }
         }
         filters.decide(&plan, interest);
         if filters.has_too_many_pairs() {
             slice.detail.pairs.overflow();
         }
         let mut places = places.iter().copied();
+        let mut next = || places.next().unwrap_or(Places::NONE);
         for log in logs {
-            for (row, places) in log.flows().zip(&mut places) {
+            for row in log.flows() {
+                let places = next();
                 let directions =
                     [(Direction::there(row), places), (Direction::back(row), places.back())];
                 for (packets, places) in directions {
@@ -162,9 +168,9 @@ impl Assembler {
                     }
                 }
             }
-            for (row, places) in log.singles_ever().zip(&mut places) {
+            for row in log.singles_ever() {
                 let is_group = || row.dst().is_group();
-                let roles = filters.roles(places, &plan, !slice.pairs_overflowed(), is_group);
+                let roles = filters.roles(next(), &plan, !slice.pairs_overflowed(), is_group);
                 if roles.any() {
                     slice.add_packets(row, roles);
                 }

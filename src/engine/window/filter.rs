@@ -80,18 +80,23 @@ pub(super) struct Filters {
     seed: Seed,
     /// Pairs that a slice may hold.
     most_pairs: usize,
-    traffic: Vec<u32>,
-    syn: Vec<u32>,
-    amplified_bytes: Vec<u32>,
+    traffic: Box<HostSums>,
+    syn: Box<HostSums>,
+    amplified_bytes: Box<HostSums>,
     prefixes: Vec<PrefixSum>,
     /// Buckets that reached a floor.
-    heavy_hosts: Vec<u64>,
+    heavy_hosts: Box<[u64; HOSTS / 64]>,
     heavy_prefixes: Vec<u64>,
     any_heavy_prefix: bool,
     pairs: Vec<u64>,
     /// Bits of these that are set.
     pairs_seen: usize,
 }
+
+const HOSTS: usize = 1 << HOST_BITS;
+
+/// As many as places can name: none of them has to be checked.
+type HostSums = [u32; HOSTS];
 
 const _: () = assert!(HOST_BITS == 16 && PREFIX_BITS <= 16, "places are 16 bits");
 
@@ -101,7 +106,7 @@ fn host_index(hash: u64) -> u16 {
 }
 
 #[inline]
-fn add(sums: &mut [u32], index: u16, more: u32) {
+fn add(sums: &mut HostSums, index: u16, more: u32) {
     let sum = &mut sums[usize::from(index)];
     *sum = sum.saturating_add(more);
 }
@@ -113,15 +118,14 @@ fn is_set(bits: &[u64], index: usize) -> bool {
 
 impl Filters {
     pub(super) fn new(seed: Seed, most_pairs: usize) -> Self {
-        let hosts = 1 << HOST_BITS;
         Self {
             seed,
             most_pairs,
-            traffic: vec![0; hosts],
-            syn: vec![0; hosts],
-            amplified_bytes: vec![0; hosts],
+            traffic: Box::new([0; HOSTS]),
+            syn: Box::new([0; HOSTS]),
+            amplified_bytes: Box::new([0; HOSTS]),
             prefixes: vec![PrefixSum::default(); 1 << PREFIX_BITS],
-            heavy_hosts: vec![0; hosts / 64],
+            heavy_hosts: Box::new([0; HOSTS / 64]),
             heavy_prefixes: vec![0; (1 << PREFIX_BITS) / 64],
             any_heavy_prefix: false,
             pairs: vec![0; (1 << PAIR_BITS) / 64],
@@ -232,20 +236,21 @@ impl Filters {
     /// Finds the buckets over the floors, once all rows were seen.
     pub(super) fn decide(&mut self, plan: &Plan, interest: &Interest) {
         if plan.hosts {
-            let sums = self.traffic.iter().zip(&self.syn).zip(&self.amplified_bytes);
-            let heavy = sums.map(|((&traffic, &syn), &bytes)| {
-                u64::from(traffic) >= interest.traffic
-                    || u64::from(syn) >= interest.syn
-                    || u64::from(bytes) >= interest.amplified_bytes
-            });
-            collect_bits(&mut self.heavy_hosts, heavy);
+            let heavy = &mut self.heavy_hosts[..];
+            heavy.fill(0);
+            mark_heavy(heavy, &self.traffic, interest.traffic);
+            mark_heavy(heavy, &self.syn, interest.syn);
+            mark_heavy(heavy, &self.amplified_bytes, interest.amplified_bytes);
         }
         if plan.prefixes {
-            let heavy = self.prefixes.iter().map(|sum| {
+            let heavy = |sum: &PrefixSum| {
                 u64::from(sum.packets) >= interest.prefix_packets
                     && sum.members.count_ones() >= interest.prefix_members
-            });
-            collect_bits(&mut self.heavy_prefixes, heavy);
+            };
+            let words = self.heavy_prefixes.iter_mut().zip(self.prefixes.as_chunks().0);
+            for (word, sums) in words {
+                *word = if sums.iter().any(heavy) { bits_of(sums, heavy) } else { 0 };
+            }
         }
         self.any_heavy_prefix = plan.prefixes && self.heavy_prefixes.iter().any(|&bits| bits != 0);
     }
@@ -263,7 +268,7 @@ impl Filters {
         if places.pair == NOTHING {
             return Roles::NONE;
         }
-        let host = |at| plan.hosts && is_set(&self.heavy_hosts, usize::from(at));
+        let host = |at| plan.hosts && is_set(&self.heavy_hosts[..], usize::from(at));
         let prefix = |at| self.any_heavy_prefix && is_set(&self.heavy_prefixes, usize::from(at));
         let src_heavy = host(places.src);
         let sender = src_heavy || prefix(places.src_prefix);
@@ -365,13 +370,20 @@ fn has_icmp(counts: &Counts) -> bool {
     counts.classes[PacketClass::Icmp as usize] > 0
 }
 
-fn collect_bits(words: &mut [u64], mut bits: impl Iterator<Item = bool>) {
-    for word in words {
-        *word = 0;
-        for (at, bit) in bits.by_ref().take(64).enumerate() {
-            *word |= u64::from(bit) << at;
+/// Sets the bits of sums that reach a floor. Of most 64 none does, which is soon seen.
+fn mark_heavy(words: &mut [u64], sums: &HostSums, floor: u64) {
+    let Ok(floor) = u32::try_from(floor) else { return };
+    let heavy = |sum: &u32| *sum >= floor;
+    for (word, sums) in words.iter_mut().zip(sums.as_chunks().0) {
+        if sums.iter().fold(false, |any, sum| any | heavy(sum)) {
+            *word |= bits_of(sums, heavy);
         }
     }
+}
+
+#[inline]
+fn bits_of<T>(sums: &[T; 64], heavy: impl Fn(&T) -> bool) -> u64 {
+    sums.iter().enumerate().fold(0, |bits, (at, sum)| bits | u64::from(heavy(sum)) << at)
 }
 
 #[cfg(test)]

@@ -332,13 +332,13 @@ impl Slice {
     fn add_detail(&mut self, packets: &impl Counted, src_hash: u64, dst_hash: u64, roles: Roles) {
         let seed = self.seed;
         let (src, dst) = ((packets.src(), src_hash), (packets.dst(), dst_hash));
-        let port_hash = seed.mix(u64::from(packets.dst_port()), 1);
+        let port_hash = || seed.mix(u64::from(packets.dst_port()), 1);
         let detail = &mut self.detail;
         if roles.receiver {
-            detail.receivers.add(seed, dst, packets, src, port_hash);
+            detail.receivers.add(seed, dst, packets, src, port_hash());
         }
         if roles.sender {
-            detail.senders.add(seed, src, packets, dst, port_hash);
+            detail.senders.add(seed, src, packets, dst, port_hash());
         }
         if roles.pair && !detail.pairs.overflowed() {
             let pair_hash = seed.mix(src_hash, dst_hash);
