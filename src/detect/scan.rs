@@ -25,7 +25,7 @@
 use serde_json::json;
 
 use super::horizon::Probes;
-use super::sources::{Key, Once, Sources, word_of};
+use super::sources::{Key, Once, Sources, is_whole_key, word_of};
 use super::victims::{Explained, TOP_PEERS};
 use super::{
     Context, Detector, Direction, Family, Finding, Peer, PeerRole, Rule, Shape, Subject, Traffic,
@@ -33,6 +33,7 @@ use super::{
 };
 use crate::alert::Entity;
 use crate::engine::window::{Host, PairStats, Register, Slice, Table, Tally};
+use crate::memory::prefetch;
 use crate::packet::PacketClass as C;
 
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ pub struct Scan {
     sources: Sources,
     /// Of the window at hand; kept for their memory.
     hits: Vec<Hit>,
-    order: Vec<u128>,
+    order: Order,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +96,7 @@ type Pairs = Table<(Host, Host), PairStats>;
 /// What one pair adds to what is known of a source: probes, or answers to
 /// earlier ones.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Hit {
     source: Host,
     style: Style,
@@ -110,20 +112,27 @@ struct Hit {
     port: Option<Register>,
 }
 
-/// The same with the pair at hand.
-struct Probe<'a> {
-    source: Host,
-    style: Style,
-    packets: u64,
-    answers: u64,
-    /// Nothing for late answers, which come from the target.
-    target: Option<(Host, &'a PairStats)>,
+/// Those of one source and style in one second.
+#[derive(Clone, Copy)]
+struct Local<'a> {
+    places: &'a [Place],
+    hits: &'a [Hit],
+    pairs: &'a Pairs,
+}
+
+impl<'a> Local<'a> {
+    fn hits(self) -> impl Iterator<Item = &'a Hit> {
+        self.places.iter().map(move |place| &self.hits[place.at as usize])
+    }
 }
 
 const FEW_PORTS: u64 = 3;
 
 /// Targets to each port from which further ports don't matter.
 const TARGETS_A_PORT: u64 = 8;
+
+/// Hits whose memory is asked for before their turn.
+const AHEAD: usize = 8;
 
 /// Share of late answers from which failed SYNs were only slow.
 const LATE_SHARE: f64 = 0.3;
@@ -142,14 +151,14 @@ impl Detector for Scan {
         let mut hits = std::mem::take(&mut self.hits);
         let mut order = std::mem::take(&mut self.order);
         self.find_hits(slice, pairs, ctx, out, &mut hits);
-        sort(&hits, &mut order);
+        order.sort(&hits);
         let fewest = fewest_packets(ctx);
         let cap = ctx.settings.scan_sources;
-        let hit = |place: &u128| &hits[*place as u32 as usize];
-        let mut local = Vec::new();
-        let alike =
-            |x: &u128, y: &u128| x >> INDEX_BITS == y >> INDEX_BITS && hit(x).key() == hit(y).key();
-        for places in order.chunk_by(alike) {
+        let hit = |place: &Place| &hits[place.at as usize];
+        let mut coming = order.places.iter().skip(AHEAD);
+        let alike = |x: &Place, y: &Place| x.word == y.word && hit(x).key() == hit(y).key();
+        for places in order.places.chunk_by(alike) {
+            coming.by_ref().take(places.len()).for_each(|place| prefetch(hit(place)));
             // The usual case: one probe, and too few for any rule.
             if let [place] = places
                 && let Some(once) = hit(place).once(slice.second(), fewest)
@@ -157,9 +166,7 @@ impl Detector for Scan {
             {
                 continue;
             }
-            local.clear();
-            local.extend(places.iter().map(|place| hit(place).probe(pairs)));
-            self.judge(slice, &local, fewest, ctx, out);
+            self.judge(slice, Local { places, hits: &hits, pairs }, fewest, ctx, out);
         }
         (self.hits, self.order) = (hits, order);
     }
@@ -263,11 +270,11 @@ impl Scan {
         hits.clear();
         let seed = slice.seed();
         let explained = Explained::by(floods.iter().filter(|flood| flood.opens));
+        let (any_explained, nothing) = (!explained.is_empty(), Tally::default());
         for (at, (&(src, dst), pair)) in pairs.iter().enumerate() {
             if src == dst || dst.is_group() {
                 continue;
             }
-            let nothing = Tally::default();
             let (src_hash, dst_hash) = (seed.host(&src), seed.host(&dst));
             let back = slice.hashed_pair((&dst, dst_hash), (&src, src_hash));
             let back = back.map_or(&nothing, |back| &back.tally);
@@ -292,7 +299,9 @@ impl Scan {
             let Some((style, packets, answers)) = probe_of(&pair.tally, back, ctx) else {
                 continue;
             };
-            if explained.contains(style.family(), &dst) || explained.sender(style.family(), &src) {
+            let family = style.family();
+            if any_explained && (explained.contains(family, &dst) || explained.sender(family, &src))
+            {
                 continue;
             }
             hits.push(Hit { style, packets, answers, ..hit });
@@ -304,32 +313,38 @@ impl Scan {
     fn judge(
         &mut self,
         slice: &Slice,
-        local: &[Probe<'_>],
+        local: Local<'_>,
         fewest: u64,
         ctx: &Context<'_>,
         out: &mut Vec<Finding>,
     ) {
-        let (second, seed) = (slice.second(), slice.seed());
-        let (source, style) = (local[0].source, local[0].style);
-        let horizon = self.sources.horizon((source, style), second, ctx.settings.scan_sources);
-        let packets: u64 = local.iter().map(|probe| probe.packets).sum();
-        let answers = local.iter().map(|probe| probe.answers).sum();
+        let Some(key) = local.hits().next().map(Hit::key) else { return };
+        let (second, (_, style)) = (slice.second(), key);
+        let horizon = self.sources.horizon(key, second, ctx.settings.scan_sources);
+        let packets: u64 = local.hits().map(|hit| hit.packets).sum();
+        let answers = local.hits().map(|hit| hit.answers).sum();
         let distinct = horizon.add(second, packets, answers);
-        for (target, pair) in local.iter().filter_map(|probe| probe.target) {
-            distinct.targets.insert(seed.host(&target));
-            distinct.ports.merge(&pair.ports);
+        for hit in local.hits() {
+            distinct.targets.raise(hit.target);
+            // The pair itself, which has to be fetched, where its ports are several.
+            if let Some(port) = hit.port {
+                distinct.ports.raise(port);
+            } else if let Some((_, pair)) = hit.target(local.pairs) {
+                distinct.ports.merge(&pair.ports);
+            }
         }
         // Late answers alone, or too few probes for any rule.
         if packets == 0 || horizon.packets(second) < fewest {
             return;
         }
-        let one_second_ports = local.iter().map(|probe| ports_of(probe, ctx)).max().unwrap_or(0);
+        let ports = local.hits().map(|hit| ports_of(hit, local.pairs, ctx));
+        let one_second_ports = ports.max().unwrap_or(0);
         let (recent, long) = (horizon.recent(second), horizon.long(second));
         let decided = decide(style, &recent, one_second_ports, 1, ctx)
             .map(|verdict| (verdict, recent))
             .or_else(|| decide(style, &long, 0, 2, ctx).map(|verdict| (verdict, long)));
         if let Some((verdict, probes)) = decided {
-            out.push(finding(slice, local, verdict, &probes, ctx));
+            out.push(finding(slice, key, local, verdict, &probes, ctx));
         }
     }
 }
@@ -347,35 +362,81 @@ impl Hit {
         (self.packets < fewest).then_some(once)
     }
 
-    fn probe<'a>(&self, pairs: &'a Pairs) -> Probe<'a> {
-        let Self { source, style, packets, answers, .. } = *self;
-        let target = || pairs.nth(self.pair as usize).map(|(&(_, dst), pair)| (dst, pair));
-        let target = if self.late { None } else { target() };
-        Probe { source, style, packets, answers, target }
+    /// Whom it probes, with the pair. Nothing for late answers, which come from the target.
+    fn target<'a>(&self, pairs: &'a Pairs) -> Option<(Host, &'a PairStats)> {
+        let (&(_, dst), pair) = pairs.nth(self.pair as usize).filter(|_| !self.late)?;
+        Some((dst, pair))
     }
 }
 
-/// Places of the hits in the order of their sources and styles: a word that
-/// sorts as these do, then the index.
-fn sort(hits: &[Hit], order: &mut Vec<u128>) {
-    order.clear();
-    let words = hits.iter().map(|hit| u128::from(word_of(&hit.key())));
-    order.extend(words.enumerate().map(|(at, word)| word << INDEX_BITS | at as u128));
-    order.sort_unstable();
-    for equal in order.chunk_by_mut(|x, y| x >> INDEX_BITS == y >> INDEX_BITS) {
-        if equal.len() > 1 {
-            equal.sort_unstable_by_key(|place| hits[*place as u32 as usize].key());
+/// Places of the hits in the order of their sources and styles.
+#[derive(Debug, Default)]
+struct Order {
+    places: Vec<Place>,
+    /// Room to sort in.
+    spare: Vec<Place>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// Sorts as source and style do, and may be that of several IPv6 sources.
+    word: u64,
+    at: u32,
+}
+
+/// Places from which counting is quicker than comparing.
+const MANY_PLACES: usize = 1_024;
+
+impl Order {
+    fn sort(&mut self, hits: &[Hit]) {
+        self.places.clear();
+        let words = hits.iter().map(|hit| word_of(&hit.key()));
+        self.places.extend((0..).zip(words).map(|(at, word)| Place { word, at }));
+        if hits.len() < MANY_PLACES {
+            self.places.sort_unstable();
+        } else {
+            self.count();
+        }
+        let whole_keys = self.places.partition_point(|place| is_whole_key(place.word));
+        for equal in self.places[whole_keys..].chunk_by_mut(|x, y| x.word == y.word) {
+            if equal.len() > 1 {
+                equal.sort_unstable_by_key(|place| hits[place.at as usize].key());
+            }
+        }
+    }
+
+    /// Puts the places in order by some bits of their words at a time, the last ones first,
+    /// but for bits that all of them share.
+    fn count(&mut self) {
+        let first = self.places.first().map_or(0, |place| place.word);
+        let differ = self.places.iter().fold(0, |bits, place| bits | (place.word ^ first));
+        self.spare.resize(self.places.len(), Place::default());
+        const BITS: u32 = 12;
+        let some = |word: u64, shift: u32| (word >> shift) as usize % (1 << BITS);
+        for shift in (0..u64::BITS).step_by(BITS as usize).filter(|&shift| some(differ, shift) > 0)
+        {
+            let digit = |place: &Place| some(place.word, shift);
+            let mut starts = [0u32; 1 << BITS];
+            self.places.iter().for_each(|place| starts[digit(place)] += 1);
+            let mut start = 0;
+            for count in &mut starts {
+                start += std::mem::replace(count, start);
+            }
+            for place in &self.places {
+                let to = &mut starts[digit(place)];
+                self.spare[*to as usize] = *place;
+                *to += 1;
+            }
+            std::mem::swap(&mut self.places, &mut self.spare);
         }
     }
 }
 
-const INDEX_BITS: u32 = 32;
-
 /// Ports of one target in one second, where they can be many.
-fn ports_of(probe: &Probe<'_>, ctx: &Context<'_>) -> u64 {
-    let many = probe.packets >= ctx.settings.scan_ports && probe.style != Style::Icmp;
-    let pair = probe.target.filter(|_| many);
-    pair.map_or(0, |(_, pair)| pair.ports.estimate().min(probe.packets))
+fn ports_of(hit: &Hit, pairs: &Pairs, ctx: &Context<'_>) -> u64 {
+    let many = hit.packets >= ctx.settings.scan_ports && hit.style != Style::Icmp;
+    let pair = if many { hit.target(pairs) } else { None };
+    pair.map_or(0, |(_, pair)| pair.ports.estimate().min(hit.packets))
 }
 
 /// The style in which one end probes the other, the probes, and how many of
@@ -396,36 +457,36 @@ fn probe_of(to: &Tally, back: &Tally, ctx: &Context<'_>) -> Option<(Style, u64, 
     let echoed = u64::from(back.icmp_replies).min(requests);
     let ours = !ctx.one_sided;
     // Of several styles at once the main one, in this order when equal.
-    [
-        (Style::Odd, odd, 0),
-        (Style::Syn, if syn_failed { failed_syn.max(1) } else { 0 }, 0),
-        (Style::Ack, if lone && fin == 0 { ack } else { 0 }, 0),
-        (Style::Fin, if lone && ack == 0 { fin } else { 0 }, 0),
-        (Style::Udp, if ours && back.class(C::Udp) * 20 < udp { udp } else { 0 }, 0),
-        (Style::Icmp, if ours { requests } else { 0 }, echoed),
-        (Style::Protocol, if ours && answered * 20 < other { other } else { 0 }, 0),
-    ]
-    .into_iter()
-    .rev()
-    .max_by_key(|&(_, packets, _)| packets)
-    .filter(|&(_, packets, _)| packets > 0)
+    let mut main = (Style::Odd, odd, 0);
+    let mut see = |style, is_probe, packets, answers| {
+        if is_probe && packets > main.1 {
+            main = (style, packets, answers);
+        }
+    };
+    see(Style::Syn, syn_failed, failed_syn.max(1), 0);
+    see(Style::Ack, lone && fin == 0, ack, 0);
+    see(Style::Fin, lone && ack == 0, fin, 0);
+    see(Style::Udp, ours && back.class(C::Udp) * 20 < udp, udp, 0);
+    see(Style::Icmp, ours, requests, echoed);
+    see(Style::Protocol, ours && answered * 20 < other, other, 0);
+    (main.1 > 0).then_some(main)
 }
 
 fn finding(
     slice: &Slice,
-    local: &[Probe<'_>],
+    (source, style): Key,
+    local: Local<'_>,
     verdict: Verdict,
     probes: &Probes,
     ctx: &Context<'_>,
 ) -> Finding {
     let nets = &ctx.settings.home_nets;
-    let (source, style) = (local[0].source, local[0].style);
     let mut traffic = Traffic::default();
-    let mut targets = Vec::with_capacity(local.len());
-    for probe in local {
-        if let Some((target, pair)) = probe.target {
-            traffic.add_share(&pair.tally, probe.packets);
-            targets.push((probe.packets, target));
+    let mut targets = Vec::with_capacity(local.places.len());
+    for hit in local.hits() {
+        if let Some((target, pair)) = hit.target(local.pairs) {
+            traffic.add_share(&pair.tally, hit.packets);
+            targets.push((hit.packets, target));
         }
     }
     targets.sort_unstable_by_key(|&(packets, dst)| (u64::MAX - packets, dst));
@@ -476,7 +537,9 @@ mod tests {
     use super::*;
     use crate::detect::DetectSettings;
     use crate::detect::interest::{Glance, may_probe};
+    use crate::packet::IpVersion;
     use crate::packet::facts::PACKET_CLASSES;
+    use crate::packet::key::mapped;
     use proptest::prelude::*;
 
     type Row = [([u16; PACKET_CLASSES], u16); 2];
@@ -507,7 +570,46 @@ mod tests {
         tally
     }
 
+    prop_compose! {
+        /// A probe of one of few sources, IPv4 or of few /64.
+        fn any_hit()(v6: bool, prefix in 0u8..3, last in 0u8..8, odd: bool) -> Hit {
+            let version = if v6 { IpVersion::V6 } else { IpVersion::V4 };
+            let mut address = if v6 { [0x20; 16] } else { mapped([10, prefix, 0, last]) };
+            if v6 {
+                (address[1], address[15]) = (prefix, last);
+            }
+            Hit {
+                source: Host { version, address },
+                style: if odd { Style::Odd } else { Style::Protocol },
+                packets: 1,
+                answers: 0,
+                pair: 0,
+                late: false,
+                target: Register::default(),
+                port: None,
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn hits_are_in_the_order_of_source_and_style_few_or_many(
+            hits in prop::collection::vec(any_hit(), 0..60),
+            times in prop_oneof![Just(1), Just(50)],
+        ) {
+            let hits = hits.repeat(times);
+            let mut order = Order::default();
+            order.sort(&hits);
+            let keys: Vec<_> =
+                order.places.iter().map(|place| hits[place.at as usize].key()).collect();
+            let mut expected: Vec<_> = hits.iter().map(Hit::key).collect();
+            expected.sort();
+            prop_assert_eq!(keys, expected);
+            let mut places: Vec<_> = order.places.iter().map(|place| place.at as usize).collect();
+            places.sort();
+            prop_assert!(places.into_iter().eq(0..hits.len()));
+        }
+
         #[test]
         fn no_pair_probes_or_answers_late_without_a_row_that_may(
             rows in prop::collection::vec(any_row(), 1..5),

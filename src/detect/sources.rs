@@ -7,23 +7,23 @@
 //! At the cap, sources of which nothing is left in five minutes go first, then
 //! the half with the fewest probes, which is counted.
 
-use std::collections::hash_map::Entry;
-
-use ahash::HashMap;
+use ahash::RandomState;
 
 use super::horizon::{Horizon, first_second};
 use super::scan::Style;
-use crate::engine::window::{Host, Register};
+use crate::engine::window::{Host, Register, Table};
 use crate::packet::IpVersion;
 
 pub(super) type Key = (Host, Style);
 
 #[derive(Debug, Default)]
 pub(super) struct Sources {
-    known: HashMap<Key, Known>,
+    known: Table<Key, Known>,
+    keys: RandomState,
     given_up: u64,
-    /// Used when there is no room; kept for its memory.
+    /// Used when there is no room; kept for their memory.
     ranks: Vec<Rank>,
+    order: Vec<Rank>,
 }
 
 /// Probes of one second that touch no more than one target and one port.
@@ -46,14 +46,26 @@ enum Known {
 /// by the key's word. Sources that it can't tell apart go by key.
 type Rank = u128;
 
+/// Whether a key's word is that of no other key.
+#[inline]
+pub(super) fn is_whole_key(word: u64) -> bool {
+    word < V6_WORDS
+}
+
+/// Words from here on are those of IPv6 sources.
+const V6_WORDS: u64 = 1 << 63;
+
+const STYLE_BITS: u32 = 3;
+const _: () = assert!(Style::Protocol as u32 >> STYLE_BITS == 0, "the last style fits");
+
 /// A word that sorts as keys do: all of an IPv4 source's, the front of an IPv6
 /// one's. Numbers compare faster than addresses.
 #[inline]
 pub(super) fn word_of((host, style): &Key) -> u64 {
     let address = u128::from_be_bytes(host.address);
     match host.version {
-        IpVersion::V4 => u64::from(address as u32) << 8 | *style as u64,
-        IpVersion::V6 => 1 << 63 | (address >> 65) as u64,
+        IpVersion::V4 => u64::from(address as u32) << STYLE_BITS | *style as u64,
+        IpVersion::V6 => V6_WORDS | (address >> 65) as u64,
     }
 }
 
@@ -84,26 +96,30 @@ impl Once {
 
 impl Sources {
     pub(super) fn contains(&self, key: &Key) -> bool {
-        self.known.contains_key(key)
+        self.known.get(self.hash(key), key).is_some()
     }
 
     /// Notes a source by its one probe. False, and nothing done, when the
     /// source is known already: then its horizon has to take the probe.
     pub(super) fn note(&mut self, key: Key, once: Once, cap: usize) -> bool {
-        match self.entry(key, once.second, cap) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(place) => {
-                place.insert(Known::Once(once));
-                true
-            }
+        let hash = self.hash(&key);
+        if self.known.get(hash, &key).is_some() {
+            return false;
         }
+        self.make_room(once.second, cap);
+        self.known.insert_new(hash, key, Known::Once(once));
+        true
     }
 
     /// All that is known of a source.
     pub(super) fn horizon(&mut self, key: Key, second: i64, cap: usize) -> &mut Horizon {
-        let known = match self.entry(key, second, cap) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(Known::Often(Horizon::default())),
+        let hash = self.hash(&key);
+        let known = match self.known.find(hash, &key) {
+            Some(place) => self.known.at(place),
+            None => {
+                self.make_room(second, cap);
+                self.known.insert_new(hash, key, Known::Often(Horizon::default()))
+            }
         };
         if let Known::Once(once) = known {
             *known = Known::Often(once.horizon());
@@ -119,40 +135,43 @@ impl Sources {
         self.given_up
     }
 
-    /// The key's place; makes room for it where it is new.
-    fn entry(&mut self, key: Key, second: i64, cap: usize) -> Entry<'_, Key, Known> {
-        let cap = cap.max(2);
-        if self.known.len() >= cap && !self.known.contains_key(&key) {
-            self.make_room(second, cap);
-        }
-        self.known.entry(key)
+    #[inline]
+    fn hash(&self, key: &Key) -> u64 {
+        self.keys.hash_one(key)
     }
 
+    /// Makes room for one source that is not known yet.
+    #[inline]
     fn make_room(&mut self, second: i64, cap: usize) {
+        let cap = cap.max(2);
+        if self.known.len() >= cap {
+            self.give_up_some(second, cap);
+        }
+    }
+
+    fn give_up_some(&mut self, second: i64, cap: usize) {
         let since = first_second(second);
-        self.ranks.clear();
-        let ranks = self.known.iter().map(|(key, known)| known.rank(key, since));
-        self.ranks.extend(ranks.filter(|rank| rank >> 64 > 0));
-        if self.ranks.len() < cap {
-            self.known.retain(|_, known| known.packets(since) > 0);
+        let Self { known, ranks, order, .. } = self;
+        ranks.clear();
+        ranks.extend(known.iter().map(|(key, known)| known.rank(key, since)));
+        let of_nothing = ranks.iter().filter(|&&rank| rank >> 64 == 0).count();
+        if ranks.len() - of_nothing < cap {
+            known.retain(|place, _| ranks[place] >> 64 > 0);
             return;
         }
         // More than the cap where it was a higher one before.
-        let given_up = self.ranks.len() - cap.div_ceil(2);
-        let (lower, &mut first_kept, _) = self.ranks.select_nth_unstable(given_up);
+        let given_up = ranks.len() - of_nothing - cap.div_ceil(2);
+        order.clone_from(ranks);
+        let (lower, &mut first_kept, _) = order.select_nth_unstable(of_nothing + given_up);
         // Of sources with equal ranks the first ones go too.
         let tied = lower.iter().filter(|&&rank| rank == first_kept).count();
-        let last_to_go = (tied > 0).then(|| {
-            let known = self.known.iter();
-            let equal = known.filter(|(key, known)| known.rank(key, since) == first_kept);
-            let mut keys: Vec<Key> = equal.map(|(key, _)| *key).collect();
-            keys.sort_unstable();
-            keys[tied - 1]
-        });
-        self.known.retain(|key, known| {
-            let rank = known.rank(key, since);
-            rank > first_kept || rank == first_kept && last_to_go.is_none_or(|last| *key > last)
-        });
+        if tied > 0 {
+            let equal = known.iter().zip(&mut *ranks).filter(|(_, rank)| **rank == first_kept);
+            let mut equal: Vec<_> = equal.map(|((key, _), rank)| (*key, rank)).collect();
+            equal.sort_unstable_by_key(|(key, _)| *key);
+            equal.into_iter().take(tied).for_each(|(_, rank)| *rank = 0);
+        }
+        known.retain(|place, _| ranks[place] >= first_kept);
         self.given_up += given_up as u64;
     }
 }

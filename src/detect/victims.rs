@@ -219,6 +219,10 @@ impl Explained {
         explained
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.senders.is_empty() && self.prefixes.is_empty()
+    }
+
     pub(crate) fn sender(&self, family: Family, src: &Host) -> bool {
         self.senders.contains(&(family, *src))
     }

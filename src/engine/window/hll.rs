@@ -52,19 +52,18 @@ impl Hll {
     /// The register that says all; nothing when several are filled.
     #[inline]
     pub(crate) fn only_register(&self) -> Option<Register> {
-        let mut only = Register::default();
-        for (at, eight) in self.registers.as_chunks::<8>().0.iter().enumerate() {
-            let word = u64::from_le_bytes(*eight);
-            if word == 0 {
-                continue;
-            }
-            let byte = word.trailing_zeros() / 8;
-            if only.rank > 0 || word & !(0xff << (byte * 8)) != 0 {
-                return None;
-            }
-            only = Register { index: (at * 8) as u8 + byte as u8, rank: eight[byte as usize] };
-        }
-        Some(only)
+        let words = self.registers.as_chunks::<8>().0;
+        // No branch for each: which word it is nobody can guess.
+        let used = words.iter().enumerate().fold(0, |used: u32, (at, &word)| {
+            used | u32::from(u64::from_le_bytes(word) != 0) << at
+        });
+        let at = used.trailing_zeros() as usize;
+        let Some(&word) = words.get(at) else { return Some(Register::default()) };
+        let word = u64::from_le_bytes(word);
+        let byte = word.trailing_zeros() / 8;
+        let rank = (word >> (byte * 8)) as u8;
+        let is_only = used == 1 << at && word == u64::from(rank) << (byte * 8);
+        is_only.then_some(Register { index: (at * 8) as u8 + byte as u8, rank })
     }
 
     #[inline]

@@ -71,6 +71,12 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         &mut self.values[index]
     }
 
+    /// Value of an entry by its place.
+    #[inline]
+    pub(crate) fn at(&mut self, place: usize) -> &mut V {
+        &mut self.values[place]
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.keys.iter().map(|entry| &entry.key).zip(&self.values)
     }
@@ -123,7 +129,7 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
     }
 
     /// Forgets entries by their places and hashes and keeps the memory.
-    pub(super) fn retain(&mut self, keeps: impl Fn(usize, u64) -> bool) {
+    pub(crate) fn retain(&mut self, keeps: impl Fn(usize, u64) -> bool) {
         let mut kept = 0;
         for at in 0..self.keys.len() {
             if keeps(at, self.keys[at].hash) {
@@ -142,15 +148,9 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         self.keys.into_iter().zip(self.values).map(|(entry, value)| (entry.hash, entry.key, value))
     }
 
-    /// The value of an entry that [`Self::find`] found.
-    #[inline]
-    pub(super) fn value(&mut self, index: usize) -> &mut V {
-        &mut self.values[index]
-    }
-
     /// Where an entry is in the order of [`Self::iter`].
     #[inline]
-    pub(super) fn find(&self, hash: u64, key: &K) -> Option<usize> {
+    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<usize> {
         if self.slots.is_empty() {
             return None;
         }

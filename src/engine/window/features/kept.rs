@@ -39,7 +39,7 @@ impl<K: Copy + Eq + Ord, V: Clone + Default + Merge> Kept<K, V> {
             return None;
         }
         if let Some(at) = self.table.find(hash, &key) {
-            return Some(self.table.value(at));
+            return Some(self.table.at(at));
         }
         let has_room = self.has_room(rank);
         has_room.then(|| self.table.insert_new(hash, key, V::default()))
