@@ -3,7 +3,7 @@
 use super::*;
 use crate::baseline::Baselines;
 use crate::detect::analytic::Inputs;
-use crate::detect::analytic::testing::{alert_of, process};
+use crate::detect::analytic::testing::{alert_of, process, show};
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
 use crate::engine::window::features::tests::{Seen, dns, features, udp};
@@ -46,7 +46,7 @@ fn judged_by(
         let told = features(&seen);
         for (key, stats) in told.dns.sorted() {
             let dns = DnsSecond { second, key, stats, who: who(second - START_S) };
-            detector.observe(&Event::Dns(&dns), &ctx, &mut out);
+            show(&mut detector, &Event::Dns(&dns), &ctx, &mut out);
         }
     }
     out

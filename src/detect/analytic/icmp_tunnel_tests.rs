@@ -3,7 +3,7 @@
 use super::*;
 use crate::baseline::Baselines;
 use crate::detect::analytic::Inputs;
-use crate::detect::analytic::testing::{alert_of, process};
+use crate::detect::analytic::testing::{alert_of, process, show};
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
 use crate::engine::window::features::tests::{Seen, echo, features};
@@ -40,7 +40,7 @@ fn judged_with(
         let told = features(&seen);
         for (key, stats) in told.echo.sorted() {
             let echo = EchoSecond { second, key, stats, seed, who: who.cloned() };
-            detector.observe(&Event::Echo(&echo), &ctx, &mut out);
+            show(&mut detector, &Event::Echo(&echo), &ctx, &mut out);
         }
     }
     out

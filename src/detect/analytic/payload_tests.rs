@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::testing::alert_of;
+use super::testing::{alert_of, show};
 use super::*;
 use crate::alert::Severity;
 use crate::baseline::BaselineSettings;
@@ -45,7 +45,7 @@ impl Run {
         };
         let mut out = Vec::new();
         for detector in &mut self.detectors {
-            detector.observe(&Event::Minute(minute), &ctx, &mut out);
+            show(&mut **detector, &Event::Minute(minute), &ctx, &mut out);
         }
         out
     }

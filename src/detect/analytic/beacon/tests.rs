@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::alert::{Severity, thousands};
 use crate::baseline::Baselines;
-use crate::detect::analytic::testing::alert_of;
+use crate::detect::analytic::testing::{alert_of, show};
 use crate::detect::analytic::{Inputs, Source};
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
@@ -33,7 +33,7 @@ impl Run {
             names: &Names::default(),
             seed,
         };
-        self.detector.observe(event, &ctx, &mut self.found);
+        show(&mut self.detector, event, &ctx, &mut self.found);
     }
 
     /// A connection to port 443 (or another) outside at a second, by a process if any.

@@ -6,6 +6,7 @@ use super::*;
 use crate::alert::{AlertBook, DecidedBy, Entity, EntityKind, Severity};
 use crate::baseline::{BaselineSettings, Baselines};
 use crate::detect::analytic::Inputs;
+use crate::detect::analytic::testing::show;
 use crate::detect::{DetectSettings, Names, Telemetry};
 use crate::engine::window::{Host, Seed};
 use crate::entity::{Measures, Minute, OneService, PeerSums, Sent, SentPorts, Silent};
@@ -35,8 +36,8 @@ impl Run {
         let entities: Vec<&SecondOf> = entities.iter().collect();
         let mut out = Vec::new();
         let event = Event::Second { second, entities: &entities };
-        self.detector.observe(&event, &ctx, &mut out);
-        self.detector.observe(&Event::Time { second: second + 1 }, &ctx, &mut out);
+        show(&mut self.detector, &event, &ctx, &mut out);
+        show(&mut self.detector, &Event::Time { second: second + 1 }, &ctx, &mut out);
         out
     }
 
