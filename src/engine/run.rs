@@ -302,7 +302,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let table = TableSettings {
         timeouts: options.timeouts,
         max_flows: options.max_flows.div_ceil(workers).max(1),
-        lateness_ns: options.lateness_s.saturating_mul(SECOND_NS),
+        lateness_ns: options.lateness_s.max(0).saturating_mul(SECOND_NS),
         wanted,
     };
     let windows = WindowSettings::default();

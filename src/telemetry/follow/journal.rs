@@ -2,13 +2,13 @@
 //! source of its own, so that each is recognised by what it says.
 //!
 //! What is kept is the cursor of the last entry of which, and of all before it,
-//! everything was acknowledged.
+//! everything was acknowledged; before there is one, when it was started.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
@@ -30,6 +30,9 @@ const RESTART: Duration = Duration::from_secs(5);
 
 /// Of what journalctl complains, the end.
 const MAX_COMPLAINT_BYTES: usize = 500;
+
+/// What a place begins with that is a time, in seconds of UTC, and no entry's cursor.
+const TIME: char = '@';
 
 const FIELDS: &str = "MESSAGE,SYSLOG_IDENTIFIER,_COMM,_TRANSPORT,_HOSTNAME";
 
@@ -118,13 +121,10 @@ impl Journal {
         cursor: Option<String>,
         options: &Options,
     ) -> io::Result<Self> {
-        let is_first = cursor.is_none()
-            && !options.from_start
-            && !says(arguments, words_of_since)
-            && !says(arguments, words_of_lines);
-        let last = if is_first { last_cursor(program, arguments)? } else { None };
-        let has_changed = last.is_some();
-        let cursor = last.or_else(|| cursor.map(Into::into));
+        let is_first = cursor.is_none();
+        let cursor = cursor.map(Into::into);
+        let is_now = is_first && !options.from_start && beginnings(arguments).next().is_none();
+        let kept = if is_now { now() } else { None };
         let mut journal = Self {
             program,
             arguments: arguments.to_vec(),
@@ -140,8 +140,8 @@ impl Journal {
             told: HashSet::new(),
             handed_out: VecDeque::new(),
             read: cursor.clone(),
-            acknowledged: cursor,
-            has_changed,
+            has_changed: kept.is_some(),
+            acknowledged: kept.or(cursor),
             events: VecDeque::new(),
             bytes: None,
         };
@@ -154,13 +154,14 @@ impl Journal {
         command.args(["--follow", "--output=json", "--all", "--no-pager", "--quiet"]);
         command.arg(format!("--output-fields={FIELDS}"));
         let arguments = &self.arguments;
-        if let Some(cursor) = &self.read {
-            command.arg("--no-tail").arg(format!("--after-cursor={cursor}"));
+        if let Some(place) = &self.read {
+            let option = if place.starts_with(TIME) { "since" } else { "after-cursor" };
+            command.arg("--no-tail").arg(format!("--{option}={place}"));
             command.args(without_beginning(arguments));
         } else {
-            if self.from_start || says(arguments, words_of_since) {
+            if self.from_start || beginnings(arguments).any(|kind| kind == Beginning::Since) {
                 command.arg("--no-tail");
-            } else if !says(arguments, words_of_lines) {
+            } else if beginnings(arguments).all(|kind| kind != Beginning::Lines) {
                 command.arg("--lines=0");
             }
             command.args(arguments);
@@ -172,6 +173,10 @@ impl Journal {
             return Err(io::Error::other("no pipes"));
         };
         self.running = Some(Running { child, stdout, stderr });
+        if self.read.is_none() {
+            // Should it have to be started again.
+            self.read.clone_from(&self.acknowledged);
+        }
         self.entries = Cutter::new(Framing::Lines, Mark::START);
         Ok(())
     }
@@ -312,60 +317,84 @@ impl Journal {
     }
 }
 
-/// Words of an option that says from when on, which `words` may start with: 0 if it is another.
-fn words_of_since(words: &[String]) -> usize {
-    const NAMES: [&str; 6] = ["-S", "-c", "--since", "--cursor", "--after-cursor", "--cursor-file"];
-    let Some(first) = words.first().map(String::as_str) else { return 0 };
-    if NAMES.contains(&first) {
-        return 2;
-    }
-    let short = first.starts_with("-S") || first.starts_with("-c");
-    let long = first.split_once('=').is_some_and(|(name, _)| NAMES.contains(&name));
-    usize::from(short || long)
+/// What an option of the user's says of where to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beginning {
+    /// From a time or an entry on.
+    Since,
+    /// How many entries back.
+    Lines,
+    /// Everything, or where a file says.
+    Other,
 }
 
-/// The same of one that says how many entries back.
-fn words_of_lines(words: &[String]) -> usize {
-    let Some((first, rest)) = words.split_first() else { return 0 };
+/// The option that `words` start with, if it says where to begin: the words that it takes,
+/// and flags that stand before it in the same one.
+fn beginning(words: &[String]) -> Option<(Beginning, usize, &str)> {
+    const LONG: [(&str, Beginning); 6] = [
+        ("since", Beginning::Since),
+        ("cursor", Beginning::Since),
+        ("after-cursor", Beginning::Since),
+        ("lines", Beginning::Lines),
+        ("cursor-file", Beginning::Other),
+        ("no-tail", Beginning::Other),
+    ];
+    /// As many letters of a name as tell it from all others.
+    const ENOUGH: usize = 3;
+    /// Short options whose value is the rest of the word, or the next.
+    const VALUED: &str = "DMUoutTpgbF";
+    let (first, rest) = words.split_first()?;
     let is_number = |word: &String| {
         word == "all" || word.trim_start_matches('+').bytes().all(|byte| byte.is_ascii_digit())
     };
-    match first.as_str() {
-        "-n" | "--lines" => 1 + usize::from(rest.first().is_some_and(is_number)),
-        first => usize::from(first.starts_with("-n") || first.starts_with("--lines=")),
+    let more = |kind, has_value: bool| match kind {
+        _ if has_value => 1,
+        Beginning::Lines => 1 + usize::from(rest.first().is_some_and(is_number)),
+        _ => 2,
+    };
+    if let Some(long) = first.strip_prefix("--") {
+        let (name, value) = long.split_once('=').map_or((long, None), |(n, v)| (n, Some(v)));
+        let means = |known: &str| known == name || name.len() >= ENOUGH && known.starts_with(name);
+        let &(known, kind) = LONG.iter().find(|(known, _)| means(known))?;
+        let words = if known == "no-tail" { 1 } else { more(kind, value.is_some()) };
+        return Some((kind, words, ""));
     }
+    let letters = first.strip_prefix('-')?;
+    let at = letters.find(|letter| "Scn".contains(letter) || VALUED.contains(letter))?;
+    let kind = match letters.as_bytes()[at] {
+        b'S' | b'c' => Beginning::Since,
+        b'n' => Beginning::Lines,
+        _ => return None,
+    };
+    Some((kind, more(kind, at + 1 < letters.len()), &letters[..at]))
 }
 
-fn says(arguments: &[String], words_of: fn(&[String]) -> usize) -> bool {
-    (0..arguments.len()).any(|at| words_of(&arguments[at..]) > 0)
+fn beginnings(arguments: &[String]) -> impl Iterator<Item = Beginning> {
+    (0..arguments.len()).filter_map(|at| Some(beginning(&arguments[at..])?.0))
 }
 
 /// What is kept goes before what the user said of the beginning: journalctl takes one of them.
-fn without_beginning(mut arguments: &[String]) -> Vec<&String> {
+fn without_beginning(mut arguments: &[String]) -> Vec<String> {
     let mut others = Vec::new();
     while let Some((first, rest)) = arguments.split_first() {
-        let words = words_of_since(arguments).max(words_of_lines(arguments));
-        if words == 0 {
-            others.push(first);
-            arguments = rest;
-        } else {
+        if let Some((_, words, flags)) = beginning(arguments) {
+            if !flags.is_empty() {
+                others.push(format!("-{flags}"));
+            }
             arguments = arguments.get(words..).unwrap_or_default();
+        } else {
+            others.push(first.clone());
+            arguments = rest;
         }
     }
     others
 }
 
-/// Where what comes is new: kept from the start on, since more has come by the next one
-/// after a kill. Nothing where there is no entry, or journalctl fails: it says why when it
-/// follows.
-fn last_cursor(program: &str, arguments: &[String]) -> io::Result<Option<Box<str>>> {
-    let mut command = Command::new(program);
-    command.args(["--lines=1", "--output=json", "--no-pager", "--quiet"]);
-    // It would never end.
-    let arguments = arguments.iter().filter(|argument| !["-f", "--follow"].contains(&&***argument));
-    command.arg("--output-fields=_HOSTNAME").args(arguments).stdin(Stdio::null());
-    let said = command.output()?.stdout;
-    Ok(serde_json::from_slice::<Entry<'_>>(&said).ok().map(|entry| entry.cursor.into()))
+/// The time now as a place: what comes is new, and stays so when there has more come by the
+/// next start after a kill.
+fn now() -> Option<Box<str>> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some(format!("{TIME}{}", now.as_secs()).into())
 }
 
 impl Engine for Journal {

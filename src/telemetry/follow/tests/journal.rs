@@ -2,6 +2,7 @@
 //! a text, journalctl reads it.
 
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::super::journal::Journal;
 use super::*;
@@ -22,9 +23,14 @@ fn is_there() -> bool {
 
 /// Entries in the export format: the program and what it says.
 fn make(path: &Path, entries: &[(&str, &[u8])]) {
+    make_from(1_772_360_100, path, entries);
+}
+
+/// The first of that time, in seconds of UTC.
+fn make_from(first_s: u64, path: &Path, entries: &[(&str, &[u8])]) {
     let mut text = Vec::new();
     for (n, (program, message)) in entries.iter().enumerate() {
-        let time = 1_772_360_100_000_000_u64 + n as u64 * 1_000_000;
+        let time = (first_s + n as u64) * 1_000_000;
         text.extend(
             format!("__REALTIME_TIMESTAMP={time}\n__MONOTONIC_TIMESTAMP={}\n", n + 1).into_bytes(),
         );
@@ -118,7 +124,8 @@ fn what_comes_after_a_kill_before_the_first_entry_is_no_history() {
     read(&mut reader, 0);
     assert_eq!(reader.take(), [""; 0]);
     drop(reader);
-    make(&journal, &[("a", b"one"), ("b", b"two")]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    make_from(now, &journal, &[("a", b"one"), ("b", b"two")]);
     let mut reader = Reader::with(&target, Some(&place.state()), &options);
     read(&mut reader, 2);
     assert_eq!(reader.take(), ["one", "two"]);
@@ -137,6 +144,8 @@ fn a_beginning_of_the_users_own_is_for_the_first_start() {
         &["-S@1772360101"],
         &["-n", "2"],
         &["--lines=2"],
+        &["--sinc=@1772360101"],
+        &["-qS", "@1772360101"],
     ] {
         let place = Place::new();
         let journal = place.path("web1.journal");
