@@ -34,6 +34,7 @@ mod quarantine;
 mod rate_rule;
 mod reflection;
 mod scan;
+mod scan_order;
 mod sender_flood;
 mod sensor_loss;
 mod settable;

@@ -25,7 +25,8 @@
 use serde_json::json;
 
 use super::horizon::Probes;
-use super::sources::{Key, Once, Sources, is_whole_key, word_of};
+use super::scan_order::{Order, Place};
+use super::sources::{Key, Once, Sources};
 use super::victims::{Explained, TOP_PEERS};
 use super::{
     Context, Detector, Direction, Family, Finding, Peer, PeerRole, Rule, Shape, Subject, Traffic,
@@ -151,13 +152,13 @@ impl Detector for Scan {
         let mut hits = std::mem::take(&mut self.hits);
         let mut order = std::mem::take(&mut self.order);
         self.find_hits(slice, pairs, ctx, out, &mut hits);
-        order.sort(&hits);
+        order.sort(hits.len(), |at| hits[at].key());
         let fewest = fewest_packets(ctx);
         let cap = ctx.settings.scan_sources;
         let hit = |place: &Place| &hits[place.at as usize];
-        let mut coming = order.places.iter().skip(AHEAD);
+        let mut coming = order.places().iter().skip(AHEAD);
         let alike = |x: &Place, y: &Place| x.word == y.word && hit(x).key() == hit(y).key();
-        for places in order.places.chunk_by(alike) {
+        for places in order.places().chunk_by(alike) {
             coming.by_ref().take(places.len()).for_each(|place| prefetch(hit(place)));
             // The usual case: one probe, and too few for any rule.
             if let [place] = places
@@ -369,69 +370,6 @@ impl Hit {
     }
 }
 
-/// Places of the hits in the order of their sources and styles.
-#[derive(Debug, Default)]
-struct Order {
-    places: Vec<Place>,
-    /// Room to sort in.
-    spare: Vec<Place>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    /// Sorts as source and style do, and may be that of several IPv6 sources.
-    word: u64,
-    at: u32,
-}
-
-/// Places from which counting is quicker than comparing.
-const MANY_PLACES: usize = 1_024;
-
-impl Order {
-    fn sort(&mut self, hits: &[Hit]) {
-        self.places.clear();
-        let words = hits.iter().map(|hit| word_of(&hit.key()));
-        self.places.extend((0..).zip(words).map(|(at, word)| Place { word, at }));
-        if hits.len() < MANY_PLACES {
-            self.places.sort_unstable();
-        } else {
-            self.count();
-        }
-        let whole_keys = self.places.partition_point(|place| is_whole_key(place.word));
-        for equal in self.places[whole_keys..].chunk_by_mut(|x, y| x.word == y.word) {
-            if equal.len() > 1 {
-                equal.sort_unstable_by_key(|place| hits[place.at as usize].key());
-            }
-        }
-    }
-
-    /// Puts the places in order by some bits of their words at a time, the last ones first,
-    /// but for bits that all of them share.
-    fn count(&mut self) {
-        let first = self.places.first().map_or(0, |place| place.word);
-        let differ = self.places.iter().fold(0, |bits, place| bits | (place.word ^ first));
-        self.spare.resize(self.places.len(), Place::default());
-        const BITS: u32 = 12;
-        let some = |word: u64, shift: u32| (word >> shift) as usize % (1 << BITS);
-        for shift in (0..u64::BITS).step_by(BITS as usize).filter(|&shift| some(differ, shift) > 0)
-        {
-            let digit = |place: &Place| some(place.word, shift);
-            let mut starts = [0u32; 1 << BITS];
-            self.places.iter().for_each(|place| starts[digit(place)] += 1);
-            let mut start = 0;
-            for count in &mut starts {
-                start += std::mem::replace(count, start);
-            }
-            for place in &self.places {
-                let to = &mut starts[digit(place)];
-                self.spare[*to as usize] = *place;
-                *to += 1;
-            }
-            std::mem::swap(&mut self.places, &mut self.spare);
-        }
-    }
-}
-
 /// Ports of one target in one second, where they can be many.
 fn ports_of(hit: &Hit, pairs: &Pairs, ctx: &Context<'_>) -> u64 {
     let many = hit.packets >= ctx.settings.scan_ports && hit.style != Style::Icmp;
@@ -537,9 +475,7 @@ mod tests {
     use super::*;
     use crate::detect::DetectSettings;
     use crate::detect::interest::{Glance, may_probe};
-    use crate::packet::IpVersion;
     use crate::packet::facts::PACKET_CLASSES;
-    use crate::packet::key::mapped;
     use proptest::prelude::*;
 
     type Row = [([u16; PACKET_CLASSES], u16); 2];
@@ -570,46 +506,7 @@ mod tests {
         tally
     }
 
-    prop_compose! {
-        /// A probe of one of few sources, IPv4 or of few /64.
-        fn any_hit()(v6: bool, prefix in 0u8..3, last in 0u8..8, odd: bool) -> Hit {
-            let version = if v6 { IpVersion::V6 } else { IpVersion::V4 };
-            let mut address = if v6 { [0x20; 16] } else { mapped([10, prefix, 0, last]) };
-            if v6 {
-                (address[1], address[15]) = (prefix, last);
-            }
-            Hit {
-                source: Host { version, address },
-                style: if odd { Style::Odd } else { Style::Protocol },
-                packets: 1,
-                answers: 0,
-                pair: 0,
-                late: false,
-                target: Register::default(),
-                port: None,
-            }
-        }
-    }
-
     proptest! {
-        #[test]
-        fn hits_are_in_the_order_of_source_and_style_few_or_many(
-            hits in prop::collection::vec(any_hit(), 0..60),
-            times in prop_oneof![Just(1), Just(50)],
-        ) {
-            let hits = hits.repeat(times);
-            let mut order = Order::default();
-            order.sort(&hits);
-            let keys: Vec<_> =
-                order.places.iter().map(|place| hits[place.at as usize].key()).collect();
-            let mut expected: Vec<_> = hits.iter().map(Hit::key).collect();
-            expected.sort();
-            prop_assert_eq!(keys, expected);
-            let mut places: Vec<_> = order.places.iter().map(|place| place.at as usize).collect();
-            places.sort();
-            prop_assert!(places.into_iter().eq(0..hits.len()));
-        }
-
         #[test]
         fn no_pair_probes_or_answers_late_without_a_row_that_may(
             rows in prop::collection::vec(any_row(), 1..5),

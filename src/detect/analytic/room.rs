@@ -20,57 +20,38 @@ pub(in crate::detect) trait Table<K, V> {
     fn retain(&mut self, stays: impl Fn(&V) -> bool);
 }
 
-impl<K: Ord, V> Table<K, V> for BTreeMap<K, V> {
-    fn len(&self) -> usize {
-        self.len()
-    }
+macro_rules! table {
+    ($map:ident of $($key:ident)+) => {
+        impl<K: $($key+)+, V> Table<K, V> for $map<K, V> {
+            fn len(&self) -> usize {
+                self.len()
+            }
 
-    fn has(&self, key: &K) -> bool {
-        self.contains_key(key)
-    }
+            fn has(&self, key: &K) -> bool {
+                self.contains_key(key)
+            }
 
-    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
-    where
-        K: 'a,
-        V: 'a,
-    {
-        self.iter()
-    }
+            fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
+            where
+                K: 'a,
+                V: 'a,
+            {
+                self.iter()
+            }
 
-    fn remove(&mut self, key: &K) {
-        self.remove(key);
-    }
+            fn remove(&mut self, key: &K) {
+                self.remove(key);
+            }
 
-    fn retain(&mut self, stays: impl Fn(&V) -> bool) {
-        self.retain(|_, value| stays(value));
-    }
+            fn retain(&mut self, stays: impl Fn(&V) -> bool) {
+                self.retain(|_, value| stays(value));
+            }
+        }
+    };
 }
 
-impl<K: Hash + Eq, V> Table<K, V> for HashMap<K, V> {
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn has(&self, key: &K) -> bool {
-        self.contains_key(key)
-    }
-
-    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
-    where
-        K: 'a,
-        V: 'a,
-    {
-        self.iter()
-    }
-
-    fn remove(&mut self, key: &K) {
-        self.remove(key);
-    }
-
-    fn retain(&mut self, stays: impl Fn(&V) -> bool) {
-        self.retain(|_, value| stays(value));
-    }
-}
+table!(BTreeMap of Ord);
+table!(HashMap of Hash Eq);
 
 /// Lets the oldest by `age` go where there are `most` or more, and says how many went.
 /// Of equals those with the lower keys.
