@@ -14,7 +14,7 @@ pub struct Delta {
     /// For ICMP the type of the packets.
     pub src_port: u16,
     pub dst_port: u16,
-    /// Packets by [`PacketClass`].
+    /// Packets by [class](crate::packet::PacketClass).
     pub classes: [u32; PACKET_CLASSES],
     pub wire_bytes: u64,
     pub payload_bytes: u64,
