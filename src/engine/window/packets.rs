@@ -154,7 +154,7 @@ impl Slice {
     /// Adds the rows of a log, complete or about to be drained, to the totals
     /// and to their stations.
     pub(crate) fn settle(&mut self, log: &Log, cache: &mut StationCache) {
-        let mut sums = Sums::default();
+        let mut sums = RowSums::default();
         for (number, row) in log.flows().enumerate() {
             for (counts, port) in row.counts.iter().zip([row.port_a, row.port_b]) {
                 if counts.packets > 0 {
@@ -162,7 +162,7 @@ impl Slice {
                     self.settle_counts(counts, row.proto, port);
                 }
             }
-            if number % Sums::MOST_ROWS == Sums::MOST_ROWS - 1 {
+            if number % RowSums::MOST_ROWS == RowSums::MOST_ROWS - 1 {
                 self.settle_sums(std::mem::take(&mut sums));
             }
         }
@@ -187,7 +187,7 @@ impl Slice {
         }
     }
 
-    fn settle_sums(&mut self, sums: Sums) {
+    fn settle_sums(&mut self, sums: RowSums) {
         let total = &mut self.total;
         total.classes.iter_mut().zip(sums.classes).for_each(|(sum, more)| add(sum, more));
         total.sizes.iter_mut().zip(sums.sizes).for_each(|(sum, more)| add(sum, more));
@@ -217,13 +217,13 @@ impl Slice {
 
 /// Of rows so few that nothing overflows: additions of many lanes at once.
 #[derive(Default)]
-struct Sums {
+struct RowSums {
     classes: [u32; PACKET_CLASSES],
     sizes: [u32; SIZE_BINS],
     fragments: u32,
 }
 
-impl Sums {
+impl RowSums {
     /// Two directions each, of at most `u16::MAX` packets.
     const MOST_ROWS: usize = 1 << 14;
 
