@@ -155,6 +155,16 @@ impl Entities {
         self.ledger.begin(second)
     }
 
+    /// Takes back the memory of minutes that were looked at.
+    pub(super) fn give_back(&mut self, minutes: Minutes) {
+        self.ledger.give_back(minutes);
+    }
+
+    /// Lets go of what a minute without entities had no use for.
+    pub(super) fn rest(&mut self, before_s: i64) {
+        self.ledger.rest(before_s);
+    }
+
     /// The second that the minute at hand ends before; nothing where nobody is in it.
     pub(super) fn minute_end_s(&self) -> Option<i64> {
         self.ledger.end_s()

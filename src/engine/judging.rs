@@ -14,7 +14,7 @@ use crate::alert::second_ns;
 use crate::baseline::Lent;
 use crate::detect::analytic::{Event, Inputs, Source};
 use crate::detect::{Detection, Telemetry};
-use crate::entity::Minute;
+use crate::entity::{Minute, Minutes};
 use crate::host::execs::Served;
 use crate::host::inventory::Inventory;
 use crate::host::join::Joiner;
@@ -85,11 +85,12 @@ impl Correlation<'_> {
     /// ends, so that it does not matter how many seconds are closed at a time.
     pub(super) fn end_minute(&mut self, before_s: i64) {
         let Some(end_s) = self.entities.minute_end_s().filter(|&end_s| end_s <= before_s) else {
+            self.entities.rest(before_s);
             return;
         };
         self.show_unanswered(end_s);
         let minutes = self.entities.begin(end_s);
-        self.show_minutes(minutes);
+        self.show_entities(minutes);
     }
 
     /// A second of packets, after the detectors of windows.
@@ -100,7 +101,7 @@ impl Correlation<'_> {
         let missing = telemetry.lately.keys().cloned().collect();
         self.known = Telemetry { losses: Vec::new(), missing, ..telemetry };
         let minutes = self.entities.begin(second);
-        self.show_minutes(minutes);
+        self.show_entities(minutes);
         self.take_over_inventory();
         let home = &self.detection.settings().home_nets;
         self.entities.count(assembled, self.joiner.as_mut(), home);
@@ -128,7 +129,14 @@ impl Correlation<'_> {
         }
     }
 
-    fn show_minutes(&mut self, minutes: impl IntoIterator<Item = Minute>) {
+    fn show_entities(&mut self, mut minutes: Minutes) {
+        while let Some(minute) = minutes.show_next() {
+            self.detection.event(&Event::Minute(minute), self.looked_s, &self.known);
+        }
+        self.entities.give_back(minutes);
+    }
+
+    fn show_minutes(&mut self, minutes: Vec<Minute>) {
         for minute in minutes {
             self.detection.event(&Event::Minute(&minute), self.looked_s, &self.known);
         }
@@ -218,7 +226,7 @@ impl Correlation<'_> {
     /// The last minute; what was learned is written and given back.
     pub(super) fn end_entities(&mut self) {
         let minutes = self.entities.finish();
-        self.show_minutes(minutes);
+        self.show_entities(minutes);
         let minutes = self.reported.close(&self.detection.settings().home_nets);
         self.show_minutes(minutes);
         self.show_time(self.looked_s.saturating_add(1));

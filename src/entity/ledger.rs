@@ -3,9 +3,8 @@
 //! Bounded: [`LedgerLimits::entities`] a minute; rows of others are counted in
 //! `refused`. A minute is closed when a second of a later one comes, in the order of
 //! the entities' kinds and ids, so that what reads it does not depend on anything
-//! else.
+//! else. The memory of its entities serves those of the next minute.
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 
 use ahash::HashMap;
@@ -94,10 +93,9 @@ pub struct SecondOf {
 }
 
 struct Open {
-    who: Arc<Who>,
     /// What it is sorted by, at hand without going to where its texts lie.
     beginning: Beginning,
-    minute: Measures,
+    minute: Minute,
     second: SecondOf,
     touched_s: i64,
     sure: Sure,
@@ -135,9 +133,17 @@ pub struct Ledger {
     open: Vec<Box<Open>>,
     /// Touched in the second at hand.
     touched: Vec<WhoId>,
+    /// Of the minute before, for entities of this one.
+    #[expect(clippy::vec_box, reason = "they were and will be open ones")]
+    spare: Vec<Box<Open>>,
+    /// Kept for its memory.
+    order: Vec<Place>,
     /// Rows of entities that had no place.
     pub refused: u64,
 }
+
+/// What an entity is sorted by first, and where it is.
+type Place = (Beginning, u32);
 
 const MINUTE_S: i64 = 60;
 
@@ -151,6 +157,8 @@ impl Ledger {
             ids: HashMap::default(),
             open: Vec::new(),
             touched: Vec::new(),
+            spare: Vec::new(),
+            order: Vec::new(),
             refused: 0,
         }
     }
@@ -170,7 +178,11 @@ impl Ledger {
     /// The second that the minute at hand ends before; nothing where it has no entities.
     pub fn end_s(&self) -> Option<i64> {
         let is_open = !self.open.is_empty();
-        is_open.then(|| self.minute.saturating_add(1).saturating_mul(MINUTE_S))
+        is_open.then(|| self.end_of_minute_s())
+    }
+
+    fn end_of_minute_s(&self) -> i64 {
+        self.minute.saturating_add(1).saturating_mul(MINUTE_S)
     }
 
     /// The minute at hand, since the epoch: numbers are of it.
@@ -190,17 +202,21 @@ impl Ledger {
         let id = self.open.len() as WhoId;
         let who = who();
         self.ids.insert(digest, id);
-        let second = SecondOf::new(Arc::clone(&who));
-        let minute = Measures::default();
-        let beginning = who.entity.beginning();
-        let (touched_s, sure) = (i64::MIN, Sure::default());
-        self.open.push(Box::new(Open { who, beginning, minute, second, touched_s, sure }));
+        let start_s = self.minute.saturating_mul(MINUTE_S);
+        let open = match self.spare.pop() {
+            Some(mut open) => {
+                open.begin(who, start_s);
+                open
+            }
+            None => Box::new(Open::new(who, start_s, Arc::clone(&self.source))),
+        };
+        self.open.push(open);
         Some(id)
     }
 
     /// The entity of a number.
     pub fn who(&self, id: WhoId) -> Option<&Arc<Who>> {
-        self.open.get(id as usize).map(|open| &open.who)
+        self.open.get(id as usize).map(|open| &open.minute.who)
     }
 
     /// Asks for the memory of an entity that will be added to.
@@ -216,7 +232,7 @@ impl Ledger {
     /// The same of what lies apart from it, once that has come.
     pub fn prefetch_parts(&self, id: WhoId, second: i64) {
         if let Some(open) = self.open.get(id as usize) {
-            open.minute.prefetch_parts(second);
+            open.minute.measures.prefetch_parts(second);
         }
     }
 
@@ -228,7 +244,7 @@ impl Ledger {
             open.second.clear();
             self.touched.push(id);
         }
-        open.minute.add(view, self.seed);
+        open.minute.measures.add(view, self.seed);
         open.second.add(view);
     }
 
@@ -241,7 +257,7 @@ impl Ledger {
         open.sure.wire_bytes = open.sure.wire_bytes.saturating_add(wire_bytes);
         open.sure.weighed =
             open.sure.weighed.saturating_add(wire_bytes.saturating_mul(thousandths));
-        open.sure.differs |= certainty != open.who.certainty;
+        open.sure.differs |= certainty != open.minute.who.certainty;
     }
 
     /// Says of a flow that who stood behind it is known, too.
@@ -249,87 +265,136 @@ impl Ledger {
         let Some(open) = self.open.get_mut(id as usize) else { return };
         let payload_bytes = (view.sent.payload_bytes + view.received.payload_bytes) * view.scale;
         if behind >= Behind::Process {
-            open.minute.of_processes_bytes += payload_bytes;
+            open.minute.measures.of_processes_bytes += payload_bytes;
         }
         if behind == Behind::Workload {
-            open.minute.of_workloads_bytes[view.leg as usize] += payload_bytes;
+            open.minute.measures.of_workloads_bytes[view.leg as usize] += payload_bytes;
         }
     }
 
     /// What entities did in the second at hand, by kind and id.
     pub fn second(&mut self) -> Vec<&SecondOf> {
-        for &id in &self.touched {
-            self.open[id as usize].settle();
+        let Self { open, touched, order, .. } = self;
+        order.clear();
+        for (&id, at) in touched.iter().zip(0_u32..) {
+            let open = &mut open[id as usize];
+            open.settle();
+            order.push((open.beginning, at));
         }
-        let touched = self.touched.iter().map(|&id| &*self.open[id as usize]);
-        in_order(touched).into_iter().map(|open| &open.second).collect()
+        let open = |at: u32| &*open[touched[at as usize] as usize];
+        put_in_order(order, open);
+        order.iter().map(|&(_, at)| &open(at).second).collect()
     }
 
     /// Hands out the minute at hand.
     pub fn close(&mut self) -> Minutes {
         self.ids.clear();
+        // What this minute had no use for goes.
+        self.spare = Vec::new();
         let open = std::mem::take(&mut self.open);
-        let touched = open.into_iter().filter(|open| open.touched_s > i64::MIN);
-        Minutes {
-            open: in_order(touched).into_iter(),
-            start_s: self.minute.saturating_mul(MINUTE_S),
-            source: Some(Arc::clone(&self.source)),
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        let touched = open.iter().zip(0_u32..).filter(|(open, _)| open.touched_s > i64::MIN);
+        order.extend(touched.map(|(open, at)| (open.beginning, at)));
+        put_in_order(&mut order, |at| &open[at as usize]);
+        Minutes { open, order, next: 0 }
+    }
+
+    /// Takes back the memory of a minute that was handed out.
+    pub fn give_back(&mut self, minutes: Minutes) {
+        if !minutes.open.is_empty() {
+            (self.spare, self.order) = (minutes.open, minutes.order);
+        }
+    }
+
+    /// Lets go of what it holds for the entities of a minute that had none.
+    pub fn rest(&mut self, before_s: i64) {
+        if self.end_of_minute_s() <= before_s && self.open.is_empty() {
+            self.spare = Vec::new();
         }
     }
 }
 
 impl Open {
+    fn new(who: Arc<Who>, start_s: i64, source: Arc<str>) -> Self {
+        Self {
+            beginning: who.entity.beginning(),
+            second: SecondOf::new(Arc::clone(&who)),
+            minute: Minute {
+                who,
+                start_s,
+                length_s: MINUTE_S,
+                source,
+                measures: Measures::default(),
+                reported: None,
+            },
+            touched_s: i64::MIN,
+            sure: Sure::default(),
+        }
+    }
+
+    /// For another entity of the same source, in another minute. Its second is cleared once
+    /// there is something in it.
+    fn begin(&mut self, who: Arc<Who>, start_s: i64) {
+        self.beginning = who.entity.beginning();
+        self.second.who = Arc::clone(&who);
+        (self.minute.who, self.minute.start_s) = (who, start_s);
+        self.minute.measures.clear();
+        (self.touched_s, self.sure) = (i64::MIN, Sure::default());
+    }
+
     /// Takes over how sure all its rows are.
     fn settle(&mut self) {
         if !self.sure.differs {
             return;
         }
         let certainty = self.sure.weighed as f64 / self.sure.wire_bytes as f64 / 1000.0;
-        if certainty != self.who.certainty {
-            Arc::make_mut(&mut self.who).certainty = certainty;
-            self.second.who = Arc::clone(&self.who);
+        let who = &mut self.minute.who;
+        if certainty != who.certainty {
+            Arc::make_mut(who).certainty = certainty;
+            self.second.who = Arc::clone(who);
         }
     }
 }
 
-/// Minutes of entities that are over, by kind and id. Each leaves the ledger as it is
-/// asked for: all at once would be copies of 2 KB, thousands of them.
+/// Minutes of entities that are over, by kind and id, shown where they lie: they are 2 KB each,
+/// thousands of them.
 #[derive(Default)]
 pub struct Minutes {
-    open: std::vec::IntoIter<Box<Open>>,
-    start_s: i64,
-    source: Option<Arc<str>>,
+    #[expect(clippy::vec_box, reason = "they go back to where they come from")]
+    open: Vec<Box<Open>>,
+    order: Vec<Place>,
+    next: usize,
 }
 
-impl Iterator for Minutes {
-    type Item = Minute;
-
-    fn next(&mut self) -> Option<Minute> {
-        let mut open = self.open.next()?;
+impl Minutes {
+    /// The next one.
+    pub fn show_next(&mut self) -> Option<&Minute> {
+        let &(_, at) = self.order.get(self.next)?;
+        self.next += 1;
+        let open = &mut self.open[at as usize];
         open.settle();
-        Some(Minute {
-            who: open.who,
-            start_s: self.start_s,
-            length_s: MINUTE_S,
-            source: self.source.clone()?,
-            measures: open.minute,
-            reported: None,
+        Some(&open.minute)
+    }
+
+    /// All of them, for who keeps them.
+    pub fn into_minutes(self) -> impl Iterator<Item = Minute> {
+        let mut all: Vec<_> = self.open.into_iter().map(Some).collect();
+        self.order.into_iter().filter_map(move |(_, at)| {
+            let mut open = all[at as usize].take()?;
+            open.settle();
+            Some(open.minute)
         })
     }
 }
 
 /// By kind and id. Most entities differ in their first letters.
-fn in_order<T: Borrow<Open>>(all: impl Iterator<Item = T>) -> Vec<T> {
-    let mut all: Vec<_> = all.map(Some).collect();
-    let beginning = |open: &Option<T>| open.as_ref().map_or(0, |open| open.borrow().beginning);
-    let mut order: Vec<_> =
-        all.iter().zip(0_u32..).map(|(open, at)| (beginning(open), at)).collect();
+fn put_in_order<'a>(order: &mut [Place], open: impl Fn(u32) -> &'a Open) {
     order.sort_unstable_by_key(|&(beginning, _)| beginning);
     for alike in order.chunk_by_mut(|x, y| x.0 == y.0).filter(|alike| alike.len() > 1) {
-        let entity = |at: u32| all[at as usize].as_ref().map(|open| &open.borrow().who.entity);
+        let entity = |at: u32| &open(at).minute.who.entity;
         alike.sort_unstable_by(|&(_, x), &(_, y)| (entity(x), x).cmp(&(entity(y), y)));
     }
-    order.into_iter().filter_map(|(_, at)| all[at as usize].take()).collect()
 }
 
 impl SecondOf {
@@ -413,9 +478,70 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::engine::window::Delta;
-    use crate::entity::Leg;
+    use crate::engine::window::{Delta, FlowRow};
+    use crate::entity::{Leg, Series};
     use crate::host::side::ProcessView;
+
+    /// What a host sends in a minute to so many peers and services, as it is told.
+    fn minute_of(ledger: &mut Ledger, minute: i64, last: u8, peers: u8) -> String {
+        let own = Host::from(IpAddr::from([192, 0, 2, last]));
+        let second = minute * 60 + 3;
+        assert!(ledger.begin(second).show_next().is_none());
+        let id = ledger.id(last.into(), || Arc::new(Who::address(&own))).expect("a place");
+        for peer in 1..=peers {
+            let (peer, port) =
+                (Host::from(IpAddr::from([203, 0, 113, peer])), 80 + u16::from(peer));
+            let mut sent = Delta::new(own, peer, 17, 40_000, port);
+            (sent.wire_bytes, sent.payload_bytes) = (900, 860);
+            sent.classes[PacketClass::Udp as usize] = 2;
+            sent.sizes[5] = 2;
+            let row = FlowRow {
+                there: sent,
+                back: Delta::new(peer, own, 17, port, 40_000),
+                echo_id: 0,
+                scale: 1,
+                first_there: None,
+            };
+            ledger.add(id, &View::of(&row, second, true, true));
+        }
+        let of_second = match &ledger.second()[..] {
+            [of] => format!(
+                "{:?}",
+                (
+                    of.sent,
+                    of.received,
+                    of.by_protocol,
+                    of.flows,
+                    of.top_peer,
+                    of.own,
+                    of.ports.much()
+                )
+            ),
+            others => panic!("{}", others.len()),
+        };
+        let mut minutes = ledger.close();
+        let mut minute = minutes.show_next().expect("a minute").clone();
+        let series = [Leg::Accepted, Leg::Opened].map(|leg| *minute.measures.series.of(leg));
+        minute.measures.series = Series::default();
+        ledger.give_back(minutes);
+        format!("{of_second} {minute:?} {series:?}")
+    }
+
+    #[test]
+    fn memory_serves_the_next_minute_and_nothing_of_the_one_before_is_left() {
+        let fresh = || Ledger::new("packets".into(), LedgerLimits::default(), Seed::default());
+        let mut ledger = fresh();
+        for (minute, (last, peers)) in (1..).zip([(1, 40), (2, 1), (1, 3), (3, 1)]) {
+            let told = minute_of(&mut ledger, minute, last, peers);
+            assert_eq!(told, minute_of(&mut fresh(), minute, last, peers));
+            assert_eq!(ledger.spare.len(), 1);
+        }
+        // The last one was of the minute that ends at 300.
+        ledger.rest(299);
+        assert_eq!(ledger.spare.len(), 1);
+        ledger.rest(300);
+        assert!(ledger.spare.is_empty());
+    }
 
     /// How sure a process is after rows of so many sent bytes, each so sure.
     fn certainty_of(rows: &[(u64, f64)]) -> [f64; 2] {
@@ -446,7 +572,7 @@ mod tests {
             ledger.weigh(id, &view, certainty);
         }
         let of_second = ledger.second()[0].who.certainty;
-        [of_second, ledger.close().next().expect("a minute").who.certainty]
+        [of_second, ledger.close().show_next().expect("a minute").who.certainty]
     }
 
     #[test]

@@ -211,6 +211,11 @@ impl Series {
         }
     }
 
+    /// Nothing of either leg; the memory stays.
+    fn clear(&mut self) {
+        self.0.iter_mut().flatten().for_each(|ways| **ways = [[0; SECONDS]; 2]);
+    }
+
     fn prefetch(&self, second: i64) {
         let at = second.rem_euclid(SECONDS as i64) as usize;
         let ways = self.0.iter().flatten().flat_map(|ways| ways.iter());
@@ -302,7 +307,28 @@ impl Default for Measures {
 
 const TCP: u8 = 6;
 
+/// Entries whose memory serves the next minute: most entities have fewer, and what a few need
+/// must not become what all hold.
+const REUSED: usize = 4;
+
 impl Measures {
+    /// Nothing of another entity; most of the memory stays.
+    pub(super) fn clear(&mut self) {
+        fn emptied<T>(entries: &mut Vec<T>) -> Vec<T> {
+            let mut entries = std::mem::take(entries);
+            if entries.capacity() > REUSED {
+                return Vec::new();
+            }
+            entries.clear();
+            entries
+        }
+        let (top, services) = (emptied(&mut self.top), emptied(&mut self.services));
+        let spoken = emptied(&mut self.spoken);
+        let mut series = std::mem::take(&mut self.series);
+        series.clear();
+        *self = Self { top, services, spoken, series, ..Self::default() };
+    }
+
     /// Counts a flow's second. Seconds come in order.
     pub fn add(&mut self, view: &View<'_>, seed: Seed) {
         let (sent, received, scale) = (view.sent, view.received, view.scale);

@@ -383,7 +383,7 @@ impl Window {
                 Some(((entity.kind, entity.id.clone()), facts))
             })
             .collect();
-        let mut minutes: Vec<Minute> = ledger.close().collect();
+        let mut minutes: Vec<Minute> = ledger.close().into_minutes().collect();
         for minute in &mut minutes {
             minute.start_s = at.start_s;
             minute.length_s = at.length_s;
