@@ -96,8 +96,8 @@ struct Open {
     /// What it is sorted by, at hand without going to where its texts lie.
     beginning: Beginning,
     minute: Minute,
-    second: SecondOf,
-    touched_s: i64,
+    /// Where it is among those that were touched in some second; nothing before the first.
+    touched_at: Option<u32>,
     sure: Sure,
 }
 
@@ -133,6 +133,9 @@ pub struct Ledger {
     open: Vec<Box<Open>>,
     /// Touched in the second at hand.
     touched: Vec<WhoId>,
+    /// What those did in it, and behind them what is left of longer ones: a few are used again
+    /// and again, where each entity's own would be far from all caches.
+    seconds: Vec<SecondOf>,
     /// Of the minute before, for entities of this one.
     #[expect(clippy::vec_box, reason = "they were and will be open ones")]
     spare: Vec<Box<Open>>,
@@ -157,6 +160,7 @@ impl Ledger {
             ids: HashMap::default(),
             open: Vec::new(),
             touched: Vec::new(),
+            seconds: Vec::new(),
             spare: Vec::new(),
             order: Vec::new(),
             refused: 0,
@@ -221,11 +225,8 @@ impl Ledger {
 
     /// Asks for the memory of an entity that will be added to.
     pub fn prefetch(&self, id: WhoId) {
-        const LINE_BYTES: usize = 64;
         if let Some(open) = self.open.get(id as usize) {
-            for line in 0..size_of::<Open>().div_ceil(LINE_BYTES) {
-                prefetch_line(&**open, line * LINE_BYTES);
-            }
+            prefetch_all(&**open);
         }
     }
 
@@ -233,19 +234,34 @@ impl Ledger {
     pub fn prefetch_parts(&self, id: WhoId, second: i64) {
         if let Some(open) = self.open.get(id as usize) {
             open.minute.measures.prefetch_parts(second);
+            if let Some(at) = self.touched_at(open, id) {
+                prefetch_all(&self.seconds[at]);
+            }
         }
+    }
+
+    /// Where an entity is among those that were touched in the second at hand.
+    fn touched_at(&self, open: &Open, id: WhoId) -> Option<usize> {
+        let at = open.touched_at? as usize;
+        (self.touched.get(at) == Some(&id)).then_some(at)
     }
 
     /// Counts a flow's second for an entity.
     pub fn add(&mut self, id: WhoId, view: &View<'_>) {
-        let Some(open) = self.open.get_mut(id as usize) else { return };
-        if open.touched_s != view.second {
-            open.touched_s = view.second;
-            open.second.clear();
+        let Some(open) = self.open.get(id as usize) else { return };
+        let at = self.touched_at(open, id).unwrap_or(self.touched.len());
+        let open = &mut self.open[id as usize];
+        if at == self.touched.len() {
+            open.touched_at = Some(at as u32);
             self.touched.push(id);
+            let who = Arc::clone(&open.minute.who);
+            match self.seconds.get_mut(at) {
+                Some(of_second) => of_second.begin(who),
+                None => self.seconds.push(SecondOf::new(who)),
+            }
         }
         open.minute.measures.add(view, self.seed);
-        open.second.add(view);
+        self.seconds[at].add(view);
     }
 
     /// Says of a flow how sure it is to be the entity's own.
@@ -274,27 +290,30 @@ impl Ledger {
 
     /// What entities did in the second at hand, by kind and id.
     pub fn second(&mut self) -> Vec<&SecondOf> {
-        let Self { open, touched, order, .. } = self;
+        let Self { open, touched, seconds, order, .. } = self;
         order.clear();
-        for (&id, at) in touched.iter().zip(0_u32..) {
+        for ((&id, of_second), at) in touched.iter().zip(&mut *seconds).zip(0_u32..) {
             let open = &mut open[id as usize];
-            open.settle();
+            if open.settle() {
+                of_second.who = Arc::clone(&open.minute.who);
+            }
             order.push((open.beginning, at));
         }
-        let open = |at: u32| &*open[touched[at as usize] as usize];
-        put_in_order(order, open);
-        order.iter().map(|&(_, at)| &open(at).second).collect()
+        put_in_order(order, |at| &open[touched[at as usize] as usize]);
+        order.iter().map(|&(_, at)| &seconds[at as usize]).collect()
     }
 
     /// Hands out the minute at hand.
     pub fn close(&mut self) -> Minutes {
         self.ids.clear();
-        // What this minute had no use for goes.
-        self.spare = Vec::new();
+        // What this minute had no use for goes, and what its busiest second had for more than
+        // most do.
+        (self.spare, self.seconds) = (Vec::new(), Vec::new());
+        self.touched.clear();
         let open = std::mem::take(&mut self.open);
         let mut order = std::mem::take(&mut self.order);
         order.clear();
-        let touched = open.iter().zip(0_u32..).filter(|(open, _)| open.touched_s > i64::MIN);
+        let touched = open.iter().zip(0_u32..).filter(|(open, _)| open.touched_at.is_some());
         order.extend(touched.map(|(open, at)| (open.beginning, at)));
         put_in_order(&mut order, |at| &open[at as usize]);
         Minutes { open, order, next: 0 }
@@ -319,7 +338,6 @@ impl Open {
     fn new(who: Arc<Who>, start_s: i64, source: Arc<str>) -> Self {
         Self {
             beginning: who.entity.beginning(),
-            second: SecondOf::new(Arc::clone(&who)),
             minute: Minute {
                 who,
                 start_s,
@@ -328,32 +346,31 @@ impl Open {
                 measures: Measures::default(),
                 reported: None,
             },
-            touched_s: i64::MIN,
+            touched_at: None,
             sure: Sure::default(),
         }
     }
 
-    /// For another entity of the same source, in another minute. Its second is cleared once
-    /// there is something in it.
+    /// For another entity of the same source, in another minute.
     fn begin(&mut self, who: Arc<Who>, start_s: i64) {
         self.beginning = who.entity.beginning();
-        self.second.who = Arc::clone(&who);
         (self.minute.who, self.minute.start_s) = (who, start_s);
         self.minute.measures.clear();
-        (self.touched_s, self.sure) = (i64::MIN, Sure::default());
+        (self.touched_at, self.sure) = (None, Sure::default());
     }
 
-    /// Takes over how sure all its rows are.
-    fn settle(&mut self) {
+    /// Takes over how sure all its rows are; whether that is something else.
+    fn settle(&mut self) -> bool {
         if !self.sure.differs {
-            return;
+            return false;
         }
         let certainty = self.sure.weighed as f64 / self.sure.wire_bytes as f64 / 1000.0;
         let who = &mut self.minute.who;
-        if certainty != who.certainty {
+        let is_other = certainty != who.certainty;
+        if is_other {
             Arc::make_mut(who).certainty = certainty;
-            self.second.who = Arc::clone(who);
         }
+        is_other
     }
 }
 
@@ -388,6 +405,13 @@ impl Minutes {
     }
 }
 
+fn prefetch_all<T>(value: &T) {
+    const LINE_BYTES: usize = 64;
+    for line in 0..size_of::<T>().div_ceil(LINE_BYTES) {
+        prefetch_line(value, line * LINE_BYTES);
+    }
+}
+
 /// By kind and id. Most entities differ in their first letters.
 fn put_in_order<'a>(order: &mut [Place], open: impl Fn(u32) -> &'a Open) {
     order.sort_unstable_by_key(|&(beginning, _)| beginning);
@@ -415,10 +439,10 @@ impl SecondOf {
         }
     }
 
-    /// For another second of the same entity.
-    fn clear(&mut self) {
+    /// For another second, of any entity.
+    fn begin(&mut self, of: Arc<Who>) {
         let Self {
-            who: _,
+            who,
             sent,
             received,
             by_protocol,
@@ -431,6 +455,7 @@ impl SecondOf {
             remote_port,
             ports,
         } = self;
+        *who = of;
         (*sent, *received, *by_protocol) = (Sent::default(), Sent::default(), [0; 4]);
         (*syn_sent, *flows, *unanswered_packets) = (0, 0, 0);
         silent.clear();
