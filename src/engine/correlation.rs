@@ -514,8 +514,8 @@ impl<'a> Correlation<'a> {
                 self.entities.tell(told);
             }
             match (&mut features, read) {
-                (Some(features), Some(read)) => {
-                    features.merge(&read);
+                (Some(features), Some(mut read)) => {
+                    features.merge(&mut read);
                     self.assembler.recycle_features(read);
                 }
                 (features @ None, read) => *features = read,

@@ -12,8 +12,8 @@ pub trait Merge {
     fn merge(&mut self, other: &Self);
 }
 
-/// Keys, values, and an index of slots. Keys and values lie in the order of
-/// their arrival, which nothing outside may depend on; apart, since values are
+/// Keys, values, and an index of slots. Keys and values lie in an order, mostly of
+/// their arrival, that nothing outside may depend on; apart, since values are
 /// large and many looks end at the key.
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
@@ -102,6 +102,22 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
 
     /// Forgets all entries and keeps the memory.
     pub(super) fn clear(&mut self) {
+        self.free_slots();
+        self.keys.clear();
+        self.values.clear();
+    }
+
+    /// Hands out all entries with their hashes and keeps the memory. No iterator of both
+    /// together: it would copy values, which are large, at each step.
+    pub(super) fn drain(&mut self, mut take: impl FnMut(u64, K, V)) {
+        self.free_slots();
+        for (entry, value) in self.keys.iter().zip(self.values.drain(..)) {
+            take(entry.hash, entry.key, value);
+        }
+        self.keys.clear();
+    }
+
+    fn free_slots(&mut self) {
         if self.keys.len() * 8 < self.slots.len() {
             // A quiet second after a loud one: free the few slots one by one.
             let mask = self.slots.len() - 1;
@@ -115,33 +131,29 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         } else {
             self.slots.fill(0);
         }
-        self.keys.clear();
-        self.values.clear();
     }
 
     pub(super) fn hashes(&self) -> impl Iterator<Item = u64> {
         self.keys.iter().map(|entry| entry.hash)
     }
 
-    /// Entries with their hashes, in the order of [`Self::iter`].
-    pub(super) fn entries(&self) -> impl Iterator<Item = (u64, &K, &V)> {
-        self.keys.iter().zip(&self.values).map(|(entry, value)| (entry.hash, &entry.key, value))
-    }
-
-    /// Forgets entries by their places and hashes and keeps the memory.
+    /// Forgets entries by their places and hashes and keeps the memory. The last ones take
+    /// the places of those that go: values are large.
     pub(crate) fn retain(&mut self, keeps: impl Fn(usize, u64) -> bool) {
-        let mut kept = 0;
-        for at in 0..self.keys.len() {
-            if keeps(at, self.keys[at].hash) {
-                self.keys[kept] = self.keys[at];
-                self.values.swap(kept, at);
-                kept += 1;
+        // Where the entry at hand was before.
+        let (mut at, mut place) = (0, 0);
+        while let Some(entry) = self.keys.get(at) {
+            if keeps(place, entry.hash) {
+                at += 1;
+                place = at;
+            } else {
+                self.keys.swap_remove(at);
+                self.values.swap_remove(at);
+                place = self.keys.len();
             }
         }
-        self.keys.truncate(kept);
-        self.values.truncate(kept);
         self.slots.fill(0);
-        (0..kept).for_each(|index| self.link(index));
+        (0..self.keys.len()).for_each(|index| self.link(index));
     }
 
     pub(super) fn into_entries(self) -> impl Iterator<Item = (u64, K, V)> {
@@ -400,7 +412,7 @@ mod tests {
             keys.iter().for_each(|&key| *table.insert_new(hash(key), key, 0) = key + 1);
             table.retain(|place, _| place % divisor == 0);
             let kept: Vec<_> = keys.iter().copied().step_by(divisor).collect();
-            prop_assert!(table.iter().map(|(key, _)| key).eq(&kept));
+            prop_assert!(table.sorted().into_iter().map(|(key, _)| key).eq(&kept));
             for key in 0..500 {
                 let value = kept.contains(&key).then_some(key + 1);
                 prop_assert_eq!(table.get(hash(key), &key).copied(), value);

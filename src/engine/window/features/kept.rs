@@ -18,11 +18,14 @@ pub struct Kept<K: Copy + Eq + Ord, V> {
     highest: u64,
     /// Messages, of kept keys or not.
     pub messages: u64,
+    /// Kept for its memory.
+    ranks: Vec<u64>,
 }
 
 impl<K: Copy + Eq + Ord, V: Clone + Default + Merge> Kept<K, V> {
     pub(super) fn new(keep: usize, second: i64, seed: Seed) -> Self {
-        Self { keep, second, seed, table: Table::default(), highest: u64::MAX, messages: 0 }
+        let (table, ranks) = (Table::default(), Vec::new());
+        Self { keep, second, seed, table, highest: u64::MAX, messages: 0, ranks }
     }
 
     /// Empty, for another second; the memory stays.
@@ -53,20 +56,21 @@ impl<K: Copy + Eq + Ord, V: Clone + Default + Merge> Kept<K, V> {
         rank <= self.highest
     }
 
-    pub(super) fn merge(&mut self, other: &Self) {
+    /// Takes over what another has, which is empty then.
+    pub(super) fn merge(&mut self, other: &mut Self) {
         self.messages = self.messages.saturating_add(other.messages);
-        for (hash, key, value) in other.table.entries() {
+        other.table.drain(|hash, key, value| {
             let rank = self.rank(hash);
             if rank > self.highest {
-                continue;
+                return;
             }
-            if let Some(sum) = self.table.get_mut(hash, key) {
-                sum.merge(value);
+            if let Some(sum) = self.table.get_mut(hash, &key) {
+                sum.merge(&value);
             } else if self.has_room(rank) {
                 // As they are: values are large, and most are of one shard.
-                self.table.insert_new(hash, *key, value.clone());
+                self.table.insert_new(hash, key, value);
             }
-        }
+        });
         self.highest = self.highest.min(other.highest);
     }
 
@@ -83,13 +87,14 @@ impl<K: Copy + Eq + Ord, V: Clone + Default + Merge> Kept<K, V> {
     /// Keeps the `keep` lowest.
     #[cold]
     fn trim(&mut self) {
-        let mut ranks: Vec<u64> = self.table.hashes().map(|hash| self.rank(hash)).collect();
-        let Some(last) = self.keep.checked_sub(1).filter(|&last| last < ranks.len()) else {
+        let (seed, second) = (self.seed, self.second);
+        self.ranks.clear();
+        self.ranks.extend(self.table.hashes().map(|hash| rank(seed, second, hash)));
+        let Some(last) = self.keep.checked_sub(1).filter(|&last| last < self.ranks.len()) else {
             return;
         };
         // Keys of one rank (one in 2^64) go together, whatever their order.
-        let highest = *ranks.select_nth_unstable(last).1;
-        let (seed, second) = (self.seed, self.second);
+        let highest = *self.ranks.select_nth_unstable(last).1;
         self.table.retain(|_, hash| rank(seed, second, hash) <= highest);
         self.highest = highest;
     }
@@ -168,7 +173,7 @@ mod tests {
             }
             let mut merged = filled([]);
             for part in parts {
-                merged.merge(&filled(part));
+                merged.merge(&mut filled(part));
             }
             merged.settle();
             prop_assert_eq!(&merged, &whole);

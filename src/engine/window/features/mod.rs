@@ -139,14 +139,14 @@ impl Features {
         self.answers.begin(second, seed);
     }
 
-    /// Adds another shard's of the same second.
-    pub fn merge(&mut self, other: &Self) {
-        self.dns.merge(&other.dns);
-        self.told.merge(&other.told);
-        self.not_dns.merge(&other.not_dns);
-        self.echo.merge(&other.echo);
-        self.requests.merge(&other.requests);
-        self.answers.merge(&other.answers);
+    /// Takes over another shard's of the same second.
+    pub fn merge(&mut self, other: &mut Self) {
+        self.dns.merge(&mut other.dns);
+        self.told.merge(&mut other.told);
+        self.not_dns.merge(&mut other.not_dns);
+        self.echo.merge(&mut other.echo);
+        self.requests.merge(&mut other.requests);
+        self.answers.merge(&mut other.answers);
     }
 
     /// Lets go of what is held beyond the caps: the last step.

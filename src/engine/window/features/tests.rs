@@ -282,8 +282,8 @@ proptest! {
             parts[shard].push(packet.clone());
         }
         let mut merged = features(&parts[2]);
-        merged.merge(&features(&parts[0]));
-        merged.merge(&features(&parts[1]));
+        merged.merge(&mut features(&parts[0]));
+        merged.merge(&mut features(&parts[1]));
         merged.settle();
         prop_assert!(merged == whole);
         // Tables that had another second before.
