@@ -80,6 +80,13 @@ impl Unanswered {
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        // At once, rather than by doubling; never more than this is kept.
+        let room = (2 * LOOKED_UP_PER_S).saturating_sub(self.kept.len());
+        self.kept.reserve(other.kept.len().min(room));
         self.left_out.flows += other.left_out.flows;
         self.left_out.packets += other.left_out.packets;
         self.left_out.wire_bytes += other.left_out.wire_bytes;
