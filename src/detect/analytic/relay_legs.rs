@@ -188,25 +188,25 @@ impl Candidate {
                 (sums.0, sums.1) = (sums.0 + to, sums.1 + from);
             }
         }
+        // With one other peer it is a conversation of two, judged by its legs.
+        if peers.len() <= 2 {
+            return None;
+        }
         let of = |(host, (to, from)): (&Host, &(u64, u64))| {
             let there = (*from, sent.saturating_sub(*to));
             let back = (received.saturating_sub(*from), *to);
             let ways = Ways { there, back };
-            let correlation = self.total_correlation();
-            Legs {
-                by: "one_peer_and_others",
-                symmetry: ways.symmetry(),
-                bytes: ways.all() / 2,
-                correlation,
-                controller: Some(*host),
-            }
+            (ways.symmetry(), *host, ways.all() / 2)
         };
-        // With one other peer it is a conversation of two, judged by its legs.
-        (peers.len() > 2).then(|| {
-            peers.iter().map(of).max_by(|x, y| {
-                x.symmetry.total_cmp(&y.symmetry).then_with(|| y.controller.cmp(&x.controller))
-            })
-        })?
+        let (symmetry, host, bytes) =
+            peers.iter().map(of).max_by(|x, y| x.0.total_cmp(&y.0).then_with(|| y.1.cmp(&x.1)))?;
+        Some(Legs {
+            by: "one_peer_and_others",
+            symmetry,
+            bytes,
+            correlation: self.total_correlation(),
+            controller: Some(host),
+        })
     }
 
     fn bins(&self, leg: Leg, way: usize) -> Vec<f64> {
