@@ -15,7 +15,7 @@ use super::silent::Silent;
 use super::who::Who;
 use crate::alert::Beginning;
 use crate::engine::window::{Host, Seed};
-use crate::memory::prefetch_line;
+use crate::memory::{prefetch, prefetch_line};
 use crate::packet::PacketClass;
 
 /// Number of an entity in its ledger; given anew with each minute.
@@ -385,8 +385,21 @@ pub struct Minutes {
 }
 
 impl Minutes {
-    /// The next one.
+    /// The next one. They lie anywhere: what is looked at next is asked for.
     pub fn show_next(&mut self) -> Option<&Minute> {
+        let ahead = |by: usize| {
+            let &(_, at) = self.order.get(self.next + by)?;
+            self.open.get(at as usize)
+        };
+        if let Some(open) = ahead(3) {
+            prefetch_all(&**open);
+        }
+        if let Some(open) = ahead(2) {
+            prefetch_all(&*open.minute.who);
+        }
+        if let Some(open) = ahead(1) {
+            open.minute.who.entity.id.as_bytes().first().into_iter().for_each(prefetch);
+        }
         let &(_, at) = self.order.get(self.next)?;
         self.next += 1;
         let open = &mut self.open[at as usize];
