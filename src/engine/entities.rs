@@ -195,7 +195,7 @@ impl Entities {
         home: &HomeNets,
     ) {
         let second = assembled.slice.second();
-        self.take_rows(assembled);
+        self.take_rows(assembled, joiner.as_deref(), home);
         let rows = self.order.iter().map(|&at| &self.rows[at as usize]);
         self.served.learn(second, rows);
         // Small ones were handed out for that alone.
@@ -274,12 +274,25 @@ impl Entities {
     }
 
     /// Rows in an order that their flows give, those of one flow put together.
-    fn take_rows(&mut self, assembled: &Assembled) {
+    fn take_rows(&mut self, assembled: &Assembled, joiner: Option<&Joiner>, home: &HomeNets) {
         self.rows.clear();
         let (most, sampled) = (self.most_rows, self.sampled_rows);
+        let (least, of_strangers) = (self.least_bytes, self.least_bytes_of_strangers);
+        let second = assembled.slice.second();
+        // Here, before they are put in order: most rows beside a capture's own host are small
+        // ones of strangers.
+        let may_be_known = |end: &Host| {
+            joiner.is_some_and(|joiner| {
+                joiner.may_seat(end.ip(), second)
+                    || (home.contains(end) && joiner.instance_of(end.ip()).is_some())
+            })
+        };
+        let wanted = |bytes, ends: [&Host; 2]| {
+            bytes >= of_strangers || (bytes >= least && ends.into_iter().any(may_be_known))
+        };
         let rows = &mut self.rows;
         // From within: `extend` asks the chain of filters for each row anew.
-        let flows = assembled.flows(most, sampled, self.least_bytes, self.seed);
+        let flows = assembled.flows(most, sampled, wanted, self.seed);
         flows.for_each(|row| rows.push(row));
         // By a hash, then by flow: numbers compare faster than flows, which lie far apart.
         let seed = self.seed;

@@ -23,12 +23,17 @@ use crate::input::{Block, Frame, Input, Next, ReadAhead, frame_flag};
 use crate::lock::Lock;
 use crate::packet::{Decoder, Direct, Facts, PacketRow, Shape, Verdict, row_flag};
 
-/// Blocks between the input and the last shard for each worker: enough that
-/// nobody waits, few enough that they stay in the last-level cache.
-const BLOCKS_IN_FLIGHT_PER_WORKER: usize = 3;
+/// Blocks between the input and the last shard for each worker: enough that nobody
+/// waits for one whose processor the correlation stage has at the time, few enough that
+/// they stay in the last-level cache.
+const BLOCKS_IN_FLIGHT_PER_WORKER: usize = 6;
 
-/// How long an idle worker sleeps before it looks for failed colleagues.
-pub(crate) const IDLE_WAIT: Duration = Duration::from_millis(2);
+/// How long a worker without work sleeps at first before it looks for some again: where
+/// the others are at work a block is done in about that time.
+pub(crate) const IDLE_WAIT: Duration = Duration::from_micros(200);
+
+/// The same where nobody else has any either.
+const MOST_IDLE_WAIT: Duration = Duration::from_millis(5);
 
 /// What all workers of a run see.
 pub(crate) struct Shared {
@@ -47,7 +52,7 @@ pub(crate) struct Shared {
     /// Of what flows say nothing but names is wanted.
     pub(crate) names_alone: bool,
     pub(crate) hash_state: ahash::RandomState,
-    /// How long a worker without work sleeps before it looks at the input again.
+    /// How long a worker without work sleeps at first before it looks at the input again.
     pub(crate) idle_wait: Duration,
 }
 
@@ -102,6 +107,7 @@ impl Shared {
         let mut facts = Facts::default();
         let mut emptied = Emptied::default();
         let cap = BLOCKS_IN_FLIGHT_PER_WORKER * self.workers;
+        let mut idle_wait = self.idle_wait;
         loop {
             let mut batch = inbox.try_recv().ok();
             if batch.is_none() {
@@ -111,13 +117,16 @@ impl Shared {
                     emptied = self.sequencer.submit(decoded);
                     continue;
                 }
-                match inbox.recv_timeout(self.idle_wait) {
+                match self.wait(inbox, idle_wait) {
                     Ok(received) => batch = Some(received),
-                    Err(RecvTimeoutError::Timeout) if !self.failed.load(Ordering::Acquire) => {}
+                    Err(RecvTimeoutError::Timeout) if !self.failed.load(Ordering::Acquire) => {
+                        idle_wait = (2 * idle_wait).min(MOST_IDLE_WAIT);
+                    }
                     Err(_) => break,
                 }
             }
             let Some(batch) = batch else { continue };
+            idle_wait = self.idle_wait;
             shard.take(&batch);
             if batch.end {
                 shard.finish(id, batch.latest_ns, out, tail);
@@ -135,6 +144,16 @@ impl Shared {
         }
         guard.disarm();
         (shard, ledger)
+    }
+
+    /// The next batch, if one comes in time.
+    fn wait(&self, inbox: &Receiver<Batch>, time: Duration) -> Result<Batch, RecvTimeoutError> {
+        if self.workers == 1 && inbox.is_empty() {
+            // Nobody else sends: a channel would look again and again before it slept.
+            std::thread::sleep(time);
+            return Err(RecvTimeoutError::Timeout);
+        }
+        inbox.recv_timeout(time)
     }
 
     fn next_block(&self) -> Option<(Block, i64)> {

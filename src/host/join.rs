@@ -217,12 +217,18 @@ impl Joiner {
         self.coverage.late_seconds += 1;
     }
 
+    /// Whether anybody may be found at an address in a second. Of a flood of strange
+    /// addresses this is all that is done.
+    pub(crate) fn may_seat(&self, address: IpAddr, second: i64) -> bool {
+        let known_ns = questions::known_in_ns(second);
+        self.map.as_ref().is_some_and(|map| map.may_know(address, known_ns))
+    }
+
     /// Who was at this end of a flow in a second of it.
     pub(crate) fn seat(&mut self, view: &View<'_>, echo_id: u16) -> Seated {
+        let is_strange = !self.may_seat(view.sent.src.ip(), view.second);
+        let Some(map) = self.map.clone().filter(|_| !is_strange) else { return Seated::Stranger };
         let known_ns = questions::known_in_ns(view.second);
-        // Of a flood of strange addresses this is all that is done.
-        let of_host = self.map.as_ref().filter(|map| map.may_know(view.sent.src.ip(), known_ns));
-        let Some(map) = of_host.cloned() else { return Seated::Stranger };
         let question = questions::of_second(view, echo_id);
         let answer = match map.resolve(&question) {
             Ok(Some(answer)) => answer,
