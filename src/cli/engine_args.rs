@@ -206,6 +206,7 @@ impl EngineArgs {
             .map(Arc::new);
         options.detect = self.detect_settings();
         options.detects = !self.no_detection;
+        options.leaves_memory = true;
         Ok(options)
     }
 

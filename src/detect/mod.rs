@@ -413,7 +413,7 @@ impl Detection {
     }
 
     /// Ends the run: all alerts by start and id, and what was left out.
-    pub fn finish(mut self) -> (Vec<Alert>, Counters) {
+    pub fn finish(&mut self) -> (Vec<Alert>, Counters) {
         self.close();
         let mut counters = self.counters();
         counters.allowed_alerts = self.book.take_allowed_alerts();

@@ -115,6 +115,7 @@ pub(super) struct Correlation<'a> {
     pub(super) sources: HashMap<u16, Option<Source>>,
     /// Of the stream's last second.
     pub(super) last: Ended,
+    leaves_memory: bool,
 }
 
 impl<'a> Correlation<'a> {
@@ -172,6 +173,7 @@ impl<'a> Correlation<'a> {
             series: HashMap::default(),
             sources: HashMap::default(),
             last: Ended::default(),
+            leaves_memory: options.leaves_memory,
         };
         correlation.take_over_inventory();
         correlation
@@ -584,6 +586,9 @@ impl<'a> Correlation<'a> {
         }
         let mut sided: Vec<_> = self.sided.into_iter().collect();
         sided.sort_unstable_by_key(|&(vantage, _)| vantage);
+        if self.leaves_memory {
+            std::mem::forget((self.detection, self.entities));
+        }
         (alerts, counters, sided, self.write_error)
     }
 }

@@ -79,6 +79,9 @@ pub struct RunOptions {
     pub baselines: Option<Lent>,
     /// Where other settings of detection come in while the run goes on.
     pub reloads: Option<Arc<Reloads>>,
+    /// The process ends with the run: what detection held stays where it is, since the
+    /// kernel takes pages back in less time than it takes to free what is on them.
+    pub leaves_memory: bool,
 }
 
 impl Default for RunOptions {
@@ -98,6 +101,7 @@ impl Default for RunOptions {
             telemetry: None,
             baselines: None,
             reloads: None,
+            leaves_memory: false,
         }
     }
 }
@@ -328,8 +332,12 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
                         // By the thread that will use it: memory near its processor.
                         shard.preallocate();
                     }
-                    let _ends = Ends(tail);
-                    shared.work(id, shard, inbox, out, tail)
+                    let ends = Ends(tail);
+                    let (shard, ledger) = shared.work(id, shard, inbox, out, tail);
+                    drop(ends);
+                    // Here, while the correlation stage is at the last flows: giving a
+                    // table's memory back takes a while.
+                    (shard.into_sums(), ledger)
                 })
             })
             .collect();
@@ -346,8 +354,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let mut counters = TableCounters::default();
     let mut totals: Option<FlowTotals> = None;
     let (mut flows, mut late_packets) = (0, 0);
-    for (shard, ledger) in finished {
-        let sums = shard.into_sums();
+    for (sums, ledger) in finished {
         accounting.merge(&ledger);
         accounting.merge(&sums.accounting);
         counters.merge(&sums.counters);

@@ -105,7 +105,7 @@ impl Run {
         self.finish().0
     }
 
-    pub(super) fn finish(self) -> (Vec<Alert>, Counters) {
+    pub(super) fn finish(mut self) -> (Vec<Alert>, Counters) {
         self.detection.finish()
     }
 }
