@@ -24,7 +24,7 @@ use super::{
     Traffic, Window,
 };
 use crate::alert::Entity;
-use crate::engine::window::{Host, PairStats, Slice, Tally};
+use crate::engine::window::{Host, HostStats, PairStats, Slice, Tally};
 use crate::packet::PacketClass as C;
 
 #[derive(Debug, Default)]
@@ -60,6 +60,15 @@ impl Detector for ConnectionFlood {
             return;
         }
         let threshold = ctx.settings.connection_rate_threshold;
+        // What is sent to an address by itself or by all is no more than what it received: in
+        // most seconds no address got so many, and no pair needs a look.
+        let fewest = lower.min(threshold);
+        let is_loud = |stats: &HostStats| stats.tally.class(C::TcpSyn) >= fewest;
+        if let Some(hosts) = slice.receivers().exact()
+            && !hosts.iter().any(|(_, host)| is_loud(&host.stats))
+        {
+            return;
+        }
         self.syn.clear();
         let mut loud = false;
         for (&(src, dst), pair) in pairs.iter() {
@@ -67,12 +76,16 @@ impl Detector for ConnectionFlood {
             if syn == 0 || src == dst || dst.is_group() || is_scan_like(pair, syn, ctx) {
                 continue;
             }
-            let nothing = Tally::default();
-            let back = slice.pair(&dst, &src).map_or(&nothing, |back| &back.tally);
             let sum = self.syn.entry(dst).or_default();
             *sum += syn;
             loud |= *sum >= threshold;
-            if is_empty(pair, syn, back, lower) {
+            // Few pairs have so many.
+            if syn < lower {
+                continue;
+            }
+            let nothing = Tally::default();
+            let back = slice.pair(&dst, &src).map_or(&nothing, |back| &back.tally);
+            if is_empty(pair, syn, back) {
                 self.judge_empty(slice, (src, dst), pair, back, &before, ctx, out);
             }
         }
@@ -224,10 +237,7 @@ fn is_scan_like(pair: &PairStats, syn: u64, ctx: &Context<'_>) -> bool {
     ports >= ctx.settings.scan_ports && syn / ports.max(1) <= 3
 }
 
-fn is_empty(pair: &PairStats, syn: u64, back: &Tally, lower: u64) -> bool {
+fn is_empty(pair: &PairStats, syn: u64, back: &Tally) -> bool {
     let data = pair.tally.class(C::TcpData) + back.class(C::TcpData);
-    syn >= lower
-        && back.class(C::TcpSynAck) * 2 >= syn
-        && data * 2 < syn
-        && pair.ports.estimate() <= FEW_PORTS
+    back.class(C::TcpSynAck) * 2 >= syn && data * 2 < syn && pair.ports.estimate() <= FEW_PORTS
 }
