@@ -103,6 +103,8 @@ struct Hit {
     style: Style,
     packets: u64,
     answers: u64,
+    /// Of its source and style.
+    hash: u64,
     /// Its place in the table.
     pair: u32,
     /// Answers, which come from the target.
@@ -156,14 +158,17 @@ impl Detector for Scan {
         let fewest = fewest_packets(ctx);
         let cap = ctx.settings.scan_sources;
         let hit = |place: &Place| &hits[place.at as usize];
-        let mut coming = order.places().iter().skip(AHEAD);
+        let mut coming = order.places().iter().skip(2 * AHEAD);
+        let mut next = order.places().iter().skip(AHEAD);
         let alike = |x: &Place, y: &Place| x.word == y.word && hit(x).key() == hit(y).key();
         for places in order.places().chunk_by(alike) {
             coming.by_ref().take(places.len()).for_each(|place| prefetch(hit(place)));
+            let of_sources = next.by_ref().take(places.len());
+            of_sources.for_each(|place| self.sources.prefetch(hit(place).hash));
             // The usual case: one probe, and too few for any rule.
             if let [place] = places
                 && let Some(once) = hit(place).once(slice.second(), fewest)
-                && self.sources.note(hit(place).key(), once, cap)
+                && self.sources.note(hit(place).key(), hit(place).hash, once, cap)
             {
                 continue;
             }
@@ -272,18 +277,27 @@ impl Scan {
         let seed = slice.seed();
         let explained = Explained::by(floods.iter().filter(|flood| flood.opens));
         let (any_explained, nothing) = (!explained.is_empty(), Tally::default());
+        // Hashes of the destination and of what it sends back, which is asked for ahead.
+        let mut coming = pairs.iter().map(|((src, dst), _)| {
+            let dst_hash = seed.host(dst);
+            let back_hash = seed.mix(dst_hash, seed.host(src));
+            pairs.prefetch(back_hash);
+            (dst_hash, back_hash)
+        });
+        let mut ahead = [(0, 0); AHEAD].map(|nothing| coming.next().unwrap_or(nothing));
         for (at, (&(src, dst), pair)) in pairs.iter().enumerate() {
+            let next = coming.next().unwrap_or_default();
+            let (dst_hash, back_hash) = std::mem::replace(&mut ahead[at % AHEAD], next);
             if src == dst || dst.is_group() {
                 continue;
             }
-            let (src_hash, dst_hash) = (seed.host(&src), seed.host(&dst));
-            let back = slice.hashed_pair((&dst, dst_hash), (&src, src_hash));
-            let back = back.map_or(&nothing, |back| &back.tally);
+            let back = pairs.get(back_hash, &(dst, src)).map_or(&nothing, |back| &back.tally);
             let hit = Hit {
                 source: src,
                 style: Style::Syn,
                 packets: 0,
                 answers: 0,
+                hash: 0,
                 // Caps are far under 2^32 pairs.
                 pair: at as u32,
                 late: false,
@@ -292,10 +306,14 @@ impl Scan {
             };
             // SYN-ACKs beyond the SYNs of this second answer earlier ones.
             let late = pair.tally.class(C::TcpSynAck).saturating_sub(back.class(C::TcpSyn));
-            if late > 0 && self.sources.contains(&(dst, Style::Syn)) {
-                let port = Some(Register::default());
-                let target = Register::default();
-                hits.push(Hit { source: dst, answers: late, late: true, target, port, ..hit });
+            if late > 0 {
+                let hash = self.sources.hash(&(dst, Style::Syn));
+                if self.sources.contains(&(dst, Style::Syn), hash) {
+                    let port = Some(Register::default());
+                    let target = Register::default();
+                    let hit = Hit { target, port, hash, ..hit };
+                    hits.push(Hit { source: dst, answers: late, late: true, ..hit });
+                }
             }
             let Some((style, packets, answers)) = probe_of(&pair.tally, back, ctx) else {
                 continue;
@@ -305,7 +323,8 @@ impl Scan {
             {
                 continue;
             }
-            hits.push(Hit { style, packets, answers, ..hit });
+            let hash = self.sources.hash(&(src, style));
+            hits.push(Hit { style, packets, answers, hash, ..hit });
         }
     }
 
@@ -319,9 +338,11 @@ impl Scan {
         ctx: &Context<'_>,
         out: &mut Vec<Finding>,
     ) {
-        let Some(key) = local.hits().next().map(Hit::key) else { return };
+        let Some((key, hash)) = local.hits().next().map(|hit| (hit.key(), hit.hash)) else {
+            return;
+        };
         let (second, (_, style)) = (slice.second(), key);
-        let horizon = self.sources.horizon(key, second, ctx.settings.scan_sources);
+        let horizon = self.sources.horizon(key, hash, second, ctx.settings.scan_sources);
         let packets: u64 = local.hits().map(|hit| hit.packets).sum();
         let answers = local.hits().map(|hit| hit.answers).sum();
         let distinct = horizon.add(second, packets, answers);

@@ -95,14 +95,19 @@ impl Once {
 }
 
 impl Sources {
-    pub(super) fn contains(&self, key: &Key) -> bool {
-        self.known.get(self.hash(key), key).is_some()
+    /// Asks for where a look at a source begins.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        self.known.prefetch(hash);
+    }
+
+    pub(super) fn contains(&self, key: &Key, hash: u64) -> bool {
+        self.known.get(hash, key).is_some()
     }
 
     /// Notes a source by its one probe. False, and nothing done, when the
     /// source is known already: then its horizon has to take the probe.
-    pub(super) fn note(&mut self, key: Key, once: Once, cap: usize) -> bool {
-        let hash = self.hash(&key);
+    pub(super) fn note(&mut self, key: Key, hash: u64, once: Once, cap: usize) -> bool {
         if self.known.get(hash, &key).is_some() {
             return false;
         }
@@ -112,8 +117,7 @@ impl Sources {
     }
 
     /// All that is known of a source.
-    pub(super) fn horizon(&mut self, key: Key, second: i64, cap: usize) -> &mut Horizon {
-        let hash = self.hash(&key);
+    pub(super) fn horizon(&mut self, key: Key, hash: u64, second: i64, cap: usize) -> &mut Horizon {
         let known = match self.known.find(hash, &key) {
             Some(place) => self.known.at(place),
             None => {
@@ -135,8 +139,9 @@ impl Sources {
         self.given_up
     }
 
+    /// By which a source is found.
     #[inline]
-    fn hash(&self, key: &Key) -> u64 {
+    pub(super) fn hash(&self, key: &Key) -> u64 {
         self.keys.hash_one(key)
     }
 
@@ -290,10 +295,12 @@ mod tests {
             port: Register::default(),
         };
         for number in 0..20 {
-            assert!(sources.note(key(number), once(u16::from(number) + 1), 100));
+            let (key, once) = (key(number), once(u16::from(number) + 1));
+            assert!(sources.note(key, sources.hash(&key), once, 100));
         }
-        sources.note(key(20), once(1), 4);
-        let kept: Vec<u8> = (0..=20).filter(|&number| sources.contains(&key(number))).collect();
+        sources.note(key(20), sources.hash(&key(20)), once(1), 4);
+        let is_kept = |&number: &u8| sources.contains(&key(number), sources.hash(&key(number)));
+        let kept: Vec<u8> = (0..=20).filter(is_kept).collect();
         assert_eq!(kept, [18, 19, 20]);
         assert_eq!(sources.given_up(), 18);
     }
@@ -319,11 +326,13 @@ mod tests {
                     target: register(touched.map(|&(target, _)| target)),
                     port: register(touched.map(|&(_, port)| port)),
                 };
-                if probe.touched.len() > 1 || !sources.note(key, once, cap) {
-                    probe.add_to(sources.horizon(key, second, cap), second);
+                let hash = sources.hash(&key);
+                if probe.touched.len() > 1 || !sources.note(key, hash, once, cap) {
+                    probe.add_to(sources.horizon(key, hash, second, cap), second);
                 }
                 prop_assert_eq!(sources.given_up(), model.given_up);
-                let known: Vec<_> = model.known.keys().filter(|key| sources.contains(key)).collect();
+                let is_known = |key: &&Key| sources.contains(key, sources.hash(key));
+                let known: Vec<_> = model.known.keys().filter(is_known).collect();
                 prop_assert_eq!(known.len(), model.known.len());
                 prop_assert_eq!(sources.known.len(), model.known.len());
             }
@@ -331,7 +340,8 @@ mod tests {
                 [horizon.recent(second), horizon.long(second)]
             };
             for (key, horizon) in &model.known {
-                let known = sources.horizon(*key, second, usize::MAX);
+                let hash = sources.hash(key);
+                let known = sources.horizon(*key, hash, second, usize::MAX);
                 prop_assert_eq!(known.packets(second), horizon.packets(second));
                 prop_assert_eq!(all(known), all(horizon));
             }

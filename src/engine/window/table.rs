@@ -7,6 +7,8 @@
 //! of keys alone, never on their order, and happen at a merge as well; so any
 //! split of the traffic ends in the same state.
 
+use crate::memory::prefetch;
+
 /// Values that are summed.
 pub trait Merge {
     fn merge(&mut self, other: &Self);
@@ -54,6 +56,14 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
     pub fn get_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {
         let index = self.find(hash, key)?;
         Some(&mut self.values[index])
+    }
+
+    /// Asks for where a look at a key begins.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        if let Some(slot) = self.slots.get(slot_of(hash) & self.slots.len().wrapping_sub(1)) {
+            prefetch(slot);
+        }
     }
 
     /// Adds an entry whose key is not in the table yet.
