@@ -10,14 +10,16 @@
 //!
 //! Start at [`Assembler::assemble`].
 
+use std::iter;
 use std::sync::Arc;
 
 use super::counted::{Counted, Direction};
 use super::features::Features;
-use super::filter::{Filters, Places, Plan};
-use super::log::{ChunkPool, Log};
+use super::filter::{Filters, Look, Places, Plan};
+use super::log::{ChunkPool, FlowSecond, Log};
 use super::{Delta, Detail, FineSizes, Roles, Slice, WindowSettings};
 use crate::detect::Interest;
+use crate::memory::prefetch;
 
 /// Packets of a second up to which all pairs are kept: fewer than it takes to
 /// clear the filter of pairs.
@@ -125,27 +127,40 @@ impl Assembler {
             group: group_frames >= self.interest.group_frames,
             all_pairs: total.packets() <= FEW_PACKETS,
         };
-        let (filters, interest, seed) = (&mut self.filters, &self.interest, slice.seed());
+        let (filters, interest) = (&mut self.filters, &self.interest);
         let places = &mut self.places;
         places.clear();
         places.reserve(logs.iter().map(Log::rows).sum());
         filters.clear(&plan);
         for log in logs {
-            for row in log.flows() {
-                places.push(filters.see_flow(row, &plan));
-            }
-            for row in log.singles_ever() {
-                if row.is_moved() {
-                    places.push(Places::NONE);
-                    continue;
+            for (rows, coming) in log.flow_chunks().flat_map(blocks) {
+                coming.iter().for_each(prefetch_flow);
+                let mut looks = [Look::NONE; BLOCK];
+                for (look, row) in looks.iter_mut().zip(rows) {
+                    *look = filters.look(&row.host_a(), &row.host_b(), &plan);
                 }
-                let (src, dst) = (row.src(), row.dst());
-                let (src, dst) = ((&src, seed.host(&src)), (&dst, seed.host(&dst)));
-                let all = filters.see_single(row, src, dst, &plan);
-                let early = filters.early_roles(all, &plan, interest);
-                places.push(early.map_or(all, |(_, left)| left));
-                if let Some((roles, _)) = early {
-                    slice.add_detail(row, src.1, dst.1, roles);
+                for (look, row) in looks.iter().zip(rows) {
+                    filters.see_flow(row, look, &plan);
+                    places.push(look.places);
+                }
+            }
+            for (rows, coming) in log.single_chunks().flat_map(blocks) {
+                coming.iter().for_each(prefetch);
+                let (mut looks, mut len) = ([(0, Look::NONE); BLOCK], 0);
+                for (at, row) in rows.iter().enumerate().filter(|(_, row)| !row.is_moved()) {
+                    looks[len] = (at, filters.look(&row.src(), &row.dst(), &plan));
+                    len += 1;
+                }
+                let start = places.len();
+                places.resize(start + rows.len(), Places::NONE);
+                for &(at, ref look) in &looks[..len] {
+                    let row = &rows[at];
+                    filters.see_single(row, look, &plan);
+                    let early = filters.early_roles(look.places, &plan, interest);
+                    places[start + at] = early.map_or(look.places, |(_, left)| left);
+                    if let Some((roles, _)) = early {
+                        slice.add_detail(&row, look.src_hash, look.dst_hash, roles);
+                    }
                 }
             }
         }
@@ -156,6 +171,7 @@ impl Assembler {
         let mut places = places.iter().copied();
         let mut next = || places.next().unwrap_or(Places::NONE);
         for log in logs {
+            let mut batch = Batch::new();
             for row in log.flows() {
                 let places = next();
                 let directions =
@@ -163,17 +179,74 @@ impl Assembler {
                 for (packets, places) in directions {
                     let is_group = || packets.dst().is_group();
                     let roles = filters.roles(places, &plan, !slice.pairs_overflowed(), is_group);
-                    if roles.any() && packets.packets() > 0 {
-                        slice.add_packets(&packets, roles);
+                    if roles.any() {
+                        packets.prefetch();
+                        batch.add(packets, roles, slice);
                     }
                 }
             }
-            for row in log.singles_ever() {
+            batch.flush(slice);
+            let mut batch = Batch::new();
+            for row in log.single_chunks().flatten() {
                 let is_group = || row.dst().is_group();
                 let roles = filters.roles(next(), &plan, !slice.pairs_overflowed(), is_group);
                 if roles.any() {
-                    slice.add_packets(row, roles);
+                    prefetch(row);
+                    batch.add(row, roles, slice);
                 }
+            }
+            batch.flush(slice);
+        }
+    }
+}
+
+/// Rows that are looked at together: what one of them waits for comes meanwhile.
+const BLOCK: usize = 8;
+
+/// The blocks of a chunk, each with the one that comes next.
+fn blocks<T>(chunk: &[T]) -> impl Iterator<Item = (&[T], &[T])> {
+    let coming = chunk.chunks(BLOCK).skip(1).chain(iter::once(&[][..]));
+    chunk.chunks(BLOCK).zip(coming)
+}
+
+fn prefetch_flow(row: &FlowSecond) {
+    prefetch(row);
+    row.counts.iter().for_each(prefetch);
+}
+
+/// Packets that are added to the tables together.
+const MOST_AT_ONCE: usize = 16;
+
+/// Packets that matter, a few at a time: their memory and that of their pairs comes while
+/// others are added.
+struct Batch<T> {
+    packets: Vec<(T, Roles)>,
+}
+
+impl<T: Counted> Batch<T> {
+    fn new() -> Self {
+        Self { packets: Vec::with_capacity(MOST_AT_ONCE) }
+    }
+
+    #[inline]
+    fn add(&mut self, packets: T, roles: Roles, slice: &mut Slice) {
+        self.packets.push((packets, roles));
+        if self.packets.len() == MOST_AT_ONCE {
+            self.flush(slice);
+        }
+    }
+
+    fn flush(&mut self, slice: &mut Slice) {
+        let mut hashes = [(0, 0); MOST_AT_ONCE];
+        for (hashes, (packets, roles)) in hashes.iter_mut().zip(&self.packets) {
+            *hashes = (slice.seed.host(&packets.src()), slice.seed.host(&packets.dst()));
+            if roles.pair {
+                slice.detail.pairs.prefetch(slice.seed.mix(hashes.0, hashes.1));
+            }
+        }
+        for ((src, dst), (packets, roles)) in hashes.into_iter().zip(self.packets.drain(..)) {
+            if !packets.is_nothing() {
+                slice.add_detail(&packets, src, dst, roles);
             }
         }
     }

@@ -4,6 +4,7 @@
 use super::log::{Counts, FlowSecond, Single};
 use super::tally::Tally;
 use super::{Delta, Host, size_bin};
+use crate::memory::prefetch;
 use crate::packet::PacketClass as C;
 use crate::packet::facts::PACKET_CLASSES;
 
@@ -17,6 +18,11 @@ pub(super) trait Counted {
     fn dst_port(&self) -> u16;
     fn wire_bytes(&self) -> u64;
     fn payload_bytes(&self) -> u64;
+
+    /// There are none after all.
+    fn is_nothing(&self) -> bool {
+        false
+    }
 
     /// Packets of some classes.
     fn packets_of(&self, classes: Classes) -> u32;
@@ -151,7 +157,7 @@ impl Counted for Delta {
     }
 }
 
-impl Counted for Single {
+impl Counted for &Single {
     #[inline]
     fn src(&self) -> Host {
         Host { version: self.version(), address: self.src }
@@ -220,13 +226,20 @@ impl<'a> Direction<'a> {
         Self { row, counts: &row.counts[1], back: true }
     }
 
+    /// Asks for its memory.
     #[inline]
-    pub(super) fn packets(&self) -> u16 {
-        self.counts.packets
+    pub(super) fn prefetch(&self) {
+        prefetch(self.row);
+        prefetch(self.counts);
     }
 }
 
 impl Counted for Direction<'_> {
+    #[inline]
+    fn is_nothing(&self) -> bool {
+        self.counts.packets == 0
+    }
+
     #[inline]
     fn src(&self) -> Host {
         if self.back { self.row.host_b() } else { self.row.host_a() }

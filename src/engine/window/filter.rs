@@ -14,6 +14,7 @@ use super::tally::is_icmp_request;
 use super::{Host, Roles};
 use crate::detect::Interest;
 use crate::detect::interest::{Glance, may_probe};
+use crate::memory::prefetch;
 use crate::packet::facts::PACKET_CLASSES;
 use crate::packet::{IpVersion, PacketClass};
 
@@ -55,6 +56,18 @@ pub(super) struct Places {
     dst_prefix: u16,
     /// Bit of the pair, or one of the values below.
     pair: u32,
+}
+
+/// A row's places, and the hashes of its ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) src_hash: u64,
+    pub(super) dst_hash: u64,
+    pub(super) places: Places,
+}
+
+impl Look {
+    pub(super) const NONE: Self = Self { src_hash: 0, dst_hash: 0, places: Places::NONE };
 }
 
 /// Only what the source is about is still to be counted.
@@ -149,12 +162,25 @@ impl Filters {
         }
     }
 
+    /// Where a row between these ends will be counted; asks for its memory.
+    #[inline]
+    pub(super) fn look(&self, src: &Host, dst: &Host, plan: &Plan) -> Look {
+        let (src_hash, dst_hash) = (self.seed.host(src), self.seed.host(dst));
+        let places = self.places((src, src_hash), (dst, dst_hash), plan);
+        if plan.hosts {
+            prefetch(&self.traffic[usize::from(places.src)]);
+            prefetch(&self.traffic[usize::from(places.dst)]);
+        }
+        if plan.prefixes {
+            prefetch(&self.prefixes[usize::from(places.dst_prefix)]);
+        }
+        Look { src_hash, dst_hash, places }
+    }
+
     /// First look at a flow's row.
     #[inline]
-    pub(super) fn see_flow(&mut self, row: &FlowSecond, plan: &Plan) -> Places {
-        let (a, b) = (row.host_a(), row.host_b());
-        let (hash_a, hash_b) = (self.seed.host(&a), self.seed.host(&b));
-        let places = self.places((&a, hash_a), (&b, hash_b), plan);
+    pub(super) fn see_flow(&mut self, row: &FlowSecond, look: &Look, plan: &Plan) {
+        let &Look { src_hash: hash_a, dst_hash: hash_b, places } = look;
         let [there, back] = &row.counts;
         if plan.hosts {
             let packets = u32::from(there.packets) + u32::from(back.packets);
@@ -178,19 +204,12 @@ impl Filters {
                 self.see_pair(places);
             }
         }
-        places
     }
 
-    /// First look at a packet by itself, with the hashes of its ends.
+    /// First look at a packet by itself.
     #[inline]
-    pub(super) fn see_single(
-        &mut self,
-        row: &Single,
-        src: (&Host, u64),
-        dst: (&Host, u64),
-        plan: &Plan,
-    ) -> Places {
-        let places = self.places(src, dst, plan);
+    pub(super) fn see_single(&mut self, row: &Single, look: &Look, plan: &Plan) {
+        let &Look { dst_hash, places, .. } = look;
         if plan.hosts {
             add(&mut self.traffic, places.src, 1);
             add(&mut self.traffic, places.dst, 1);
@@ -202,12 +221,11 @@ impl Filters {
             }
         }
         if plan.prefixes {
-            self.see_prefix(places.dst_prefix, dst.1, 1);
+            self.see_prefix(places.dst_prefix, dst_hash, 1);
         }
         if self.wants_pairs(plan) && single_may_probe(row, plan.one_sided) {
             self.see_pair(places);
         }
-        places
     }
 
     /// More pairs than a slice may hold are certain to be counted: each bit
@@ -434,10 +452,9 @@ mod tests {
             (packet.key.a, packet.key.b) = (host(src), host(dst));
             packet.flags |= row_flag::FORWARD;
             let single = Single::new(&packet, 0);
-            let (src, dst) = (single.src(), single.dst());
-            let (src, dst) = ((&src, seed.host(&src)), (&dst, seed.host(&dst)));
+            let look = filters.look(&single.src(), &single.dst(), &plan);
             for _ in 0..packets {
-                filters.see_single(&single, src, dst, &plan);
+                filters.see_single(&single, &look, &plan);
             }
         };
         // 50 busy hosts, a prefix of 20 that are busy together, 20,000 others.

@@ -499,12 +499,17 @@ impl Log {
     }
 
     /// The same with those whose packet went over into a flow's row.
-    pub(super) fn singles_ever(&self) -> impl Iterator<Item = &Single> {
-        self.singles.iter()
+    pub(super) fn single_chunks(&self) -> impl Iterator<Item = &[Single]> {
+        self.singles.chunks.iter().map(Vec::as_slice)
     }
 
     pub(super) fn flows(&self) -> impl Iterator<Item = &FlowSecond> {
         self.flows.iter()
+    }
+
+    /// The same as they lie.
+    pub(super) fn flow_chunks(&self) -> impl Iterator<Item = &[FlowSecond]> {
+        self.flows.chunks.iter().map(Vec::as_slice)
     }
 
     /// What each flow did in this second, by direction.

@@ -270,6 +270,12 @@ impl<K: Copy + Eq + Ord, V: PartialEq + Default + Merge> Capped<K, V> {
         Some(self.table.insert_new(hash, key, V::default()))
     }
 
+    /// Asks for where a look at a key begins.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        self.table.prefetch(hash);
+    }
+
     pub fn merge(&mut self, other: Self) {
         if other.overflowed {
             self.overflow();
