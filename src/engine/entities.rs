@@ -7,10 +7,10 @@
 
 use std::sync::Arc;
 
-use ahash::HashMap;
+use ahash::{HashMap, RandomState};
 
 use super::recorded::Told;
-use super::window::{Assembled, FlowRow, Host, Seed};
+use super::window::{Assembled, FlowRow, Host, Seed, Table};
 use crate::detect::HomeNets;
 use crate::entity::{
     Behind, Bytes, Ledger, LedgerLimits, Minutes, SecondOf, Served, View, Who, WhoId,
@@ -48,7 +48,10 @@ pub(super) struct Entities {
     words: Vec<(u64, u32)>,
     order: Vec<u32>,
     shares: Vec<Share>,
-    addresses: HashMap<Host, Address>,
+    addresses: Table<Host, Address>,
+    address_keys: RandomState,
+    /// Hashes of both ends of each row in `order`; kept for their memory.
+    ends: Vec<[u64; 2]>,
     most_rows: usize,
     sampled_rows: usize,
     least_bytes: u64,
@@ -92,6 +95,9 @@ struct Share {
 /// which about two shares' are under way at a time.
 const SHARES_AHEAD: usize = 2;
 
+/// The same of rows, whose ends take two to three.
+const ROWS_AHEAD: usize = 8;
+
 /// What an address at home stands for.
 struct Address {
     /// Nobody where it is every host's own.
@@ -118,7 +124,9 @@ impl Entities {
             words: Vec::new(),
             order: Vec::new(),
             shares: Vec::new(),
-            addresses: HashMap::default(),
+            addresses: Table::default(),
+            address_keys: RandomState::default(),
+            ends: Vec::new(),
             senders: HashMap::default(),
             told: Told::default(),
             served: Served::default(),
@@ -203,6 +211,9 @@ impl Entities {
         self.order.retain(|&at| rows[at as usize].wire_bytes() >= least_bytes);
         self.share_out(second, joiner, home);
         for (at, share) in self.shares.iter().enumerate() {
+            if let Some(last) = self.shares.get(at + 4 * SHARES_AHEAD) {
+                self.ledger.prefetch_place(last.id);
+            }
             if let Some(later) = self.shares.get(at + 2 * SHARES_AHEAD) {
                 self.ledger.prefetch(later.id);
             }
@@ -227,7 +238,20 @@ impl Entities {
         let (rows, order) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.order));
         self.shares.clear();
         let told = std::mem::take(&mut self.told);
-        for &at in &order {
+        let hash = |host: &Host| self.address_keys.hash_one(host);
+        self.ends.clear();
+        self.ends.extend(order.iter().map(|&at| {
+            let there = &rows[at as usize].there;
+            [hash(&there.src), hash(&there.dst)]
+        }));
+        for (number, &at) in order.iter().enumerate() {
+            let hashes = self.ends[number];
+            if let Some(later) = self.ends.get(number + 2 * ROWS_AHEAD) {
+                later.iter().for_each(|&hash| self.addresses.prefetch(hash));
+            }
+            if let Some(next) = self.ends.get(number + ROWS_AHEAD) {
+                next.iter().for_each(|&hash| self.addresses.prefetch_entry(hash));
+            }
             let row = &rows[at as usize];
             let ends = [row.there.src, row.there.dst];
             // No `map` over arrays here: it moves one by one.
@@ -264,7 +288,7 @@ impl Entities {
                     Seated::Stranger | Seated::Unclaimed => Behind::Nobody,
                 };
                 if homes[end] {
-                    let id = self.address(ends[end], || instance(end));
+                    let id = self.address(ends[end], hashes[end], || instance(end));
                     let share = id.map(|id| Share { behind: Some(behind), ..share(id) });
                     self.shares.extend(share);
                 }
@@ -322,23 +346,28 @@ impl Entities {
     fn address(
         &mut self,
         host: Host,
+        hash: u64,
         instance: impl Fn() -> Option<Arc<Instance>>,
     ) -> Option<WhoId> {
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.clear();
         }
         let seed = self.seed;
-        let address = self.addresses.entry(host).or_insert_with(|| {
-            // Loopback is every host's own.
-            let is_own = host.ip().is_loopback() || host.ip().is_unspecified();
-            let instance = if is_own { None } else { instance() };
-            let digest = match &instance {
-                Some(instance) => seed.text(2, &instance.id),
-                None => seed.mix(seed.host(&host), 1),
-            };
-            let who = instance.map_or_else(|| Who::address(&host), |at| Who::instance(&at));
-            Address { who: (!is_own).then(|| Arc::new(who)), digest, id: None }
-        });
+        let known = self.addresses.find(hash, &host);
+        let address = match known {
+            Some(place) => self.addresses.at(place),
+            None => self.addresses.insert_new(hash, host, {
+                // Loopback is every host's own.
+                let is_own = host.ip().is_loopback() || host.ip().is_unspecified();
+                let instance = if is_own { None } else { instance() };
+                let digest = match &instance {
+                    Some(instance) => seed.text(2, &instance.id),
+                    None => seed.mix(seed.host(&host), 1),
+                };
+                let who = instance.map_or_else(|| Who::address(&host), |at| Who::instance(&at));
+                Address { who: (!is_own).then(|| Arc::new(who)), digest, id: None }
+            }),
+        };
         let who = address.who.as_ref()?;
         let minute = self.ledger.minute();
         let known = address.id.filter(|&(of, _)| of == minute).map(|(_, id)| id);

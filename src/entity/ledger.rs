@@ -223,7 +223,14 @@ impl Ledger {
         self.open.get(id as usize).map(|open| &open.minute.who)
     }
 
-    /// Asks for the memory of an entity that will be added to.
+    /// Asks for where an entity that will be added to is.
+    pub fn prefetch_place(&self, id: WhoId) {
+        if let Some(place) = self.open.get(id as usize) {
+            prefetch_line(place, 0);
+        }
+    }
+
+    /// The same of its memory, once that has come.
     pub fn prefetch(&self, id: WhoId) {
         if let Some(open) = self.open.get(id as usize) {
             prefetch_all(&**open);

@@ -66,6 +66,17 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
         }
     }
 
+    /// The same of the entry, once that has come.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
+        let mask = self.slots.len().wrapping_sub(1);
+        let Some(&slot) = self.slots.get(slot_of(hash) & mask) else { return };
+        if let Some(index) = (slot as usize & mask).checked_sub(1) {
+            prefetch(&self.keys[index]);
+            prefetch(&self.values[index]);
+        }
+    }
+
     /// Adds an entry whose key is not in the table yet.
     #[inline]
     pub fn insert_new(&mut self, hash: u64, key: K, value: V) -> &mut V {
@@ -111,7 +122,7 @@ impl<K: Copy + Eq + Ord, V> Table<K, V> {
     }
 
     /// Forgets all entries and keeps the memory.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.free_slots();
         self.keys.clear();
         self.values.clear();
