@@ -27,7 +27,7 @@ use super::tunnelled::Tunnelled;
 use super::{Analytic, AnalyticContext, EchoSecond, Event, EventKind, about, add, trusts_process};
 use crate::alert::{DecidedBy, Score, Severity, Term};
 use crate::detect::{Direction, Finding, Rule, Subject, round3};
-use crate::engine::window::features::{EchoKey, Sampled, Template, entropy};
+use crate::engine::window::features::{EchoKey, Sampled, Symbols, Template, entropy};
 use crate::engine::window::{Hll, Host};
 use crate::entity::Who;
 
@@ -100,7 +100,7 @@ struct Sums {
     strange: u64,
     strange_bytes: u64,
     strange_kinds: Hll,
-    symbols: Option<Box<[u32; 256]>>,
+    symbols: Symbols,
     alike: u64,
     unlike: u64,
     unasked: u64,
@@ -131,15 +131,7 @@ impl Sums {
         self.incomplete += u64::from(stats.incomplete);
         if strange > 0 {
             self.strange_kinds.merge(&stats.strange);
-            match (&mut self.symbols, &stats.symbols) {
-                (Some(symbols), Some(more)) => {
-                    for (sum, &more) in symbols.iter_mut().zip(&more[..]) {
-                        *sum = sum.saturating_add(more);
-                    }
-                }
-                (symbols @ None, more) => symbols.clone_from(more),
-                (Some(_), None) => {}
-            }
+            self.symbols.merge(&stats.symbols);
         }
         let found = stats.exchanges(before, echo.seed);
         self.alike += u64::from(found.alike);
@@ -149,7 +141,7 @@ impl Sums {
 
     /// Of the strange data, by what as many random bytes have; nothing under 256 bytes.
     fn randomness(&self) -> f64 {
-        let Some(symbols) = &self.symbols else { return 0.0 };
+        let Some(symbols) = self.symbols.counts() else { return 0.0 };
         let bytes = symbols.iter().fold(0_u32, |sum, &count| sum.saturating_add(count));
         // FORMATS section 3: bytes, and the mean entropy of as many random ones.
         let table = [(4_096, 7.95), (1_500, 7.87), (1_024, 7.81), (512, 7.59), (256, 7.18)];

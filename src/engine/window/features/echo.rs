@@ -10,7 +10,7 @@ use super::super::table::Merge;
 use super::super::{Hll, Host, Seed};
 use super::dns::add_all;
 use super::template::{TEMPLATES, Template};
-use super::{Carried, Ends, Features, digest};
+use super::{Carried, Ends, Features, Symbols, digest};
 use crate::packet::{FlowKey, PacketRow, row_flag};
 
 const ICMPV6: u8 = 58;
@@ -49,21 +49,14 @@ pub struct EchoStats {
     /// Distinct data among those of no template: a tool that sends the same random bytes
     /// again and again has one.
     pub strange: Hll,
-    /// Bytes by value of those of no template, up to 256 of each; where there are any.
-    pub symbols: Option<Box<Symbols>>,
+    /// Bytes of those of no template, up to 256 of each.
+    pub symbols: Symbols,
     /// Messages not captured whole, or in fragments: their data were not compared.
     pub incomplete: u32,
     /// Of requests and replies.
     pub carried: Carried,
     pub asked: Sampled,
     pub answered: Sampled,
-}
-
-/// Bytes by value.
-pub type Symbols = [u32; 256];
-
-fn no_symbols() -> Box<Symbols> {
-    Box::new([0; 256])
 }
 
 /// Messages of a second with the lowest hashes.
@@ -113,7 +106,7 @@ impl Default for EchoStats {
             templates: [0; TEMPLATES],
             strange_bytes: 0,
             strange: Hll::default(),
-            symbols: None,
+            symbols: Symbols::default(),
             incomplete: 0,
             carried: Carried::default(),
             asked: BottomK::default(),
@@ -136,9 +129,7 @@ impl Merge for EchoStats {
         add_all(&mut self.templates, &other.templates);
         self.strange_bytes = self.strange_bytes.saturating_add(other.strange_bytes);
         self.strange.merge(&other.strange);
-        if let Some(more) = &other.symbols {
-            add_all(&mut self.symbols.get_or_insert_with(no_symbols)[..], &more[..]);
-        }
+        self.symbols.merge(&other.symbols);
         self.incomplete = self.incomplete.saturating_add(other.incomplete);
         self.carried.merge(&other.carried);
         self.asked.merge(&other.asked);
@@ -232,11 +223,7 @@ impl Features {
         if template == Template::Other {
             stats.strange_bytes = stats.strange_bytes.saturating_add(bytes);
             stats.strange.insert(data_hash);
-            let symbols = stats.symbols.get_or_insert_with(no_symbols);
-            for &byte in looked_at {
-                let sum = &mut symbols[usize::from(byte)];
-                *sum = sum.saturating_add(1);
-            }
+            stats.symbols.add(looked_at);
         }
         let exchange = Exchange { identifier, sequence, digest: (data_hash >> 32) as u32 };
         let sample = if is_request { &mut stats.asked } else { &mut stats.answered };
