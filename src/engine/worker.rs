@@ -241,7 +241,8 @@ impl Shared {
                     let hash = facts.key.hash(&self.hash_state);
                     let digest = self.digest(data, frame, Some(facts.ip_offset));
                     facts.row_of(frame, hash, at as u16, clock_ns);
-                    self.mark_payload(&mut facts.row, all);
+                    facts.row.flags |= self.speaks(&facts.row, all);
+                    self.mark_names(&mut facts.row, all);
                     if let Some(fragment) = facts.fragment {
                         let Facts { row, tunnels, .. } = *facts;
                         fragments.push(FragmentRow { row, fragment, digest, tunnels });
@@ -283,17 +284,22 @@ impl Shared {
         let hash = direct.hash(&self.hash_state);
         let digest = self.digest(to.data, to.frame, Some(direct.ip_offset));
         direct.row.put_in_stream(to.frame, hash, to.at, to.clock_ns);
+        direct.row.flags |= self.speaks(&direct.row, to.all);
         let row = to.rows[shard_of(hash, self.workers)].push(direct.row, digest);
-        self.mark_payload(row, to.all);
+        self.mark_names(row, to.all);
         true
     }
 
-    /// Here, where its bytes are at hand: on the way to its shard they leave the cache.
-    #[inline]
-    fn mark_payload(&self, row: &mut PacketRow, bytes: &[u8]) {
-        if self.extracts && concerns(row, bytes) {
-            row.flags |= row_flag::SPEAKS;
-        }
+    /// What a packet is marked with whose payload may be a message. Here, where its bytes are
+    /// at hand: on the way to its shard they leave the cache.
+    #[inline(always)]
+    fn speaks(&self, row: &PacketRow, bytes: &[u8]) -> u16 {
+        if self.extracts && concerns(row, bytes) { row_flag::SPEAKS } else { 0 }
+    }
+
+    /// The same of names, of a packet where it stays: its address is given away.
+    #[inline(always)]
+    fn mark_names(&self, row: &mut PacketRow, bytes: &[u8]) {
         if self.names_alone
             && row.payload_captured > 0
             && let Some(&first) = bytes.get(row.payload_at as usize)

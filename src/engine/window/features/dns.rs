@@ -205,6 +205,16 @@ fn symbol(byte: u8) -> usize {
     }
 }
 
+/// Operation code 0, a plain query; Z, which must be zero; one question.
+fn asks_plainly(header: &[u8; HEADER]) -> bool {
+    header[2] & 0x78 == 0 && header[3] & 0x40 == 0 && header[4..6] == [0, 1]
+}
+
+/// Begins as a message about a name does.
+pub(super) fn may_begin(payload: &[u8]) -> bool {
+    payload.first_chunk::<HEADER>().is_some_and(asks_plainly)
+}
+
 /// The first question of a message.
 struct Question {
     /// Lower case: resolvers mix cases at random (RFC 5452's relatives), which says
@@ -220,12 +230,7 @@ struct Question {
 
 impl Question {
     fn read(message: &[u8]) -> Option<Self> {
-        let header = message.first_chunk::<HEADER>()?;
-        let questions = u16::from_be_bytes([header[4], header[5]]);
-        // Operation code 0, a plain query; Z, which must be zero.
-        if header[2] & 0x78 != 0 || header[3] & 0x40 != 0 || questions != 1 {
-            return None;
-        }
+        let header = message.first_chunk::<HEADER>().filter(|header| asks_plainly(header))?;
         let mut question = Self {
             text: [0; MAX_NAME],
             len: 0,

@@ -82,10 +82,12 @@ impl Merge for Status {
 }
 
 /// Three upper-case letters, as all methods (the shortest are GET and PUT) and status
-/// lines begin.
+/// lines begin, with something behind. Six signs pass for letters: all three are looked at
+/// at once.
 #[inline]
 pub(super) fn may_begin(payload: &[u8]) -> bool {
-    payload.first_chunk::<3>().is_some_and(|three| three.iter().all(u8::is_ascii_uppercase))
+    let first = payload.first_chunk::<4>().map_or(0, |four| u32::from_le_bytes(*four));
+    first & 0xe0_e0e0 == 0x40_4040
 }
 
 impl Features {

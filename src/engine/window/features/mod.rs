@@ -38,6 +38,10 @@ pub use told::{ToldKey, ToldName};
 use super::{Host, Seed};
 use crate::packet::{PacketClass, PacketRow, row_flag};
 
+/// IP protocol numbers (IANA).
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
 /// Triples of client, server and domain kept of a second: what a resolver of ten
 /// thousand people sees. Each takes 1.3 KB, and up to twice as many are held meanwhile.
 const DNS_KEYS: usize = 2_048;
@@ -67,22 +71,26 @@ pub struct Features {
     pub answers: Kept<AnswerKey, Status>,
 }
 
-/// Whether a packet is one that [`Features::add`] reads.
-#[inline]
+/// Whether a packet is one that [`Features::add`] reads. Every packet is asked: of UDP and of
+/// TCP by what is known where each is decoded, and with one branch that is rarely taken, for
+/// what mixed traffic has next can't be guessed.
+#[inline(always)]
 pub(crate) fn concerns(packet: &PacketRow, bytes: &[u8]) -> bool {
     let key = &packet.key;
-    match packet.class {
-        PacketClass::Udp => key.port_a == dns::PORT || key.port_b == dns::PORT,
-        PacketClass::Icmp => echo::is_echo(key),
-        PacketClass::TcpData => {
-            let encrypted = |port: u16| matches!(port, 22 | 443);
-            if encrypted(key.port_a) || encrypted(key.port_b) {
-                return false;
-            }
-            let dns = key.port_a == dns::PORT || key.port_b == dns::PORT;
-            dns || http::may_begin(bytes.get(packet.payload_at as usize..).unwrap_or_default())
+    let has_port = |port: u16| (key.port_a == port) | (key.port_b == port);
+    let payload = || bytes.get(packet.payload_at as usize..).unwrap_or_default();
+    match key.proto {
+        TCP => {
+            let encrypted = has_port(443) | has_port(22);
+            let reads = has_port(dns::PORT) | http::may_begin(payload());
+            (packet.class == PacketClass::TcpData) & !encrypted & reads
         }
-        _ => false,
+        UDP if has_port(dns::PORT) => {
+            // Of what was cut, messages about names alone are counted.
+            packet.payload_captured >= packet.payload_bytes || dns::may_begin(payload())
+        }
+        UDP => false,
+        _ => packet.class == PacketClass::Icmp && echo::is_echo(key),
     }
 }
 
