@@ -203,12 +203,15 @@ impl Entities {
         home: &HomeNets,
     ) {
         let second = assembled.slice.second();
-        self.take_rows(assembled, joiner.as_deref(), home);
+        self.take_rows(assembled);
         let rows = self.order.iter().map(|&at| &self.rows[at as usize]);
         self.served.learn(second, rows);
         // Small ones were handed out for that alone.
         let (rows, least_bytes) = (&self.rows, self.least_bytes);
         self.order.retain(|&at| rows[at as usize].wire_bytes() >= least_bytes);
+        if let Some(joiner) = joiner.as_deref() {
+            self.pass_over_strangers(second, joiner, home);
+        }
         self.share_out(second, joiner, home);
         for (at, share) in self.shares.iter().enumerate() {
             if let Some(last) = self.shares.get(at + 4 * SHARES_AHEAD) {
@@ -231,6 +234,32 @@ impl Entities {
                 self.ledger.add_known(share.id, &view, behind);
             }
         }
+    }
+
+    /// Leaves out small rows whose ends nothing can be known of: most of them beside the
+    /// host of the capture itself, so they are not asked about one by one.
+    fn pass_over_strangers(&mut self, second: i64, joiner: &Joiner, home: &HomeNets) {
+        let (rows, bytes, least) = (&self.rows, &mut self.bytes, self.least_bytes_of_strangers);
+        let inventory = joiner.inventory();
+        let may_be_known = |end: &Host, is_home: bool| {
+            joiner.may_seat(end.ip(), second)
+                || is_home
+                    && inventory.as_ref().is_some_and(|known| known.by_address(end.ip()).is_some())
+        };
+        self.order.retain(|&at| {
+            let row = &rows[at as usize];
+            if row.wire_bytes() >= least {
+                return true;
+            }
+            let ends = [row.there.src, row.there.dst];
+            let homes = [home.contains(&ends[0]), home.contains(&ends[1])];
+            if may_be_known(&ends[0], homes[0]) || may_be_known(&ends[1], homes[1]) {
+                return true;
+            }
+            let are_outside = !homes[0] && !homes[1] && !ends.iter().any(Host::is_group);
+            bytes.add(row.wire_bytes().saturating_mul(row.scale), are_outside);
+            false
+        });
     }
 
     /// Finds the entities at the ends of each row.
@@ -298,25 +327,12 @@ impl Entities {
     }
 
     /// Rows in an order that their flows give, those of one flow put together.
-    fn take_rows(&mut self, assembled: &Assembled, joiner: Option<&Joiner>, home: &HomeNets) {
+    fn take_rows(&mut self, assembled: &Assembled) {
         self.rows.clear();
         let (most, sampled) = (self.most_rows, self.sampled_rows);
-        let (least, of_strangers) = (self.least_bytes, self.least_bytes_of_strangers);
-        let second = assembled.slice.second();
-        // Here, before they are put in order: most rows beside a capture's own host are small
-        // ones of strangers.
-        let may_be_known = |end: &Host| {
-            joiner.is_some_and(|joiner| {
-                joiner.may_seat(end.ip(), second)
-                    || (home.contains(end) && joiner.instance_of(end.ip()).is_some())
-            })
-        };
-        let wanted = |bytes, ends: [&Host; 2]| {
-            bytes >= of_strangers || (bytes >= least && ends.into_iter().any(may_be_known))
-        };
         let rows = &mut self.rows;
         // From within: `extend` asks the chain of filters for each row anew.
-        let flows = assembled.flows(most, sampled, wanted, self.seed);
+        let flows = assembled.flows(most, sampled, self.least_bytes, self.seed);
         flows.for_each(|row| rows.push(row));
         // By a hash, then by flow: numbers compare faster than flows, which lie far apart.
         let seed = self.seed;

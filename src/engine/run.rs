@@ -79,8 +79,9 @@ pub struct RunOptions {
     pub baselines: Option<Lent>,
     /// Where other settings of detection come in while the run goes on.
     pub reloads: Option<Arc<Reloads>>,
-    /// The process ends with the run: what detection held stays where it is, since the
-    /// kernel takes pages back in less time than it takes to free what is on them.
+    /// The process has no other run: what detection held stays where it is, since at the
+    /// process's end the kernel takes pages back in less time than it takes to free what is
+    /// on them.
     pub leaves_memory: bool,
 }
 

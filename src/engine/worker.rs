@@ -24,15 +24,15 @@ use crate::lock::Lock;
 use crate::packet::{Decoder, Direct, Facts, PacketRow, Shape, Verdict, row_flag};
 
 /// Blocks between the input and the last shard for each worker: enough that nobody
-/// waits for one whose processor the correlation stage has at the time, few enough that
-/// they stay in the last-level cache.
+/// waits for one whose processor the correlation stage has at the time. Of 1 MiB each, and
+/// about as much for what was decoded from it.
 const BLOCKS_IN_FLIGHT_PER_WORKER: usize = 6;
 
 /// How long a worker without work sleeps at first before it looks for some again: where
 /// the others are at work a block is done in about that time.
 pub(crate) const IDLE_WAIT: Duration = Duration::from_micros(200);
 
-/// The same where nobody else has any either.
+/// The same where nobody else has any either; live it is so long from the start.
 const MOST_IDLE_WAIT: Duration = Duration::from_millis(5);
 
 /// What all workers of a run see.
@@ -120,7 +120,7 @@ impl Shared {
                 match self.wait(inbox, idle_wait) {
                     Ok(received) => batch = Some(received),
                     Err(RecvTimeoutError::Timeout) if !self.failed.load(Ordering::Acquire) => {
-                        idle_wait = (2 * idle_wait).min(MOST_IDLE_WAIT);
+                        idle_wait = (2 * idle_wait).min(MOST_IDLE_WAIT.max(self.idle_wait));
                     }
                     Err(_) => break,
                 }

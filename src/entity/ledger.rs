@@ -547,7 +547,9 @@ mod tests {
                 scale: 1,
                 first_there: None,
             };
-            ledger.add(id, &View::of(&row, second, true, true));
+            let view = View::of(&row, second, true, true);
+            ledger.add(id, &view);
+            ledger.weigh(id, &view, if peers > 9 { 0.5 } else { 1.0 });
         }
         let of_second = match &ledger.second()[..] {
             [of] => format!(
@@ -586,6 +588,37 @@ mod tests {
         assert_eq!(ledger.spare.len(), 1);
         ledger.rest(300);
         assert!(ledger.spare.is_empty());
+    }
+
+    /// What hosts, by the last number of their address, did in a second: each called so many
+    /// peers in vain.
+    fn second_of(ledger: &mut Ledger, second: i64, hosts: &[(u8, u8)]) -> String {
+        ledger.begin(second);
+        for &(last, peers) in hosts {
+            let own = Host::from(IpAddr::from([192, 0, 2, last]));
+            let id = ledger.id(last.into(), || Arc::new(Who::address(&own))).expect("a place");
+            for peer in 1..=peers {
+                let peer = Host::from(IpAddr::from([203, 0, 113, peer]));
+                let mut sent = Delta::new(own, peer, 6, 40_000, 80 + u16::from(last));
+                sent.wire_bytes = 60;
+                sent.classes[PacketClass::TcpSyn as usize] = 1;
+                let back = Delta::new(peer, own, 6, 80 + u16::from(last), 40_000);
+                let first_there = Some(true);
+                let row = FlowRow { there: sent, back, echo_id: 0, scale: 1, first_there };
+                ledger.add(id, &View::of(&row, second, true, true));
+            }
+        }
+        format!("{:?}", ledger.second())
+    }
+
+    #[test]
+    fn a_second_has_nothing_of_the_one_before_whoever_has_its_place() {
+        let fresh = || Ledger::new("packets".into(), LedgerLimits::default(), Seed::default());
+        let mut ledger = fresh();
+        let before = second_of(&mut ledger, 60, &[(1, 40), (2, 40)]);
+        assert!(before.contains("syn_sent: 40"), "{before}");
+        let hosts = [(3, 1), (1, 2)];
+        assert_eq!(second_of(&mut ledger, 61, &hosts), second_of(&mut fresh(), 61, &hosts));
     }
 
     /// How sure a process is after rows of so many sent bytes, each so sure.

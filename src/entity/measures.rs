@@ -187,7 +187,7 @@ impl<'a> View<'a> {
 }
 
 /// Payload bytes of the seconds of a minute, by leg, received and sent. A leg takes half a
-/// kilobyte once it has any: most entities only serve, or only ask.
+/// kilobyte once it, or what had its memory before, has any: most only serve, or only ask.
 #[derive(Clone, Debug, Default)]
 pub struct Series([Option<Box<Ways>>; 2]);
 

@@ -72,17 +72,17 @@ impl FlowRow {
 }
 
 impl Assembled {
-    /// Rows of the second that are `wanted`, by their bytes on the wire and their ends, and
-    /// those that say who began where ports do not; beyond `cap` rows the largest, and a
-    /// sample of the others of about `sample`.
+    /// Rows of the second with at least `least_bytes` on the wire, and those that say who
+    /// began where ports do not; beyond `cap` rows the largest, and a sample of the others
+    /// of about `sample`.
     /// None where the second had too many flows to keep rows.
-    pub fn flows<'a>(
-        &'a self,
+    pub fn flows(
+        &self,
         cap: usize,
         sample: usize,
-        wanted: impl Fn(u64, [&Host; 2]) -> bool + Copy + 'a,
+        least_bytes: u64,
         seed: Seed,
-    ) -> impl Iterator<Item = FlowRow> + 'a {
+    ) -> impl Iterator<Item = FlowRow> + '_ {
         let flows = || self.logs.iter().flat_map(|log| log.flows());
         let singles = self.logs.iter().flat_map(|log| log.singles());
         let rows: usize = self.logs.iter().map(|log| log.rows()).sum();
@@ -102,7 +102,7 @@ impl Assembled {
         let seed = Seed(seed.mix(self.slice.second().cast_unsigned(), scale));
         let chosen = move |a: &Host, b: &Host, ports: u64| hash_of(seed, a, b, ports) <= below;
         let of_flows = flows()
-            .filter(move |row| tells(row) || wanted(bytes_of(row), [&row.host_a(), &row.host_b()]))
+            .filter(move |row| bytes_of(row) >= least_bytes || tells(row))
             .filter_map(move |row| {
                 if bytes_of(row) > floor {
                     return Some(FlowRow::of_flow(row, 1));
@@ -113,8 +113,7 @@ impl Assembled {
         let of_singles = singles
             .filter(move |row| {
                 let ports = (row.src_port, row.dst_port);
-                is_between_clients(row.proto, ports)
-                    || wanted(u64::from(row.wire_bytes), [&row.src(), &row.dst()])
+                u64::from(row.wire_bytes) >= least_bytes || is_between_clients(row.proto, ports)
             })
             .filter_map(move |row| {
                 let ports = ports_of(row.src_port, row.dst_port);
@@ -182,7 +181,7 @@ mod tests {
         }
         let window = feed.close_next(1).expect("a second");
         let assembled = Assembled { slice: window.slice, sizes: None, logs: vec![window.log] };
-        assembled.flows(16, 16, |bytes, _| bytes >= 4_096, seed).collect()
+        assembled.flows(16, 16, 4_096, seed).collect()
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl<K: Copy + Eq + Ord, V: Clone + Default + Merge> Kept<K, V> {
         rank <= self.highest
     }
 
-    /// Takes over what another has, which is empty then.
+    /// Takes over the sums of another, which has none then.
     pub(super) fn merge(&mut self, other: &mut Self) {
         self.messages = self.messages.saturating_add(other.messages);
         other.table.drain(|hash, key, value| {
