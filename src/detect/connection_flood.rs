@@ -56,13 +56,14 @@ impl Detector for ConnectionFlood {
         // Without the other direction or the pairs nothing tells it apart.
         let Some(pairs) = slice.pairs().filter(|_| !ctx.one_sided) else { return };
         let lower = ctx.settings.empty_connection_rate_threshold;
-        if slice.total().class(C::TcpSyn) < lower {
+        let threshold = ctx.settings.connection_rate_threshold;
+        // The figure of `Interest::syn`: whoever got so many is in the table of receivers.
+        let fewest = lower.min(threshold);
+        if slice.total().class(C::TcpSyn) < fewest {
             return;
         }
-        let threshold = ctx.settings.connection_rate_threshold;
-        // What is sent to an address by itself or by all is no more than what it received: in
-        // most seconds no address got so many, and no pair needs a look.
-        let fewest = lower.min(threshold);
+        // What one source or all send to an address is no more than it received: in most
+        // seconds no address got so many, and no pair needs a look.
         let is_loud = |stats: &HostStats| stats.tally.class(C::TcpSyn) >= fewest;
         if let Some(hosts) = slice.receivers().exact()
             && !hosts.iter().any(|(_, host)| is_loud(&host.stats))

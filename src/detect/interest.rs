@@ -52,7 +52,8 @@ impl Interest {
             // sender floods and reflectors the first; a host has at least as
             // many packets as of one kind.
             traffic: floor.min(settings.packet_rate_threshold),
-            // A pair over the lower figure has its target over it as well.
+            // A pair over the lower figure has its target over it as well. Connection floods
+            // look at no pair where no receiver got so many.
             syn: settings.empty_connection_rate_threshold.min(settings.connection_rate_threshold),
             // Reflectors with fewer than `traffic` responses, all large.
             amplified_bytes: REFLECTOR_BYTES_A_SECOND,

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::traffic::{Run, alerts_of_seconds, back, delta, detectors, host, ports, stranger};
-use crate::detect::{Direction, Shape};
+use crate::detect::{DetectSettings, Direction, Shape};
 use crate::engine::window::{Caps, Delta, Host, LinkDelta};
 use crate::packet::PacketClass as C;
 
@@ -253,6 +253,28 @@ fn many_answered_connections_are_a_connection_flood() {
             (0..count).flat_map(|n| handshake(stranger(n), server, 7, 1, 1)).collect();
         let alerts = alerts_of_seconds(&[(T, second)]);
         assert_eq!(detectors(&alerts), if found { vec!["connection_flood"] } else { vec![] });
+    }
+}
+
+#[test]
+fn connections_flood_at_the_rate_that_is_set_be_it_under_that_of_empty_ones() {
+    let settings = |rate| DetectSettings {
+        connection_rate_threshold: rate,
+        empty_connection_rate_threshold: 256,
+        ..DetectSettings::default()
+    };
+    // The total is under the other threshold, and above it where each server is under it.
+    for servers in [1, 10] {
+        let to = |server: u32| {
+            let server = host(&format!("10.0.0.{}", 80 + server));
+            (0..30).flat_map(move |n| handshake(stranger(n), server, 7, 1, 1))
+        };
+        let second: Vec<_> = (0..servers).flat_map(to).collect();
+        for (rate, found) in [(30, servers as usize), (31, 0)] {
+            let mut run = Run::with(settings(rate));
+            run.second(T, &second);
+            assert_eq!(detectors(&run.alerts()), vec!["connection_flood"; found], "{servers}");
+        }
     }
 }
 
