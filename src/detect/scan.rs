@@ -33,7 +33,7 @@ use super::{
     Window,
 };
 use crate::alert::Entity;
-use crate::engine::window::{Host, PairStats, Register, Slice, Table, Tally};
+use crate::engine::window::{Host, PairStats, Register, Slice, Table, Tally, pair_hash};
 use crate::memory::prefetch;
 use crate::packet::PacketClass as C;
 
@@ -280,7 +280,7 @@ impl Scan {
         // Hashes of the destination and of what it sends back, which is asked for ahead.
         let mut coming = pairs.iter().map(|((src, dst), _)| {
             let dst_hash = seed.host(dst);
-            let back_hash = seed.mix(dst_hash, seed.host(src));
+            let back_hash = pair_hash(seed, dst_hash, seed.host(src));
             pairs.prefetch(back_hash);
             (dst_hash, back_hash)
         });

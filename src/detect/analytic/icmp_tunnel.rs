@@ -41,7 +41,8 @@ const LOOK_S: i64 = 10;
 const QUIET_S: i64 = 400;
 
 /// Pairs at once. When they are full, those of windows that are over leave; while that
-/// frees none, new ones are refused and counted. 1.4 KB each, 1 KB more with strange data.
+/// frees none, new ones are refused and counted. 1.5 KB each, 1 KB more from
+/// 120 bytes of strange data on.
 const MAX_PAIRS: usize = 8_192;
 
 /// Evenness of bytes (see [`Sums::randomness`]) from which new data counts by volume.

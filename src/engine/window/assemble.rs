@@ -17,7 +17,7 @@ use super::counted::{Counted, Direction};
 use super::features::Features;
 use super::filter::{Filters, Look, Places, Plan};
 use super::log::{ChunkPool, FlowSecond, Log};
-use super::{Delta, Detail, FineSizes, Roles, Slice, WindowSettings};
+use super::{Delta, Detail, FineSizes, Roles, Slice, WindowSettings, pair_hash};
 use crate::detect::Interest;
 use crate::memory::prefetch;
 
@@ -170,8 +170,8 @@ impl Assembler {
         }
         let mut places = places.iter().copied();
         let mut next = || places.next().unwrap_or(Places::NONE);
+        let (mut flows, mut singles) = (Batch::new(), Batch::new());
         for log in logs {
-            let mut batch = Batch::new();
             for row in log.flows() {
                 let places = next();
                 let directions =
@@ -181,21 +181,20 @@ impl Assembler {
                     let roles = filters.roles(places, &plan, !slice.pairs_overflowed(), is_group);
                     if roles.any() {
                         packets.prefetch();
-                        batch.add(packets, roles, slice);
+                        flows.add(packets, roles, slice);
                     }
                 }
             }
-            batch.flush(slice);
-            let mut batch = Batch::new();
+            flows.flush(slice);
             for row in log.single_chunks().flatten() {
                 let is_group = || row.dst().is_group();
                 let roles = filters.roles(next(), &plan, !slice.pairs_overflowed(), is_group);
                 if roles.any() {
                     prefetch(row);
-                    batch.add(row, roles, slice);
+                    singles.add(row, roles, slice);
                 }
             }
-            batch.flush(slice);
+            singles.flush(slice);
         }
     }
 }
@@ -241,7 +240,7 @@ impl<T: Counted> Batch<T> {
         for (hashes, (packets, roles)) in hashes.iter_mut().zip(&self.packets) {
             *hashes = (slice.seed.host(&packets.src()), slice.seed.host(&packets.dst()));
             if roles.pair {
-                slice.detail.pairs.prefetch(slice.seed.mix(hashes.0, hashes.1));
+                slice.detail.pairs.prefetch(pair_hash(slice.seed, hashes.0, hashes.1));
             }
         }
         for ((src, dst), (packets, roles)) in hashes.into_iter().zip(self.packets.drain(..)) {
@@ -252,16 +251,10 @@ impl<T: Counted> Batch<T> {
     }
 }
 
-impl Slice {
-    fn add_packets(&mut self, packets: &impl Counted, roles: Roles) {
-        let (src_hash, dst_hash) = (self.seed.host(&packets.src()), self.seed.host(&packets.dst()));
-        self.add_detail(packets, src_hash, dst_hash, roles);
-    }
-}
-
 /// Counts all rows in all tables.
 pub(crate) fn drain(log: &Log, slice: &mut Slice) {
     for delta in log.deltas() {
-        slice.add_packets(&delta, Roles::ALL);
+        let (src_hash, dst_hash) = (slice.seed.host(&delta.src), slice.seed.host(&delta.dst));
+        slice.add_detail(&delta, src_hash, dst_hash, Roles::ALL);
     }
 }

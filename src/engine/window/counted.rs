@@ -19,7 +19,7 @@ pub(super) trait Counted {
     fn wire_bytes(&self) -> u64;
     fn payload_bytes(&self) -> u64;
 
-    /// There are none after all.
+    /// None went this way, which is known once their counts are at hand.
     fn is_nothing(&self) -> bool {
         false
     }

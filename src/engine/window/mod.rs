@@ -288,6 +288,12 @@ impl Detail {
     }
 }
 
+/// Where a pair is in the table of pairs, by the hashes of its ends.
+#[inline]
+pub(crate) fn pair_hash(seed: Seed, src_hash: u64, dst_hash: u64) -> u64 {
+    seed.mix(src_hash, dst_hash)
+}
+
 impl Slice {
     pub fn new(second: i64, settings: &WindowSettings) -> Self {
         let caps = settings.caps;
@@ -341,8 +347,8 @@ impl Slice {
             detail.senders.add(seed, src, packets, dst, port_hash());
         }
         if roles.pair && !detail.pairs.overflowed() {
-            let pair_hash = seed.mix(src_hash, dst_hash);
-            if let Some(pair) = detail.pairs.entry(pair_hash, (src.0, dst.0)) {
+            let hash = pair_hash(seed, src_hash, dst_hash);
+            if let Some(pair) = detail.pairs.entry(hash, (src.0, dst.0)) {
                 pair.add(packets, seed);
             }
         }
@@ -443,14 +449,8 @@ impl Slice {
 
     /// What `src` sent to `dst`, if pairs are known.
     pub fn pair(&self, src: &Host, dst: &Host) -> Option<&PairStats> {
-        self.hashed_pair((src, self.seed.host(src)), (dst, self.seed.host(dst)))
-    }
-
-    /// The same for hosts whose hashes are known.
-    #[inline]
-    pub(crate) fn hashed_pair(&self, src: (&Host, u64), dst: (&Host, u64)) -> Option<&PairStats> {
-        let hash = self.seed.mix(src.1, dst.1);
-        self.detail.pairs.table()?.get(hash, &(*src.0, *dst.0))
+        let hash = pair_hash(self.seed, self.seed.host(src), self.seed.host(dst));
+        self.detail.pairs.table()?.get(hash, &(*src, *dst))
     }
 
     pub fn pairs_overflowed(&self) -> bool {

@@ -208,6 +208,9 @@ mod tests {
         let (mut cut, bytes) = udp(CLIENT, SERVER, &noise);
         cut.payload_captured -= 1;
         assert_eq!(counted(&[(cut, bytes)]), None, "cut by the snap length");
+        let (mut cut, bytes) = udp(CLIENT, SERVER, &dns("www.example.com", 1, None));
+        cut.payload_captured = 20;
+        assert_eq!(counted(&[(cut, bytes)]), None, "a message that is cut in its name");
         assert_eq!(counted(&[udp(CLIENT, SERVER, &[])]), None);
         assert_eq!(counted(&[udp((1, 53), SERVER, &noise)]), None);
         assert_eq!(counted(&[udp((1, 443), SERVER, &noise)]), None, "QUIC's client at port 53");

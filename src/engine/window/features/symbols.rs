@@ -11,6 +11,9 @@ type Counts = [u32; 256];
 /// Two messages as most ping programs send them, and a size of 128 bytes.
 const FEW: usize = 119;
 
+/// Randomness is judged of 256 bytes and more, which must be counted by then.
+const _: () = assert!(FEW < 256);
+
 #[derive(Clone, Debug)]
 pub struct Symbols {
     /// Bytes that are not counted yet: none any more once there are counts.
@@ -45,7 +48,7 @@ impl Symbols {
         }
     }
 
-    /// Nothing of fewer than 120 bytes.
+    /// Nothing of [`FEW`] bytes or fewer.
     pub fn counts(&self) -> Option<&[u32; 256]> {
         self.counts.as_deref()
     }

@@ -135,6 +135,17 @@ fn a_question_and_its_answer_are_of_one_client() {
 }
 
 #[test]
+fn an_answer_that_is_cut_behind_its_question_counts() {
+    let answer = dns("aGVsbG8.t.example.com", 16, Some((0, 150)));
+    let (mut cut, bytes) = udp((SERVER, 53), (CLIENT, 40_000), &answer);
+    cut.payload_captured = 60;
+    let told = features(&[(cut, bytes)]);
+    let entries = told.dns.sorted();
+    let [(_, stats)] = entries[..] else { panic!("{entries:?}") };
+    assert_eq!((stats.queries, stats.responses), (0, 1));
+}
+
+#[test]
 fn an_answer_says_whom_a_name_stands_for() {
     let (client, server) = ((CLIENT, 40_000), (SERVER, 53));
     let (one, other) = ([203, 0, 113, 9], [192, 0, 2, 9]);
