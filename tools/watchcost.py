@@ -123,13 +123,21 @@ class Watching(Flowtap):
 
 
 class Runs:
-    """Runs of one provider in one case."""
+    """Runs of one provider in one case, by round."""
 
     def __init__(self):
-        self.of_capture, self.watcher_s = [], []
+        self.of_capture, self.watcher_s = {}, []
 
     def median(self, value):
-        return statistics.median(map(value, self.of_capture))
+        return statistics.median(map(value, self.of_capture.values()))
+
+    def beside(self, base, value):
+        """By how much a value differs from what it was in the same round of other runs: rounds
+        differ from each other by more than what is looked for."""
+        rounds = [(value(self, run), value(base, base.of_capture[turn])) for turn, run in self.of_capture.items() if turn in base.of_capture]
+        ratios = [own / other for own, other in rounds if other]
+        # Of runs too short to take more than an idle one nothing is known.
+        return statistics.median(ratios) - 1 if ratios else math.nan
 
 
 def costs(flowtap, chosen):
@@ -166,7 +174,7 @@ def costs(flowtap, chosen):
                     runs = by_tool[tool.name]
                     # Its start is no part of what a packet costs, and the least even part.
                     measured.cpu_s -= tool.start_s
-                    runs.of_capture.append(measured)
+                    runs.of_capture[turn] = measured
                     runs.watcher_s.append(tool.watcher_s[-1])
                     print(f"{case} {rate} {written} round {turn + 1} {tool.name}: {measured.sent} at {measured.rate:.0f}/s, lost {measured.lost}, "
                           f"cpu {measured.cpu_s:.2f}, watcher {tool.watcher_s[-1]:.2f}, sender {measured.sender_cpu_s:.2f}",
@@ -175,7 +183,7 @@ def costs(flowtap, chosen):
     parts = [f"## Cost beside a capture\n\nMedians of {chosen.rounds} rounds in which the providers took turns, {chosen.seconds} s of "
              "traffic each; the generator on one core, the capture and its watcher on the other. `ns/packet`: processor time of the "
              "capture once it listens, less that of a run without traffic; at equal rates with `--preallocate`. `watcher`: of one core, from start to end. `sender ns`: "
-             "the generator's, in which the programs in the kernel run. "
+             "the generator's, in which the programs in the kernel run. Differences from `none` are medians over those within a round. "
              f"Losses are the worst of the rounds. Load average {load}."]
     idle_s = {run_as: statistics.median(cpu for cpu, _ in runs) for run_as, runs in idle.items()}
     rest = {tool.name: statistics.median(watcher for _, watcher in idle[tool.name, rates[0]]) for tool in tools}
@@ -188,18 +196,19 @@ def costs(flowtap, chosen):
             if not runs.of_capture:
                 rows.append([name, "failed", *[""] * 8])
                 continue
-            ns = runs.median(lambda run: max(0.0, run.cpu_s - idle_s[name, rate or 0]) * 1e9 / run.got)
-            sender = runs.median(lambda run: run.sender_cpu_s * 1e9 / run.sent)
-            heard = runs.median(lambda run: run.got / (run.sent / run.rate))
-            base = base or (ns, sender, heard)
-            # Of runs too short to take more than an idle one nothing is known.
-            change = ns / base[0] - 1 if base[0] else math.nan
-            lost = max(run.lost / run.sent for run in runs.of_capture)
+            runs.idle_s = idle_s[name, rate or 0]
+            ns_of = lambda of, run: max(0.0, run.cpu_s - of.idle_s) * 1e9 / run.got
+            sender_of = lambda _, run: run.sender_cpu_s * 1e9 / run.sent
+            heard_of = lambda _, run: run.got / (run.sent / run.rate)
+            ns, sender, heard = (runs.median(lambda run, of=of: of(runs, run)) for of in (ns_of, sender_of, heard_of))
+            base = base or runs
+            change = runs.beside(base, ns_of)
+            lost = max(run.lost / run.sent for run in runs.of_capture.values())
             watcher = statistics.median(runs.watcher_s)
-            if name != "none" and base[0]:
-                slower.append((rate is not None, change, heard / base[2] - 1, f"{title}, {name}"))
+            if name != "none" and not math.isnan(change):
+                slower.append((rate is not None, change, runs.beside(base, heard_of), f"{title}, {name}"))
             rows.append([name, f"{runs.median(lambda run: run.rate) / 1e6:.3f}", f"{heard / 1e6:.3f}", f"{lost:.3%}", f"{ns:.0f}",
-                         f"{change:+.1%}", f"{sender:.0f}", f"{sender / base[1] - 1:+.1%}",
+                         f"{change:+.1%}", f"{sender:.0f}", f"{runs.beside(base, sender_of):+.1%}",
                          f"{watcher / (chosen.seconds + AROUND_S):.1%}", f"{rest[name] / (chosen.seconds + AROUND_S):.1%}"])
         parts.append(f"### {title}\n\n" + table(["watching", "Mpkt/s sent", "heard", "lost", "ns/packet", "", "sender ns", "", "watcher",
                                                   "without traffic"], rows))
