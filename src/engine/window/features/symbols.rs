@@ -48,7 +48,7 @@ impl Symbols {
         }
     }
 
-    /// Nothing of [`FEW`] bytes or fewer.
+    /// Nothing of so few bytes that they are still as they came.
     pub fn counts(&self) -> Option<&[u32; 256]> {
         self.counts.as_deref()
     }
