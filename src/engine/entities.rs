@@ -10,13 +10,13 @@ use std::sync::Arc;
 use ahash::{HashMap, RandomState};
 
 use super::recorded::Told;
-use super::window::{Assembled, FlowRow, Host, Seed, Table};
+use super::window::{Assembled, FlowRow, Host, Lying, Seed, Table};
 use crate::detect::HomeNets;
 use crate::entity::{
     Behind, Bytes, Ledger, LedgerLimits, Minutes, SecondOf, Served, View, Who, WhoId,
 };
 use crate::host::attribution::Basis;
-use crate::host::inventory::Instance;
+use crate::host::inventory::{Instance, Inventory};
 use crate::host::join::{Joiner, Seat, Seated};
 
 /// Rows of a second that are joined; the largest, and a sample of the rest, where there
@@ -44,13 +44,10 @@ pub(super) struct Entities {
     ledger: Ledger,
     seed: Seed,
     rows: Vec<FlowRow>,
-    /// Hashes of the rows' flows.
-    words: Vec<(u64, u32)>,
-    order: Vec<u32>,
     shares: Vec<Share>,
     addresses: Table<Host, Address>,
     address_keys: RandomState,
-    /// Hashes of both ends of each row in `order`; kept for their memory.
+    /// Hashes of both ends of each row; kept for their memory.
     ends: Vec<[u64; 2]>,
     most_rows: usize,
     sampled_rows: usize,
@@ -121,8 +118,6 @@ impl Entities {
             ledger: Ledger::new("packets".into(), LedgerLimits::default(), seed),
             seed,
             rows: Vec::new(),
-            words: Vec::new(),
-            order: Vec::new(),
             shares: Vec::new(),
             addresses: Table::default(),
             address_keys: RandomState::default(),
@@ -203,15 +198,19 @@ impl Entities {
         home: &HomeNets,
     ) {
         let second = assembled.slice.second();
-        self.take_rows(assembled);
-        let rows = self.order.iter().map(|&at| &self.rows[at as usize]);
-        self.served.learn(second, rows);
+        let strangers = joiner.as_deref().map(|joiner| Strangers::of(joiner, second, home));
+        self.take_rows(assembled, strangers.as_ref());
+        self.served.learn(second, self.rows.iter());
         // Small ones were handed out for that alone.
-        let (rows, least_bytes) = (&self.rows, self.least_bytes);
-        self.order.retain(|&at| rows[at as usize].wire_bytes() >= least_bytes);
-        if let Some(joiner) = joiner.as_deref() {
-            self.pass_over_strangers(second, joiner, home);
-        }
+        let (bytes, least_bytes) = (&mut self.bytes, self.least_bytes);
+        let least_of_strangers = self.least_bytes_of_strangers;
+        self.rows.retain(|row| {
+            let (of_row, ends) = (row.wire_bytes(), [row.there.src, row.there.dst]);
+            let all_bytes = of_row.saturating_mul(row.scale);
+            of_row >= least_bytes
+                && (of_row >= least_of_strangers
+                    || !pass_over(bytes, ends, all_bytes, strangers.as_ref()))
+        });
         self.share_out(second, joiner, home);
         for (at, share) in self.shares.iter().enumerate() {
             if let Some(last) = self.shares.get(at + 4 * SHARES_AHEAD) {
@@ -236,44 +235,15 @@ impl Entities {
         }
     }
 
-    /// Leaves out small rows whose ends nothing can be known of: most of them beside the
-    /// host of the capture itself, so they are not asked about one by one.
-    fn pass_over_strangers(&mut self, second: i64, joiner: &Joiner, home: &HomeNets) {
-        let (rows, bytes, least) = (&self.rows, &mut self.bytes, self.least_bytes_of_strangers);
-        let inventory = joiner.inventory();
-        let may_be_known = |end: &Host, is_home: bool| {
-            joiner.may_seat(end.ip(), second)
-                || is_home
-                    && inventory.as_ref().is_some_and(|known| known.by_address(end.ip()).is_some())
-        };
-        self.order.retain(|&at| {
-            let row = &rows[at as usize];
-            if row.wire_bytes() >= least {
-                return true;
-            }
-            let ends = [row.there.src, row.there.dst];
-            let homes = [home.contains(&ends[0]), home.contains(&ends[1])];
-            if may_be_known(&ends[0], homes[0]) || may_be_known(&ends[1], homes[1]) {
-                return true;
-            }
-            let are_outside = !homes[0] && !homes[1] && !ends.iter().any(Host::is_group);
-            bytes.add(row.wire_bytes().saturating_mul(row.scale), are_outside);
-            false
-        });
-    }
-
     /// Finds the entities at the ends of each row.
     fn share_out(&mut self, second: i64, mut joiner: Option<&mut Joiner>, home: &HomeNets) {
-        let (rows, order) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.order));
+        let rows = std::mem::take(&mut self.rows);
         self.shares.clear();
         let told = std::mem::take(&mut self.told);
         let hash = |host: &Host| self.address_keys.hash_one(host);
         self.ends.clear();
-        self.ends.extend(order.iter().map(|&at| {
-            let there = &rows[at as usize].there;
-            [hash(&there.src), hash(&there.dst)]
-        }));
-        for (number, &at) in order.iter().enumerate() {
+        self.ends.extend(rows.iter().map(|row| [hash(&row.there.src), hash(&row.there.dst)]));
+        for (number, row) in rows.iter().enumerate() {
             let hashes = self.ends[number];
             if let Some(later) = self.ends.get(number + 2 * ROWS_AHEAD) {
                 later.iter().for_each(|&hash| self.addresses.prefetch(hash));
@@ -281,7 +251,6 @@ impl Entities {
             if let Some(next) = self.ends.get(number + ROWS_AHEAD) {
                 next.iter().for_each(|&hash| self.addresses.prefetch_entry(hash));
             }
-            let row = &rows[at as usize];
             let ends = [row.there.src, row.there.dst];
             // No `map` over arrays here: it moves one by one.
             let homes = [home.contains(&ends[0]), home.contains(&ends[1])];
@@ -309,8 +278,9 @@ impl Entities {
             }
             for (end, seat) in seats.into_iter().enumerate() {
                 let (from_there, external) = (end == 0, external[1 - end]);
+                let row = number as u32;
                 let nothing =
-                    Share { id: 0, row: at, from_there, external, behind: None, certainty: None };
+                    Share { id: 0, row, from_there, external, behind: None, certainty: None };
                 let share = |id| Share { id, ..nothing };
                 let behind = match seat {
                     Seated::At(seat) => self.take_process(seat, &views[end], share),
@@ -323,39 +293,45 @@ impl Entities {
                 }
             }
         }
-        (self.rows, self.order) = (rows, order);
+        self.rows = rows;
     }
 
-    /// Rows in an order that their flows give, those of one flow put together.
-    fn take_rows(&mut self, assembled: &Assembled) {
-        self.rows.clear();
-        let (most, sampled) = (self.most_rows, self.sampled_rows);
-        let rows = &mut self.rows;
+    /// Rows in an order that their flows give, those of one flow put together, but for small
+    /// ones that are looked at no further. Most are small and strangers' beside a map, so
+    /// they are asked where they lie and not copied.
+    fn take_rows(&mut self, assembled: &Assembled, strangers: Option<&Strangers<'_>>) {
+        let (most, sampled, seed) = (self.most_rows, self.sampled_rows, self.seed);
+        let mut lying: Vec<(u64, Lying<'_>)> = Vec::new();
         // From within: `extend` asks the chain of filters for each row anew.
-        let flows = assembled.flows(most, sampled, self.least_bytes, self.seed);
-        flows.for_each(|row| rows.push(row));
+        let flows = assembled.flows(most, sampled, self.least_bytes, seed);
+        flows.for_each(|row| lying.push((row.hash(seed), row)));
         // By a hash, then by flow: numbers compare faster than flows, which lie far apart.
-        let seed = self.seed;
-        self.words.clear();
-        self.words.extend(rows.iter().zip(0_u32..).map(|(row, at)| (row.hash(seed), at)));
-        self.words.sort_unstable_by_key(|&(word, _)| word);
-        for equal in self.words.chunk_by_mut(|x, y| x.0 == y.0).filter(|equal| equal.len() > 1) {
-            equal.sort_unstable_by_key(|&(_, at)| (rows[at as usize].key(), at));
+        lying.sort_unstable_by_key(|&(word, _)| word);
+        self.rows.clear();
+        let (rows, bytes) = (&mut self.rows, &mut self.bytes);
+        let (least_bytes, least_of_strangers) = (self.least_bytes, self.least_bytes_of_strangers);
+        for equal in lying.chunk_by_mut(|x, y| x.0 == y.0) {
+            if let [(_, row)] = equal {
+                let of_row = row.wire_bytes();
+                let is_small = of_row < least_of_strangers && !row.tells();
+                let all_bytes = of_row.saturating_mul(row.scale());
+                let is_done = is_small
+                    && (of_row < least_bytes || pass_over(bytes, row.ends(), all_bytes, strangers));
+                if !is_done {
+                    rows.push(row.copied());
+                }
+                continue;
+            }
+            equal.sort_unstable_by_key(|(_, row)| row.key());
+            for of_flow in equal.chunk_by(|x, y| x.1.key() == y.1.key()) {
+                let merged =
+                    of_flow.iter().map(|(_, row)| row.copied()).reduce(|mut one, other| {
+                        one.merge(&other);
+                        one
+                    });
+                rows.extend(merged);
+            }
         }
-        self.order.clear();
-        self.order.extend(self.words.iter().map(|&(_, at)| at));
-        let mut last = None::<u32>;
-        self.order.retain(|&at| {
-            let same =
-                last.filter(|&before| rows[before as usize].key() == rows[at as usize].key());
-            let Some(before) = same else {
-                last = Some(at);
-                return true;
-            };
-            let row = rows[at as usize];
-            rows[before as usize].merge(&row);
-            false
-        });
     }
 
     /// The number of an address at home, or of its instance.
@@ -439,6 +415,48 @@ impl Entities {
             *known = (bytes, Arc::clone(who));
         }
     }
+}
+
+/// Who can't be known in a second, of whom most rows are beside the host of the capture
+/// itself: so they are not asked about one by one.
+struct Strangers<'a> {
+    joiner: &'a Joiner,
+    inventory: Option<Arc<Inventory>>,
+    home: &'a HomeNets,
+    second: i64,
+}
+
+impl<'a> Strangers<'a> {
+    fn of(joiner: &'a Joiner, second: i64, home: &'a HomeNets) -> Self {
+        Self { joiner, inventory: joiner.inventory(), home, second }
+    }
+
+    /// Whether a row between these ends is one between outside hosts, unless something may
+    /// be known of one of them.
+    fn are_outside(&self, ends: [Host; 2]) -> Option<bool> {
+        let homes = [self.home.contains(&ends[0]), self.home.contains(&ends[1])];
+        let may_be_known = |end: usize| {
+            let (address, inventory) = (ends[end].ip(), self.inventory.as_ref());
+            self.joiner.may_seat(address, self.second)
+                || homes[end] && inventory.is_some_and(|known| known.by_address(address).is_some())
+        };
+        let are_strangers = !may_be_known(0) && !may_be_known(1);
+        are_strangers.then(|| !homes[0] && !homes[1] && !ends.iter().any(Host::is_group))
+    }
+}
+
+/// Counts a small row and is done with it, where nothing can be known of its ends.
+fn pass_over(
+    bytes: &mut Bytes,
+    ends: [Host; 2],
+    all_bytes: u64,
+    strangers: Option<&Strangers<'_>>,
+) -> bool {
+    let are_outside = strangers.and_then(|strangers| strangers.are_outside(ends));
+    if let Some(are_outside) = are_outside {
+        bytes.add(all_bytes, are_outside);
+    }
+    are_outside.is_some()
 }
 
 /// Whether what is found at an end counts as the process's own doing. The one raw socket

@@ -4,7 +4,8 @@
 //! Up to a cap every row is handed out. Beyond it the rows with the most bytes are,
 //! and of the rest one in so many by a hash of its flow, which stands for that many:
 //! sums stay right on average, and which rows they are depends on the set of rows
-//! alone. Start at [`Assembled::flows`].
+//! alone. A flow has several rows where the table had no place for it, or it ended and came
+//! again. Start at [`Assembled::flows`].
 
 use super::hash::halves;
 use super::log::{FlowSecond, Single};
@@ -37,13 +38,6 @@ impl FlowRow {
         (there.src, there.dst, ports.0, ports.1, there.proto, self.echo_id)
     }
 
-    /// Of the flow, the same in any run.
-    pub(crate) fn hash(&self, seed: Seed) -> u64 {
-        let Delta { src, dst, src_port, dst_port, proto, .. } = &self.there;
-        let rest = u64::from(*proto) << 48 | u64::from(self.echo_id) << 32;
-        hash_of(seed, src, dst, rest | ports_of(*src_port, *dst_port))
-    }
-
     /// Adds a row of the same flow.
     pub fn merge(&mut self, other: &Self) {
         self.there.merge(&other.there);
@@ -52,42 +46,121 @@ impl FlowRow {
         self.first_there = self.first_there.filter(|_| self.first_there == other.first_there);
     }
 
-    fn of_flow(row: &FlowSecond, scale: u64) -> Self {
-        let first_there = Some(row.first == 0);
-        Self { there: row.delta(0), back: row.delta(1), echo_id: row.echo_id, scale, first_there }
-    }
-
-    fn of_single(row: &Single, scale: u64) -> Self {
-        let delta = row.delta();
-        let other = Delta::new(delta.dst, delta.src, delta.proto, delta.dst_port, delta.src_port);
-        let (there, back) = if row.direction() == 0 { (delta, other) } else { (other, delta) };
-        let first_there = Some(row.direction() == 0);
-        Self { there, back, echo_id: row.echo_id, scale, first_there }
-    }
-
     /// Bytes on the wire, both ways.
     pub(crate) fn wire_bytes(&self) -> u64 {
         self.there.wire_bytes.saturating_add(self.back.wire_bytes)
     }
 }
 
+/// A row where it lies, and the flows that it stands for: to be asked before it is copied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lying<'a> {
+    row: Row<'a>,
+    scale: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Row<'a> {
+    Flow(&'a FlowSecond),
+    Single(&'a Single),
+}
+
+impl Lying<'_> {
+    /// Both ends of the flow, as its key has them.
+    #[inline]
+    pub(crate) fn ends(&self) -> [Host; 2] {
+        match self.row {
+            Row::Flow(row) => [row.host_a(), row.host_b()],
+            Row::Single(row) if row.direction() == 0 => [row.src(), row.dst()],
+            Row::Single(row) => [row.dst(), row.src()],
+        }
+    }
+
+    #[inline]
+    fn ports(&self) -> (u16, u16) {
+        match self.row {
+            Row::Flow(row) => (row.port_a, row.port_b),
+            Row::Single(row) if row.direction() == 0 => (row.src_port, row.dst_port),
+            Row::Single(row) => (row.dst_port, row.src_port),
+        }
+    }
+
+    #[inline]
+    fn proto_and_echo(&self) -> (u8, u16) {
+        match self.row {
+            Row::Flow(row) => (row.proto, row.echo_id),
+            Row::Single(row) => (row.proto, row.echo_id),
+        }
+    }
+
+    /// As [`FlowRow::key`].
+    pub(crate) fn key(&self) -> (Host, Host, u16, u16, u8, u16) {
+        let ([a, b], ports, (proto, echo_id)) = (self.ends(), self.ports(), self.proto_and_echo());
+        (a, b, ports.0, ports.1, proto, echo_id)
+    }
+
+    /// Of the flow, the same in any run.
+    #[inline]
+    pub(crate) fn hash(&self, seed: Seed) -> u64 {
+        let ([a, b], ports, (proto, echo_id)) = (self.ends(), self.ports(), self.proto_and_echo());
+        let rest = u64::from(proto) << 48 | u64::from(echo_id) << 32;
+        hash_of(seed, &a, &b, rest | ports_of(ports.0, ports.1))
+    }
+
+    /// Bytes on the wire, both ways.
+    #[inline]
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        match self.row {
+            Row::Flow(row) => bytes_of(row),
+            Row::Single(row) => row.wire_bytes.into(),
+        }
+    }
+
+    /// Flows that it stands for.
+    pub(crate) fn scale(&self) -> u64 {
+        self.scale
+    }
+
+    /// Whether it says who began where ports do not.
+    pub(crate) fn tells(&self) -> bool {
+        match self.row {
+            Row::Flow(row) => tells(row),
+            Row::Single(row) => is_between_clients(row.proto, (row.src_port, row.dst_port)),
+        }
+    }
+
+    pub(crate) fn copied(&self) -> FlowRow {
+        let (scale, echo_id) = (self.scale, self.proto_and_echo().1);
+        let (there, back, first_there) = match self.row {
+            Row::Flow(row) => (row.delta(0), row.delta(1), row.first == 0),
+            Row::Single(row) => {
+                let (delta, is_there) = (row.delta(), row.direction() == 0);
+                let Delta { src, dst, proto, src_port, dst_port, .. } = delta;
+                let other = Delta::new(dst, src, proto, dst_port, src_port);
+                if is_there { (delta, other, true) } else { (other, delta, false) }
+            }
+        };
+        FlowRow { there, back, echo_id, scale, first_there: Some(first_there) }
+    }
+}
+
 impl Assembled {
-    /// Rows of the second with at least `least_bytes` on the wire, and those that say who
-    /// began where ports do not; beyond `cap` rows the largest, and a sample of the others
-    /// of about `sample`.
+    /// Rows of the second: all where they are no more than `cap`. Beyond it the `cap` largest
+    /// and a sample of the others of about `sample`, of these what has at least `least_bytes`
+    /// on the wire or says who began where ports do not.
     /// None where the second had too many flows to keep rows.
-    pub fn flows(
+    pub(crate) fn flows(
         &self,
         cap: usize,
         sample: usize,
         least_bytes: u64,
         seed: Seed,
-    ) -> impl Iterator<Item = FlowRow> + '_ {
+    ) -> impl Iterator<Item = Lying<'_>> {
         let flows = || self.logs.iter().flat_map(|log| log.flows());
         let singles = self.logs.iter().flat_map(|log| log.singles());
         let rows: usize = self.logs.iter().map(|log| log.rows()).sum();
-        let (floor, scale) = if rows <= cap {
-            (0, 1)
+        let (floor, scale, least_bytes) = if rows <= cap {
+            (0, 1, 0)
         } else {
             let mut bytes: Vec<u64> = flows().map(bytes_of).collect();
             let floor = match bytes.len().checked_sub(cap) {
@@ -95,7 +168,7 @@ impl Assembled {
                 _ => 0,
             };
             let rest = rows - bytes.iter().filter(|&&bytes| bytes > floor).count();
-            (floor, rest.div_ceil(sample).max(1) as u64)
+            (floor, rest.div_ceil(sample).max(1) as u64, least_bytes)
         };
         let below = u64::MAX / scale;
         // Another sample in each second: nobody is in all of them, or in none.
@@ -105,10 +178,11 @@ impl Assembled {
             .filter(move |row| bytes_of(row) >= least_bytes || tells(row))
             .filter_map(move |row| {
                 if bytes_of(row) > floor {
-                    return Some(FlowRow::of_flow(row, 1));
+                    return Some(Lying { row: Row::Flow(row), scale: 1 });
                 }
                 let ports = ports_of(row.port_a, row.port_b);
-                chosen(&row.host_a(), &row.host_b(), ports).then(|| FlowRow::of_flow(row, scale))
+                let is_chosen = chosen(&row.host_a(), &row.host_b(), ports);
+                is_chosen.then_some(Lying { row: Row::Flow(row), scale })
             });
         let of_singles = singles
             .filter(move |row| {
@@ -117,7 +191,8 @@ impl Assembled {
             })
             .filter_map(move |row| {
                 let ports = ports_of(row.src_port, row.dst_port);
-                chosen(&row.src(), &row.dst(), ports).then(|| FlowRow::of_single(row, scale))
+                let is_chosen = chosen(&row.src(), &row.dst(), ports);
+                is_chosen.then_some(Lying { row: Row::Single(row), scale })
             });
         of_flows.chain(of_singles)
     }
