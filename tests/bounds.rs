@@ -36,6 +36,28 @@ fn alerts_do_not_depend_on_how_full_the_flow_table_is() {
     }
 }
 
+/// What a flow that was refused sends is looked at packet by packet, each of which is too
+/// small to be looked at.
+#[test]
+fn a_relay_whose_flows_found_no_place_is_found() {
+    let dir = Dir::new();
+    let mut command = dir.command(["lab", "make", "relay", "-o", "relay"]);
+    for change in ["gap_s=1", "relay.start_s=10", "duration_s=120"] {
+        command.args(["--set", change]);
+    }
+    let output = command.output().expect("the binary starts");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let free = dir.summary(["relay/traffic.pcap"]);
+    assert_eq!(free["flows_complete"], true);
+    assert!(free["alerts"].to_string().contains("\"relay\""), "{}", free["alerts"]);
+    for (max_flows, workers) in [("1", "1"), ("8", "1"), ("8", "2"), ("100", "3")] {
+        let limits = ["--max-flows", max_flows, "--workers", workers];
+        let full = dir.summary([&limits[..], &["relay/traffic.pcap"]].concat());
+        assert_eq!(full["flows_complete"], false, "{max_flows} flows, {workers} workers");
+        assert_eq!(full["alerts"], free["alerts"], "{max_flows} flows, {workers} workers");
+    }
+}
+
 #[test]
 fn a_flood_of_new_flows_pushes_out_no_established_one() {
     let dir = Dir::new();

@@ -300,7 +300,8 @@ impl Entities {
     /// ones that are looked at no further. Most are small and strangers' beside a map, so
     /// they are asked where they lie and not copied.
     fn take_rows(&mut self, assembled: &Assembled, strangers: Option<&Strangers<'_>>) {
-        let (most, sampled, seed) = (self.most_rows, self.sampled_rows, self.seed);
+        let (sampled, seed) = (self.sampled_rows, self.seed);
+        let most = if assembled.is_crowded() { ROWS } else { self.most_rows };
         let mut lying: Vec<(u64, Lying<'_>)> = Vec::new();
         // From within: `extend` asks the chain of filters for each row anew.
         let flows = assembled.flows(most, sampled, self.least_bytes, seed);

@@ -132,6 +132,14 @@ impl WindowFeed {
         row
     }
 
+    /// There was no place for the flow of a packet that was counted: its next one will be
+    /// counted by itself, too.
+    pub(crate) fn note_crowded(&mut self, packet: &PacketRow) {
+        if !packet.is(row_flag::FLOW_ONLY) && !packet.is(row_flag::LATE) {
+            self.window_at(packet.time_ns).0.log.set_crowded();
+        }
+    }
+
     /// Counts payload sizes in fine bins while somebody watches. A pass of its
     /// own: where nobody does, it costs a look at a flag a batch.
     pub(crate) fn count_sizes(&mut self, packets: &[PacketRow]) {

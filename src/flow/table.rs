@@ -431,12 +431,17 @@ impl FlowTable {
         let row = feed.packet(packet);
         if arrival.shed >= Shed::NewFlows && !is_sample(packet.hash) {
             self.counters.sampled_packets += 1;
+            feed.note_crowded(packet);
             return Admission::Refused;
         }
         let held = self.stubs.len() + self.lives.len();
-        if held >= self.settings.max_flows && !self.evict_stubs(cut_ns) {
-            self.counters.refused_packets += 1;
-            return Admission::Refused;
+        if held >= self.settings.max_flows {
+            // Those who make room begin anew with their next packet.
+            feed.note_crowded(packet);
+            if !self.evict_stubs(cut_ns) {
+                self.counters.refused_packets += 1;
+                return Admission::Refused;
+            }
         }
         self.counters.peak_flows = self.counters.peak_flows.max(held as u64 + 1);
         if !self.ended.as_ref().is_some_and(|ended| ended.contains(packet.hash)) {

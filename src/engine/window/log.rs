@@ -379,6 +379,8 @@ pub struct Log {
     singles: Rows<Single, SINGLES>,
     flows: Rows<FlowSecond, FLOWS>,
     distinct: Option<FlowCount>,
+    /// The flow table had no place for some flows: each of their packets is a single.
+    pub(super) is_crowded: bool,
 }
 
 impl Log {
@@ -394,6 +396,11 @@ impl Log {
         }
         let row = self.singles.push(Single::new(packet, station));
         RowRef { log: self.number, row: row | SINGLE }
+    }
+
+    /// The flow table had no place for a flow.
+    pub(crate) fn set_crowded(&mut self) {
+        self.is_crowded = true;
     }
 
     /// Asks for the counters that a flow's next packet will be added to.
@@ -526,6 +533,7 @@ impl Log {
         pool.singles.lock().take_back(&mut self.singles);
         pool.flows.lock().take_back(&mut self.flows);
         self.distinct = None;
+        self.is_crowded = false;
     }
 
     /// Whether these are estimated to be more flows than `cap`.

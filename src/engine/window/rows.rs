@@ -145,6 +145,12 @@ impl Lying<'_> {
 }
 
 impl Assembled {
+    /// Flows may have many rows, for which the flow table had no place: none is too small
+    /// before they are put together.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.logs.iter().any(|log| log.is_crowded)
+    }
+
     /// Rows of the second: all where they are no more than `cap`. Beyond it the `cap` largest
     /// and a sample of the others of about `sample`, of these what has at least `least_bytes`
     /// on the wire or says who began where ports do not.
@@ -163,8 +169,9 @@ impl Assembled {
             (0, 1, 0)
         } else {
             let mut bytes: Vec<u64> = flows().map(bytes_of).collect();
-            let floor = match bytes.len().checked_sub(cap) {
-                Some(at) if at > 0 => *bytes.select_nth_unstable(at).1,
+            let below = bytes.len().saturating_sub(cap);
+            let floor = match bytes.len().checked_sub(1) {
+                Some(last) if below > 0 => *bytes.select_nth_unstable(below.min(last)).1,
                 _ => 0,
             };
             let rest = rows - bytes.iter().filter(|&&bytes| bytes > floor).count();
@@ -241,7 +248,8 @@ mod tests {
     use crate::engine::feed::WindowFeed;
     use crate::packet::{FlowKey, row_flag};
 
-    /// The rows of at least 4 KiB, and those that say who began, of packets of one flow.
+    /// The rows of at least 4 KiB, and those that say who began, of packets of one flow, as
+    /// where there are too many rows.
     fn rows(proto: u8, ports: (u16, u16), packets: &[(PacketClass, bool, u32)]) -> Vec<FlowRow> {
         let settings = WindowSettings::default();
         let seed = settings.seed;
@@ -256,7 +264,7 @@ mod tests {
         }
         let window = feed.close_next(1).expect("a second");
         let assembled = Assembled { slice: window.slice, sizes: None, logs: vec![window.log] };
-        assembled.flows(16, 16, 4_096, seed).collect()
+        assembled.flows(0, 16, 4_096, seed).map(|row| row.copied()).collect()
     }
 
     #[test]
