@@ -301,18 +301,21 @@ impl Entities {
     /// they are asked where they lie and not copied.
     fn take_rows(&mut self, assembled: &Assembled, strangers: Option<&Strangers<'_>>) {
         let (sampled, seed) = (self.sampled_rows, self.seed);
-        let most = if assembled.is_crowded() { ROWS } else { self.most_rows };
-        let mut lying: Vec<(u64, Lying<'_>)> = Vec::new();
+        // Of flows without a place in the table each packet is a row, and too small.
+        let is_in_parts = assembled.is_crowded_by_few(ROWS);
+        let (most, least) =
+            if is_in_parts { (usize::MAX, 0) } else { (self.most_rows, self.least_bytes) };
+        let mut lying: Vec<(u64, u32, Lying<'_>)> = Vec::new();
         // From within: `extend` asks the chain of filters for each row anew.
-        let flows = assembled.flows(most, sampled, self.least_bytes, seed);
-        flows.for_each(|row| lying.push((row.hash(seed), row)));
+        let flows = assembled.flows(most, sampled, least, seed);
+        flows.for_each(|row| lying.push((row.hash(seed), lying.len() as u32, row)));
         // By a hash, then by flow: numbers compare faster than flows, which lie far apart.
-        lying.sort_unstable_by_key(|&(word, _)| word);
+        lying.sort_unstable_by_key(|&(word, _, _)| word);
         self.rows.clear();
         let (rows, bytes) = (&mut self.rows, &mut self.bytes);
         let (least_bytes, least_of_strangers) = (self.least_bytes, self.least_bytes_of_strangers);
         for equal in lying.chunk_by_mut(|x, y| x.0 == y.0) {
-            if let [(_, row)] = equal {
+            if let [(_, _, row)] = equal {
                 let of_row = row.wire_bytes();
                 let is_small = of_row < least_of_strangers && !row.tells();
                 let all_bytes = of_row.saturating_mul(row.scale());
@@ -323,14 +326,9 @@ impl Entities {
                 }
                 continue;
             }
-            equal.sort_unstable_by_key(|(_, row)| row.key());
-            for of_flow in equal.chunk_by(|x, y| x.1.key() == y.1.key()) {
-                let merged =
-                    of_flow.iter().map(|(_, row)| row.copied()).reduce(|mut one, other| {
-                        one.merge(&other);
-                        one
-                    });
-                rows.extend(merged);
+            equal.sort_unstable_by_key(|&(_, at, row)| (row.key(), at));
+            for of_flow in equal.chunk_by(|x, y| x.2.key() == y.2.key()) {
+                rows.extend(merged(of_flow.iter().map(|(_, _, row)| row)));
             }
         }
     }
@@ -458,6 +456,19 @@ fn pass_over(
         bytes.add(all_bytes, are_outside);
     }
     are_outside.is_some()
+}
+
+/// One row of those of a flow, in the order of the log. Packets lie in that of their arrival.
+fn merged<'a>(rows: impl Iterator<Item = &'a Lying<'a>> + Clone) -> Option<FlowRow> {
+    let are_packets = rows.clone().all(Lying::is_packet);
+    let mut rows = rows.map(Lying::copied);
+    let mut sum = rows.next()?;
+    let first_there = sum.first_there;
+    rows.for_each(|other| sum.merge(&other));
+    if are_packets {
+        sum.first_there = first_there;
+    }
+    Some(sum)
 }
 
 /// Whether what is found at an end counts as the process's own doing. The one raw socket

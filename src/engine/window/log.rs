@@ -381,6 +381,8 @@ pub struct Log {
     distinct: Option<FlowCount>,
     /// The flow table had no place for some flows: each of their packets is a single.
     pub(super) is_crowded: bool,
+    /// Singles whose packet went over into a flow's row.
+    moved: u32,
 }
 
 impl Log {
@@ -487,11 +489,17 @@ impl Log {
             counts.station = single.station;
             row.first = u8::from(single.direction() == 1);
             single.flags |= single_flag::MOVED;
+            self.moved += 1;
         }
     }
 
     pub(crate) fn rows(&self) -> usize {
         self.singles.len as usize + self.flows.len as usize
+    }
+
+    /// Rows without those whose packet went over into another.
+    pub(super) fn kept_rows(&self) -> usize {
+        self.rows() - self.moved as usize
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -533,7 +541,7 @@ impl Log {
         pool.singles.lock().take_back(&mut self.singles);
         pool.flows.lock().take_back(&mut self.flows);
         self.distinct = None;
-        self.is_crowded = false;
+        (self.is_crowded, self.moved) = (false, 0);
     }
 
     /// Whether these are estimated to be more flows than `cap`.

@@ -4,11 +4,12 @@
 //! Up to a cap every row is handed out. Beyond it the rows with the most bytes are,
 //! and of the rest one in so many by a hash of its flow, which stands for that many:
 //! sums stay right on average, and which rows they are depends on the set of rows
-//! alone. A flow has several rows where the table had no place for it, or it ended and came
-//! again. Start at [`Assembled::flows`].
+//! alone. A flow has a row for each packet where the table had no place for it, and several
+//! where it ended and came again or came in fragments or copies. Start at
+//! [`Assembled::flows`].
 
 use super::hash::halves;
-use super::log::{FlowSecond, Single};
+use super::log::{FlowSecond, Log, Single};
 use super::{Assembled, Delta, Host, Seed};
 use crate::packet::PacketClass;
 
@@ -116,6 +117,11 @@ impl Lying<'_> {
         }
     }
 
+    /// Whether it is one packet.
+    pub(crate) fn is_packet(&self) -> bool {
+        matches!(self.row, Row::Single(_))
+    }
+
     /// Flows that it stands for.
     pub(crate) fn scale(&self) -> u64 {
         self.scale
@@ -145,15 +151,16 @@ impl Lying<'_> {
 }
 
 impl Assembled {
-    /// Flows may have many rows, for which the flow table had no place: none is too small
-    /// before they are put together.
-    pub(crate) fn is_crowded(&self) -> bool {
+    /// Whether the flow table had no place for flows, whose packets are a row each, and there
+    /// are no more than `cap` rows all the same.
+    pub(crate) fn is_crowded_by_few(&self, cap: usize) -> bool {
         self.logs.iter().any(|log| log.is_crowded)
+            && self.logs.iter().map(Log::kept_rows).sum::<usize>() <= cap
     }
 
-    /// Rows of the second: all where they are no more than `cap`. Beyond it the `cap` largest
-    /// and a sample of the others of about `sample`, of these what has at least `least_bytes`
-    /// on the wire or says who began where ports do not.
+    /// Rows of the second with at least `least_bytes` on the wire, and those that say who
+    /// began where ports do not; beyond `cap` rows the flows that have the most, and a sample
+    /// of the others of about `sample`.
     /// None where the second had too many flows to keep rows.
     pub(crate) fn flows(
         &self,
@@ -165,17 +172,16 @@ impl Assembled {
         let flows = || self.logs.iter().flat_map(|log| log.flows());
         let singles = self.logs.iter().flat_map(|log| log.singles());
         let rows: usize = self.logs.iter().map(|log| log.rows()).sum();
-        let (floor, scale, least_bytes) = if rows <= cap {
-            (0, 1, 0)
+        let (floor, scale) = if rows <= cap {
+            (0, 1)
         } else {
             let mut bytes: Vec<u64> = flows().map(bytes_of).collect();
-            let below = bytes.len().saturating_sub(cap);
-            let floor = match bytes.len().checked_sub(1) {
-                Some(last) if below > 0 => *bytes.select_nth_unstable(below.min(last)).1,
+            let floor = match bytes.len().checked_sub(cap) {
+                Some(at) if at > 0 => *bytes.select_nth_unstable(at).1,
                 _ => 0,
             };
             let rest = rows - bytes.iter().filter(|&&bytes| bytes > floor).count();
-            (floor, rest.div_ceil(sample).max(1) as u64, least_bytes)
+            (floor, rest.div_ceil(sample).max(1) as u64)
         };
         let below = u64::MAX / scale;
         // Another sample in each second: nobody is in all of them, or in none.
@@ -248,8 +254,7 @@ mod tests {
     use crate::engine::feed::WindowFeed;
     use crate::packet::{FlowKey, row_flag};
 
-    /// The rows of at least 4 KiB, and those that say who began, of packets of one flow, as
-    /// where there are too many rows.
+    /// The rows of at least 4 KiB, and those that say who began, of packets of one flow.
     fn rows(proto: u8, ports: (u16, u16), packets: &[(PacketClass, bool, u32)]) -> Vec<FlowRow> {
         let settings = WindowSettings::default();
         let seed = settings.seed;
@@ -264,7 +269,7 @@ mod tests {
         }
         let window = feed.close_next(1).expect("a second");
         let assembled = Assembled { slice: window.slice, sizes: None, logs: vec![window.log] };
-        assembled.flows(0, 16, 4_096, seed).map(|row| row.copied()).collect()
+        assembled.flows(16, 16, 4_096, seed).map(|row| row.copied()).collect()
     }
 
     #[test]
