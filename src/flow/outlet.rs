@@ -51,7 +51,12 @@ impl Outlet {
 
     /// What ended since the last call.
     pub(crate) fn take(&mut self) -> Ended {
-        std::mem::take(&mut self.ended)
+        let Ended { records, outlines, unanswered } = &mut self.ended;
+        Ended {
+            records: std::mem::take(records),
+            outlines: std::mem::take(outlines),
+            unanswered: unanswered.take(),
+        }
     }
 
     /// A record of a flow that goes on.
