@@ -2,7 +2,6 @@
 No program of its own."""
 
 import math
-import mmap
 import os
 import statistics
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from liveruns import Flowtap, Traffic, run
 from netlab import Lab
-from peers import SEARCH, table
+from peers import SEARCH, table, warm_memory
 
 # A capture may take at most so much more processor time a packet.
 SLOWER = 0.05
@@ -27,8 +26,6 @@ SLOWER = 0.05
 EQUAL_PPS = 400_000
 CASES = [("64-flows", EQUAL_PPS, False), ("64-random", EQUAL_PPS, False), ("64-flows", None, False), ("64-random", None, True),
          ("64-random", None, False)]
-# What a capture of random sources takes in some seconds, and more.
-WARM_BYTES = 1 << 30
 # What a run takes besides its traffic: until it listens, and until buffers are empty.
 AROUND_S = 2.5
 # How long it may take to come to rest once it listens, and what it takes in half a second at rest, at most.
@@ -95,16 +92,6 @@ def watchers(program):
             pass
 
 
-def warm_memory():
-    """Takes memory and gives it back. A virtual machine's host takes back what was free for some
-    seconds, and the first touch of a huge page then costs twenty times as much: whoever comes
-    first after a pause would pay for it."""
-    with mmap.mmap(-1, WARM_BYTES) as memory:
-        memory.madvise(mmap.MADV_HUGEPAGE)
-        for at in range(0, WARM_BYTES, mmap.PAGESIZE):
-            memory[at] = 1
-
-
 class Watching(Flowtap):
     def __init__(self, program, provider):
         super().__init__(program, provider)
@@ -117,12 +104,16 @@ class Watching(Flowtap):
         self.options = [*self.watch, *ahead, *(["--out", "{work}/out"] if records else [])]
 
     def when_ready(self, pid):
-        # It listens before it has all the memory that it takes at the start.
-        before_s, self.start_s = -1.0, threads_s(pid)
-        until = time.monotonic() + START_S
-        while self.start_s - before_s > AT_REST_S and time.monotonic() < until:
+        # It listens before it has all the memory that it takes at the start, and before its
+        # watcher has read what runs already.
+        def so_far_s():
+            return threads_s(pid) + sum(threads_s(watcher) for watcher in watchers(self.program))
+
+        before_s, now_s, until = -1.0, so_far_s(), time.monotonic() + START_S
+        while now_s - before_s > AT_REST_S and time.monotonic() < until:
             time.sleep(0.5)
-            before_s, self.start_s = self.start_s, threads_s(pid)
+            before_s, now_s = now_s, so_far_s()
+        self.start_s = threads_s(pid)
 
     def before_stop(self, work):
         self.watcher_s.append(sum(threads_s(pid) for pid in watchers(self.program)))
