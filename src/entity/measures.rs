@@ -2,9 +2,8 @@
 
 use super::ports::{OneService, has_port};
 use super::spoken::{Spoken, speak};
-use crate::engine::window::{
-    Delta, EPHEMERAL, FlowRow, Hll, Host, SIZE_BINS, Seed, is_between_clients, is_icmp_request,
-};
+use super::view::{Leg, TCP, View};
+use crate::engine::window::{Delta, Hll, Host, SIZE_BINS, Seed};
 use crate::memory::prefetch;
 use crate::packet::PacketClass;
 
@@ -43,25 +42,6 @@ pub(super) fn add_sizes(sums: &mut [u64; SIZE_BINS], sizes: &[u32; SIZE_BINS], s
         sums.iter_mut().zip(sizes).for_each(|(sum, &packets)| *sum += u64::from(packets));
     } else {
         sums.iter_mut().zip(sizes).for_each(|(sum, &packets)| *sum += u64::from(packets) * scale);
-    }
-}
-
-/// Who began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Leg {
-    /// The entity serves.
-    Accepted,
-    /// The entity is the client.
-    Opened,
-}
-
-impl Leg {
-    /// As far as ports tell: one under 32,768 that is the lower of both is the service's.
-    pub fn of(local_port: u16, remote_port: u16) -> Self {
-        match local_port < remote_port && local_port < EPHEMERAL {
-            true => Self::Accepted,
-            false => Self::Opened,
-        }
     }
 }
 
@@ -110,80 +90,6 @@ struct Added {
     received_bytes: u64,
     received_packets: u64,
     received_payload: u64,
-}
-
-/// A flow of a second, seen from one of its ends.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
-    pub second: i64,
-    pub peer: Host,
-    /// The peer is outside the home networks.
-    pub external: bool,
-    pub proto: u8,
-    pub local_port: u16,
-    pub remote_port: u16,
-    pub leg: Leg,
-    pub sent: &'a Delta,
-    pub received: &'a Delta,
-    pub scale: u64,
-}
-
-impl<'a> View<'a> {
-    /// From the end of `there`, or from the other; who began is told by ports.
-    pub fn of(row: &'a FlowRow, second: i64, from_there: bool, external: bool) -> Self {
-        let (sent, received) = match from_there {
-            true => (&row.there, &row.back),
-            false => (&row.back, &row.there),
-        };
-        Self {
-            second,
-            peer: sent.dst,
-            external,
-            proto: sent.proto,
-            local_port: sent.src_port,
-            remote_port: sent.dst_port,
-            leg: Leg::of(sent.src_port, sent.dst_port),
-            sent,
-            received,
-            scale: row.scale,
-        }
-    }
-
-    /// Whether the entity began it, as far as this second tells: by who alone sent a SYN,
-    /// of ICMP by who asks, else by the ports. Of a TCP flow whose ports are both services'
-    /// nobody knows without its SYN, and a reset of its own answers something: what
-    /// others send must not look as if it was asked for.
-    fn is_opened(&self) -> bool {
-        use PacketClass::{TcpRst, TcpSyn, TcpSynAck, TcpUnknown};
-        let has = |delta: &Delta, class| delta.classes[class as usize] > 0;
-        // Flags of a report are of a whole direction: an answer's look the same.
-        let begins = |delta: &Delta| has(delta, TcpSyn) && !has(delta, TcpUnknown);
-        let by_ports = self.leg == Leg::Opened;
-        match self.proto {
-            TCP => match (begins(self.sent), begins(self.received)) {
-                (true, false) => true,
-                (false, true) => false,
-                _ => {
-                    let resets = self.sent.classes[TcpRst as usize] == self.sent.packets();
-                    let tells = self.local_port.max(self.remote_port) >= EPHEMERAL;
-                    by_ports && tells && !resets && !has(self.sent, TcpSynAck)
-                }
-            },
-            1 | 58 => is_icmp_request(self.proto, self.local_port),
-            // Both services' ports, both clients', or none: whoever asks chooses that.
-            _ => {
-                let ports = [self.local_port, self.remote_port];
-                by_ports && ports.iter().filter(|&&port| port >= EPHEMERAL).count() == 1
-            }
-        }
-    }
-
-    /// The same as far as its leg tells: of UDP between ports of clients that comes from who
-    /// sent first, which is more than is known of a second.
-    fn is_of_opened_leg(&self) -> bool {
-        let between_clients = is_between_clients(self.proto, (self.local_port, self.remote_port));
-        self.is_opened() || (between_clients && self.leg == Leg::Opened)
-    }
 }
 
 /// Payload bytes of the seconds of a minute, by leg, received and sent. A leg takes half a
@@ -304,8 +210,6 @@ impl Default for Measures {
         }
     }
 }
-
-const TCP: u8 = 6;
 
 /// Entries whose memory serves the next minute: most entities have fewer, and what a few need
 /// must not become what all hold.

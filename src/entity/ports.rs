@@ -3,7 +3,7 @@
 //! Told only where none that counts is left out: what somebody allows at one port must not
 //! hide what goes to another.
 
-use super::measures::View;
+use super::view::View;
 use crate::packet::PacketClass;
 
 /// Ports of a sender's second that are told apart: a program floods one, and asks a resolver,

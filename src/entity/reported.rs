@@ -24,7 +24,8 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::ledger::{Ledger, LedgerLimits, Minute, ReportedFacts};
-use super::measures::{Leg, Series, View};
+use super::measures::Series;
+use super::view::{Leg, View};
 use super::who::Who;
 use crate::alert::EntityKind;
 use crate::detect::HomeNets;

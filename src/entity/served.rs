@@ -12,7 +12,7 @@ use std::hash::Hash;
 
 use ahash::HashMap;
 
-use super::measures::{Leg, View};
+use super::view::{Leg, View};
 use crate::engine::window::{FlowRow, Host, is_between_clients};
 use crate::packet::PacketClass;
 

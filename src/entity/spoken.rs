@@ -3,7 +3,8 @@
 //! A window's rows have sizes by flow, so that nothing is counted twice for this and
 //! nothing per packet.
 
-use super::measures::{Leg, View, reserve_first, vote};
+use super::measures::{reserve_first, vote};
+use super::view::{Leg, View};
 use crate::engine::window::{Host, SIZE_BINS};
 
 /// Services of a minute that are kept, those with the most packets with payload. A program

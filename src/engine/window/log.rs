@@ -10,7 +10,8 @@
 //! after the merge read it with [`Log::deltas`].
 
 use super::features::Features;
-use super::hash::{Seed, halves};
+use super::flow_count::FlowCount;
+use super::hash::Seed;
 use super::{Delta, Host, SIZE_BINS, size_bin};
 use crate::lock::Lock;
 use crate::memory::prefetch;
@@ -577,56 +578,6 @@ fn rows_from<T, const LARGE: usize>(rows: &Rows<T, LARGE>, first: u32) -> impl I
     rows.chunks.iter().skip(chunk).flatten().skip(at)
 }
 
-/// Bits of a hash that choose a register.
-const COUNT_BITS: u32 = 12;
-
-/// Distinct flows of a second: HyperLogLog with 4,096 registers (standard error
-/// 1.6 %), a function of the set of flows alone.
-#[derive(Clone, Debug)]
-pub(super) struct FlowCount {
-    registers: Box<[u8; 1 << COUNT_BITS]>,
-    /// Rows counted so far.
-    singles: u32,
-    flows: u32,
-}
-
-impl Default for FlowCount {
-    fn default() -> Self {
-        Self { registers: Box::new([0; 1 << COUNT_BITS]), singles: 0, flows: 0 }
-    }
-}
-
-impl FlowCount {
-    fn insert(&mut self, seed: Seed, proto: u8, a: (Address, u16), b: (Address, u16)) {
-        let end = |(address, port): (Address, u16)| {
-            let [high, low] = halves(&address);
-            seed.mix(high ^ u64::from(port) << 32, low)
-        };
-        let hash = seed.mix(end(a), end(b) ^ u64::from(proto));
-        let index = (hash & ((1 << COUNT_BITS) - 1)) as usize;
-        let rank = ((hash >> COUNT_BITS) | 1 << (64 - COUNT_BITS)).trailing_zeros() as u8 + 1;
-        let register = &mut self.registers[index];
-        *register = (*register).max(rank);
-    }
-
-    pub(super) fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in self.registers.iter_mut().zip(other.registers.iter()) {
-            *mine = (*mine).max(*theirs);
-        }
-    }
-
-    pub(super) fn estimate(&self) -> usize {
-        let m = self.registers.len() as f64;
-        let zeros = self.registers.iter().filter(|&&r| r == 0).count();
-        let sum: f64 =
-            self.registers.iter().map(|&r| f64::from_bits((1023 - u64::from(r)) << 52)).sum();
-        // Alpha and linear counting as in the paper, see [`super::hll`].
-        let raw = 0.7213 / (1.0 + 1.079 / m) * m * m / sum;
-        let few = raw <= 2.5 * m && zeros > 0;
-        (if few { m * libm::log(m / zeros as f64) } else { raw }) as usize
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -636,24 +587,5 @@ mod tests {
         assert_eq!(size_of::<Single>(), 52);
         assert_eq!(size_of::<FlowSecond>(), 192);
         assert_eq!(size_of::<RowRef>(), 8);
-    }
-
-    #[test]
-    fn distinct_flows_are_estimated_within_five_percent_from_any_split_of_the_rows() {
-        let seed = Seed::default();
-        let mut parts = [FlowCount::default(), FlowCount::default()];
-        let mut whole = FlowCount::default();
-        for n in 0..100_000u32 {
-            let a = (crate::packet::key::mapped(n.to_be_bytes()), 1);
-            let b = (crate::packet::key::mapped([10, 0, 0, 1]), 2);
-            for _ in 0..2 {
-                whole.insert(seed, 6, a, b);
-            }
-            parts[n as usize % 2].insert(seed, 6, a, b);
-        }
-        let [mut left, right] = parts;
-        left.merge(&right);
-        assert_eq!(left.registers, whole.registers);
-        assert!((95_000..105_000).contains(&whole.estimate()), "{}", whole.estimate());
     }
 }

@@ -45,6 +45,7 @@ mod counted;
 mod delta;
 pub mod features;
 mod filter;
+mod flow_count;
 mod hash;
 mod hll;
 mod hosts;
