@@ -78,7 +78,10 @@ def warm_memory():
     seconds, and the first touch of a huge page then costs twenty times as much: whoever comes
     first after a pause would pay for it."""
     with mmap.mmap(-1, WARM_BYTES) as memory:
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:  # a kernel without them
+            pass
         for at in range(0, WARM_BYTES, mmap.PAGESIZE):
             memory[at] = 1
 

@@ -26,8 +26,6 @@ SLOWER = 0.05
 EQUAL_PPS = 400_000
 CASES = [("64-flows", EQUAL_PPS, False), ("64-random", EQUAL_PPS, False), ("64-flows", None, False), ("64-random", None, True),
          ("64-random", None, False)]
-# What a run takes besides its traffic: until it listens, and until buffers are empty.
-AROUND_S = 2.5
 # How long it may take to come to rest once it listens, and what it takes in half a second at rest, at most.
 START_S, AT_REST_S = 10, 0.02
 PROCESSES, SOCKETS = 20_000, 50_000
@@ -73,7 +71,11 @@ int main(int count, char **words) {
 def threads_s(pid):
     """Processor seconds of a process's threads so far."""
     total = 0
-    for thread in Path(f"/proc/{pid}/task").iterdir():
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return 0.0
+    for thread in threads:
         try:
             total += int((thread / "schedstat").read_text().split()[0])
         except OSError:
@@ -96,8 +98,8 @@ class Watching(Flowtap):
     def __init__(self, program, provider):
         super().__init__(program, provider)
         self.watch = ["--procs", "off" if provider == "none" else provider]
-        self.watcher_s = []
-        self.start_s = 0.0
+        self.watcher_shares = []
+        self.start_s = self.watcher_start_s = self.at_rest = 0.0
 
     def run_as(self, rate, records):
         ahead = ["--preallocate"] if rate == EQUAL_PPS else []
@@ -105,18 +107,26 @@ class Watching(Flowtap):
 
     def when_ready(self, pid):
         # It listens before it has all the memory that it takes at the start, and before its
-        # watcher has read what runs already.
+        # watcher has loaded its programs and read what runs already.
         def so_far_s():
-            return threads_s(pid) + sum(threads_s(watcher) for watcher in watchers(self.program))
+            return threads_s(pid) + self.of_watchers_s()
 
         before_s, now_s, until = -1.0, so_far_s(), time.monotonic() + START_S
-        while now_s - before_s > AT_REST_S and time.monotonic() < until:
+        while abs(now_s - before_s) > AT_REST_S:
+            if time.monotonic() > until:
+                print(f"{self.name}: not at rest after {START_S} s", file=sys.stderr)
+                break
             time.sleep(0.5)
             before_s, now_s = now_s, so_far_s()
-        self.start_s = threads_s(pid)
+        self.start_s, self.watcher_start_s = threads_s(pid), self.of_watchers_s()
+        self.at_rest = time.monotonic()
+
+    def of_watchers_s(self):
+        return sum(threads_s(pid) for pid in watchers(self.program))
 
     def before_stop(self, work):
-        self.watcher_s.append(sum(threads_s(pid) for pid in watchers(self.program)))
+        share = (self.of_watchers_s() - self.watcher_start_s) / (time.monotonic() - self.at_rest)
+        self.watcher_shares.append(share)
         return ""
 
 
@@ -124,7 +134,7 @@ class Runs:
     """Runs of one provider in one case, by round."""
 
     def __init__(self):
-        self.of_capture, self.watcher_s = {}, []
+        self.of_capture, self.watcher_shares = {}, []
 
     def median(self, value):
         return statistics.median(map(value, self.of_capture.values()))
@@ -159,7 +169,7 @@ def costs(flowtap, chosen):
                     tool.run_as(rate, False)
                     warm_memory()
                     process, _ = run(lab, cores, tool, None, flowtap, Path(scratch), chosen.seconds)
-                    idle[tool.name, rate].append((process.cpu_s - tool.start_s, tool.watcher_s[-1]))
+                    idle[tool.name, rate].append((process.cpu_s - tool.start_s, tool.watcher_shares[-1]))
             for (case, rate, written), by_tool in by_case.items():
                 traffic = Traffic(case, rate, chosen.seconds, chosen.dir)
                 for tool in order:
@@ -173,14 +183,14 @@ def costs(flowtap, chosen):
                     # Its start is no part of what a packet costs, and the least even part.
                     measured.cpu_s -= tool.start_s
                     runs.of_capture[turn] = measured
-                    runs.watcher_s.append(tool.watcher_s[-1])
+                    runs.watcher_shares.append(tool.watcher_shares[-1])
                     print(f"{case} {rate} {written} round {turn + 1} {tool.name}: {measured.sent} at {measured.rate:.0f}/s, lost {measured.lost}, "
-                          f"cpu {measured.cpu_s:.2f}, watcher {tool.watcher_s[-1]:.2f}, sender {measured.sender_cpu_s:.2f}",
+                          f"cpu {measured.cpu_s:.2f}, watcher {tool.watcher_shares[-1]:.1%}, sender {measured.sender_cpu_s:.2f}",
                           file=sys.stderr, flush=True)
     load = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
     parts = [f"## Cost beside a capture\n\nMedians of {chosen.rounds} rounds in which the providers took turns, {chosen.seconds} s of "
              "traffic each; the generator on one core, the capture and its watcher on the other. `ns/packet`: processor time of the "
-             "capture once it listens, less that of a run without traffic; at equal rates with `--preallocate`. `watcher`: of one core, from start to end. `sender ns`: "
+             "capture once it listens, less that of a run without traffic; at equal rates with `--preallocate`. `watcher`: of one core, once it is at rest. `sender ns`: "
              "the generator's, in which the programs in the kernel run. Differences from `none` are medians over those within a round. "
              f"Losses are the worst of the rounds. Load average {load}."]
     idle_s = {run_as: statistics.median(cpu for cpu, _ in runs) for run_as, runs in idle.items()}
@@ -202,12 +212,12 @@ def costs(flowtap, chosen):
             base = base or runs
             change = runs.beside(base, ns_of)
             lost = max(run.lost / run.sent for run in runs.of_capture.values())
-            watcher = statistics.median(runs.watcher_s)
+            watcher = statistics.median(runs.watcher_shares)
             if name != "none" and not math.isnan(change):
                 slower.append((rate is not None, change, runs.beside(base, heard_of), f"{title}, {name}"))
             rows.append([name, f"{runs.median(lambda run: run.rate) / 1e6:.3f}", f"{heard / 1e6:.3f}", f"{lost:.3%}", f"{ns:.0f}",
                          f"{change:+.1%}", f"{sender:.0f}", f"{runs.beside(base, sender_of):+.1%}",
-                         f"{watcher / (chosen.seconds + AROUND_S):.1%}", f"{rest[name] / (chosen.seconds + AROUND_S):.1%}"])
+                         f"{watcher:.1%}", f"{rest[name]:.1%}"])
         parts.append(f"### {title}\n\n" + table(["watching", "Mpkt/s sent", "heard", "lost", "ns/packet", "", "sender ns", "", "watcher",
                                                   "without traffic"], rows))
     worst = max(((change, title) for equal, change, _, title in slower if equal), default=None)
