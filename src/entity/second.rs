@@ -1,4 +1,4 @@
-//! What an entity did in one second: sums of fixed size, whatever it did.
+//! What an entity did in one second, in sums and samples of bounded size.
 //!
 //! What counts for a second and not for a minute stands here alone. Start at [`SecondOf`].
 

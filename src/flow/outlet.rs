@@ -51,12 +51,7 @@ impl Outlet {
 
     /// What ended since the last call.
     pub(crate) fn take(&mut self) -> Ended {
-        let Ended { records, outlines, unanswered } = &mut self.ended;
-        Ended {
-            records: std::mem::take(records),
-            outlines: std::mem::take(outlines),
-            unanswered: unanswered.take(),
-        }
+        std::mem::take(&mut self.ended)
     }
 
     /// A record of a flow that goes on.

@@ -47,8 +47,6 @@ impl Amount {
 pub(crate) struct Unanswered {
     /// With their hashes; up to twice as many as there is room for.
     kept: Vec<(u64, Outline)>,
-    /// Hashes of those that were handed on before, which take part in the choice still.
-    before: Vec<u64>,
     /// What is not below it is not among the smallest.
     below: u64,
     left_out: Amount,
@@ -56,7 +54,7 @@ pub(crate) struct Unanswered {
 
 impl Default for Unanswered {
     fn default() -> Self {
-        Self { kept: Vec::new(), before: Vec::new(), below: u64::MAX, left_out: Amount::default() }
+        Self { kept: Vec::new(), below: u64::MAX, left_out: Amount::default() }
     }
 }
 
@@ -98,21 +96,6 @@ impl Unanswered {
         }
     }
 
-    /// What the rest of this second goes on from when these are handed on: without it the
-    /// choice began anew with each block of packets, and of a flood that is captured live
-    /// nearly every flow was handed on.
-    fn rest(&mut self) -> Self {
-        let mut before = std::mem::take(&mut self.before);
-        before.extend(self.kept.iter().map(|&(hash, _)| hash));
-        let mut below = self.below;
-        if before.len() >= 2 * LOOKED_UP_PER_S {
-            let (_, &mut first_out, _) = before.select_nth_unstable(LOOKED_UP_PER_S);
-            below = below.min(first_out);
-            before.retain(|hash| *hash < below);
-        }
-        Self { before, below, ..Self::default() }
-    }
-
     /// Those to look up, in order, and what the others were.
     pub(crate) fn into_parts(mut self) -> (Vec<Outline>, Amount) {
         self.leave_out();
@@ -141,7 +124,7 @@ impl Unanswered {
             let (_, &mut first_out, _) = hashes.select_nth_unstable(LOOKED_UP_PER_S);
             self.below = self.below.min(first_out);
         }
-        let Self { kept, below, left_out, .. } = self;
+        let Self { kept, below, left_out } = self;
         kept.retain(|(hash, flow)| {
             let stays = hash < below;
             if !stays {
@@ -178,13 +161,6 @@ impl From<BTreeMap<i64, Unanswered>> for BySecond {
 impl BySecond {
     pub(crate) fn is_empty(&self) -> bool {
         self.at_hand.1.is_empty() && self.others.is_empty()
-    }
-
-    /// Those so far; the second at hand goes on.
-    pub(super) fn take(&mut self) -> Self {
-        let rest = (self.at_hand.0, self.at_hand.1.rest());
-        let at_hand = std::mem::replace(&mut self.at_hand, rest);
-        Self { at_hand, others: std::mem::take(&mut self.others) }
     }
 
     #[inline]
@@ -280,25 +256,6 @@ mod tests {
             }
             assert_eq!(merged.into_parts(), (kept.clone(), left_out), "{shards} shards");
         }
-    }
-
-    #[test]
-    fn a_flood_that_is_handed_on_piece_by_piece_leaves_the_same_sample() {
-        const FLOWS: u32 = 150_000;
-        let (mut taken, mut merged) = (BySecond::default(), BySecond::default());
-        let mut handed_on = 0;
-        for n in 0..FLOWS {
-            taken.at(0).add(flow(n));
-            if n % 500 == 499 || n == FLOWS - 1 {
-                let piece = taken.take();
-                handed_on += piece.at_hand.1.kept.len();
-                merged.merge(piece);
-            }
-        }
-        // Most are left out before anyone has to merge them.
-        assert!(handed_on < 7 * LOOKED_UP_PER_S, "{handed_on}");
-        let merged = merged.into_seconds().remove(&0).unwrap_or_default().into_parts();
-        assert_eq!(merged, of(0..FLOWS).into_parts());
     }
 
     #[test]
