@@ -38,7 +38,8 @@ pub struct SecondOf {
 }
 
 impl SecondOf {
-    pub(super) fn new(who: Arc<Who>) -> Self {
+    /// In which it did nothing yet.
+    pub(crate) fn new(who: Arc<Who>) -> Self {
         Self {
             who,
             sent: Sent::default(),

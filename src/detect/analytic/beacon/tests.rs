@@ -7,7 +7,7 @@ use crate::detect::analytic::testing::{alert_of, show};
 use crate::detect::analytic::{Inputs, Source};
 use crate::detect::{DetectSettings, Names};
 use crate::engine::window::Seed;
-use crate::entity::{SecondOf, Sent, SentPorts, Silent};
+use crate::entity::SecondOf;
 use crate::flow::Outline;
 use crate::host::process::{Context, Process, ProcessId};
 use crate::host::side::{FlowHosts, HostSide, ProcessView};
@@ -90,20 +90,7 @@ impl Run {
 
 fn sent_by(view: &Arc<ProcessView>) -> SecondOf {
     let who = Who::process("host", "boot", view, None, 1.0);
-    SecondOf {
-        who: Arc::new(who),
-        sent: Sent::default(),
-        received: Sent::default(),
-        by_protocol: [0; 4],
-        syn_sent: 0,
-        flows: 0,
-        unanswered_packets: 0,
-        silent: Silent::default(),
-        top_peer: None,
-        own: None,
-        remote_port: 0,
-        ports: SentPorts::default(),
-    }
+    SecondOf::new(Arc::new(who))
 }
 
 fn process(pid: u32, exe: &str) -> Arc<ProcessView> {
