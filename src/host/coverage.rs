@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attribution::Method;
 use super::map::MapCounters;
-use super::side::{HostSide, Reason};
+use super::side::Reason;
 
 /// Flows and what was in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,14 +68,7 @@ pub struct Coverage {
     pub map: MapCounters,
 }
 
-/// What coverage counts of one end of a flow.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct End {
-    pub(super) has_instance: bool,
-    /// Nothing where the address belongs to no host with a map.
-    pub(super) process: Option<Result<Found, Reason>>,
-}
-
+/// The process at one end of a flow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) method: Method,
@@ -83,28 +76,20 @@ pub(super) struct Found {
     pub(super) in_workload: bool,
 }
 
-impl End {
-    pub(super) fn of(side: Option<&HostSide>) -> Self {
-        let Some(side) = side else { return Self::default() };
-        let process = side.attribution.as_ref().and_then(|how| match how.method {
-            Some(method) => Some(Ok(Found {
-                method,
-                certainty: how.certainty,
-                in_workload: side.workload.is_some(),
-            })),
-            None => how.reason.map(Err),
-        });
-        Self { has_instance: side.instance.is_some(), process }
-    }
-}
-
 impl Coverage {
-    /// Counts a flow by its ends, the originator's first.
-    pub(super) fn count(&mut self, ends: [End; 2], packets: u64, wire_bytes: u64) {
-        if ends.iter().any(|end| end.has_instance) {
+    /// Counts a flow by who was found at its ends, the originator's first: nothing where the
+    /// address belongs to no host with a map.
+    pub(super) fn count(
+        &mut self,
+        ends: [Option<Result<Found, Reason>>; 2],
+        has_instance: bool,
+        packets: u64,
+        wire_bytes: u64,
+    ) {
+        if has_instance {
             self.with_instance.add(packets, wire_bytes);
         }
-        let found = || ends.iter().filter_map(|end| end.process?.ok());
+        let found = || ends.iter().filter_map(|end| (*end)?.ok());
         if let Some(found) = found().find(|found| found.certainty >= FOUND_CERTAINTY) {
             self.attributed.entry(found.method.name()).or_default().add(packets, wire_bytes);
             if found.in_workload {
@@ -117,7 +102,7 @@ impl Coverage {
             row.add(packets, wire_bytes);
             return;
         }
-        match ends.iter().find_map(|end| end.process?.err()) {
+        match ends.iter().find_map(|end| (*end)?.err()) {
             Some(reason) => {
                 let row = self.unattributed.entry(reason.name());
                 row.or_default().add(packets, wire_bytes);

@@ -11,7 +11,7 @@ use ahash::HashMap;
 
 use super::attribution::Basis;
 use super::claim::ProcessKey;
-use super::coverage::{Coverage, End, Found};
+use super::coverage::{Coverage, Found};
 use super::destination::{Destinations, Lists};
 use super::inventory::{Instance, Inventory};
 use super::map::HostMap;
@@ -148,20 +148,47 @@ impl Joiner {
 
     /// What is known of both ends of a flow that has no record; counts it.
     pub(crate) fn join_outline(&mut self, flow: &Outline) -> Option<Box<FlowHosts>> {
-        let [src, dst] = questions::of_flow(flow).map(|question| self.side(&question));
-        let hosts = with_instances(FlowHosts { src, dst }, self.instances_of(flow));
-        let ends = [&hosts.src, &hosts.dst].map(|side| End::of(side.as_ref()));
-        self.coverage.count(ends, flow.packets.iter().sum(), flow.wire_bytes);
-        known(hosts)
+        let instances = self.instances_of(flow);
+        if self.is_among_strangers(flow) {
+            self.count_ends([None, None], &instances, flow);
+            let has_instance = instances.iter().any(Option::is_some);
+            return has_instance.then(|| Box::new(with_instances(FlowHosts::default(), instances)));
+        }
+        let [of_src, of_dst] = questions::of_flow(flow);
+        let hosts = FlowHosts { src: self.side(&of_src), dst: self.side(&of_dst) };
+        let ends = [&hosts.src, &hosts.dst].map(|side| side.as_ref().and_then(found));
+        self.count_ends(ends, &instances, flow);
+        known(with_instances(hosts, instances))
     }
 
     /// Counts a flow of which there is no record, as [`Self::join`] would have.
     pub(crate) fn count(&mut self, flow: &Outline) {
-        let [of_src, of_dst] = self.instances_of(flow).map(|instance| instance.is_some());
-        let [src, dst] = questions::of_flow(flow);
-        let ends = [(src, of_src), (dst, of_dst)]
-            .map(|(question, has_instance)| End { has_instance, process: self.find(&question) });
-        self.coverage.count(ends, flow.packets.iter().sum(), flow.wire_bytes);
+        let instances = self.instances_of(flow);
+        let ends = if self.is_among_strangers(flow) {
+            [None, None]
+        } else {
+            questions::of_flow(flow).map(|question| self.find(&question))
+        };
+        self.count_ends(ends, &instances, flow);
+    }
+
+    /// Whether neither end can be of a host with a map, so that nothing more has to be asked:
+    /// of most flows on a link, and of every one in a flood from strange addresses.
+    fn is_among_strangers(&self, flow: &Outline) -> bool {
+        let Some(map) = &self.map else { return true };
+        let known_ns = questions::known_of_ns(flow);
+        let ends = [(flow.src_ip(), flow.packets[0]), (flow.dst_ip(), flow.packets[1])];
+        ends.iter().all(|&(address, sent)| map.is_stranger(address, sent > 0, known_ns))
+    }
+
+    fn count_ends(
+        &mut self,
+        ends: [Option<Result<Found, Reason>>; 2],
+        instances: &[Option<Arc<Instance>>; 2],
+        flow: &Outline,
+    ) {
+        let has_instance = instances.iter().any(Option::is_some);
+        self.coverage.count(ends, has_instance, flow.packets.iter().sum(), flow.wire_bytes);
     }
 
     /// Counts flows of one second that nobody answered and that have no records.
@@ -462,6 +489,14 @@ fn attribution(answer: &Answer) -> Attribution {
         provoked: false,
         reason: None,
     }
+}
+
+/// Who was found at an end, or why nobody was.
+fn found(side: &HostSide) -> Option<Result<Found, Reason>> {
+    let attribution = side.attribution.as_ref()?;
+    let Some(method) = attribution.method else { return attribution.reason.map(Err) };
+    let Attribution { certainty, .. } = *attribution;
+    Some(Ok(Found { method, certainty, in_workload: side.workload.is_some() }))
 }
 
 fn with_instances(mut hosts: FlowHosts, instances: [Option<Arc<Instance>>; 2]) -> FlowHosts {

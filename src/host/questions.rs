@@ -16,6 +16,11 @@ const SECOND_NS: i64 = 1_000_000_000;
 /// queues: who sent it may have closed its socket since.
 const ON_THE_WAY_NS: i64 = SECOND_NS;
 
+/// What is told by then counts of a flow.
+pub(super) fn known_of_ns(flow: &Outline) -> i64 {
+    flow.decided_ns.saturating_add(HOLD_NS)
+}
+
 /// Who was at the originator's end, and who at the responder's.
 pub(super) fn of_flow(flow: &Outline) -> [Question; 2] {
     let is_icmp = is_icmp(flow.key.proto);
@@ -33,7 +38,7 @@ pub(super) fn of_flow(flow: &Outline) -> [Question; 2] {
         start_ns: flow.start_ns,
         end_ns: flow.end_ns,
         begun_by_ns: flow.start_ns,
-        known_ns: flow.decided_ns.saturating_add(HOLD_NS),
+        known_ns: known_of_ns(flow),
     };
     let answered = flow.packets[1] > 0;
     let ends = [of_src, of_src.of_the_other_end(answered, of_kernel[1])];
@@ -74,7 +79,7 @@ pub(super) fn of_quoted(flow: &Outline, quoted: &Quoted) -> Option<Question> {
         start_ns: flow.start_ns.saturating_sub(ON_THE_WAY_NS),
         end_ns: flow.end_ns,
         begun_by_ns: flow.start_ns,
-        known_ns: flow.decided_ns.saturating_add(HOLD_NS),
+        known_ns: known_of_ns(flow),
     })
 }
 

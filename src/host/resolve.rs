@@ -152,6 +152,12 @@ impl HostMap {
         }
     }
 
+    /// Whether all that can be said of an end at this address is that it belongs to no host
+    /// with a map: what [`Self::resolve`] would say of it.
+    pub(super) fn is_stranger(&self, address: IpAddr, sent: bool, known_ns: i64) -> bool {
+        !self.may_know(address, known_ns) && (sent || self.group_of(address, known_ns).is_none())
+    }
+
     /// The reason that nobody sits at an address which is of several hosts at once.
     fn group_of(&self, address: IpAddr, known_ns: i64) -> Option<Reason> {
         let is_broadcast = |address| {

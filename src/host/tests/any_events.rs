@@ -94,6 +94,27 @@ proptest! {
         prop_assert_eq!(said(&live), said(&recorded));
     }
 
+    /// Who is passed over as a stranger is one when asked.
+    #[test]
+    fn strangers_are_of_no_host_with_a_map(
+        mut events in prop::collection::vec(arbitrary_event(), 0..10),
+        local in prop::sample::select(vec![HERE, "192.0.2.11", "192.0.2.255", THERE, "224.0.0.1"]),
+        sent in any::<bool>(),
+        known in 0..40_i64,
+    ) {
+        events.sort_by_key(|event| event.time_ns);
+        let map = Arc::new(HostMap::new(MapLimits::default()));
+        let mut writer: MapWriter = map.writer();
+        writer.apply(&HostEvent { time_ns: 0, ..start() });
+        events.iter().for_each(|event| writer.apply(event));
+        let question = Question { local: ip(local), sent, known_ns: known * S, ..from_here() };
+        let is_stranger = map.is_stranger(question.local, sent, question.known_ns);
+        if is_stranger {
+            prop_assert_eq!(map.resolve(&question), Ok(None));
+        }
+        prop_assert!(is_stranger || local != THERE);
+    }
+
     /// Events keep their meaning as lines of a map.
     #[test]
     fn lines_are_read_as_they_were_written(event in arbitrary_event()) {
