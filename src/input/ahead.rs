@@ -84,7 +84,8 @@ impl ReadAhead {
         };
         let full = HEADROOM_BYTES + length;
         if buffer.len() < full {
-            buffer.resize(full, 0);
+            // Nothing of it is kept, and zeroed pages come untouched.
+            buffer = vec![0; full];
         }
         let mut end = HEADROOM_BYTES;
         let mut last = None;
