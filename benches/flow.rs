@@ -65,6 +65,7 @@ fn table() -> Flows {
         max_flows: 2_000_000,
         lateness_ns: 0,
         wanted: Wanted::Counts,
+        names: false,
     })
 }
 

@@ -21,6 +21,28 @@ fn all_formats() -> String {
     Format::ALL.iter().map(|format| format.name()).collect::<Vec<_>>().join(",")
 }
 
+/// Of the beacon one direction alone: on such a link nobody answers.
+#[test]
+fn alerts_are_the_same_with_records_and_without() {
+    let dir = Dir::new();
+    for (scenario, filter, detector) in [
+        ("beacon", "src net 10.0.0.0/8", "beacon"),
+        ("held-open", "ip or ip6", "held_open"),
+        ("udp-flood", "ip or ip6", "udp_flood"),
+    ] {
+        let made = dir.command(["lab", "make", scenario, "-o", scenario]).output().expect("starts");
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let capture = format!("{scenario}/traffic.pcap");
+        let alerts = |more: &[&str]| {
+            let summary = dir.summary([more, &["--filter", filter, &capture]].concat());
+            summary["alerts"].as_array().expect("alerts").clone()
+        };
+        let without = alerts(&[]);
+        assert!(without.iter().any(|alert| alert["detector"] == detector), "{scenario}");
+        assert_eq!(alerts(&["--out", &format!("{scenario}/run")]), without, "{scenario}");
+    }
+}
+
 #[test]
 fn files_of_every_format_are_the_same_bytes_for_any_number_of_workers() {
     let dir = Dir::new();

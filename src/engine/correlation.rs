@@ -18,7 +18,7 @@ use super::features::{Asked, Awaiting};
 use super::feed::{ShardWindow, SidedCount, Vantage};
 use super::judging::{Gaps, RecentGaps, detection_of};
 use super::reload::Reloads;
-use super::run::{FlowGauge, RecordSink, RunOptions};
+use super::run::{FlowGauge, RecordSink, RunOptions, wants_names};
 use super::sensor::{REFUSED, RELOADED, Sensor};
 use super::shard::ShardOutput;
 use super::tails::{add_by_second, in_order, places_in_order};
@@ -31,13 +31,15 @@ use crate::baseline::Lent;
 use crate::detect::analytic::{Event, FlowEnd, Source};
 use crate::detect::{DetectSettings, Detection, Interest, Loss, Telemetry};
 use crate::entity::{Reported, ReportedLimits};
+use crate::flow::app::AppInfo;
 use crate::flow::record::SeenAt;
 use crate::flow::totals::InferredLoss;
-use crate::flow::{Ended, EndedFlow, FlowRecord, Unanswered};
+use crate::flow::{Ended, EndedFlow, FlowRecord, Outline, Unanswered, is_sampled};
 use crate::host::coverage::Coverage;
 use crate::host::gate::Gate;
 use crate::host::inventory::Inventory;
 use crate::host::join::Joiner;
+use crate::host::side::FlowHosts;
 use crate::input::origin::{Origin, Origins};
 use crate::telemetry::Observation;
 use crate::telemetry::counters::series::Series;
@@ -69,6 +71,7 @@ pub(super) struct Correlation<'a> {
     records: BTreeMap<i64, Vec<FlowRecord>>,
     /// In a run without records.
     outlines: BTreeMap<i64, Vec<EndedFlow>>,
+    /// In any.
     unanswered: BTreeMap<i64, Unanswered>,
     sided: HashMap<Vantage, SidedCount>,
     pub(super) detection: Detection,
@@ -97,6 +100,7 @@ pub(super) struct Correlation<'a> {
     /// Of the seconds that are being closed; told with the first of them.
     losses: Vec<Loss>,
     pub(super) wants_records: bool,
+    wants_names: bool,
     pub(super) sink: &'a mut dyn RecordSink,
     pub(super) write_error: Option<io::Error>,
     /// Seconds of packets before this one are closed.
@@ -162,6 +166,7 @@ impl<'a> Correlation<'a> {
             reloads: options.reloads.clone(),
             losses: Vec::new(),
             wants_records: sink.wants_records(),
+            wants_names: wants_names(options),
             sink,
             write_error: None,
             closed_s: i64::MIN,
@@ -289,14 +294,11 @@ impl<'a> Correlation<'a> {
             record.hosts = joiner.join(&record);
         }
         if self.detects {
-            let outline = record.outline();
-            let end = FlowEnd {
-                outline: &outline,
-                record: Some(&record),
-                app: record.app.as_deref(),
-                hosts: record.hosts.as_deref(),
-            };
-            self.detection.event(&Event::Flow(&end), self.looked_s, &self.known);
+            self.detection.event(&Event::Record(&record), self.looked_s, &self.known);
+            let app = record.app.as_deref();
+            if !is_sampled(record.answered, app, self.wants_names) {
+                self.show_flow(&record.outline(), app, record.hosts.as_deref());
+            }
         }
         if let Err(error) = self.sink.record(record)
             && self.write_error.is_none()
@@ -305,32 +307,45 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// Joins flows that have no records, and shows those to the analytics that were
-    /// answered. Those from which names are to be learned.
+    /// Joins flows that have no records, and shows them to the analytics. Those from which
+    /// names are to be learned.
     pub(super) fn count(&mut self, flows: Vec<EndedFlow>) -> Vec<EndedFlow> {
         let order = places_in_order(&flows, |flow| (flow.outline.start_ns, flow.outline.key));
         for at in order {
             let EndedFlow { outline, app } = &flows[at as usize];
-            let hosts = match &mut self.joiner {
-                Some(joiner) if outline.answered() => joiner.join_outline(outline),
-                Some(joiner) => {
-                    joiner.count(outline);
-                    None
-                }
-                None => None,
-            };
-            if outline.answered() && self.detects {
-                let end =
-                    FlowEnd { outline, record: None, app: app.as_deref(), hosts: hosts.as_deref() };
-                self.detection.event(&Event::Flow(&end), self.looked_s, &self.known);
-            }
+            let hosts = self.joiner.as_mut().and_then(|joiner| joiner.join_outline(outline));
+            self.show_flow(outline, app.as_deref(), hosts.as_deref());
         }
         flows.into_iter().filter(|flow| flow.app.is_some()).collect()
     }
 
-    pub(super) fn count_unanswered(&mut self, flows: Unanswered) {
-        if let Some(joiner) = &mut self.joiner {
-            joiner.count_unanswered(flows);
+    /// Shows those of a second that nobody answered, in a flood a sample, and joins and
+    /// counts them where they have no records.
+    pub(super) fn take_unanswered(&mut self, unanswered: Unanswered) {
+        let counts = !self.wants_records;
+        if !counts && !self.detects {
+            return;
+        }
+        let (flows, others) = unanswered.into_parts();
+        for flow in &flows {
+            let hosts = match &mut self.joiner {
+                Some(joiner) if counts => joiner.join_outline(flow),
+                Some(joiner) => joiner.hosts_of(flow),
+                None => None,
+            };
+            self.show_flow(flow, None, hosts.as_deref());
+        }
+        if let Some(joiner) = &mut self.joiner
+            && counts
+        {
+            joiner.count_others(others);
+        }
+    }
+
+    fn show_flow(&mut self, outline: &Outline, app: Option<&AppInfo>, hosts: Option<&FlowHosts>) {
+        if self.detects {
+            let end = FlowEnd { outline, app, hosts };
+            self.detection.event(&Event::Flow(&end), self.looked_s, &self.known);
         }
     }
 
@@ -431,7 +446,7 @@ impl<'a> Correlation<'a> {
             self.learn(named);
         }
         if let Some(flows) = self.unanswered.remove(&second) {
-            self.count_unanswered(flows);
+            self.take_unanswered(flows);
         }
         self.show_time(second.saturating_add(1));
     }

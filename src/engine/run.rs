@@ -274,6 +274,11 @@ impl Drop for Ends<'_> {
     }
 }
 
+/// Names of a flow tell who is at its ends, and what is usual.
+pub(super) fn wants_names(options: &RunOptions) -> bool {
+    options.hosts.is_some() || options.baselines.is_some()
+}
+
 /// Reads `input` to its end.
 ///
 /// # Panics
@@ -284,10 +289,12 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
     let origins = input.origins();
     let hash_state =
         if options.live.is_some() { ahash::RandomState::new() } else { offline_hash_state() };
-    let wanted = match (sink.wants_records(), &options.hosts) {
-        (true, _) => Wanted::Records,
-        (false, Some(_)) => Wanted::Outlines,
-        (false, None) => Wanted::Answered,
+    let wanted = if sink.wants_records() {
+        Wanted::Records
+    } else if options.detects || options.hosts.is_some() {
+        Wanted::Outlines
+    } else {
+        Wanted::Counts
     };
     let shared = Shared {
         read_ahead: input.read_ahead(),
@@ -300,7 +307,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         filter: options.filter.clone(),
         dedup: options.dedup,
         extracts: options.detects,
-        names_alone: wanted == Wanted::Outlines,
+        names_alone: wanted == Wanted::Outlines && wants_names(options),
         hash_state: hash_state.clone(),
         idle_wait: if options.live.is_some() { LIVE_WAIT } else { IDLE_WAIT },
     };
@@ -309,6 +316,7 @@ pub fn run(input: Input, options: &RunOptions, sink: &mut dyn RecordSink) -> Run
         max_flows: options.max_flows.div_ceil(workers).max(1),
         lateness_ns: options.lateness_s.max(0).saturating_mul(SECOND_NS),
         wanted,
+        names: wants_names(options),
     };
     let windows = WindowSettings::default();
     let chunks = Arc::new(ChunkPool::default());

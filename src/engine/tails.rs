@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crossbeam_channel::Receiver;
 
 use super::correlation::{Correlation, SECOND_NS};
-use crate::flow::{Ended, FlowRecord};
+use crate::flow::{BySecond, Ended, FlowRecord};
 use crate::packet::FlowKey;
 
 fn by_start_and_key(x: &FlowRecord, y: &FlowRecord) -> std::cmp::Ordering {
@@ -65,12 +65,16 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    fn refill(&mut self) {
+    /// What nobody answered is put with that of the others.
+    fn refill(&mut self, unanswered: &mut BySecond) {
         while self.ready.as_slice().is_empty()
             && let Some(more) = self.more
         {
             match more.recv() {
-                Ok(ended) if !ended.records.is_empty() => self.ready = ended.records.into_iter(),
+                Ok(ended) if !ended.records.is_empty() => {
+                    unanswered.merge(ended.unanswered);
+                    self.ready = ended.records.into_iter();
+                }
                 _ => self.more = None,
             }
         }
@@ -96,18 +100,28 @@ impl Correlation<'_> {
                 }
             }
             self.learn(named);
-            for flows in last.unanswered.into_seconds().into_values() {
-                self.count_unanswered(flows);
-            }
-            return;
+        } else {
+            let records = std::mem::take(&mut last.records);
+            self.write_tails(records, tails, &mut last.unanswered);
         }
-        let last = in_order(last.records).collect::<Vec<_>>();
+        for flows in last.unanswered.into_seconds().into_values() {
+            self.take_unanswered(flows);
+        }
+    }
+
+    fn write_tails<'b>(
+        &mut self,
+        last: Vec<FlowRecord>,
+        tails: impl Iterator<Item = &'b Receiver<Ended>>,
+        unanswered: &mut BySecond,
+    ) {
+        let last = in_order(last).collect::<Vec<_>>();
         let mut streams = vec![Stream { ready: last.into_iter(), more: None }];
         streams
             .extend(tails.map(|tail| Stream { ready: Vec::new().into_iter(), more: Some(tail) }));
         loop {
             for stream in &mut streams {
-                stream.refill();
+                stream.refill(unanswered);
             }
             // The first of equals: of one key, the earlier record is in front.
             let second = |record: &FlowRecord| record.decided_ns.div_euclid(SECOND_NS);

@@ -34,6 +34,8 @@ pub(crate) const IDLE_WAIT: Duration = Duration::from_micros(200);
 
 /// The same where nobody else has any either; live it is so long from the start.
 const MOST_IDLE_WAIT: Duration = Duration::from_millis(5);
+const TCP: u8 = 6;
+const DNS: u16 = 53;
 
 /// What all workers of a run see.
 pub(crate) struct Shared {
@@ -294,7 +296,12 @@ impl Shared {
     /// at hand: on the way to its shard they leave the cache.
     #[inline(always)]
     fn speaks(&self, row: &PacketRow, bytes: &[u8]) -> u16 {
-        if self.extracts && concerns(row, bytes) { row_flag::SPEAKS } else { 0 }
+        if !self.extracts || !concerns(row, bytes) {
+            return 0;
+        }
+        // Whether what goes to that port is DNS, detectors ask of the flow too.
+        let is_over_tcp = row.key.proto == TCP && [row.key.port_a, row.key.port_b].contains(&DNS);
+        row_flag::SPEAKS | if is_over_tcp { row_flag::TELLS } else { 0 }
     }
 
     /// The same of names, of a packet where it stays: its address is given away.

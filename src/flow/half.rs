@@ -15,7 +15,7 @@ const ACK_KNOWN: u8 = 0x80;
 pub(crate) struct Half {
     pub(crate) packets: u64,
     pub(crate) wire_bytes: u64,
-    ip_bytes: u64,
+    pub(super) ip_bytes: u64,
     pub(crate) payload_bytes: u64,
     pub(crate) last_ns: i64,
     gap_sum_ns: u64,

@@ -10,11 +10,12 @@ use super::slab::Slab;
 use super::stub::Stub;
 use super::talkers::Sought;
 use super::totals::FlowTotals;
-use super::unanswered::BySecond;
+use super::unanswered::{BySecond, is_sampled};
 
 /// Where ended flows go.
 pub(crate) struct Outlet {
     pub(crate) wanted: Wanted,
+    names: bool,
     pub(crate) ended: Ended,
     pub(crate) totals: FlowTotals,
     pub(crate) flows: u64,
@@ -25,7 +26,7 @@ pub(crate) struct Outlet {
 pub(crate) struct Ended {
     pub(crate) records: Vec<FlowRecord>,
     pub(crate) outlines: Vec<EndedFlow>,
-    /// Of a run without records.
+    /// Of either run; see [`is_sampled`].
     pub(crate) unanswered: BySecond,
 }
 
@@ -34,19 +35,19 @@ impl Ended {
         self.records.is_empty() && self.outlines.is_empty() && self.unanswered.is_empty()
     }
 
-    fn add(&mut self, outline: Outline, app: Option<Box<AppInfo>>) {
-        // Names are learned from any flow.
-        if app.is_some() || outline.answered() {
-            self.outlines.push(EndedFlow { outline, app });
-        } else {
+    fn add(&mut self, outline: Outline, app: Option<Box<AppInfo>>, names: bool) {
+        if is_sampled(outline.answered(), app.as_deref(), names) {
             self.unanswered.at(outline.decided_ns).add(outline);
+        } else {
+            self.outlines.push(EndedFlow { outline, app });
         }
     }
 }
 
 impl Outlet {
-    pub(crate) fn new(wanted: Wanted, hash_state: ahash::RandomState) -> Self {
-        Self { wanted, ended: Ended::default(), totals: FlowTotals::new(hash_state), flows: 0 }
+    pub(crate) fn new(wanted: Wanted, names: bool, hash_state: ahash::RandomState) -> Self {
+        let totals = FlowTotals::new(hash_state);
+        Self { wanted, names, ended: Ended::default(), totals, flows: 0 }
     }
 
     /// What ended since the last call.
@@ -90,17 +91,17 @@ impl Outlet {
         self.totals.add_live(live, bins, addresses, reason);
         match self.wanted {
             Wanted::Counts => {}
-            Wanted::Answered => {
-                if live.halves.iter().all(|half| half.packets > 0) {
-                    let outline = live.outline(reason, decided_ns);
-                    self.ended.outlines.push(EndedFlow { outline, app: None });
-                }
-            }
             Wanted::Outlines => {
                 let app = live.extra.as_ref().and_then(|extra| extra.app.clone());
-                self.ended.add(live.outline(reason, decided_ns), app);
+                self.ended.add(live.outline(reason, decided_ns), app, self.names);
             }
-            Wanted::Records => self.ended.records.push(live.record(reason, decided_ns, bins)),
+            Wanted::Records => {
+                let record = live.record(reason, decided_ns, bins);
+                if is_sampled(record.answered, record.app.as_deref(), self.names) {
+                    self.ended.unanswered.at(decided_ns).add(record.outline());
+                }
+                self.ended.records.push(record);
+            }
         }
     }
 
@@ -115,16 +116,20 @@ impl Outlet {
         self.flows += 1;
         self.totals.add_stub(stub, addresses, reason);
         match self.wanted {
-            Wanted::Counts | Wanted::Answered => {}
+            Wanted::Counts => {}
             // One packet is never answered.
             Wanted::Outlines if stub.extra.is_none() => {
                 self.ended.unanswered.at(decided_ns).add_stub(stub, reason, decided_ns);
             }
             Wanted::Outlines => {
                 let app = stub.extra.take().and_then(|extra| extra.app);
-                self.ended.add(stub.outline(reason, decided_ns), app);
+                self.ended.add(stub.outline(reason, decided_ns), app, self.names);
             }
             Wanted::Records => {
+                let app = stub.extra.as_ref().and_then(|extra| extra.app.as_deref());
+                if is_sampled(false, app, self.names) {
+                    self.ended.unanswered.at(decided_ns).add_stub(stub, reason, decided_ns);
+                }
                 let live = Live::from_stub(stub, bins);
                 self.ended.records.push(live.record(reason, decided_ns, bins));
             }

@@ -29,6 +29,10 @@ pub struct Outline {
     pub tcp_flags: [u16; 2],
     /// Of both directions.
     pub wire_bytes: u64,
+    /// Sent by the originator.
+    pub sent_ip_bytes: u64,
+    /// The responder sent payload.
+    pub had_response: bool,
     /// By the active time-out: the flow goes on in another.
     pub is_cut: bool,
 }
@@ -90,6 +94,8 @@ impl FlowRecord {
             packets: [self.fwd.packets, self.rev.packets],
             tcp_flags: [self.fwd.tcp_flags, self.rev.tcp_flags],
             wire_bytes: self.fwd.wire_bytes + self.rev.wire_bytes,
+            sent_ip_bytes: self.fwd.ip_bytes,
+            had_response: self.rev.payload_bytes > 0,
             is_cut: self.end_reason == EndReason::Active,
         }
     }
@@ -109,6 +115,8 @@ impl Live {
             packets: [fwd.packets, rev.packets],
             tcp_flags: [fwd.tcp_flags(), rev.tcp_flags()],
             wire_bytes: fwd.wire_bytes + rev.wire_bytes,
+            sent_ip_bytes: fwd.ip_bytes,
+            had_response: rev.payload_bytes > 0,
             is_cut: reason == EndReason::Active,
         }
     }
@@ -138,6 +146,8 @@ impl Stub {
                 false => [0, self.tcp_flags],
             },
             wire_bytes: u64::from(self.wire_bytes),
+            sent_ip_bytes: if forward == direction { self.ip_bytes.into() } else { 0 },
+            had_response: forward != direction && self.payload_bytes > 0,
             is_cut: reason == EndReason::Active,
         }
     }

@@ -79,15 +79,17 @@ pub struct TableSettings {
     /// be taken as it is.
     pub lateness_ns: i64,
     pub wanted: Wanted,
+    /// Flows that tell names are handed out one by one, also where nobody answered them.
+    pub names: bool,
 }
 
 /// What is told of a flow that ended, beside the sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     Counts,
-    /// Outlines of flows that were answered, without hints.
-    Answered,
-    /// What a join to hosts takes.
+    /// What detectors and a join to hosts take.
     Outlines,
+    /// These, and of those that nobody answered outlines beside them; see
+    /// [`super::unanswered`].
     Records,
 }

@@ -19,7 +19,7 @@ pub(crate) struct Stub {
     pub(crate) row: RowRef,
     pub(crate) extra: Option<Box<Extra>>,
     pub(crate) wire_bytes: u32,
-    ip_bytes: u32,
+    pub(super) ip_bytes: u32,
     pub(crate) payload_bytes: u32,
     tcp_seq: u32,
     /// Second of the wheel that will look at its place; see [`super::wheel`].

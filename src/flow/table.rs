@@ -156,7 +156,7 @@ impl FlowTable {
             hand: 0,
             ended: Some(Remembered::new(MAX_REMEMBERED)),
             counters: TableCounters::default(),
-            outlet: Outlet::new(settings.wanted, hash_state.clone()),
+            outlet: Outlet::new(settings.wanted, settings.names, hash_state.clone()),
             hash_state,
         }
     }

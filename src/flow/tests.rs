@@ -6,7 +6,7 @@ use super::record::{EndReason, FlowRecord};
 use super::settings::{TableSettings, Timeouts, Wanted};
 use super::sizes::Sizes;
 use super::table::{Admission, Around, FlowTable, Guess};
-use super::{Amount, Ended, Outline};
+use super::{Amount, BySecond, Ended, Outline};
 use crate::engine::feed::WindowFeed;
 use crate::packet::facts::tcp_flag::{ACK, FIN, RST, SYN};
 use crate::packet::key::mapped;
@@ -100,6 +100,7 @@ fn settings(max_flows: usize) -> TableSettings {
         max_flows,
         lateness_ns: LATENESS_S * SECOND_NS,
         wanted: Wanted::Records,
+        names: true,
     }
 }
 
@@ -175,14 +176,20 @@ proptest! {
         let rows = rows(&steps);
         let sweeps = |at| at % 7 == 0;
         let (records, refused) = run(&rows, max_flows, sweeps);
+        let (with_records, _) = run_with(settings(max_flows), &rows, sweeps);
         let settings = TableSettings { wanted: Wanted::Outlines, ..settings(max_flows) };
         let (ended, refused_there) = run_with(settings, &rows, sweeps);
         prop_assert_eq!(refused, refused_there);
         prop_assert!(ended.records.is_empty());
         let mut outlines: Vec<_> = ended.outlines.iter().map(|flow| flow.outline).collect();
         prop_assert!(outlines.iter().all(Outline::answered));
-        for (second, flows) in ended.unanswered.into_seconds() {
-            let (flows, left_out) = flows.into_parts();
+        let parts = |ended: BySecond| {
+            let seconds = ended.into_seconds().into_iter();
+            seconds.map(|(second, flows)| (second, flows.into_parts())).collect::<Vec<_>>()
+        };
+        let unanswered = parts(ended.unanswered);
+        prop_assert_eq!(&parts(with_records.unanswered), &unanswered);
+        for (second, (flows, left_out)) in unanswered {
             prop_assert_eq!(left_out, Amount::default());
             let of_second = |flow: &Outline| flow.decided_ns.div_euclid(SECOND_NS) == second;
             prop_assert!(flows.iter().all(|flow| of_second(flow) && !flow.answered()));

@@ -1,15 +1,17 @@
-//! Flows without an answer that nobody wants records of: of each second a sample, and
-//! how many others there were.
+//! Flows that nobody answered and that tell no names: of each second a sample, and how many
+//! others there were.
 //!
-//! All that is asked of them is who sent them, for the coverage. A flood has a million a
-//! second, and to hand each to another thread and look it up takes longer than all else
-//! that is done with it. So the flows with the smallest hashes are kept, a uniform sample
-//! that is the same however many workers take part, and the rest is counted. Nothing is
-//! left out below [`LOOKED_UP_PER_S`].
+//! Analytics look at when they were, for a beacon may call a server that is gone; and where
+//! there are no records, who sent them is asked for the coverage. A flood has a million a
+//! second, and to hand each to another thread and look it up takes longer than all else that
+//! is done with it. So the flows with the smallest hashes are kept, a uniform sample that is
+//! the same however many workers take part, with records and without, and the rest is
+//! counted. Nothing is left out below [`LOOKED_UP_PER_S`].
 
 use std::collections::BTreeMap;
 
 use super::Outline;
+use super::app::AppInfo;
 use super::record::EndReason;
 use super::stub::Stub;
 use crate::engine::window::Seed;
@@ -19,6 +21,11 @@ use crate::packet::FlowKey;
 /// errors, each at most `0.5 / sqrt(n)` for a sample of n. Over several seconds it is known
 /// better, and to look up more would take a share of each second.
 pub(crate) const LOOKED_UP_PER_S: usize = 4_096;
+
+/// Whether a flow is one of those. Where nobody wants `names`, telling them is no reason.
+pub(crate) fn is_sampled(answered: bool, app: Option<&AppInfo>, names: bool) -> bool {
+    !answered && !(names && app.is_some_and(AppInfo::tells))
+}
 
 /// Flows and what was in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -229,6 +236,8 @@ mod tests {
             packets: [1, 0],
             tcp_flags: [0, 0],
             wire_bytes: 60 + u64::from(n % 5),
+            sent_ip_bytes: 46,
+            had_response: false,
             is_cut: false,
         }
     }

@@ -28,7 +28,7 @@ use crate::alert::{Alert, Known};
 use crate::detect::HomeNets;
 use crate::entity::View;
 use crate::flow::app::Quoted;
-use crate::flow::{Amount, EndedFlow, FlowRecord, Outline, Unanswered};
+use crate::flow::{Amount, EndedFlow, FlowRecord, Outline};
 use crate::telemetry::observation::FlowReport;
 
 /// How much later than a record's decision something may be told and still count
@@ -146,30 +146,28 @@ impl Joiner {
         Some(side)
     }
 
-    /// What is known of both ends of a flow that has no record; counts it.
+    /// What is known of both ends of a flow; counts it.
     pub(crate) fn join_outline(&mut self, flow: &Outline) -> Option<Box<FlowHosts>> {
-        let instances = self.instances_of(flow);
-        if self.is_among_strangers(flow) {
-            self.count_ends([None, None], &instances, flow);
-            let has_instance = instances.iter().any(Option::is_some);
-            return has_instance.then(|| Box::new(with_instances(FlowHosts::default(), instances)));
-        }
-        let [of_src, of_dst] = questions::of_flow(flow);
-        let hosts = FlowHosts { src: self.side(&of_src), dst: self.side(&of_dst) };
-        let ends = [&hosts.src, &hosts.dst].map(|side| side.as_ref().and_then(found));
-        self.count_ends(ends, &instances, flow);
-        known(with_instances(hosts, instances))
+        let hosts = self.hosts_of(flow);
+        let sides = hosts
+            .as_deref()
+            .map_or([None, None], |hosts| [&hosts.src, &hosts.dst].map(Option::as_ref));
+        let has_instance = sides.iter().flatten().any(|side| side.instance.is_some());
+        let ends = sides.map(|side| side.and_then(found));
+        self.coverage.count(ends, has_instance, flow.packets.iter().sum(), flow.wire_bytes);
+        hosts
     }
 
-    /// Counts a flow of which there is no record, as [`Self::join`] would have.
-    pub(crate) fn count(&mut self, flow: &Outline) {
+    /// The same of a flow that counts elsewhere.
+    pub(crate) fn hosts_of(&mut self, flow: &Outline) -> Option<Box<FlowHosts>> {
         let instances = self.instances_of(flow);
-        let ends = if self.is_among_strangers(flow) {
-            [None, None]
+        let hosts = if self.is_among_strangers(flow) {
+            FlowHosts::default()
         } else {
-            questions::of_flow(flow).map(|question| self.find(&question))
+            let [of_src, of_dst] = questions::of_flow(flow);
+            FlowHosts { src: self.side(&of_src), dst: self.side(&of_dst) }
         };
-        self.count_ends(ends, &instances, flow);
+        known(with_instances(hosts, instances))
     }
 
     /// Whether neither end can be of a host with a map, so that nothing more has to be asked:
@@ -181,21 +179,10 @@ impl Joiner {
         ends.iter().all(|&(address, sent)| map.is_stranger(address, sent > 0, known_ns))
     }
 
-    fn count_ends(
-        &mut self,
-        ends: [Option<Result<Found, Reason>>; 2],
-        instances: &[Option<Arc<Instance>>; 2],
-        flow: &Outline,
-    ) {
-        let has_instance = instances.iter().any(Option::is_some);
-        self.coverage.count(ends, has_instance, flow.packets.iter().sum(), flow.wire_bytes);
-    }
-
-    /// Counts flows of one second that nobody answered and that have no records.
-    pub(crate) fn count_unanswered(&mut self, unanswered: Unanswered) {
-        let (flows, Amount { flows: others, packets, wire_bytes }) = unanswered.into_parts();
-        flows.iter().for_each(|flow| self.count(flow));
-        self.coverage.not_looked_up.add_all(others, packets, wire_bytes);
+    /// Counts flows of which nothing else is told.
+    pub(crate) fn count_others(&mut self, others: Amount) {
+        let Amount { flows, packets, wire_bytes } = others;
+        self.coverage.not_looked_up.add_all(flows, packets, wire_bytes);
     }
 
     /// Takes names from flows of one second that have no records, in the order which
@@ -208,20 +195,6 @@ impl Joiner {
         for flow in &flows {
             self.destinations.learn(&flow.outline, flow.app.as_deref());
         }
-    }
-
-    fn find(&self, question: &Question) -> Option<Result<Found, Reason>> {
-        let map = self.map.as_ref()?;
-        let answer = match map.resolve(question) {
-            Ok(answer) => answer?,
-            Err(reason) => return Some(Err(reason)),
-        };
-        let ran = map.program_of(&answer, question);
-        Some(Ok(Found {
-            method: answer.method,
-            certainty: certainty(&answer),
-            in_workload: ran.is_some_and(|ran| !ran.process.container.is_empty()),
-        }))
     }
 
     /// What is known of both ends of a flow that another source reported. It does not

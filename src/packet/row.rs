@@ -67,7 +67,8 @@ pub mod row_flag {
     pub const GROUP: u16 = 128;
     /// Its payload may be a message that detectors read.
     pub const SPEAKS: u16 = 256;
-    /// Its payload may tell names. Known only where these are all that is read of flows.
+    /// Its payload may tell names. Known only where these are all that is read of flows; of
+    /// DNS over TCP wherever detectors read.
     pub const TELLS: u16 = 512;
 }
 

@@ -43,7 +43,7 @@ fn flowed(lab: &mut Lab, at_s: i64, from: &str, host: &str, dst: &str, http: Opt
     let side = HostSide { host: host.into(), attribution, ..HostSide::default() };
     let hosts = FlowHosts { src: Some(side), dst: None };
     let app = AppInfo { http, ..AppInfo::default() };
-    let end = FlowEnd { outline: &outline, record: None, app: Some(&app), hosts: Some(&hosts) };
+    let end = FlowEnd { outline: &outline, app: Some(&app), hosts: Some(&hosts) };
     lab.show(at_s, &Event::Flow(&end));
     lab.tick();
 }

@@ -105,8 +105,7 @@ impl Lab {
         let hosts = FlowHosts { src: Some(side), dst: None };
         let http = path.map(|path| HttpInfo { path: Some(path.to_owned()), ..HttpInfo::default() });
         let app = http.map(|http| AppInfo { http: Some(http), ..AppInfo::default() });
-        let end =
-            FlowEnd { outline: &outline, record: None, app: app.as_ref(), hosts: Some(&hosts) };
+        let end = FlowEnd { outline: &outline, app: app.as_ref(), hosts: Some(&hosts) };
         self.show(at_s, &Event::Flow(&end));
         self.tick();
     }

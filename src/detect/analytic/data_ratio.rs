@@ -8,9 +8,9 @@
 //! stays under the floor in each minute is added up for a day where it goes to somebody
 //! new outside (see `slow_leak`), and judged by the same signs.
 //!
-//! Limits: entropy is known only of flows that ended, from the first 256 bytes, and says
-//! nothing of encrypted protocols, which are left out. Without a baseline nobody is new.
-//! Memory: entropy of [`KEPT`] processes, the rest is forgotten by number.
+//! Limits: entropy is known only of flows that ended and have records, from the first 256
+//! bytes, and says nothing of encrypted protocols, which are left out. Without a baseline
+//! nobody is new. Memory: entropy of [`KEPT`] processes, the rest is forgotten by number.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +18,12 @@ use serde_json::json;
 
 use super::signs::{ENCRYPTED, Signs, is_of_processes, is_whitelisted, sent_to, subject};
 use super::slow_leak::{Leak, Leaks, PAUSE_S, active_seconds};
-use super::{Analytic, AnalyticContext, Event, EventKind, FlowEnd, about, add, measured_in};
+use super::{Analytic, AnalyticContext, Event, EventKind, about, add, measured_in};
 use crate::alert::{DecidedBy, Score, Term, thousands};
 use crate::detect::{Finding, Rule};
 use crate::engine::window::Host;
 use crate::entity::Minute;
+use crate::flow::FlowRecord;
 use crate::host::process::ProcessId;
 use crate::time::rfc3339;
 
@@ -46,12 +47,12 @@ impl Analytic for DataRatio {
     }
 
     fn looks_at(&self) -> &'static [EventKind] {
-        &[EventKind::Flow, EventKind::Minute]
+        &[EventKind::Record, EventKind::Minute]
     }
 
     fn observe(&mut self, event: &Event<'_>, ctx: &AnalyticContext<'_>, out: &mut Vec<Finding>) {
         match event {
-            Event::Flow(flow) => self.flow(flow),
+            Event::Record(record) => self.record(record),
             Event::Minute(minute) if !is_whitelisted(minute, ctx) && !is_of_processes(minute) => {
                 let leak = self.leaks.add(minute, ctx);
                 let found = self.minute(minute, ctx);
@@ -71,15 +72,15 @@ impl Analytic for DataRatio {
 }
 
 impl DataRatio {
-    fn flow(&mut self, flow: &FlowEnd<'_>) {
-        let Some(record) = flow.record else { return };
-        let side = flow.hosts.and_then(|hosts| hosts.src.as_ref());
+    fn record(&mut self, record: &FlowRecord) {
+        let side = record.hosts.as_ref().and_then(|hosts| hosts.src.as_ref());
         let Some(view) = side.and_then(|side| side.process.as_ref()) else { return };
         // Under 256 bytes there is no verdict (METHODS 7).
         let Some((bits, 256)) = record.fwd.entropy else { return };
         let encrypted = ENCRYPTED.contains(&record.dst_port())
-            || flow
+            || record
                 .app
+                .as_ref()
                 .is_some_and(|app| app.tls.is_some() || app.quic.is_some() || app.ssh.is_some());
         if encrypted {
             return;

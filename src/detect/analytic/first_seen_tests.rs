@@ -50,7 +50,7 @@ impl Lab {
         let streams = [Stream::tcp(dst, 443, (10, 500), (10, 500))];
         self.baselines.learn(&minute(&address(own), at_s, &streams));
         let (outline, app) = (outline(at_s, own, dst), app(sni));
-        let end = FlowEnd { outline: &outline, record: None, app: app.as_ref(), hosts: None };
+        let end = FlowEnd { outline: &outline, app: app.as_ref(), hosts: None };
         let home = &self.settings.home_nets;
         self.names.note(&end, home, &self.baselines, Seed::default());
         self.names.end(&mut self.baselines);
@@ -91,7 +91,7 @@ impl Lab {
             seed: Seed::default(),
         };
         let (outline, app) = (outline(at_s, OWN, dst), app(sni));
-        let end = FlowEnd { outline: &outline, record: None, app: app.as_ref(), hosts: None };
+        let end = FlowEnd { outline: &outline, app: app.as_ref(), hosts: None };
         let sign = self.known.flow(&end, &Services::default(), &ctx)?;
         Some((sign.text, sign.strength))
     }
@@ -226,7 +226,7 @@ fn a_flow_is_learned_once_a_minute_and_one_that_goes_on_is_not_without_a_name() 
     let meet = |lab: &mut Lab, at_s: i64, is_cut: bool, sni: Option<&str>| {
         let outline = Outline { is_cut, ..outline(at_s, OWN, SHOP) };
         let app = app(sni);
-        let end = FlowEnd { outline: &outline, record: None, app: app.as_ref(), hosts: None };
+        let end = FlowEnd { outline: &outline, app: app.as_ref(), hosts: None };
         let home = &lab.settings.home_nets;
         lab.names.note(&end, home, &lab.baselines, Seed::default());
         lab.names.end(&mut lab.baselines);

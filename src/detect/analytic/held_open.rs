@@ -6,10 +6,9 @@
 //! were open are counted each ten seconds, by client and service (address and port).
 //! At `held_open_threshold` at once there is an alert where the score says so: how many
 //! times the threshold, for how long, and how many of them the server *never answered*:
-//! it sent no payload, or, where there is no record that tells the directions apart, both
-//! sent next to nothing ([`EMPTY_BYTES`]). All clients of a service together are held
-//! against twice the threshold, which is as many as a server's default has workers, and
-//! only where at least half were never answered.
+//! it sent no payload. All clients of a service together are held against twice the
+//! threshold, which is as many as a server's default has workers, and only where at least
+//! half were never answered.
 //!
 //! Quiet: browsers (six connections a host), pools, chats, long polls and WebSockets, whose
 //! servers answer. Where most were answered, it is informational however many one client
@@ -46,12 +45,6 @@ const LOOK_EACH_S: i64 = 10;
 /// A line of a header each second with its acknowledgement; a TLS handshake of 3,000
 /// bytes over 30 s. A download or a chat in use has more.
 const QUIET_BYTES_PER_S: u64 = 100;
-/// Payload of both directions of a request that never ends: a few hundred bytes of header
-/// that drip. The answer to a complete one, or the greeting of a database, has more.
-const EMPTY_BYTES: u64 = 1_024;
-/// Ethernet, IP and TCP with time stamps.
-const HEADERS_V4: u64 = 14 + 20 + 32;
-const HEADERS_V6: u64 = 14 + 40 + 32;
 /// At the threshold half a minute and no answer suffice; with answers twice the threshold
 /// and five minutes.
 const ALERTS_FROM: f64 = 45.0;
@@ -110,8 +103,6 @@ struct News {
     held_s: u64,
     packets: u64,
     wire_bytes: u64,
-    /// Connections with a record, which knows what the server sent.
-    recorded: u64,
 }
 
 /// A connection that was held.
@@ -125,7 +116,6 @@ struct Held {
     packets: u64,
     wire_bytes: u64,
     never_answered: bool,
-    recorded: bool,
     second: i64,
 }
 
@@ -178,8 +168,6 @@ impl Held {
         let last = outline.end_ns.div_euclid(each_ns);
         let packets = outline.packets[0] + outline.packets[1];
         let client = Host::from(outline.src_ip());
-        let headers = if client.ip().is_ipv4() { HEADERS_V4 } else { HEADERS_V6 };
-        let payload = outline.wire_bytes.saturating_sub(packets * headers);
         Some(Self {
             client,
             server: Host::from(outline.dst_ip()),
@@ -188,11 +176,7 @@ impl Held {
             held_s,
             packets,
             wire_bytes: outline.wire_bytes,
-            never_answered: match flow.record {
-                Some(record) => record.rev.payload_bytes == 0,
-                None => payload < EMPTY_BYTES,
-            },
-            recorded: flow.record.is_some(),
+            never_answered: !outline.had_response,
             second: outline.decided_ns.div_euclid(1_000_000_000),
         })
     }
@@ -288,7 +272,6 @@ impl Pair {
         self.news.held_s += held.held_s;
         self.news.packets += held.packets;
         self.news.wire_bytes += held.wire_bytes;
-        self.news.recorded += u64::from(held.recorded);
         let mut most = 0;
         for look in first.max(self.last_look - length + 1)..=last {
             let at = &mut self.held[look.rem_euclid(length) as usize];
@@ -439,12 +422,8 @@ impl Judged<'_> {
             case.confident("twice_the_threshold", 0.1);
         }
         let silent = self.never_answered() >= 0.5;
-        let by_record = self.pair.news.recorded * 2 > self.pair.news.connections;
-        match by_record {
-            true if silent => case.confident("server_sent_nothing", 0.1),
-            true => {}
-            // From what both sent together.
-            false => case.missing.push("payload_by_direction"),
+        if silent {
+            case.confident("server_sent_nothing", 0.1);
         }
         let one = self.key.0.is_some();
         let (severity, why) = match (silent, one, direction) {
@@ -459,13 +438,9 @@ impl Judged<'_> {
                 Severity::Medium,
                 "Medium: one client holds them, and the server never had a whole request.",
             ),
-            (true, false, _) if by_record => {
+            (true, false, _) => {
                 (Severity::Low, "Low: many clients hold them; the server sent none a byte.")
             }
-            (true, false, _) => (
-                Severity::Informational,
-                "Informational: many clients hold them, as a broker's do; what the server sent is not known.",
-            ),
         };
         (case.severity, case.severity_reason) = (severity, why.to_owned());
     }

@@ -89,8 +89,11 @@ pub enum Event<'a> {
     /// What one entity did in a minute, or in the interval of a source that counts by
     /// longer ones. All of one minute follow one another.
     Minute(&'a Minute),
-    /// A flow that ended or was cut by the active time-out.
+    /// A flow that ended or was cut by the active time-out. The same with records and
+    /// without; of those that nobody answered, in a flood a sample alone.
     Flow(&'a FlowEnd<'a>),
+    /// Its record, with `--out`.
+    Record(&'a FlowRecord),
     /// A flow as another source has it.
     Report { source: &'a Source, flow: &'a FlowReport, hosts: Option<&'a FlowHosts> },
     /// A request that a balancer or a server logged, or that was seen in clear in packets:
@@ -127,6 +130,7 @@ pub enum EventKind {
     Second,
     Minute,
     Flow,
+    Record,
     Report,
     Request,
     Asked,
@@ -141,10 +145,11 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Second,
         Self::Minute,
         Self::Flow,
+        Self::Record,
         Self::Report,
         Self::Request,
         Self::Asked,
@@ -165,6 +170,7 @@ impl Event<'_> {
             Self::Second { .. } => EventKind::Second,
             Self::Minute(_) => EventKind::Minute,
             Self::Flow(_) => EventKind::Flow,
+            Self::Record(_) => EventKind::Record,
             Self::Report { .. } => EventKind::Report,
             Self::Request { .. } => EventKind::Request,
             Self::Asked { .. } => EventKind::Asked,
@@ -198,8 +204,6 @@ pub struct Source {
 #[derive(Clone, Copy, Debug)]
 pub struct FlowEnd<'a> {
     pub outline: &'a Outline,
-    /// Only where records are made: of flows at a host with a map, or with `--out`.
-    pub record: Option<&'a FlowRecord>,
     pub app: Option<&'a AppInfo>,
     pub hosts: Option<&'a FlowHosts>,
 }
@@ -366,7 +370,7 @@ impl Inputs {
     /// A kind of telemetry is there once it said something.
     pub(super) fn note(&mut self, event: &Event<'_>) {
         match event {
-            Event::Second { .. } | Event::Flow(_) => self.packets = true,
+            Event::Second { .. } | Event::Flow(_) | Event::Record(_) => self.packets = true,
             Event::Report { .. } => self.flow_logs = true,
             Event::Request { source, .. } => self.request_logs |= source.kind != PACKETS,
             Event::Counter { .. } => self.counters = true,

@@ -85,7 +85,7 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Whether there is place for this key; where there is none, all but what `stays` goes.
-    pub(super) fn admits<K: Ord, V>(
+    pub(super) fn admits<K, V>(
         &mut self,
         table: &mut impl Table<K, V>,
         key: &K,

@@ -217,6 +217,8 @@ pub(crate) fn outline(at_s: i64, src: &str, dst: &str) -> Outline {
         packets: [4, 4],
         tcp_flags: [0, 0],
         wire_bytes: 900,
+        sent_ip_bytes: 450,
+        had_response: true,
         is_cut: false,
     }
 }

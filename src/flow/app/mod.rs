@@ -34,6 +34,14 @@ pub struct AppInfo {
     pub icmp_error: Option<Box<Quoted>>,
 }
 
+impl AppInfo {
+    /// It is of what [`may_tell`] finds, and so known without records too.
+    pub(crate) fn tells(&self) -> bool {
+        let Self { dns, tls, quic, http, ssh, icmp_error: _ } = self;
+        dns.is_some() || tls.is_some() || quic.is_some() || http.is_some() || ssh.is_some()
+    }
+}
+
 /// Longest text kept of one field: names fit in 255, paths and user agents are
 /// cut here.
 pub const MAX_TEXT_BYTES: usize = 255;

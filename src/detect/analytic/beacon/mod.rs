@@ -22,23 +22,25 @@
 //!
 //! Limits: connections that stay open have no rhythm that flows show. Over UDP, on a port
 //! of [`SERVICES`], nothing is. A log that splits long flows is known by that alone: a
-//! fixed port is one connection where it pauses for less than it lasted. Memory:
-//! [`PAIRS`] pairs with [`CONNECTIONS`] of the latest connections each, 100 MB at most;
-//! single connections go first, further pairs are refused.
+//! fixed port is one connection where it pauses for less than it lasted. Memory: [`PAIRS`]
+//! pairs that called twice or more with [`CONNECTIONS`] of the latest connections each, 100 MB
+//! at most, further pairs are refused; and calls that may be a pair's first ([`first_calls`]).
 
 mod finding;
+mod first_calls;
 mod prevalence;
 mod rita;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ahash::HashMap;
 
 use self::finding::Judged;
+use self::first_calls::{FirstCall, FirstCalls};
 use self::prevalence::{Prevalence, TALKERS};
 use super::callers::Callers;
 use super::room::Gate;
@@ -46,7 +48,7 @@ use super::{Analytic, AnalyticContext, Event, EventKind, FlowEnd, add};
 use crate::alert::{Score, Term};
 use crate::detect::Finding;
 use crate::detect::classes::{ClassKind, matches};
-use crate::engine::window::Host;
+use crate::engine::window::{Host, Seed};
 use crate::entity::Who;
 use crate::host::side::FlowHosts;
 use crate::telemetry::observation::{Action, FlowReport, Measures, Span};
@@ -71,8 +73,6 @@ fn least_timing(connections: usize) -> f64 {
 const FILLED: f64 = 0.25;
 /// RITA's modifiers of prevalence need a network to have a share of.
 const NETWORK: usize = 50;
-/// Entities of addresses that are made once.
-const ADDRESSES: usize = 65_536;
 const SECOND_NS: i64 = 1_000_000_000;
 /// Of what is longer ago no flow is the rest: twice the usual time-outs.
 const SAME_CONNECTION_S: i64 = 600;
@@ -88,15 +88,23 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 /// Source, entity, destination, protocol, port: the same call told by two is not two.
-type Key = (Arc<str>, Arc<str>, Host, u8, u16);
+type Key = (Arc<str>, Caller, Host, u8, u16);
+
+/// The entity that calls.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Caller {
+    /// By its baseline's key.
+    Named(Arc<str>),
+    /// Of which nothing else is known.
+    Address(Host),
+}
 
 #[derive(Default)]
 pub(super) struct Beacons {
-    pairs: BTreeMap<Key, Pair>,
+    pairs: HashMap<Key, Pair>,
+    first_calls: FirstCalls,
     /// Processes that were seen to send, for the flows that name them by number.
     callers: Callers,
-    /// Entities of addresses, made once.
-    addresses: HashMap<Host, Arc<Who>>,
     prevalence: Prevalence,
     first_s: Option<i64>,
     gate: Gate,
@@ -118,6 +126,8 @@ struct Call<'a> {
     bytes: u64,
     /// Of both ends, where they are known.
     both: Volume,
+    /// Both ends sent something.
+    answered: bool,
     hosts: Option<&'a FlowHosts>,
     /// It carries questions about names.
     is_dns: bool,
@@ -160,11 +170,12 @@ impl<'a> Call<'a> {
             port: outline.dst_port(),
             start_s: outline.start_ns.div_euclid(SECOND_NS),
             end_s: outline.end_ns.div_euclid(SECOND_NS),
-            bytes: flow.record.map_or(outline.wire_bytes, |record| record.fwd.ip_bytes),
+            bytes: outline.sent_ip_bytes,
             both: Volume {
                 packets: outline.packets[0] + outline.packets[1],
                 wire_bytes: outline.wire_bytes,
             },
+            answered: outline.answered(),
             hosts: flow.hosts,
             is_dns: flow.app.is_some_and(|app| app.dns.is_some()),
             part: Part::Flow {
@@ -204,6 +215,7 @@ impl<'a> Call<'a> {
             end_s: flow.end_ns.div_euclid(SECOND_NS),
             bytes: bytes.unwrap_or(0),
             both,
+            answered: flow.rev.as_ref().and_then(bytes_of).is_some_and(|bytes| bytes > 0),
             hosts,
             is_dns: flow.app.as_deref() == Some("dns"),
             part: Part::Reported,
@@ -261,6 +273,29 @@ struct Latest {
     is_cut: bool,
 }
 
+impl Latest {
+    fn of(call: &Call<'_>) -> Self {
+        Self {
+            port: call.source_port,
+            start_s: call.start_s,
+            end_s: call.end_s,
+            is_cut: matches!(call.part, Part::Flow { is_cut: true, .. }),
+        }
+    }
+}
+
+impl Caller {
+    fn digest(&self, seed: Seed) -> u64 {
+        match self {
+            Self::Named(baseline) => seed.text(0, baseline),
+            Self::Address(host) => {
+                let address = u128::from_ne_bytes(host.address);
+                seed.pair(address as u64, (address >> 64) as u64)
+            }
+        }
+    }
+}
+
 struct Pair {
     /// The first that was seen: whom alerts are about.
     who: Arc<Who>,
@@ -308,25 +343,37 @@ impl Analytic for Beacons {
     }
 
     fn refused(&self) -> u64 {
-        self.refused + self.prevalence.forgotten()
+        self.refused + self.prevalence.forgotten() + self.first_calls.forgotten()
     }
 }
 
 impl Beacons {
     /// Takes a call that is wanted.
     fn call(&mut self, call: &Call<'_>, ctx: &AnalyticContext<'_>) -> Option<Finding> {
-        let who = self.who(call);
+        let who = self.callers.of(call.hosts);
         self.first_s.get_or_insert(call.start_s);
-        let digest = |sum: u64, byte: u8| ctx.seed.mix(sum, byte.into());
-        let entity = who.baseline.bytes().fold(0, digest);
-        self.prevalence.count(entity, call.dst, call.end_s);
-        let key =
-            (Arc::clone(call.source), Arc::clone(&who.baseline), call.dst, call.proto, call.port);
-        if !self.make_room(&key, call.end_s) {
-            self.refused += 1;
-            return None;
+        let caller = match &who {
+            Some(who) => Caller::Named(Arc::clone(&who.baseline)),
+            None => Caller::Address(call.src),
+        };
+        let entity = caller.digest(ctx.seed);
+        let key = (Arc::clone(call.source), caller, call.dst, call.proto, call.port);
+        if !self.pairs.contains_key(&key) {
+            let first = self.first_calls.before(&key, call, who.as_ref());
+            // Made-up addresses are no part of the network.
+            if call.answered || first.is_some() {
+                self.prevalence.count(entity, call.dst, call.end_s);
+            }
+            let first = first?;
+            if !self.make_room(&key, call.end_s) {
+                self.refused += 1;
+                return None;
+            }
+            self.pairs.insert(key.clone(), Pair::new(first, &call.src));
+        } else {
+            self.prevalence.count(entity, call.dst, call.end_s);
         }
-        let pair = self.pairs.entry(key.clone()).or_insert_with(|| Pair::new(who, call.start_s));
+        let pair = self.pairs.get_mut(&key)?;
         if pair.continues(call) {
             pair.count(call.both);
             return None;
@@ -350,20 +397,7 @@ impl Beacons {
         found
     }
 
-    /// The process that began the flow, or its workload or address.
-    fn who(&mut self, call: &Call<'_>) -> Arc<Who> {
-        let known = self.callers.of(call.hosts);
-        known.unwrap_or_else(|| self.address(call.src))
-    }
-
-    fn address(&mut self, host: Host) -> Arc<Who> {
-        if self.addresses.len() >= ADDRESSES {
-            self.addresses.clear();
-        }
-        Arc::clone(self.addresses.entry(host).or_insert_with(|| Arc::new(Who::address(&host))))
-    }
-
-    /// Whether there is place for a pair; what is over or was a single call goes.
+    /// Whether there is place for a pair; what is over or hardly called goes.
     fn make_room(&mut self, key: &Key, now_s: i64) -> bool {
         self.gate.admits(&mut self.pairs, key, PAIRS, now_s, |pair| {
             let old_s = if pair.counted < 4 { 3_600 } else { DAY_S };
@@ -438,7 +472,17 @@ impl Beacons {
 }
 
 impl Pair {
-    fn new(who: Arc<Who>, start_s: i64) -> Self {
+    fn new(first: FirstCall, src: &Host) -> Self {
+        let FirstCall { who, bytes, both, latest } = first;
+        let who = who.unwrap_or_else(|| Arc::new(Who::address(src)));
+        let mut pair = Self::empty(who, latest.start_s);
+        pair.latest.push_back(latest);
+        pair.add(latest.start_s, bytes);
+        pair.count(both);
+        pair
+    }
+
+    fn empty(who: Arc<Who>, start_s: i64) -> Self {
         Self {
             who,
             connections: VecDeque::new(),
@@ -467,9 +511,7 @@ impl Pair {
             let over = self.latest.iter().position(|latest| !latest.is_cut).unwrap_or(0);
             self.latest.remove(over);
         }
-        let is_cut = matches!(call.part, Part::Flow { is_cut: true, .. });
-        let (start_s, end_s) = (call.start_s, call.end_s);
-        self.latest.push_back(Latest { port: call.source_port, start_s, end_s, is_cut });
+        self.latest.push_back(Latest::of(call));
         before.is_some_and(|before| call.goes_on(&before))
     }
 
@@ -477,7 +519,7 @@ impl Pair {
         if start_s - self.last_s > DAY_S {
             // Another time, another rhythm.
             let latest = std::mem::take(&mut self.latest);
-            *self = Self { latest, ..Self::new(Arc::clone(&self.who), start_s) };
+            *self = Self { latest, ..Self::empty(Arc::clone(&self.who), start_s) };
         }
         self.connections.push_back((start_s, bytes));
         if self.connections.len() > CONNECTIONS {

@@ -3,7 +3,9 @@
 //! Of the last day and the one before: two generations of which the older goes as a
 //! whole, so that a long run neither fills up nor counts who left long ago.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+use ahash::{HashMap, HashSet};
 
 use super::DAY_S;
 use crate::engine::window::Host;
@@ -26,8 +28,24 @@ pub(super) struct Prevalence {
 
 #[derive(Debug, Default)]
 struct Generation {
-    destinations: BTreeMap<Host, BTreeSet<u64>>,
-    entities: BTreeSet<u64>,
+    destinations: HashMap<Host, Talkers>,
+    entities: HashSet<u64>,
+}
+
+/// Most destinations have one: no memory of its own.
+#[derive(Clone, Debug, Default)]
+struct Talkers {
+    one: Option<u64>,
+    others: BTreeSet<u64>,
+}
+
+impl Talkers {
+    fn add(&mut self, entity: u64) {
+        let one = *self.one.get_or_insert(entity);
+        if one != entity && self.others.len() < TALKERS {
+            self.others.insert(entity);
+        }
+    }
 }
 
 impl Prevalence {
@@ -46,17 +64,15 @@ impl Prevalence {
         if self.young.entities.insert(entity) && self.old.entities.contains(&entity) {
             self.in_both += 1;
         }
-        let talkers = self.young.destinations.entry(dst).or_default();
-        if talkers.len() < TALKERS {
-            talkers.insert(entity);
-        }
+        self.young.destinations.entry(dst).or_default().add(entity);
     }
 
     /// Talkers of a destination, up to [`TALKERS`], and all entities.
     pub(super) fn of(&self, dst: &Host) -> (usize, usize) {
-        let of = |generation: &Generation| generation.destinations.get(dst).cloned();
-        let mut talkers = of(&self.young).unwrap_or_default();
-        talkers.extend(of(&self.old).unwrap_or_default());
+        let generations = [&self.young, &self.old].into_iter();
+        let known = generations.filter_map(|generation| generation.destinations.get(dst));
+        let talkers: BTreeSet<u64> =
+            known.flat_map(|known| known.one.iter().chain(&known.others)).copied().collect();
         let entities = self.young.entities.len() + self.old.entities.len() - self.in_both;
         (talkers.len().min(TALKERS), entities)
     }

@@ -13,7 +13,7 @@ use crate::host::process::{Context, Process, ProcessId};
 use crate::host::side::{FlowHosts, HostSide, ProcessView};
 use crate::lab::scenario::draw::Draw as _;
 use crate::packet::FlowKey;
-use crate::packet::key::from_ip;
+use crate::packet::key::{from_ip, mapped};
 
 #[derive(Default)]
 struct Run {
@@ -73,10 +73,12 @@ impl Run {
             packets: [6, 5],
             tcp_flags: [0, 0],
             wire_bytes: 900,
+            sent_ip_bytes: 900,
+            had_response: true,
             is_cut: false,
         };
         change(&mut outline);
-        let flow = FlowEnd { outline: &outline, record: None, app: None, hosts: hosts.as_ref() };
+        let flow = FlowEnd { outline: &outline, app: None, hosts: hosts.as_ref() };
         self.event(&Event::Flow(&flow));
     }
 
@@ -282,13 +284,42 @@ fn a_person_at_pages_is_no_clock() {
 #[test]
 fn pairs_are_bounded_and_old_ones_make_room() {
     let mut run = Run::default();
-    for port in 0..PAIRS as u32 + 5 {
-        run.call(i64::from(port) / 100, 1_000 + (port % 60_000) as u16, 40_000, None);
+    for port in 0..PAIRS as u16 + 5 {
+        for source_port in [40_000, 40_001] {
+            run.call(i64::from(port) / 100, 1_000 + port, source_port, None);
+        }
     }
-    assert_eq!(run.detector.pairs.len(), PAIRS - run.detector.pairs.len().abs_diff(PAIRS));
-    assert!(run.detector.refused() > 0);
-    run.call(90_000, 65_000, 40_000, None);
-    assert!(run.detector.pairs.len() < PAIRS);
+    assert_eq!(run.detector.pairs.len(), PAIRS);
+    assert_eq!(run.detector.refused(), 5);
+    for source_port in [40_000, 40_001] {
+        run.call(90_000, 65_000, source_port, None);
+    }
+    assert_eq!(run.detector.pairs.len(), 1);
+}
+
+/// A million calls from made-up addresses, each of its own.
+#[test]
+fn a_flood_that_nobody_answers_hides_no_beacon_that_is_answered() {
+    let mut run = Run::default();
+    let mut number = 0_u32;
+    for at in 0..144_u16 {
+        run.call(i64::from(at) * 600, 443, 40_000 + at, None);
+        for _ in 0..7_000 {
+            number += 1;
+            run.flow(i64::from(at) * 600 + 1, (6, 443, 40_000), None, |outline| {
+                outline.key.a = mapped((0x0b00_0000 + number).to_be_bytes());
+                outline.packets = [1, 0];
+            });
+        }
+    }
+    let of_the_beacon = |finding: &Finding| finding.entity.id == "10.0.0.5";
+    assert!(!run.found.is_empty() && run.found.iter().all(of_the_beacon));
+    assert_eq!(run.detector.pairs.len(), 1);
+    assert!(run.detector.refused() > 0, "it is said that calls were forgotten");
+    let score = |run: &Run| run.found.iter().map(|finding| finding.measured).collect::<Vec<_>>();
+    let mut alone = Run::default();
+    (0..144).for_each(|at| alone.call(i64::from(at) * 600, 443, 40_000 + at as u16, None));
+    assert_eq!(score(&run), score(&alone));
 }
 
 #[test]
