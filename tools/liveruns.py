@@ -122,12 +122,13 @@ class Process:
 
     def stop(self):
         self.said = self.tool.before_stop(self.work)
-        self.child.send_signal(self.tool.stop_signal)
+        # Not by send_signal: that takes what one that ended by itself took, before it is read here.
+        os.kill(self.child.pid, self.tool.stop_signal)
         killed = threading.Event()
 
         def kill():
             killed.set()
-            self.child.send_signal(signal.SIGKILL)
+            os.kill(self.child.pid, signal.SIGKILL)
 
         watch = threading.Timer(STOP_LIMIT_S, kill)
         watch.start()
