@@ -24,7 +24,7 @@ pub(crate) const LOOKED_UP_PER_S: usize = 4_096;
 
 /// Whether a flow is one of those. Where nobody wants `names`, telling them is no reason.
 pub(crate) fn is_sampled(answered: bool, app: Option<&AppInfo>, names: bool) -> bool {
-    !answered && !(names && app.is_some_and(AppInfo::tells))
+    !(answered || names && app.is_some_and(AppInfo::tells))
 }
 
 /// Flows and what was in them.
