@@ -12,6 +12,11 @@ use serde_json::Value;
 
 /// A scenario made and read, its flows recorded in `NAME-run`.
 fn recorded(dir: &Dir, scenario: &str, set: &[&str]) -> PathBuf {
+    recorded_of(dir, scenario, set, "ip or ip6")
+}
+
+/// The same of packets that a filter lets through.
+fn recorded_of(dir: &Dir, scenario: &str, set: &[&str], filter: &str) -> PathBuf {
     let made = dir.path(scenario);
     let run = dir.path(&format!("{scenario}-run"));
     let mut args = vec!["lab", "make", scenario, "--seed", "9001", "-o", made.to_str().unwrap()];
@@ -19,6 +24,7 @@ fn recorded(dir: &Dir, scenario: &str, set: &[&str]) -> PathBuf {
     succeeds(dir, &args);
     let (capture, map) = (made.join("traffic.pcap"), made.join("map.jsonl"));
     let mut args = vec!["read", capture.to_str().unwrap(), "--out", run.to_str().unwrap()];
+    args.extend(["--filter", filter]);
     if map.exists() {
         args.extend(["--procs", map.to_str().unwrap()]);
     }
@@ -83,6 +89,16 @@ fn recorded_flows_raise_what_their_packets_raised() {
         assert_eq!(by_detector(&rows[0]), of_packets, "{scenario}");
         assert_eq!(errors, "");
     }
+}
+
+#[test]
+fn recorded_calls_that_nobody_answers_raise_what_their_packets_raised() {
+    let dir = Dir::new();
+    let run = recorded_of(&dir, "beacon", &["duration_s=4200"], "src net 10.0.0.0/8");
+    let of_packets = raised(&run);
+    assert!(of_packets.contains_key("beacon"), "{of_packets:?}");
+    let (rows, _, _) = backtest(&dir, &run, &[]);
+    assert_eq!(by_detector(&rows[0]), of_packets);
 }
 
 /// The flood sends 1,500 packets a second, a tenth more or less.

@@ -101,6 +101,9 @@ pub(super) struct Correlation<'a> {
     losses: Vec<Loss>,
     pub(super) wants_records: bool,
     wants_names: bool,
+    /// Of flows that nobody answered a sample comes beside the records; see
+    /// [`crate::flow::is_sampled`].
+    pub(super) samples: bool,
     pub(super) sink: &'a mut dyn RecordSink,
     pub(super) write_error: Option<io::Error>,
     /// Seconds of packets before this one are closed.
@@ -167,6 +170,7 @@ impl<'a> Correlation<'a> {
             losses: Vec::new(),
             wants_records: sink.wants_records(),
             wants_names: wants_names(options),
+            samples: true,
             sink,
             write_error: None,
             closed_s: i64::MIN,
@@ -296,7 +300,7 @@ impl<'a> Correlation<'a> {
         if self.detects {
             self.detection.event(&Event::Record(&record), self.looked_s, &self.known);
             let app = record.app.as_deref();
-            if !is_sampled(record.answered, app, self.wants_names) {
+            if !self.samples || !is_sampled(record.answered, app, self.wants_names) {
                 self.show_flow(&record.outline(), app, record.hosts.as_deref());
             }
         }

@@ -89,7 +89,6 @@ pub enum Wanted {
     Counts,
     /// What detectors and a join to hosts take.
     Outlines,
-    /// These, and of those that nobody answered outlines beside them; see
-    /// [`super::unanswered`].
+    /// These, and beside them outlines of a sample of the flows that nobody answered.
     Records,
 }

@@ -124,6 +124,8 @@ pub fn judge(
     let pool = Arc::new(ChunkPool::default());
     let assembler = Assembler::new(windows, Interest::of(&options.detect), Arc::clone(&pool));
     let mut correlation = Correlation::new(1, options, assembler, Arc::default(), sink);
+    // Who was at their ends, records alone know.
+    correlation.samples = false;
     if named != Named::default() {
         correlation.entities.see_all_rows();
         let inputs = correlation.detection.inputs().clone();
