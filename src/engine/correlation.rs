@@ -71,7 +71,7 @@ pub(super) struct Correlation<'a> {
     records: BTreeMap<i64, Vec<FlowRecord>>,
     /// In a run without records.
     outlines: BTreeMap<i64, Vec<EndedFlow>>,
-    /// In any.
+    /// With records and without.
     unanswered: BTreeMap<i64, Unanswered>,
     sided: HashMap<Vantage, SidedCount>,
     pub(super) detection: Detection,
@@ -203,8 +203,7 @@ impl<'a> Correlation<'a> {
                 }
             }
         }
-        let ended = self.records.keys().chain(self.outlines.keys()).chain(self.unanswered.keys());
-        let last_s = self.windows.keys().chain(ended).max().copied();
+        let last_s = self.windows.keys().copied().chain(self.ended_seconds()).max();
         if self.lane.is_some()
             && self.sensor.is_none()
             && let Some(last_s) = last_s
@@ -218,10 +217,11 @@ impl<'a> Correlation<'a> {
             }
         }
         // The last second goes on: flows that the end cut off are decided in it.
+        let last_s = self.ended_seconds().max().unwrap_or(i64::MAX);
         let last = Ended {
-            records: self.records.pop_last().map(|(_, last)| last).unwrap_or_default(),
-            outlines: self.outlines.pop_last().map(|(_, last)| last).unwrap_or_default(),
-            unanswered: BTreeMap::from_iter(self.unanswered.pop_last()).into(),
+            records: self.records.remove(&last_s).unwrap_or_default(),
+            outlines: self.outlines.remove(&last_s).unwrap_or_default(),
+            unanswered: BTreeMap::from_iter(self.unanswered.remove_entry(&last_s)).into(),
         };
         self.close(i64::MAX);
         self.last = last;
@@ -300,7 +300,7 @@ impl<'a> Correlation<'a> {
         if self.detects {
             self.detection.event(&Event::Record(&record), self.looked_s, &self.known);
             let app = record.app.as_deref();
-            if !self.samples || !is_sampled(record.answered, app, self.wants_names) {
+            if !self.samples || !is_sampled(&record.key, record.answered, app, self.wants_names) {
                 self.show_flow(&record.outline(), app, record.hosts.as_deref());
             }
         }
@@ -422,6 +422,12 @@ impl<'a> Correlation<'a> {
             self.sink.inputs(self.detection.inputs());
             self.sink.closed_before(before_s, flows);
         }
+    }
+
+    /// Seconds in which flows ended.
+    fn ended_seconds(&self) -> impl Iterator<Item = i64> {
+        let flows = self.records.keys().chain(self.outlines.keys());
+        flows.chain(self.unanswered.keys()).copied()
     }
 
     /// The first second before this one of which there is something.

@@ -16,8 +16,8 @@ use super::dedup::{DedupMode, DedupSettings, routed_digest};
 use super::sequencer::{Sequencer, shard_of};
 use super::shard::{Shard, ShardOutput};
 use super::window::features::concerns;
-use crate::flow::Ended;
 use crate::flow::app::{may_begin, may_tell};
+use crate::flow::{Ended, reads_names};
 use crate::input::filter::Filter;
 use crate::input::{Block, Frame, Input, Next, ReadAhead, frame_flag};
 use crate::lock::Lock;
@@ -34,8 +34,6 @@ pub(crate) const IDLE_WAIT: Duration = Duration::from_micros(200);
 
 /// The same where nobody else has any either; live it is so long from the start.
 const MOST_IDLE_WAIT: Duration = Duration::from_millis(5);
-const TCP: u8 = 6;
-const DNS: u16 = 53;
 
 /// What all workers of a run see.
 pub(crate) struct Shared {
@@ -299,9 +297,7 @@ impl Shared {
         if !self.extracts || !concerns(row, bytes) {
             return 0;
         }
-        // Whether what goes to that port is DNS, detectors ask of the flow too.
-        let is_over_tcp = row.key.proto == TCP && [row.key.port_a, row.key.port_b].contains(&DNS);
-        row_flag::SPEAKS | if is_over_tcp { row_flag::TELLS } else { 0 }
+        row_flag::SPEAKS | if reads_names(&row.key, false) { row_flag::TELLS } else { 0 }
     }
 
     /// The same of names, of a packet where it stays: its address is given away.

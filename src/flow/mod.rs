@@ -39,4 +39,4 @@ pub use outline::{EndedFlow, Outline};
 pub use record::{ConnState, Direction, EndReason, FlowRecord, Gaps, SizeStep};
 pub use settings::{TableSettings, Timeouts};
 pub use sizes::Sizes;
-pub(crate) use unanswered::{Amount, BySecond, Unanswered, is_sampled};
+pub(crate) use unanswered::{Amount, BySecond, Unanswered, is_sampled, reads_names};

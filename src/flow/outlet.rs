@@ -36,7 +36,7 @@ impl Ended {
     }
 
     fn add(&mut self, outline: Outline, app: Option<Box<AppInfo>>, names: bool) {
-        if is_sampled(outline.answered(), app.as_deref(), names) {
+        if is_sampled(&outline.key, outline.answered(), app.as_deref(), names) {
             self.unanswered.at(outline.decided_ns).add(outline);
         } else {
             self.outlines.push(EndedFlow { outline, app });
@@ -97,7 +97,7 @@ impl Outlet {
             }
             Wanted::Records => {
                 let record = live.record(reason, decided_ns, bins);
-                if is_sampled(record.answered, record.app.as_deref(), self.names) {
+                if is_sampled(&record.key, record.answered, record.app.as_deref(), self.names) {
                     self.ended.unanswered.at(decided_ns).add(record.outline());
                 }
                 self.ended.records.push(record);
@@ -127,7 +127,7 @@ impl Outlet {
             }
             Wanted::Records => {
                 let app = stub.extra.as_ref().and_then(|extra| extra.app.as_deref());
-                if is_sampled(false, app, self.names) {
+                if is_sampled(&stub.key, false, app, self.names) {
                     self.ended.unanswered.at(decided_ns).add_stub(stub, reason, decided_ns);
                 }
                 let live = Live::from_stub(stub, bins);

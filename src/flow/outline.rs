@@ -1,4 +1,5 @@
-//! What a flow is joined to hosts by: who talked to whom, when, and how much.
+//! What a flow is joined to hosts by, and what analytics see of it: who talked to whom, when,
+//! and how much.
 //!
 //! Where nobody wants records, this is all that is kept of a flow that ended: a record
 //! has ten times as much, most of it put together only to be dropped.

@@ -12,9 +12,11 @@ use std::collections::BTreeMap;
 
 use super::Outline;
 use super::app::AppInfo;
+use super::live::TCP;
 use super::record::EndReason;
 use super::stub::Stub;
 use crate::engine::window::Seed;
+use crate::engine::window::features::DNS_PORT;
 use crate::packet::FlowKey;
 
 /// Flows of a second that are kept. A share of them is known to about 1.6 %: two standard
@@ -22,9 +24,21 @@ use crate::packet::FlowKey;
 /// better, and to look up more would take a share of each second.
 pub(crate) const LOOKED_UP_PER_S: usize = 4_096;
 
-/// Whether a flow is one of those. Where nobody wants `names`, telling them is no reason.
-pub(crate) fn is_sampled(answered: bool, app: Option<&AppInfo>, names: bool) -> bool {
-    !(answered || names && app.is_some_and(AppInfo::tells))
+/// Whether names are read of a flow that has no record: where somebody wants any, and always
+/// whether what goes to the port of DNS over TCP is that.
+#[inline]
+pub(crate) fn reads_names(key: &FlowKey, names: bool) -> bool {
+    names || key.proto == TCP && (key.port_a == DNS_PORT || key.port_b == DNS_PORT)
+}
+
+/// Whether a flow is one of those.
+pub(crate) fn is_sampled(
+    key: &FlowKey,
+    answered: bool,
+    app: Option<&AppInfo>,
+    names: bool,
+) -> bool {
+    !(answered || app.is_some_and(AppInfo::tells) && reads_names(key, names))
 }
 
 /// Flows and what was in them.

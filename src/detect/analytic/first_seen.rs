@@ -21,7 +21,8 @@
 //! Feeds [`super::chain`] alone. Limits: one registered domain is one name, but where anybody
 //! gets hosts below it; what is encrypted has the name that DNS told, if anybody saw it.
 //! Bounded: [`MAX_PLACES`] with [`MAX_PREFIXES`] each, and as many names; past it the eighth that
-//! was quiet longest makes room (`super::room`), which is counted.
+//! was quiet longest makes room (`super::room`), which is counted. Flows that nobody answers
+//! count as the others do: a flood of them from home, to addresses outside, takes its places.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -89,8 +89,9 @@ pub enum Event<'a> {
     /// What one entity did in a minute, or in the interval of a source that counts by
     /// longer ones. All of one minute follow one another.
     Minute(&'a Minute),
-    /// A flow that ended or was cut by the active time-out. The same with records and
-    /// without; of those that nobody answered, in a flood a sample alone.
+    /// A flow that ended or was cut by the active time-out; of those that nobody answered, in
+    /// a flood a sample alone. With records it has names that without are read only beside a
+    /// map, an inventory or a baseline.
     Flow(&'a FlowEnd<'a>),
     /// Its record, with `--out`.
     Record(&'a FlowRecord),

@@ -2,8 +2,8 @@
 //! nothing else: they wait here, in little memory, for the call that makes a pair.
 //!
 //! Those that were answered wait apart from those that were not: nobody answers made-up
-//! addresses, so a flood of them pushes out no other call than such. Bounded: of each kind two
-//! generations of [`HELD`], of a day at most, of which the older goes as a whole.
+//! addresses, so a flood of them that call once pushes out no other call than such. Bounded: of
+//! each kind two generations of [`HELD`], of a day at most, of which the older goes as a whole.
 
 use std::sync::Arc;
 

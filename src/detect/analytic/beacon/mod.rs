@@ -215,7 +215,8 @@ impl<'a> Call<'a> {
             end_s: flow.end_ns.div_euclid(SECOND_NS),
             bytes: bytes.unwrap_or(0),
             both,
-            answered: flow.rev.as_ref().and_then(bytes_of).is_some_and(|bytes| bytes > 0),
+            // Not every source counts what came back.
+            answered: flow.rev.as_ref().and_then(bytes_of) != Some(0),
             hosts,
             is_dns: flow.app.as_deref() == Some("dns"),
             part: Part::Reported,
@@ -365,6 +366,7 @@ impl Beacons {
                 self.prevalence.count(entity, call.dst, call.end_s);
             }
             let first = first?;
+            // Neither call waits on: where there is no place, another is no use.
             if !self.make_room(&key, call.end_s) {
                 self.refused += 1;
                 return None;
