@@ -178,12 +178,15 @@ fn names_make_moved_addresses_known_and_strangers_behind_known_ones_new() {
     for days in ["9", "1"] {
         make(&dir, "usual.toml", "before", &["--days-before", days]);
         learn(&dir, "before", "known.db");
-        // Without processes and records no server names are read.
-        let args = ["before/traffic.pcap", "--baseline", "nameless.db", "--learn"];
-        dir.summary(args);
+        let alone = ["before/traffic.pcap", "--learn", "--baseline"];
+        dir.summary([&alone[..], &["alone.db"]].concat());
+        // Packets too small for a server's name, and no answers of DNS.
+        let nameless = ["nameless.db", "--filter", "not port 53 and less 150"];
+        dir.summary([&alone[..], &nameless].concat());
     }
     let names = |baselines| known(&dir, "address:10.0.1.10", baselines)["names"].clone();
     assert_eq!(names("known.db")["count"], 2, "the mirror and the shop: {}", names("known.db"));
+    assert_eq!(names("alone.db")["count"], 2, "without a map and records: {}", names("alone.db"));
     assert_eq!(names("nameless.db"), Value::Null);
 
     let told =
