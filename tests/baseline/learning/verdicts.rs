@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use super::{known, learning, make, severities};
 use crate::common::{Dir, captures, text};
-use crate::{known, learning, make, severities};
 
 /// First second of the flood's capture.
 const SECOND: u32 = 1_795_651_200;

@@ -1,13 +1,10 @@
 //! What holds of the decoder for any bytes, and against another parser.
 
-#[path = "common/frames.rs"]
-mod frames;
-
+use crate::frames::*;
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use flowtap::packet::fuzzing::{facts_are_sound, paths_agree};
 use flowtap::packet::key::mapped;
 use flowtap::packet::{Address, DecodeOptions, Decoder, Facts, LinkType, Verdict};
-use frames::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

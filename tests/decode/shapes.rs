@@ -1,15 +1,12 @@
 //! What the decoder says of each shape of frame.
 
-#[path = "common/frames.rs"]
-mod frames;
-
+use crate::frames::*;
 use flowtap::packet::key::mapped;
 use flowtap::packet::link::{non_ip_name, pseudo};
 use flowtap::packet::{
     DecodeOptions, Decoder, Facts, Fragment, IpVersion, LinkType, MalformedReason, PacketClass,
     TunnelKind, Verdict,
 };
-use frames::*;
 
 fn decode(
     link: LinkType,

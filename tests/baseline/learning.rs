@@ -1,12 +1,9 @@
 //! Learning goes on while somebody attacks: by the real binary, what that makes of alerts
 //! and of baselines.
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-#[path = "learning/verdicts.rs"]
 mod verdicts;
 
-use common::{Dir, text};
+use crate::common::{Dir, text};
 use flowtap::lab::scenario::load::EMBEDDED;
 use serde_json::Value;
 

@@ -1,13 +1,10 @@
 //! `flowtap lab backtest` by the real binary on recorded runs of scenarios.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails fails its test")]
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Dir, text};
+use crate::common::{Dir, text};
 use serde_json::Value;
 
 /// A scenario made and read, its flows recorded in `NAME-run`.

@@ -1,14 +1,11 @@
 //! `flowtap lab mix`: attacks in somebody's own capture, by the library and the real binary.
-#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
-
-mod common;
 
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Dir, text};
+use crate::common::{Dir, text};
 use flowtap::input::{Input, InputOptions};
 use flowtap::lab::mix::{At, Attack, MixOptions, Mixed, mix};
 use flowtap::lab::scenario::load::load;

@@ -1,8 +1,6 @@
 //! `flowtap lab score` by the real binary, on truths, labels and alerts written by hand.
 
-mod common;
-
-use common::{Dir, text};
+use crate::common::{Dir, text};
 use serde_json::{Value, json};
 
 const TRUTH: &str = r#"{

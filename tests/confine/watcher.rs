@@ -1,10 +1,5 @@
 //! What the watcher of processes gives up, seen from outside, and that it still
 //! watches: processes of other users, in other network namespaces.
-#![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
-
-mod common;
-mod support;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,10 +11,10 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Dir, text};
+use crate::common::{Dir, text};
+use crate::support::netns::{Netns, Running, wait_for};
+use crate::support::program::copy_program;
 use serde_json::Value;
-use support::netns::{Netns, Running, wait_for};
-use support::program::copy_program;
 
 const FLOWTAP: &str = env!("CARGO_BIN_EXE_flowtap");
 
@@ -438,7 +433,7 @@ fn a_recorded_map_that_is_full_can_be_read() {
     let map = live.map.clone();
     live.stop();
     assert!(fs::metadata(&map).unwrap().len() <= 16 << 10);
-    let capture = common::captures().join("web.pcap");
+    let capture = crate::common::captures().join("web.pcap");
     let words: [&OsStr; 3] = ["--procs".as_ref(), map.as_ref(), capture.as_ref()];
     assert!(dir.summary(words)["flows"].is_u64());
 }

@@ -1,6 +1,5 @@
 //! Scenarios end to end: what is made is right and the same again, and detection meets
 //! its gates on seeds that nothing was tuned on.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails fails its test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! Generated captures, as tshark sees them.
-#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,10 +1,5 @@
 //! What a run gives up, seen from outside in the kernel's tables, and from
 //! inside by trying what is forbidden.
-#![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
-
-mod common;
-mod support;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -17,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Dir, captures, text};
+use crate::common::{Dir, captures, text};
+use crate::support::netns::{LinkOptions, Netns, Running, wait_for};
+use crate::support::program::copy_program;
 use serde_json::Value;
-use support::netns::{LinkOptions, Netns, Running, wait_for};
-use support::program::copy_program;
 
 const FLOWTAP: &str = env!("CARGO_BIN_EXE_flowtap");
 

@@ -1,7 +1,4 @@
 //! Baselines: the commands, and that nothing but the last interval is lost to a kill.
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-mod common;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Dir, text};
+use crate::common::{Dir, text};
 use flowtap::baseline::{BaselineSettings, Baselines};
 use flowtap::engine::window::Host;
 use flowtap::entity::{Leg, Measures, Minute, OneService, PeerSums, Service, Spoken, Who};

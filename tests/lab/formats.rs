@@ -1,10 +1,7 @@
 //! A scenario's logs in the formats of people's own sources: each alone, without a packet,
 //! raises the alert of its analytic, and nothing about who only looks alike.
-#![expect(clippy::expect_used, reason = "a step that fails fails its test")]
 
-mod common;
-
-use common::{Dir, text};
+use crate::common::{Dir, text};
 use serde_json::{Value, json};
 
 fn make(dir: &Dir, scenario: &str, formats: &str, set: &[&str]) {

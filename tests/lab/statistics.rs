@@ -1,7 +1,6 @@
 //! Sizes and gaps of generated traffic against the distributions that are stated for them:
 //! of the numbers drawn, and of what comes out in packets. Kolmogorov and Smirnov's test at
 //! one in a hundred, with fixed seeds.
-#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,7 +1,6 @@
 //! The program against captures that others made and counted: packets, bytes,
 //! conversations, tunnels, attacks. `tools/conformance` compares; what differs
 //! needs a line with its reason in tools/conformance.*.tsv.
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
