@@ -13,7 +13,7 @@
 //!   factor of 2.7): assumed. Paxson (IEEE/ACM ToN 2(4), 1994) has analytic models of TELNET,
 //!   NNTP, SMTP and FTP connections (the abstract, looked up); that those of bytes are
 //!   lognormal is quoted from memory. Which behaviour has which: [`super::ordinary`].
-//!   `tests/lab_statistics.rs` holds what comes out against all of it.
+//!   `tests/lab/statistics.rs` holds what comes out against all of it.
 //! - Which host or name: shares fall nearly as in Zipf's law. That accesses of names are
 //!   heavy-tailed is in Jung, Sit, Balakrishnan and Morris (IEEE/ACM ToN 10(5), 2002; the
 //!   abstract, looked up); the exponent, 1, is assumed.
