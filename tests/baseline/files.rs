@@ -396,7 +396,7 @@ fn a_kill_loses_the_last_interval_at_most() {
     let (mut written, mut kills, mut seed) = (0, 0, 1_u64);
     while kills < 100 {
         let mut child = Command::new(&program)
-            .args(["--exact", "learns_until_it_is_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "files::learns_until_it_is_killed", "--ignored", "--nocapture"])
             .env("FLOWTAP_TEST_BASELINE", &path)
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
