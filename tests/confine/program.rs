@@ -548,7 +548,7 @@ fn alerts_reach_a_receiver_that_has_a_name() {
     let _name_server = NameServer::new(&net);
     let got = dir.path("got");
     let itself = std::env::current_exe().unwrap();
-    let words = [itself.to_str().unwrap(), "--exact", "receiver", "--ignored"];
+    let words = [itself.to_str().unwrap(), "--exact", "program::receiver", "--ignored"];
     let mut receiver = net.command(0, words);
     receiver.env(RECEIVED, &got).stdout(Stdio::null());
     let _receiver = net.spawn(receiver);
