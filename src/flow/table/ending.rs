@@ -237,6 +237,8 @@ impl FlowTable {
         let mut left: Vec<_> = lives.chain(stubs).collect();
         left.sort_unstable();
         for chunk in left.chunks(TAIL_RECORDS) {
+            // Records are large: a list that grows would move each of them once more.
+            self.outlet.ended.records.reserve_exact(chunk.len());
             for flows in chunk.chunks(ENDED_AT_ONCE) {
                 self.end_input(flows.iter().map(|&(_, _, id)| id), latest_ns);
             }
