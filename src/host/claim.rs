@@ -181,7 +181,12 @@ impl MayHave {
     }
 
     fn place(&self, address: IpAddr) -> (usize, u64) {
-        let hash = self.hash_state.hash_one(address);
+        // Of a number that is a few instructions, of an address's variants many.
+        let number = match address {
+            IpAddr::V4(v4) => v4.to_bits().into(),
+            IpAddr::V6(v6) => v6.to_bits(),
+        };
+        let hash = self.hash_state.hash_one::<u128>(number);
         ((hash >> 6) as usize % self.bits.len(), 1 << (hash & 63))
     }
 }

@@ -161,11 +161,13 @@ impl Joiner {
     /// The same of a flow that counts elsewhere.
     pub(crate) fn hosts_of(&mut self, flow: &Outline) -> Option<Box<FlowHosts>> {
         let instances = self.instances_of(flow);
-        let hosts = if self.is_among_strangers(flow) {
-            FlowHosts::default()
-        } else {
+        let hosts = if !self.is_among_strangers(flow) {
             let [of_src, of_dst] = questions::of_flow(flow);
             FlowHosts { src: self.side(&of_src), dst: self.side(&of_dst) }
+        } else if instances.iter().any(Option::is_some) {
+            FlowHosts::default()
+        } else {
+            return None;
         };
         known(with_instances(hosts, instances))
     }

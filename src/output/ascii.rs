@@ -12,6 +12,31 @@ pub(super) struct Ascii {
     length: u8,
 }
 
+/// Numbers of an IPv4 address with the dot behind them, and how long that is.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut octet = 0;
+    while octet < octets.len() {
+        let (text, length) = &mut octets[octet];
+        let mut divisor = if octet >= 100 {
+            100
+        } else if octet >= 10 {
+            10
+        } else {
+            1
+        };
+        while divisor > 0 {
+            text[*length as usize] = b'0' + (octet / divisor % 10) as u8;
+            *length += 1;
+            divisor /= 10;
+        }
+        text[*length as usize] = b'.';
+        *length += 1;
+        octet += 1;
+    }
+    octets
+};
+
 impl Ascii {
     const EMPTY: Self = Self { bytes: [0; CAPACITY], length: 0 };
 
@@ -39,18 +64,17 @@ impl Ascii {
     }
 
     fn push_octets(&mut self, ip: Ipv4Addr) {
-        for (position, octet) in ip.octets().into_iter().enumerate() {
-            if position > 0 {
-                self.push(b'.');
+        for octet in ip.octets() {
+            let (text, length) = OCTETS[usize::from(octet)];
+            let at = usize::from(self.length);
+            if let Some(place) = self.bytes.get_mut(at..at + text.len()) {
+                place.copy_from_slice(&text);
+                self.length += length;
             }
-            if octet >= 100 {
-                self.push(b'0' + octet / 100);
-            }
-            if octet >= 10 {
-                self.push(b'0' + octet / 10 % 10);
-            }
-            self.push(b'0' + octet % 10);
         }
+        // The last has no dot behind it.
+        self.length -= 1;
+        self.bytes[usize::from(self.length)] = 0;
     }
 
     fn push_segment(&mut self, segment: u16) {

@@ -115,6 +115,7 @@ impl Pipeline {
 
     /// Adds a record. Waits while all chunks are under way; what could not be
     /// written shows at the end.
+    #[inline] // else a record is copied once more
     pub fn push(&mut self, record: FlowRecord) {
         if self.filling.is_none() {
             self.filling = self.empty.recv().ok();
