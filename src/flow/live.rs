@@ -448,23 +448,6 @@ impl Live {
         self.halves[0].packets > 0 && self.halves[1].packets > 0
     }
 
-    fn state(&self) -> ConnState {
-        if self.key.proto != TCP {
-            return if self.answered() { ConnState::Answered } else { ConnState::OneWay };
-        }
-        if self.life.is_reset() {
-            ConnState::Reset
-        } else if self.life.both_finished() {
-            ConnState::Closed
-        } else if self.life.handshake_answered() {
-            ConnState::Established
-        } else if self.life.is_half_open() {
-            ConnState::HalfOpen
-        } else {
-            ConnState::Midstream
-        }
-    }
-
     /// Calls `add` with each bin of this direction that is not empty.
     pub(crate) fn each_bin(
         &self,
@@ -596,7 +579,7 @@ impl Live {
             end_ns: self.end_ns(),
             decided_ns,
             end_reason,
-            state: self.state(),
+            state: ConnState::of(self.key.proto, self.life, self.answered()),
             answered: self.answered(),
             fwd: self.direction(originator, bins),
             rev: self.direction(responder, bins),

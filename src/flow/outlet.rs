@@ -68,15 +68,9 @@ impl Outlet {
     }
 
     /// A record of a flow that goes on.
-    pub(crate) fn stub(
-        &mut self,
-        stub: &mut Stub,
-        bins: &mut Slab<Bins>,
-        reason: EndReason,
-        decided_ns: i64,
-    ) {
+    pub(crate) fn stub(&mut self, stub: &mut Stub, reason: EndReason, decided_ns: i64) {
         let addresses = self.totals.seek_addresses(&stub.key);
-        self.end_stub(stub, bins, addresses, reason, decided_ns);
+        self.end_stub(stub, addresses, reason, decided_ns);
     }
 
     pub(crate) fn end_live(
@@ -108,7 +102,6 @@ impl Outlet {
     pub(crate) fn end_stub(
         &mut self,
         stub: &mut Stub,
-        bins: &mut Slab<Bins>,
         addresses: [Sought; 2],
         reason: EndReason,
         decided_ns: i64,
@@ -130,8 +123,7 @@ impl Outlet {
                 if is_sampled(&stub.key, false, app, self.names) {
                     self.ended.unanswered.at(decided_ns).add_stub(stub, reason, decided_ns);
                 }
-                let live = Live::from_stub(stub, bins);
-                self.ended.records.push(live.record(reason, decided_ns, bins));
+                self.ended.records.push(stub.record(reason, decided_ns));
             }
         }
         stub.extra = None;

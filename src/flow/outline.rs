@@ -10,9 +10,8 @@ use super::app::AppInfo;
 use super::live::{Live, TCP};
 use super::record::{EndReason, FlowRecord};
 use super::stub::Stub;
-use super::tcp::Life;
 use crate::engine::window::Host;
-use crate::packet::{FlowKey, PacketClass};
+use crate::packet::FlowKey;
 
 /// A flow in outline. `src` is the originator.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -128,11 +127,7 @@ impl Stub {
     pub(super) fn outline(&self, reason: EndReason, decided_ns: i64) -> Outline {
         let direction = self.direction();
         let is_tcp = self.key.proto == TCP;
-        let mut life = Life::default();
-        if is_tcp && self.class() != PacketClass::TcpUnknown {
-            life.packet(direction, self.tcp_flags);
-        }
-        let originator = life.originator();
+        let originator = self.life().originator();
         let forward = originator.unwrap_or(direction);
         Outline {
             key: self.key,

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::live::TCP;
+use super::tcp::Life;
 use crate::flow::app::AppInfo;
 use crate::flow::sizes::Sizes;
 use crate::host::side::FlowHosts;
@@ -177,6 +179,24 @@ pub enum ConnState {
 }
 
 impl ConnState {
+    /// Of a connection by what its packets said; `answered` counts where there are no such.
+    pub(super) fn of(proto: u8, life: Life, answered: bool) -> Self {
+        if proto != TCP {
+            return if answered { Self::Answered } else { Self::OneWay };
+        }
+        if life.is_reset() {
+            Self::Reset
+        } else if life.both_finished() {
+            Self::Closed
+        } else if life.handshake_answered() {
+            Self::Established
+        } else if life.is_half_open() {
+            Self::HalfOpen
+        } else {
+            Self::Midstream
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::OneWay => "one_way",

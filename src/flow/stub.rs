@@ -1,7 +1,10 @@
 //! A flow of one packet: what its record and its windows need of it.
 
 use super::live::{Entropy, Extra, TCP};
+use super::record::{ConnState, Direction, EndReason, FlowRecord, SeenAt, SizeStep};
 use super::settings::Timeouts;
+use super::sizes::Sizes;
+use super::tcp::Life;
 use crate::engine::window::RowRef;
 use crate::packet::facts::{PACKET_CLASSES, tcp_flag};
 use crate::packet::{FlowKey, Macs, NO_TUNNELS, PacketClass, PacketRow, Vlans, row_flag};
@@ -133,13 +136,90 @@ impl Stub {
         u16::from(self.flags) & flag != 0
     }
 
+    /// What its packet says of the connection; nothing where that is not TCP or can't be read.
+    pub(super) fn life(&self) -> Life {
+        let mut life = Life::default();
+        if self.speaks_tcp() {
+            life.packet(self.direction(), self.tcp_flags);
+        }
+        life
+    }
+
+    fn speaks_tcp(&self) -> bool {
+        self.key.proto == TCP && self.class() != PacketClass::TcpUnknown
+    }
+
+    /// The record of the live flow which it would have become, without making that: in a
+    /// flood each flow ends so. Takes what it holds beside itself.
+    pub(super) fn record(&mut self, end_reason: EndReason, decided_ns: i64) -> FlowRecord {
+        let direction = self.direction();
+        let life = self.life();
+        let originator = life.originator().unwrap_or(direction);
+        let is_forward = originator == direction;
+        let payload_bytes = self.payload_bytes;
+        let mut sizes = Sizes::default();
+        sizes.record(payload_bytes, 1);
+        let sent = Direction {
+            packets: 1,
+            wire_bytes: self.wire_bytes.into(),
+            ip_bytes: self.ip_bytes.into(),
+            payload_bytes: payload_bytes.into(),
+            sizes,
+            tcp_flags: if self.speaks_tcp() { self.tcp_flags } else { 0 },
+            ttl_min: self.ttl,
+            ttl_max: self.ttl,
+            fragments: self.is(row_flag::LATER_FRAGMENT).into(),
+            entropy: self.entropy().get(),
+            ..Direction::default()
+        };
+        let (fwd, rev) = match is_forward {
+            true => (sent, Direction::default()),
+            false => (Direction::default(), sent),
+        };
+        let macs = self
+            .is(row_flag::HAS_MAC)
+            .then(|| (self.macs.src(), self.macs.dst()))
+            .map(|(src, dst)| if is_forward { [src, dst] } else { [dst, src] });
+        let mut vlans: Vec<u16> = self.vlans.ids().collect();
+        vlans.sort_unstable();
+        vlans.dedup();
+        let step = SizeStep { fwd: is_forward, payload_bytes, gap_ns: 0 };
+        let (app, tunnels) = match self.extra.take() {
+            Some(extra) => (extra.app, extra.tunnels),
+            None => (None, Vec::new()),
+        };
+        FlowRecord {
+            key: self.key,
+            forward_is_a_to_b: originator == 0,
+            originator_guessed: self.key.proto == TCP && life.originator().is_none(),
+            continues: false,
+            start_ns: self.time_ns,
+            end_ns: self.time_ns,
+            decided_ns,
+            end_reason,
+            state: ConnState::of(self.key.proto, life, false),
+            answered: false,
+            fwd,
+            rev,
+            src_mac: macs.map(|[src, _]| src),
+            dst_mac: macs.map(|[_, dst]| dst),
+            vlans,
+            tunnels,
+            sequence: if payload_bytes > 0 { vec![step] } else { Vec::new() },
+            app,
+            seen_at: SeenAt { first: self.interface, other: None },
+            origin: None,
+            hosts: None,
+        }
+    }
+
     /// A RST ended it at once.
     pub(crate) fn is_over(&self) -> bool {
         self.tcp_flags & tcp_flag::RST != 0
     }
 
     pub(crate) fn idle_ns(&self, timeouts: &Timeouts) -> Option<i64> {
-        if self.key.proto == TCP && self.class() != PacketClass::TcpUnknown {
+        if self.speaks_tcp() {
             if self.is_over() {
                 return timeouts.closed_ns;
             }
@@ -153,7 +233,70 @@ impl Stub {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::app::AppInfo;
+    use super::super::live::Live;
+    use super::super::slab::Slab;
     use super::*;
+    use crate::packet::{IpVersion, TunnelKind, TunnelLayer};
+
+    prop_compose! {
+        fn any_packet()(
+            proto in prop_oneof![Just(TCP), Just(17), any::<u8>()],
+            class in 0..PACKET_CLASSES,
+            tcp_flags in 0_u16..0x200,
+            flags: u8,
+            payload_bytes in prop_oneof![Just(0), 1_u32..2000, Just(0xffff), any::<u32>()],
+            wire_bytes: u32,
+            times in any::<(u32, u32)>(),
+            tags in prop::collection::vec(prop_oneof![Just(5), 0_u16..4096], 0..3),
+            numbers: (u16, u32, u8),
+        ) -> PacketRow {
+            let mut vlans = Vlans::NONE;
+            tags.into_iter().for_each(|id| vlans.push(id));
+            let (interface, tcp_seq, ttl) = numbers;
+            PacketRow {
+                key: FlowKey { proto, port_a: 1, port_b: 2, ..FlowKey::ZERO },
+                class: PacketClass::ALL[class],
+                time_ns: times.0.into(),
+                clock_ns: times.1.into(),
+                macs: Macs::new([2; 6], [4; 6]),
+                ip_bytes: wire_bytes / 2,
+                flags: flags.into(),
+                tcp_flags, payload_bytes, wire_bytes, vlans, interface, tcp_seq, ttl,
+                ..PacketRow::NOTHING
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_record_is_that_of_the_live_flow_which_it_would_have_become(
+            packet in any_packet(),
+            entropy: Option<(f32, u8)>,
+            has_extra: bool,
+        ) {
+            let entropy = entropy.map(|(bits, bytes)| (bits.abs().min(8.0), u16::from(bytes) + 1));
+            let extra = has_extra.then(|| {
+                let mut extra = Box::<Extra>::default();
+                extra.app = Some(Box::<AppInfo>::default());
+                extra.tunnels = vec![TunnelLayer {
+                    kind: TunnelKind::Gre,
+                    version: IpVersion::V4,
+                    id: Some(3),
+                    outer_src: packet.key.a,
+                    outer_dst: packet.key.b,
+                }];
+                extra
+            });
+            let mut stub = Stub::new(&packet, packet.clock_ns, extra, Entropy::new(entropy));
+            let mut bins = Slab::new();
+            let live = Live::from_stub(&mut stub.clone(), &mut bins);
+            let expected = live.record(EndReason::Idle, 7, &bins);
+            prop_assert_eq!(stub.record(EndReason::Idle, 7), expected);
+        }
+    }
 
     #[test]
     fn what_is_packed_comes_out_as_it_went_in() {

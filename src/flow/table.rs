@@ -378,7 +378,7 @@ impl FlowTable {
         if let Some((reason, decided_ns)) =
             cut_reason(clock, self.settings.timeouts.active_ns(packet.key.proto), packet, cut_ns)
         {
-            self.outlet.stub(stub, &mut self.bins, reason, decided_ns);
+            self.outlet.stub(stub, reason, decided_ns);
             if reason == EndReason::Active {
                 // A stub has no place for who began it.
                 let originator = Live::from_stub(stub, &mut self.bins).originator();

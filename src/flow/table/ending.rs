@@ -258,7 +258,7 @@ impl FlowTable {
             self.outlet.end_live(live, &self.bins, addresses, reason, decided_ns);
         } else {
             let stub = &mut self.stubs[id];
-            self.outlet.end_stub(stub, &mut self.bins, addresses, reason, decided_ns);
+            self.outlet.end_stub(stub, addresses, reason, decided_ns);
         }
     }
 
