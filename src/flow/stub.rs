@@ -176,10 +176,11 @@ impl Stub {
             true => (sent, Direction::default()),
             false => (Direction::default(), sent),
         };
-        let macs = self
-            .is(row_flag::HAS_MAC)
-            .then(|| (self.macs.src(), self.macs.dst()))
-            .map(|(src, dst)| if is_forward { [src, dst] } else { [dst, src] });
+        let mut macs = [self.macs.src(), self.macs.dst()];
+        if !is_forward {
+            macs.reverse();
+        }
+        let [src_mac, dst_mac] = macs.map(|mac| self.is(row_flag::HAS_MAC).then_some(mac));
         let mut vlans: Vec<u16> = self.vlans.ids().collect();
         vlans.sort_unstable();
         vlans.dedup();
@@ -201,8 +202,8 @@ impl Stub {
             answered: false,
             fwd,
             rev,
-            src_mac: macs.map(|[src, _]| src),
-            dst_mac: macs.map(|[_, dst]| dst),
+            src_mac,
+            dst_mac,
             vlans,
             tunnels,
             sequence: if payload_bytes > 0 { vec![step] } else { Vec::new() },

@@ -18,13 +18,7 @@ const OCTETS: [([u8; 4], u8); 256] = {
     let mut octet = 0;
     while octet < octets.len() {
         let (text, length) = &mut octets[octet];
-        let mut divisor = if octet >= 100 {
-            100
-        } else if octet >= 10 {
-            10
-        } else {
-            1
-        };
+        let mut divisor = [100, 10, 1][(octet < 100) as usize + (octet < 10) as usize];
         while divisor > 0 {
             text[*length as usize] = b'0' + (octet / divisor % 10) as u8;
             *length += 1;
