@@ -256,14 +256,24 @@ pub(super) fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
 }
 
 pub(super) fn mac_text(mac: &[u8; 6]) -> [u8; 17] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b':'; 17];
-    for (pair, byte) in text.chunks_mut(3).zip(mac) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    for (at, &byte) in mac.iter().enumerate() {
+        text[3 * at..3 * at + 2].copy_from_slice(&HEX[usize::from(byte)]);
     }
     text
 }
+
+/// `00` to `ff`.
+const HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
