@@ -41,7 +41,8 @@ fn output_outlives_a_full_disk() {
 #[test]
 #[ignore = "run by another test"]
 fn runs_on_a_small_disk() {
-    let root = PathBuf::from(std::env::var_os(INSIDE).expect("run by another test"));
+    // Nobody else names a folder: then this is one of all tests, the ignored ones too.
+    let Some(root) = std::env::var_os(INSIDE).map(PathBuf::from) else { return };
     let filler = root.join("filler");
     fs::write(&filler, vec![0; DISK_BYTES / 2]).expect("room");
     let options = RollingOptions { formats: Format::ALL.to_vec(), ..options(&root.join("out")) };

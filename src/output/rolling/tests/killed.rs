@@ -20,7 +20,8 @@ const TICK: Duration = Duration::from_secs(1);
 #[test]
 #[ignore = "run by another test"]
 fn writes_until_it_is_killed() {
-    let folder = std::env::var_os(CHILD).expect("run by another test");
+    // Nobody else names a folder: then this is one of all tests, the ignored ones too.
+    let Some(folder) = std::env::var_os(CHILD) else { return };
     let rotation = Rotation { every: Some(Duration::from_secs(3)), bytes: None };
     let formats = Format::ALL.to_vec();
     let options = RollingOptions { rotation, formats, ..options(Path::new(&folder)) };
