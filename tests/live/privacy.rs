@@ -1,6 +1,7 @@
 //! What leaves the sensor under pseudonyms: no address of anybody.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use crate::common::text;
@@ -17,6 +18,9 @@ fn under_pseudonyms_no_file_line_or_answer_has_a_real_address() {
     };
     let out = lab.dir.path("out");
     let (key, control) = (lab.dir.path("key"), lab.dir.path("control.sock"));
+    // What is within 10.0.0.0/8 stays there: one key in 256 leaves 10.77 as it is.
+    fs::write(&key, "0123456789abcdef".repeat(4)).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let [out_text, key, control] = [&out, &key, &control].map(|path| path.to_str().unwrap());
     let formats = ["--format", "ndjson,csv,eve,zeek", "--metrics", "127.0.0.1:9186"];
     let named = ["--out", out_text, "--pseudonyms", key, "--control", control];
