@@ -1,5 +1,5 @@
 //! Baselines by the real binary: their files, and what learning makes of attacks.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::expect_used, reason = "a step that fails fails its test")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,7 +1,7 @@
 //! What a program of flowtap gives up before it looks at input: the one that reads, and the
 //! one that watches the host.
 #![cfg(target_os = "linux")]
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,5 +1,5 @@
 //! Decoding packets: of every shape, of real captures, and of arbitrary bytes.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 mod corpus;
 #[path = "../common/frames.rs"]

@@ -1,6 +1,6 @@
 //! What the lab makes and judges: formats, mixtures, scenarios, scores, statistics, synthetic
 //! traffic, trials of settings; and how the corpus is judged.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails fails its test")]
 
 mod backtest;
 #[path = "../common/mod.rs"]
